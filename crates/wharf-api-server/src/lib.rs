@@ -1,0 +1,1 @@
+//! Engine API routes: wire to engine and back, API-version compatibility.

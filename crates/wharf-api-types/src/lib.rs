@@ -1,0 +1,1 @@
+//! Engine API JSON exactly as on the wire; no logic.

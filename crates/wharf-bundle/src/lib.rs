@@ -1,0 +1,1 @@
+//! Container spec to OCI spec: a pure function.

@@ -1,0 +1,1 @@
+//! Typed Engine API client.

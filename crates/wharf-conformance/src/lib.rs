@@ -1,0 +1,1 @@
+//! Black-box scenarios over the API and the docker command, ours and dockerd.

@@ -1,0 +1,1 @@
+//! Content-addressed blobs: resumable ingest, leases, garbage collection.

@@ -1,0 +1,1 @@
+//! Registry client: pull, push, authentication, mirrors.

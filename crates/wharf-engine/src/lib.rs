@@ -1,0 +1,1 @@
+//! Containers and all that acts on them, without HTTP.

@@ -1,0 +1,1 @@
+//! Names to manifests: pull, load, save, unpack, remove, prune.

@@ -1,0 +1,1 @@
+//! Layer archives: apply, diff, whiteouts, compression.

@@ -1,0 +1,1 @@
+//! Log drivers: json-file writing, rotation and reading back.

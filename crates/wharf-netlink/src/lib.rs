@@ -1,0 +1,1 @@
+//! Links, addresses, routes and nftables batches over netlink, typed.

@@ -1,0 +1,1 @@
+//! Image, runtime and distribution words: digests, references, platforms, manifests.

@@ -1,0 +1,1 @@
+//! OCI spec to process: namespaces, mounts, cgroup, seccomp, exec.

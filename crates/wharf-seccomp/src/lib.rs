@@ -1,0 +1,1 @@
+//! OCI and Docker seccomp profiles compiled to BPF.

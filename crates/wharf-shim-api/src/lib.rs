@@ -1,0 +1,1 @@
+//! The messages between daemon and shim, versioned.

@@ -1,0 +1,1 @@
+//! Overlay snapshots by chain id, and the writable layers of containers.

@@ -1,0 +1,1 @@
+//! Starts a shim for a bundle; a handle to wait, kill, exec, resize, attach.

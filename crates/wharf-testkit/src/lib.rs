@@ -1,0 +1,1 @@
+//! Private daemons in fresh namespaces, registries and images for tests.

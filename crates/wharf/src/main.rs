@@ -1,0 +1,2 @@
+//! The wharf command line, and the daemon's wiring.
+fn main() {}

@@ -1,0 +1,2 @@
+//! House tasks: tidy, generate, dist.
+fn main() {}
