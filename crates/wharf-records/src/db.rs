@@ -1,0 +1,105 @@
+//! The file, its settings, and transactions.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use rusqlite::{Connection, TransactionBehavior};
+
+use crate::RecordError;
+
+/// A handle to the record file. Clones share one connection.
+#[derive(Clone)]
+pub struct Db {
+    connection: Arc<Mutex<Connection>>,
+    path: Arc<PathBuf>,
+}
+
+/// A running transaction, given to the closures of [`Db::read`] and [`Db::write`].
+pub struct Transaction<'a>(pub(crate) &'a rusqlite::Transaction<'a>);
+
+impl Db {
+    /// Opens the record file at `path`, and makes it if it is not there.
+    ///
+    /// # Errors
+    /// [`RecordError::Open`] if the file is no database or its folder cannot be written.
+    pub fn open(path: &Path) -> Result<Self, RecordError> {
+        let open = || -> rusqlite::Result<Connection> {
+            let connection = Connection::open(path)?;
+            connection.pragma_update(None, "journal_mode", "WAL")?;
+            connection.pragma_update(None, "synchronous", "NORMAL")?;
+            // Two processes never share a data root (the engine holds its lock), but a reader such as the
+            // sqlite3 shell may hold the file for a moment.
+            connection.busy_timeout(std::time::Duration::from_secs(5))?;
+            // Small documents and few of them: a small page cache keeps the idle daemon small.
+            connection.pragma_update(None, "cache_size", -512)?;
+            connection.execute_batch(
+                "CREATE TABLE IF NOT EXISTS record (
+                     kind TEXT NOT NULL,
+                     key TEXT NOT NULL,
+                     version INTEGER NOT NULL,
+                     body BLOB NOT NULL,
+                     PRIMARY KEY (kind, key)
+                 ) WITHOUT ROWID, STRICT;",
+            )?;
+            Ok(connection)
+        };
+        let connection = open().map_err(|source| RecordError::Open {
+            path: path.to_owned(),
+            source,
+        })?;
+        Ok(Self {
+            connection: Arc::new(Mutex::new(connection)),
+            path: Arc::new(path.to_owned()),
+        })
+    }
+
+    /// The file's path.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Runs `body` with a consistent view of all records.
+    ///
+    /// # Errors
+    /// Those of `body`, and [`RecordError::Sql`] if no transaction could be begun.
+    pub fn read<T, E: From<RecordError>>(
+        &self,
+        body: impl FnOnce(&Transaction<'_>) -> Result<T, E>,
+    ) -> Result<T, E> {
+        let mut connection = self.lock();
+        let transaction = connection.transaction().map_err(whole("begin"))?;
+        body(&Transaction(&transaction))
+    }
+
+    /// Runs `body`, and commits what it did if it returns `Ok`; else nothing of it stays.
+    ///
+    /// # Errors
+    /// Those of `body`, and [`RecordError::Sql`] if the transaction could not be begun or committed.
+    pub fn write<T, E: From<RecordError>>(
+        &self,
+        body: impl FnOnce(&Transaction<'_>) -> Result<T, E>,
+    ) -> Result<T, E> {
+        let mut connection = self.lock();
+        let transaction = connection
+            .transaction_with_behavior(TransactionBehavior::Immediate)
+            .map_err(whole("begin"))?;
+        let value = body(&Transaction(&transaction))?;
+        transaction.commit().map_err(whole("commit"))?;
+        Ok(value)
+    }
+
+    // A panic inside a closure rolled its transaction back when it was dropped: the connection is sound.
+    fn lock(&self) -> MutexGuard<'_, Connection> {
+        self.connection
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn whole(operation: &'static str) -> impl Fn(rusqlite::Error) -> RecordError {
+    move |source| RecordError::Sql {
+        operation,
+        table: "*",
+        source,
+    }
+}
