@@ -1,0 +1,33 @@
+//! What can go wrong with a log.
+
+use std::path::{Path, PathBuf};
+
+/// An error of a log writer or reader.
+#[derive(Debug, thiserror::Error)]
+pub enum LogError {
+    /// A file operation failed.
+    #[error("{operation} log file {path}")]
+    File {
+        /// `open`, `read`, `write`, `rotate`, `watch`.
+        operation: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// The system's error.
+        #[source]
+        source: std::io::Error,
+    },
+}
+
+impl LogError {
+    pub(crate) fn file(
+        operation: &'static str,
+        path: &Path,
+    ) -> impl Fn(std::io::Error) -> LogError + use<> {
+        let path = path.to_owned();
+        move |source| LogError::File {
+            operation,
+            path: path.clone(),
+            source,
+        }
+    }
+}
