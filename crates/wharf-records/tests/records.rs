@@ -1,5 +1,7 @@
 //! Transactions are whole or absent, versions are honoured, and a killed writer loses nothing committed.
 
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
 use std::process::Command;
 
 use serde::{Deserialize, Serialize};

@@ -1,0 +1,85 @@
+//! What can go wrong with a volume.
+
+use std::path::{Path, PathBuf};
+
+use wharf_records::RecordError;
+
+use crate::VolumeName;
+
+/// An error of the volume store. Texts are dockerd's where it has one.
+#[derive(Debug, thiserror::Error)]
+pub enum VolumeError {
+    /// The name has characters that no volume name has.
+    #[error(
+        "create {0}: \"{0}\" includes invalid characters for a local volume name, only \"[a-zA-Z0-9][a-zA-Z0-9_.-]\" are allowed. If you intended to pass a host directory, use absolute path"
+    )]
+    InvalidName(String),
+    /// The name has one character only.
+    #[error(
+        "create {0}: volume name is too short, names should be at least two alphanumeric characters"
+    )]
+    ShortName(String),
+    /// There is no such volume.
+    #[error("get {0}: no such volume")]
+    NotFound(String),
+    /// A volume of this name exists with another driver.
+    #[error("create {name}: conflict: volume name must be unique")]
+    Exists {
+        /// The name.
+        name: VolumeName,
+    },
+    /// A driver that we do not have.
+    #[error(
+        "create {name}: error looking up volume plugin {driver}: plugin \"{driver}\" not found"
+    )]
+    UnknownDriver {
+        /// The volume's name.
+        name: String,
+        /// The driver asked for.
+        driver: String,
+    },
+    /// The local driver's options (`type`, `o`, `device`) are not supported yet.
+    #[error("create {name}: the local volume driver's option \"{option}\" is not supported yet")]
+    Option {
+        /// The volume's name.
+        name: String,
+        /// The first of the options.
+        option: String,
+    },
+    /// Somebody uses it.
+    #[error("remove {name}: volume is in use - [{}]", users.join(", "))]
+    InUse {
+        /// The volume.
+        name: VolumeName,
+        /// The ids of the containers that use it.
+        users: Vec<String>,
+    },
+    /// Its folder could not be made, moved or measured.
+    #[error("{operation} volume folder {path}")]
+    Folder {
+        /// `make`, `remove`, `list`.
+        operation: &'static str,
+        /// The folder.
+        path: PathBuf,
+        /// The system's error.
+        #[source]
+        source: std::io::Error,
+    },
+    /// Its record could not be read or written.
+    #[error("volume record")]
+    Record(#[from] RecordError),
+}
+
+impl VolumeError {
+    pub(crate) fn folder(
+        operation: &'static str,
+        path: &Path,
+    ) -> impl Fn(std::io::Error) -> VolumeError + use<> {
+        let path = path.to_owned();
+        move |source| VolumeError::Folder {
+            operation,
+            path: path.clone(),
+            source,
+        }
+    }
+}
