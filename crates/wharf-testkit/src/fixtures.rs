@@ -1,0 +1,23 @@
+//! Images that tools which we did not write have made: a registry's storage folder and `docker save`
+//! archives. `fixtures/build.sh` makes them once a machine, into the user's cache.
+
+use std::path::PathBuf;
+use std::process::Command;
+
+use anyhow::{Context as _, Result, ensure};
+
+/// The folder with the fixtures: `registry/` (a storage folder of docker-registry with `busybox:latest`,
+/// `debian:bookworm`, `large:gzip` and `large:zstd` under `library/` and without it), `busybox.tar`
+/// (`docker save` of dockerd 20.10) and `rootfs/` (a busybox tree).
+///
+/// # Errors
+/// If they are not there and cannot be made; the script's output is on stderr.
+pub fn folder() -> Result<PathBuf> {
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/build.sh");
+    let output = Command::new("bash").arg(script).output().context(script)?;
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    ensure!(output.status.success(), "{script}: {stderr}");
+    Ok(PathBuf::from(
+        String::from_utf8_lossy(&output.stdout).trim_end(),
+    ))
+}

@@ -1,0 +1,75 @@
+//! Debian's `docker-registry` on a world's loopback.
+
+use std::io::{Read as _, Write as _};
+use std::path::Path;
+use std::process::{Child, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, ensure};
+
+use crate::World;
+
+/// A registry server that we did not write, over a folder of its own storage format.
+pub struct Registry {
+    server: Child,
+}
+
+impl Registry {
+    /// Serves the storage folder `storage` on `127.0.0.1:port` inside `world`.
+    ///
+    /// # Errors
+    /// If it does not come up.
+    pub fn serve(world: &World, storage: &Path, port: u16) -> Result<Self> {
+        let config = world.path().join(format!("registry-{port}.yml"));
+        let mut file = std::fs::File::create(&config)?;
+        write!(
+            file,
+            "version: 0.1\nlog: {{level: error}}\nstorage:\n  filesystem: {{rootdirectory: {storage:?}}}\n  delete: {{enabled: true}}\nhttp: {{addr: \"127.0.0.1:{port}\"}}\n"
+        )?;
+        let log = std::fs::File::create(world.path().join(format!("registry-{port}.log")))?;
+        let server = world
+            .command("docker-registry")
+            .arg("serve")
+            .arg(&config)
+            .stdin(Stdio::null())
+            .stdout(log.try_clone()?)
+            .stderr(log)
+            .spawn()
+            .context("start docker-registry")?;
+        let registry = Self { server };
+        registry.wait_until_ready(world, port)?;
+        Ok(registry)
+    }
+
+    fn wait_until_ready(&self, world: &World, port: u16) -> Result<()> {
+        let deadline = Instant::now() + Duration::from_secs(30);
+        let probe = format!("exec 3<>/dev/tcp/127.0.0.1/{port}");
+        loop {
+            let mut child = world
+                .command("bash")
+                .args(["-c", &probe])
+                .stderr(Stdio::piped())
+                .spawn()?;
+            let mut error = String::new();
+            if let Some(stderr) = child.stderr.as_mut() {
+                stderr.read_to_string(&mut error)?;
+            }
+            if child.wait()?.success() {
+                return Ok(());
+            }
+            ensure!(
+                Instant::now() < deadline,
+                "the registry does not listen: {error}"
+            );
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+}
+
+impl Drop for Registry {
+    fn drop(&mut self) {
+        // nsenter passes no signal on; the server ends with its world. This only reaps nsenter.
+        let _ = self.server.kill();
+        let _ = self.server.wait();
+    }
+}
