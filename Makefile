@@ -1,0 +1,45 @@
+# Two commands do everything on a fresh Debian 12 with Rust, as root: `make hello` and `make test`.
+
+CACHE ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/wharf
+export CARGO_TARGET_DIR ?= $(CACHE)/target
+export PATH := $(HOME)/.cargo/bin:$(CACHE)/typos/bin:$(PATH)
+DIST := $(CARGO_TARGET_DIR)/dist
+
+.PHONY: hello test lint build dist bench conformance tools fixtures
+
+# Builds, starts a daemon in a world of its own, runs hello-world and a command in a real Debian image.
+hello: dist tools fixtures
+	@bash scripts/hello.sh $(DIST)
+
+# The two programs as users get them: wharf, and the static wharf-shim beside it.
+dist:
+	cargo build --release --package wharf
+	cargo rustc --profile shim --package wharf-shim --bin wharf-shim -- -C target-feature=+crt-static
+	@mkdir -p $(DIST)
+	@install -m 0755 $(CARGO_TARGET_DIR)/release/wharf $(CARGO_TARGET_DIR)/shim/wharf-shim $(DIST)/
+
+build:
+	cargo build --workspace
+
+tools:
+	@bash scripts/install-test-tools.sh
+
+fixtures: tools
+	@bash crates/wharf-testkit/fixtures/build.sh > /dev/null
+
+test: tools fixtures dist
+	WHARF_BIN_DIR=$(DIST) cargo nextest run --workspace --no-fail-fast
+
+lint: tools
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets --quiet -- -D warnings
+	cargo xtask tidy
+	cargo deny --log-level error check bans licenses sources
+	typos
+
+# The same scenarios against Wharf and against Debian's dockerd.
+conformance: dist fixtures
+	WHARF_BIN_DIR=$(DIST) cargo run --quiet --package wharf-conformance -- --engine wharf --engine dockerd
+
+bench: dist fixtures
+	@bash benches/run.sh $(DIST)

@@ -1,0 +1,187 @@
+//! The house rules: crate order, where `unsafe` may stand, module docs, sorted dependencies, no async below.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context as _, Result, bail};
+use serde_json::Value;
+
+/// Crates that run without an async runtime: words, kernel, and what the shim is made of.
+const SYNC: &[&str] = &[
+    "wharf-oci",
+    "wharf-api-types",
+    "wharf-shim-api",
+    "wharf-sys",
+    "wharf-cgroups",
+    "wharf-seccomp",
+    "wharf-netlink",
+    "wharf-layer",
+    "wharf-records",
+    "wharf-logs",
+    "wharf-bundle",
+    "wharf-runtime",
+    "wharf-shim",
+];
+
+pub(crate) fn run() -> Result<()> {
+    let root = root()?;
+    let packages = packages(&root)?;
+    let mut faults = Vec::new();
+    crate_order(&root, &packages, &mut faults)?;
+    no_runtime_below(&packages, &mut faults);
+    for file in rust_files(&root)? {
+        source_rules(&root, &file, &mut faults)?;
+    }
+    sorted_dependencies(&root, &mut faults)?;
+    if faults.is_empty() {
+        println!("tidy: {} crates in order", packages.len());
+        return Ok(());
+    }
+    bail!("tidy:\n  {}", faults.join("\n  "));
+}
+
+fn root() -> Result<PathBuf> {
+    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    Ok(here
+        .parent()
+        .context("xtask stands in the workspace")?
+        .to_owned())
+}
+
+/// Each crate of ours with the names of what it depends on (not for tests).
+fn packages(root: &Path) -> Result<BTreeMap<String, Vec<String>>> {
+    let output = Command::new("cargo")
+        .args(["metadata", "--no-deps", "--format-version=1", "--offline"])
+        .current_dir(root)
+        .output()?;
+    let metadata: Value = serde_json::from_slice(&output.stdout).context("cargo metadata")?;
+    let mut packages = BTreeMap::new();
+    for package in metadata["packages"].as_array().context("packages")? {
+        let name = package["name"].as_str().context("name")?.to_owned();
+        let dependencies = package["dependencies"].as_array().context("dependencies")?;
+        let normal = dependencies.iter().filter(|one| one["kind"].is_null());
+        let names = normal.filter_map(|one| one["name"].as_str().map(str::to_owned));
+        packages.insert(name, names.collect());
+    }
+    Ok(packages)
+}
+
+/// Rule: a crate depends only on crates above it in ARCHITECTURE.md's table.
+fn crate_order(
+    root: &Path,
+    packages: &BTreeMap<String, Vec<String>>,
+    faults: &mut Vec<String>,
+) -> Result<()> {
+    let page = std::fs::read_to_string(root.join("ARCHITECTURE.md"))?;
+    let rows = page
+        .lines()
+        .filter(|line| line.starts_with("| ") && line.contains('`'));
+    let order: Vec<&str> = rows
+        .filter_map(|row| row.split('|').nth(2))
+        .filter_map(|cell| cell.trim().strip_prefix('`')?.strip_suffix('`'))
+        .collect();
+    let rank = |name: &str| order.iter().position(|&listed| listed == name);
+    for (name, dependencies) in packages {
+        let Some(own) = rank(name) else {
+            faults.push(format!(
+                "{name} is not in ARCHITECTURE.md's table of crates"
+            ));
+            continue;
+        };
+        for dependency in dependencies
+            .iter()
+            .filter(|one| packages.contains_key(*one))
+        {
+            if rank(dependency).is_none_or(|other| other >= own) {
+                faults.push(format!(
+                    "{name} depends on {dependency}, which is not above it"
+                ));
+            }
+        }
+    }
+    let gone = order
+        .iter()
+        .filter(|listed| !packages.contains_key(**listed));
+    faults.extend(gone.map(|listed| format!("ARCHITECTURE.md lists {listed}, which is no crate")));
+    Ok(())
+}
+
+/// Rule: no async runtime in words, kernel, bundle, runtime and shim.
+fn no_runtime_below(packages: &BTreeMap<String, Vec<String>>, faults: &mut Vec<String>) {
+    for name in SYNC {
+        let dependencies = packages.get(*name).map_or(&[][..], Vec::as_slice);
+        if dependencies
+            .iter()
+            .any(|one| one == "tokio" || one == "hyper")
+        {
+            faults.push(format!("{name} depends on an async runtime"));
+        }
+    }
+}
+
+fn rust_files(root: &Path) -> Result<Vec<PathBuf>> {
+    let output = Command::new("git")
+        .args(["ls-files", "*.rs"])
+        .current_dir(root)
+        .output()?;
+    let text = String::from_utf8(output.stdout)?;
+    let files = text.lines().map(|line| root.join(line));
+    Ok(files.filter(|file| file.is_file()).collect())
+}
+
+fn source_rules(root: &Path, file: &Path, faults: &mut Vec<String>) -> Result<()> {
+    let text = std::fs::read_to_string(file)?;
+    let path = file.strip_prefix(root)?.display().to_string();
+    if !text.starts_with("//!") && !path.ends_with("build.rs") {
+        faults.push(format!("{path} does not begin with a module docstring"));
+    }
+    if !path.starts_with("crates/wharf-sys/") && text.contains("allow(unsafe_code)") {
+        faults.push(format!("{path} allows unsafe code outside of wharf-sys"));
+    }
+    let below_faces = ![
+        "wharf-api-types",
+        "wharf-client",
+        "wharf-api-server",
+        "wharf-conformance",
+    ]
+    .iter()
+    .any(|face| path.starts_with(&format!("crates/{face}/")))
+        && !path.starts_with("crates/wharf/")
+        && !path.starts_with("xtask/");
+    if below_faces && text.contains("wharf_api_types") {
+        faults.push(format!("{path} knows the wire (wharf_api_types)"));
+    }
+    if ["wharf-engine", "wharf-api-server"]
+        .iter()
+        .all(|one| !path.starts_with(&format!("crates/{one}/")))
+        && path.starts_with("crates/wharf/src/")
+        && !path.starts_with("crates/wharf/src/daemon/")
+        && text.contains("wharf_engine")
+    {
+        faults.push(format!(
+            "{path}: the command line uses only the public API, not wharf_engine"
+        ));
+    }
+    Ok(())
+}
+
+/// Rule: the workspace's dependency table is sorted.
+fn sorted_dependencies(root: &Path, faults: &mut Vec<String>) -> Result<()> {
+    let manifest = std::fs::read_to_string(root.join("Cargo.toml"))?;
+    let table = manifest
+        .split("[workspace.dependencies]")
+        .nth(1)
+        .and_then(|rest| rest.split("\n[").next())
+        .context("no [workspace.dependencies]")?;
+    let names = table
+        .lines()
+        .filter_map(|line| line.split_once(" = "))
+        .map(|(name, _)| name);
+    // Ours stand in the order of the architecture.
+    let others = names.filter(|name| !name.starts_with("wharf-"));
+    if !others.is_sorted() {
+        faults.push("Cargo.toml: [workspace.dependencies] is not sorted".to_owned());
+    }
+    Ok(())
+}
