@@ -1,0 +1,157 @@
+//! The client: endpoints by domain, requests with authentication, the limit of concurrent downloads.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use http::header::AUTHORIZATION;
+use http::{Response, Uri};
+use hyper::body::Incoming;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use wharf_oci::Reference;
+
+use crate::auth::Tokens;
+use crate::challenge::{self, Challenge};
+use crate::endpoint::Endpoint;
+use crate::http_client::{Call, Http};
+use crate::{Config, Credentials, RegistryError};
+
+/// A client for all registries. Cheap to clone; clones share connections, tokens and the download limit.
+#[derive(Clone)]
+pub struct Client(pub(crate) Arc<Inner>);
+
+pub(crate) struct Inner {
+    pub(crate) http: Http,
+    tokens: Tokens,
+    endpoints: Mutex<HashMap<String, Arc<Vec<Arc<Endpoint>>>>>,
+    downloads: Arc<Semaphore>,
+}
+
+/// The right to run one download; given back when dropped.
+#[derive(Debug)]
+pub struct Slot(#[allow(dead_code)] OwnedSemaphorePermit);
+
+/// Where an image was found and its blobs will be asked for.
+#[derive(Clone)]
+pub struct Source {
+    pub(crate) endpoint: Arc<Endpoint>,
+    pub(crate) reference: Reference,
+    pub(crate) credentials: Option<Credentials>,
+}
+
+impl Client {
+    /// A client; nothing is connected to yet.
+    ///
+    /// # Errors
+    /// [`RegistryError::Config`] if a mirror or an insecure registry is malformed.
+    pub fn new(config: Config) -> Result<Client, RegistryError> {
+        config.validate()?;
+        let downloads = Arc::new(Semaphore::new(config.max_concurrent_downloads.max(1)));
+        Ok(Client(Arc::new(Inner {
+            http: Http::new(config),
+            tokens: Tokens::default(),
+            endpoints: Mutex::new(HashMap::new()),
+            downloads,
+        })))
+    }
+
+    /// The right to run one download, if there is one left now.
+    pub fn try_slot(&self) -> Option<Slot> {
+        let permit = self.0.downloads.clone().try_acquire_owned().ok()?;
+        Some(Slot(permit))
+    }
+
+    /// The right to run one download, as soon as there is one.
+    pub async fn slot(&self) -> Slot {
+        match self.0.downloads.clone().acquire_owned().await {
+            Ok(permit) => Slot(permit),
+            Err(_) => unreachable!("the semaphore is never closed"),
+        }
+    }
+
+    /// The places for a reference, mirrors first.
+    pub(crate) fn sources(
+        &self,
+        reference: &Reference,
+        credentials: Option<&Credentials>,
+    ) -> Result<Vec<Source>, RegistryError> {
+        let endpoints = self.endpoints(reference.domain())?;
+        Ok(endpoints
+            .iter()
+            .map(|endpoint| Source {
+                endpoint: endpoint.clone(),
+                reference: reference.clone(),
+                credentials: credentials.filter(|_| !endpoint.is_mirror).cloned(),
+            })
+            .collect())
+    }
+
+    fn endpoints(&self, domain: &str) -> Result<Arc<Vec<Arc<Endpoint>>>, RegistryError> {
+        let mut known = self
+            .0
+            .endpoints
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        if let Some(endpoints) = known.get(domain) {
+            return Ok(endpoints.clone());
+        }
+        let endpoints = Endpoint::all(self.0.http.config(), domain)?;
+        let endpoints = Arc::new(endpoints.into_iter().map(Arc::new).collect::<Vec<_>>());
+        known.insert(domain.to_owned(), endpoints.clone());
+        Ok(endpoints)
+    }
+
+    /// The address of `/v2/<repository>/<rest>` at the source.
+    pub(crate) async fn address(&self, source: &Source, rest: &str) -> Result<Uri, RegistryError> {
+        let reached = source.endpoint.reach(&self.0.http).await?;
+        let text = format!("{}/v2/{}/{rest}", reached.base, source.reference.path());
+        text.parse().map_err(|_| RegistryError::Protocol {
+            url: text.clone(),
+            message: "not an address".to_owned(),
+        })
+    }
+
+    /// Sends a call with the authentication that the registry wants; once more if what we had was refused.
+    pub(crate) async fn send(
+        &self,
+        source: &Source,
+        mut call: Call,
+    ) -> Result<Response<Incoming>, RegistryError> {
+        let reached = source.endpoint.reach(&self.0.http).await?;
+        let scope = format!("repository:{}:pull", source.reference.path());
+        let mut challenge = reached.challenge.clone();
+        let mut fresh = false;
+        loop {
+            call.headers.remove(AUTHORIZATION);
+            if let Some(challenge) = &challenge {
+                let credentials = source.credentials.as_ref();
+                let value = self
+                    .0
+                    .tokens
+                    .authorization(&self.0.http, challenge, &scope, credentials, fresh)
+                    .await?;
+                call.headers
+                    .extend(value.map(|value| (AUTHORIZATION, value)));
+            }
+            let response = self.0.http.send(&call).await.inspect_err(|error| {
+                if matches!(error, RegistryError::Unreachable { .. }) {
+                    source.endpoint.forget();
+                }
+            })?;
+            if fresh || response.status().as_u16() != 401 {
+                return Ok(response);
+            }
+            let Some(offered) = challenge::parse(response.headers()).into_iter().next() else {
+                return Ok(response);
+            };
+            if offered == Challenge::Basic && source.credentials.is_none() {
+                return Err(RegistryError::Unauthorized {
+                    method: call.verb(),
+                    url: call.uri.to_string(),
+                    cause: "no basic auth credentials".to_owned(),
+                });
+            }
+            challenge = Some(offered);
+            fresh = true;
+        }
+    }
+}

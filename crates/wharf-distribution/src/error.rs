@@ -1,0 +1,174 @@
+//! What can go wrong with a registry, in Docker's words.
+
+use wharf_oci::{Digest, ManifestError};
+
+/// The class of an error.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RegistryErrorKind {
+    /// The image, tag or blob is not there, or not for us to see.
+    NotFound,
+    /// Credentials are missing or wrong.
+    Unauthorized,
+    /// The request makes no sense.
+    InvalidParameter,
+    /// No connection could be made, or it never answered.
+    Unreachable,
+    /// The registry answered, but not as it should.
+    Protocol,
+}
+
+/// An error of a registry, or on the way to it. `Display` is complete: it is what the user reads.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum RegistryError {
+    /// No connection, in Go's form: `Get "https://registry-1.docker.io/v2/": dial tcp: …`.
+    #[error("{method} \"{url}\": {message}")]
+    Unreachable {
+        /// `Get`, `Head` or `Post`.
+        method: &'static str,
+        /// What was asked for.
+        url: String,
+        /// Why not.
+        message: String,
+    },
+    /// Access was denied.
+    #[error(
+        "pull access denied for {name}, repository does not exist or may require 'docker login': {cause}"
+    )]
+    Denied {
+        /// Familiar name.
+        name: String,
+        /// `code: message` from the registry.
+        cause: String,
+    },
+    /// Credentials are missing or wrong.
+    #[error("{method} \"{url}\": {cause}")]
+    Unauthorized {
+        /// `Get` or `Post`.
+        method: &'static str,
+        /// What was asked for.
+        url: String,
+        /// `code: message` from the registry, or what is missing.
+        cause: String,
+    },
+    /// The tag or digest is not in the repository.
+    #[error("manifest for {reference} not found: {cause}")]
+    ManifestUnknown {
+        /// Familiar name with tag or digest.
+        reference: String,
+        /// `code: message` from the registry.
+        cause: String,
+    },
+    /// The repository is not in the registry.
+    #[error("repository {name} not found: {cause}")]
+    NameUnknown {
+        /// Familiar name.
+        name: String,
+        /// `code: message` from the registry.
+        cause: String,
+    },
+    /// A blob is not in the repository.
+    #[error("blob {0} not found: blob unknown: blob unknown to registry")]
+    BlobUnknown(Digest),
+    /// The index has no entry for the platform.
+    #[error("no matching manifest for {0} in the manifest list entries")]
+    NoMatchingPlatform(String),
+    /// Another error of the registry.
+    #[error("{message}")]
+    Status {
+        /// HTTP status.
+        status: u16,
+        /// `code: message`, or Docker's words for a body that is none.
+        message: String,
+    },
+    /// Content that is not what its digest says.
+    #[error("{what} verification failed for digest {expected}")]
+    DigestMismatch {
+        /// `manifest`, `filesystem layer` or `image configuration`.
+        what: &'static str,
+        /// The promised digest.
+        expected: Digest,
+        /// What came.
+        found: String,
+    },
+    /// More bytes than announced.
+    #[error("registry sends more than announced for {digest}: expected {expected} bytes")]
+    TooLong {
+        /// The blob.
+        digest: Digest,
+        /// Announced size in bytes.
+        expected: u64,
+    },
+    /// Fewer bytes than announced, after all retries.
+    #[error("unexpected EOF: {digest} ended after {received} of {expected} bytes")]
+    TooShort {
+        /// The blob.
+        digest: Digest,
+        /// Announced size in bytes.
+        expected: u64,
+        /// Bytes that came.
+        received: u64,
+    },
+    /// A manifest that is none.
+    #[error("{reference}: {message}")]
+    Manifest {
+        /// Familiar name with tag or digest.
+        reference: String,
+        /// The whole chain of causes.
+        message: String,
+    },
+    /// What was answered breaks the protocol.
+    #[error("{url}: {message}")]
+    Protocol {
+        /// What was asked for.
+        url: String,
+        /// What is wrong.
+        message: String,
+    },
+    /// The setting cannot be used.
+    #[error("{0}")]
+    Config(String),
+}
+
+impl RegistryError {
+    /// The class of the error.
+    pub fn kind(&self) -> RegistryErrorKind {
+        use RegistryErrorKind as Kind;
+        match self {
+            Self::Unreachable { .. } => Kind::Unreachable,
+            // Docker answers 404 for all that a registry refuses, so that a private name does not differ from none.
+            Self::Denied { .. }
+            | Self::ManifestUnknown { .. }
+            | Self::NameUnknown { .. }
+            | Self::BlobUnknown(_)
+            | Self::NoMatchingPlatform(_) => Kind::NotFound,
+            Self::Unauthorized { .. } => Kind::Unauthorized,
+            Self::Config(_) => Kind::InvalidParameter,
+            Self::Status { .. }
+            | Self::DigestMismatch { .. }
+            | Self::TooLong { .. }
+            | Self::TooShort { .. }
+            | Self::Manifest { .. }
+            | Self::Protocol { .. } => Kind::Protocol,
+        }
+    }
+
+    /// Whether the same request may work a little later.
+    pub(crate) fn is_transient(&self) -> bool {
+        match self {
+            Self::Unreachable { .. } | Self::TooShort { .. } => true,
+            Self::Status { status, .. } => *status >= 500 || matches!(*status, 408 | 429),
+            _ => false,
+        }
+    }
+
+    pub(crate) fn manifest(reference: &str, error: &ManifestError) -> RegistryError {
+        let mut message = error.to_string();
+        if let Some(source) = std::error::Error::source(error) {
+            message = format!("{message}: {source}");
+        }
+        RegistryError::Manifest {
+            reference: reference.to_owned(),
+            message,
+        }
+    }
+}

@@ -1,0 +1,285 @@
+//! One HTTP client per host (its TLS settings differ), and one request with redirects on it.
+
+use std::collections::HashMap;
+use std::error::Error;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use http::header::{AUTHORIZATION, LOCATION, USER_AGENT};
+use http::{HeaderMap, Method, Request, Response, Uri};
+use http_body_util::{BodyExt, Full};
+use hyper::body::Incoming;
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
+use hyper_util::client::legacy::Client;
+use hyper_util::rt::{TokioExecutor, TokioTimer};
+
+use crate::dial::{DialError, Dialer, os_text};
+use crate::{Config, RegistryError, tls};
+
+const MAX_REDIRECTS: usize = 10;
+
+type HyperClient = Client<HttpsConnector<Dialer>, Full<Bytes>>;
+
+/// HTTP for all registries.
+pub(crate) struct Http {
+    config: Config,
+    clients: Mutex<HashMap<String, HyperClient>>,
+}
+
+/// A request that can be sent again.
+#[derive(Clone)]
+pub(crate) struct Call {
+    pub(crate) method: Method,
+    pub(crate) uri: Uri,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Bytes,
+}
+
+impl Call {
+    pub(crate) fn get(uri: Uri) -> Call {
+        Call {
+            method: Method::GET,
+            uri,
+            headers: HeaderMap::new(),
+            body: Bytes::new(),
+        }
+    }
+
+    /// The method as Go spells it in errors.
+    pub(crate) fn verb(&self) -> &'static str {
+        match self.method {
+            Method::HEAD => "Head",
+            Method::POST => "Post",
+            _ => "Get",
+        }
+    }
+}
+
+impl Http {
+    pub(crate) fn new(config: Config) -> Http {
+        Http {
+            config,
+            clients: Mutex::new(HashMap::new()),
+        }
+    }
+
+    pub(crate) fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// Sends the call, and follows redirects; `Authorization` goes to no other host than the first.
+    pub(crate) async fn send(&self, call: &Call) -> Result<Response<Incoming>, RegistryError> {
+        let mut call = call.clone();
+        for _ in 0..MAX_REDIRECTS {
+            let response = self.send_one(&call).await?;
+            let target = match response.status().as_u16() {
+                301 | 302 | 303 | 307 | 308 => response.headers().get(LOCATION),
+                _ => return Ok(response),
+            };
+            let broken = |message: String| RegistryError::Protocol {
+                url: call.uri.to_string(),
+                message,
+            };
+            let target = target
+                .and_then(|value| value.to_str().ok())
+                .ok_or_else(|| broken("redirect without a Location".to_owned()))?;
+            let target = join(&call.uri, target)
+                .ok_or_else(|| broken(format!("redirect to {target:?}, which is no address")))?;
+            if call.uri.scheme_str() == Some("https") && target.scheme_str() != Some("https") {
+                return Err(broken(format!("redirect from https to {target} refused")));
+            }
+            if target.authority() != call.uri.authority() {
+                call.headers.remove(AUTHORIZATION);
+            }
+            call.uri = target;
+        }
+        Err(RegistryError::Protocol {
+            url: call.uri.to_string(),
+            message: format!("stopped after {MAX_REDIRECTS} redirects"),
+        })
+    }
+
+    async fn send_one(&self, call: &Call) -> Result<Response<Incoming>, RegistryError> {
+        let mut request = Request::new(Full::new(call.body.clone()));
+        *request.method_mut() = call.method.clone();
+        *request.uri_mut() = call.uri.clone();
+        *request.headers_mut() = call.headers.clone();
+        if let Ok(agent) = self.config.user_agent.parse() {
+            request.headers_mut().insert(USER_AGENT, agent);
+        }
+        let unreachable = |message: String| RegistryError::Unreachable {
+            method: call.verb(),
+            url: call.uri.to_string(),
+            message,
+        };
+        let client = self.client(&call.uri)?;
+        // The connection has its own limit; what stalls after that is a server that does not answer.
+        let limit = self.config.connect_timeout + self.config.stall_timeout;
+        match tokio::time::timeout(limit, client.request(request)).await {
+            Ok(Ok(response)) => Ok(response),
+            Ok(Err(error)) => Err(unreachable(cause(&error))),
+            Err(_) => Err(unreachable(
+                "net/http: request canceled while waiting for connection (Client.Timeout exceeded while awaiting headers)"
+                    .to_owned(),
+            )),
+        }
+    }
+
+    fn client(&self, uri: &Uri) -> Result<HyperClient, RegistryError> {
+        let authority = uri.authority().map_or("", |a| a.as_str());
+        let mut clients = self.clients.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(client) = clients.get(authority) {
+            return Ok(client.clone());
+        }
+        let verify = !self.config.is_insecure(authority);
+        let tls = tls::client_config(authority, &self.config.certs_dir, verify)?;
+        let connector = HttpsConnectorBuilder::new()
+            .with_tls_config(tls)
+            .https_or_http()
+            .enable_http1()
+            .wrap_connector(Dialer {
+                timeout: self.config.connect_timeout,
+            });
+        let client = Client::builder(TokioExecutor::new())
+            .pool_timer(TokioTimer::new())
+            .pool_idle_timeout(Duration::from_secs(15))
+            .build(connector);
+        clients.insert(authority.to_owned(), client.clone());
+        Ok(client)
+    }
+
+    /// The whole body, if it is at most `limit` bytes long.
+    pub(crate) async fn body(
+        &self,
+        url: &Uri,
+        response: Response<Incoming>,
+        limit: u64,
+    ) -> Result<Bytes, RegistryError> {
+        let mut body = response.into_body();
+        let mut bytes = BytesMut::new();
+        while let Some(chunk) = self.chunk(url, &mut body).await? {
+            if (bytes.len() + chunk.len()) as u64 > limit {
+                return Err(RegistryError::Protocol {
+                    url: url.to_string(),
+                    message: format!("answer is longer than the {limit} bytes allowed"),
+                });
+            }
+            bytes.extend_from_slice(&chunk);
+        }
+        Ok(bytes.freeze())
+    }
+
+    /// The next piece of a body; an error if none comes for the stall time.
+    pub(crate) async fn chunk(
+        &self,
+        url: &Uri,
+        body: &mut Incoming,
+    ) -> Result<Option<Bytes>, RegistryError> {
+        let broken = |message: String| RegistryError::Unreachable {
+            method: "Get",
+            url: url.to_string(),
+            message,
+        };
+        loop {
+            let frame = tokio::time::timeout(self.config.stall_timeout, body.frame()).await;
+            match frame {
+                Err(_) => return Err(broken("connection stalled: i/o timeout".to_owned())),
+                Ok(None) => return Ok(None),
+                Ok(Some(Err(error))) => return Err(broken(cause(&error))),
+                Ok(Some(Ok(frame))) => {
+                    // Trailers say nothing that we need.
+                    if let Ok(data) = frame.into_data() {
+                        return Ok(Some(data));
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Resolves a `Location` against the address that it came from.
+fn join(base: &Uri, target: &str) -> Option<Uri> {
+    let target = target.split('#').next().unwrap_or(target);
+    if target.contains("://") {
+        return target.parse().ok();
+    }
+    let (scheme, authority) = (base.scheme_str()?, base.authority()?);
+    if let Some(rest) = target.strip_prefix("//") {
+        return format!("{scheme}://{rest}").parse().ok();
+    }
+    let path = if target.starts_with('/') {
+        target.to_owned()
+    } else {
+        let folder = base
+            .path()
+            .rsplit_once('/')
+            .map_or("", |(folder, _)| folder);
+        format!("{folder}/{target}")
+    };
+    format!("{scheme}://{authority}{path}").parse().ok()
+}
+
+/// The innermost reason, in Go's words where Go has some.
+fn cause(error: &(dyn Error + 'static)) -> String {
+    let mut current = Some(error);
+    let mut last = error.to_string();
+    while let Some(error) = current {
+        if let Some(dial) = error.downcast_ref::<DialError>() {
+            return dial.to_string();
+        }
+        if let Some(io) = error.downcast_ref::<std::io::Error>() {
+            if let Some(tls) = io.get_ref().and_then(|e| e.downcast_ref::<rustls::Error>()) {
+                return tls_text(tls);
+            }
+            last = os_text(io);
+        } else if let Some(tls) = error.downcast_ref::<rustls::Error>() {
+            return tls_text(tls);
+        } else if error
+            .downcast_ref::<hyper::Error>()
+            .is_some_and(hyper::Error::is_incomplete_message)
+        {
+            return "EOF".to_owned();
+        } else {
+            last = error.to_string();
+        }
+        current = error.source();
+    }
+    last
+}
+
+fn tls_text(error: &rustls::Error) -> String {
+    use rustls::CertificateError as Certificate;
+    match error {
+        rustls::Error::InvalidMessage(_) => {
+            "http: server gave HTTP response to HTTPS client".to_owned()
+        }
+        rustls::Error::InvalidCertificate(Certificate::UnknownIssuer) => {
+            "tls: failed to verify certificate: x509: certificate signed by unknown authority"
+                .to_owned()
+        }
+        rustls::Error::InvalidCertificate(reason) => {
+            format!("tls: failed to verify certificate: x509: {reason}")
+        }
+        other => format!("remote error: tls: {other}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn resolves_locations() {
+        let base: Uri = "https://a.lan/v2/x/blobs/y?z=1".parse().unwrap();
+        let cases = [
+            ("https://b.lan/q", "https://b.lan/q"),
+            ("//b.lan/q", "https://b.lan/q"),
+            ("/q?r=1", "https://a.lan/q?r=1"),
+            ("q", "https://a.lan/v2/x/blobs/q"),
+        ];
+        for (target, whole) in cases {
+            assert_eq!(join(&base, target).unwrap().to_string(), whole);
+        }
+    }
+}

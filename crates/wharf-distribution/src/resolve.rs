@@ -1,0 +1,275 @@
+//! From a reference to the manifest of one image: the index, the choice of the platform, every byte checked.
+
+use bytes::Bytes;
+use http::HeaderValue;
+use http::header::{ACCEPT, CONTENT_TYPE};
+use serde::Deserialize;
+use wharf_oci::{
+    Descriptor, Digest, Document, MAX_MANIFEST_SIZE, Manifest, Platform, Reference, media_type,
+};
+
+use crate::answer::RegistryAnswer;
+use crate::http_client::Call;
+use crate::{Client, Credentials, RegistryError, Source};
+
+/// A tag list page longer than this is refused.
+const MAX_TAG_LIST: u64 = 16 * 1024 * 1024;
+/// Requests for manifests are tried this often when the registry says that it has a problem.
+const MANIFEST_ATTEMPTS: u32 = 3;
+
+/// A document as it came, with its address.
+#[derive(Debug, Clone)]
+pub struct Raw {
+    /// Type, digest and size.
+    pub descriptor: Descriptor,
+    /// The bytes.
+    pub bytes: Bytes,
+}
+
+/// An image found in a registry.
+#[derive(Clone)]
+pub struct Resolved {
+    /// Where its blobs are.
+    pub source: Source,
+    /// The index, if the reference led to one.
+    pub index: Option<Raw>,
+    /// The manifest.
+    pub raw: Raw,
+    /// The manifest, parsed.
+    pub manifest: Manifest,
+}
+
+impl Resolved {
+    /// Digest of what the reference names: the index if there is one, else the manifest.
+    pub fn digest(&self) -> Digest {
+        self.index.as_ref().unwrap_or(&self.raw).descriptor.digest
+    }
+}
+
+impl Client {
+    /// Finds the image for `platform`, at the mirrors first, in order, and then at the registry itself.
+    ///
+    /// # Errors
+    /// The last place's [`RegistryError`].
+    pub async fn resolve(
+        &self,
+        reference: &Reference,
+        platform: &Platform,
+        credentials: Option<&Credentials>,
+    ) -> Result<Resolved, RegistryError> {
+        let mut last = None;
+        for source in self.sources(reference, credentials)? {
+            match self.resolve_at(source, platform).await {
+                Ok(resolved) => return Ok(resolved),
+                Err(error) => {
+                    tracing::debug!(%reference, %error, "endpoint cannot serve the image");
+                    last = Some(error);
+                }
+            }
+        }
+        Err(last.unwrap_or_else(|| RegistryError::Config("no registry endpoint".to_owned())))
+    }
+
+    async fn resolve_at(
+        &self,
+        source: Source,
+        platform: &Platform,
+    ) -> Result<Resolved, RegistryError> {
+        let (tag, digest) = (source.reference.tag(), source.reference.digest());
+        let (raw, document) = match (tag, digest) {
+            (_, Some(digest)) => {
+                self.manifest(&source, &digest.to_string(), digest.into())
+                    .await?
+            }
+            (tag, None) => {
+                self.manifest(&source, tag.unwrap_or("latest"), None)
+                    .await?
+            }
+        };
+        let index = match document {
+            Document::Manifest(manifest) => {
+                return Ok(Resolved {
+                    source,
+                    index: None,
+                    raw,
+                    manifest,
+                });
+            }
+            Document::Index(index) => index,
+        };
+        let entry = index
+            .select(platform)
+            .first()
+            .copied()
+            .ok_or_else(|| RegistryError::NoMatchingPlatform(platform_text(platform)))?;
+        let digest = entry.digest;
+        let (manifest_raw, document) = self
+            .manifest(&source, &digest.to_string(), Some(&digest))
+            .await?;
+        match document {
+            Document::Manifest(manifest) => Ok(Resolved {
+                source,
+                index: Some(raw),
+                raw: manifest_raw,
+                manifest,
+            }),
+            Document::Index(_) => Err(RegistryError::Manifest {
+                reference: source.reference.familiar(),
+                message: "an index within an index is not supported".to_owned(),
+            }),
+        }
+    }
+
+    async fn manifest(
+        &self,
+        source: &Source,
+        which: &str,
+        expected: Option<&Digest>,
+    ) -> Result<(Raw, Document), RegistryError> {
+        let mut attempt = 1;
+        loop {
+            match self.manifest_once(source, which, expected).await {
+                Err(error @ RegistryError::Status { .. })
+                    if error.is_transient() && attempt < MANIFEST_ATTEMPTS =>
+                {
+                    let delay = self.0.http.config().retry_delay / 10;
+                    tokio::time::sleep(delay * attempt).await;
+                    attempt += 1;
+                }
+                result => return result,
+            }
+        }
+    }
+
+    async fn manifest_once(
+        &self,
+        source: &Source,
+        which: &str,
+        expected: Option<&Digest>,
+    ) -> Result<(Raw, Document), RegistryError> {
+        let familiar = source.reference.familiar();
+        let mut call = Call::get(self.address(source, &format!("manifests/{which}")).await?);
+        let accept = media_type::ACCEPT_MANIFESTS.join(", ");
+        call.headers.extend(
+            HeaderValue::from_str(&accept)
+                .ok()
+                .map(|value| (ACCEPT, value)),
+        );
+        let uri = call.uri.clone();
+        let response = self.send(source, call).await?;
+        if !response.status().is_success() {
+            let answer = RegistryAnswer::read(&self.0.http, &uri, response).await?;
+            return Err(refusal(answer, &source.reference));
+        }
+        let text = |name: http::HeaderName| {
+            let value = response.headers().get(name)?.to_str().ok()?;
+            Some(value.to_owned())
+        };
+        let transport = text(CONTENT_TYPE);
+        let announced = text(http::HeaderName::from_static("docker-content-digest"))
+            .and_then(|value| Digest::parse(&value).ok());
+        let bytes = self.0.http.body(&uri, response, MAX_MANIFEST_SIZE).await?;
+        let digest = match expected.copied().or(announced) {
+            Some(wanted) => verified("manifest", &wanted, &bytes)?,
+            None => Digest::sha256(&bytes),
+        };
+        let document = Document::parse(&bytes, transport.as_deref())
+            .map_err(|error| RegistryError::manifest(&familiar, &error))?;
+        let descriptor = Descriptor::new(document.media_type(), digest, bytes.len() as u64);
+        Ok((Raw { descriptor, bytes }, document))
+    }
+
+    /// All tags of a repository.
+    ///
+    /// # Errors
+    /// The last place's [`RegistryError`].
+    pub async fn tags(
+        &self,
+        reference: &Reference,
+        credentials: Option<&Credentials>,
+    ) -> Result<Vec<String>, RegistryError> {
+        let mut last = None;
+        for source in self.sources(reference, credentials)? {
+            match self.tags_at(&source).await {
+                Ok(tags) => return Ok(tags),
+                Err(error) => last = Some(error),
+            }
+        }
+        Err(last.unwrap_or_else(|| RegistryError::Config("no registry endpoint".to_owned())))
+    }
+
+    async fn tags_at(&self, source: &Source) -> Result<Vec<String>, RegistryError> {
+        #[derive(Deserialize)]
+        struct Page {
+            #[serde(default)]
+            tags: Option<Vec<String>>,
+        }
+        let mut tags = Vec::new();
+        let mut next = Some("tags/list".to_owned());
+        while let Some(rest) = next {
+            let uri = self.address(source, &rest).await?;
+            let response = self.send(source, Call::get(uri.clone())).await?;
+            if !response.status().is_success() {
+                let answer = RegistryAnswer::read(&self.0.http, &uri, response).await?;
+                return Err(refusal(answer, &source.reference));
+            }
+            // Link: </v2/x/tags/list?last=y&n=100>; rel="next"
+            next = response
+                .headers()
+                .get(http::header::LINK)
+                .and_then(|link| link.to_str().ok())
+                .and_then(|link| link.split_once("tags/list?")?.1.split_once('>'))
+                .map(|(query, _)| format!("tags/list?{query}"));
+            let body = self.0.http.body(&uri, response, MAX_TAG_LIST).await?;
+            let page: Page =
+                serde_json::from_slice(&body).map_err(|error| RegistryError::Protocol {
+                    url: uri.to_string(),
+                    message: format!("malformed tag list: {error}"),
+                })?;
+            tags.extend(page.tags.unwrap_or_default());
+        }
+        Ok(tags)
+    }
+}
+
+/// `digest` if `bytes` have it.
+pub(crate) fn verified(
+    what: &'static str,
+    digest: &Digest,
+    bytes: &[u8],
+) -> Result<Digest, RegistryError> {
+    let mut hasher = wharf_oci::Hasher::new(digest.algorithm());
+    hasher.update(bytes);
+    let found = hasher.finish();
+    if found == *digest {
+        return Ok(found);
+    }
+    Err(RegistryError::DigestMismatch {
+        what,
+        expected: *digest,
+        found: found.to_string(),
+    })
+}
+
+/// Docker's words for a refused manifest (moby's `distribution/errors.go`).
+fn refusal(answer: RegistryAnswer, reference: &Reference) -> RegistryError {
+    let (cause, name) = (answer.text(), reference.familiar_name());
+    match answer.code.as_str() {
+        "DENIED" => RegistryError::Denied { name, cause },
+        "MANIFEST_UNKNOWN" => RegistryError::ManifestUnknown {
+            reference: reference.familiar(),
+            cause,
+        },
+        "NAME_UNKNOWN" => RegistryError::NameUnknown { name, cause },
+        _ => answer.into_error(),
+    }
+}
+
+/// containerd's default for an arm64 host has its variant, which our normal form leaves out.
+fn platform_text(platform: &Platform) -> String {
+    let mut text = platform.to_string();
+    if platform.architecture == "arm64" && platform.variant.is_empty() {
+        text.push_str("/v8");
+    }
+    text
+}
