@@ -1,0 +1,144 @@
+//! The API as it is on the wire: headers, versions, errors, answers as described.
+
+use anyhow::{Result, ensure};
+use serde_json::json;
+
+use crate::Case;
+
+pub(crate) fn ping_and_version(case: &mut Case) -> Result<()> {
+    let ping = case.engine.api("GET", "/_ping", None)?;
+    ensure!(ping.status == 200 && ping.body == b"OK", "{ping:?}");
+    ensure!(
+        ping.header("ostype") == Some("linux") && ping.header("api-version").is_some(),
+        "{ping:?}"
+    );
+    ensure!(
+        ping.header("docker-experimental") == Some("false"),
+        "{ping:?}"
+    );
+    let head = case.engine.api("HEAD", "/_ping", None)?;
+    ensure!(head.status == 200 && head.body.is_empty());
+    let version = case.expect("GET", "/version", None, 200)?;
+    ensure!(
+        version["Os"] == "linux" && version["ApiVersion"].is_string(),
+        "{version}"
+    );
+    case.ok(&["version"])?;
+    Ok(())
+}
+
+pub(crate) fn info_is_as_described(case: &mut Case) -> Result<()> {
+    let info = case.expect("GET", "/info", None, 200)?;
+    ensure!(info["Images"] == 1 && info["Containers"] == 0, "{info}");
+    ensure!(info["OSType"] == "linux" && info["NCPU"].as_u64().is_some_and(|count| count > 0));
+    let text = case.ok(&["info"])?;
+    ensure!(
+        text.contains("Storage Driver: overlay2") || text.contains("Storage Driver:"),
+        "{text}"
+    );
+    Ok(())
+}
+
+pub(crate) fn container_answers_are_as_described(case: &mut Case) -> Result<()> {
+    let body = json!({ "Image": "busybox", "Cmd": ["sleep", "1000"], "Tty": false });
+    let made = case.expect("POST", "/containers/create?name=c", Some(&body), 201)?;
+    ensure!(
+        made["Id"].is_string() && made["Warnings"].is_array(),
+        "{made}"
+    );
+    case.expect("POST", "/containers/c/start", None, 204)?;
+    let list = case.expect("GET", "/containers/json?all=1&size=1", None, 200)?;
+    ensure!(
+        list[0]["Names"] == json!(["/c"]) && list[0]["State"] == "running",
+        "{list}"
+    );
+    case.expect("GET", "/containers/c/json?size=1", None, 200)?;
+    case.expect("GET", "/containers/c/top", None, 200)?;
+    let exec = json!({ "Cmd": ["true"], "AttachStdout": true });
+    let exec = case.expect("POST", "/containers/c/exec", Some(&exec), 201)?;
+    let id = exec["Id"].as_str().unwrap_or_default().to_owned();
+    case.expect("GET", &format!("/exec/{id}/json"), None, 200)?;
+    case.expect("POST", "/containers/c/rename?name=d", None, 204)?;
+    case.expect("POST", "/containers/d/kill", None, 204)?;
+    case.expect("POST", "/containers/d/wait", None, 200)?;
+    case.expect("DELETE", "/containers/d?v=1", None, 204)?;
+    case.expect("GET", "/volumes", None, 200)?;
+    case.expect("GET", "/networks", None, 200)?;
+    case.expect("GET", "/networks/bridge", None, 200)?;
+    Ok(())
+}
+
+pub(crate) fn errors_are_json(case: &mut Case) -> Result<()> {
+    let missing = case.expect("GET", "/containers/nope/json", None, 404)?;
+    ensure!(missing["message"] == "No such container: nope", "{missing}");
+    let body = json!({ "Image": "nope", "Cmd": ["x"] });
+    let missing = case.expect("POST", "/containers/create", Some(&body), 404)?;
+    ensure!(
+        missing["message"] == "No such image: nope:latest",
+        "{missing}"
+    );
+    let headers = [("Content-Type", "application/json")];
+    let socket = case.engine.socket();
+    let bad = wharf_testkit::api::raw(
+        &socket,
+        "POST",
+        "/containers/create",
+        &headers,
+        b"{nonsense",
+    )?;
+    ensure!(bad.status == 400 && !bad.message().is_empty(), "{bad:?}");
+    let bad = case.api(
+        "POST",
+        "/containers/create?name=b%20d",
+        Some(&json!({ "Image": "busybox" })),
+    )?;
+    ensure!(
+        bad.status == 400 && bad.message().contains("Invalid container name"),
+        "{}",
+        bad.text()
+    );
+    case.expect("POST", "/containers/nope/start", None, 404)?;
+    case.expect("GET", "/images/nope/json", None, 404)?;
+    case.expect("GET", "/volumes/nope", None, 404)?;
+    case.expect("GET", "/networks/nope", None, 404)?;
+    case.expect("GET", "/exec/nope/json", None, 404)?;
+    Ok(())
+}
+
+pub(crate) fn unknown_routes(case: &mut Case) -> Result<()> {
+    let answer = case.engine.api("GET", "/v1.41/no/such/page", None)?;
+    ensure!(
+        answer.status == 404 && answer.message() == "page not found",
+        "{}",
+        answer.text()
+    );
+    Ok(())
+}
+
+pub(crate) fn version_limits(case: &mut Case) -> Result<()> {
+    let answer = case.engine.api("GET", "/v9.99/containers/json", None)?;
+    ensure!(answer.status == 400, "{}", answer.status);
+    ensure!(
+        answer
+            .message()
+            .contains("client version 9.99 is too new. Maximum supported API version is "),
+        "{}",
+        answer.text()
+    );
+    let answer = case.engine.api("GET", "/v1.24/containers/json", None)?;
+    ensure!(answer.status == 200, "{}", answer.text());
+    Ok(())
+}
+
+pub(crate) fn image_answers_are_as_described(case: &mut Case) -> Result<()> {
+    let list = case.expect("GET", "/images/json", None, 200)?;
+    ensure!(list[0]["RepoTags"] == json!(["busybox:latest"]), "{list}");
+    let image = case.expect("GET", "/images/busybox/json", None, 200)?;
+    ensure!(image["Os"] == "linux", "{image}");
+    case.expect("GET", "/images/busybox/history", None, 200)?;
+    case.expect("POST", "/images/busybox/tag?repo=x&tag=y", None, 201)?;
+    let deleted = case.expect("DELETE", "/images/x:y", None, 200)?;
+    ensure!(deleted == json!([{ "Untagged": "x:y" }]), "{deleted}");
+    case.expect("GET", "/system/df", None, 200)?;
+    Ok(())
+}

@@ -1,0 +1,83 @@
+//! All scenarios, by subject.
+
+mod api;
+mod containers;
+mod images;
+mod life;
+mod network;
+mod run;
+mod safety;
+
+use anyhow::{Context as _, Result};
+use wharf_testkit::EngineKind;
+
+use crate::{Case, Client};
+
+/// A scenario: a name and what must hold.
+pub struct Scenario {
+    /// Its name: subject and sentence.
+    pub name: &'static str,
+    body: fn(&mut Case) -> Result<()>,
+    /// Whether it starts without an image.
+    empty: bool,
+}
+
+impl Scenario {
+    /// Runs it on a new daemon.
+    ///
+    /// # Errors
+    /// What does not hold.
+    pub fn run(&self, kind: EngineKind, client: Client) -> Result<()> {
+        let mut case = if self.empty {
+            Case::empty(kind, client)?
+        } else {
+            Case::new(kind, client)?
+        };
+        (self.body)(&mut case).with_context(|| {
+            let log = case.engine.log();
+            let from = log.len().saturating_sub(1500);
+            let from = (from..log.len())
+                .find(|at| log.is_char_boundary(*at))
+                .unwrap_or(0);
+            format!("{} (the daemon's log ends: {})", self.name, &log[from..])
+        })
+    }
+}
+
+macro_rules! scenarios {
+    ($($module:ident: $($name:ident)+;)+) => {
+        /// Every scenario that starts with the image `busybox`.
+        pub const SCENARIOS: &[Scenario] = &[$($(Scenario {
+            name: concat!(stringify!($module), "::", stringify!($name)),
+            body: $module::$name,
+            empty: false,
+        }),+),+];
+
+        /// A `#[test]` for each scenario, for the test runner.
+        #[macro_export]
+        macro_rules! scenario_tests {
+            ($run:path) => { $($(
+                #[test]
+                fn $name() { $run(concat!(stringify!($module), "::", stringify!($name))); }
+            )+)+ };
+        }
+    };
+}
+
+scenarios! {
+    run: prints_output_and_streams exit_codes failing_commands env_and_workdir users stdin_is_passed
+        detached_and_logs entrypoint_and_args tmpfs_and_read_only names_and_conflicts cidfile hostname_and_files
+        auto_remove init_reaps limits_reach_the_kernel;
+    containers: create_start_stop_kill wait_conditions exec_runs_in_the_container rename_and_top ps_filters
+        ps_formats inspect_formats remove_rules prune_takes_stopped events_tell_the_story restart_policy
+        volumes_keep_data bind_mounts logs_options;
+    images: list_tag_and_remove history_and_inspect in_use_is_refused malformed_names pull_from_a_registry
+        unknown_images df_adds_up save_archive_loads_again;
+    network: bridge_gives_an_address published_port_answers port_conflict_is_refused none_has_only_loopback
+        containers_reach_each_other;
+    safety: default_capabilities masked_and_read_only_paths seccomp_denies no_new_privileges privileged_has_all
+        workdir_through_proc_is_refused;
+    life: daemon_killed_container_lives exit_code_while_daemon_is_dead nothing_is_left_behind;
+    api: ping_and_version info_is_as_described container_answers_are_as_described errors_are_json
+        unknown_routes version_limits image_answers_are_as_described;
+}

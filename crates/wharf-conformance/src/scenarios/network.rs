@@ -1,0 +1,142 @@
+//! The default bridge, published ports, none.
+
+use anyhow::{Result, ensure};
+
+use super::containers::until;
+use crate::Case;
+
+fn address(case: &Case, name: &str) -> Result<String> {
+    case.ok(&[
+        "inspect",
+        "-f",
+        "{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}",
+        name,
+    ])
+}
+
+pub(crate) fn bridge_gives_an_address(case: &mut Case) -> Result<()> {
+    case.ok(&["run", "-d", "--name", "c", "busybox", "sleep", "1000"])?;
+    let address = address(case, "c")?;
+    ensure!(address == "172.17.0.2", "{address}");
+    let seen = case.ok(&[
+        "exec",
+        "c",
+        "sh",
+        "-c",
+        "ip -4 -o addr show eth0 | awk '{print $4}'; ip route | head -n1",
+    ])?;
+    ensure!(
+        seen.starts_with("172.17.0.2/16\ndefault via 172.17.0.1 dev eth0"),
+        "{seen}"
+    );
+    case.ok(&["exec", "c", "ping", "-c1", "-W5", "172.17.0.1"])?;
+    case.ok(&["exec", "c", "grep", "172.17.0.2", "/etc/hosts"])?;
+    Ok(())
+}
+
+pub(crate) fn published_port_answers(case: &mut Case) -> Result<()> {
+    let serve = "while :; do echo served | nc -l -p 80; done";
+    case.ok(&[
+        "run",
+        "-d",
+        "--name",
+        "c",
+        "-p",
+        "8080:80",
+        "-p",
+        "127.0.0.1::81",
+        "busybox",
+        "sh",
+        "-c",
+        serve,
+    ])?;
+    case.prints(&["port", "c", "80"], "0.0.0.0:8080")
+        .or_else(|_| case.prints(&["port", "c", "80"], "0.0.0.0:8080\n[::]:8080"))?;
+    let random = case.ok(&["port", "c", "81/tcp"])?;
+    ensure!(random.starts_with("127.0.0.1:"), "{random}");
+    for target in ["127.0.0.1", "172.17.0.1"] {
+        until(|| {
+            let line = format!("timeout 2 busybox nc {target} 8080 < /dev/null || true");
+            Ok(case.engine.world.sh(&line)? == "served\n")
+        })?;
+    }
+    let ports = case.ok(&["ps", "--format", "{{.Ports}}"])?;
+    ensure!(ports.contains("0.0.0.0:8080->80/tcp"), "{ports}");
+    Ok(())
+}
+
+pub(crate) fn port_conflict_is_refused(case: &mut Case) -> Result<()> {
+    case.ok(&[
+        "run", "-d", "--name", "a", "-p", "8080:80", "busybox", "sleep", "1000",
+    ])?;
+    case.fails(
+        &[
+            "run", "-d", "--name", "b", "-p", "8080:80", "busybox", "sleep", "1000",
+        ],
+        125,
+        "port is already allocated",
+    )?;
+    case.prints(&["inspect", "-f", "{{.State.Status}}", "b"], "created")?;
+    case.ok(&["rm", "-f", "a"])?;
+    case.ok(&["start", "b"])?;
+    Ok(())
+}
+
+pub(crate) fn none_has_only_loopback(case: &mut Case) -> Result<()> {
+    let links = case.ok(&[
+        "run",
+        "--rm",
+        "--network",
+        "none",
+        "busybox",
+        "sh",
+        "-c",
+        "ip -o link | grep -c LOOPBACK; ip -o link | grep -c eth0",
+    ]);
+    ensure!(links.is_err(), "grep finds no eth0");
+    case.prints(
+        &[
+            "run",
+            "--rm",
+            "--network",
+            "none",
+            "busybox",
+            "sh",
+            "-c",
+            "ip -o -4 addr | awk '{print $2, $4}'",
+        ],
+        "lo 127.0.0.1/8",
+    )
+}
+
+pub(crate) fn containers_reach_each_other(case: &mut Case) -> Result<()> {
+    case.ok(&[
+        "run",
+        "-d",
+        "--name",
+        "a",
+        "busybox",
+        "sh",
+        "-c",
+        "while :; do echo from-a | nc -l -p 9000; done",
+    ])?;
+    let peer = address(case, "a")?;
+    let line = format!("until nc -w2 {peer} 9000 < /dev/null; do :; done");
+    case.prints(
+        &["run", "--rm", "busybox", "timeout", "30", "sh", "-c", &line],
+        "from-a",
+    )?;
+    case.prints(
+        &[
+            "run",
+            "--rm",
+            "--network",
+            "container:a",
+            "busybox",
+            "sh",
+            "-c",
+            "ip -4 -o addr show eth0 | awk '{print $4}'",
+        ],
+        &format!("{peer}/16"),
+    )
+}
