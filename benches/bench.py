@@ -1,0 +1,282 @@
+"""Measures Wharf beside dockerd and the bare runtimes. Run by run.sh, inside a world of its own."""
+
+import argparse
+import json
+import os
+import shutil
+import statistics
+import subprocess
+import sys
+import threading
+import time
+
+parser = argparse.ArgumentParser()
+parser.add_argument("bin")
+parser.add_argument("fixtures")
+parser.add_argument("work")
+parser.add_argument("--rounds", type=int, default=20)
+parser.add_argument("--only", default="")
+args = parser.parse_args()
+
+REGISTRY = "127.0.0.1:5000"
+
+
+class Engine:
+    """A daemon, the clients that speak to it, and its processes."""
+
+    def __init__(self, name, command):
+        self.name = name
+        self.root = os.path.join(args.work, name)
+        os.makedirs(self.root)
+        self.socket = f"{self.root}/engine.sock"
+        with open(f"{self.root}/daemon.json", "w", encoding="utf-8") as file:
+            file.write("{}")
+        log = open(f"{self.root}/log", "w", encoding="utf-8")
+        flags = ["-H", f"unix://{self.socket}", "--data-root", f"{self.root}/data", "--exec-root", f"{self.root}/exec"]
+        flags += ["--pidfile", f"{self.root}/pid", "--config-file", f"{self.root}/daemon.json"]
+        self.daemon = subprocess.Popen(command + flags, stdout=log, stderr=log)
+        self.env = dict(os.environ, DOCKER_HOST=f"unix://{self.socket}", HOME=self.root)
+        while subprocess.run(["docker", "version"], env=self.env, capture_output=True, check=False).returncode:
+            if self.daemon.poll() is not None:
+                sys.exit(f"{name} did not start: {open(f'{self.root}/log', encoding='utf-8').read()}")
+            time.sleep(0.05)
+
+    def run(self, client, *words):
+        """Runs a client to its end; its seconds."""
+        start = time.perf_counter()
+        done = subprocess.run([client, *words], env=self.env, capture_output=True, check=False)
+        if done.returncode:
+            raise RuntimeError(f"{self.name}: {words}: {done.stderr.decode()}")
+        return time.perf_counter() - start
+
+    def processes(self):
+        """The daemon's processes (dockerd: containerd too), not those of containers."""
+        children = {}
+        for pid in filter(str.isdigit, os.listdir("/proc")):
+            try:
+                with open(f"/proc/{pid}/stat", encoding="utf-8") as file:
+                    children.setdefault(int(file.read().rsplit(")", 1)[1].split()[1]), []).append(int(pid))
+            except OSError:
+                pass
+        return [self.daemon.pid] + [pid for pid in children.get(self.daemon.pid, []) if comm(pid) == "containerd"]
+
+    def memory(self, field="VmRSS"):
+        return sum(status(pid, field) for pid in self.processes())
+
+    def reset_peak(self):
+        for pid in self.processes():
+            with open(f"/proc/{pid}/clear_refs", "w", encoding="utf-8") as file:
+                file.write("5")
+
+
+def comm(pid):
+    try:
+        with open(f"/proc/{pid}/comm", encoding="utf-8") as file:
+            return file.read().strip()
+    except OSError:
+        return ""
+
+
+def status(pid, field):
+    """A field of /proc/PID/status, in KiB."""
+    with open(f"/proc/{pid}/status", encoding="utf-8") as file:
+        for line in file:
+            if line.startswith(field + ":"):
+                return int(line.split()[1])
+    return 0
+
+
+def private(pid):
+    """Private memory of a process, in KiB."""
+    with open(f"/proc/{pid}/smaps_rollup", encoding="utf-8") as file:
+        return sum(int(line.split()[1]) for line in file if line.startswith("Private_"))
+
+
+rows = []
+
+
+def row(what, goal, unit, ours, theirs, peer):
+    ratio = theirs / ours if ours else float("inf")
+    rows.append((what, goal, ours, theirs, peer, unit, ratio))
+    print(f"{what:58} wharf {ours:9.1f} {unit:5} {peer:8} {theirs:9.1f} {unit:5} ratio {ratio:6.1f}  goal {goal}", flush=True)
+
+
+def in_turn(rounds, **measures):
+    """Runs the measures in turn, and returns the median of each, in milliseconds."""
+    seen = {name: [] for name in measures}
+    for measure in measures.values():
+        measure()
+    for _ in range(rounds):
+        for name, measure in measures.items():
+            seen[name].append(measure() * 1000)
+    return {name: statistics.median(times) for name, times in seen.items()}
+
+
+def bench_run(wharf, dockerd):
+    for net, goals in (("none", ("4x", "12x")), ("bridge", ("4x", "15x"))):
+        words = ("run", "--rm", "--network", net, "busybox", "true")
+        medians = in_turn(
+            args.rounds,
+            docker_on_wharf=lambda w=words: wharf.run("docker", *w),
+            docker_on_dockerd=lambda w=words: dockerd.run("docker", *w),
+            wharf_on_wharf=lambda w=words: wharf.run(f"{args.bin}/wharf", *w),
+        )
+        row(f"run --rm --network {net} true, stock docker", goals[0], "ms", medians["docker_on_wharf"], medians["docker_on_dockerd"], "dockerd")
+        row(f"run --rm --network {net} true, wharf / docker", goals[1], "ms", medians["wharf_on_wharf"], medians["docker_on_dockerd"], "dockerd")
+
+
+def bench_exec(wharf, dockerd):
+    for engine in (wharf, dockerd):
+        engine.run("docker", "run", "-d", "--name", "exec", "busybox", "sleep", "100000")
+    words = ("exec", "exec", "true")
+    medians = in_turn(
+        args.rounds,
+        wharf=lambda: wharf.run(f"{args.bin}/wharf", *words),
+        stock=lambda: wharf.run("docker", *words),
+        dockerd=lambda: dockerd.run("docker", *words),
+    )
+    row("exec true, wharf / docker", "5x", "ms", medians["wharf"], medians["dockerd"], "dockerd")
+    row("exec true, stock docker", "-", "ms", medians["stock"], medians["dockerd"], "dockerd")
+    for engine in (wharf, dockerd):
+        engine.run("docker", "rm", "-f", "exec")
+
+
+def burst(engine, client):
+    """50 containers from 8 clients; containers per second."""
+    todo = list(range(50))
+    lock = threading.Lock()
+
+    def work():
+        while True:
+            with lock:
+                if not todo:
+                    return
+                todo.pop()
+            engine.run(client, "run", "-d", "--label", "burst", "busybox", "sleep", "100000")
+
+    threads = [threading.Thread(target=work) for _ in range(8)]
+    start = time.perf_counter()
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return 50 / (time.perf_counter() - start)
+
+
+def clear(engine):
+    listed = subprocess.run(["docker", "ps", "-aq"], env=engine.env, capture_output=True, text=True, check=True)
+    ids = listed.stdout.split()
+    if ids:
+        engine.run("docker", "rm", "-f", *ids)
+
+
+def bench_burst(wharf, dockerd):
+    ours, theirs = [], []
+    for _ in range(3):
+        ours.append(burst(wharf, f"{args.bin}/wharf"))
+        shims = shim_memory()
+        clear(wharf)
+        theirs.append(burst(dockerd, "docker"))
+        clear(dockerd)
+    ours, theirs = statistics.median(ours), statistics.median(theirs)
+    ratio = ours / theirs
+    print(f"{'50 containers from 8 clients':58} wharf {ours:9.1f} /s    dockerd  {theirs:9.1f} /s    ratio {ratio:6.1f}  goal 5x", flush=True)
+    rows.append(("50 containers from 8 clients", "5x", ours, theirs, "dockerd", "/s", ratio))
+    print(f"{'private memory of a shim, median of 50':58} wharf {shims:9.1f} KiB   goal 1024", flush=True)
+    rows.append(("private memory of a shim", "1024 KiB", shims, 0, "-", "KiB", 0))
+
+
+def shim_memory():
+    pids = [int(pid) for pid in os.listdir("/proc") if pid.isdigit() and comm(int(pid)).startswith("wharf-shim")]
+    return statistics.median(private(pid) for pid in pids) if pids else float("nan")
+
+
+def bench_idle(wharf, dockerd):
+    row("idle daemon, resident", "20 MB", "MB", wharf.memory() / 1024, dockerd.memory() / 1024, "dockerd")
+
+
+def bench_pull(wharf, dockerd):
+    for tag in ("gzip", "zstd"):
+        image = f"{REGISTRY}/large:{tag}"
+        if tag == "zstd":
+            # Debian's dockerd 20.10 cannot read zstd layers.
+            wharf.run("docker", "pull", "-q", image)
+            seconds = []
+            for _ in range(3):
+                wharf.run("docker", "rmi", image)
+                seconds.append(wharf.run("docker", "pull", "-q", image))
+            print(f"{'pull of 1.1 GB in 12 layers, zstd':58} wharf {statistics.median(seconds):9.2f} s", flush=True)
+            wharf.run("docker", "rmi", image)
+            continue
+        times, peaks = {wharf: [], dockerd: []}, {wharf: 0, dockerd: 0}
+        for _ in range(3):
+            for engine in times:
+                engine.reset_peak()
+                times[engine].append(engine.run("docker", "pull", "-q", image))
+                peaks[engine] = max(peaks[engine], engine.memory("VmHWM"))
+                engine.run("docker", "rmi", image)
+        row(f"pull of 1.1 GB in 12 layers, {tag}", "2x", "s", statistics.median(times[wharf]), statistics.median(times[dockerd]), "dockerd")
+        row(f"peak memory of that pull, {tag}", "2x", "MB", peaks[wharf] / 1024, peaks[dockerd] / 1024, "dockerd")
+
+
+def bundle():
+    folder = os.path.join(args.work, "bundle")
+    os.makedirs(folder)
+    shutil.copytree(f"{args.fixtures}/rootfs", f"{folder}/rootfs", symlinks=True)
+    subprocess.run(["runc", "spec"], cwd=folder, check=True)
+    with open(f"{folder}/config.json", encoding="utf-8") as file:
+        spec = json.load(file)
+    spec["process"]["terminal"] = False
+    spec["process"]["args"] = ["true"]
+    with open(f"{folder}/config.json", "w", encoding="utf-8") as file:
+        json.dump(spec, file)
+    return folder
+
+
+def bench_bundle(_wharf, _dockerd):
+    folder = bundle()
+    count = iter(range(10**6))
+
+    def runtime(program):
+        start = time.perf_counter()
+        done = subprocess.run(
+            [program, "--root", f"{args.work}/state-{os.path.basename(program)}", "run", "--bundle", folder, f"bench{next(count)}"],
+            capture_output=True, stdin=subprocess.DEVNULL, check=False,
+        )
+        if done.returncode:
+            raise RuntimeError(f"{program}: {done.stderr.decode()}")
+        return time.perf_counter() - start
+
+    measures = {"wharf": lambda: runtime(f"{args.bin}/wharf-shim"), "runc": lambda: runtime("runc")}
+    try:
+        runtime("crun")
+        measures["crun"] = lambda: runtime("crun")
+    except RuntimeError as error:
+        print(f"crun does not run here: {str(error).strip()}")
+    medians = in_turn(args.rounds, **measures)
+    row("bare bundle, run true", "4x", "ms", medians["wharf"], medians["runc"], "runc")
+    if "crun" in medians:
+        row("bare bundle, run true", "faster", "ms", medians["wharf"], medians["crun"], "crun")
+
+
+def main():
+    with open(f"{args.work}/registry.yml", "w", encoding="utf-8") as file:
+        file.write(f'version: 0.1\nlog: {{level: error}}\nstorage: {{filesystem: {{rootdirectory: {args.fixtures}/registry}}}}\nhttp: {{addr: "{REGISTRY}"}}\n')
+    log = open(f"{args.work}/registry.log", "w", encoding="utf-8")
+    registry = subprocess.Popen(["docker-registry", "serve", f"{args.work}/registry.yml"], stdout=log, stderr=log)
+    wharf = Engine("wharf", [f"{args.bin}/wharf", "daemon"])
+    dockerd = Engine("dockerd", ["dockerd", "--bip", "172.31.0.1/16"])
+    for engine in (wharf, dockerd):
+        engine.run("docker", "load", "-q", "-i", f"{args.fixtures}/busybox.tar")
+    for bench in (bench_idle, bench_bundle, bench_run, bench_exec, bench_burst, bench_pull):
+        if args.only in bench.__name__:
+            try:
+                bench(wharf, dockerd)
+            except (RuntimeError, OSError) as error:
+                print(f"{bench.__name__}: {error}")
+    for process in (wharf.daemon, dockerd.daemon, registry):
+        process.terminate()
+        process.wait()
+
+
+main()
