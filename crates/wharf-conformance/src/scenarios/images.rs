@@ -65,14 +65,14 @@ pub(crate) fn history_and_inspect(case: &mut Case) -> Result<()> {
 }
 
 pub(crate) fn in_use_is_refused(case: &mut Case) -> Result<()> {
-    case.ok(&["create", "--name", "c", "busybox"])?;
+    case.ok(&["create", "--name", "c1", "busybox"])?;
     case.fails(
         &["rmi", "busybox"],
         1,
         "conflict: unable to remove repository reference \"busybox\" (must force) - container",
     )?;
-    case.ok(&["start", "c"])?;
-    case.ok(&["rm", "-f", "c"])?;
+    case.ok(&["start", "c1"])?;
+    case.ok(&["rm", "-f", "c1"])?;
     case.ok(&["rmi", "busybox"])?;
     Ok(())
 }
@@ -157,7 +157,7 @@ pub(crate) fn unknown_images(case: &mut Case) -> Result<()> {
 }
 
 pub(crate) fn df_adds_up(case: &mut Case) -> Result<()> {
-    case.ok(&["create", "--name", "c", "-v", "data:/d", "busybox"])?;
+    case.ok(&["create", "--name", "c1", "-v", "data:/d", "busybox"])?;
     let rows = case.ok(&[
         "system",
         "df",

@@ -11,32 +11,32 @@ pub(crate) fn daemon_killed_container_lives(case: &mut Case) -> Result<()> {
         return Ok(()); // It kills them when it starts again, unless told to leave them alive.
     }
     let count = "i=0; while :; do echo $i; i=$((i+1)); sleep 0.02; done";
-    let id = case.ok(&["run", "-d", "--name", "c", "busybox", "sh", "-c", count])?;
-    until(|| Ok(case.ok(&["logs", "c"])?.lines().count() > 3))?;
-    let pid = case.ok(&["inspect", "-f", "{{.State.Pid}}", "c"])?;
+    let id = case.ok(&["run", "-d", "--name", "c1", "busybox", "sh", "-c", count])?;
+    until(|| Ok(case.ok(&["logs", "c1"])?.lines().count() > 3))?;
+    let pid = case.ok(&["inspect", "-f", "{{.State.Pid}}", "c1"])?;
     case.engine.kill_9()?;
     case.engine.launch()?;
     case.prints(
-        &["inspect", "-f", "{{.State.Status}} {{.State.Pid}}", "c"],
+        &["inspect", "-f", "{{.State.Status}} {{.State.Pid}}", "c1"],
         &format!("running {pid}"),
     )?;
-    let so_far = case.ok(&["logs", "c"])?.lines().count();
-    until(|| Ok(case.ok(&["logs", "c"])?.lines().count() > so_far + 3))?;
-    let logs = case.ok(&["logs", "c"])?;
+    let so_far = case.ok(&["logs", "c1"])?.lines().count();
+    until(|| Ok(case.ok(&["logs", "c1"])?.lines().count() > so_far + 3))?;
+    let logs = case.ok(&["logs", "c1"])?;
     for (number, line) in logs.lines().enumerate() {
         ensure!(
             line == number.to_string(),
             "line {number} of the log is {line}"
         );
     }
-    case.prints(&["exec", "c", "echo", "still there"], "still there")?;
+    case.prints(&["exec", "c1", "echo", "still there"], "still there")?;
     case.ok(&["stop", "-t", "0", &id])?;
     case.prints(
         &[
             "inspect",
             "-f",
             "{{.State.Status}} {{.State.ExitCode}}",
-            "c",
+            "c1",
         ],
         "exited 137",
     )
@@ -51,12 +51,12 @@ pub(crate) fn exit_code_while_daemon_is_dead(case: &mut Case) -> Result<()> {
     let bind = format!("{}:/gate", gate.display());
     let waits = "until [ -e /gate/open ]; do sleep 0.02; done; echo last words; exit 23";
     case.ok(&[
-        "run", "-d", "--name", "c", "-v", &bind, "busybox", "sh", "-c", waits,
+        "run", "-d", "--name", "c1", "-v", &bind, "busybox", "sh", "-c", waits,
     ])?;
     case.ok(&[
-        "run", "-d", "--rm", "--name", "r", "-v", &bind, "busybox", "sh", "-c", waits,
+        "run", "-d", "--rm", "--name", "r1", "-v", &bind, "busybox", "sh", "-c", waits,
     ])?;
-    let pids = case.ok(&["inspect", "-f", "{{.State.Pid}}", "c", "r"])?;
+    let pids = case.ok(&["inspect", "-f", "{{.State.Pid}}", "c1", "r1"])?;
     case.engine.kill_9()?;
     std::fs::write(gate.join("open"), "")?;
     for pid in pids.lines() {
@@ -65,9 +65,9 @@ pub(crate) fn exit_code_while_daemon_is_dead(case: &mut Case) -> Result<()> {
         })?;
     }
     case.engine.launch()?;
-    case.prints(&["wait", "c"], "23")?;
-    case.prints(&["logs", "c"], "last words")?;
-    until(|| Ok(case.ok(&["ps", "-a", "--format", "{{.Names}}"])? == "c"))
+    case.prints(&["wait", "c1"], "23")?;
+    case.prints(&["logs", "c1"], "last words")?;
+    until(|| Ok(case.ok(&["ps", "-a", "--format", "{{.Names}}"])? == "c1"))
 }
 
 pub(crate) fn nothing_is_left_behind(case: &mut Case) -> Result<()> {
@@ -84,9 +84,9 @@ pub(crate) fn nothing_is_left_behind(case: &mut Case) -> Result<()> {
         "busybox",
         "true",
     ])?;
-    case.ok(&["run", "-d", "--name", "c", "busybox", "sleep", "1000"])?;
-    case.ok(&["exec", "-d", "c", "sleep", "1000"])?;
-    case.ok(&["rm", "-f", "c"])?;
+    case.ok(&["run", "-d", "--name", "c1", "busybox", "sleep", "1000"])?;
+    case.ok(&["exec", "-d", "c1", "sleep", "1000"])?;
+    case.ok(&["rm", "-f", "c1"])?;
     case.engine.stop()?;
     let left = case.engine.world.leftovers()?;
     let left: Vec<_> = left

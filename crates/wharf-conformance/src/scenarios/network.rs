@@ -15,12 +15,12 @@ fn address(case: &Case, name: &str) -> Result<String> {
 }
 
 pub(crate) fn bridge_gives_an_address(case: &mut Case) -> Result<()> {
-    case.ok(&["run", "-d", "--name", "c", "busybox", "sleep", "1000"])?;
-    let address = address(case, "c")?;
+    case.ok(&["run", "-d", "--name", "c1", "busybox", "sleep", "1000"])?;
+    let address = address(case, "c1")?;
     ensure!(address == "172.17.0.2", "{address}");
     let seen = case.ok(&[
         "exec",
-        "c",
+        "c1",
         "sh",
         "-c",
         "ip -4 -o addr show eth0 | awk '{print $4}'; ip route | head -n1",
@@ -29,8 +29,8 @@ pub(crate) fn bridge_gives_an_address(case: &mut Case) -> Result<()> {
         seen.starts_with("172.17.0.2/16\ndefault via 172.17.0.1 dev eth0"),
         "{seen}"
     );
-    case.ok(&["exec", "c", "ping", "-c1", "-W5", "172.17.0.1"])?;
-    case.ok(&["exec", "c", "grep", "172.17.0.2", "/etc/hosts"])?;
+    case.ok(&["exec", "c1", "ping", "-c1", "-W5", "172.17.0.1"])?;
+    case.ok(&["exec", "c1", "grep", "172.17.0.2", "/etc/hosts"])?;
     Ok(())
 }
 
@@ -40,7 +40,7 @@ pub(crate) fn published_port_answers(case: &mut Case) -> Result<()> {
         "run",
         "-d",
         "--name",
-        "c",
+        "c1",
         "-p",
         "8080:80",
         "-p",
@@ -50,9 +50,9 @@ pub(crate) fn published_port_answers(case: &mut Case) -> Result<()> {
         "-c",
         serve,
     ])?;
-    case.prints(&["port", "c", "80"], "0.0.0.0:8080")
-        .or_else(|_| case.prints(&["port", "c", "80"], "0.0.0.0:8080\n[::]:8080"))?;
-    let random = case.ok(&["port", "c", "81/tcp"])?;
+    case.prints(&["port", "c1", "80"], "0.0.0.0:8080")
+        .or_else(|_| case.prints(&["port", "c1", "80"], "0.0.0.0:8080\n[::]:8080"))?;
+    let random = case.ok(&["port", "c1", "81/tcp"])?;
     ensure!(random.starts_with("127.0.0.1:"), "{random}");
     for target in ["127.0.0.1", "172.17.0.1"] {
         until(|| {
@@ -67,18 +67,18 @@ pub(crate) fn published_port_answers(case: &mut Case) -> Result<()> {
 
 pub(crate) fn port_conflict_is_refused(case: &mut Case) -> Result<()> {
     case.ok(&[
-        "run", "-d", "--name", "a", "-p", "8080:80", "busybox", "sleep", "1000",
+        "run", "-d", "--name", "a1", "-p", "8080:80", "busybox", "sleep", "1000",
     ])?;
     case.fails(
         &[
-            "run", "-d", "--name", "b", "-p", "8080:80", "busybox", "sleep", "1000",
+            "run", "-d", "--name", "b1", "-p", "8080:80", "busybox", "sleep", "1000",
         ],
         125,
         "port is already allocated",
     )?;
-    case.prints(&["inspect", "-f", "{{.State.Status}}", "b"], "created")?;
-    case.ok(&["rm", "-f", "a"])?;
-    case.ok(&["start", "b"])?;
+    case.prints(&["inspect", "-f", "{{.State.Status}}", "b1"], "created")?;
+    case.ok(&["rm", "-f", "a1"])?;
+    case.ok(&["start", "b1"])?;
     Ok(())
 }
 
@@ -114,13 +114,13 @@ pub(crate) fn containers_reach_each_other(case: &mut Case) -> Result<()> {
         "run",
         "-d",
         "--name",
-        "a",
+        "a1",
         "busybox",
         "sh",
         "-c",
         "while :; do echo from-a | nc -l -p 9000; done",
     ])?;
-    let peer = address(case, "a")?;
+    let peer = address(case, "a1")?;
     let line = format!("until nc -w2 {peer} 9000 < /dev/null; do :; done");
     case.prints(
         &["run", "--rm", "busybox", "timeout", "30", "sh", "-c", &line],
@@ -131,7 +131,7 @@ pub(crate) fn containers_reach_each_other(case: &mut Case) -> Result<()> {
             "run",
             "--rm",
             "--network",
-            "container:a",
+            "container:a1",
             "busybox",
             "sh",
             "-c",

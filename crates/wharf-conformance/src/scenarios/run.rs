@@ -169,13 +169,13 @@ pub(crate) fn detached_and_logs(case: &mut Case) -> Result<()> {
 
 pub(crate) fn entrypoint_and_args(case: &mut Case) -> Result<()> {
     case.prints(
-        &["run", "--rm", "--entrypoint", "echo", "busybox", "a", "b"],
+        &["run", "--rm", "--entrypoint", "echo", "busybox", "aa", "bb"],
         "a b",
     )?;
     case.fails(
         &["run", "--rm", "--entrypoint", "", "busybox"],
         125,
-        "no command specified",
+        "o command specified",
     )?;
     Ok(())
 }
