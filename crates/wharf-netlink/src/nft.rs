@@ -1,0 +1,312 @@
+//! nftables over nfnetlink: tables, chains, maps and rules in one transaction.
+//!
+//! There is no manual for this protocol; the source is `include/uapi/linux/netfilter/nf_tables.h` and what
+//! `nft --debug=netlink` prints.
+
+mod expression;
+
+use netlink_sys::protocols::NETLINK_NETFILTER;
+
+use crate::NetlinkError;
+use crate::message::{self, Request};
+use crate::socket::Channel;
+
+pub use expression::{Base, CtKey, Expression, MetaKey, Register, Verdict};
+
+const SUBSYSTEM: u16 = 10;
+const BATCH_BEGIN: u16 = 16;
+const BATCH_END: u16 = 17;
+const NEW_TABLE: u16 = 0;
+const GET_TABLE: u16 = 1;
+const DELETE_TABLE: u16 = 2;
+const NEW_CHAIN: u16 = 3;
+const NEW_RULE: u16 = 6;
+const NEW_SET: u16 = 9;
+const NEW_ELEMENTS: u16 = 12;
+
+const CREATE: u16 = 0x400;
+const APPEND: u16 = 0x800;
+const SET_IS_MAP: u32 = 8;
+const LIST_ELEMENT: u16 = 1;
+const DATA_VALUE: u16 = 1;
+const DATA_VERDICT: u16 = 2;
+/// An attribute's length has 16 bits, so that a list of elements is sent in pieces.
+const ELEMENTS_PER_MESSAGE: usize = 500;
+
+/// Address family of a table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Family {
+    /// IPv4 and IPv6.
+    Inet,
+    /// IPv4.
+    Ip,
+}
+
+impl Family {
+    const fn number(self) -> u8 {
+        match self {
+            Self::Inet => 1,
+            Self::Ip => 2,
+        }
+    }
+}
+
+/// Where a base chain hangs in the packet's way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Hook {
+    /// As it arrives.
+    Prerouting,
+    /// On its way to a process of this host.
+    Input,
+    /// On its way through this host.
+    Forward,
+    /// As a process of this host sends it.
+    Output,
+    /// As it leaves.
+    Postrouting,
+}
+
+/// What a base chain may do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ChainKind {
+    /// Accept and drop.
+    Filter,
+    /// Translate addresses.
+    Nat,
+}
+
+/// The hook of a base chain; its policy is accept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BaseChain {
+    /// What it may do.
+    pub kind: ChainKind,
+    /// Where it hangs.
+    pub hook: Hook,
+    /// Its order among the chains there.
+    pub priority: i32,
+}
+
+/// Type of a field of a map, with the numbers by which `nft` knows how to print it (`datatype.h` in nftables).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Field {
+    /// IPv4 address.
+    Ipv4,
+    /// Transport protocol.
+    Protocol,
+    /// Port.
+    Port,
+}
+
+impl Field {
+    const fn number(self) -> u32 {
+        match self {
+            Self::Ipv4 => 7,
+            Self::Protocol => 12,
+            Self::Port => 13,
+        }
+    }
+}
+
+/// A map from one tuple of fields to another.
+#[derive(Clone, Debug)]
+pub struct Map<'a> {
+    /// Name.
+    pub name: &'a str,
+    /// Fields of the key.
+    pub key: &'a [Field],
+    /// Fields of the value.
+    pub value: &'a [Field],
+    /// Entries, each field padded to four bytes.
+    pub elements: Vec<(Vec<u8>, Vec<u8>)>,
+}
+
+/// Messages that are done together or not at all, within one table.
+#[derive(Debug)]
+pub struct Batch<'a> {
+    family: Family,
+    table: &'a str,
+    requests: Vec<Request>,
+    sets: u32,
+}
+
+impl<'a> Batch<'a> {
+    /// An empty batch on `table`.
+    pub fn new(family: Family, table: &'a str) -> Self {
+        Self {
+            family,
+            table,
+            requests: Vec::new(),
+            sets: 0,
+        }
+    }
+
+    /// Makes the table if it is not there.
+    pub fn add_table(&mut self) {
+        let mut request = self.request(NEW_TABLE, CREATE, "add table", self.table);
+        request.text(1, self.table);
+        request.be32(2, 0);
+        self.requests.push(request);
+    }
+
+    /// Deletes the table with all in it; it must be there.
+    pub fn delete_table(&mut self) {
+        let mut request = self.request(DELETE_TABLE, 0, "delete table", self.table);
+        request.text(1, self.table);
+        self.requests.push(request);
+    }
+
+    /// Makes a chain: a base chain, or one to jump to.
+    pub fn add_chain(&mut self, name: &str, base: Option<BaseChain>) {
+        let mut request = self.request(NEW_CHAIN, CREATE, "add chain", name);
+        request.text(1, self.table);
+        request.text(3, name);
+        if let Some(base) = base {
+            request.nest(4, |hook| {
+                hook.be32(1, hook_number(base.hook));
+                hook.be32(2, base.priority as u32);
+            });
+            // Policy accept.
+            request.be32(5, 1);
+            request.text(7, chain_kind(base.kind));
+        }
+        self.requests.push(request);
+    }
+
+    /// Makes a map with its elements.
+    pub fn add_map(&mut self, map: &Map<'_>) {
+        self.sets += 1;
+        let mut request = self.request(NEW_SET, CREATE, "add map", map.name);
+        request.text(1, self.table);
+        request.text(2, map.name);
+        request.be32(3, SET_IS_MAP);
+        request.be32(4, concatenation(map.key));
+        request.be32(5, 4 * map.key.len() as u32);
+        request.be32(6, concatenation(map.value));
+        request.be32(7, 4 * map.value.len() as u32);
+        request.be32(10, self.sets);
+        self.requests.push(request);
+        for chunk in map.elements.chunks(ELEMENTS_PER_MESSAGE) {
+            let mut request = self.request(NEW_ELEMENTS, CREATE, "add elements", map.name);
+            request.text(1, self.table);
+            request.text(2, map.name);
+            request.nest(3, |list| {
+                for (key, value) in chunk {
+                    list.nest(LIST_ELEMENT, |element| {
+                        element.nest(1, |data| data.attribute(DATA_VALUE, key));
+                        element.nest(2, |data| data.attribute(DATA_VALUE, value));
+                    });
+                }
+            });
+            self.requests.push(request);
+        }
+    }
+
+    /// Appends a rule to a chain.
+    pub fn add_rule(&mut self, chain: &str, expressions: &[Expression]) {
+        let mut request = self.request(NEW_RULE, CREATE | APPEND, "add rule to", chain);
+        request.text(1, self.table);
+        request.text(2, chain);
+        request.nest(4, |list| {
+            for expression in expressions {
+                list.nest(LIST_ELEMENT, |element| expression.write(element));
+            }
+        });
+        self.requests.push(request);
+    }
+
+    fn request(&self, kind: u16, flags: u16, verb: &str, name: &str) -> Request {
+        let operation = format!("nftables: {verb} {name}");
+        Request::new(SUBSYSTEM << 8 | kind, flags, operation).fixed(&[
+            self.family.number(),
+            0,
+            0,
+            0,
+        ])
+    }
+}
+
+/// A socket to nftables of the network namespace it was opened in.
+pub struct Nftables {
+    channel: Channel,
+}
+
+impl Nftables {
+    /// Opens a socket in the calling thread's network namespace.
+    ///
+    /// # Errors
+    /// [`NetlinkError::Socket`].
+    pub fn open() -> Result<Self, NetlinkError> {
+        Channel::open(NETLINK_NETFILTER).map(|channel| Self { channel })
+    }
+
+    /// Does a batch, as a whole or not at all.
+    ///
+    /// # Errors
+    /// That of the first message the kernel refused; then nothing has changed.
+    pub fn commit(&mut self, batch: &Batch<'_>) -> Result<(), NetlinkError> {
+        let edge = |kind, verb: &str| {
+            let subsystem = SUBSYSTEM.to_be_bytes();
+            Request::new(kind, 0, format!("nftables: {verb}")).fixed(&[
+                0,
+                0,
+                subsystem[0],
+                subsystem[1],
+            ])
+        };
+        let (begin, end) = (edge(BATCH_BEGIN, "transaction"), edge(BATCH_END, "end"));
+        self.channel.transaction(&begin, &batch.requests, &end)
+    }
+
+    /// Names of all tables of a family.
+    ///
+    /// # Errors
+    /// [`NetlinkError`].
+    pub fn tables(&mut self, family: Family) -> Result<Vec<String>, NetlinkError> {
+        let kind = SUBSYSTEM << 8 | GET_TABLE;
+        let request = Request::new(kind, 0, "nftables: list tables".to_owned()).fixed(&[
+            family.number(),
+            0,
+            0,
+            0,
+        ]);
+        let mut tables = Vec::new();
+        self.channel.dump(&request, |received| {
+            let attributes = received.payload.get(4..).unwrap_or_default();
+            let name = message::attributes(attributes).find(|(kind, _)| *kind == 1);
+            tables.extend(name.map(|(_, text)| message::text_of(text)));
+            Ok(())
+        })?;
+        Ok(tables)
+    }
+}
+
+impl Request {
+    /// Whether this opens an nftables transaction.
+    pub(crate) fn is_begin(&self) -> bool {
+        self.buffer[4..6] == BATCH_BEGIN.to_ne_bytes()
+    }
+}
+
+const fn hook_number(hook: Hook) -> u32 {
+    match hook {
+        Hook::Prerouting => 0,
+        Hook::Input => 1,
+        Hook::Forward => 2,
+        Hook::Output => 3,
+        Hook::Postrouting => 4,
+    }
+}
+
+const fn chain_kind(kind: ChainKind) -> &'static str {
+    match kind {
+        ChainKind::Filter => "filter",
+        ChainKind::Nat => "nat",
+    }
+}
+
+/// nft packs the types of a tuple into one number, six bits each.
+fn concatenation(fields: &[Field]) -> u32 {
+    fields
+        .iter()
+        .fold(0, |packed, field| packed << 6 | field.number())
+}

@@ -1,0 +1,87 @@
+//! rtnetlink: links, addresses, routes, neighbours (`rtnetlink(7)`).
+
+mod address;
+mod link;
+
+use netlink_sys::protocols::NETLINK_ROUTE;
+
+use crate::socket::Channel;
+use crate::{NetlinkError, Request};
+
+pub use address::{Address, RouteEntry, add_address, add_neighbour, add_route};
+pub use link::{
+    Link, LinkChange, LinkName, Peer, Veth, add_bridge, add_dummy, add_veth, delete_link, set_link,
+};
+
+const CREATE_NEW: u16 = 0x400 | 0x200;
+const CREATE_OR_REPLACE: u16 = 0x400 | 0x100;
+
+/// A socket that configures links, addresses and routes of the network namespace it was opened in.
+pub struct Route {
+    channel: Channel,
+}
+
+impl Route {
+    /// Opens a socket in the calling thread's network namespace.
+    ///
+    /// # Errors
+    /// [`NetlinkError::Socket`].
+    pub fn open() -> Result<Self, NetlinkError> {
+        Channel::open(NETLINK_ROUTE).map(|channel| Self { channel })
+    }
+
+    /// Sends all requests in one write; the kernel does them in order, and goes on after one that fails.
+    ///
+    /// # Errors
+    /// That of the first request which failed.
+    pub fn apply(&mut self, requests: &[Request]) -> Result<(), NetlinkError> {
+        self.channel.transact(requests)
+    }
+
+    /// The link with that name, if there is one.
+    ///
+    /// # Errors
+    /// [`NetlinkError`].
+    pub fn link(&mut self, name: &str) -> Result<Option<Link>, NetlinkError> {
+        self.channel.get(&link::get(name), link::read)
+    }
+
+    /// All links.
+    ///
+    /// # Errors
+    /// [`NetlinkError`].
+    pub fn links(&mut self) -> Result<Vec<Link>, NetlinkError> {
+        let mut links = Vec::new();
+        self.channel.dump(&link::get_all(), |received| {
+            links.push(link::read(received)?);
+            Ok(())
+        })?;
+        Ok(links)
+    }
+
+    /// All IPv4 and IPv6 addresses.
+    ///
+    /// # Errors
+    /// [`NetlinkError`].
+    pub fn addresses(&mut self) -> Result<Vec<Address>, NetlinkError> {
+        let mut addresses = Vec::new();
+        self.channel.dump(&address::get_all(), |received| {
+            addresses.extend(address::read(received));
+            Ok(())
+        })?;
+        Ok(addresses)
+    }
+
+    /// All IPv4 routes of the main table.
+    ///
+    /// # Errors
+    /// [`NetlinkError`].
+    pub fn routes(&mut self) -> Result<Vec<RouteEntry>, NetlinkError> {
+        let mut routes = Vec::new();
+        self.channel.dump(&address::get_routes(), |received| {
+            routes.extend(address::read_route(received));
+            Ok(())
+        })?;
+        Ok(routes)
+    }
+}
