@@ -429,7 +429,7 @@ pub(crate) fn bind_mounts(case: &mut Case) -> Result<()> {
             "busybox",
             "sh",
             "-c",
-            "cat /h/f; echo back > /h/g",
+            "cat /h/f1; echo back > /h/g",
         ],
         "from the host",
     )?;
