@@ -1,0 +1,466 @@
+//! The client against a registry that misbehaves on purpose.
+
+mod common;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use base64::Engine as _;
+use common::{Registry, Reply, Request, client, client_with, manifest};
+use wharf_distribution::{
+    BlobEvent, Client, Config, Credentials, RegistryError, RegistryErrorKind, Resolved,
+};
+use wharf_oci::{Descriptor, Digest, Index, Platform, media_type};
+
+fn layer() -> Vec<u8> {
+    (0..200_000u32).map(|n| (n / 7) as u8).collect()
+}
+
+/// An honest registry for `app:latest` with one layer, but for what `special` answers itself.
+fn registry(special: impl Fn(&Request) -> Option<Reply> + Send + Sync + 'static) -> Registry {
+    let layer = layer();
+    let (bytes, _) = manifest(&layer);
+    Registry::start(move |request| {
+        if let Some(reply) = special(request) {
+            return reply;
+        }
+        if request.path.contains("/manifests/") {
+            return Reply::ok(bytes.clone()).with("Content-Type", media_type::OCI_MANIFEST);
+        }
+        if request.path.contains("/blobs/") {
+            return Reply::blob(request, &layer);
+        }
+        Reply::default()
+    })
+}
+
+async fn resolve(client: &Client, registry: &Registry) -> Result<Resolved, RegistryError> {
+    let reference = registry.reference("app:latest");
+    client.resolve(&reference, &Platform::host(), None).await
+}
+
+async fn failure(client: &Client, registry: &Registry) -> String {
+    match resolve(client, registry).await {
+        Ok(_) => panic!("was resolved"),
+        Err(error) => error.to_string(),
+    }
+}
+
+/// Everything that comes, and how often it was tried again.
+async fn fetch(client: &Client, resolved: &Resolved) -> Result<(Vec<u8>, usize), RegistryError> {
+    let slot = client.slot().await;
+    let mut blob = client.blob(&resolved.source, &resolved.manifest.layers[0], 0, slot);
+    let (mut bytes, mut retries) = (Vec::new(), 0);
+    while let Some(event) = blob.next().await? {
+        match event {
+            BlobEvent::Data(data) => bytes.extend_from_slice(&data),
+            BlobEvent::Retrying(_) => retries += 1,
+        }
+    }
+    Ok((bytes, retries))
+}
+
+#[tokio::test]
+async fn pulls_over_plain_http_from_loopback_only() {
+    let registry = registry(|_| None);
+    let client = client();
+    let resolved = resolve(&client, &registry).await.unwrap();
+    assert_eq!(resolved.digest(), manifest(&layer()).1);
+    assert_eq!(fetch(&client, &resolved).await.unwrap(), (layer(), 0));
+}
+
+#[tokio::test]
+async fn goes_on_where_a_cut_was() {
+    let cuts = Arc::new(AtomicUsize::new(0));
+    let count = cuts.clone();
+    let registry = registry(move |request| {
+        let blob = request.path.contains("/blobs/");
+        (blob && count.fetch_add(1, Ordering::SeqCst) < 2).then(|| {
+            let mut reply = Reply::blob(request, &layer());
+            reply.cut = Some(50_000);
+            reply
+        })
+    });
+    let client = client();
+    let resolved = resolve(&client, &registry).await.unwrap();
+    assert_eq!(fetch(&client, &resolved).await.unwrap(), (layer(), 2));
+    let ranges: Vec<_> = registry
+        .requests("/blobs/")
+        .iter()
+        .map(Request::range)
+        .collect();
+    assert_eq!(ranges, [None, Some(50_000), Some(100_000)]);
+}
+
+#[tokio::test]
+async fn goes_on_without_ranges_and_after_a_stall() {
+    let tries = Arc::new(AtomicUsize::new(0));
+    let count = tries.clone();
+    let registry = registry(move |request| {
+        if !request.path.contains("/blobs/") {
+            return None;
+        }
+        let mut reply = Reply::ok(layer());
+        if count.fetch_add(1, Ordering::SeqCst) == 0 {
+            reply.cut = Some(70_000);
+            reply.stall = true;
+        }
+        Some(reply)
+    });
+    let client = client();
+    let resolved = resolve(&client, &registry).await.unwrap();
+    assert_eq!(fetch(&client, &resolved).await.unwrap(), (layer(), 1));
+}
+
+#[tokio::test]
+async fn gives_up_on_a_registry_that_always_cuts() {
+    let registry = registry(|request| {
+        request.path.contains("/blobs/").then(|| Reply {
+            cut: Some(0),
+            ..Reply::ok(layer())
+        })
+    });
+    let client = client();
+    let resolved = resolve(&client, &registry).await.unwrap();
+    let error = fetch(&client, &resolved).await.unwrap_err();
+    assert_eq!(error.kind(), RegistryErrorKind::Unreachable);
+    assert_eq!(registry.requests("/blobs/").len(), 4);
+}
+
+#[tokio::test]
+async fn refuses_more_than_announced() {
+    let registry = registry(|request| {
+        let mut long = layer();
+        long.extend_from_slice(b"more");
+        request.path.contains("/blobs/").then(|| Reply::ok(long))
+    });
+    let client = client();
+    let resolved = resolve(&client, &registry).await.unwrap();
+    let error = fetch(&client, &resolved).await.unwrap_err();
+    assert!(matches!(
+        error,
+        RegistryError::TooLong {
+            expected: 200_000,
+            ..
+        }
+    ));
+    assert_eq!(registry.requests("/blobs/").len(), 1);
+}
+
+#[tokio::test]
+async fn a_wrong_manifest_is_refused_by_digest() {
+    let registry = registry(|request| {
+        let honest = request.path.contains("/manifests/");
+        honest.then(|| {
+            Reply::ok(manifest(b"other").0)
+                .with("Content-Type", media_type::OCI_MANIFEST)
+                .with("Docker-Content-Digest", manifest(&layer()).1.to_string())
+        })
+    });
+    let expected = manifest(&layer()).1;
+    assert_eq!(
+        failure(&client(), &registry).await,
+        format!("manifest verification failed for digest {expected}")
+    );
+}
+
+#[tokio::test]
+async fn refusals_have_dockers_words() {
+    let cases = [
+        (
+            404,
+            "MANIFEST_UNKNOWN",
+            "manifest unknown",
+            "manifest for {}/app:latest not found: manifest unknown: manifest unknown",
+        ),
+        (
+            404,
+            "NAME_UNKNOWN",
+            "repository name not known to registry",
+            "repository {}/app not found: name unknown: repository name not known to registry",
+        ),
+        (
+            403,
+            "DENIED",
+            "requested access to the resource is denied",
+            "pull access denied for {}/app, repository does not exist or may require 'docker login': denied: requested access to the resource is denied",
+        ),
+        (
+            500,
+            "UNKNOWN",
+            "x",
+            "received unexpected HTTP status: 500 Internal Server Error",
+        ),
+    ];
+    for (status, code, message, text) in cases {
+        let registry = registry(move |request| {
+            let manifest = request.path.contains("/manifests/");
+            manifest.then(|| Reply::error(status, code, message))
+        });
+        let expected = text.replace("{}", &registry.address.to_string());
+        assert_eq!(failure(&client(), &registry).await, expected);
+    }
+}
+
+#[tokio::test]
+async fn nonsense_is_an_error_and_no_panic() {
+    for body in [
+        "<html>hello</html>",
+        "",
+        "[]",
+        "{}",
+        r#"{"schemaVersion":1}"#,
+    ] {
+        let registry = registry(move |request| {
+            let manifest = request.path.contains("/manifests/");
+            manifest.then(|| Reply::ok(body).with("Content-Type", "text/html"))
+        });
+        failure(&client(), &registry).await;
+    }
+}
+
+#[tokio::test]
+async fn a_huge_manifest_is_not_read() {
+    let registry = registry(|request| {
+        let manifest = request.path.contains("/manifests/");
+        manifest.then(|| Reply::ok(vec![b' '; 5 << 20]))
+    });
+    assert!(failure(&client(), &registry).await.contains("longer than"));
+}
+
+#[tokio::test]
+async fn chooses_the_platform() {
+    let registry = registry(|request| {
+        let (bytes, digest) = manifest(&layer());
+        let mut entry = Descriptor::new(media_type::OCI_MANIFEST, digest, bytes.len() as u64);
+        entry.platform = Some(Platform::parse("linux/s390x").unwrap());
+        let index = Index {
+            schema_version: 2,
+            media_type: media_type::OCI_INDEX.into(),
+            manifests: vec![entry],
+            annotations: Default::default(),
+        };
+        request.path.ends_with("/latest").then(|| {
+            Reply::ok(serde_json::to_vec(&index).unwrap())
+                .with("Content-Type", media_type::OCI_INDEX)
+        })
+    });
+    let client = client();
+    let reference = registry.reference("app:latest");
+    let arm = Platform::parse("linux/arm64").unwrap();
+    let error = client.resolve(&reference, &arm, None).await.err().unwrap();
+    assert_eq!(
+        error.to_string(),
+        "no matching manifest for linux/arm64/v8 in the manifest list entries"
+    );
+    let s390x = Platform::parse("linux/s390x").unwrap();
+    let resolved = client.resolve(&reference, &s390x, None).await.unwrap();
+    assert!(resolved.index.is_some());
+    assert_ne!(resolved.digest(), resolved.raw.descriptor.digest);
+}
+
+#[tokio::test]
+async fn unreachable_reads_like_go() {
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = free.local_addr().unwrap();
+    drop(free);
+    let reference = wharf_oci::Reference::parse_normalized(&format!("{address}/app:1")).unwrap();
+    let error = client()
+        .resolve(&reference, &Platform::host(), None)
+        .await
+        .err()
+        .unwrap();
+    assert_eq!(
+        error.to_string(),
+        format!("Get \"http://{address}/v2/\": dial tcp {address}: connect: connection refused")
+    );
+    assert_eq!(error.kind(), RegistryErrorKind::Unreachable);
+}
+
+/// A token server and a registry that wants its tokens; the first `refuse` requests with a token are refused.
+fn guarded(refuse: usize) -> Registry {
+    let refused = AtomicUsize::new(0);
+    registry(move |request| {
+        if request.path.starts_with("/token") {
+            return Some(Reply::ok(r#"{"token":"t","expires_in":300}"#));
+        }
+        let good = request.header("authorization") == Some("Bearer t");
+        if good && (request.path == "/v2/" || refused.fetch_add(1, Ordering::SeqCst) >= refuse) {
+            return None;
+        }
+        let host = request.header("host").unwrap();
+        Some(
+            Reply::error(401, "UNAUTHORIZED", "authentication required").with(
+                "WWW-Authenticate",
+                format!("Bearer realm=\"http://{host}/token\",service=\"s\""),
+            ),
+        )
+    })
+}
+
+#[tokio::test]
+async fn fetches_a_token_once_per_scope() {
+    let registry = guarded(0);
+    let client = client();
+    let resolved = resolve(&client, &registry).await.unwrap();
+    fetch(&client, &resolved).await.unwrap();
+    let tokens = registry.requests("/token");
+    assert_eq!(tokens.len(), 1);
+    assert_eq!(
+        tokens[0].path,
+        "/token?service=s&scope=repository%3Aapp%3Apull"
+    );
+}
+
+#[tokio::test]
+async fn a_refused_token_is_fetched_anew() {
+    let registry = guarded(1);
+    let client = client();
+    resolve(&client, &registry).await.unwrap();
+    assert_eq!(registry.requests("/token").len(), 2);
+}
+
+#[tokio::test]
+async fn an_identity_token_is_traded_by_post() {
+    let registry = guarded(0);
+    let credentials = Credentials::Identity("id&token".into());
+    client()
+        .resolve(
+            &registry.reference("app:latest"),
+            &Platform::host(),
+            Some(&credentials),
+        )
+        .await
+        .unwrap();
+    let token = &registry.requests("/token")[0];
+    assert_eq!(token.method, "POST");
+    assert!(
+        token
+            .body
+            .contains("grant_type=refresh_token&refresh_token=id%26token")
+    );
+}
+
+#[tokio::test]
+async fn basic_needs_credentials() {
+    let wanted = format!(
+        "Basic {}",
+        base64::engine::general_purpose::STANDARD.encode("u:p")
+    );
+    let registry = registry(move |request| {
+        let good = request.header("authorization") == Some(&wanted);
+        (!good).then(|| {
+            Reply::error(401, "UNAUTHORIZED", "authentication required")
+                .with("WWW-Authenticate", "Basic realm=\"x\"")
+        })
+    });
+    let client = client();
+    let text = failure(&client, &registry).await;
+    assert!(text.ends_with("no basic auth credentials"), "{text}");
+    let credentials = Credentials::Basic {
+        username: "u".into(),
+        password: "p".into(),
+    };
+    let reference = registry.reference("app:latest");
+    client
+        .resolve(&reference, &Platform::host(), Some(&credentials))
+        .await
+        .unwrap();
+}
+
+#[tokio::test]
+async fn a_redirect_does_not_leak_credentials() {
+    let store = Registry::start(|request| Reply::blob(request, &layer()));
+    let target = format!("http://{}/elsewhere", store.address);
+    let registry = registry(move |request| {
+        if request.path.starts_with("/token") {
+            return Some(Reply::ok(r#"{"access_token":"t"}"#));
+        }
+        if request.header("authorization") != Some("Bearer t") {
+            let host = request.header("host").unwrap();
+            let value = format!("Bearer realm=\"http://{host}/token\"");
+            return Some(Reply::status(401, "").with("WWW-Authenticate", value));
+        }
+        let blob = request.path.contains("/blobs/");
+        blob.then(|| Reply::status(307, "").with("Location", target.clone()))
+    });
+    let client = client();
+    let resolved = resolve(&client, &registry).await.unwrap();
+    assert_eq!(fetch(&client, &resolved).await.unwrap().0, layer());
+    let seen = store.requests("/elsewhere");
+    assert_eq!(seen.len(), 1);
+    assert_eq!(seen[0].header("authorization"), None);
+}
+
+#[tokio::test]
+async fn mirrors_come_first_and_in_order() {
+    let broken = Registry::start(|_| Reply::status(502, "bad gateway"));
+    let good = registry(|_| None);
+    let client = client_with(Config {
+        mirrors: vec![
+            format!("http://{}", broken.address),
+            format!("http://{}/", good.address),
+        ],
+        ..Config::default()
+    });
+    let reference = wharf_oci::Reference::parse_normalized("app:latest").unwrap();
+    let secret = Credentials::Bearer("s".into());
+    let resolved = client
+        .resolve(&reference, &Platform::host(), Some(&secret))
+        .await
+        .unwrap();
+    assert_eq!(fetch(&client, &resolved).await.unwrap().0, layer());
+    assert!(!broken.requests("/v2/").is_empty());
+    let asked = &good.requests("/v2/library/app/manifests/latest")[0];
+    assert_eq!(asked.header("authorization"), None);
+}
+
+#[tokio::test]
+async fn lists_tags_over_pages() {
+    let registry = registry(|request| {
+        if request.path.contains("last=a") {
+            return Some(Reply::ok(r#"{"name":"app","tags":["b"]}"#));
+        }
+        request.path.contains("/tags/list").then(|| {
+            Reply::ok(r#"{"name":"app","tags":["a"]}"#)
+                .with("Link", "</v2/app/tags/list?last=a&n=1>; rel=\"next\"")
+        })
+    });
+    let tags = client()
+        .tags(&registry.reference("app"), None)
+        .await
+        .unwrap();
+    assert_eq!(tags, ["a", "b"]);
+}
+
+#[tokio::test]
+async fn searches() {
+    let registry = registry(|request| {
+        (request.path == "/v1/search?q=app&n=25").then(|| {
+            Reply::ok(r#"{"results":[{"name":"x/app","description":null,"star_count":3,"is_official":false}]}"#)
+        })
+    });
+    let term = format!("{}/app", registry.address);
+    let hits = client().search(&term, 25, None).await.unwrap();
+    assert_eq!((hits[0].name.as_str(), hits[0].star_count), ("x/app", 3));
+    let text = client()
+        .search(&format!("{}/b", registry.address), 25, None)
+        .await;
+    assert_eq!(text.unwrap_err().to_string(), "Unexpected status code 404");
+}
+
+#[tokio::test]
+async fn small_blobs_are_checked() {
+    let registry = registry(|request| {
+        let blob = request.path.contains("/blobs/");
+        blob.then(|| Reply::ok("lies"))
+    });
+    let client = client();
+    let resolved = resolve(&client, &registry).await.unwrap();
+    let descriptor = Descriptor::new(media_type::OCI_CONFIG, Digest::sha256(b"true"), 4);
+    let error = client
+        .small_blob(&resolved.source, &descriptor, "image configuration", 100)
+        .await
+        .unwrap_err();
+    assert!(matches!(error, RegistryError::DigestMismatch { .. }));
+}
