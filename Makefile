@@ -39,7 +39,7 @@ lint: tools
 
 # The same scenarios against Wharf and against Debian's dockerd.
 conformance: dist fixtures
-	WHARF_BIN_DIR=$(DIST) cargo run --quiet --package wharf-conformance -- --engine wharf --engine dockerd
+	WHARF_BIN_DIR=$(DIST) cargo run --quiet --package wharf-conformance -- --engine wharf --engine dockerd --engine dockerd-26
 
 bench: dist fixtures
 	@bash benches/run.sh $(DIST)

@@ -151,7 +151,7 @@ impl Case {
         let answer = self.engine.api(method, target, body)?;
         if let Ok(json) = serde_json::from_slice::<Value>(&answer.body) {
             let mut faults = schema::faults(method, target, answer.status, &json);
-            if self.engine.kind == EngineKind::Dockerd {
+            if self.engine.kind.is_dockerd() {
                 // Debian's dockerd is older than the description: what it lacks is not its fault.
                 faults.retain(|fault| {
                     !fault.ends_with("is missing")

@@ -1,6 +1,6 @@
 //! Runs the scenarios and says how many pass on each engine.
 //!
-//!     wharf-conformance [--engine wharf|dockerd]... [--client docker|wharf]... [--only TEXT]
+//!     wharf-conformance [--engine wharf|dockerd|dockerd-26]... [--client docker|wharf]... [--only TEXT]
 
 use anyhow::{Result, bail};
 use wharf_conformance::{Client, SCENARIOS};
@@ -15,11 +15,12 @@ fn main() -> Result<()> {
         match (arg.as_str(), args.next()) {
             ("--engine", Some(name)) if name == "wharf" => engines.push(EngineKind::Wharf),
             ("--engine", Some(name)) if name == "dockerd" => engines.push(EngineKind::Dockerd),
+            ("--engine", Some(name)) if name == "dockerd-26" => engines.push(EngineKind::Dockerd26),
             ("--client", Some(name)) if name == "docker" => clients.push(Client::Docker),
             ("--client", Some(name)) if name == "wharf" => clients.push(Client::Wharf),
             ("--only", Some(text)) => only = text,
             _ => bail!(
-                "usage: wharf-conformance [--engine wharf|dockerd]... [--client docker|wharf]... [--only TEXT]"
+                "usage: wharf-conformance [--engine wharf|dockerd|dockerd-26]... [--client docker|wharf]... [--only TEXT]"
             ),
         }
     }

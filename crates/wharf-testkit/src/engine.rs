@@ -15,8 +15,10 @@ use crate::api::{self, Answer};
 pub enum EngineKind {
     /// `wharf daemon`.
     Wharf,
-    /// Debian's dockerd.
+    /// Debian bookworm's dockerd, 20.10.
     Dockerd,
+    /// Debian trixie's dockerd, 26.1, run from a folder.
+    Dockerd26,
 }
 
 impl EngineKind {
@@ -24,8 +26,14 @@ impl EngineKind {
     pub fn from_env() -> Self {
         match std::env::var("WHARF_TEST_ENGINE").as_deref() {
             Ok("dockerd") => Self::Dockerd,
+            Ok("dockerd-26") => Self::Dockerd26,
             _ => Self::Wharf,
         }
+    }
+
+    /// Whether it is a real dockerd.
+    pub fn is_dockerd(self) -> bool {
+        matches!(self, Self::Dockerd | Self::Dockerd26)
     }
 }
 
@@ -164,6 +172,14 @@ impl Engine {
                 wharf
             }
             EngineKind::Dockerd => self.world.command("dockerd"),
+            EngineKind::Dockerd26 => {
+                let folder = crate::fixtures::dockerd_26()?;
+                let mut dockerd = self.world.command(folder.join("dockerd"));
+                // It finds containerd and its shim by PATH.
+                let path = std::env::var("PATH").unwrap_or_default();
+                dockerd.env("PATH", format!("{}:{path}", folder.display()));
+                dockerd
+            }
         };
         daemon
             .arg("-H")

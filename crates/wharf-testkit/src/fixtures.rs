@@ -13,11 +13,25 @@ use anyhow::{Context as _, Result, ensure};
 /// # Errors
 /// If they are not there and cannot be made; the script's output is on stderr.
 pub fn folder() -> Result<PathBuf> {
-    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/build.sh");
-    let output = Command::new("bash").arg(script).output().context(script)?;
+    printed_by("build.sh")
+}
+
+/// The folder with dockerd 26.1 and containerd, fetched on the first call.
+///
+/// # Errors
+/// If they cannot be fetched.
+pub fn dockerd_26() -> Result<PathBuf> {
+    printed_by("dockerd-26.sh")
+}
+
+fn printed_by(script: &str) -> Result<PathBuf> {
+    let script = format!("{}/fixtures/{script}", env!("CARGO_MANIFEST_DIR"));
+    let output = Command::new("bash")
+        .arg(&script)
+        .output()
+        .context(script.clone())?;
     let stderr = String::from_utf8_lossy(&output.stderr);
     ensure!(output.status.success(), "{script}: {stderr}");
-    Ok(PathBuf::from(
-        String::from_utf8_lossy(&output.stdout).trim_end(),
-    ))
+    let stdout = String::from_utf8_lossy(&output.stdout);
+    Ok(PathBuf::from(stdout.trim_end()))
 }

@@ -1,13 +1,12 @@
 //! The daemon's death, and what it leaves.
 
 use anyhow::{Result, ensure};
-use wharf_testkit::EngineKind;
 
 use super::containers::until;
 use crate::Case;
 
 pub(crate) fn daemon_killed_container_lives(case: &mut Case) -> Result<()> {
-    if case.engine.kind == EngineKind::Dockerd {
+    if case.engine.kind.is_dockerd() {
         return Ok(()); // It kills them when it starts again, unless told to leave them alive.
     }
     let count = "i=0; while :; do echo $i; i=$((i+1)); sleep 0.02; done";
@@ -43,7 +42,7 @@ pub(crate) fn daemon_killed_container_lives(case: &mut Case) -> Result<()> {
 }
 
 pub(crate) fn exit_code_while_daemon_is_dead(case: &mut Case) -> Result<()> {
-    if case.engine.kind == EngineKind::Dockerd {
+    if case.engine.kind.is_dockerd() {
         return Ok(()); // As above.
     }
     let gate = case.engine.world.path().join("gate");
@@ -71,7 +70,7 @@ pub(crate) fn exit_code_while_daemon_is_dead(case: &mut Case) -> Result<()> {
 }
 
 pub(crate) fn nothing_is_left_behind(case: &mut Case) -> Result<()> {
-    if case.engine.kind == EngineKind::Dockerd {
+    if case.engine.kind.is_dockerd() {
         return Ok(()); // It leaves its bridge and rules on purpose.
     }
     case.ok(&[

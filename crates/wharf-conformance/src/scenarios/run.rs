@@ -170,7 +170,7 @@ pub(crate) fn detached_and_logs(case: &mut Case) -> Result<()> {
 pub(crate) fn entrypoint_and_args(case: &mut Case) -> Result<()> {
     case.prints(
         &["run", "--rm", "--entrypoint", "echo", "busybox", "aa", "bb"],
-        "a b",
+        "aa bb",
     )?;
     case.fails(
         &["run", "--rm", "--entrypoint", "", "busybox"],

@@ -1,7 +1,6 @@
 //! The safe default: what a container may not do unless asked.
 
 use anyhow::{Result, ensure};
-use wharf_testkit::EngineKind;
 
 use crate::Case;
 
@@ -106,7 +105,7 @@ pub(crate) fn no_new_privileges(case: &mut Case) -> Result<()> {
 }
 
 pub(crate) fn privileged_has_all(case: &mut Case) -> Result<()> {
-    if case.engine.kind == EngineKind::Dockerd {
+    if case.engine.kind.is_dockerd() {
         return Ok(()); // Debian's runc fails where the host itself lacks a capability, as in a sandbox.
     }
     let own = std::fs::read_to_string("/proc/self/status")?;
