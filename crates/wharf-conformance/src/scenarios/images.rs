@@ -79,7 +79,7 @@ pub(crate) fn in_use_is_refused(case: &mut Case) -> Result<()> {
 
 pub(crate) fn malformed_names(case: &mut Case) -> Result<()> {
     case.fails(
-        &["pull", "UPPER/case"],
+        &["pull", "some/UPPER"],
         1,
         "invalid reference format: repository name",
     )?;
