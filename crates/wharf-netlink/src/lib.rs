@@ -20,5 +20,5 @@ pub use message::Request;
 pub use nft::Nftables;
 pub use route::{
     Address, Link, LinkChange, LinkName, Peer, Route, RouteEntry, Veth, add_address, add_bridge,
-    add_dummy, add_neighbour, add_route, add_veth, delete_link, set_link,
+    add_dummy, add_neighbour, add_route, add_veth, delete_link, isolate_port, set_link,
 };

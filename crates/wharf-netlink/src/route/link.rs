@@ -19,6 +19,9 @@ const IFLA_AF_SPEC: u16 = 26;
 const IFLA_NET_NS_FD: u16 = 28;
 const IFLA_INFO_KIND: u16 = 1;
 const IFLA_INFO_DATA: u16 = 2;
+const IFLA_INFO_SLAVE_KIND: u16 = 4;
+const IFLA_INFO_SLAVE_DATA: u16 = 5;
+const IFLA_BRPORT_ISOLATED: u16 = 33;
 const VETH_INFO_PEER: u16 = 1;
 const IFLA_INET6_ADDR_GEN_MODE: u16 = 8;
 /// The link gets no IPv6 link-local address by itself.
@@ -143,6 +146,19 @@ pub fn set_link(link: LinkName<'_>, change: &LinkChange<'_>) -> Request {
             });
         });
     }
+    request
+}
+
+/// Lets a bridge's port talk to the bridge itself only, not to other isolated ports.
+pub fn isolate_port(index: u32) -> Request {
+    let mut request =
+        Request::new(NEW_LINK, 0, format!("isolate link {index}")).fixed(&header(index, 0));
+    request.nest(IFLA_LINKINFO, |info| {
+        info.text(IFLA_INFO_SLAVE_KIND, "bridge");
+        info.nest(IFLA_INFO_SLAVE_DATA, |data| {
+            data.attribute(IFLA_BRPORT_ISOLATED, &[1])
+        });
+    });
     request
 }
 

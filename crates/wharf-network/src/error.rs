@@ -1,0 +1,155 @@
+//! What can go wrong with networks.
+
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+
+use wharf_netlink::NetlinkError;
+use wharf_records::RecordError;
+
+use crate::Protocol;
+
+/// An operation on a network failed. Texts are dockerd's where it has one.
+#[derive(Debug, thiserror::Error)]
+pub enum NetworkError {
+    /// No network has that name or id.
+    #[error("network {0} not found")]
+    NotFound(String),
+    /// Several networks' ids begin so.
+    #[error("network {0} is ambiguous ({1} matches found based on ID prefix)")]
+    Ambiguous(String, usize),
+    /// The container already has an endpoint in a network.
+    #[error("endpoint with name {0} already exists in network {1}")]
+    AlreadyConnected(String, String),
+    /// The records could not be read or written.
+    #[error(transparent)]
+    Records(#[from] RecordError),
+    /// The kernel refused a link, address, route or rule.
+    #[error("{operation}")]
+    Kernel {
+        /// What was being done.
+        operation: &'static str,
+        /// Why not.
+        #[source]
+        source: NetlinkError,
+    },
+    /// No namespace could be made.
+    #[error("make a network namespace")]
+    Namespace(#[source] io::Error),
+    /// The namespace of a running container could not be opened.
+    #[error("open {}", path.display())]
+    OpenNamespace {
+        /// `/proc/<pid>/ns/net`.
+        path: PathBuf,
+        /// Why not.
+        #[source]
+        source: io::Error,
+    },
+    /// A kernel setting could not be written.
+    #[error("write {}", path.display())]
+    Sysctl {
+        /// Below `/proc/sys`.
+        path: PathBuf,
+        /// Why not.
+        #[source]
+        source: io::Error,
+    },
+    /// All subnets of the pools are in use.
+    #[error(
+        "could not find an available, non-overlapping IPv4 address pool among the defaults to assign to the network"
+    )]
+    PoolsExhausted,
+    /// The network has no free address.
+    #[error("no available IPv4 addresses on this network's address pools: {name} ({id})")]
+    NoAddress {
+        /// Its name.
+        name: String,
+        /// Its id.
+        id: String,
+    },
+    /// A static address is taken.
+    #[error("Address already in use")]
+    AddressInUse(Ipv4Addr),
+    /// A static address lies outside of the subnet.
+    #[error("no configured subnet contains IP address {0}")]
+    AddressOutside(Ipv4Addr),
+    /// A static address on a network that has none, or on the default bridge.
+    #[error("user specified IP address is supported on user defined networks only")]
+    StaticAddress,
+    /// `--bip` is no usable host address.
+    #[error("invalid bridge address {0}: it must be a host address within its subnet")]
+    BadBip(ipnet::Ipv4Net),
+    /// Another container has the port.
+    #[error(
+        "driver failed programming external connectivity on endpoint {name} ({endpoint}): Bind for {address} failed: port is already allocated"
+    )]
+    PortAllocated {
+        /// The container's name.
+        name: String,
+        /// The endpoint's id.
+        endpoint: String,
+        /// Host address and port.
+        address: SocketAddr,
+    },
+    /// All ports of a range are allocated.
+    #[error(
+        "driver failed programming external connectivity on endpoint {name} ({endpoint}): all ports are allocated"
+    )]
+    PortsExhausted {
+        /// The container's name.
+        name: String,
+        /// The endpoint's id.
+        endpoint: String,
+    },
+    /// A process of the host has the port, or the host does not have the address.
+    #[error(
+        "driver failed programming external connectivity on endpoint {name} ({endpoint}): failed to bind host port for {host}:{container}:{container_port}/{protocol}: {reason}"
+    )]
+    PortBind {
+        /// The container's name.
+        name: String,
+        /// The endpoint's id.
+        endpoint: String,
+        /// Host address and port.
+        host: SocketAddr,
+        /// The container's address.
+        container: Ipv4Addr,
+        /// The container's port.
+        container_port: u16,
+        /// Protocol.
+        protocol: Protocol,
+        /// The system's reason, in the words of the C library, lower case.
+        reason: String,
+    },
+    /// Neither tcp, udp nor sctp.
+    #[error("invalid proto: {0}")]
+    UnknownProtocol(String),
+    /// A hardware address that is none.
+    #[error("address {0}: invalid MAC address")]
+    BadMac(String),
+    /// A socket of a published port could not be used.
+    #[error("serve {protocol} {address}")]
+    Proxy {
+        /// Protocol.
+        protocol: Protocol,
+        /// Host address.
+        address: IpAddr,
+        /// Why not.
+        #[source]
+        source: io::Error,
+    },
+    /// `/etc/resolv.conf` of the host could not be read.
+    #[error("read {}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        #[source]
+        source: io::Error,
+    },
+}
+
+/// The operations' shorthand.
+pub(crate) fn kernel(operation: &'static str) -> impl Fn(NetlinkError) -> NetworkError {
+    move |source| NetworkError::Kernel { operation, source }
+}

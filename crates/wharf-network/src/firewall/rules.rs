@@ -1,0 +1,176 @@
+//! From networks and endpoints to rules.
+
+use std::net::{IpAddr, Ipv4Addr};
+
+use ipnet::Ipv4Net;
+
+use super::{Action, Chain, Destination, Hook, Match, Rule, Ruleset, Target};
+use crate::{Bridge, EndpointInfo, Network};
+
+impl Ruleset {
+    /// The rules for these networks and connected endpoints.
+    pub fn of<'a>(
+        networks: impl IntoIterator<Item = &'a Network>,
+        endpoints: impl IntoIterator<Item = &'a EndpointInfo>,
+    ) -> Self {
+        let bridges: Vec<&Bridge> = networks
+            .into_iter()
+            .filter_map(|n| n.bridge.as_ref())
+            .collect();
+        let (mut published, mut published_any) = (Vec::new(), Vec::new());
+        for endpoint in endpoints {
+            collect(endpoint, &mut published, &mut published_any);
+        }
+        published.sort_by_key(order);
+        published_any.sort_by_key(order);
+        Self {
+            published,
+            published_any,
+            chains: chains(&bridges),
+        }
+    }
+}
+
+fn collect(
+    endpoint: &EndpointInfo,
+    published: &mut Vec<(Target, Destination)>,
+    published_any: &mut Vec<(Target, Destination)>,
+) {
+    let Some(address) = endpoint.address else {
+        return;
+    };
+    for port in &endpoint.ports {
+        // IPv6 and the host's loopback are served by the proxy: their packets cannot be sent on to an IPv4
+        // address of another link.
+        let IpAddr::V4(host) = port.host_ip else {
+            continue;
+        };
+        if host.is_loopback() {
+            continue;
+        }
+        let entry = (
+            Target {
+                address: host,
+                protocol: port.protocol,
+                port: port.host_port,
+            },
+            Destination {
+                address: address.ip,
+                port: port.container_port,
+            },
+        );
+        if host.is_unspecified() {
+            published_any.push(entry);
+        } else {
+            published.push(entry);
+        }
+    }
+}
+
+fn order(entry: &(Target, Destination)) -> (Ipv4Addr, u8, u16) {
+    (entry.0.address, entry.0.protocol.number(), entry.0.port)
+}
+
+fn chains(bridges: &[&Bridge]) -> Vec<Chain> {
+    let base = |name, hook, rules| Chain {
+        name,
+        hook: Some(hook),
+        rules,
+    };
+    vec![
+        Chain {
+            name: "publish",
+            hook: None,
+            // A host address of its own wins over all addresses.
+            rules: vec![
+                rule([], Action::TranslateByAddress),
+                rule([], Action::TranslateByPort),
+            ],
+        },
+        base(
+            "prerouting",
+            Hook::NatPrerouting,
+            vec![rule([Match::DestinationLocal], Action::JumpPublish)],
+        ),
+        base("output", Hook::NatOutput, vec![from_the_host()]),
+        base(
+            "postrouting",
+            Hook::NatPostrouting,
+            bridges.iter().flat_map(|b| leaving(b)).collect(),
+        ),
+        base(
+            "forward",
+            Hook::FilterForward,
+            bridges.iter().flat_map(|b| through(b)).collect(),
+        ),
+        base(
+            "redirects",
+            Hook::FilterOutput,
+            bridges.iter().map(|b| no_redirect(b)).collect(),
+        ),
+    ]
+}
+
+/// Connections of the host itself, but for those to its loopback, which the proxy serves.
+fn from_the_host() -> Rule {
+    let loopback = Ipv4Net::new_assert(Ipv4Addr::new(127, 0, 0, 0), 8);
+    rule(
+        [Match::DestinationNot(loopback), Match::DestinationLocal],
+        Action::JumpPublish,
+    )
+}
+
+/// Packets that leave a bridge's subnet, and those that come back to it by way of a published port: the answer
+/// must pass through the host again, which the other container would otherwise leave aside.
+fn leaving(bridge: &Bridge) -> Vec<Rule> {
+    let name = || bridge.interface.clone();
+    let subnet = bridge.subnet.trunc();
+    let hairpin = rule(
+        [
+            Match::Source(subnet),
+            Match::Output(name()),
+            Match::Redirected,
+        ],
+        Action::Masquerade,
+    );
+    let outside = rule(
+        [Match::Source(subnet), Match::OutputNot(name())],
+        Action::Masquerade,
+    );
+    if bridge.masquerade {
+        vec![outside, hairpin]
+    } else {
+        vec![hairpin]
+    }
+}
+
+/// What may be sent on to a bridge's containers: answers, published ports, their neighbours on the same bridge.
+fn through(bridge: &Bridge) -> Vec<Rule> {
+    let to = || Match::Output(bridge.interface.clone());
+    let among = if bridge.icc {
+        Action::Accept
+    } else {
+        Action::Drop
+    };
+    vec![
+        rule([to(), Match::Known], Action::Accept),
+        rule([to(), Match::Redirected], Action::Accept),
+        rule([Match::Input(bridge.interface.clone()), to()], among),
+        rule([to()], Action::Drop),
+    ]
+}
+
+/// A container that reaches another one through the host must not be told to go there directly.
+fn no_redirect(bridge: &Bridge) -> Rule {
+    rule(
+        [Match::Output(bridge.interface.clone()), Match::IcmpRedirect],
+        Action::Drop,
+    )
+}
+
+fn rule<const N: usize>(matches: [Match; N], action: Action) -> Rule {
+    Rule {
+        matches: matches.into(),
+        action,
+    }
+}

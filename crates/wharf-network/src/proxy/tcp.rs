@@ -1,0 +1,36 @@
+//! Connections: bytes both ways until both sides have ended.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use tokio::io::copy_bidirectional;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinSet;
+
+/// Pause after a failed accept (out of descriptors), so that it is not tried in a tight loop.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// Serves until it is aborted; its connections end with it.
+pub(super) async fn serve(listener: TcpListener, target: SocketAddr) {
+    let mut connections = JoinSet::new();
+    loop {
+        tokio::select! {
+            accepted = listener.accept() => match accepted {
+                Ok((client, _)) => {
+                    connections.spawn(carry(client, target));
+                }
+                Err(_) => tokio::time::sleep(ACCEPT_PAUSE).await,
+            },
+            Some(_) = connections.join_next() => {}
+        }
+    }
+}
+
+async fn carry(mut client: TcpStream, target: SocketAddr) {
+    // Nobody to tell: a client whose server cannot be reached sees its connection close.
+    if let Ok(mut server) = TcpStream::connect(target).await {
+        let _ = client.set_nodelay(true);
+        let _ = server.set_nodelay(true);
+        let _ = copy_bidirectional(&mut client, &mut server).await;
+    }
+}

@@ -1,0 +1,127 @@
+//! The kernel's state from the records: after a start of the daemon, and to repair.
+
+use std::collections::HashSet;
+use std::sync::{Arc, PoisonError};
+
+use wharf_records::RecordError;
+
+use crate::networks::Inner;
+use crate::record::ENDPOINTS;
+use crate::{EndpointInfo, LiveContainer, NetworkError, Networks, bridge, sysctl};
+
+impl Networks {
+    /// Makes the kernel's state from the records: bridges, firewall, host sockets of the containers in `live`;
+    /// endpoints of containers that are not in it are dropped. Called once, after `open`; also repairs.
+    ///
+    /// # Errors
+    /// If a bridge or the firewall cannot be made. A port of a running container that cannot be bound again is
+    /// logged, not an error.
+    pub async fn restore(&self, live: &[LiveContainer]) -> Result<(), NetworkError> {
+        let (inner, live) = (Arc::clone(&self.inner), live.to_vec());
+        let work = tokio::task::spawn_blocking(move || inner.restore(&live));
+        work.await
+            .unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))
+    }
+}
+
+impl Inner {
+    fn restore(&self, live: &[LiveContainer]) -> Result<(), NetworkError> {
+        if self.config.ip_forward {
+            sysctl::set("net/ipv4/ip_forward", "1")?;
+        }
+        self.restore_bridges()?;
+        self.take_addresses();
+        self.drop_dead(live)?;
+        let endpoints: Vec<_> = self.lock().endpoints.values().cloned().collect();
+        for endpoint in &endpoints {
+            self.restore_endpoint(endpoint);
+        }
+        self.apply_firewall()?;
+        self.pool.start()
+    }
+
+    fn restore_bridges(&self) -> Result<(), NetworkError> {
+        let bridges: Vec<_> = {
+            let state = self.lock();
+            let of = |n: &crate::Network| Some((n.id.clone(), n.bridge.clone()?));
+            state.networks.values().filter_map(of).collect()
+        };
+        for (id, wanted) in bridges {
+            let mut route = self.route.lock().unwrap_or_else(PoisonError::into_inner);
+            let index = bridge::ensure(&wanted, &mut route)?;
+            drop(route);
+            self.lock().bridges.insert(id, index);
+        }
+        Ok(())
+    }
+
+    /// Takes the addresses of all endpoints, dead ones too: theirs are free when their links are gone.
+    fn take_addresses(&self) {
+        let mut state = self.lock();
+        let crate::networks::State {
+            endpoints,
+            addresses,
+            ..
+        } = &mut *state;
+        for endpoint in endpoints.values() {
+            if let (Some(address), Some(pool)) =
+                (endpoint.address, addresses.get_mut(&endpoint.network_id))
+            {
+                pool.take(address.ip);
+            }
+        }
+    }
+
+    /// Forgets endpoints of containers that ended while no daemon ran.
+    fn drop_dead(&self, live: &[LiveContainer]) -> Result<(), NetworkError> {
+        let live: HashSet<&str> = live.iter().map(|container| container.id.as_str()).collect();
+        let dead: Vec<EndpointInfo> = {
+            let mut state = self.lock();
+            let (kept, dead) = std::mem::take(&mut state.endpoints)
+                .into_iter()
+                .partition(|(container, _)| live.contains(container.as_str()));
+            state.endpoints = kept;
+            dead.into_values().collect()
+        };
+        for endpoint in &dead {
+            self.give_back(endpoint);
+        }
+        self.db.write(|tx| -> Result<(), RecordError> {
+            dead.iter()
+                .try_for_each(|e| ENDPOINTS.delete(tx, &e.container).map(drop))
+        })?;
+        Ok(())
+    }
+
+    /// Takes address and ports of a running container again. Its link lived on without us.
+    fn restore_endpoint(&self, endpoint: &EndpointInfo) {
+        let mut state = self.lock();
+        if let (Some(address), Some(pool)) = (
+            endpoint.address,
+            state.addresses.get_mut(&endpoint.network_id),
+        ) {
+            pool.take(address.ip);
+        }
+        // A repair: they are held already.
+        if state.served.contains_key(&endpoint.container) {
+            return;
+        }
+        let mut held = Vec::new();
+        for port in &endpoint.ports {
+            match state.ports.restore(port) {
+                Ok(one) => held.push(one),
+                Err(error) => {
+                    let name = &endpoint.name;
+                    tracing::warn!(%error, container = name, ?port, "a published port is lost");
+                }
+            }
+        }
+        drop(state);
+        if let Err(error) = self.serve(endpoint, held) {
+            tracing::warn!(
+                error = &error as &dyn std::error::Error,
+                "serve published ports"
+            );
+        }
+    }
+}
