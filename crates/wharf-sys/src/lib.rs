@@ -1,1 +1,16 @@
-//! Safe Linux calls: mount API, namespaces, pidfd, in-root paths. The only crate with unsafe.
+//! Safe Linux calls: processes, namespaces, mounts, signals, in-root paths.
+//!
+//! The only crate with `unsafe`: what `rustix` has as a safe call is used directly by whoever needs it, and
+//! stands here only where a helper says it once for all.
+//!
+//! Architecture invariant: nothing here knows a container, a log or a file format.
+
+pub mod exec;
+pub mod memfd;
+pub mod mount;
+pub mod netns;
+pub mod process;
+pub mod root;
+pub mod seccomp;
+pub mod signals;
+pub mod socket;

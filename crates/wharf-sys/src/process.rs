@@ -1,0 +1,222 @@
+//! `clone3(2)` for processes with a single thread.
+
+use std::io;
+use std::os::fd::{AsRawFd as _, BorrowedFd, FromRawFd as _, OwnedFd};
+
+use rustix::process::Pid;
+
+/// Which namespaces a child gets of its own, and where it starts.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct CloneOptions<'a> {
+    /// `CLONE_NEW*` flags, or'ed.
+    pub namespaces: u64,
+    /// A cgroup v2 folder that the child is born in (`CLONE_INTO_CGROUP`, Linux 5.7).
+    pub cgroup: Option<BorrowedFd<'a>>,
+}
+
+/// `CLONE_NEW*` flags (`linux/sched.h`).
+pub mod namespace {
+    /// Mounts.
+    pub const MOUNT: u64 = 0x0002_0000;
+    /// Control groups (Linux 4.6).
+    pub const CGROUP: u64 = 0x0200_0000;
+    /// Host and domain name.
+    pub const UTS: u64 = 0x0400_0000;
+    /// System V IPC and POSIX message queues.
+    pub const IPC: u64 = 0x0800_0000;
+    /// Users.
+    pub const USER: u64 = 0x1000_0000;
+    /// Process ids.
+    pub const PID: u64 = 0x2000_0000;
+    /// Network.
+    pub const NETWORK: u64 = 0x4000_0000;
+    /// Clocks (Linux 5.6).
+    pub const TIME: u64 = 0x0000_0080;
+}
+
+const CLONE_PIDFD: u64 = 0x1000;
+const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
+
+/// Which side of a [`clone`] one is on.
+#[derive(Debug)]
+pub enum Cloned {
+    /// The new process.
+    Child,
+    /// The old one.
+    Parent {
+        /// The child, as the parent's pid namespace counts.
+        pid: Pid,
+        /// The child, whatever becomes of its number.
+        pidfd: OwnedFd,
+    },
+}
+
+/// `struct clone_args`, version 2 (88 bytes; Linux 5.7).
+#[repr(C, align(8))]
+#[derive(Default)]
+struct CloneArgs {
+    flags: u64,
+    pidfd: u64,
+    child_tid: u64,
+    parent_tid: u64,
+    exit_signal: u64,
+    stack: u64,
+    stack_size: u64,
+    tls: u64,
+    set_tid: u64,
+    set_tid_size: u64,
+    cgroup: u64,
+}
+
+/// Forks this process into new namespaces. The child runs on with a copy of everything.
+///
+/// # Errors
+/// The kernel's, and `EBUSY` if this process has more than one thread: a lock that another thread held would
+/// stay locked in the child for ever.
+pub fn clone(options: CloneOptions<'_>) -> io::Result<Cloned> {
+    if !is_single_threaded()? {
+        return Err(io::Error::from_raw_os_error(libc::EBUSY));
+    }
+    let mut pidfd: libc::c_int = -1;
+    let mut args = CloneArgs {
+        flags: options.namespaces | CLONE_PIDFD,
+        pidfd: (&raw mut pidfd).addr() as u64,
+        exit_signal: libc::SIGCHLD as u64,
+        ..CloneArgs::default()
+    };
+    if let Some(cgroup) = options.cgroup {
+        args.flags |= CLONE_INTO_CGROUP;
+        args.cgroup = cgroup.as_raw_fd() as u64;
+    }
+    // SAFETY: `args` is a whole clone_args and lives through the call; without CLONE_VM and CLONE_SETTLS the
+    // child has its own copy of this only thread's memory and stack, as after fork(2). There is no other
+    // thread, so no lock (the allocator's among them) is held by one that the child does not have.
+    let pid = unsafe {
+        libc::syscall(
+            libc::SYS_clone3,
+            &raw mut args,
+            std::mem::size_of::<CloneArgs>(),
+        )
+    };
+    match pid {
+        -1 => Err(io::Error::last_os_error()),
+        0 => Ok(Cloned::Child),
+        pid => {
+            // SAFETY: the kernel has put a new descriptor there, which nobody else owns (CLONE_PIDFD).
+            let pidfd = unsafe { OwnedFd::from_raw_fd(pidfd) };
+            let pid = i32::try_from(pid).ok().and_then(Pid::from_raw);
+            let pid = pid.ok_or_else(|| io::Error::from_raw_os_error(libc::EOVERFLOW))?;
+            Ok(Cloned::Parent { pid, pidfd })
+        }
+    }
+}
+
+fn is_single_threaded() -> io::Result<bool> {
+    // One link for itself, one for `..`, one for each thread.
+    let tasks = rustix::fs::stat("/proc/self/task")?;
+    Ok(tasks.st_nlink == 3)
+}
+
+/// `unshare(2)` of namespaces (not of descriptor tables).
+///
+/// # Errors
+/// The kernel's.
+pub fn unshare(namespaces: u64) -> io::Result<()> {
+    let flags = libc::c_int::try_from(namespaces)
+        .map_err(|_| io::Error::from_raw_os_error(libc::EINVAL))?;
+    // SAFETY: only namespaces change, and only this thread's; no memory or descriptor is touched.
+    match unsafe { libc::unshare(flags) } {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
+/// Ends this process at once, without running anything on the way: for a child that shares its parent's
+/// buffers and handlers.
+pub fn exit_now(code: i32) -> ! {
+    // SAFETY: _exit(2) has no preconditions.
+    unsafe { libc::_exit(code) }
+}
+
+/// `close_range(2)`: marks every descriptor from `first` on as close-on-exec.
+///
+/// # Errors
+/// The kernel's (`ENOSYS` before Linux 5.11).
+pub fn close_on_exec_from(first: u32) -> io::Result<()> {
+    const CLOEXEC: libc::c_uint = 4;
+    // SAFETY: flags change; no descriptor is closed before an exec, so no owner is left without its own.
+    let done = unsafe { libc::syscall(libc::SYS_close_range, first, libc::c_uint::MAX, CLOEXEC) };
+    match done {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
+/// Takes a descriptor that the process was started with, by number.
+///
+/// # Errors
+/// `EBADF` if there is none of that number.
+pub fn inherited_fd(number: i32) -> io::Result<OwnedFd> {
+    if number < 3 {
+        return Err(io::Error::from_raw_os_error(libc::EBADF));
+    }
+    // SAFETY: F_GETFD only asks.
+    if unsafe { libc::fcntl(number, libc::F_GETFD) } < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: it is open, and by the convention of who calls this (once a number, at the start of the
+    // program) no value owns it yet.
+    Ok(unsafe { OwnedFd::from_raw_fd(number) })
+}
+
+/// The bits of `KEYCTL_JOIN_SESSION_KEYRING`: a session keyring of this process's own, named `name`.
+///
+/// # Errors
+/// The kernel's; `ENOSYS` without keyrings.
+pub fn join_session_keyring(name: &std::ffi::CStr) -> io::Result<()> {
+    const JOIN_SESSION_KEYRING: libc::c_ulong = 1;
+    // SAFETY: `name` is a C string that lives through the call.
+    let done = unsafe { libc::syscall(libc::SYS_keyctl, JOIN_SESSION_KEYRING, name.as_ptr()) };
+    match done {
+        -1 => Err(io::Error::last_os_error()),
+        _ => Ok(()),
+    }
+}
+
+/// `setdomainname(2)`.
+///
+/// # Errors
+/// The kernel's.
+pub fn set_domain_name(name: &str) -> io::Result<()> {
+    // SAFETY: pointer and length are those of a live string.
+    match unsafe { libc::setdomainname(name.as_ptr().cast(), name.len()) } {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rustix::process::{WaitId, WaitIdOptions, waitid};
+    use std::os::fd::AsFd as _;
+
+    // Under nextest each test is a process, but the harness has two threads: the child of the test that
+    // needs one re-executes itself with a filter is not worth it; the refusal is what is tested here.
+    #[test]
+    fn a_process_with_threads_is_refused() {
+        let error = clone(CloneOptions::default()).expect_err("two threads");
+        assert_eq!(error.raw_os_error(), Some(libc::EBUSY));
+    }
+
+    #[test]
+    fn pidfds_can_be_waited_for() {
+        let mut child = std::process::Command::new("true").spawn().expect("spawn");
+        let pid = Pid::from_child(&child);
+        let pidfd =
+            rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty()).expect("pidfd");
+        let options = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
+        waitid(WaitId::PidFd(pidfd.as_fd()), options).expect("wait");
+        assert!(child.wait().expect("wait").success());
+    }
+}

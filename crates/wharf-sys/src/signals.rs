@@ -1,0 +1,84 @@
+//! Signals as descriptors, and a clean slate for what is executed.
+
+use std::io::{self, Read as _};
+use std::os::fd::{AsFd, BorrowedFd, FromRawFd as _, OwnedFd};
+
+/// A descriptor that is readable when one of its signals is pending.
+pub struct SignalFd(OwnedFd);
+
+impl SignalFd {
+    /// Blocks `signals` in this thread and takes them by descriptor instead.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn new(signals: &[i32]) -> io::Result<Self> {
+        let set = set_of(signals);
+        change_mask(libc::SIG_BLOCK, &set)?;
+        // SAFETY: a new descriptor is asked for (-1), `set` lives through the call.
+        let fd =
+            unsafe { libc::signalfd(-1, &raw const set, libc::SFD_CLOEXEC | libc::SFD_NONBLOCK) };
+        if fd < 0 {
+            return Err(io::Error::last_os_error());
+        }
+        // SAFETY: it is new, and nobody else's.
+        Ok(Self(unsafe { OwnedFd::from_raw_fd(fd) }))
+    }
+
+    /// The number of the next pending signal; `None` if there is none.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn read(&self) -> io::Result<Option<i32>> {
+        // The signal's number is the first field of `struct signalfd_siginfo`.
+        let mut info = [0; size_of::<libc::signalfd_siginfo>()];
+        let mut file = std::fs::File::from(self.0.try_clone()?);
+        match file.read(&mut info) {
+            Ok(_) => Ok(Some(i32::from_ne_bytes([
+                info[0], info[1], info[2], info[3],
+            ]))),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+impl AsFd for SignalFd {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+/// Every signal unblocked and at its default: what a program expects to start with.
+///
+/// # Errors
+/// The kernel's.
+pub fn reset() -> io::Result<()> {
+    for number in 1..=64 {
+        // KILL and STOP cannot be set; 32 and 33 are the C library's: their errors do not matter.
+        // SAFETY: SIG_DFL is a valid disposition for any signal.
+        unsafe { libc::signal(number, libc::SIG_DFL) };
+    }
+    change_mask(libc::SIG_SETMASK, &set_of(&[]))
+}
+
+fn set_of(signals: &[i32]) -> libc::sigset_t {
+    let mut set = std::mem::MaybeUninit::uninit();
+    // SAFETY: sigemptyset initialises the whole set.
+    let mut set: libc::sigset_t = unsafe {
+        libc::sigemptyset(set.as_mut_ptr());
+        set.assume_init()
+    };
+    for &signal in signals {
+        // SAFETY: `set` is initialised; a number out of range is refused, not written.
+        unsafe { libc::sigaddset(&raw mut set, signal) };
+    }
+    set
+}
+
+fn change_mask(how: i32, set: &libc::sigset_t) -> io::Result<()> {
+    // SAFETY: `set` lives through the call, and no old mask is asked for.
+    match unsafe { libc::sigprocmask(how, set, std::ptr::null_mut()) } {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
