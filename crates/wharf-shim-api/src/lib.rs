@@ -1,1 +1,274 @@
 //! The messages between daemon and shim, versioned.
+//!
+//! A connection is a `SOCK_SEQPACKET` Unix socket: one packet is one JSON document. The daemon sends
+//! [`Request`]s, the shim answers each with a [`Reply`] in the same order, and sends [`Message::Exited`] to
+//! every connection in between whenever a process ends. Descriptors travel with the packet they belong to.
+//!
+//! The first connection is inherited by the shim as descriptor [`CONTROL_FD`]; later ones (a daemon that was
+//! started again) come through the socket [`SOCKET`] in the task's folder.
+//!
+//! A shim outlives the daemon that started it, so both sides must understand the other's older versions: a
+//! field may be added with a default, never changed; what cannot be done that way raises [`VERSION`].
+
+use std::path::PathBuf;
+
+use oci_spec::runtime::Process;
+use serde::{Deserialize, Serialize};
+
+/// The version of this protocol.
+pub const VERSION: u32 = 1;
+/// The descriptor that a shim finds its first connection at.
+pub const CONTROL_FD: i32 = 3;
+/// The name of the shim's socket in its task's folder.
+pub const SOCKET: &str = "shim.sock";
+/// The name of the file that holds the init's [`ExitStatus`] once it has ended.
+pub const EXIT_FILE: &str = "exit.json";
+/// The longest packet, in bytes. Longer documents (a spec) travel as a memory file.
+pub const MAX_PACKET: usize = 160 * 1024;
+
+/// What a daemon asks of a shim.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Request {
+    /// Make the container: its init exists afterwards and waits for [`Request::Start`]. Legal once, first.
+    /// Descriptors: the OCI spec as a JSON memory file; then those that [`Create`] announces.
+    Create(Box<Create>),
+    /// Let the init execute its program.
+    Start,
+    /// What is there? Legal at any time.
+    State,
+    /// Send `signal` to the init, or to an exec.
+    Kill {
+        /// The exec; the init if none.
+        exec: Option<String>,
+        /// The signal's number.
+        signal: i32,
+    },
+    /// Run another process in the container. Descriptor: the stream of its stdio, if any is attached.
+    Exec(Box<Exec>),
+    /// Connect a stream to the init's stdio. Descriptor: the stream.
+    Attach(Streams),
+    /// Set the size of a terminal.
+    Resize {
+        /// The exec; the init if none.
+        exec: Option<String>,
+        /// Rows of characters.
+        rows: u16,
+        /// Columns of characters.
+        columns: u16,
+    },
+    /// Freeze all processes.
+    Pause,
+    /// Let them go on.
+    Resume,
+    /// List all processes of the container, as the shim's pid namespace counts.
+    Pids,
+}
+
+/// Everything a container is made of, but for its spec.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Create {
+    /// [`VERSION`] of the daemon.
+    pub version: u32,
+    /// The task's id.
+    pub id: String,
+    /// The root filesystem.
+    pub rootfs: Rootfs,
+    /// Whether stdin is a pipe that stays open, or `/dev/null`.
+    pub stdin: bool,
+    /// Whether stdin closes for the process when the first attached client's does.
+    pub stdin_once: bool,
+    /// Where output goes besides attached clients.
+    pub log: Log,
+    /// User, group or both as text, resolved in the root filesystem; the spec's numbers if empty.
+    pub user: String,
+    /// Further groups as text, resolved in the root filesystem.
+    #[serde(default)]
+    pub groups: Vec<String>,
+    /// Whether our own init runs as the first process and the program below it.
+    pub init: bool,
+    /// A network namespace comes as a descriptor.
+    pub netns_fd: bool,
+    /// A compiled seccomp filter comes as a memory file, after the network namespace.
+    pub seccomp_fd: bool,
+}
+
+/// A container's root filesystem.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Rootfs {
+    /// Layers with a writable one on top.
+    Overlay {
+        /// Lower folders, topmost first.
+        lowers: Vec<PathBuf>,
+        /// The writable folder.
+        upper: PathBuf,
+        /// Overlay's scratch folder, on the same filesystem as `upper`.
+        work: PathBuf,
+    },
+    /// A folder as it is.
+    Folder(PathBuf),
+}
+
+/// Where a container's output is kept.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Log {
+    /// Nowhere.
+    None,
+    /// In Docker's json-file format.
+    JsonFile {
+        /// The file.
+        path: PathBuf,
+        /// Size in bytes at which it is rotated; never if none.
+        max_size: Option<u64>,
+        /// How many files are kept.
+        max_files: u32,
+        /// A JSON object that every line carries, or empty.
+        #[serde(default)]
+        attrs: String,
+    },
+}
+
+/// Another process in the container.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Exec {
+    /// Its id, unique in the task.
+    pub id: String,
+    /// The process, as OCI writes it.
+    pub process: Process,
+    /// User as text; see [`Create::user`].
+    pub user: String,
+    /// Which streams of it are connected.
+    pub streams: Streams,
+}
+
+/// Which standard streams a client is connected to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Streams {
+    /// What the client writes.
+    pub stdin: bool,
+    /// What the process writes to descriptor 1 (all, on a terminal).
+    pub stdout: bool,
+    /// What the process writes to descriptor 2.
+    pub stderr: bool,
+}
+
+/// What a shim sends.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Message {
+    /// The answer to the oldest request that has none yet.
+    Reply(Reply),
+    /// A process has ended.
+    Exited {
+        /// The exec; the init if none.
+        exec: Option<String>,
+        /// How.
+        status: ExitStatus,
+    },
+}
+
+/// The answer to a request.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Reply {
+    /// It is done.
+    Done,
+    /// The init or the exec exists.
+    Process {
+        /// Its pid, as the shim's pid namespace counts.
+        pid: i32,
+    },
+    /// See [`Request::State`].
+    State {
+        /// [`VERSION`] of the shim.
+        version: u32,
+        /// The init's pid.
+        pid: i32,
+        /// Whether its program runs.
+        started: bool,
+        /// The ids of the execs that run.
+        execs: Vec<String>,
+    },
+    /// See [`Request::Pids`].
+    Pids(Vec<i32>),
+    /// It could not be done; the container is as before.
+    Failed {
+        /// What kind of failure.
+        kind: FailureKind,
+        /// In runc's words where runc has them.
+        message: String,
+    },
+}
+
+/// Kinds of failure that a daemon treats differently.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FailureKind {
+    /// The program is not there (exit code 127).
+    NotFound,
+    /// The program cannot be executed (exit code 126).
+    NotExecutable,
+    /// No such process, or it has ended.
+    Gone,
+    /// Anything else.
+    Other,
+}
+
+/// How a process ended.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ExitStatus {
+    /// Its exit code; 128 plus the number of the signal that killed it.
+    pub code: i32,
+    /// Whether the kernel killed a process of the container for lack of memory.
+    pub oom_killed: bool,
+    /// When, in nanoseconds since 1970.
+    pub at: i128,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What a shim of this version has written must be understood by every later daemon.
+    #[test]
+    fn the_exit_file_keeps_its_shape() {
+        let status = ExitStatus {
+            code: 137,
+            oom_killed: true,
+            at: 1,
+        };
+        let text = r#"{"code":137,"oom_killed":true,"at":1}"#;
+        assert_eq!(serde_json::to_string(&status).expect("write"), text);
+        assert_eq!(
+            serde_json::from_str::<ExitStatus>(text).expect("read"),
+            status
+        );
+    }
+
+    #[test]
+    fn messages_survive_the_wire() {
+        let message = Message::Exited {
+            exec: Some("e".into()),
+            status: ExitStatus {
+                code: 0,
+                oom_killed: false,
+                at: 2,
+            },
+        };
+        let text = serde_json::to_string(&message).expect("write");
+        assert!(
+            matches!(serde_json::from_str(&text), Ok(Message::Exited { exec: Some(id), .. }) if id == "e")
+        );
+        let request: Request =
+            serde_json::from_str(r#"{"kill":{"exec":null,"signal":9}}"#).expect("read");
+        assert!(matches!(
+            request,
+            Request::Kill {
+                exec: None,
+                signal: 9
+            }
+        ));
+    }
+}
