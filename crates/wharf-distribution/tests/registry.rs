@@ -1,5 +1,7 @@
 //! The client against a registry that misbehaves on purpose.
 
+#![allow(clippy::unwrap_used, reason = "a test")]
+
 mod common;
 
 use std::sync::Arc;

@@ -1,6 +1,8 @@
 //! A registry that does as it is told, wrong things included. One thread per connection, raw HTTP/1.1, so that
 //! cuts and lies happen at an exact byte.
 
+#![allow(clippy::unwrap_used, reason = "test helper")]
+
 use std::io::{BufRead, BufReader, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
