@@ -19,6 +19,6 @@ pub use error::NetlinkError;
 pub use message::Request;
 pub use nft::Nftables;
 pub use route::{
-    Address, Link, LinkChange, LinkName, Peer, Route, RouteEntry, Veth, add_address, add_bridge,
-    add_dummy, add_neighbour, add_route, add_veth, delete_link, isolate_port, set_link,
+    Address, Link, LinkChange, LinkName, Peer, PortMode, Route, RouteEntry, Veth, add_address,
+    add_bridge, add_dummy, add_neighbour, add_route, add_veth, delete_link, set_link, set_port,
 };

@@ -107,7 +107,7 @@ impl Field {
     }
 }
 
-/// A map from one tuple of fields to another.
+/// A map from one tuple of fields to another, or a set of tuples where the value has no fields.
 #[derive(Clone, Debug)]
 pub struct Map<'a> {
     /// Name.
@@ -172,17 +172,19 @@ impl<'a> Batch<'a> {
         self.requests.push(request);
     }
 
-    /// Makes a map with its elements.
+    /// Makes a map or set with its elements.
     pub fn add_map(&mut self, map: &Map<'_>) {
         self.sets += 1;
         let mut request = self.request(NEW_SET, CREATE, "add map", map.name);
         request.text(1, self.table);
         request.text(2, map.name);
-        request.be32(3, SET_IS_MAP);
+        request.be32(3, if map.value.is_empty() { 0 } else { SET_IS_MAP });
         request.be32(4, concatenation(map.key));
         request.be32(5, 4 * map.key.len() as u32);
-        request.be32(6, concatenation(map.value));
-        request.be32(7, 4 * map.value.len() as u32);
+        if !map.value.is_empty() {
+            request.be32(6, concatenation(map.value));
+            request.be32(7, 4 * map.value.len() as u32);
+        }
         request.be32(10, self.sets);
         self.requests.push(request);
         for chunk in map.elements.chunks(ELEMENTS_PER_MESSAGE) {
@@ -193,7 +195,9 @@ impl<'a> Batch<'a> {
                 for (key, value) in chunk {
                     list.nest(LIST_ELEMENT, |element| {
                         element.nest(1, |data| data.attribute(DATA_VALUE, key));
-                        element.nest(2, |data| data.attribute(DATA_VALUE, value));
+                        if !value.is_empty() {
+                            element.nest(2, |data| data.attribute(DATA_VALUE, value));
+                        }
                     });
                 }
             });

@@ -10,8 +10,8 @@ use crate::{NetlinkError, Request};
 
 pub use address::{Address, RouteEntry, add_address, add_neighbour, add_route};
 pub use link::{
-    Link, LinkChange, LinkName, Peer, Veth, add_bridge, add_dummy, add_veth, delete_link,
-    isolate_port, set_link,
+    Link, LinkChange, LinkName, Peer, PortMode, Veth, add_bridge, add_dummy, add_veth, delete_link,
+    set_link, set_port,
 };
 
 const CREATE_NEW: u16 = 0x400 | 0x200;

@@ -4,8 +4,7 @@ use ipnet::{IpNet, Ipv4Net};
 use wharf_netlink::{LinkChange, LinkName, NetlinkError, Route, add_address, add_bridge, set_link};
 
 use crate::error::kernel;
-use crate::record::random_bytes;
-use crate::{Bridge, Config, NetworkError, sysctl};
+use crate::{Bridge, Config, Mac, NetworkError, sysctl};
 
 /// The default bridge as the settings and the host's own routes allow it.
 pub(crate) fn plan(config: &Config, route: &mut Route) -> Result<Bridge, NetworkError> {
@@ -54,8 +53,10 @@ fn ensure_link(bridge: &Bridge, route: &mut Route) -> Result<u32, NetlinkError> 
     let link = match route.link(name)? {
         Some(link) => link,
         None => {
+            // Without an address of its own it takes those of its ports in turn; one made anew (after somebody
+            // deleted it) is known to the containers by the old one.
             let change = LinkChange {
-                mac: Some(random_mac()),
+                mac: Some(Mac::of_address(bridge.gateway).0),
                 ..LinkChange::default()
             };
             route.apply(&[
@@ -108,10 +109,4 @@ fn used_subnets(own: &str, route: &mut Route) -> Result<Vec<Ipv4Net>, NetlinkErr
 
 fn overlap(a: &Ipv4Net, b: &Ipv4Net) -> bool {
     a.contains(&b.network()) || b.contains(&a.network())
-}
-
-/// A bridge takes the lowest address of its ports otherwise, and changes it as they come and go.
-fn random_mac() -> [u8; 6] {
-    let [a, b, c, d] = random_bytes::<4>();
-    [0x02, 0x42, a, b, c, d]
 }

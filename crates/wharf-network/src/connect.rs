@@ -4,7 +4,7 @@ use std::net::Ipv4Addr;
 use std::os::fd::OwnedFd;
 use std::sync::{Arc, PoisonError};
 
-use wharf_netlink::{LinkChange, LinkName, add_address, add_route, isolate_port, set_link};
+use wharf_netlink::{LinkChange, LinkName, PortMode, add_address, add_route, set_link, set_port};
 
 use crate::error::kernel;
 use crate::networks::Inner;
@@ -151,7 +151,10 @@ impl Inner {
         };
         let mut outside = vec![set_link(LinkName::Index(link.host_index), &outer)];
         if !bridge.icc {
-            outside.push(isolate_port(link.host_index));
+            outside.push(set_port(link.host_index, PortMode::Isolated));
+        }
+        if !self.config.userland_proxy {
+            outside.push(set_port(link.host_index, PortMode::Hairpin));
         }
         // The host's side first: with both sides up the container's has its carrier when it starts.
         self.route

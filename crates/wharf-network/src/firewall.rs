@@ -18,6 +18,10 @@ pub const TABLE: &str = "wharf";
 /// All rules of one host.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Ruleset {
+    /// Containers with the ports of all host addresses that they publish themselves.
+    own: Vec<Target>,
+    /// The same of single host addresses.
+    own_bound: Vec<Target>,
     /// Published ports by host address, for addresses that are not the loopback.
     published: Vec<(Target, Destination)>,
     /// Published ports of all host addresses.
@@ -25,7 +29,7 @@ pub struct Ruleset {
     chains: Vec<Chain>,
 }
 
-/// What a packet is sent to.
+/// What a packet is sent to; of our own ports, whom it comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Target {
     /// Unspecified in the map of all addresses.
@@ -79,6 +83,10 @@ enum Match {
     DestinationNot(Ipv4Net),
     /// To an address of this host.
     DestinationLocal,
+    /// IPv4, from a container to a port of all addresses that it publishes itself.
+    Own,
+    /// The same of a single address.
+    OwnBound,
     /// Belongs to a connection that is known, or is caused by one.
     Known,
     /// Its connection's destination was changed.
@@ -91,6 +99,11 @@ enum Match {
 enum Action {
     Accept,
     Drop,
+    /// Past the rest of the chain.
+    Return,
+    /// To the same port of the bridge, where the proxy listens. The proxy's answers to datagrams come from there,
+    /// too, and are translated back.
+    Redirect,
     /// To the chain that knows the published ports.
     JumpPublish,
     Masquerade,

@@ -191,7 +191,11 @@ impl Inner {
         let mut nftables = self.nftables.lock().unwrap_or_else(PoisonError::into_inner);
         let ruleset = {
             let state = self.lock();
-            Ruleset::of(state.networks.values(), state.endpoints.values())
+            Ruleset::of(
+                state.networks.values(),
+                state.endpoints.values(),
+                self.config.userland_proxy,
+            )
         };
         nftables
             .commit(&ruleset.batch())

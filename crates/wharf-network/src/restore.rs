@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 use std::sync::{Arc, PoisonError};
 
+use wharf_netlink::{LinkChange, LinkName, set_link};
 use wharf_records::RecordError;
 
 use crate::networks::Inner;
@@ -93,8 +94,28 @@ impl Inner {
         Ok(())
     }
 
-    /// Takes address and ports of a running container again. Its link lived on without us.
+    /// Puts a running container's link on its bridge again, where it is no port any more.
+    fn restore_link(&self, endpoint: &EndpointInfo) {
+        let master = self.lock().bridges.get(&endpoint.network_id).copied();
+        let Some((name, master)) = endpoint.host_interface.as_deref().zip(master) else {
+            return;
+        };
+        let change = LinkChange {
+            up: true,
+            master: Some(master),
+            ..LinkChange::default()
+        };
+        let mut route = self.route.lock().unwrap_or_else(PoisonError::into_inner);
+        // Nothing happens to a link that is a port already.
+        if let Err(error) = route.apply(&[set_link(LinkName::Name(name), &change)]) {
+            let (error, container) = (&error as &dyn std::error::Error, &endpoint.name);
+            tracing::warn!(error, container, "a container's link is lost");
+        }
+    }
+
+    /// Binds the ports of a running container again.
     fn restore_endpoint(&self, endpoint: &EndpointInfo) {
+        self.restore_link(endpoint);
         let mut state = self.lock();
         if let (Some(address), Some(pool)) = (
             endpoint.address,

@@ -91,6 +91,8 @@ pub enum Expression {
     NotEqual(Register, Vec<u8>),
     /// Looks the register up in a map and goes on with the value in the same register, if it is there.
     Lookup(String, Register),
+    /// Goes on only if the register's value is in a set.
+    Contained(String, Register),
     /// Changes the destination to an address in one register and a port in another.
     DestinationNat {
         /// Holds the IPv4 address.
@@ -100,6 +102,8 @@ pub enum Expression {
     },
     /// Changes the source to this host's address on the way out.
     Masquerade,
+    /// Changes the destination to this host's address on the link it came by.
+    Redirect,
     /// Counts packets and bytes.
     Counter,
     /// Ends the rule.
@@ -121,9 +125,10 @@ impl Expression {
             Self::DestinationKind(_) => "fib",
             Self::Mask(..) => "bitwise",
             Self::Equal(..) | Self::NotEqual(..) => "cmp",
-            Self::Lookup(..) => "lookup",
+            Self::Lookup(..) | Self::Contained(..) => "lookup",
             Self::DestinationNat { .. } => "nat",
             Self::Masquerade => "masq",
+            Self::Redirect => "redir",
             Self::Counter => "counter",
             Self::Verdict(_) => "immediate",
         }
@@ -171,13 +176,17 @@ impl Expression {
                 data.be32(2, register.number());
                 data.be32(3, register.number());
             }
+            Self::Contained(set, register) => {
+                data.text(1, set);
+                data.be32(2, register.number());
+            }
             Self::DestinationNat { address, port } => {
                 data.be32(1, 1);
                 data.be32(2, ADDRESS_FAMILY_IPV4);
                 data.be32(3, address.number());
                 data.be32(5, port.number());
             }
-            Self::Masquerade | Self::Counter => {}
+            Self::Masquerade | Self::Redirect | Self::Counter => {}
             Self::Verdict(verdict) => {
                 data.be32(1, 0);
                 data.nest(2, |value| {

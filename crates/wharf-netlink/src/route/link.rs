@@ -21,6 +21,7 @@ const IFLA_INFO_KIND: u16 = 1;
 const IFLA_INFO_DATA: u16 = 2;
 const IFLA_INFO_SLAVE_KIND: u16 = 4;
 const IFLA_INFO_SLAVE_DATA: u16 = 5;
+const IFLA_BRPORT_MODE: u16 = 4;
 const IFLA_BRPORT_ISOLATED: u16 = 33;
 const VETH_INFO_PEER: u16 = 1;
 const IFLA_INET6_ADDR_GEN_MODE: u16 = 8;
@@ -149,15 +150,26 @@ pub fn set_link(link: LinkName<'_>, change: &LinkChange<'_>) -> Request {
     request
 }
 
-/// Lets a bridge's port talk to the bridge itself only, not to other isolated ports.
-pub fn isolate_port(index: u32) -> Request {
+/// Settings of a bridge's port.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PortMode {
+    /// It talks to the bridge itself only, not to other isolated ports.
+    Isolated,
+    /// What came from it may be sent back to it.
+    Hairpin,
+}
+
+/// Changes the setting of a bridge's port.
+pub fn set_port(index: u32, mode: PortMode) -> Request {
     let mut request =
-        Request::new(NEW_LINK, 0, format!("isolate link {index}")).fixed(&header(index, 0));
+        Request::new(NEW_LINK, 0, format!("set port {index}")).fixed(&header(index, 0));
+    let attribute = match mode {
+        PortMode::Isolated => IFLA_BRPORT_ISOLATED,
+        PortMode::Hairpin => IFLA_BRPORT_MODE,
+    };
     request.nest(IFLA_LINKINFO, |info| {
         info.text(IFLA_INFO_SLAVE_KIND, "bridge");
-        info.nest(IFLA_INFO_SLAVE_DATA, |data| {
-            data.attribute(IFLA_BRPORT_ISOLATED, &[1])
-        });
+        info.nest(IFLA_INFO_SLAVE_DATA, |data| data.attribute(attribute, &[1]));
     });
     request
 }

@@ -57,13 +57,21 @@ impl Ruleset {
 
     fn add_maps(&self, batch: &mut Batch<'_>) {
         let value = [Field::Ipv4, Field::Port];
-        let with_address = |entry: &(Target, Destination)| {
-            let mut key = entry.0.address.octets().to_vec();
-            key.extend(protocol_and_port(&entry.0));
-            (key, destination(&entry.1))
-        };
+        let with_address =
+            |entry: &(Target, Destination)| (address_and_port(&entry.0), destination(&entry.1));
         let without =
             |entry: &(Target, Destination)| (protocol_and_port(&entry.0), destination(&entry.1));
+        for (name, own) in [("own", &self.own), ("own_bound", &self.own_bound)] {
+            batch.add_map(&Map {
+                name,
+                key: &[Field::Ipv4, Field::Protocol, Field::Port],
+                value: &[],
+                elements: own
+                    .iter()
+                    .map(|target| (address_and_port(target), Vec::new()))
+                    .collect(),
+            });
+        }
         batch.add_map(&Map {
             name: "published",
             key: &[Field::Ipv4, Field::Protocol, Field::Port],
@@ -115,6 +123,8 @@ fn condition(condition: &Match) -> Vec<Expression> {
             Expression::DestinationKind(R0),
             Expression::Equal(R0, LOCAL.to_ne_bytes().to_vec()),
         ],
+        Match::Own => source_in("own"),
+        Match::OwnBound => source_in("own_bound"),
         Match::Known => bits(CtKey::State, ESTABLISHED_OR_RELATED),
         Match::Redirected => bits(CtKey::Status, DESTINATION_CHANGED),
         Match::IcmpRedirect => icmp_redirect(),
@@ -125,15 +135,12 @@ fn action(action: Action) -> Vec<Expression> {
     match action {
         Action::Accept => vec![Expression::Verdict(Verdict::Accept)],
         Action::Drop => vec![Expression::Verdict(Verdict::Drop)],
+        Action::Redirect => vec![Expression::Redirect],
+        Action::Return => vec![Expression::Verdict(Verdict::Return)],
         Action::JumpPublish => vec![Expression::Verdict(Verdict::Jump("publish".to_owned()))],
         Action::Masquerade => vec![Expression::Masquerade],
         Action::TranslateByAddress => {
-            let mut steps = only_ipv4();
-            steps.extend([
-                payload(Base::Network, DESTINATION_OFFSET, 4, R0),
-                Expression::Meta(MetaKey::TransportProtocol, R1),
-                payload(Base::Transport, 2, 2, R2),
-            ]);
+            let mut steps = address_protocol_port(DESTINATION_OFFSET);
             steps.extend(translate("published"));
             steps
         }
@@ -147,6 +154,23 @@ fn action(action: Action) -> Vec<Expression> {
             steps
         }
     }
+}
+
+fn source_in(set: &str) -> Vec<Expression> {
+    let mut steps = address_protocol_port(SOURCE_OFFSET);
+    steps.push(Expression::Contained(set.to_owned(), R0));
+    steps
+}
+
+/// The key of sets and maps with an address.
+fn address_protocol_port(offset: u32) -> Vec<Expression> {
+    let mut steps = only_ipv4();
+    steps.extend([
+        payload(Base::Network, offset, 4, R0),
+        Expression::Meta(MetaKey::TransportProtocol, R1),
+        payload(Base::Transport, 2, 2, R2),
+    ]);
+    steps
 }
 
 fn translate(map: &str) -> [Expression; 2] {
@@ -212,6 +236,12 @@ fn link_name(name: &str) -> Vec<u8> {
     let mut bytes = name.as_bytes().to_vec();
     bytes.resize(LINK_NAME, 0);
     bytes
+}
+
+fn address_and_port(target: &Target) -> Vec<u8> {
+    let mut key = target.address.octets().to_vec();
+    key.extend(protocol_and_port(target));
+    key
 }
 
 /// Both fields padded to four bytes.

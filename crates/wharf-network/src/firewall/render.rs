@@ -10,6 +10,8 @@ impl fmt::Display for Ruleset {
         let with_address =
             |target: &Target| format!("{} . {} . {}", target.address, target.protocol, target.port);
         let without = |target: &Target| format!("{} . {}", target.protocol, target.port);
+        set(f, "own", &self.own, with_address)?;
+        set(f, "own_bound", &self.own_bound, with_address)?;
         map(
             f,
             "published",
@@ -46,12 +48,16 @@ impl fmt::Display for Rule {
         f.write_str(match self.action {
             Action::Accept => "accept",
             Action::Drop => "drop",
+            Action::Redirect => "redirect",
+            Action::Return => "return",
             Action::JumpPublish => "jump publish",
             Action::Masquerade => "masquerade",
             Action::TranslateByAddress => {
                 "dnat ip to ip daddr . meta l4proto . th dport map @published"
             }
-            Action::TranslateByPort => "dnat ip to meta l4proto . th dport map @published_any",
+            Action::TranslateByPort => {
+                "meta nfproto ipv4 dnat ip to meta l4proto . th dport map @published_any"
+            }
         })
     }
 }
@@ -65,11 +71,42 @@ impl fmt::Display for Match {
             Self::Source(net) => write!(f, "ip saddr {net}"),
             Self::DestinationNot(net) => write!(f, "ip daddr != {net}"),
             Self::DestinationLocal => f.write_str("fib daddr type local"),
+            Self::Own => f.write_str("ip saddr . meta l4proto . th dport @own"),
+            Self::OwnBound => f.write_str("ip saddr . meta l4proto . th dport @own_bound"),
             Self::Known => f.write_str("ct state established,related"),
             Self::Redirected => f.write_str("ct status dnat"),
             Self::IcmpRedirect => f.write_str("icmp type redirect"),
         }
     }
+}
+
+fn set(
+    f: &mut fmt::Formatter<'_>,
+    name: &str,
+    own: &[Target],
+    show: impl Fn(&Target) -> String,
+) -> fmt::Result {
+    writeln!(
+        f,
+        "\tset {name} {{\n\t\ttype ipv4_addr . inet_proto . inet_service"
+    )?;
+    elements(f, own.iter().map(show))?;
+    writeln!(f, "\t}}\n")
+}
+
+/// The list of a set's or map's elements.
+fn elements(f: &mut fmt::Formatter<'_>, all: impl Iterator<Item = String>) -> fmt::Result {
+    let mut empty = true;
+    for element in all {
+        let lead = if empty {
+            "\t\telements = { "
+        } else {
+            ",\n\t\t\t     "
+        };
+        write!(f, "{lead}{element}")?;
+        empty = false;
+    }
+    f.write_str(if empty { "" } else { " }\n" })
 }
 
 fn map(
@@ -83,16 +120,13 @@ fn map(
         f,
         "\tmap {name} {{\n\t\ttype {key} : ipv4_addr . inet_service"
     )?;
-    for (index, (target, to)) in entries.iter().enumerate() {
-        let lead = if index == 0 {
-            "\t\telements = { "
-        } else {
-            ",\n\t\t\t     "
-        };
-        write!(f, "{lead}{} : {} . {}", show(target), to.address, to.port)?;
-    }
-    let end = if entries.is_empty() { "" } else { " }\n" };
-    write!(f, "{end}\t}}\n")?;
+    elements(
+        f,
+        entries
+            .iter()
+            .map(|(target, to)| format!("{} : {} . {}", show(target), to.address, to.port)),
+    )?;
+    writeln!(f, "\t}}")?;
     if name == "published" {
         writeln!(f)
     } else {

@@ -8,10 +8,11 @@ use super::{Action, Chain, Destination, Hook, Match, Rule, Ruleset, Target};
 use crate::{Bridge, EndpointInfo, Network};
 
 impl Ruleset {
-    /// The rules for these networks and connected endpoints.
+    /// The rules for these networks and connected endpoints. `proxy`: ports are served within the daemon, too.
     pub fn of<'a>(
         networks: impl IntoIterator<Item = &'a Network>,
         endpoints: impl IntoIterator<Item = &'a EndpointInfo>,
+        proxy: bool,
     ) -> Self {
         let bridges: Vec<&Bridge> = networks
             .into_iter()
@@ -23,10 +24,22 @@ impl Ruleset {
         }
         published.sort_by_key(order);
         published_any.sort_by_key(order);
+        let own = |entries: &[(Target, Destination)]| {
+            let swapped = entries.iter().map(|(target, to)| Target {
+                address: to.address,
+                ..*target
+            });
+            let mut own: Vec<Target> = swapped.filter(|_| proxy).collect();
+            own.sort_by_key(key);
+            own.dedup();
+            own
+        };
         Self {
+            own: own(&published_any),
+            own_bound: own(&published),
             published,
             published_any,
-            chains: chains(&bridges),
+            chains: chains(&bridges, proxy),
         }
     }
 }
@@ -68,10 +81,14 @@ fn collect(
 }
 
 fn order(entry: &(Target, Destination)) -> (Ipv4Addr, u8, u16) {
-    (entry.0.address, entry.0.protocol.number(), entry.0.port)
+    key(&entry.0)
 }
 
-fn chains(bridges: &[&Bridge]) -> Vec<Chain> {
+fn key(target: &Target) -> (Ipv4Addr, u8, u16) {
+    (target.address, target.protocol.number(), target.port)
+}
+
+fn chains(bridges: &[&Bridge], proxy: bool) -> Vec<Chain> {
     let base = |name, hook, rules| Chain {
         name,
         hook: Some(hook),
@@ -87,11 +104,7 @@ fn chains(bridges: &[&Bridge]) -> Vec<Chain> {
                 rule([], Action::TranslateByPort),
             ],
         },
-        base(
-            "prerouting",
-            Hook::NatPrerouting,
-            vec![rule([Match::DestinationLocal], Action::JumpPublish)],
-        ),
+        base("prerouting", Hook::NatPrerouting, arriving(bridges, proxy)),
         base("output", Hook::NatOutput, vec![from_the_host()]),
         base(
             "postrouting",
@@ -109,6 +122,24 @@ fn chains(bridges: &[&Bridge]) -> Vec<Chain> {
             bridges.iter().map(|b| no_redirect(b)).collect(),
         ),
     ]
+}
+
+/// Packets to this host's ports. With br_netfilter loaded (and it is, beside a dockerd), one whose destination
+/// becomes a neighbour on the same bridge is sent on by the bridge, never by the host: it cannot go back to the
+/// port it came by, nor to another one if ports are isolated. Those are left to the proxy.
+fn arriving(bridges: &[&Bridge], proxy: bool) -> Vec<Rule> {
+    let mut rules = Vec::new();
+    if proxy {
+        rules.push(rule(
+            [Match::DestinationLocal, Match::Own],
+            Action::Redirect,
+        ));
+        rules.push(rule([Match::OwnBound], Action::Return));
+        let isolated = bridges.iter().filter(|bridge| !bridge.icc);
+        rules.extend(isolated.map(|b| rule([Match::Input(b.interface.clone())], Action::Return)));
+    }
+    rules.push(rule([Match::DestinationLocal], Action::JumpPublish));
+    rules
 }
 
 /// Connections of the host itself, but for those to its loopback, which the proxy serves.

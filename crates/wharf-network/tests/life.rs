@@ -1,0 +1,359 @@
+//! Connections over their life: refusals, disconnects, restarts of the daemon.
+#![allow(clippy::unwrap_used, missing_docs)]
+
+mod common;
+
+use std::net::{IpAddr, Ipv4Addr, TcpListener};
+
+use common::{HOST, World, ask_tcp, binding, link_names, named, nft_list, run, serve_tcp, within};
+use wharf_netlink::{LinkName, Nftables, Route, delete_link, nft::Family};
+use wharf_network::{Config, HostPort, LiveContainer, PortBinding, Protocol};
+
+#[test]
+fn a_port_of_another_container_is_refused_in_dockers_words() {
+    let world = World::enter();
+    run(async {
+        let networks = world.start().await;
+        let ports = [binding(8080, 80, Protocol::Tcp)];
+        networks
+            .connect("c1", "bridge", named("one", &ports))
+            .await
+            .unwrap();
+        let error = networks
+            .connect("c2", "bridge", named("two", &ports))
+            .await
+            .unwrap_err()
+            .to_string();
+        let (start, end) = error.split_once('(').unwrap();
+        assert_eq!(
+            start,
+            "driver failed programming external connectivity on endpoint two "
+        );
+        let (id, end) = end.split_once(')').unwrap();
+        assert!(id.len() == 64 && id.bytes().all(|byte| byte.is_ascii_hexdigit()));
+        assert_eq!(
+            end,
+            ": Bind for 0.0.0.0:8080 failed: port is already allocated"
+        );
+        // Nothing of it stays: the address is the next container's.
+        let other = networks
+            .connect("c3", "bridge", named("three", &[]))
+            .await
+            .unwrap();
+        assert_eq!(other.info.address.unwrap().ip, Ipv4Addr::new(172, 17, 0, 3));
+        // The same number is another port with another protocol.
+        let udp = [binding(8080, 80, Protocol::Udp)];
+        networks
+            .connect("c4", "bridge", named("four", &udp))
+            .await
+            .unwrap();
+        networks.shutdown().await;
+    });
+}
+
+#[test]
+fn a_port_of_a_host_process_is_refused_and_its_siblings_are_given_back() {
+    let world = World::enter();
+    run(async {
+        let networks = world.start().await;
+        let process = TcpListener::bind((Ipv4Addr::UNSPECIFIED, 8081)).unwrap();
+        let ports = [
+            binding(8080, 80, Protocol::Tcp),
+            binding(8081, 81, Protocol::Tcp),
+        ];
+        let error = networks
+            .connect("c1", "bridge", named("web", &ports))
+            .await
+            .unwrap_err()
+            .to_string();
+        let end = "): failed to bind host port for 0.0.0.0:8081:172.17.0.2:81/tcp: address already in use";
+        assert!(error.ends_with(end), "{error}");
+        drop(process);
+        networks
+            .connect("c1", "bridge", named("web", &ports))
+            .await
+            .unwrap();
+        networks.shutdown().await;
+    });
+}
+
+#[test]
+fn a_host_address_that_is_not_there_is_refused() {
+    let world = World::enter();
+    run(async {
+        let networks = world.start().await;
+        let foreign = PortBinding {
+            host_ip: Some(IpAddr::V4(Ipv4Addr::new(198, 51, 100, 1))),
+            ..binding(8080, 80, Protocol::Tcp)
+        };
+        let error = networks
+            .connect("c1", "bridge", named("web", &[foreign]))
+            .await
+            .unwrap_err();
+        assert!(
+            error
+                .to_string()
+                .ends_with("cannot assign requested address"),
+            "{error}"
+        );
+        networks.shutdown().await;
+    });
+}
+
+#[test]
+fn ephemeral_ports_and_ranges_skip_what_is_taken() {
+    let world = World::enter();
+    run(async {
+        let networks = world.start().await;
+        let wish = |host_port| PortBinding {
+            host_port,
+            ..binding(0, 80, Protocol::Tcp)
+        };
+        let _process = TcpListener::bind((Ipv4Addr::UNSPECIFIED, 9000)).unwrap();
+        let range = wish(HostPort::Range(9000, 9002));
+        let mut taken = Vec::new();
+        for id in ["c1", "c2"] {
+            let endpoint = networks
+                .connect(id, "bridge", named(id, &[range]))
+                .await
+                .unwrap();
+            // One entry for each family.
+            assert_eq!(endpoint.info.ports.len(), 2);
+            assert_eq!(
+                endpoint.info.ports[0].host_port,
+                endpoint.info.ports[1].host_port
+            );
+            taken.push(endpoint.info.ports[0].host_port);
+        }
+        assert_eq!(taken, [9001, 9002]);
+        assert!(
+            networks
+                .connect("c3", "bridge", named("c3", &[range]))
+                .await
+                .is_err()
+        );
+        let any = [wish(HostPort::Any), wish(HostPort::Any)];
+        let endpoint = networks
+            .connect("c4", "bridge", named("c4", &any))
+            .await
+            .unwrap();
+        let first = endpoint.info.ports[0].host_port;
+        assert!(
+            first >= 32768 && endpoint.info.ports[2].host_port > first,
+            "{:?}",
+            endpoint.info.ports
+        );
+        networks.shutdown().await;
+    });
+}
+
+#[test]
+fn a_disconnect_gives_everything_back() {
+    let world = World::enter();
+    run(async {
+        let config = Config {
+            ready_namespaces: 0,
+            ..Config::default()
+        };
+        let networks = world.open(config);
+        networks.restore(&[]).await.unwrap();
+        let before = link_names();
+        let ports = [binding(8080, 80, Protocol::Tcp)];
+        let first = networks
+            .connect("c1", "bridge", named("web", &ports))
+            .await
+            .unwrap();
+        assert_eq!(link_names().len(), before.len() + 1);
+        assert!(
+            networks
+                .connect("c1", "bridge", named("web", &[]))
+                .await
+                .is_err()
+        );
+        networks.disconnect("c1").await.unwrap();
+        networks.disconnect("c1").await.unwrap();
+        drop(first);
+        networks.shutdown().await;
+        assert_eq!(link_names(), before);
+        assert!(networks.endpoint("c1").is_none());
+        assert!(TcpListener::bind((Ipv4Addr::UNSPECIFIED, 8080)).is_ok());
+        let again = networks.connect("c2", "bridge", named("web", &ports)).await;
+        assert_eq!(
+            again.unwrap().info.address.unwrap().ip,
+            Ipv4Addr::new(172, 17, 0, 2)
+        );
+        networks.shutdown().await;
+    });
+}
+
+#[test]
+fn a_running_container_keeps_its_network_over_a_restart() {
+    let world = World::enter();
+    let ports = [binding(8080, 80, Protocol::Tcp)];
+    // The namespace lives on in a process of the container; here, in this descriptor.
+    let (netns, id) = run(async {
+        let networks = world.start().await;
+        let web = networks
+            .connect("c1", "bridge", named("web", &ports))
+            .await
+            .unwrap();
+        networks
+            .connect(
+                "c2",
+                "bridge",
+                named("dead", &[binding(8082, 80, Protocol::Tcp)]),
+            )
+            .await
+            .unwrap();
+        (web.netns.unwrap(), networks.get("bridge").unwrap().id)
+    });
+    serve_tcp(&netns, 80);
+    // Translation goes on without a daemon.
+    assert!(within(&world.neighbour, || ask_tcp((HOST, 8080))).is_ok());
+    run(async {
+        let networks = world.open(Config::default());
+        assert_eq!(networks.get("bridge").unwrap().id, id);
+        let live = LiveContainer {
+            id: "c1".to_owned(),
+            pid: 0,
+        };
+        networks.restore(&[live]).await.unwrap();
+        assert_eq!(
+            ask_tcp((Ipv4Addr::LOCALHOST, 8080)).unwrap(),
+            "172.17.0.1 ping"
+        );
+        assert!(within(&world.neighbour, || ask_tcp((HOST, 8080))).is_ok());
+        assert!(networks.endpoint("c2").is_none());
+        networks.shutdown().await;
+        let other = networks
+            .connect("c3", "bridge", named("other", &[]))
+            .await
+            .unwrap();
+        assert_eq!(other.info.address.unwrap().ip, Ipv4Addr::new(172, 17, 0, 3));
+        let error = networks
+            .connect("c4", "bridge", named("two", &ports))
+            .await
+            .unwrap_err();
+        assert!(error.to_string().ends_with("port is already allocated"));
+        networks.shutdown().await;
+    });
+}
+
+#[test]
+fn a_flushed_table_and_a_lost_bridge_are_repaired() {
+    let world = World::enter();
+    run(async {
+        let networks = world.start().await;
+        let ports = [binding(8080, 80, Protocol::Tcp)];
+        let web = networks
+            .connect("c1", "bridge", named("web", &ports))
+            .await
+            .unwrap();
+        serve_tcp(web.netns.as_ref().unwrap(), 80);
+        let mut nftables = Nftables::open().unwrap();
+        nftables
+            .commit(&wharf_network::firewall::Ruleset::removal())
+            .unwrap();
+        assert!(nftables.tables(Family::Inet).unwrap().is_empty());
+        let live = LiveContainer {
+            id: "c1".to_owned(),
+            pid: 0,
+        };
+        networks.restore(std::slice::from_ref(&live)).await.unwrap();
+        assert_eq!(nftables.tables(Family::Inet).unwrap(), ["wharf"]);
+        assert!(within(&world.neighbour, || ask_tcp((HOST, 8080))).is_ok());
+        Route::open()
+            .unwrap()
+            .apply(&[delete_link(LinkName::Name("wharf0"))])
+            .unwrap();
+        networks.restore(&[live]).await.unwrap();
+        networks
+            .connect("c2", "bridge", named("two", &[]))
+            .await
+            .unwrap();
+        assert!(
+            within(&world.neighbour, || ask_tcp((HOST, 8080))).is_ok(),
+            "its link is a port again"
+        );
+        networks.shutdown().await;
+    });
+}
+
+#[test]
+fn the_subnet_makes_way_for_the_hosts_own() {
+    let world = World::enter();
+    let mut route = Route::open().unwrap();
+    let index = route.link("lan0").unwrap().unwrap().index;
+    let taken = "172.17.5.1/24".parse().unwrap();
+    route
+        .apply(&[wharf_netlink::add_address(index, taken)])
+        .unwrap();
+    run(async {
+        let networks = world.open(Config::default());
+        let bridge = networks.get("bridge").unwrap().bridge.unwrap();
+        assert_eq!(bridge.subnet.to_string(), "172.18.0.0/16");
+        let config = Config {
+            bip: Some("10.9.8.1/24".parse().unwrap()),
+            ..Config::default()
+        };
+        let bridge = world.open(config).get("bridge").unwrap().bridge.unwrap();
+        assert_eq!(
+            (bridge.subnet.to_string(), bridge.gateway.to_string()),
+            ("10.9.8.0/24".to_owned(), "10.9.8.1".to_owned())
+        );
+    });
+}
+
+#[test]
+fn fifty_at_once_get_fifty_addresses() {
+    let world = World::enter();
+    run(async {
+        let networks = world.start().await;
+        let mut tasks = tokio::task::JoinSet::new();
+        for number in 0..50 {
+            let networks = networks.clone();
+            tasks.spawn(async move {
+                let id = format!("c{number}");
+                networks
+                    .connect(&id, "bridge", named(&id, &[]))
+                    .await
+                    .unwrap()
+            });
+        }
+        let endpoints = tasks.join_all().await;
+        let mut addresses: Vec<_> = endpoints
+            .iter()
+            .map(|e| e.info.address.unwrap().ip)
+            .collect();
+        addresses.sort();
+        addresses.dedup();
+        assert_eq!(addresses.len(), 50);
+        networks.shutdown().await;
+    });
+}
+
+#[test]
+fn the_kernel_shows_the_rules_as_we_print_them() {
+    let world = World::enter();
+    run(async {
+        let networks = world.start().await;
+        let one = PortBinding {
+            host_ip: Some(IpAddr::V4(HOST)),
+            ..binding(8081, 81, Protocol::Udp)
+        };
+        let ports = [binding(8080, 80, Protocol::Tcp), one];
+        networks
+            .connect("c1", "bridge", named("web", &ports))
+            .await
+            .unwrap();
+        let (list, endpoints) = (
+            networks.list(),
+            networks.endpoints(&networks.get("bridge").unwrap().id),
+        );
+        let ours = wharf_network::firewall::Ruleset::of(&list, &endpoints, true).to_string();
+        if let Some(kernels) = nft_list() {
+            assert_eq!(kernels, ours);
+        }
+        networks.shutdown().await;
+    });
+}
