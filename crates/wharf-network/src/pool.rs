@@ -9,6 +9,7 @@ use std::io;
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
+use std::time::Duration;
 
 use wharf_netlink::{LinkChange, LinkName, NetlinkError, Peer, Route, Veth, add_veth, set_link};
 
@@ -18,6 +19,9 @@ use crate::{NetworkError, sysctl};
 
 /// Name of a container's first link.
 const INNER_NAME: &str = "eth0";
+/// Between a namespace being taken and its successor being made: the container's start needs the kernel's link
+/// lock and a processor more urgently.
+const PAUSE: Duration = Duration::from_millis(10);
 /// The workers only talk netlink.
 const STACK: usize = 128 * 1024;
 
@@ -144,7 +148,14 @@ impl Shared {
 
     fn fill(&self) {
         let mut waiting = self.lock();
+        let mut taken = false;
         while waiting.open {
+            if std::mem::take(&mut taken) {
+                drop(waiting);
+                thread::sleep(PAUSE);
+                waiting = self.lock();
+                continue;
+            }
             let missing = |queue: &VecDeque<Ready>| queue.len() < self.target;
             let linked = missing(&waiting.linked);
             if waiting.failed || !(linked || missing(&waiting.bare)) {
@@ -152,6 +163,7 @@ impl Shared {
                     .changed
                     .wait(waiting)
                     .unwrap_or_else(PoisonError::into_inner);
+                taken = true;
                 continue;
             }
             drop(waiting);

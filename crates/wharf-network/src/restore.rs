@@ -117,12 +117,6 @@ impl Inner {
     fn restore_endpoint(&self, endpoint: &EndpointInfo) {
         self.restore_link(endpoint);
         let mut state = self.lock();
-        if let (Some(address), Some(pool)) = (
-            endpoint.address,
-            state.addresses.get_mut(&endpoint.network_id),
-        ) {
-            pool.take(address.ip);
-        }
         // A repair: they are held already.
         if state.served.contains_key(&endpoint.container) {
             return;

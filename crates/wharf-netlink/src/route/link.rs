@@ -63,7 +63,7 @@ pub struct Link {
 pub struct LinkChange<'a> {
     /// Set it up.
     pub up: bool,
-    /// Give it a new name (it must be down).
+    /// Give it a new name; it must be down, and the request must name it by its index.
     pub name: Option<&'a str>,
     /// Hardware address.
     pub mac: Option<[u8; 6]>,
