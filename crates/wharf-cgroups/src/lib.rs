@@ -1,1 +1,20 @@
-//! Control groups v2, v1 and hybrid: limits, devices, freezer and statistics.
+//! Control groups v2, v1 and hybrid: limits, devices, freezer, events.
+//!
+//! A container's group has one path, below `/` of what this process sees, in every hierarchy. On v2 that is
+//! one folder, and processes are born in it (`CLONE_INTO_CGROUP`). On v1, and on hybrid hosts where the v2
+//! hierarchy has no controllers, it is a folder for each controller.
+//!
+//! Architecture invariant: nothing here knows why a limit is asked for; OCI's `LinuxResources` come in, files
+//! are written. Groups that we did not make are never changed, but for handing controllers down to our own
+//! on v2.
+
+mod devices;
+mod error;
+mod freezer;
+mod group;
+mod layout;
+mod limits;
+
+pub use error::CgroupError;
+pub use group::Cgroup;
+pub use layout::Layout;

@@ -1,0 +1,162 @@
+//! Device rules: v1's list files, v2's eBPF filter.
+
+use oci_spec::runtime::{LinuxDeviceCgroup, LinuxDeviceType};
+use wharf_sys::bpf::{self, Instruction};
+
+use crate::group::write;
+use crate::{Cgroup, CgroupError, Layout};
+
+pub(crate) fn apply(group: &Cgroup, rules: &[LinuxDeviceCgroup]) -> Result<(), CgroupError> {
+    match group.layout() {
+        Layout::V1 { .. } => apply_v1(group, rules),
+        Layout::V2 { .. } => {
+            let Some(folder) = group.birthplace() else {
+                return Ok(());
+            };
+            bpf::attach_device_filter(folder, &filter(rules)).map_err(CgroupError::DeviceFilter)
+        }
+    }
+}
+
+fn apply_v1(group: &Cgroup, rules: &[LinuxDeviceCgroup]) -> Result<(), CgroupError> {
+    let folder = group
+        .controller("devices")
+        .ok_or(CgroupError::NoController("devices"))?;
+    for rule in rules {
+        let file = if rule.allow() {
+            "devices.allow"
+        } else {
+            "devices.deny"
+        };
+        write(&folder.join(file), &line_v1(rule))?;
+    }
+    Ok(())
+}
+
+fn line_v1(rule: &LinuxDeviceCgroup) -> String {
+    let number = |number: Option<i64>| match number {
+        Some(number) if number >= 0 => number.to_string(),
+        _ => "*".to_owned(),
+    };
+    let kind = match rule.typ().unwrap_or_default() {
+        LinuxDeviceType::B => "b",
+        LinuxDeviceType::C | LinuxDeviceType::U => "c",
+        _ => return "a".to_owned(),
+    };
+    let access = rule.access().as_deref().unwrap_or("rwm");
+    format!(
+        "{kind} {}:{} {access}",
+        number(rule.major()),
+        number(rule.minor())
+    )
+}
+
+/// The program that decides about a `bpf_cgroup_dev_ctx`: the last rule that fits wins, as on v1; nothing
+/// fits: denied.
+fn filter(rules: &[LinuxDeviceCgroup]) -> Vec<Instruction> {
+    // r2 = type, r3 = access, r4 = major, r5 = minor (linux/bpf.h, struct bpf_cgroup_dev_ctx).
+    let mut program = vec![
+        Instruction::load_word(2, 1, 0),
+        Instruction::and(2, 0xffff),
+        Instruction::load_word(3, 1, 0),
+        Instruction::shift_right(3, 16),
+        Instruction::load_word(4, 1, 4),
+        Instruction::load_word(5, 1, 8),
+    ];
+    for rule in rules.iter().rev() {
+        program.extend(decide(rule));
+    }
+    program.extend([Instruction::set(0, 0), Instruction::exit()]);
+    program
+}
+
+fn decide(rule: &LinuxDeviceCgroup) -> Vec<Instruction> {
+    let (block, character) = (1, 2);
+    let mut tests = Vec::new();
+    match rule.typ().unwrap_or_default() {
+        LinuxDeviceType::B => tests.push((2, block)),
+        LinuxDeviceType::C | LinuxDeviceType::U => tests.push((2, character)),
+        _ => {}
+    }
+    tests.extend(
+        rule.major()
+            .filter(|number| *number >= 0)
+            .map(|number| (4, number as i32)),
+    );
+    tests.extend(
+        rule.minor()
+            .filter(|number| *number >= 0)
+            .map(|number| (5, number as i32)),
+    );
+    let access = rule.access().as_deref().unwrap_or("rwm");
+    let bits = |letter: char| match letter {
+        'm' => 1,
+        'r' => 2,
+        'w' => 4,
+        _ => 0,
+    };
+    let mask: i32 = access.chars().map(bits).sum();
+    let mut body = Vec::new();
+    if mask != 7 {
+        // Everything that is asked for must be in the rule: r1 = access & ~mask, not zero is another rule's.
+        // The context in r1 has been read by now.
+        body.extend([Instruction::copy(1, 3), Instruction::and(1, !mask & 7)]);
+        tests.push((1, 0));
+    }
+    let end = [
+        Instruction::set(0, i32::from(rule.allow())),
+        Instruction::exit(),
+    ];
+    let count = tests.len() + end.len();
+    for (index, (register, value)) in tests.into_iter().enumerate() {
+        let over = (count - index - 1) as i16;
+        body.push(Instruction::jump_unless_equal(register, value, over));
+    }
+    body.extend(end);
+    body
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rules(json: &str) -> Vec<LinuxDeviceCgroup> {
+        serde_json::from_str(json).expect("rules")
+    }
+
+    /// What the kernel's interpreter would answer.
+    fn run(program: &[Instruction], kind: u32, access: u32, major: u32, minor: u32) -> u64 {
+        bpf::interpret(program, &[kind | access << 16, major, minor])
+    }
+
+    #[test]
+    fn the_last_rule_that_fits_wins() {
+        let program = filter(&rules(
+            r#"[{"allow":false,"access":"rwm"},
+                {"allow":true,"type":"c","major":1,"minor":3,"access":"rwm"},
+                {"allow":true,"type":"c","access":"m"},
+                {"allow":false,"type":"c","major":1,"minor":8,"access":"w"}]"#,
+        ));
+        let (mknod, read, write) = (1, 2, 4);
+        assert_eq!(run(&program, 2, read | write, 1, 3), 1, "/dev/null");
+        assert_eq!(
+            run(&program, 2, mknod, 5, 9),
+            1,
+            "any character device may be made"
+        );
+        assert_eq!(run(&program, 2, mknod | read, 5, 9), 0, "but not read");
+        assert_eq!(run(&program, 1, read, 8, 0), 0, "no block device");
+        assert_eq!(run(&program, 2, write, 1, 8), 0);
+    }
+
+    #[test]
+    fn lines_of_v1() {
+        let rules = rules(
+            r#"[{"allow":false,"access":"rwm"},{"allow":true,"type":"b","major":8,"access":"r"}]"#,
+        );
+        assert_eq!(
+            rules.iter().map(line_v1).collect::<Vec<_>>(),
+            ["a", "b 8:* r"]
+        );
+    }
+}

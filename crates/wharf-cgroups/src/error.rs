@@ -1,0 +1,43 @@
+//! What can go wrong with a control group.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// An error of a control group.
+#[derive(Debug, thiserror::Error)]
+pub enum CgroupError {
+    /// No hierarchy is mounted below `/sys/fs/cgroup`.
+    #[error("no cgroup hierarchy is mounted on /sys/fs/cgroup")]
+    NoHierarchy,
+    /// The host lacks the controller that a limit needs.
+    #[error("the host has no {0} controller")]
+    NoController(&'static str),
+    /// A file or folder could not be made, read or written.
+    #[error("{operation} {path}")]
+    File {
+        /// `make`, `read`, `write \"VALUE\" to`, `remove`.
+        operation: String,
+        /// The file.
+        path: PathBuf,
+        /// The system's error.
+        #[source]
+        source: io::Error,
+    },
+    /// A device filter could not be loaded.
+    #[error("load the device filter")]
+    DeviceFilter(#[source] io::Error),
+}
+
+impl CgroupError {
+    pub(crate) fn file(
+        operation: impl Into<String>,
+        path: &Path,
+    ) -> impl FnOnce(io::Error) -> Self {
+        let (operation, path) = (operation.into(), path.to_owned());
+        move |source| Self::File {
+            operation,
+            path,
+            source,
+        }
+    }
+}

@@ -1,0 +1,273 @@
+//! One container's group: made, entered, listed, killed, removed.
+
+use std::collections::BTreeSet;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+use oci_spec::runtime::LinuxResources;
+use rustix::fs::{Mode, OFlags};
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::{CgroupError, Layout, devices, limits};
+
+/// A container's group in every hierarchy of the host.
+#[derive(Debug)]
+pub struct Cgroup {
+    layout: Layout,
+    path: String,
+    /// The v2 folder, for `CLONE_INTO_CGROUP`.
+    folder: Option<OwnedFd>,
+}
+
+impl Cgroup {
+    /// Makes the group `path` (absolute, as `/wharf/<id>`), or finds it.
+    ///
+    /// # Errors
+    /// If a folder cannot be made.
+    pub fn create(path: &str) -> Result<Self, CgroupError> {
+        let mut group = Self::open(path)?;
+        for (controller, folder) in group.folders() {
+            make(controller, &folder)?;
+        }
+        if group.layout.is_v2() {
+            group.hand_down()?;
+            let folder = &group.folders()[0].1;
+            let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+            let opened = rustix::fs::open(folder, flags, Mode::empty()).map_err(io::Error::from);
+            group.folder = Some(opened.map_err(CgroupError::file("open", folder))?);
+        }
+        Ok(group)
+    }
+
+    /// The group `path`, which may or may not be there.
+    ///
+    /// # Errors
+    /// [`CgroupError::NoHierarchy`].
+    pub fn open(path: &str) -> Result<Self, CgroupError> {
+        Ok(Self {
+            layout: Layout::detect()?,
+            path: path.trim_matches('/').to_owned(),
+            folder: None,
+        })
+    }
+
+    /// The path as it was given, without the slashes at its ends.
+    pub fn path(&self) -> &str {
+        &self.path
+    }
+
+    /// The host's hierarchies.
+    pub fn layout(&self) -> &Layout {
+        &self.layout
+    }
+
+    /// The v2 folder that a process can be born in; `None` on v1.
+    pub fn birthplace(&self) -> Option<BorrowedFd<'_>> {
+        self.folder.as_ref().map(AsFd::as_fd)
+    }
+
+    /// Sets limits and device rules. Those not mentioned stay as they are.
+    ///
+    /// # Errors
+    /// If the host lacks a controller, or refuses a value.
+    pub fn apply(&self, resources: &LinuxResources) -> Result<(), CgroupError> {
+        limits::apply(self, resources)?;
+        match resources.devices() {
+            Some(rules) => devices::apply(self, rules),
+            None => Ok(()),
+        }
+    }
+
+    /// Moves the process `pid` into the group (on v2 a process is better born there).
+    ///
+    /// # Errors
+    /// If the kernel refuses.
+    pub fn add(&self, pid: i32) -> Result<(), CgroupError> {
+        for (_, folder) in self.folders() {
+            write(&folder.join("cgroup.procs"), &pid.to_string())?;
+        }
+        Ok(())
+    }
+
+    /// All processes of the group and of groups below it.
+    ///
+    /// # Errors
+    /// If they cannot be listed.
+    pub fn processes(&self) -> Result<Vec<i32>, CgroupError> {
+        let mut pids = BTreeSet::new();
+        collect(&self.folders()[0].1, &mut pids)?;
+        Ok(pids.into_iter().collect())
+    }
+
+    /// Sends SIGKILL to all processes, until none is left that was not dying.
+    ///
+    /// # Errors
+    /// If they cannot be listed.
+    pub fn kill_all(&self) -> Result<(), CgroupError> {
+        if self.layout.is_v2() && write(&self.folders()[0].1.join("cgroup.kill"), "1").is_ok() {
+            return Ok(());
+        }
+        let mut sent = BTreeSet::new();
+        loop {
+            let pids = self.processes()?;
+            let new: Vec<i32> = pids.into_iter().filter(|pid| sent.insert(*pid)).collect();
+            if new.is_empty() {
+                return Ok(());
+            }
+            for pid in new.into_iter().filter_map(Pid::from_raw) {
+                let _ = kill_process(pid, Signal::KILL);
+            }
+        }
+    }
+
+    /// How often the kernel has killed a process of the group for lack of memory.
+    pub fn oom_kills(&self) -> u64 {
+        let (file, key) = match self.layout {
+            Layout::V2 { .. } => ("memory.events", "oom_kill "),
+            Layout::V1 { .. } => ("memory.oom_control", "oom_kill "),
+        };
+        let folder = self.controller("memory");
+        let text = folder.and_then(|folder| std::fs::read_to_string(folder.join(file)).ok());
+        let count = text
+            .as_deref()
+            .and_then(|text| text.lines().find_map(|line| line.strip_prefix(key)));
+        count.and_then(|count| count.parse().ok()).unwrap_or(0)
+    }
+
+    /// Removes the group, with groups below it that its processes made. A group whose last process is only
+    /// dying can take a moment: then `EBUSY` is returned, and the caller tries again when it knows more.
+    ///
+    /// # Errors
+    /// If a folder cannot be removed.
+    pub fn remove(&self) -> Result<(), CgroupError> {
+        let mut first = None;
+        for (_, folder) in self.folders() {
+            if let Err(error) = remove(&folder) {
+                first.get_or_insert(error);
+            }
+        }
+        first.map_or(Ok(()), Err)
+    }
+
+    /// Controller (empty on v2) and folder of the group, in each hierarchy.
+    pub(crate) fn folders(&self) -> Vec<(&'static str, PathBuf)> {
+        match &self.layout {
+            Layout::V2 { mount } => vec![("", mount.join(&self.path))],
+            Layout::V1 { controllers } => {
+                let folders = controllers.iter();
+                folders
+                    .map(|(name, mount)| (*name, mount.join(&self.path)))
+                    .collect()
+            }
+        }
+    }
+
+    /// The folder where `controller`'s files are, if the host has it.
+    pub(crate) fn controller(&self, controller: &str) -> Option<PathBuf> {
+        match &self.layout {
+            Layout::V2 { mount } => Some(mount.join(&self.path)),
+            Layout::V1 { controllers } => {
+                let alias = if controller == "cpuacct" {
+                    "cpu"
+                } else {
+                    controller
+                };
+                let exact = controllers.iter().find(|(name, _)| *name == controller);
+                let found = exact.or_else(|| controllers.iter().find(|(name, _)| *name == alias));
+                found.map(|(_, mount)| mount.join(&self.path))
+            }
+        }
+    }
+
+    /// v2: lets the groups from the root down to our parent pass controllers on.
+    fn hand_down(&self) -> Result<(), CgroupError> {
+        let Layout::V2 { mount } = &self.layout else {
+            return Ok(());
+        };
+        let mut folder = mount.clone();
+        let parents = Path::new(&self.path).parent().unwrap_or(Path::new(""));
+        for name in [Path::new("")]
+            .into_iter()
+            .chain(parents.iter().map(Path::new))
+        {
+            folder.push(name);
+            let offered =
+                std::fs::read_to_string(folder.join("cgroup.controllers")).unwrap_or_default();
+            for controller in offered.split_whitespace() {
+                // One by one, as some cannot be handed down everywhere; a limit that needs one says so.
+                let _ = write(
+                    &folder.join("cgroup.subtree_control"),
+                    &format!("+{controller}"),
+                );
+            }
+        }
+        Ok(())
+    }
+}
+
+fn make(controller: &str, folder: &Path) -> Result<(), CgroupError> {
+    match std::fs::create_dir(folder) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            let parent = folder.parent().unwrap_or(Path::new("/"));
+            make(controller, parent)?;
+            return make(controller, folder);
+        }
+        other => other.map_err(CgroupError::file("make", folder))?,
+    }
+    if controller == "cpuset" {
+        // A new cpuset of v1 is empty, and takes no process before it has something.
+        let parent = folder.parent().unwrap_or(Path::new("/"));
+        for file in ["cpuset.cpus", "cpuset.mems"] {
+            let from = parent.join(file);
+            let value = std::fs::read_to_string(&from).map_err(CgroupError::file("read", &from))?;
+            write(&folder.join(file), value.trim())?;
+        }
+    }
+    Ok(())
+}
+
+fn collect(folder: &Path, pids: &mut BTreeSet<i32>) -> Result<(), CgroupError> {
+    let file = folder.join("cgroup.procs");
+    let text = match std::fs::read_to_string(&file) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        other => other.map_err(CgroupError::file("read", &file))?,
+    };
+    pids.extend(text.lines().filter_map(|line| line.parse::<i32>().ok()));
+    for below in folders_in(folder) {
+        collect(&below, pids)?;
+    }
+    Ok(())
+}
+
+fn remove(folder: &Path) -> Result<(), CgroupError> {
+    match std::fs::remove_dir(folder) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(_) => {
+            for below in folders_in(folder) {
+                remove(&below)?;
+            }
+            match std::fs::remove_dir(folder) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+                other => other.map_err(CgroupError::file("remove", folder)),
+            }
+        }
+        Ok(()) => Ok(()),
+    }
+}
+
+fn folders_in(folder: &Path) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    let folders = entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()));
+    folders.map(|entry| entry.path()).collect()
+}
+
+pub(crate) fn write(file: &Path, value: &str) -> Result<(), CgroupError> {
+    use std::io::Write as _;
+    let mut open = std::fs::File::options();
+    open.write(true)
+        .open(file)
+        .and_then(|mut file| file.write_all(value.as_bytes()))
+        .map_err(CgroupError::file(format!("write \"{value}\" to"), file))
+}

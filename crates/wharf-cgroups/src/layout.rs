@@ -1,0 +1,74 @@
+//! Which hierarchies the host has.
+
+use std::path::{Path, PathBuf};
+
+use crate::CgroupError;
+
+const MOUNT: &str = "/sys/fs/cgroup";
+
+/// Controllers of v1 that a container gets a group in, if the host has them.
+const V1: &[&str] = &[
+    "devices",
+    "memory",
+    "pids",
+    "cpu",
+    "cpuacct",
+    "cpuset",
+    "freezer",
+    "blkio",
+    "hugetlb",
+    "net_cls",
+    "net_prio",
+    "perf_event",
+    "rdma",
+];
+
+/// The host's hierarchies.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Layout {
+    /// One hierarchy with all controllers.
+    V2 {
+        /// Its mount point.
+        mount: PathBuf,
+    },
+    /// A hierarchy for each controller (or for several that are linked together).
+    V1 {
+        /// Controller and mount point; a mount point stands once.
+        controllers: Vec<(&'static str, PathBuf)>,
+    },
+}
+
+impl Layout {
+    /// Looks at what is mounted.
+    ///
+    /// # Errors
+    /// [`CgroupError::NoHierarchy`].
+    pub fn detect() -> Result<Self, CgroupError> {
+        let mount = Path::new(MOUNT);
+        if mount.join("cgroup.controllers").exists() {
+            return Ok(Self::V2 {
+                mount: mount.to_owned(),
+            });
+        }
+        let mut controllers: Vec<(&'static str, PathBuf)> = Vec::new();
+        for name in V1 {
+            // `cpu` and `cpuacct` are links to one folder on many hosts.
+            let Ok(folder) = mount.join(name).canonicalize() else {
+                continue;
+            };
+            let known = controllers.iter().any(|(_, seen)| *seen == folder);
+            if folder.join("cgroup.procs").exists() && !known {
+                controllers.push((name, folder));
+            }
+        }
+        match controllers.is_empty() {
+            true => Err(CgroupError::NoHierarchy),
+            false => Ok(Self::V1 { controllers }),
+        }
+    }
+
+    /// Whether it is v2 alone.
+    pub fn is_v2(&self) -> bool {
+        matches!(self, Self::V2 { .. })
+    }
+}
