@@ -1,1 +1,34 @@
-//! Names to manifests: pull, load, save, unpack, remove, prune.
+//! Images: names to manifests, and the verbs on them: pull, load, list, tag, remove, history, search.
+//!
+//! An image is a configuration (its digest is the image's id), its layers as directories in `wharf-snapshots`, and
+//! its blobs in `wharf-content`, all found through records. A pull fetches and unpacks all layers at once, each as
+//! one stream that is never written down and read back, and records the image only when everything is there: a
+//! failure, a full disk or a kill at any point leaves no image half-made, and what was fetched is not fetched again.
+//!
+//! What is absent: containers. Who uses an image is told to [`Images::remove`] by the engine. Nothing in an image is
+//! executed, and nothing of it becomes configuration of the engine.
+
+mod catalogue;
+mod error;
+mod flight;
+mod glob;
+mod history;
+mod list;
+mod load;
+mod lookup;
+mod progress;
+mod pull;
+mod records;
+mod remove;
+mod spool;
+mod store;
+mod types;
+mod unpack;
+
+pub use error::{ErrorKind, ImageError};
+pub use progress::{LayerState, Line, Progress, ProgressSender};
+pub use store::{ImagePin, Images};
+pub use types::{
+    DiskUsage, HistoryEntry, Image, ImageUsage, ImageUse, ListOptions, Pruned, PullOptions, Pulled,
+    RemoveOptions, Removed, SearchResults,
+};

@@ -1,0 +1,338 @@
+//! From a reference to an image in the store: manifest, configuration, all layers at once, names.
+
+use bytes::Bytes;
+use futures_util::future::try_join_all;
+use wharf_distribution::{RegistryErrorKind, Resolved};
+use wharf_oci::{
+    Descriptor, Digest, ImageConfig, MAX_CONFIG_SIZE, Manifest, Platform, Reference, media_type,
+};
+
+use crate::catalogue::{self, CatalogueImage};
+use crate::flight::Feed;
+use crate::lookup::key_of;
+use crate::records::{Change, Entry, ImageRecord, LayerRecord, now_ms};
+use crate::store::Images;
+use crate::unpack::LayerPlan;
+use crate::{ImageError, LayerState, Progress, ProgressSender, PullOptions, Pulled};
+
+/// An image that is to be brought in, wherever it comes from.
+pub(crate) struct Incoming {
+    pub(crate) config: ImageConfig,
+    pub(crate) manifest: (Descriptor, Bytes),
+    pub(crate) index: Option<(Descriptor, Bytes)>,
+    pub(crate) layers: Vec<(LayerPlan, Feed)>,
+    pub(crate) parent: Option<Digest>,
+}
+
+impl Incoming {
+    /// Checks a configuration against a manifest and pairs their layers.
+    pub(crate) fn new(
+        config: ImageConfig,
+        manifest: &Manifest,
+        raw: (Descriptor, Bytes),
+        mut feed: impl FnMut(usize) -> Feed,
+    ) -> Result<Incoming, ImageError> {
+        let os = config.platform().os;
+        if os != "linux" {
+            return Err(ImageError::OperatingSystem(os));
+        }
+        let diff_ids = &config.rootfs.diff_ids;
+        if diff_ids.len() != manifest.layers.len() {
+            return Err(ImageError::RootFsMismatch);
+        }
+        let layers = manifest
+            .layers
+            .iter()
+            .zip(diff_ids)
+            .zip(config.chain())
+            .enumerate()
+            .map(|(at, ((blob, diff_id), chain))| {
+                let plan = LayerPlan {
+                    blob: blob.clone(),
+                    diff_id: *diff_id,
+                    chain,
+                };
+                (plan, feed(at))
+            })
+            .collect();
+        Ok(Incoming {
+            config,
+            manifest: raw,
+            index: None,
+            layers,
+            parent: None,
+        })
+    }
+}
+
+impl Images {
+    /// Pulls one image, or all tags of a repository; in the order of the tags.
+    ///
+    /// Dropping the future gives the pull up, but for layers that another pull waits for too. What was fetched so
+    /// far stays and is not fetched again.
+    ///
+    /// # Errors
+    /// An [`ImageError`]; then no name has changed and no image has come.
+    pub async fn pull(
+        &self,
+        reference: &Reference,
+        options: PullOptions,
+        progress: ProgressSender,
+    ) -> Result<Vec<Pulled>, ImageError> {
+        if !options.all_tags {
+            let reference = reference.clone().with_default_tag();
+            let pulled = self.pull_one(&reference, &options, &progress).await?;
+            return Ok(vec![pulled]);
+        }
+        let registry = self.registry();
+        let tags = registry
+            .tags(reference, options.credentials.as_ref())
+            .await?;
+        let mut all = Vec::new();
+        for tag in tags {
+            let tagged = reference
+                .clone()
+                .with_tag(&tag)
+                .map_err(ImageError::Reference)?;
+            all.push(self.pull_one(&tagged, &options, &progress).await?);
+        }
+        Ok(all)
+    }
+
+    async fn pull_one(
+        &self,
+        reference: &Reference,
+        options: &PullOptions,
+        progress: &ProgressSender,
+    ) -> Result<Pulled, ImageError> {
+        let platform = options.platform.clone().unwrap_or_else(Platform::host);
+        let registry = self.registry();
+        let found = registry
+            .resolve(reference, &platform, options.credentials.as_ref())
+            .await;
+        let (incoming, digest) = match found {
+            Ok(resolved) => {
+                announce(reference, progress);
+                let digest = resolved.digest();
+                (self.fetch_config(resolved).await?, digest)
+            }
+            Err(error) => {
+                let unreachable = error.kind() == RegistryErrorKind::Unreachable;
+                let Some(image) = catalogue::find(reference, &platform).filter(|_| unreachable)
+                else {
+                    return Err(error.into());
+                };
+                progress.send(Progress::FromCatalogue {
+                    name: reference.familiar(),
+                    reason: error.to_string(),
+                });
+                announce(reference, progress);
+                from_catalogue(image)?
+            }
+        };
+        if options.platform.is_some() && !platform.matches(&incoming.config.platform()) {
+            progress.send(Progress::Warning(format!(
+                "image with reference {} was found but its platform ({}) does not match the specified platform ({platform})",
+                reference.familiar(),
+                incoming.config.platform(),
+            )));
+        }
+        let names = vec![
+            key_of(reference),
+            reference
+                .clone()
+                .without_tag_and_digest()
+                .with_digest(digest),
+        ];
+        let (image, newer) = self.bring_in(incoming, names, progress).await?;
+        progress.send(Progress::Digest(digest));
+        progress.send(Progress::Pulled {
+            name: reference.familiar(),
+            newer,
+        });
+        Ok(Pulled {
+            image,
+            reference: reference.clone(),
+            digest,
+            newer,
+        })
+    }
+
+    async fn fetch_config(&self, resolved: Resolved) -> Result<Incoming, ImageError> {
+        let descriptor = &resolved.manifest.config;
+        if !media_type::is_config(&descriptor.media_type) {
+            return Err(ImageError::NotAnImage(descriptor.media_type.clone()));
+        }
+        if let Some(layer) = resolved
+            .manifest
+            .layers
+            .iter()
+            .find(|layer| !media_type::is_layer(&layer.media_type))
+        {
+            return Err(ImageError::NotAnImage(layer.media_type.clone()));
+        }
+        let registry = self.registry();
+        let bytes = match self.stores().read_config(&descriptor.digest) {
+            Some(bytes) => Bytes::from(bytes),
+            None => {
+                registry
+                    .small_blob(
+                        &resolved.source,
+                        descriptor,
+                        "image configuration",
+                        MAX_CONFIG_SIZE,
+                    )
+                    .await?
+            }
+        };
+        let config = ImageConfig::parse(bytes.to_vec())?;
+        let raw = (resolved.raw.descriptor, resolved.raw.bytes);
+        let mut incoming = Incoming::new(config, &resolved.manifest, raw, |_| Feed::Registry {
+            client: registry.clone(),
+            source: resolved.source.clone(),
+        })?;
+        incoming.index = resolved.index.map(|index| (index.descriptor, index.bytes));
+        Ok(incoming)
+    }
+
+    /// Fetches what is missing, and then makes image and names visible, all at once.
+    pub(crate) async fn bring_in(
+        &self,
+        incoming: Incoming,
+        names: Vec<Reference>,
+        progress: &ProgressSender,
+    ) -> Result<(crate::Image, bool), ImageError> {
+        let id = incoming.config.digest();
+        // From here on until the image is recorded, nobody collects what it needs.
+        let _lease = self.hold(&incoming);
+        self.layers(&incoming.layers, progress).await?;
+        let config = Bytes::copy_from_slice(incoming.config.raw());
+        self.keep(id, config).await?;
+        let documents = incoming.index.iter().chain([&incoming.manifest]);
+        for (descriptor, bytes) in documents {
+            self.keep(descriptor.digest, bytes.clone()).await?;
+        }
+        self.record(incoming, names)
+    }
+
+    /// Keeps a small blob; another pull may be about to keep the same.
+    async fn keep(&self, digest: Digest, bytes: Bytes) -> Result<(), ImageError> {
+        let guard = self.flights().lock_blob(&digest).await;
+        let stores = self.stores().clone();
+        tokio::task::spawn_blocking(move || {
+            let _guard = guard;
+            stores.keep(&digest, &bytes)
+        })
+        .await
+        .unwrap_or(Err(ImageError::Cancelled))
+    }
+
+    async fn layers(
+        &self,
+        layers: &[(LayerPlan, Feed)],
+        progress: &ProgressSender,
+    ) -> Result<(), ImageError> {
+        let label = |plan: &LayerPlan, feed: &Feed| match feed {
+            Feed::Spool { .. } => plan.diff_id.short(),
+            _ => plan.blob.digest.short(),
+        };
+        let mut missing = Vec::new();
+        for (plan, feed) in layers {
+            let loading = matches!(feed, Feed::Spool { .. });
+            let here = self.stores().snapshots.has(&plan.chain);
+            match (here, loading) {
+                (true, true) => {}
+                (true, false) => progress.layer(&label(plan, feed), LayerState::AlreadyExists),
+                (false, _) => {
+                    if !loading {
+                        progress.layer(&label(plan, feed), LayerState::PullingFsLayer);
+                    }
+                    missing.push((plan, feed));
+                }
+            }
+        }
+        let flights = missing.into_iter().map(|(plan, feed)| {
+            let label = label(plan, feed);
+            async move {
+                self.flights()
+                    .fly(self.stores(), plan, feed.clone(), &label, progress)
+                    .await
+            }
+        });
+        try_join_all(flights).await.map(|_| ())
+    }
+
+    fn record(
+        &self,
+        incoming: Incoming,
+        names: Vec<Reference>,
+    ) -> Result<(crate::Image, bool), ImageError> {
+        let id = incoming.config.digest();
+        let layers = incoming
+            .layers
+            .iter()
+            .map(|(plan, _)| {
+                Ok(LayerRecord {
+                    blob: plan.blob.clone(),
+                    size: self.stores().layer_size(&plan.chain)?,
+                })
+            })
+            .collect::<Result<Vec<_>, ImageError>>()?;
+        let mut state = self.write();
+        let newer = names.iter().any(|name| state.names.get(name) != Some(&id));
+        let tag_newer = names
+            .first()
+            .is_some_and(|name| state.names.get(name) != Some(&id));
+        let known = state.images.get(&id).map(|entry| entry.record.clone());
+        let record = ImageRecord {
+            parent: incoming
+                .parent
+                .or_else(|| known.as_ref().and_then(|record| record.parent)),
+            manifest: Some(incoming.manifest.0),
+            index: incoming
+                .index
+                .map(|(descriptor, _)| descriptor)
+                .or_else(|| known.as_ref().and_then(|record| record.index.clone())),
+            layers,
+            last_tagged: if newer {
+                Some(now_ms())
+            } else {
+                known.and_then(|record| record.last_tagged)
+            },
+        };
+        let change = Change {
+            put_images: vec![Entry::new(record, incoming.config)],
+            put_names: names.into_iter().map(|name| (name, id)).collect(),
+            ..Change::default()
+        };
+        state.apply(self.db(), change)?;
+        let image = state
+            .view(&id)
+            .ok_or_else(|| ImageError::NoSuchImage(id.to_string()))?;
+        Ok((image, tag_newer))
+    }
+}
+
+fn from_catalogue(image: CatalogueImage) -> Result<(Incoming, Digest), ImageError> {
+    let manifest = Manifest::parse(&image.manifest, None)
+        .map_err(|error| ImageError::content("read", &error))?;
+    let config = ImageConfig::parse(image.config.to_vec())?;
+    let descriptor = Descriptor::of(&manifest.media_type, &image.manifest);
+    let digest = descriptor.digest;
+    let raw = (descriptor, image.manifest.clone());
+    let incoming = Incoming::new(config, &manifest, raw, |_| {
+        Feed::Memory(image.layer.clone())
+    })?;
+    Ok((incoming, digest))
+}
+
+fn announce(reference: &Reference, progress: &ProgressSender) {
+    let tag = match (reference.digest(), reference.tag()) {
+        (Some(digest), _) => digest.to_string(),
+        (None, tag) => tag.unwrap_or("latest").to_owned(),
+    };
+    progress.send(Progress::PullingFrom {
+        tag,
+        repository: reference.path().to_owned(),
+    });
+}

@@ -1,0 +1,228 @@
+//! What is on disk about images, and the copy of it in memory that everything reads.
+//!
+//! Two tables: `image` by id, and `image_name` by full reference. A change is one transaction first and memory
+//! second, so a kill between the two loses nothing.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use serde::{Deserialize, Serialize};
+use wharf_oci::{ChainId, Descriptor, Digest, ImageConfig, Reference};
+use wharf_records::{Db, Table};
+
+use crate::{Image, ImageError};
+
+const IMAGES: Table<ImageRecord> = Table::new("image", 1);
+const NAMES: Table<NameRecord> = Table::new("image_name", 1);
+
+/// An image, at its id.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct ImageRecord {
+    /// The image that it was built from here.
+    pub(crate) parent: Option<Digest>,
+    /// Its manifest; a blob of ours.
+    pub(crate) manifest: Option<Descriptor>,
+    /// The index that led to it; a blob of ours.
+    pub(crate) index: Option<Descriptor>,
+    /// Its layers, bottom first.
+    pub(crate) layers: Vec<LayerRecord>,
+    /// Milliseconds since 1970.
+    pub(crate) last_tagged: Option<u64>,
+}
+
+/// A layer of an image.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct LayerRecord {
+    /// The blob that it came from. It may be absent: a layer that was here already is not fetched for it.
+    pub(crate) blob: Descriptor,
+    /// Sum of the sizes of its files, in bytes.
+    pub(crate) size: u64,
+}
+
+/// What a name means, at the full reference.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct NameRecord {
+    /// The image's id.
+    pub(crate) image: Digest,
+}
+
+/// An image in memory.
+#[derive(Debug, Clone)]
+pub(crate) struct Entry {
+    pub(crate) record: ImageRecord,
+    pub(crate) config: ImageConfig,
+    pub(crate) chain: Vec<ChainId>,
+}
+
+impl Entry {
+    pub(crate) fn new(record: ImageRecord, config: ImageConfig) -> Entry {
+        let chain = config.chain();
+        Entry {
+            record,
+            config,
+            chain,
+        }
+    }
+
+    pub(crate) fn size(&self) -> u64 {
+        self.record.layers.iter().map(|layer| layer.size).sum()
+    }
+
+    pub(crate) fn created_unix(&self) -> i64 {
+        crate::types::unix_seconds(self.config.created.as_deref().unwrap_or_default())
+    }
+}
+
+/// All images and names.
+#[derive(Debug, Default)]
+pub(crate) struct State {
+    pub(crate) images: HashMap<Digest, Arc<Entry>>,
+    /// By [`crate::lookup::key_of`].
+    pub(crate) names: HashMap<Reference, Digest>,
+}
+
+/// A change of names and images that happens as a whole or not at all.
+#[derive(Debug, Default)]
+pub(crate) struct Change {
+    pub(crate) put_images: Vec<Entry>,
+    pub(crate) delete_images: Vec<Digest>,
+    pub(crate) put_names: Vec<(Reference, Digest)>,
+    pub(crate) delete_names: Vec<Reference>,
+}
+
+impl State {
+    /// Reads everything. `config` fetches the bytes of a configuration.
+    pub(crate) fn open(
+        db: &Db,
+        config: impl Fn(&Digest) -> Result<Vec<u8>, ImageError>,
+    ) -> Result<State, ImageError> {
+        let (images, names) =
+            db.read(|tx| -> Result<_, ImageError> { Ok((IMAGES.all(tx)?, NAMES.all(tx)?)) })?;
+        let mut state = State::default();
+        for (key, record) in images {
+            let parsed = Digest::parse(&key)
+                .map_err(|error| ImageError::content("read", &error))
+                .and_then(|id| Ok((id, ImageConfig::parse(config(&id)?)?)));
+            match parsed {
+                Ok((id, config)) => {
+                    state
+                        .images
+                        .insert(id, Arc::new(Entry::new(record, config)));
+                }
+                // A lost blob must not keep the daemon from starting; the image can be pulled again.
+                Err(error) => tracing::warn!(image = key, %error, "image is unusable and left out"),
+            }
+        }
+        for (key, record) in names {
+            if let Ok(reference) = Reference::parse_normalized(&key)
+                && state.images.contains_key(&record.image)
+            {
+                state.names.insert(reference, record.image);
+            }
+        }
+        Ok(state)
+    }
+
+    /// Makes a change durable, and then visible.
+    pub(crate) fn apply(&mut self, db: &Db, change: Change) -> Result<(), ImageError> {
+        db.write(|tx| -> Result<(), ImageError> {
+            for name in &change.delete_names {
+                NAMES.delete(tx, &name.to_string())?;
+            }
+            for id in &change.delete_images {
+                IMAGES.delete(tx, &id.to_string())?;
+            }
+            for entry in &change.put_images {
+                IMAGES.put(tx, &entry.config.digest().to_string(), &entry.record)?;
+            }
+            for (name, image) in &change.put_names {
+                NAMES.put(tx, &name.to_string(), &NameRecord { image: *image })?;
+            }
+            Ok(())
+        })?;
+        for name in &change.delete_names {
+            self.names.remove(name);
+        }
+        for id in &change.delete_images {
+            self.images.remove(id);
+        }
+        for entry in change.put_images {
+            self.images.insert(entry.config.digest(), Arc::new(entry));
+        }
+        self.names.extend(change.put_names);
+        Ok(())
+    }
+
+    /// The names of an image in the order of their texts: tags before digests.
+    pub(crate) fn names_of(&self, id: &Digest) -> Vec<Reference> {
+        let mut names: Vec<Reference> = self
+            .names
+            .iter()
+            .filter(|(_, image)| *image == id)
+            .map(|(name, _)| name.clone())
+            .collect();
+        names.sort_by_cached_key(Reference::to_string);
+        names
+    }
+
+    /// Images that have this one as parent.
+    pub(crate) fn has_children(&self, id: &Digest) -> bool {
+        self.images
+            .values()
+            .any(|entry| entry.record.parent == Some(*id))
+    }
+
+    /// The view of an image that callers get.
+    pub(crate) fn view(&self, id: &Digest) -> Option<Image> {
+        let entry = self.images.get(id)?;
+        let (digests, tags): (Vec<_>, Vec<_>) = self
+            .names_of(id)
+            .into_iter()
+            .partition(|name| name.digest().is_some());
+        let familiar = |names: Vec<Reference>| names.iter().map(Reference::familiar).collect();
+        Some(Image {
+            id: *id,
+            config: entry.config.clone(),
+            chain: entry.chain.clone(),
+            size: entry.size(),
+            repo_tags: familiar(tags),
+            repo_digests: familiar(digests),
+            parent: entry.record.parent,
+            created: entry.config.created.clone().unwrap_or_default(),
+            last_tagged: entry
+                .record
+                .last_tagged
+                .map(|ms| UNIX_EPOCH + Duration::from_millis(ms)),
+            manifest: entry.record.manifest.clone(),
+        })
+    }
+
+    /// Every blob that an image needs.
+    pub(crate) fn blobs(&self) -> HashSet<Digest> {
+        let mut blobs = HashSet::new();
+        for (id, entry) in &self.images {
+            blobs.insert(*id);
+            let record = &entry.record;
+            let documents = record.manifest.iter().chain(&record.index);
+            let layers = record.layers.iter().map(|layer| &layer.blob);
+            blobs.extend(documents.chain(layers).map(|descriptor| descriptor.digest));
+        }
+        blobs
+    }
+
+    /// Every layer that an image needs.
+    pub(crate) fn chains(&self) -> HashSet<ChainId> {
+        self.images
+            .values()
+            .flat_map(|entry| entry.chain.iter().copied())
+            .collect()
+    }
+}
+
+/// Now, as records have it.
+pub(crate) fn now_ms() -> u64 {
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |since| since.as_millis() as u64)
+}

@@ -1,0 +1,232 @@
+//! Untag or delete, and when neither (moby's `daemon/images/image_delete.go`, rule by rule).
+
+use wharf_oci::{Digest, Reference};
+
+use crate::lookup::{is_id_prefix, key_of};
+use crate::records::{Change, State};
+use crate::{ImageError, ImageUse, RemoveOptions, Removed};
+
+/// Who uses an image: its containers in any state.
+pub(crate) type Users<'a> = &'a dyn Fn(&Digest) -> Vec<ImageUse>;
+
+/// What may keep an image from being deleted.
+#[derive(Clone, Copy)]
+struct Checks {
+    /// Names, and stopped containers: what force overrides.
+    references: bool,
+    stopped: bool,
+}
+
+/// A removal while it is planned: nothing happens before all of it is allowed.
+pub(crate) struct Plan<'a> {
+    state: &'a State,
+    users: Users<'a>,
+    pub(crate) change: Change,
+    pub(crate) removed: Vec<Removed>,
+}
+
+impl<'a> Plan<'a> {
+    pub(crate) fn new(state: &'a State, users: Users<'a>) -> Plan<'a> {
+        Plan {
+            state,
+            users,
+            change: Change::default(),
+            removed: Vec::new(),
+        }
+    }
+
+    /// Plans what `docker rmi text` does.
+    pub(crate) fn remove(&mut self, text: &str, options: RemoveOptions) -> Result<(), ImageError> {
+        let id = self.state.lookup(text)?;
+        let mut untagged_last = false;
+        if is_id_prefix(&id, text) {
+            let names = self.names(&id);
+            // All names are of one repository: they may all go.
+            if is_single_reference(&names) {
+                let checks = Checks {
+                    references: false,
+                    stopped: !options.force,
+                };
+                self.check(&id, checks)?;
+                for name in names {
+                    self.untag(name, &id);
+                }
+            }
+        } else {
+            if !self.untag_one(text, &id, options)? {
+                return Ok(());
+            }
+            untagged_last = true;
+        }
+        self.delete(&id, options.force, options.prune, untagged_last)
+    }
+
+    /// Removes the name that was given; whether it was the last one.
+    fn untag_one(
+        &mut self,
+        text: &str,
+        id: &Digest,
+        options: RemoveOptions,
+    ) -> Result<bool, ImageError> {
+        let name = key_of(&Reference::parse_normalized(text).map_err(ImageError::Reference)?);
+        if !options.force
+            && is_single_reference(&self.names(id))
+            && let Some(user) = (self.users)(id).first()
+        {
+            return Err(ImageError::ReferenceInUse {
+                reference: text.to_owned(),
+                container: short(&user.container),
+                image: id.short(),
+            });
+        }
+        let by_tag = name.digest().is_none();
+        self.untag(name.clone(), id);
+        let same_repository = |other: &Reference| other.name() == name.name();
+        let remaining = self.names(id);
+        let has_tag = remaining
+            .iter()
+            .any(|other| other.digest().is_none() && same_repository(other));
+        if by_tag && !has_tag {
+            // Digests of a repository do not outlive its last tag.
+            for digest in remaining.into_iter().filter(same_repository) {
+                self.untag(digest, id);
+            }
+        }
+        Ok(self.names(id).is_empty())
+    }
+
+    /// Deletes an image, and its parents if they are wanted by nobody else.
+    pub(crate) fn delete(
+        &mut self,
+        id: &Digest,
+        force: bool,
+        prune: bool,
+        quiet: bool,
+    ) -> Result<(), ImageError> {
+        let checks = Checks {
+            references: !force,
+            stopped: !force,
+        };
+        if let Err(conflict) = self.check(id, checks) {
+            let used = matches!(conflict, ImageError::DeleteConflict { used: true, .. });
+            // Only a user who would be left with a nameless image that nothing uses wants to know.
+            if quiet && (used || !self.names(id).is_empty()) {
+                return Ok(());
+            }
+            return Err(conflict);
+        }
+        for name in self.names(id) {
+            self.untag(name, id);
+        }
+        let parent = self.state.images.get(id).and_then(|e| e.record.parent);
+        self.change.delete_images.push(*id);
+        self.removed.push(Removed::Image(*id));
+        self.release_layers(id);
+        match parent.filter(|parent| prune && self.state.images.contains_key(parent)) {
+            Some(parent) => self.delete(&parent, false, true, true),
+            None => Ok(()),
+        }
+    }
+
+    /// Names the layers that go with the image, top first.
+    fn release_layers(&mut self, id: &Digest) {
+        let Some(entry) = self.state.images.get(id) else {
+            return;
+        };
+        for chain in entry.chain.iter().rev() {
+            let needed = self.state.images.iter().any(|(other, entry)| {
+                !self.change.delete_images.contains(other) && entry.chain.contains(chain)
+            });
+            if needed {
+                break;
+            }
+            self.removed.push(Removed::Layer(*chain));
+        }
+        // A stopped container of a deleted image still stands on its layers.
+        if !(self.users)(id).is_empty() {
+            self.removed.retain(
+                |step| !matches!(step, Removed::Layer(chain) if entry.chain.contains(chain)),
+            );
+        }
+    }
+
+    fn check(&self, id: &Digest, checks: Checks) -> Result<(), ImageError> {
+        let conflict = |hard, used, reason: String| {
+            Err(ImageError::DeleteConflict {
+                image: id.short(),
+                hard,
+                used,
+                reason,
+            })
+        };
+        let has_children = self.state.images.iter().any(|(child, entry)| {
+            entry.record.parent == Some(*id) && !self.change.delete_images.contains(child)
+        });
+        if has_children {
+            return conflict(true, false, "image has dependent child images".to_owned());
+        }
+        let users = (self.users)(id);
+        if let Some(user) = users.iter().find(|user| user.running) {
+            let container = short(&user.container);
+            return conflict(
+                true,
+                true,
+                format!("image is being used by running container {container}"),
+            );
+        }
+        if checks.references && !self.names(id).is_empty() {
+            return conflict(
+                false,
+                false,
+                "image is referenced in multiple repositories".to_owned(),
+            );
+        }
+        if let Some(user) = users.iter().find(|user| !user.running && checks.stopped) {
+            let container = short(&user.container);
+            return conflict(
+                false,
+                true,
+                format!("image is being used by stopped container {container}"),
+            );
+        }
+        Ok(())
+    }
+
+    /// The names that the image has left in this plan.
+    fn names(&self, id: &Digest) -> Vec<Reference> {
+        let mut names = self.state.names_of(id);
+        names.retain(|name| !self.change.delete_names.contains(name));
+        names
+    }
+
+    fn untag(&mut self, name: Reference, id: &Digest) {
+        self.removed.push(Removed::Untagged {
+            name: name.familiar(),
+            image: *id,
+        });
+        self.change.delete_names.push(name);
+    }
+}
+
+/// At most one tag, and all digests of the same repository as it.
+fn is_single_reference(names: &[Reference]) -> bool {
+    if names.len() <= 1 {
+        return true;
+    }
+    let (digests, tags): (Vec<_>, Vec<_>) = names.iter().partition(|name| name.digest().is_some());
+    let first = digests.first().map(|name| name.name());
+    let one_repository = digests.iter().all(|name| Some(name.name()) == first);
+    match tags[..] {
+        [] => one_repository,
+        [tag] => one_repository && first == Some(tag.name()),
+        _ => false,
+    }
+}
+
+/// Docker's short form of a container's id.
+fn short(container: &str) -> String {
+    container.chars().take(12).collect()
+}
+
+#[cfg(test)]
+mod tests;
