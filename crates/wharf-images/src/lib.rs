@@ -20,6 +20,7 @@ mod progress;
 mod pull;
 mod records;
 mod remove;
+mod save;
 mod spool;
 mod store;
 mod types;

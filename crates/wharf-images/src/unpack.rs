@@ -100,11 +100,14 @@ impl Stores {
 
     /// Unpacks a layer whose blob is here.
     pub(crate) fn unpack_local(&self, plan: &LayerPlan) -> Result<(), ImageError> {
-        let file = self
-            .content
-            .open_blob(&plan.blob.digest)
-            .map_err(|error| ImageError::content("open", &error))?;
-        self.unpack(plan, file, None)
+        self.unpack(plan, self.open(&plan.blob.digest)?, None)
+    }
+
+    /// A blob that is here.
+    pub(crate) fn open(&self, digest: &Digest) -> Result<File, ImageError> {
+        self.content
+            .open_blob(digest)
+            .map_err(|error| ImageError::content("open", &error))
     }
 
     /// The bytes of a configuration that is here.
