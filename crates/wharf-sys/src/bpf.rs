@@ -1,154 +1,179 @@
-//! Device filters of v2 control groups (bpf(2), `BPF_PROG_TYPE_CGROUP_DEVICE`).
+//! As much of eBPF as a cgroup's device filter needs.
 
-use std::os::fd::{AsFd, AsRawFd as _, FromRawFd as _, OwnedFd};
+use std::io;
+use std::os::fd::{AsRawFd as _, BorrowedFd, FromRawFd as _, OwnedFd};
 
-use rustix::io::{Errno, Result};
-
-use crate::process::last_error;
-
-const PROG_LOAD: libc::c_int = 5;
-const PROG_ATTACH: libc::c_int = 8;
-const PROG_DETACH: libc::c_int = 9;
-const PROG_GET_FD_BY_ID: libc::c_int = 13;
-const PROG_QUERY: libc::c_int = 16;
-const TYPE_CGROUP_DEVICE: u32 = 15;
-const ATTACH_CGROUP_DEVICE: u32 = 6;
-const FLAG_ALLOW_MULTI: u32 = 2;
-
-/// The head of `union bpf_attr` for BPF_PROG_LOAD (linux/bpf.h), as far as it is used.
+/// One instruction (`struct bpf_insn`, Linux's `instruction-set.rst`).
 #[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Instruction {
+    code: u8,
+    /// Destination in the low half, source in the high one.
+    registers: u8,
+    offset: i16,
+    immediate: i32,
+}
+
+const LOAD_WORD: u8 = 0x61;
+const AND: u8 = 0x54;
+const SHIFT_RIGHT: u8 = 0x74;
+const SET: u8 = 0xb7;
+const COPY: u8 = 0xbc;
+const JUMP_UNLESS_EQUAL: u8 = 0x56;
+const EXIT: u8 = 0x95;
+
+impl Instruction {
+    const fn new(code: u8, destination: u8, source: u8, offset: i16, immediate: i32) -> Self {
+        // The two halves change places on big-endian machines, which we do not build for.
+        Self {
+            code,
+            registers: source << 4 | destination,
+            offset,
+            immediate,
+        }
+    }
+
+    /// `to = *(u32 *)(from + offset)`.
+    pub const fn load_word(to: u8, from: u8, offset: i16) -> Self {
+        Self::new(LOAD_WORD, to, from, offset, 0)
+    }
+
+    /// `to &= mask`, of 32 bits.
+    pub const fn and(to: u8, mask: i32) -> Self {
+        Self::new(AND, to, 0, 0, mask)
+    }
+
+    /// `to >>= bits`, of 32 bits.
+    pub const fn shift_right(to: u8, bits: i32) -> Self {
+        Self::new(SHIFT_RIGHT, to, 0, 0, bits)
+    }
+
+    /// `to = value`.
+    pub const fn set(to: u8, value: i32) -> Self {
+        Self::new(SET, to, 0, 0, value)
+    }
+
+    /// `to = from`, of 32 bits.
+    pub const fn copy(to: u8, from: u8) -> Self {
+        Self::new(COPY, to, from, 0, 0)
+    }
+
+    /// Skips `over` instructions unless `register == value`, of 32 bits.
+    pub const fn jump_unless_equal(register: u8, value: i32, over: i16) -> Self {
+        Self::new(JUMP_UNLESS_EQUAL, register, 0, over, value)
+    }
+
+    /// Ends the program with the value of r0.
+    pub const fn exit() -> Self {
+        Self::new(EXIT, 0, 0, 0, 0)
+    }
+}
+
+/// What the kernel's interpreter would make of `program` with r1 at `context`: for tests of programs.
+///
+/// # Panics
+/// On an instruction that [`Instruction`] cannot make, or a program without an end.
+pub fn interpret(program: &[Instruction], context: &[u32]) -> u64 {
+    let mut registers = [0u64; 11];
+    let mut at = 0;
+    loop {
+        let instruction = program[at];
+        let (to, from) = (
+            usize::from(instruction.registers & 15),
+            usize::from(instruction.registers >> 4),
+        );
+        let immediate = instruction.immediate as u32;
+        at += 1;
+        match instruction.code {
+            LOAD_WORD => registers[to] = u64::from(context[instruction.offset as usize / 4]),
+            AND => registers[to] = u64::from(registers[to] as u32 & immediate),
+            SHIFT_RIGHT => registers[to] = u64::from(registers[to] as u32 >> immediate),
+            SET => registers[to] = instruction.immediate as i64 as u64,
+            COPY => registers[to] = u64::from(registers[from] as u32),
+            JUMP_UNLESS_EQUAL if registers[to] as u32 != immediate => {
+                at += instruction.offset as usize
+            }
+            JUMP_UNLESS_EQUAL => {}
+            EXIT => return registers[0],
+            code => panic!("instruction {code:#x}"),
+        }
+    }
+}
+
+/// `union bpf_attr` for `BPF_PROG_LOAD`, as far as it is used.
+#[repr(C, align(8))]
 #[derive(Default)]
-struct LoadAttr {
-    prog_type: u32,
-    insn_cnt: u32,
-    insns: u64,
+struct Load {
+    program_type: u32,
+    count: u32,
+    instructions: u64,
     license: u64,
     log_level: u32,
     log_size: u32,
-    log_buf: u64,
-    kern_version: u32,
-    prog_flags: u32,
+    log: u64,
+    kernel_version: u32,
+    flags: u32,
 }
 
-/// The head of `union bpf_attr` for attach and detach.
-#[repr(C)]
+/// `union bpf_attr` for `BPF_PROG_ATTACH`.
+#[repr(C, align(8))]
 #[derive(Default)]
-struct AttachAttr {
-    target_fd: u32,
-    attach_bpf_fd: u32,
+struct Attach {
+    target: u32,
+    program: u32,
     attach_type: u32,
-    attach_flags: u32,
+    flags: u32,
 }
 
-/// The head of `union bpf_attr` for BPF_PROG_QUERY.
-#[repr(C)]
-#[derive(Default)]
-struct QueryAttr {
-    target_fd: u32,
-    attach_type: u32,
-    query_flags: u32,
-    attach_flags: u32,
-    prog_ids: u64,
-    prog_cnt: u32,
-    padding: u32,
-}
+const PROG_LOAD: libc::c_int = 5;
+const PROG_ATTACH: libc::c_int = 8;
+const TYPE_CGROUP_DEVICE: u32 = 15;
+const ATTACH_CGROUP_DEVICE: u32 = 6;
+const ALLOW_MULTI: u32 = 2;
 
-/// Loads a device filter: `instructions` are `struct bpf_insn`, eight bytes each in the machine's byte order.
+/// Loads `program` as a device filter and attaches it to the cgroup v2 folder `cgroup`, beside those that
+/// are there: a device must pass all.
 ///
 /// # Errors
-/// `EINVAL` or `EACCES` if the verifier refuses it, `EPERM` without the right to load.
-pub fn load_device_filter(instructions: &[u64]) -> Result<OwnedFd> {
+/// The kernel's.
+pub fn attach_device_filter(cgroup: BorrowedFd<'_>, program: &[Instruction]) -> io::Result<()> {
     let license = c"Apache-2.0";
-    let attr = LoadAttr {
-        prog_type: TYPE_CGROUP_DEVICE,
-        insn_cnt: u32::try_from(instructions.len()).map_err(|_| Errno::INVAL)?,
-        insns: instructions.as_ptr() as u64,
-        license: license.as_ptr() as u64,
-        ..LoadAttr::default()
+    let load = Load {
+        program_type: TYPE_CGROUP_DEVICE,
+        count: program.len() as u32,
+        instructions: program.as_ptr().addr() as u64,
+        license: license.as_ptr().addr() as u64,
+        ..Load::default()
     };
-    // SAFETY: the two pointers name arrays that live through the call and are only read, with their true length.
-    let fd = unsafe { bpf(PROG_LOAD, &attr) }?;
-    // SAFETY: a new descriptor, which nobody else knows.
-    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
-}
-
-/// Attaches a filter of [`load_device_filter`] to the v2 cgroup folder `cgroup`, beside others that are there.
-///
-/// # Errors
-/// As bpf(2).
-pub fn attach_device_filter(cgroup: impl AsFd, program: impl AsFd) -> Result<()> {
-    let attr = attach(cgroup, program);
-    // SAFETY: no pointers inside.
-    unsafe { bpf(PROG_ATTACH, &attr) }.map(drop)
-}
-
-/// Takes a filter off again.
-///
-/// # Errors
-/// As bpf(2).
-pub fn detach_device_filter(cgroup: impl AsFd, program: impl AsFd) -> Result<()> {
-    let attr = attach(cgroup, program);
-    // SAFETY: no pointers inside.
-    unsafe { bpf(PROG_DETACH, &attr) }.map(drop)
-}
-
-/// The device filters that are attached to exactly this v2 cgroup.
-///
-/// # Errors
-/// As bpf(2).
-pub fn device_filters(cgroup: impl AsFd) -> Result<Vec<OwnedFd>> {
-    let mut ids = [0u32; 64];
-    let mut attr = QueryAttr {
-        target_fd: cgroup.as_fd().as_raw_fd() as u32,
+    let program = bpf(PROG_LOAD, &load)?;
+    // SAFETY: BPF_PROG_LOAD has returned a new descriptor, which nobody else owns.
+    let program = unsafe { OwnedFd::from_raw_fd(program) };
+    // An O_PATH descriptor is not taken: it is opened again for reading.
+    let flags =
+        rustix::fs::OFlags::RDONLY | rustix::fs::OFlags::DIRECTORY | rustix::fs::OFlags::CLOEXEC;
+    let cgroup = rustix::fs::openat(cgroup, ".", flags, rustix::fs::Mode::empty())?;
+    let attach = Attach {
+        target: cgroup.as_raw_fd() as u32,
+        program: program.as_raw_fd() as u32,
         attach_type: ATTACH_CGROUP_DEVICE,
-        prog_ids: ids.as_mut_ptr() as u64,
-        prog_cnt: ids.len() as u32,
-        ..QueryAttr::default()
+        flags: ALLOW_MULTI,
     };
-    // SAFETY: the kernel writes at most `prog_cnt` numbers to `ids` and the count to `attr`; both live on.
-    unsafe { bpf_mut(PROG_QUERY, &mut attr) }?;
-    let found = &ids[..(attr.prog_cnt as usize).min(ids.len())];
-    found.iter().map(|&id| by_id(id)).collect()
+    bpf(PROG_ATTACH, &attach).map(drop)
 }
 
-fn by_id(id: u32) -> Result<OwnedFd> {
-    // SAFETY: no pointers inside.
-    let fd = unsafe { bpf(PROG_GET_FD_BY_ID, &[id, 0, 0]) }?;
-    // SAFETY: a new descriptor, which nobody else knows.
-    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
-}
-
-fn attach(cgroup: impl AsFd, program: impl AsFd) -> AttachAttr {
-    AttachAttr {
-        target_fd: cgroup.as_fd().as_raw_fd() as u32,
-        attach_bpf_fd: program.as_fd().as_raw_fd() as u32,
-        attach_type: ATTACH_CGROUP_DEVICE,
-        attach_flags: FLAG_ALLOW_MULTI,
-    }
-}
-
-/// # Safety
-/// Every pointer inside `attr` must be valid for what `command` does with it, and `command` must not write to it.
-unsafe fn bpf<T>(command: libc::c_int, attr: &T) -> Result<i32> {
-    let attr = std::ptr::from_ref(attr);
-    // SAFETY: by contract of this function; the size is the true one.
-    let done = unsafe { libc::syscall(libc::SYS_bpf, command, attr, size_of::<T>()) };
-    if done == -1 {
-        Err(last_error())
-    } else {
-        Ok(done as i32)
-    }
-}
-
-/// # Safety
-/// As [`bpf`], and what `command` writes to `attr` must fit it.
-unsafe fn bpf_mut<T>(command: libc::c_int, attr: &mut T) -> Result<i32> {
-    let attr = std::ptr::from_mut(attr);
-    // SAFETY: by contract of this function; the size is the true one.
-    let done = unsafe { libc::syscall(libc::SYS_bpf, command, attr, size_of::<T>()) };
-    if done == -1 {
-        Err(last_error())
-    } else {
-        Ok(done as i32)
+fn bpf<T>(command: libc::c_int, attributes: &T) -> io::Result<i32> {
+    // SAFETY: `attributes` is the leading part of a bpf_attr of the size given; what it points to lives
+    // through the call.
+    let done = unsafe {
+        libc::syscall(
+            libc::SYS_bpf,
+            command,
+            std::ptr::from_ref(attributes),
+            size_of::<T>(),
+        )
+    };
+    match done {
+        -1 => Err(io::Error::last_os_error()),
+        done => Ok(done as i32),
     }
 }

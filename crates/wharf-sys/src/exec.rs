@@ -1,35 +1,32 @@
-//! Becoming another program.
+//! `execve(2)` by descriptor and by path.
 
 use std::ffi::{CStr, CString};
-use std::os::fd::{AsFd, AsRawFd as _};
+use std::io;
+use std::os::fd::{AsRawFd as _, BorrowedFd};
 
-use rustix::io::Errno;
-
-use crate::process::last_error;
-
-/// Replaces the program of the process with the one at `path`. It comes back only if that fails.
-pub fn path(path: &CStr, arguments: &[CString], environment: &[CString]) -> Errno {
-    let (arguments, environment) = (pointers(arguments), pointers(environment));
-    // SAFETY: a C string and two arrays of C strings that end in null; all live through the call.
-    unsafe { libc::execve(path.as_ptr(), arguments.as_ptr(), environment.as_ptr()) };
-    last_error()
+/// Replaces this process by the program `path`. Returns only if that fails.
+pub fn execve(path: &CStr, argv: &[CString], envp: &[CString]) -> io::Error {
+    let (argv, envp) = (pointers(argv), pointers(envp));
+    // SAFETY: all are C strings that live through the call, in arrays that end with null.
+    unsafe { libc::execve(path.as_ptr(), argv.as_ptr(), envp.as_ptr()) };
+    io::Error::last_os_error()
 }
 
-/// As [`path`], with the program in an open file: no path is looked up, so none can be exchanged.
-pub fn file(program: impl AsFd, arguments: &[CString], environment: &[CString]) -> Errno {
-    let (arguments, environment) = (pointers(arguments), pointers(environment));
-    // SAFETY: as `path`; AT_EMPTY_PATH takes the program from the descriptor.
+/// Replaces this process by the program behind `file`. Returns only if that fails.
+pub fn fexecve(file: BorrowedFd<'_>, argv: &[CString], envp: &[CString]) -> io::Error {
+    let (argv, envp) = (pointers(argv), pointers(envp));
+    // SAFETY: as in `execve`; the path is the empty C string.
     unsafe {
         libc::syscall(
             libc::SYS_execveat,
-            program.as_fd().as_raw_fd(),
+            file.as_raw_fd(),
             c"".as_ptr(),
-            arguments.as_ptr(),
-            environment.as_ptr(),
+            argv.as_ptr(),
+            envp.as_ptr(),
             libc::AT_EMPTY_PATH,
         )
     };
-    last_error()
+    io::Error::last_os_error()
 }
 
 fn pointers(strings: &[CString]) -> Vec<*const libc::c_char> {

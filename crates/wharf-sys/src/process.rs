@@ -1,232 +1,222 @@
-//! `clone3(2)` for a process with one thread, and pidfds.
+//! `clone3(2)` for processes with a single thread.
 
-use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, FromRawFd as _, OwnedFd};
+use std::io;
+use std::os::fd::{AsRawFd as _, BorrowedFd, FromRawFd as _, OwnedFd};
 
-use rustix::io::{Errno, Result};
 use rustix::process::Pid;
 
-/// `CLONE_INTO_CGROUP`; libc has it in too small a type.
-const INTO_CGROUP: u64 = 0x2_0000_0000;
-
-/// New namespaces and other traits of a clone (`CLONE_*`, clone(2)).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct CloneFlags(u64);
-
-impl CloneFlags {
-    /// `CLONE_NEWNS`
-    pub const NEWNS: Self = Self(libc::CLONE_NEWNS as u64);
-    /// `CLONE_NEWCGROUP`
-    pub const NEWCGROUP: Self = Self(libc::CLONE_NEWCGROUP as u64);
-    /// `CLONE_NEWUTS`
-    pub const NEWUTS: Self = Self(libc::CLONE_NEWUTS as u64);
-    /// `CLONE_NEWIPC`
-    pub const NEWIPC: Self = Self(libc::CLONE_NEWIPC as u64);
-    /// `CLONE_NEWUSER`
-    pub const NEWUSER: Self = Self(libc::CLONE_NEWUSER as u64);
-    /// `CLONE_NEWPID`
-    pub const NEWPID: Self = Self(libc::CLONE_NEWPID as u64);
-    /// `CLONE_NEWNET`
-    pub const NEWNET: Self = Self(libc::CLONE_NEWNET as u64);
-    /// `CLONE_PARENT`: the new process is a child of the caller's parent.
-    pub const PARENT: Self = Self(libc::CLONE_PARENT as u64);
-
-    /// The set with `other` added.
-    #[must_use]
-    pub fn with(self, other: Self) -> Self {
-        Self(self.0 | other.0)
-    }
-
-    /// Whether all of `other` is in the set.
-    pub fn contains(self, other: Self) -> bool {
-        self.0 & other.0 == other.0
-    }
-
-    /// The set without `other`.
-    #[must_use]
-    pub fn without(self, other: Self) -> Self {
-        Self(self.0 & !other.0)
-    }
+/// Which namespaces a child gets of its own, and where it starts.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct CloneOptions<'a> {
+    /// `CLONE_NEW*` flags, or'ed.
+    pub namespaces: u64,
+    /// A cgroup v2 folder that the child is born in (`CLONE_INTO_CGROUP`, Linux 5.7).
+    pub cgroup: Option<BorrowedFd<'a>>,
 }
 
-/// Which of the two processes the caller is after [`fork`].
+/// `CLONE_NEW*` flags (`linux/sched.h`).
+pub mod namespace {
+    /// Mounts.
+    pub const MOUNT: u64 = 0x0002_0000;
+    /// Control groups (Linux 4.6).
+    pub const CGROUP: u64 = 0x0200_0000;
+    /// Host and domain name.
+    pub const UTS: u64 = 0x0400_0000;
+    /// System V IPC and POSIX message queues.
+    pub const IPC: u64 = 0x0800_0000;
+    /// Users.
+    pub const USER: u64 = 0x1000_0000;
+    /// Process ids.
+    pub const PID: u64 = 0x2000_0000;
+    /// Network.
+    pub const NETWORK: u64 = 0x4000_0000;
+    /// Clocks (Linux 5.6).
+    pub const TIME: u64 = 0x0000_0080;
+}
+
+const CLONE_PIDFD: u64 = 0x1000;
+const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
+
+/// Which side of a [`clone`] one is on.
 #[derive(Debug)]
-pub enum Fork {
-    /// The one that called.
+pub enum Cloned {
+    /// The new process.
+    Child,
+    /// The old one.
     Parent {
-        /// The new process, in the caller's pid namespace.
+        /// The child, as the parent's pid namespace counts.
         pid: Pid,
-        /// A handle to it that no reuse of the number can turn to another process.
+        /// The child, whatever becomes of its number.
         pidfd: OwnedFd,
     },
-    /// The new one.
-    Child,
 }
 
-/// Splits the process in two by `clone3(2)` with `flags`, into the v2 cgroup `cgroup` if one is given
-/// (`CLONE_INTO_CGROUP`).
+/// `struct clone_args`, version 2 (88 bytes; Linux 5.7).
+#[repr(C, align(8))]
+#[derive(Default)]
+struct CloneArgs {
+    flags: u64,
+    pidfd: u64,
+    child_tid: u64,
+    parent_tid: u64,
+    exit_signal: u64,
+    stack: u64,
+    stack_size: u64,
+    tls: u64,
+    set_tid: u64,
+    set_tid_size: u64,
+    cgroup: u64,
+}
+
+/// Forks this process into new namespaces. The child runs on with a copy of everything.
 ///
 /// # Errors
-/// `EDEADLK` when the process has more than one thread: the copy would hold locks that nobody releases. Else as
-/// clone(2).
-pub fn fork(flags: CloneFlags, cgroup: Option<BorrowedFd<'_>>) -> Result<Fork> {
-    if threads()? != 1 {
-        return Err(Errno::DEADLK);
+/// The kernel's, and `EBUSY` if this process has more than one thread: a lock that another thread held would
+/// stay locked in the child for ever.
+pub fn clone(options: CloneOptions<'_>) -> io::Result<Cloned> {
+    if !is_single_threaded()? {
+        return Err(io::Error::from_raw_os_error(libc::EBUSY));
     }
     let mut pidfd: libc::c_int = -1;
-    // SAFETY: `clone_args` is plain data, for which all-zero is a valid value.
-    let mut args: libc::clone_args = unsafe { std::mem::zeroed() };
-    args.flags = flags.0 | libc::CLONE_PIDFD as u64;
-    args.pidfd = std::ptr::from_mut(&mut pidfd) as u64;
-    // clone3 refuses an exit signal beside CLONE_PARENT, as it takes the caller's own.
-    if !flags.contains(CloneFlags::PARENT) {
-        args.exit_signal = libc::SIGCHLD as u64;
-    }
-    if let Some(cgroup) = cgroup {
-        args.flags |= INTO_CGROUP;
+    let mut args = CloneArgs {
+        flags: options.namespaces | CLONE_PIDFD,
+        pidfd: (&raw mut pidfd).addr() as u64,
+        exit_signal: libc::SIGCHLD as u64,
+        ..CloneArgs::default()
+    };
+    if let Some(cgroup) = options.cgroup {
+        args.flags |= CLONE_INTO_CGROUP;
         args.cgroup = cgroup.as_raw_fd() as u64;
     }
-    // SAFETY: without CLONE_VM the child has a copy of the memory and goes on after the call on the same stack,
-    // as after fork(2). The process has one thread (tested above, and only that thread could start another), so
-    // no lock is held by a thread that the copy lacks, and the child may run any code. `args` and `pidfd` live
-    // through the call.
+    // SAFETY: `args` is a whole clone_args and lives through the call; without CLONE_VM and CLONE_SETTLS the
+    // child has its own copy of this only thread's memory and stack, as after fork(2). There is no other
+    // thread, so no lock (the allocator's among them) is held by one that the child does not have.
     let pid = unsafe {
         libc::syscall(
             libc::SYS_clone3,
-            std::ptr::from_mut(&mut args),
-            size_of::<libc::clone_args>(),
+            &raw mut args,
+            std::mem::size_of::<CloneArgs>(),
         )
     };
-    match i32::try_from(pid).map_err(|_| Errno::OVERFLOW)? {
-        -1 => Err(last_error()),
-        0 => Ok(Fork::Child),
-        pid => Ok(Fork::Parent {
-            pid: Pid::from_raw(pid).ok_or(Errno::SRCH)?,
-            // SAFETY: the kernel has put a new descriptor there, which nobody else knows.
-            pidfd: unsafe { OwnedFd::from_raw_fd(pidfd) },
-        }),
-    }
-}
-
-/// How many threads the process has: the number of folders in `/proc/self/task`.
-fn threads() -> Result<u64> {
-    let task = rustix::fs::stat("/proc/self/task")?;
-    Ok(u64::from(task.st_nlink as u32).saturating_sub(2))
-}
-
-/// Closes every descriptor from `first` on; what other code of this process holds of them is dangling after it.
-///
-/// It is meant for a child that has not long to live as itself, between [`fork`] and `execve`.
-///
-/// # Errors
-/// As close_range(2).
-pub fn set_cloexec_from(first: u32) -> Result<()> {
-    // SAFETY: CLOSE_RANGE_CLOEXEC closes nothing now, it only marks descriptors.
-    let done = unsafe {
-        libc::syscall(
-            libc::SYS_close_range,
-            first,
-            u32::MAX,
-            libc::CLOSE_RANGE_CLOEXEC,
-        )
-    };
-    check(done)
-}
-
-/// Closes all descriptors but those of `keep`, in a process that [`fork`] has just made.
-///
-/// The descriptors that the copied memory still names are closed behind its back: the caller must go on with
-/// `keep` only, and end by `execve` or [`exit_now`], so that no destructor runs on the rest. A descriptor opened
-/// later may get a number that a forgotten owner still believes to be its own; as no destructor of these runs,
-/// nothing is closed by mistake.
-///
-/// # Errors
-/// As close_range(2).
-pub fn close_all_but(keep: &[BorrowedFd<'_>]) -> Result<()> {
-    let mut numbers: Vec<u32> = keep.iter().map(|fd| fd.as_raw_fd() as u32).collect();
-    numbers.sort_unstable();
-    numbers.dedup();
-    let mut from = 0u32;
-    for number in numbers {
-        if number > from {
-            close_range(from, number - 1)?;
+    match pid {
+        -1 => Err(io::Error::last_os_error()),
+        0 => Ok(Cloned::Child),
+        pid => {
+            // SAFETY: the kernel has put a new descriptor there, which nobody else owns (CLONE_PIDFD).
+            let pidfd = unsafe { OwnedFd::from_raw_fd(pidfd) };
+            let pid = i32::try_from(pid).ok().and_then(Pid::from_raw);
+            let pid = pid.ok_or_else(|| io::Error::from_raw_os_error(libc::EOVERFLOW))?;
+            Ok(Cloned::Parent { pid, pidfd })
         }
-        from = number + 1;
     }
-    close_range(from, u32::MAX)
 }
 
-fn close_range(first: u32, last: u32) -> Result<()> {
-    // SAFETY: the process was made by `fork` to become another program; see `close_all_but` for why the owners
-    // that its memory still holds never use the numbers again.
-    check(unsafe { libc::syscall(libc::SYS_close_range, first, last, 0) })
+fn is_single_threaded() -> io::Result<bool> {
+    // One link for itself, one for `..`, one for each thread.
+    let tasks = rustix::fs::stat("/proc/self/task")?;
+    Ok(tasks.st_nlink == 3)
 }
 
-/// Ends the process at once, without destructors and exit handlers: the end of a forked child.
+/// `unshare(2)` of namespaces (not of descriptor tables).
+///
+/// # Errors
+/// The kernel's.
+pub fn unshare(namespaces: u64) -> io::Result<()> {
+    let flags = libc::c_int::try_from(namespaces)
+        .map_err(|_| io::Error::from_raw_os_error(libc::EINVAL))?;
+    // SAFETY: only namespaces change, and only this thread's; no memory or descriptor is touched.
+    match unsafe { libc::unshare(flags) } {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
+/// Ends this process at once, without running anything on the way: for a child that shares its parent's
+/// buffers and handlers.
 pub fn exit_now(code: i32) -> ! {
-    // SAFETY: `_exit` has no preconditions.
+    // SAFETY: _exit(2) has no preconditions.
     unsafe { libc::_exit(code) }
 }
 
-/// Moves `fd` to the number `target` (0, 1, 2 …) and leaves it open over `execve`. What stood there is closed.
+/// `close_range(2)`: marks every descriptor from `first` on as close-on-exec.
 ///
 /// # Errors
-/// As dup2(2).
-pub fn place(fd: BorrowedFd<'_>, target: i32) -> Result<()> {
-    if fd.as_raw_fd() == target {
-        return rustix::io::fcntl_setfd(fd, rustix::io::FdFlags::empty());
+/// The kernel's (`ENOSYS` before Linux 5.11).
+pub fn close_on_exec_from(first: u32) -> io::Result<()> {
+    const CLOEXEC: libc::c_uint = 4;
+    // SAFETY: flags change; no descriptor is closed before an exec, so no owner is left without its own.
+    let done = unsafe { libc::syscall(libc::SYS_close_range, first, libc::c_uint::MAX, CLOEXEC) };
+    match done {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
     }
-    // SAFETY: the caller gives up what it had under `target`; only the standard streams and the descriptors that
-    // are handed over to a program are placed, in a child that is about to exec.
-    check(unsafe { libc::dup2(fd.as_raw_fd(), target) }.into())
 }
 
-/// Takes over the descriptor `number` that the process was started with (`--preserve-fds`, `LISTEN_FDS`), or
-/// `None` if nothing is open there. It is marked close-on-exec.
-///
-/// The first call for a number gets it; a second one gets a duplicate, so that no two owners close one descriptor.
-pub fn inherited(number: i32) -> Option<OwnedFd> {
-    // SAFETY: the number is borrowed only for the duplication; if nothing is open there the call says EBADF.
-    let borrowed = (number >= 0).then(|| unsafe { BorrowedFd::borrow_raw(number) })?;
-    rustix::io::fcntl_dupfd_cloexec(borrowed, 3).ok()
-}
-
-/// Sends signal number `signal` (0 tests whether it lives) to the process behind `pidfd`. Takes plain numbers as
-/// real-time signals have no names.
+/// Takes a descriptor that the process was started with, by number.
 ///
 /// # Errors
-/// `ESRCH` if it has ended; `EINVAL` for a number that is no signal.
-pub fn pidfd_send_signal(pidfd: impl AsFd, signal: i32) -> Result<()> {
-    // SAFETY: a null `siginfo` is allowed and means the same as kill(2).
-    check(unsafe {
-        libc::syscall(
-            libc::SYS_pidfd_send_signal,
-            pidfd.as_fd().as_raw_fd(),
-            signal,
-            std::ptr::null::<libc::siginfo_t>(),
-            0,
-        )
-    })
+/// `EBADF` if there is none of that number.
+pub fn inherited_fd(number: i32) -> io::Result<OwnedFd> {
+    if number < 3 {
+        return Err(io::Error::from_raw_os_error(libc::EBADF));
+    }
+    // SAFETY: F_GETFD only asks.
+    if unsafe { libc::fcntl(number, libc::F_GETFD) } < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: it is open, and by the convention of who calls this (once a number, at the start of the
+    // program) no value owns it yet.
+    Ok(unsafe { OwnedFd::from_raw_fd(number) })
 }
 
-/// Sends signal number `signal` to process `pid`; negative: to its group.
+/// The bits of `KEYCTL_JOIN_SESSION_KEYRING`: a session keyring of this process's own, named `name`.
 ///
 /// # Errors
-/// As kill(2).
-pub fn kill(pid: i32, signal: i32) -> Result<()> {
-    // SAFETY: plain numbers.
-    check(unsafe { libc::kill(pid, signal) }.into())
+/// The kernel's; `ENOSYS` without keyrings.
+pub fn join_session_keyring(name: &std::ffi::CStr) -> io::Result<()> {
+    const JOIN_SESSION_KEYRING: libc::c_ulong = 1;
+    // SAFETY: `name` is a C string that lives through the call.
+    let done = unsafe { libc::syscall(libc::SYS_keyctl, JOIN_SESSION_KEYRING, name.as_ptr()) };
+    match done {
+        -1 => Err(io::Error::last_os_error()),
+        _ => Ok(()),
+    }
 }
 
-pub(crate) fn last_error() -> Errno {
-    std::io::Error::last_os_error()
-        .raw_os_error()
-        .map_or(Errno::IO, Errno::from_raw_os_error)
+/// `setdomainname(2)`.
+///
+/// # Errors
+/// The kernel's.
+pub fn set_domain_name(name: &str) -> io::Result<()> {
+    // SAFETY: pointer and length are those of a live string.
+    match unsafe { libc::setdomainname(name.as_ptr().cast(), name.len()) } {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
 }
 
-pub(crate) fn check(result: libc::c_long) -> Result<()> {
-    if result == -1 {
-        Err(last_error())
-    } else {
-        Ok(())
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rustix::process::{WaitId, WaitIdOptions, waitid};
+    use std::os::fd::AsFd as _;
+
+    // Under nextest each test is a process, but the harness has two threads: the child of the test that
+    // needs one re-executes itself with a filter is not worth it; the refusal is what is tested here.
+    #[test]
+    fn a_process_with_threads_is_refused() {
+        let error = clone(CloneOptions::default()).expect_err("two threads");
+        assert_eq!(error.raw_os_error(), Some(libc::EBUSY));
+    }
+
+    #[test]
+    fn pidfds_can_be_waited_for() {
+        let mut child = std::process::Command::new("true").spawn().expect("spawn");
+        let pid = Pid::from_child(&child);
+        let pidfd =
+            rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty()).expect("pidfd");
+        let options = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
+        waitid(WaitId::PidFd(pidfd.as_fd()), options).expect("wait");
+        assert!(child.wait().expect("wait").success());
     }
 }
