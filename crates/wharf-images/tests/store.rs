@@ -63,7 +63,7 @@ impl World {
 
 fn open(root: &Path, client: Client) -> Images {
     let db = Db::open(&root.join("wharf.db")).unwrap();
-    let content = Content::open(&root.join("content"), db.clone()).unwrap();
+    let content = Content::open(&root.join("content")).unwrap();
     let snapshots = Snapshots::open(&root.join("snapshots")).unwrap();
     Images::open(root, db, content, snapshots, client).unwrap()
 }
