@@ -1,0 +1,152 @@
+//! Layers: made in a stage, committed by a rename, then never changed.
+
+use std::fs::{self, File};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::path::{Path, PathBuf};
+
+use wharf_oci::ChainId;
+
+use crate::error::io_at;
+use crate::store::{chain_id, read_about};
+use crate::{SnapshotError, Snapshots};
+
+/// A layer in the making. Dropping it throws it away.
+#[derive(Debug)]
+pub struct LayerStage {
+    snapshots: Snapshots,
+    path: PathBuf,
+    dir: File,
+    committed: bool,
+}
+
+impl Snapshots {
+    /// An empty folder to unpack a layer into.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn stage_layer(&self) -> Result<LayerStage, SnapshotError> {
+        let path = self.fresh("stage");
+        make_dir(&path)?;
+        let fs_path = path.join("fs");
+        make_dir(&fs_path)?;
+        let dir = File::open(&fs_path).map_err(io_at("open", &fs_path))?;
+        Ok(LayerStage {
+            snapshots: self.clone(),
+            path,
+            dir,
+            committed: false,
+        })
+    }
+
+    /// Whether the layer is here.
+    pub fn has(&self, chain: &ChainId) -> bool {
+        self.index().layers.contains_key(chain)
+    }
+
+    /// Size of a layer in bytes, as it was given when it was committed.
+    ///
+    /// # Errors
+    /// [`SnapshotError::NoLayer`].
+    pub fn layer_usage(&self, chain: &ChainId) -> Result<u64, SnapshotError> {
+        let size = self.index().layers.get(chain).copied();
+        size.ok_or(SnapshotError::NoLayer(*chain))
+    }
+
+    /// All layers with their sizes in bytes.
+    pub fn layers(&self) -> Vec<(ChainId, u64)> {
+        self.index()
+            .layers
+            .iter()
+            .map(|(chain, size)| (*chain, *size))
+            .collect()
+    }
+
+    /// The folder with the files of a layer.
+    ///
+    /// # Errors
+    /// [`SnapshotError::NoLayer`].
+    pub fn layer_path(&self, chain: &ChainId) -> Result<PathBuf, SnapshotError> {
+        match self.has(chain) {
+            true => Ok(self.layer_dir(chain).join("fs")),
+            false => Err(SnapshotError::NoLayer(*chain)),
+        }
+    }
+
+    pub(crate) fn layer_dir(&self, chain: &ChainId) -> PathBuf {
+        self.path("layers").join(short_name(chain))
+    }
+
+    pub(crate) fn load_layers(&self) -> Result<(), SnapshotError> {
+        for name in self.names("layers")? {
+            let about = self.path("layers").join(name).join("about");
+            let words = read_about(&about)?;
+            let damaged = || SnapshotError::Damaged(about.clone());
+            let [chain, size] = &words[..] else {
+                return Err(damaged());
+            };
+            let size = size.parse().map_err(|_| damaged())?;
+            self.index().layers.insert(chain_id(chain, &about)?, size);
+        }
+        Ok(())
+    }
+}
+
+impl LayerStage {
+    /// The folder to unpack into.
+    pub fn dirfd(&self) -> BorrowedFd<'_> {
+        self.dir.as_fd()
+    }
+
+    /// Makes the layer visible as `chain`, with `size` bytes. If it is there already, this one is thrown away.
+    ///
+    /// # Errors
+    /// [`SnapshotError::Collision`], or the system's.
+    pub fn commit(mut self, chain: &ChainId, size: u64) -> Result<(), SnapshotError> {
+        let about = self.path.join("about");
+        fs::write(&about, format!("1 {chain} {size}\n")).map_err(io_at("write", &about))?;
+        let snapshots = self.snapshots.clone();
+        // Held until the index knows it, so that two commits of one layer do not race.
+        let mut index = snapshots.index();
+        if index.layers.contains_key(chain) {
+            return Ok(());
+        }
+        let name = short_name(chain);
+        if let Some(there) = index.layers.keys().find(|other| short_name(other) == name) {
+            return Err(SnapshotError::Collision {
+                wanted: *chain,
+                there: there.to_string(),
+            });
+        }
+        let path = snapshots.layer_dir(chain);
+        snapshots
+            .shared
+            .settle
+            .begin(&name)
+            .map_err(io_at("mark as new", &path))?;
+        fs::rename(&self.path, &path).map_err(io_at("commit", &path))?;
+        self.committed = true;
+        index.layers.insert(*chain, size);
+        Ok(())
+    }
+}
+
+impl Drop for LayerStage {
+    fn drop(&mut self) {
+        if !self.committed {
+            // What cannot be moved is swept at the next start.
+            let _ = self.snapshots.discard(&self.path);
+            self.snapshots.sweep_in_background();
+        }
+    }
+}
+
+fn short_name(chain: &ChainId) -> String {
+    chain.digest().hex()[..16].to_owned()
+}
+
+/// Makes a folder with mode 0755 whatever the umask: it becomes `/` of a container.
+pub(crate) fn make_dir(path: &Path) -> Result<(), SnapshotError> {
+    fs::create_dir(path).map_err(io_at("make", path))?;
+    let mode = rustix::fs::Mode::from_raw_mode(0o755);
+    rustix::fs::chmod(path, mode).map_err(io_at("set the mode of", path))
+}

@@ -1,0 +1,151 @@
+//! Writable layers of containers.
+
+use std::fs;
+use std::io;
+use std::path::PathBuf;
+
+use wharf_oci::ChainId;
+
+use crate::error::io_at;
+use crate::layer::make_dir;
+use crate::store::{chain_id, read_about};
+use crate::{SnapshotError, Snapshots};
+
+/// The folders that overlay makes a container's root of.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rootfs {
+    /// The layers, topmost first; never empty.
+    pub lowers: Vec<PathBuf>,
+    /// What the container writes.
+    pub upper: PathBuf,
+    /// Overlay's scratch.
+    pub work: PathBuf,
+}
+
+impl Snapshots {
+    /// Makes the writable layer of container `id` on top of `chain` (bottom first). It holds these layers until it
+    /// is removed.
+    ///
+    /// # Errors
+    /// [`SnapshotError::NoLayer`], [`SnapshotError::RwExists`], [`SnapshotError::BadId`], or the system's.
+    pub fn create_rw(&self, id: &str, chain: &[ChainId]) -> Result<Rootfs, SnapshotError> {
+        if id.is_empty() || id.starts_with('.') || id.contains(['/', '\0']) {
+            return Err(SnapshotError::BadId(id.to_owned()));
+        }
+        // The index is locked throughout, so that no layer goes between the look at it and the reference to it.
+        let mut index = self.index();
+        if let Some(missing) = chain.iter().find(|layer| !index.layers.contains_key(layer)) {
+            return Err(SnapshotError::NoLayer(*missing));
+        }
+        if index.rw.contains_key(id) {
+            return Err(SnapshotError::RwExists(id.to_owned()));
+        }
+        let stage = self.fresh("stage");
+        make_dir(&stage)?;
+        make_dir(&stage.join("fs"))?;
+        make_dir(&stage.join("work"))?;
+        let mut about = "1\n".to_owned();
+        for layer in chain {
+            about.push_str(&format!("{layer}\n"));
+        }
+        let about_path = stage.join("about");
+        fs::write(&about_path, about).map_err(io_at("write", &about_path))?;
+        let path = self.path("rw").join(id);
+        fs::rename(&stage, &path).map_err(io_at("make", &path))?;
+        index.rw.insert(id.to_owned(), chain.to_vec());
+        drop(index);
+        Ok(self.folders(id, chain))
+    }
+
+    /// The folders of container `id`.
+    ///
+    /// # Errors
+    /// [`SnapshotError::NoRw`]; [`SnapshotError::NoLayer`] if a layer was lost.
+    pub fn rootfs(&self, id: &str) -> Result<Rootfs, SnapshotError> {
+        let index = self.index();
+        let chain = index
+            .rw
+            .get(id)
+            .ok_or_else(|| SnapshotError::NoRw(id.to_owned()))?
+            .clone();
+        if let Some(missing) = chain.iter().find(|layer| !index.layers.contains_key(layer)) {
+            return Err(SnapshotError::NoLayer(*missing));
+        }
+        drop(index);
+        Ok(self.folders(id, &chain))
+    }
+
+    /// Removes the writable layer of container `id`: gone at once, its files deleted in the background. One that is
+    /// not there is no error.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn remove_rw(&self, id: &str) -> Result<(), SnapshotError> {
+        let mut index = self.index();
+        if index.rw.contains_key(id) {
+            self.discard(&self.path("rw").join(id))?;
+            index.rw.remove(id);
+        }
+        drop(index);
+        self.sweep_in_background();
+        Ok(())
+    }
+
+    /// The ids of all containers with a writable layer.
+    ///
+    /// # Errors
+    /// None today; the signature leaves room for reading the disk.
+    pub fn list_rw(&self) -> Result<Vec<String>, SnapshotError> {
+        Ok(self.index().rw.keys().cloned().collect())
+    }
+
+    /// Bytes that container `id` wrote: sizes of files, each once, as `docker ps -s` counts.
+    ///
+    /// # Errors
+    /// [`SnapshotError::NoRw`], or the system's.
+    pub fn rw_usage(&self, id: &str) -> Result<u64, SnapshotError> {
+        if !self.index().rw.contains_key(id) {
+            return Err(SnapshotError::NoRw(id.to_owned()));
+        }
+        let path = self.path("rw").join(id).join("fs");
+        crate::usage::tree_size(&path).map_err(io_at("measure", &path))
+    }
+
+    fn folders(&self, id: &str, chain: &[ChainId]) -> Rootfs {
+        let rw = self.path("rw").join(id);
+        let mut lowers: Vec<PathBuf> = chain
+            .iter()
+            .rev()
+            .map(|layer| self.layer_dir(layer).join("fs"))
+            .collect();
+        if lowers.is_empty() {
+            lowers.push(self.path("empty"));
+        }
+        Rootfs {
+            lowers,
+            upper: rw.join("fs"),
+            work: rw.join("work"),
+        }
+    }
+
+    pub(crate) fn load_rw(&self) -> Result<(), SnapshotError> {
+        for id in self.names("rw")? {
+            let about = self.path("rw").join(&id).join("about");
+            let words = match read_about(&about) {
+                // A power cut can take the content of a file that was just written. What the container wrote stays
+                // for who knows how to use it; without its layers it cannot be started.
+                Err(SnapshotError::Damaged(_)) => continue,
+                Err(SnapshotError::Io { source, .. })
+                    if source.kind() == io::ErrorKind::NotFound =>
+                {
+                    continue;
+                }
+                other => other?,
+            };
+            let chain: Result<Vec<_>, _> =
+                words.iter().map(|word| chain_id(word, &about)).collect();
+            self.index().rw.insert(id, chain?);
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,172 @@
+//! Layers and writable layers from the outside.
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+use std::collections::HashSet;
+use std::fs;
+use std::os::unix::fs::{PermissionsExt as _, symlink};
+use std::path::Path;
+
+use rustix::fs::{Mode, OFlags};
+use wharf_oci::{ChainId, Digest};
+use wharf_snapshots::{SnapshotError, Snapshots};
+
+fn chain(texts: &[&str]) -> Vec<ChainId> {
+    let diff_ids: Vec<_> = texts
+        .iter()
+        .map(|text| Digest::sha256(text.as_bytes()))
+        .collect();
+    ChainId::from_diff_ids(&diff_ids)
+}
+
+/// A layer with one file.
+fn add(snapshots: &Snapshots, chain: &ChainId, file: &str) {
+    let stage = snapshots.stage_layer().unwrap();
+    let flags = OFlags::CREATE | OFlags::WRONLY;
+    let fd = rustix::fs::openat(stage.dirfd(), file, flags, Mode::RUSR).unwrap();
+    rustix::io::write(fd, b"12345").unwrap();
+    stage.commit(chain, 5).unwrap();
+}
+
+fn count(dir: &Path, folder: &str) -> usize {
+    fs::read_dir(dir.join(folder)).unwrap().count()
+}
+
+#[test]
+fn layers_stay_and_stages_do_not() {
+    let dir = tempfile::tempdir().unwrap();
+    let snapshots = Snapshots::open(dir.path()).unwrap();
+    let ids = chain(&["a", "b"]);
+    add(&snapshots, &ids[0], "one");
+    add(&snapshots, &ids[0], "other");
+    assert!(snapshots.has(&ids[0]) && !snapshots.has(&ids[1]));
+    assert_eq!(snapshots.layer_usage(&ids[0]).unwrap(), 5);
+    assert!(matches!(
+        snapshots.layer_usage(&ids[1]),
+        Err(SnapshotError::NoLayer(_))
+    ));
+    let path = snapshots.layer_path(&ids[0]).unwrap();
+    assert!(path.join("one").exists() && !path.join("other").exists());
+    assert_eq!(
+        fs::metadata(&path).unwrap().permissions().mode() & 0o7777,
+        0o755
+    );
+    // A stage that is forgotten stands for a kill.
+    std::mem::forget(snapshots.stage_layer().unwrap());
+    let again = Snapshots::open(dir.path()).unwrap();
+    again.sweep_trash().unwrap();
+    assert_eq!(again.layers(), [(ids[0], 5)]);
+    assert_eq!(
+        (count(dir.path(), "stage"), count(dir.path(), "trash")),
+        (0, 0)
+    );
+}
+
+#[test]
+fn writable_layers_hold_their_layers() {
+    let dir = tempfile::tempdir().unwrap();
+    let snapshots = Snapshots::open(dir.path()).unwrap();
+    let ids = chain(&["a", "b"]);
+    let other = chain(&["c"]);
+    assert!(matches!(
+        snapshots.create_rw("x", &ids),
+        Err(SnapshotError::NoLayer(_))
+    ));
+    add(&snapshots, &ids[0], "one");
+    add(&snapshots, &ids[1], "two");
+    add(&snapshots, &other[0], "three");
+    let rootfs = snapshots.create_rw("x", &ids).unwrap();
+    assert!(rootfs.lowers[0].join("two").exists() && rootfs.lowers[1].join("one").exists());
+    assert!(rootfs.upper.is_dir() && rootfs.work.is_dir());
+    assert!(matches!(
+        snapshots.create_rw("x", &ids),
+        Err(SnapshotError::RwExists(_))
+    ));
+    for bad in ["", ".", "..", "a/b", ".x"] {
+        assert!(
+            matches!(snapshots.create_rw(bad, &ids), Err(SnapshotError::BadId(_))),
+            "{bad}"
+        );
+    }
+    assert_eq!(snapshots.collect(&HashSet::new()).unwrap(), 5);
+    assert!(!snapshots.has(&other[0]));
+
+    let again = Snapshots::open(dir.path()).unwrap();
+    assert_eq!(again.rootfs("x").unwrap(), rootfs);
+    assert_eq!(again.list_rw().unwrap(), ["x"]);
+    again.remove_rw("x").unwrap();
+    again.remove_rw("x").unwrap();
+    assert!(matches!(again.rootfs("x"), Err(SnapshotError::NoRw(_))));
+    assert_eq!(again.collect(&HashSet::from([ids[0]])).unwrap(), 5);
+    assert_eq!(again.layers(), [(ids[0], 5)]);
+    again.sweep_trash().unwrap();
+    assert_eq!(
+        (count(dir.path(), "layers"), count(dir.path(), "rw")),
+        (1, 0)
+    );
+}
+
+#[test]
+fn an_image_without_layers_has_an_empty_lower() {
+    let dir = tempfile::tempdir().unwrap();
+    let snapshots = Snapshots::open(dir.path()).unwrap();
+    let rootfs = snapshots.create_rw("x", &[]).unwrap();
+    assert_eq!(rootfs.lowers, [dir.path().join("empty")]);
+}
+
+#[test]
+fn usage_counts_each_file_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let snapshots = Snapshots::open(dir.path()).unwrap();
+    let upper = snapshots.create_rw("x", &[]).unwrap().upper;
+    assert_eq!(snapshots.rw_usage("x").unwrap(), 0);
+    fs::create_dir(upper.join("d")).unwrap();
+    fs::write(upper.join("d/a"), [0; 1000]).unwrap();
+    fs::hard_link(upper.join("d/a"), upper.join("b")).unwrap();
+    symlink("/etc", upper.join("l")).unwrap();
+    assert_eq!(snapshots.rw_usage("x").unwrap(), 1004);
+    assert!(matches!(
+        snapshots.rw_usage("y"),
+        Err(SnapshotError::NoRw(_))
+    ));
+}
+
+#[test]
+fn deep_and_linked_trees_are_deleted_and_nothing_else() {
+    let dir = tempfile::tempdir().unwrap();
+    let outside = tempfile::tempdir().unwrap();
+    fs::write(outside.path().join("keep"), "").unwrap();
+    let snapshots = Snapshots::open(dir.path()).unwrap();
+    let upper = snapshots.create_rw("x", &[]).unwrap().upper;
+    symlink(outside.path(), upper.join("link")).unwrap();
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY;
+    let mut at = rustix::fs::open(&upper, flags, Mode::empty()).unwrap();
+    for _ in 0..3000 {
+        rustix::fs::mkdirat(&at, "d", Mode::RWXU).unwrap();
+        at = rustix::fs::openat(&at, "d", flags, Mode::empty()).unwrap();
+    }
+    snapshots.remove_rw("x").unwrap();
+    snapshots.sweep_trash().unwrap();
+    assert_eq!(
+        (count(dir.path(), "trash"), count(dir.path(), "rw")),
+        (0, 0)
+    );
+    assert!(outside.path().join("keep").exists());
+}
+
+#[test]
+fn a_power_cut_takes_what_was_new() {
+    let dir = tempfile::tempdir().unwrap();
+    let snapshots = Snapshots::open(dir.path()).unwrap();
+    let ids = chain(&["a", "b"]);
+    add(&snapshots, &ids[0], "one");
+    add(&snapshots, &ids[1], "two");
+    let rootfs = snapshots.create_rw("x", &ids).unwrap();
+    let name = ids[1].digest().hex()[..16].to_owned();
+    fs::write(dir.path().join("unsettled").join(name), "another boot").unwrap();
+    let again = Snapshots::open(dir.path()).unwrap();
+    assert!(again.has(&ids[0]) && !again.has(&ids[1]));
+    assert!(matches!(again.rootfs("x"), Err(SnapshotError::NoLayer(id)) if id == ids[1]));
+    // Unpacked again, the container is whole again.
+    add(&again, &ids[1], "two");
+    assert_eq!(again.rootfs("x").unwrap(), rootfs);
+}
