@@ -1,0 +1,237 @@
+//! The daemon itself: version, info, disk usage, events.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{ContainerSummary, ImageSummary, Volume, is_default, or_default};
+
+/// The answer to `GET /version`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct VersionResponse {
+    pub platform: VersionPlatform,
+    #[serde(deserialize_with = "or_default")]
+    pub components: Vec<VersionComponent>,
+    pub version: String,
+    pub api_version: String,
+    #[serde(rename = "MinAPIVersion")]
+    pub min_api_version: String,
+    pub git_commit: String,
+    pub go_version: String,
+    pub os: String,
+    pub arch: String,
+    pub kernel_version: String,
+    #[serde(skip_serializing_if = "is_default")]
+    pub experimental: bool,
+    pub build_time: String,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct VersionPlatform {
+    pub name: String,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct VersionComponent {
+    pub name: String,
+    pub version: String,
+    #[serde(deserialize_with = "or_default")]
+    pub details: BTreeMap<String, String>,
+}
+
+/// The answer to `GET /info`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct SystemInfo {
+    #[serde(rename = "ID")]
+    pub id: String,
+    pub containers: i64,
+    pub containers_running: i64,
+    pub containers_paused: i64,
+    pub containers_stopped: i64,
+    pub images: i64,
+    pub driver: String,
+    #[serde(deserialize_with = "or_default")]
+    pub driver_status: Vec<[String; 2]>,
+    pub plugins: PluginsInfo,
+    pub memory_limit: bool,
+    pub swap_limit: bool,
+    #[serde(rename = "CpuCfsPeriod")]
+    pub cpu_cfs_period: bool,
+    #[serde(rename = "CpuCfsQuota")]
+    pub cpu_cfs_quota: bool,
+    #[serde(rename = "CPUShares")]
+    pub cpu_shares: bool,
+    #[serde(rename = "CPUSet")]
+    pub cpu_set: bool,
+    pub pids_limit: bool,
+    #[serde(rename = "IPv4Forwarding")]
+    pub ipv4_forwarding: bool,
+    pub debug: bool,
+    #[serde(rename = "NFd")]
+    pub n_fd: i64,
+    pub oom_kill_disable: bool,
+    #[serde(rename = "NGoroutines")]
+    pub n_goroutines: i64,
+    pub system_time: String,
+    pub logging_driver: String,
+    pub cgroup_driver: String,
+    pub cgroup_version: String,
+    #[serde(rename = "NEventsListener")]
+    pub n_events_listener: i64,
+    pub kernel_version: String,
+    pub operating_system: String,
+    #[serde(rename = "OSVersion")]
+    pub os_version: String,
+    #[serde(rename = "OSType")]
+    pub os_type: String,
+    pub architecture: String,
+    pub index_server_address: String,
+    pub registry_config: Option<RegistryConfig>,
+    #[serde(rename = "NCPU")]
+    pub ncpu: i64,
+    pub mem_total: i64,
+    pub generic_resources: Option<Vec<serde_json::Value>>,
+    pub docker_root_dir: String,
+    pub http_proxy: String,
+    pub https_proxy: String,
+    pub no_proxy: String,
+    pub name: String,
+    #[serde(deserialize_with = "or_default")]
+    pub labels: Vec<String>,
+    pub experimental_build: bool,
+    pub server_version: String,
+    pub runtimes: BTreeMap<String, RuntimeInfo>,
+    pub default_runtime: String,
+    pub swarm: SwarmInfo,
+    pub live_restore_enabled: bool,
+    pub isolation: String,
+    pub init_binary: String,
+    pub containerd_commit: Commit,
+    pub runc_commit: Commit,
+    pub init_commit: Commit,
+    #[serde(deserialize_with = "or_default")]
+    pub security_options: Vec<String>,
+    #[serde(skip_serializing_if = "is_default", deserialize_with = "or_default")]
+    pub default_address_pools: Vec<AddressPool>,
+    #[serde(rename = "CDISpecDirs", deserialize_with = "or_default")]
+    pub cdi_spec_dirs: Vec<String>,
+    pub warnings: Option<Vec<String>>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct PluginsInfo {
+    #[serde(deserialize_with = "or_default")]
+    pub volume: Vec<String>,
+    #[serde(deserialize_with = "or_default")]
+    pub network: Vec<String>,
+    pub authorization: Option<Vec<String>>,
+    #[serde(deserialize_with = "or_default")]
+    pub log: Vec<String>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct RegistryConfig {
+    #[serde(rename = "InsecureRegistryCIDRs", deserialize_with = "or_default")]
+    pub insecure_registry_cidrs: Vec<String>,
+    #[serde(deserialize_with = "or_default")]
+    pub index_configs: BTreeMap<String, IndexInfo>,
+    #[serde(deserialize_with = "or_default")]
+    pub mirrors: Vec<String>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct IndexInfo {
+    pub name: String,
+    #[serde(deserialize_with = "or_default")]
+    pub mirrors: Vec<String>,
+    pub secure: bool,
+    pub official: bool,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct RuntimeInfo {
+    #[serde(skip_serializing_if = "is_default")]
+    pub path: String,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct SwarmInfo {
+    #[serde(rename = "NodeID")]
+    pub node_id: String,
+    pub node_addr: String,
+    pub local_node_state: String,
+    pub control_available: bool,
+    pub error: String,
+    pub remote_managers: Option<Vec<serde_json::Value>>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Commit {
+    #[serde(rename = "ID")]
+    pub id: String,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct AddressPool {
+    pub base: String,
+    pub size: i64,
+}
+
+/// The answer to `GET /system/df`, in the shape of API 1.51 and before, which newer ones still carry.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct DiskUsage {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub layers_size: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub images: Option<Vec<ImageSummary>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub containers: Option<Vec<ContainerSummary>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub volumes: Option<Vec<Volume>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub build_cache: Option<Vec<serde_json::Value>>,
+}
+
+/// A line of `GET /events`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct EventMessage {
+    /// Before API 1.52: the actor's action, id and image again.
+    #[serde(skip_serializing_if = "is_default")]
+    pub status: String,
+    #[serde(skip_serializing_if = "is_default")]
+    pub id: String,
+    #[serde(skip_serializing_if = "is_default")]
+    pub from: String,
+    #[serde(rename = "Type")]
+    pub kind: String,
+    #[serde(rename = "Action")]
+    pub action: String,
+    #[serde(rename = "Actor")]
+    pub actor: EventActor,
+    pub scope: String,
+    pub time: i64,
+    #[serde(rename = "timeNano")]
+    pub time_nano: i64,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct EventActor {
+    #[serde(rename = "ID")]
+    pub id: String,
+    #[serde(rename = "Attributes", deserialize_with = "or_default")]
+    pub attributes: BTreeMap<String, String>,
+}
