@@ -32,6 +32,8 @@ pub(crate) enum Feed {
     Registry { client: Client, source: Source },
     /// In memory (the catalogue).
     Memory(Bytes),
+    /// Here already, or nowhere: an image that lost an unpacked layer is being repaired.
+    Here,
     /// In a part of a file (an archive that is being loaded).
     Spool { file: Arc<File>, offset: u64 },
 }
@@ -176,6 +178,15 @@ impl Job {
         } else {
             match &self.feed {
                 Feed::Registry { client, source } => self.download(client, source, guard).await?,
+                Feed::Here => {
+                    return Err(ImageError::Content {
+                        operation: "open",
+                        message: format!(
+                            "no blob for layer {}: pull the image again",
+                            self.plan.diff_id
+                        ),
+                    });
+                }
                 Feed::Memory(bytes) => {
                     let bytes = bytes.clone();
                     self.local(guard, move |offset| {

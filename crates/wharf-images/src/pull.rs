@@ -195,6 +195,32 @@ impl Images {
         Ok(incoming)
     }
 
+    /// Unpacks again what is missing of an image's layers. A power cut can take layers that were new, and then
+    /// `Snapshots::create_rw` says `NoLayer`; their blobs are still here.
+    ///
+    /// # Errors
+    /// [`ImageError::NoSuchImage`], or [`ImageError::Content`] if a blob is gone too and the image must be pulled.
+    pub async fn repair(&self, id: &Digest) -> Result<(), ImageError> {
+        let entry = self.read().images.get(id).cloned();
+        let entry = entry.ok_or_else(|| ImageError::NoSuchImage(id.to_string()))?;
+        let places = entry.config.rootfs.diff_ids.iter().zip(&entry.chain);
+        let layers: Vec<(LayerPlan, Feed)> = entry
+            .record
+            .layers
+            .iter()
+            .zip(places)
+            .map(|(layer, (diff_id, chain))| {
+                let plan = LayerPlan {
+                    blob: layer.blob.clone(),
+                    diff_id: *diff_id,
+                    chain: *chain,
+                };
+                (plan, Feed::Here)
+            })
+            .collect();
+        self.layers(&layers, &ProgressSender::discard()).await
+    }
+
     /// Fetches what is missing, and then makes image and names visible, all at once.
     pub(crate) async fn bring_in(
         &self,
