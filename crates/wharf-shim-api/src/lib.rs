@@ -17,8 +17,9 @@ use serde::{Deserialize, Serialize};
 
 /// The version of this protocol.
 pub const VERSION: u32 = 1;
-/// The descriptor that a shim finds its first connection at.
-pub const CONTROL_FD: i32 = 3;
+/// The descriptor that a shim finds its first connection at: its standard input, as that is what can be given
+/// to a program without running anything between fork and exec.
+pub const CONTROL_FD: i32 = 0;
 /// The name of the shim's socket in its task's folder.
 pub const SOCKET: &str = "shim.sock";
 /// The name of the file that holds the init's [`ExitStatus`] once it has ended.
@@ -74,6 +75,9 @@ pub struct Create {
     pub id: String,
     /// The root filesystem.
     pub rootfs: Rootfs,
+    /// One terminal instead of three pipes.
+    #[serde(default)]
+    pub terminal: bool,
     /// Whether stdin is a pipe that stays open, or `/dev/null`.
     pub stdin: bool,
     /// Whether stdin closes for the process when the first attached client's does.

@@ -1,1 +1,73 @@
 //! Starts a shim for a bundle; a handle to wait, kill, exec, resize, attach.
+//!
+//! ```text
+//!  Tasks::create ── exec of the sealed shim ──▶ shim ── clone3 ──▶ init (waits)
+//!  Task::attach, Task::start … ── seqpacket ──▶ shim
+//!                      Exited  ◀─────────────── shim   (after exit.json is in the task's folder)
+//! ```
+//!
+//! A task lives in its folder `tasks/<id>` below the exec root, and in its shim. The handle here is only a
+//! connection: when the daemon dies, nothing happens to the task, and [`Tasks::load`] finds it again. What a
+//! shim that was killed leaves behind is killed too, as nobody would know of its end.
+//!
+//! Architecture invariant: no fork here. The only thing that is ever executed is the shim, from sealed memory.
+
+mod connection;
+mod create;
+mod delete;
+mod error;
+mod exec;
+mod folder;
+mod load;
+mod shim;
+mod task;
+mod types;
+
+pub use error::TaskError;
+pub use exec::ExecTask;
+pub use load::Found;
+pub use shim::ShimProgram;
+pub use task::Task;
+pub use types::{
+    AttachOptions, ExecConfig, ExitStatus, LogConfig, RootfsSource, Stdio, TaskConfig,
+};
+pub use wharf_logs::Rotation;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// All tasks below one exec root.
+#[derive(Clone, Debug)]
+pub struct Tasks {
+    folder: Arc<PathBuf>,
+    shim: Arc<ShimProgram>,
+}
+
+impl Tasks {
+    /// Tasks below `exec_root`; makes the folder `tasks` (mode 0711) there if it is missing.
+    ///
+    /// # Errors
+    /// If it cannot be made.
+    pub fn new(exec_root: &Path, shim: ShimProgram) -> Result<Self, TaskError> {
+        let folder = exec_root.join("tasks");
+        folder::make(&folder, 0o711)?;
+        Ok(Self {
+            folder: Arc::new(folder),
+            shim: Arc::new(shim),
+        })
+    }
+
+    /// The ids of all tasks that have a folder, running or not.
+    ///
+    /// # Errors
+    /// If the folder cannot be read.
+    pub fn list(&self) -> Result<Vec<String>, TaskError> {
+        let failed = |source| TaskError::io("read", &self.folder, source);
+        let entries = std::fs::read_dir(&*self.folder).map_err(failed)?;
+        let names = entries.map(|entry| {
+            let entry = entry.map_err(failed)?;
+            Ok(entry.file_name().to_string_lossy().into_owned())
+        });
+        names.collect()
+    }
+}

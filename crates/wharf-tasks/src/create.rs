@@ -1,0 +1,139 @@
+//! A new task: a shim is executed, and makes the container's process.
+
+use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
+use std::path::Path;
+
+use tokio::process::Child;
+use wharf_shim_api::{Create, Log, Reply, Request, Rootfs, VERSION};
+use wharf_sys::socket;
+
+use crate::connection::Connection;
+use crate::folder::{self, TaskRecord};
+use crate::{LogConfig, RootfsSource, Task, TaskConfig, TaskError, Tasks};
+
+impl Tasks {
+    /// Makes the container's process, which waits for [`Task::start`]. A folder that an ended task of the same
+    /// id left is taken over.
+    ///
+    /// # Errors
+    /// [`TaskError::Runtime`] if it cannot be made; nothing is left of it then.
+    pub async fn create(&self, id: &str, config: TaskConfig) -> Result<Task, TaskError> {
+        if !folder::is_id(id) {
+            return Err(TaskError::Shim("the id is no file name"));
+        }
+        let folder = self.folder.join(id);
+        folder::remove(&folder)?;
+        folder::make(&folder, 0o700)?;
+        let made = self.start_shim(id, &folder, &config).await;
+        if made.is_err() {
+            // The shim ends by itself; what it still writes there it may lose.
+            let _ = folder::remove(&folder);
+        }
+        made
+    }
+
+    async fn start_shim(
+        &self,
+        id: &str,
+        folder: &Path,
+        config: &TaskConfig,
+    ) -> Result<Task, TaskError> {
+        let cgroup = cgroup_of(config);
+        let version = VERSION;
+        TaskRecord { version, cgroup }.write(folder)?;
+        let pair = socket::pair().map_err(|error| TaskError::Connection("connect to", error))?;
+        let (near, far) = pair;
+        let shim = self.shim.spawn(folder, far)?;
+        reap(shim);
+        let connection = Connection::new(near, folder)?;
+        let exit = connection.watch(None);
+        let spec = spec_in_memory(&config.spec)?;
+        let seccomp = config.seccomp.as_deref().map(in_memory).transpose()?;
+        let descriptors = [Some(&spec), config.netns.as_ref(), seccomp.as_ref()];
+        let descriptors: Vec<BorrowedFd<'_>> = descriptors
+            .into_iter()
+            .flatten()
+            .map(|descriptor| descriptor.as_fd())
+            .collect();
+        let request = Request::Create(Box::new(create_of(id, config)));
+        match connection.ask(&request, &descriptors).await? {
+            Reply::Process { pid } => Ok(Task::new(id, folder, pid, connection, exit)),
+            _ => Err(TaskError::Shim("another answer than a process")),
+        }
+    }
+}
+
+fn cgroup_of(config: &TaskConfig) -> String {
+    let linux = config.spec.linux().as_ref();
+    let path = linux.and_then(|linux| linux.cgroups_path().as_ref());
+    path.map(|path| path.to_string_lossy().into_owned())
+        .unwrap_or_default()
+}
+
+fn create_of(id: &str, config: &TaskConfig) -> Create {
+    Create {
+        version: VERSION,
+        id: id.to_owned(),
+        rootfs: match config.rootfs.clone() {
+            RootfsSource::Overlay {
+                lowers,
+                upper,
+                work,
+            } => Rootfs::Overlay {
+                lowers,
+                upper,
+                work,
+            },
+            RootfsSource::Path(path) => Rootfs::Folder(path),
+        },
+        stdin: config.stdio.open_stdin,
+        stdin_once: config.stdio.stdin_once,
+        log: match config.log.clone() {
+            LogConfig::None => Log::None,
+            LogConfig::JsonFile {
+                path,
+                rotation,
+                attrs,
+            } => Log::JsonFile {
+                path,
+                max_size: rotation.max_size,
+                max_files: rotation.max_files,
+                attrs,
+            },
+        },
+        user: config.user.clone(),
+        groups: config.groups.clone(),
+        init: config.init,
+        netns_fd: config.netns.is_some(),
+        seccomp_fd: config.seccomp.is_some(),
+        terminal: config.stdio.terminal,
+    }
+}
+
+/// The shim is our child, and a zombie when it ends; nothing depends on when.
+fn reap(mut shim: Child) {
+    tokio::spawn(async move {
+        if let Err(error) = shim.wait().await {
+            tracing::debug!(%error, "wait for a shim");
+        }
+    });
+}
+
+fn spec_in_memory(spec: &oci_spec::runtime::Spec) -> Result<OwnedFd, TaskError> {
+    let text =
+        serde_json::to_vec(spec).map_err(|error| TaskError::Connection("ask", error.into()))?;
+    in_memory(&text)
+}
+
+fn in_memory(bytes: &[u8]) -> Result<OwnedFd, TaskError> {
+    memory_file(bytes).map_err(|error| TaskError::Connection("ask", error))
+}
+
+fn memory_file(bytes: &[u8]) -> std::io::Result<OwnedFd> {
+    use std::io::{Seek as _, Write as _};
+    let flags = rustix::fs::MemfdFlags::CLOEXEC;
+    let mut file = std::fs::File::from(rustix::fs::memfd_create("wharf-task", flags)?);
+    file.write_all(bytes)?;
+    file.rewind()?;
+    Ok(file.into())
+}

@@ -1,0 +1,97 @@
+//! Finding a task again after the daemon was restarted.
+
+use std::os::fd::OwnedFd;
+use std::path::Path;
+
+use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, connect, socket_with};
+use wharf_cgroups::Cgroup;
+use wharf_shim_api::{Reply, Request, SOCKET};
+
+use crate::connection::Connection;
+use crate::folder::{self, TaskRecord, exit_status};
+use crate::{ExitStatus, Task, TaskError, Tasks};
+
+/// What has become of a task.
+#[derive(Debug)]
+pub enum Found {
+    /// It runs, or was made and not started.
+    Running(Task),
+    /// It has ended.
+    Exited(ExitStatus),
+    /// There is none, or its shim was killed, and nobody knows how it ended; nothing of it runs any more.
+    Gone,
+}
+
+impl Tasks {
+    /// Finds the task `id`.
+    ///
+    /// # Errors
+    /// If its shim is of a version that cannot be understood.
+    pub async fn load(&self, id: &str) -> Result<Found, TaskError> {
+        let folder = self.folder.join(id);
+        if !folder::is_id(id) || !folder.exists() {
+            return Ok(Found::Gone);
+        }
+        if let Some(task) = self.reconnect(id, &folder).await? {
+            return Ok(Found::Running(task));
+        }
+        if let Some(status) = exit_status(&folder) {
+            return Ok(Found::Exited((&status).into()));
+        }
+        if let Some(record) = TaskRecord::read(&folder) {
+            kill_leftovers(&record);
+        }
+        Ok(Found::Gone)
+    }
+
+    /// `None`: no shim answers.
+    async fn reconnect(&self, id: &str, folder: &Path) -> Result<Option<Task>, TaskError> {
+        let Ok(socket) = dial(folder) else {
+            return Ok(None);
+        };
+        let connection = Connection::new(socket, folder)?;
+        let exit = connection.watch(None);
+        match connection.ask(&Request::State, &[]).await {
+            Ok(Reply::State { pid, .. }) if exit_status(folder).is_none() => {
+                Ok(Some(Task::new(id, folder, pid, connection, exit)))
+            }
+            // It has just ended, or is about to.
+            Ok(Reply::State { .. }) | Err(TaskError::Gone) => {
+                connection.closed().await;
+                Ok(None)
+            }
+            Ok(_) => Err(TaskError::Shim("another answer than a state")),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+/// A path longer than a socket's address may be (107 bytes) is taken through the folder's descriptor.
+fn dial(folder: &Path) -> rustix::io::Result<OwnedFd> {
+    use std::os::fd::AsRawFd as _;
+    let flags = rustix::fs::OFlags::PATH | rustix::fs::OFlags::CLOEXEC;
+    let folder = rustix::fs::open(folder, flags, rustix::fs::Mode::empty())?;
+    let path = format!("/proc/self/fd/{}/{SOCKET}", folder.as_raw_fd());
+    let socket = socket_with(
+        AddressFamily::UNIX,
+        SocketType::SEQPACKET,
+        SocketFlags::CLOEXEC,
+        None,
+    )?;
+    connect(&socket, &SocketAddrUnix::new(path.as_str())?)?;
+    Ok(socket)
+}
+
+/// A container without a shim is nobody's: its output goes nowhere and its end would never be known.
+pub(crate) fn kill_leftovers(record: &TaskRecord) {
+    if record.cgroup.is_empty() {
+        return;
+    }
+    let killed = Cgroup::open(&record.cgroup).and_then(|cgroup| {
+        cgroup.kill_all()?;
+        cgroup.remove()
+    });
+    if let Err(error) = killed {
+        tracing::debug!(cgroup = record.cgroup, %error, "kill what a shim left");
+    }
+}

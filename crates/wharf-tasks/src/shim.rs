@@ -1,0 +1,49 @@
+//! The program that every task runs in.
+
+use std::os::fd::{AsRawFd as _, OwnedFd};
+use std::path::Path;
+use std::process::Stdio;
+
+use tokio::process::{Child, Command};
+use wharf_sys::memfd;
+
+use crate::TaskError;
+
+/// The shim, in memory that nobody can change any more (CVE-2019-5736): an upgrade of the file on disk does not
+/// touch it, and a container that gets hold of it can only read it.
+#[derive(Debug)]
+pub struct ShimProgram {
+    memfd: OwnedFd,
+}
+
+impl ShimProgram {
+    /// Reads the program at `path`.
+    ///
+    /// # Errors
+    /// If it cannot be read.
+    pub fn open(path: &Path) -> Result<Self, TaskError> {
+        let sealed = memfd::seal_program("wharf-shim", path);
+        let memfd = sealed.map_err(|source| TaskError::io("read", path, source))?;
+        Ok(Self { memfd })
+    }
+
+    /// Executes it for the task in `folder`, with `control` as its first connection.
+    ///
+    /// The standard library does this by `posix_spawn`, which shares our memory until the exec: nothing is
+    /// copied, however large the daemon is, as long as nothing has to run in between. So the shim itself makes
+    /// its own session.
+    pub(crate) fn spawn(&self, folder: &Path, control: OwnedFd) -> Result<Child, TaskError> {
+        let log = folder.join("shim.log");
+        let log =
+            std::fs::File::create(&log).map_err(|source| TaskError::io("make", &log, source))?;
+        let mut command = Command::new(format!("/proc/self/fd/{}", self.memfd.as_raw_fd()));
+        command.arg("task").arg(folder);
+        command.env_clear();
+        command
+            .stdin(Stdio::from(control))
+            .stdout(Stdio::null())
+            .stderr(Stdio::from(log));
+        command.kill_on_drop(false);
+        command.spawn().map_err(TaskError::Spawn)
+    }
+}
