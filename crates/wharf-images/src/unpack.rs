@@ -20,6 +20,9 @@ use wharf_snapshots::Snapshots;
 
 use crate::ImageError;
 
+/// Bytes that are asked of the source, and written to the blob, at a time.
+const READ_SIZE: usize = 128 * 1024;
+
 /// What a layer is, and where it goes.
 #[derive(Debug, Clone)]
 pub(crate) struct LayerPlan {
@@ -68,16 +71,19 @@ impl Stores {
             ),
             _ => None,
         };
-        let mut tee = Tee {
+        // Large reads, because each of them is a write to the blob.
+        let tee = Tee {
             past,
             source,
             ingest,
             failure: None,
         };
+        let mut tee = io::BufReader::with_capacity(READ_SIZE, tee);
         let applied = wharf_layer::apply(&mut tee, stage.dirfd(), &ApplyOptions::default());
         // What follows the end of the archive belongs to the blob, and a blob that is not what it should be
         // is the better explanation for an archive that is broken.
         let drained = io::copy(&mut tee, &mut io::sink());
+        let tee = tee.into_inner();
         if let Some(failure) = tee.failure {
             return Err(failure);
         }
