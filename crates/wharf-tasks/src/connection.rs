@@ -36,7 +36,7 @@ impl Connection {
         let failed = |error| TaskError::Connection("connect to", error);
         rustix::io::ioctl_fionbio(&socket, true).map_err(|error| failed(error.into()))?;
         let connection = Arc::new(Self {
-            socket: AsyncFd::register(socket).map_err(failed)?,
+            socket: AsyncFd::register(socket).map_err(|error| failed(error.into()))?,
             sending: tokio::sync::Mutex::new(()),
             waiting: Mutex::default(),
             exits: Mutex::default(),
