@@ -12,6 +12,8 @@ pub struct CloneOptions<'a> {
     pub namespaces: u64,
     /// A cgroup v2 folder that the child is born in (`CLONE_INTO_CGROUP`, Linux 5.7).
     pub cgroup: Option<BorrowedFd<'a>>,
+    /// The child is one of the caller's parent's (`CLONE_PARENT`), who reaps it.
+    pub sibling: bool,
 }
 
 /// `CLONE_NEW*` flags (`linux/sched.h`).
@@ -35,6 +37,7 @@ pub mod namespace {
 }
 
 const CLONE_PIDFD: u64 = 0x1000;
+const CLONE_PARENT: u64 = 0x8000;
 const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
 
 /// Which side of a [`clone`] one is on.
@@ -84,6 +87,11 @@ pub fn clone(options: CloneOptions<'_>) -> io::Result<Cloned> {
         exit_signal: libc::SIGCHLD as u64,
         ..CloneArgs::default()
     };
+    if options.sibling {
+        // It ends with the signal that the caller itself would end with; the kernel wants none named.
+        args.flags |= CLONE_PARENT;
+        args.exit_signal = 0;
+    }
     if let Some(cgroup) = options.cgroup {
         args.flags |= CLONE_INTO_CGROUP;
         args.cgroup = cgroup.as_raw_fd() as u64;
@@ -147,6 +155,39 @@ pub fn close_on_exec_from(first: u32) -> io::Result<()> {
     // SAFETY: flags change; no descriptor is closed before an exec, so no owner is left without its own.
     let done = unsafe { libc::syscall(libc::SYS_close_range, first, libc::c_uint::MAX, CLOEXEC) };
     match done {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
+/// Closes all descriptors but those of `keep`, in a child that [`clone`] has just made.
+///
+/// What the copied memory still names is closed behind its owners' backs. The child must go on with `keep` alone
+/// and end by an exec or [`exit_now`], so that no destructor of the others runs on a number that has become
+/// something else.
+///
+/// # Errors
+/// The kernel's (`ENOSYS` before Linux 5.9).
+pub fn close_all_but(keep: &[BorrowedFd<'_>]) -> io::Result<()> {
+    let mut numbers: Vec<u32> = keep
+        .iter()
+        .map(|fd| fd.as_raw_fd().unsigned_abs())
+        .collect();
+    numbers.sort_unstable();
+    numbers.dedup();
+    let mut from = 0;
+    for number in numbers {
+        if number > from {
+            close_range(from, number - 1)?;
+        }
+        from = number + 1;
+    }
+    close_range(from, libc::c_uint::MAX)
+}
+
+fn close_range(first: u32, last: u32) -> io::Result<()> {
+    // SAFETY: by contract of `close_all_but`: the owners of what is closed are never used or dropped again.
+    match unsafe { libc::syscall(libc::SYS_close_range, first, last, 0) } {
         0 => Ok(()),
         _ => Err(io::Error::last_os_error()),
     }

@@ -1,0 +1,266 @@
+//! The child's side: from a fresh clone to the container's program.
+
+use std::os::fd::{AsFd as _, OwnedFd};
+
+use oci_spec::runtime::{Process, Spec};
+use rustix::fs::{Mode, OFlags};
+use rustix::process::{
+    DumpableBehavior, Signal, set_dumpable_behavior, set_parent_process_death_signal, setsid, umask,
+};
+use wharf_cgroups::Cgroup;
+use wharf_sys::process::{namespace, unshare};
+use wharf_sys::{process, signals};
+
+use crate::command::Command;
+use crate::create::ProcessIo;
+use crate::namespaces::Namespaces;
+use crate::proc::Proc;
+use crate::user::Identity;
+use crate::{
+    Failure, Rootfs, credentials, masks, mounts, rlimits, rootfs, sync, sysctl, terminal, user,
+};
+
+/// The exit code when the program could not be executed after all, as runc's.
+const NOT_EXECUTED: i32 = 255;
+
+/// What the child needs of the caller's memory.
+pub(crate) struct Plan<'a> {
+    pub(crate) spec: &'a Spec,
+    pub(crate) rootfs: Rootfs,
+    pub(crate) cgroup: Option<&'a Cgroup>,
+    pub(crate) born_in_cgroup: bool,
+    pub(crate) namespaces: &'a Namespaces,
+    pub(crate) seccomp: Option<Vec<u8>>,
+    pub(crate) io: ProcessIo,
+    pub(crate) user: String,
+    pub(crate) groups: Vec<String>,
+    pub(crate) init: Option<OwnedFd>,
+    pub(crate) die_with_caller: bool,
+    pub(crate) start_fifo: Option<OwnedFd>,
+    pub(crate) preserve_fds: u32,
+}
+
+/// Becomes the container's program; if that fails, says why and gives the exit code.
+pub(crate) fn run(plan: Plan<'_>, sync: sync::Child) -> i32 {
+    match prepare(&plan, &sync) {
+        Ok((ready, proc)) => ready.go(sync, plan.start_fifo, &proc, plan.init.as_ref()),
+        Err(failure) => {
+            sync.failed(&failure);
+            1
+        }
+    }
+}
+
+fn prepare(plan: &Plan<'_>, sync: &sync::Child) -> Result<(Ready, Proc), Failure> {
+    begin(plan.die_with_caller)?;
+    plan.namespaces.enter()?;
+    if plan.born_in_cgroup {
+        own_cgroup_namespace(plan.namespaces)?;
+    }
+    name_host(plan.spec, plan.namespaces)?;
+    if plan.namespaces.has_new(namespace::MOUNT) {
+        mounts::build(plan.spec, &plan.rootfs, plan.cgroup)?;
+    } else {
+        rootfs::chroot(&plan.rootfs)?;
+    }
+    let proc = Proc::open()?;
+    sysctl::write(plan.spec, &proc)?;
+    sync.wait_for_go()?;
+    if !plan.born_in_cgroup {
+        own_cgroup_namespace(plan.namespaces)?;
+    }
+    let Some(program) = plan.spec.process() else {
+        return Err(Failure::other("the spec has no process"));
+    };
+    let master = connect(&plan.io, program, true)?;
+    if plan.namespaces.has_new(namespace::MOUNT) {
+        masks::apply(plan.spec)?;
+    }
+    let identity = user::resolve(program, &plan.user, &plan.groups)?;
+    let last = Last {
+        program,
+        identity: &identity,
+        seccomp: plan.seccomp.as_deref(),
+        die_with_caller: plan.die_with_caller,
+        preserve_fds: plan.preserve_fds,
+    };
+    let ready = last.prepare(&proc)?;
+    sync.ready(master.as_ref().map(|master| master.as_fd()))?;
+    Ok((ready, proc))
+}
+
+/// What every child of ours does first.
+pub(crate) fn begin(die_with_caller: bool) -> Result<(), Failure> {
+    // Nobody in the container may look into us while we are half there (CVE-2016-9962).
+    let hidden = set_dumpable_behavior(DumpableBehavior::NotDumpable);
+    hidden.map_err(|error| Failure::at("hide from ptrace")(error.into()))?;
+    die(die_with_caller)?;
+    signals::reset().map_err(Failure::at("reset signals"))?;
+    // A new session: no terminal of the caller's can be reached.
+    let _ = setsid();
+    umask(Mode::empty());
+    Ok(())
+}
+
+fn die(with_caller: bool) -> Result<(), Failure> {
+    if !with_caller {
+        return Ok(());
+    }
+    let set = set_parent_process_death_signal(Some(Signal::KILL));
+    set.map_err(|error| Failure::at("set the death signal")(error.into()))
+}
+
+fn own_cgroup_namespace(namespaces: &Namespaces) -> Result<(), Failure> {
+    if !namespaces.cgroup {
+        return Ok(());
+    }
+    unshare(namespace::CGROUP).map_err(Failure::at("make a cgroup namespace"))
+}
+
+fn name_host(spec: &Spec, namespaces: &Namespaces) -> Result<(), Failure> {
+    if !namespaces.has_new(namespace::UTS) {
+        return Ok(());
+    }
+    if let Some(name) = spec.hostname() {
+        let set = rustix::system::sethostname(name.as_bytes());
+        set.map_err(|error| Failure::at("sethostname")(error.into()))?;
+    }
+    if let Some(name) = spec.domainname() {
+        process::set_domain_name(name).map_err(Failure::at("setdomainname"))?;
+    }
+    Ok(())
+}
+
+/// Connects the standard streams; the other side of the terminal, if there is one.
+pub(crate) fn connect(
+    io: &ProcessIo,
+    program: &Process,
+    console: bool,
+) -> Result<Option<OwnedFd>, Failure> {
+    match io {
+        ProcessIo::Terminal { size } => {
+            let size = size.or_else(|| {
+                let size = program.console_size()?;
+                Some((size.height() as u16, size.width() as u16))
+            });
+            terminal::open(size, console).map(Some)
+        }
+        ProcessIo::Streams(streams) => terminal::connect_streams(streams).map(|()| None),
+        ProcessIo::Inherit => Ok(None),
+    }
+}
+
+/// The last steps, which an exec shares: from a set-up root to the program.
+pub(crate) struct Last<'a> {
+    pub(crate) program: &'a Process,
+    pub(crate) identity: &'a Identity,
+    pub(crate) seccomp: Option<&'a [u8]>,
+    pub(crate) die_with_caller: bool,
+    pub(crate) preserve_fds: u32,
+}
+
+/// A child that has only to execute its program.
+pub(crate) struct Ready {
+    command: Command,
+    found: std::ffi::CString,
+    /// The filter that no privilege is needed for.
+    late_filter: Option<Vec<u8>>,
+}
+
+impl Last<'_> {
+    pub(crate) fn prepare(self, proc: &Proc) -> Result<Ready, Failure> {
+        let (program, identity) = (self.program, self.identity);
+        let command = Command::of(program, identity)?;
+        rlimits::apply(program)?;
+        if let Some(score) = program.oom_score_adj() {
+            let written = proc.write_own("oom_score_adj", &score.to_string());
+            written.map_err(Failure::at("set the oom score"))?;
+        }
+        label(program, proc)?;
+        terminal::give_to(identity.uid)?;
+        process::close_on_exec_from(3 + self.preserve_fds)
+            .map_err(Failure::at("close descriptors"))?;
+        credentials::limit_bounding(program)?;
+        // As root, who may go where the user may not; if even root may not (NFS), as the user.
+        let entered = command.enter_folder();
+        let quiet = program.no_new_privileges() == Some(true);
+        if !quiet && let Some(filter) = self.seccomp {
+            // Before the privileges go: without no_new_privs the filter needs them.
+            load(filter)?;
+        }
+        credentials::become_user(identity)?;
+        credentials::limit(program)?;
+        if entered.is_err() {
+            command.enter_folder()?;
+        }
+        if quiet {
+            let set = rustix::thread::set_no_new_privs(true);
+            set.map_err(|error| Failure::at("set no_new_privs")(error.into()))?;
+        }
+        // The change of user has taken it away.
+        die(self.die_with_caller)?;
+        umask(Mode::from_raw_mode(program.user().umask().unwrap_or(0o022)));
+        let found = command.find()?;
+        let late_filter = self.seccomp.filter(|_| quiet).map(<[u8]>::to_vec);
+        Ok(Ready {
+            command,
+            found,
+            late_filter,
+        })
+    }
+}
+
+/// The label that the program gets at its exec, through a procfs that is one (CVE-2019-16884).
+fn label(program: &Process, proc: &Proc) -> Result<(), Failure> {
+    let Some(profile) = program
+        .apparmor_profile()
+        .as_deref()
+        .filter(|name| !name.is_empty())
+    else {
+        return Ok(());
+    };
+    let value = format!("exec {profile}");
+    let written = proc
+        .write_own("attr/apparmor/exec", &value)
+        .or_else(|error| {
+            // Before Linux 5.8 all security modules share one file.
+            proc.write_own("attr/exec", &value).map_err(|_| error)
+        });
+    written.map_err(Failure::at("unable to apply apparmor profile"))
+}
+
+fn load(filter: &[u8]) -> Result<(), Failure> {
+    let instructions: Vec<[u8; 8]> = filter.as_chunks::<8>().0.to_vec();
+    wharf_sys::seccomp::load(&instructions, 0).map_err(Failure::at(
+        "unable to init seccomp: error loading seccomp filter into kernel",
+    ))
+}
+
+impl Ready {
+    /// Waits for the start and executes the program. Comes back only if that fails, with the exit code.
+    pub(crate) fn go(
+        self,
+        sync: sync::Child,
+        start_fifo: Option<OwnedFd>,
+        proc: &Proc,
+        init: Option<&OwnedFd>,
+    ) -> i32 {
+        let started = match start_fifo {
+            None => sync.wait_for_start(),
+            Some(fifo) => {
+                drop(sync);
+                let opened = proc.reopen(fifo.as_fd(), OFlags::WRONLY);
+                let opened = opened.and_then(|fifo| Ok(rustix::io::write(fifo, b"0")?));
+                opened.map(drop).map_err(Failure::at("wait for the start"))
+            }
+        };
+        let filtered = started.and_then(|()| self.late_filter.as_deref().map_or(Ok(()), load));
+        let words = match filtered {
+            Ok(()) => self.command.execute(&self.found, init),
+            Err(failure) => format!("{failure}\n"),
+        };
+        // Nobody else is there to hear it.
+        let _ = rustix::io::write(rustix::stdio::stderr(), words.as_bytes());
+        NOT_EXECUTED
+    }
+}

@@ -1,0 +1,160 @@
+//! The device nodes and links of `/dev`.
+
+use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::Path;
+
+use oci_spec::runtime::{LinuxDeviceType, Spec};
+use rustix::fs::{
+    AtFlags, FileType, Gid, Mode, Uid, chownat, makedev, mknodat, symlinkat, unlinkat,
+};
+use rustix::io::Errno;
+use wharf_sys::root::Root;
+
+use crate::Failure;
+
+/// What every container has (OCI runtime-spec, config-linux, default devices).
+const DEFAULT: &[(&str, u32, u32)] = &[
+    ("/dev/null", 1, 3),
+    ("/dev/zero", 1, 5),
+    ("/dev/full", 1, 7),
+    ("/dev/random", 1, 8),
+    ("/dev/urandom", 1, 9),
+    ("/dev/tty", 5, 0),
+];
+
+const LINKS: &[(&str, &str)] = &[
+    ("/dev/fd", "/proc/self/fd"),
+    ("/dev/stdin", "/proc/self/fd/0"),
+    ("/dev/stdout", "/proc/self/fd/1"),
+    ("/dev/stderr", "/proc/self/fd/2"),
+    ("/dev/core", "/proc/kcore"),
+    ("/dev/ptmx", "pts/ptmx"),
+];
+
+/// Makes all nodes and links, unless the host's own `/dev` is bound there.
+pub(crate) fn make(root: &Root, spec: &Spec) -> Result<(), Failure> {
+    let dev = spec
+        .mounts()
+        .iter()
+        .flatten()
+        .find(|mount| mount.destination() == Path::new("/dev"));
+    if dev.is_some_and(|mount| mount.typ().as_deref() == Some("bind") || has_bind(mount)) {
+        return Ok(());
+    }
+    for (path, major, minor) in DEFAULT {
+        let node = Node {
+            kind: FileType::CharacterDevice,
+            major: *major,
+            minor: *minor,
+        };
+        node.make(root, Path::new(path), 0o666, None)?;
+    }
+    let listed = spec
+        .linux()
+        .as_ref()
+        .and_then(|linux| linux.devices().as_ref());
+    for device in listed.into_iter().flatten() {
+        let kind = match device.typ() {
+            LinuxDeviceType::B => FileType::BlockDevice,
+            LinuxDeviceType::P => FileType::Fifo,
+            LinuxDeviceType::C | LinuxDeviceType::U | LinuxDeviceType::A => {
+                FileType::CharacterDevice
+            }
+        };
+        let node = Node {
+            kind,
+            major: device.major() as u32,
+            minor: device.minor() as u32,
+        };
+        let owner = (device.uid().unwrap_or(0), device.gid().unwrap_or(0));
+        node.make(
+            root,
+            device.path(),
+            device.file_mode().unwrap_or(0o666),
+            Some(owner),
+        )?;
+    }
+    LINKS
+        .iter()
+        .try_for_each(|(path, target)| link(root, Path::new(path), target))
+}
+
+fn has_bind(mount: &oci_spec::runtime::Mount) -> bool {
+    let options = mount.options().as_deref().unwrap_or_default();
+    options
+        .iter()
+        .any(|option| option == "bind" || option == "rbind")
+}
+
+struct Node {
+    kind: FileType,
+    major: u32,
+    minor: u32,
+}
+
+impl Node {
+    fn make(
+        &self,
+        root: &Root,
+        path: &Path,
+        mode: u32,
+        owner: Option<(u32, u32)>,
+    ) -> Result<(), Failure> {
+        let failed = |errno: Errno| {
+            Failure::at(format!("error creating device node {path:?}"))(errno.into())
+        };
+        let (folder, name) = parent(root, path)?;
+        let mode = Mode::from_raw_mode(mode & 0o7777);
+        match mknodat(
+            &folder,
+            name,
+            self.kind,
+            mode,
+            makedev(self.major, self.minor),
+        ) {
+            Ok(()) => {}
+            // The image's own, or listed twice: as runc, what is there stays.
+            Err(Errno::EXIST) => return Ok(()),
+            Err(errno) => return Err(failed(errno)),
+        }
+        let Some((uid, gid)) = owner.filter(|owner| *owner != (0, 0)) else {
+            return Ok(());
+        };
+        let (uid, gid) = (Uid::from_raw(uid), Gid::from_raw(gid));
+        chownat(
+            &folder,
+            name,
+            Some(uid),
+            Some(gid),
+            AtFlags::SYMLINK_NOFOLLOW,
+        )
+        .map_err(failed)
+    }
+}
+
+fn link(root: &Root, path: &Path, target: &str) -> Result<(), Failure> {
+    let (folder, name) = parent(root, path)?;
+    let failed = |errno: Errno| Failure::at(format!("make the link {path:?}"))(errno.into());
+    match symlinkat(target, &folder, name) {
+        Ok(()) => return Ok(()),
+        Err(Errno::EXIST) => {}
+        Err(errno) => return Err(failed(errno)),
+    }
+    if name != "ptmx".as_bytes() {
+        return Ok(());
+    }
+    // An image's own `ptmx` would be that of another devpts.
+    unlinkat(&folder, name, AtFlags::empty()).map_err(failed)?;
+    symlinkat(target, &folder, name).map_err(failed)
+}
+
+/// The folder that `path` is in, made if it is missing, and the last name of it.
+fn parent<'a>(root: &Root, path: &'a Path) -> Result<(OwnedFd, &'a [u8]), Failure> {
+    let name = path
+        .file_name()
+        .ok_or_else(|| Failure::other(format!("{path:?} is no device")))?;
+    let folder = path.parent().unwrap_or(Path::new("/"));
+    let folder = root.mkdir_all(folder, Mode::from_raw_mode(0o755));
+    Ok((folder.map_err(Failure::at("make /dev"))?, name.as_bytes()))
+}

@@ -1,0 +1,263 @@
+//! The container's mount tree, built detached and by descriptor, then made the root.
+//!
+//! A target is found beneath the root with `openat2` and attached to by descriptor: a link that somebody swaps
+//! in meanwhile leads nowhere else (CVE-2021-30465, CVE-2025-31133, CVE-2025-52565).
+
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+use oci_spec::runtime::{Mount, Spec};
+use rustix::fs::{CWD, FileType, Mode, OFlags, fstat};
+use rustix::mount::{UnmountFlags, unmount};
+use rustix::process::{chdir, fchdir, pivot_root};
+use wharf_cgroups::{Cgroup, Layout};
+use wharf_sys::mount::{self, Change, Propagation, attr};
+use wharf_sys::root::Root;
+
+use crate::options::Asked;
+use crate::{Failure, Rootfs, devices};
+
+/// Builds the tree and makes it this process's root. The working folder is made if it is missing.
+pub(crate) fn build(spec: &Spec, rootfs: &Rootfs, cgroup: Option<&Cgroup>) -> Result<(), Failure> {
+    let propagation = spec
+        .linux()
+        .as_ref()
+        .and_then(|linux| linux.rootfs_propagation().clone());
+    // Nothing of ours is to appear outside; what the host mounts appears in shared binds only. The root itself
+    // is private in any case, as the container's is attached to it.
+    let shared = matches!(propagation.as_deref(), Some("shared" | "rshared"));
+    if !shared {
+        set_propagation_of_host(Propagation::Slave, true)?;
+    }
+    set_propagation_of_host(Propagation::Private, false)?;
+    let detached = rootfs.mount()?;
+    let readonly = spec.root().as_ref().and_then(|root| root.readonly()) == Some(true);
+    attach_root(&detached)?;
+    let root = Root::from_fd(detached);
+    for mount in spec.mounts().iter().flatten() {
+        let failed = |failure: Failure| {
+            Failure::other(format!(
+                "error mounting {:?} to rootfs at {:?}: {failure}",
+                source_of(mount),
+                mount.destination()
+            ))
+        };
+        apply(&root, mount, cgroup).map_err(failed)?;
+    }
+    devices::make(&root, spec)?;
+    if let Some(process) = spec.process() {
+        // As runc: only what is there can be entered.
+        let made = root.mkdir_all(process.cwd(), Mode::from_raw_mode(0o755));
+        made.map_err(Failure::at(format!("mkdir {}", process.cwd().display())))?;
+    }
+    enter(root)?;
+    if let Some(propagation) = propagation.as_deref().and_then(Asked::propagation) {
+        let change = Change {
+            propagation: Some(propagation.0),
+            recursive: propagation.1,
+            ..Change::default()
+        };
+        mount::change_path("/", change).map_err(Failure::at("set the root's propagation"))?;
+    }
+    if readonly {
+        let change = Change {
+            set: attr::RDONLY,
+            ..Change::default()
+        };
+        mount::change_path("/", change).map_err(Failure::at("make the root read-only"))?;
+    }
+    Ok(())
+}
+
+fn set_propagation_of_host(propagation: Propagation, recursive: bool) -> Result<(), Failure> {
+    let change = Change {
+        propagation: Some(propagation),
+        recursive,
+        ..Change::default()
+    };
+    mount::change_path("/", change).map_err(Failure::at("cut mounts off from the host"))
+}
+
+/// pivot_root wants its new root attached somewhere; in this namespace nobody else sees where.
+fn attach_root(detached: &OwnedFd) -> Result<(), Failure> {
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let place = rustix::fs::openat(CWD, "/", flags, Mode::empty());
+    let place = place.map_err(|error| Failure::at("open /")(error.into()))?;
+    // Its own mounts must not be part of the host's peer groups.
+    let change = Change {
+        propagation: Some(Propagation::Private),
+        recursive: false,
+        ..Change::default()
+    };
+    mount::change(detached, change).map_err(Failure::at("make the root private"))?;
+    mount::attach(detached, &place).map_err(Failure::at("attach the root"))
+}
+
+fn enter(root: Root) -> Result<(), Failure> {
+    let entered = || -> rustix::io::Result<()> {
+        fchdir(root.as_fd())?;
+        // The old root goes on top of the new one, and off it again: nothing has to be made for it.
+        pivot_root(".", ".")?;
+        cut_off()?;
+        unmount(".", UnmountFlags::DETACH)?;
+        chdir("/")
+    };
+    entered().map_err(|error| Failure::at("pivot_root")(error.into()))
+}
+
+/// What is unmounted here must stay mounted on the host.
+fn cut_off() -> rustix::io::Result<()> {
+    use rustix::mount::{MountPropagationFlags as Flags, mount_change};
+    mount_change(".", Flags::DOWNSTREAM | Flags::REC)
+}
+
+fn source_of(mount: &Mount) -> PathBuf {
+    mount.source().clone().unwrap_or_default()
+}
+
+fn apply(root: &Root, mount: &Mount, cgroup: Option<&Cgroup>) -> Result<(), Failure> {
+    let asked = Asked::parse(mount.options().as_deref().unwrap_or_default());
+    let kind = mount.typ().as_deref().unwrap_or("");
+    if asked.bind || kind == "bind" {
+        return bind(root, mount, &asked);
+    }
+    if kind == "cgroup" {
+        return mount_cgroup(root, mount, &asked, cgroup);
+    }
+    let target = folder(root, mount.destination())?;
+    if kind == "proc" || kind == "sysfs" {
+        refuse_links(root, mount.destination())?;
+    }
+    let mut options: Vec<mount::FsOption<'_>> = Vec::new();
+    options.extend(
+        asked
+            .data
+            .iter()
+            .map(|(key, value)| (key.as_str(), value.as_deref())),
+    );
+    if let Some(source) = mount.source().as_ref().and_then(|source| source.to_str()) {
+        options.insert(0, ("source", Some(source)));
+    }
+    if asked.copy_up {
+        return Err(Failure::other("tmpcopyup is not supported yet"));
+    }
+    let mounted = mount::filesystem(kind, &options, asked.set).map_err(Failure::at("mount"))?;
+    finish(&mounted, &asked)?;
+    mount::attach(&mounted, &target).map_err(Failure::at("attach"))
+}
+
+fn bind(root: &Root, mount: &Mount, asked: &Asked) -> Result<(), Failure> {
+    let source = source_of(mount);
+    let path = source
+        .to_str()
+        .ok_or_else(|| Failure::other("the source is not UTF-8"))?;
+    let bound =
+        mount::bind_path(path, asked.recursive).map_err(Failure::at(format!("open {path}")))?;
+    let is_folder = fstat(&bound)
+        .is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::Directory);
+    let target = match is_folder {
+        true => folder(root, mount.destination())?,
+        false => {
+            let made = root.touch(mount.destination(), Mode::from_raw_mode(0o644));
+            made.map_err(Failure::at("make the target"))?
+        }
+    };
+    let change = Change {
+        set: asked.set,
+        clear: asked.clear,
+        ..Change::default()
+    };
+    if change.set | change.clear != 0 {
+        mount::change(&bound, change).map_err(Failure::at("set the mount's flags"))?;
+    }
+    if asked.recursive_set != 0 {
+        let change = Change {
+            set: asked.recursive_set,
+            recursive: true,
+            ..Change::default()
+        };
+        mount::change(&bound, change).map_err(Failure::at("set the mounts' flags"))?;
+    }
+    finish(&bound, asked)?;
+    mount::attach(&bound, &target).map_err(Failure::at("attach"))
+}
+
+fn finish(mounted: &OwnedFd, asked: &Asked) -> Result<(), Failure> {
+    for (propagation, recursive) in &asked.propagation {
+        let change = Change {
+            propagation: Some(*propagation),
+            recursive: *recursive,
+            ..Change::default()
+        };
+        mount::change(mounted, change).map_err(Failure::at("set the propagation"))?;
+    }
+    Ok(())
+}
+
+fn folder(root: &Root, path: &Path) -> Result<OwnedFd, Failure> {
+    let made = root.mkdir_all(path, Mode::from_raw_mode(0o755));
+    made.map_err(Failure::at("make the target"))
+}
+
+/// procfs and sysfs stand where they are meant to, not behind a link (CVE-2019-19921, CVE-2023-27561).
+fn refuse_links(root: &Root, path: &Path) -> Result<(), Failure> {
+    let link = root.open_at(path, OFlags::PATH | OFlags::NOFOLLOW, Mode::empty());
+    let stat = link
+        .and_then(|link| fstat(&link).map_err(Into::into))
+        .map_err(Failure::at("open the target"))?;
+    match FileType::from_raw_mode(stat.st_mode) {
+        FileType::Directory => Ok(()),
+        _ => Err(Failure::other("the target is no folder")),
+    }
+}
+
+/// `cgroup` is v2's one hierarchy, or on v1 a tmpfs with a folder for each controller.
+fn mount_cgroup(
+    root: &Root,
+    mount: &Mount,
+    asked: &Asked,
+    cgroup: Option<&Cgroup>,
+) -> Result<(), Failure> {
+    let detected;
+    let layout = match cgroup {
+        Some(cgroup) => cgroup.layout(),
+        None => {
+            detected = Layout::detect().map_err(|error| Failure::other(error.to_string()))?;
+            &detected
+        }
+    };
+    let target = folder(root, mount.destination())?;
+    let Layout::V1 { controllers } = layout else {
+        let mounted =
+            mount::filesystem("cgroup2", &[], asked.set).map_err(Failure::at("mount cgroup2"))?;
+        return mount::attach(&mounted, &target).map_err(Failure::at("attach"));
+    };
+    let writable = asked.set & !attr::RDONLY;
+    let options = [("mode", Some("755"))];
+    let tmpfs =
+        mount::filesystem("tmpfs", &options, writable).map_err(Failure::at("mount tmpfs"))?;
+    // Attached first: before Linux 6.15 nothing can be mounted on what is not attached itself.
+    mount::attach(&tmpfs, &target).map_err(Failure::at("attach"))?;
+    let tree = Root::from_fd(tmpfs);
+    for (name, host) in controllers {
+        let path = cgroup.map_or_else(|| host.clone(), |cgroup| host.join(cgroup.path()));
+        let place = folder(&tree, Path::new(name))?;
+        // A bind of the container's own group: what is above it is not seen, whatever the cgroup namespace.
+        let bound = path.to_str().map_or_else(
+            || Err(std::io::ErrorKind::InvalidData.into()),
+            |path| mount::bind_path(path, false),
+        );
+        let bound = bound.map_err(Failure::at(format!("bind {}", path.display())))?;
+        let change = Change {
+            set: asked.set,
+            ..Change::default()
+        };
+        mount::change(&bound, change).map_err(Failure::at("set the mount's flags"))?;
+        mount::attach(&bound, &place).map_err(Failure::at("attach"))?;
+    }
+    let change = Change {
+        set: asked.set,
+        ..Change::default()
+    };
+    mount::change(&tree, change).map_err(Failure::at("set the mount's flags"))
+}

@@ -1,0 +1,53 @@
+//! A procfs of our own, attached nowhere.
+//!
+//! What the container has at `/proc` may be anything: a volume, a link, a fake. Settings that matter are written
+//! through this one, without following any link and without leaving it (CVE-2019-19921, CVE-2025-52881).
+
+use std::fs::File;
+use std::io::{self, Write as _};
+use std::os::fd::{AsRawFd as _, BorrowedFd, OwnedFd};
+
+use rustix::fs::{Mode, OFlags, ResolveFlags, openat2};
+use wharf_sys::mount;
+
+use crate::Failure;
+
+/// A private procfs of the calling process's pid namespace.
+pub(crate) struct Proc(OwnedFd);
+
+impl Proc {
+    pub(crate) fn open() -> Result<Self, Failure> {
+        mount::filesystem("proc", &[], 0)
+            .map(Self)
+            .map_err(Failure::at("open a procfs"))
+    }
+
+    /// Writes `value` to `path` below it, in one write as such files want it.
+    pub(crate) fn write(&self, path: &str, value: &str) -> io::Result<()> {
+        let strict = ResolveFlags::BENEATH
+            | ResolveFlags::NO_SYMLINKS
+            | ResolveFlags::NO_MAGICLINKS
+            | ResolveFlags::NO_XDEV;
+        let flags = OFlags::WRONLY | OFlags::NOCTTY | OFlags::CLOEXEC;
+        let file = openat2(&self.0, path, flags, Mode::empty(), strict)?;
+        File::from(file).write_all(value.as_bytes())
+    }
+
+    /// Writes to a file of the calling process's own.
+    pub(crate) fn write_own(&self, file: &str, value: &str) -> io::Result<()> {
+        let pid = rustix::process::getpid().as_raw_nonzero();
+        self.write(&format!("{pid}/{file}"), value)
+    }
+
+    /// Opens a descriptor of our own once more, with other flags.
+    pub(crate) fn reopen(&self, descriptor: BorrowedFd<'_>, flags: OFlags) -> io::Result<OwnedFd> {
+        let pid = rustix::process::getpid().as_raw_nonzero();
+        let path = format!("{pid}/fd/{}", descriptor.as_raw_fd());
+        Ok(rustix::fs::openat(
+            &self.0,
+            path,
+            flags | OFlags::CLOEXEC,
+            Mode::empty(),
+        )?)
+    }
+}

@@ -1,0 +1,86 @@
+//! The root filesystem as a detached mount.
+
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+
+use wharf_sys::mount;
+
+use crate::Failure;
+
+/// Where a container's root comes from.
+#[derive(Debug)]
+pub enum Rootfs {
+    /// An overlay of folders.
+    Overlay {
+        /// Lower folders, topmost first.
+        lowers: Vec<PathBuf>,
+        /// The writable folder.
+        upper: PathBuf,
+        /// Overlay's scratch folder.
+        work: PathBuf,
+    },
+    /// A folder as it is.
+    Folder(PathBuf),
+}
+
+impl Rootfs {
+    /// Mounts it, attached to nothing.
+    pub(crate) fn mount(&self) -> Result<OwnedFd, Failure> {
+        match self {
+            Self::Overlay {
+                lowers,
+                upper,
+                work,
+            } => mount_overlay(lowers, upper, work),
+            Self::Folder(folder) => {
+                let path = text(folder)?;
+                let bound = mount::bind_path(path, true);
+                bound.map_err(Failure::at(format!("bind the root filesystem {path}")))
+            }
+        }
+    }
+}
+
+fn mount_overlay(lowers: &[PathBuf], upper: &Path, work: &Path) -> Result<OwnedFd, Failure> {
+    let (upper, work) = (text(upper)?, text(work)?);
+    let lowers: Vec<&str> = lowers
+        .iter()
+        .map(|lower| text(lower))
+        .collect::<Result<_, _>>()?;
+    // One layer at a time, so that neither a page's size nor a `:` in a path limits us (Linux 6.5).
+    let mut options: Vec<mount::FsOption<'_>> = lowers
+        .iter()
+        .map(|lower| ("lowerdir+", Some(*lower)))
+        .collect();
+    options.extend([("upperdir", Some(upper)), ("workdir", Some(work))]);
+    match mount::filesystem("overlay", &options, 0) {
+        Ok(mounted) => Ok(mounted),
+        Err(_) => {
+            let joined = lowers
+                .iter()
+                .map(|lower| lower.replace('\\', "\\\\").replace(':', "\\:"));
+            let joined = joined.collect::<Vec<_>>().join(":");
+            let options = [
+                ("lowerdir", Some(joined.as_str())),
+                ("upperdir", Some(upper)),
+                ("workdir", Some(work)),
+            ];
+            mount::filesystem("overlay", &options, 0).map_err(Failure::at("mount the overlay"))
+        }
+    }
+}
+
+/// Without a mount namespace the root is only changed.
+pub(crate) fn chroot(rootfs: &Rootfs) -> Result<(), Failure> {
+    let Rootfs::Folder(folder) = rootfs else {
+        return Err(Failure::other("an overlay needs a mount namespace"));
+    };
+    let changed =
+        rustix::process::chroot(folder.as_path()).and_then(|()| rustix::process::chdir("/"));
+    changed.map_err(|error| Failure::at("chroot")(error.into()))
+}
+
+fn text(path: &Path) -> Result<&str, Failure> {
+    path.to_str()
+        .ok_or_else(|| Failure::other(format!("{} is not UTF-8", path.display())))
+}
