@@ -1,0 +1,88 @@
+//! Unpacks a layer: the thread that calls reads and inflates, a second one hashes and writes.
+
+use std::io::{self, Cursor, Read};
+use std::os::fd::BorrowedFd;
+use std::thread;
+
+use wharf_oci::Digest;
+
+use crate::LayerError;
+use crate::compression::{decompress, read_full};
+use crate::extract::extract;
+use crate::pipe::{BLOCK, pipe};
+
+/// What an archive may have, and what need not be made.
+#[derive(Debug, Clone)]
+pub struct ApplyOptions {
+    /// Most bytes of the uncompressed archive.
+    pub max_bytes: u64,
+    /// Most members, folders that are only implied included.
+    pub max_entries: u64,
+    /// Leave out devices that we are not allowed to make, as in a user namespace.
+    pub skip_devices: bool,
+}
+
+impl Default for ApplyOptions {
+    /// 256 GiB and ten million members: above any image, below what a small archive can be blown up to.
+    fn default() -> ApplyOptions {
+        ApplyOptions {
+            max_bytes: 256 << 30,
+            max_entries: 10_000_000,
+            skip_devices: false,
+        }
+    }
+}
+
+/// What [`apply`] did.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Applied {
+    /// Digest of the uncompressed archive, to its last byte.
+    pub diff_id: Digest,
+    /// Sum of the sizes of the files, in bytes, holes included.
+    pub uncompressed_size: u64,
+    /// Members of the archive.
+    pub files: u64,
+}
+
+/// Unpacks the layer archive in `reader`, compressed or not, below `target`, in overlay's form.
+///
+/// `target` should be empty and nobody else's: what is there already can be replaced by members. On an error it
+/// has what was unpacked until then, for the caller to throw away. Nothing outside of it is touched,
+/// whatever is in the archive.
+///
+/// # Errors
+/// A [`LayerError`].
+pub fn apply(
+    reader: impl Read,
+    target: BorrowedFd<'_>,
+    options: &ApplyOptions,
+) -> Result<Applied, LayerError> {
+    let mut plain = decompress(reader).map_err(unwrap_compression)?;
+    let mut first = vec![0; BLOCK];
+    let count = read_full(&mut plain, &mut first).map_err(LayerError::read)?;
+    first.truncate(count);
+    if count < BLOCK {
+        // Not worth a thread.
+        return extract(Cursor::new(first), target, options);
+    }
+    thread::scope(|scope| {
+        let (pump, blocks) = pipe(first);
+        let worker = thread::Builder::new()
+            .name("unpack".into())
+            .spawn_scoped(scope, || extract(blocks, target, options))
+            .map_err(LayerError::Read)?;
+        pump.run(&mut plain);
+        match worker.join() {
+            Ok(result) => result,
+            Err(panic) => std::panic::resume_unwind(panic),
+        }
+    })
+}
+
+/// The error that says that a compression is unknown, from inside the one of the reader.
+fn unwrap_compression(error: io::Error) -> LayerError {
+    match error.downcast::<LayerError>() {
+        Ok(inner) => inner,
+        Err(error) => LayerError::read(error),
+    }
+}

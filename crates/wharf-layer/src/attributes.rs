@@ -1,0 +1,112 @@
+//! Owner, mode, times and extended attributes of what was made.
+//!
+//! The order matters: a change of owner clears set-id bits and capabilities, so it comes first; times come last,
+//! because everything else touches them.
+
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+
+use rustix::fs::{
+    AtFlags, Gid, Mode, Timespec, Timestamps, Uid, XattrFlags, chmodat, chownat, fchmod, fchown,
+    fsetxattr, futimens, lsetxattr, utimensat,
+};
+use rustix::io::Errno;
+
+use crate::LayerError;
+use crate::error::{at, path_of};
+use crate::tar::{Member, Time};
+
+/// Sets everything but the times of an open file or folder.
+pub(crate) fn set_by_fd(fd: BorrowedFd<'_>, member: &Member) -> Result<(), LayerError> {
+    let (uid, gid) = owner(member)?;
+    fchown(fd, Some(uid), Some(gid)).map_err(at("set the owner of", &member.path))?;
+    for (name, value) in wanted_xattrs(member) {
+        let set = fsetxattr(fd, name, value, XattrFlags::empty());
+        tolerate(name, set).map_err(at("set an extended attribute of", &member.path))?;
+    }
+    fchmod(fd, Mode::from_raw_mode(member.mode)).map_err(at("set the mode of", &member.path))
+}
+
+/// Sets the times of an open file or folder.
+pub(crate) fn set_times(fd: BorrowedFd<'_>, times: &Timestamps) -> Result<(), Errno> {
+    futimens(fd, times)
+}
+
+/// Sets everything of a link, a device or a fifo, which must not be opened. The mode of a link cannot be set.
+pub(crate) fn set_by_name(
+    parent: BorrowedFd<'_>,
+    name: &[u8],
+    member: &Member,
+    has_mode: bool,
+) -> Result<(), LayerError> {
+    let (uid, gid) = owner(member)?;
+    chownat(
+        parent,
+        name,
+        Some(uid),
+        Some(gid),
+        AtFlags::SYMLINK_NOFOLLOW,
+    )
+    .map_err(at("set the owner of", &member.path))?;
+    for (attribute, value) in wanted_xattrs(member) {
+        // There is no setxattrat in older kernels; the last name is not followed.
+        let mut path = format!("/proc/self/fd/{}/", parent.as_fd().as_raw_fd()).into_bytes();
+        path.extend_from_slice(name);
+        let set = lsetxattr(&path[..], attribute, value, XattrFlags::empty());
+        tolerate(attribute, set).map_err(at("set an extended attribute of", &member.path))?;
+    }
+    if has_mode {
+        chmodat(
+            parent,
+            name,
+            Mode::from_raw_mode(member.mode),
+            AtFlags::empty(),
+        )
+        .map_err(at("set the mode of", &member.path))?;
+    }
+    utimensat(parent, name, &times_of(member), AtFlags::SYMLINK_NOFOLLOW)
+        .map_err(at("set the time of", &member.path))
+}
+
+/// Times as Docker sets them: never read before it was written.
+pub(crate) fn times_of(member: &Member) -> Timestamps {
+    let spec = |time: Time| Timespec {
+        tv_sec: time.seconds,
+        tv_nsec: time.nanos.into(),
+    };
+    Timestamps {
+        last_access: spec(member.atime.unwrap_or_default().max(member.mtime)),
+        last_modification: spec(member.mtime),
+    }
+}
+
+fn owner(member: &Member) -> Result<(Uid, Gid), LayerError> {
+    // The largest number means "leave it" to the kernel.
+    let id = |id: u64| u32::try_from(id).ok().filter(|id| *id != u32::MAX);
+    match (id(member.uid), id(member.gid)) {
+        (Some(uid), Some(gid)) => Ok((Uid::from_raw(uid), Gid::from_raw(gid))),
+        _ => Err(LayerError::Invalid {
+            path: path_of(&member.path),
+            what: "owner",
+        }),
+    }
+}
+
+/// An archive must not speak to overlay: its attributes could redirect a folder or hide what is below.
+fn wanted_xattrs(member: &Member) -> impl Iterator<Item = (&[u8], &[u8])> {
+    let is_overlays =
+        |name: &[u8]| name.starts_with(b"trusted.overlay.") || name.starts_with(b"user.overlay.");
+    member
+        .xattrs
+        .iter()
+        .map(|(name, value)| (&name[..], &value[..]))
+        .filter(move |(name, _)| !is_overlays(name))
+}
+
+/// What the file system does not know, and what only files can have, is left out, as by Docker.
+fn tolerate(name: &[u8], set: Result<(), Errno>) -> Result<(), Errno> {
+    match set {
+        Err(Errno::NOTSUP) => Ok(()),
+        Err(Errno::PERM) if name.starts_with(b"user.") => Ok(()),
+        other => other,
+    }
+}

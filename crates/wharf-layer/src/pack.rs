@@ -1,0 +1,290 @@
+//! Writes a folder as an archive: `export`, `diff`, `commit`.
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+
+use rustix::fs::{
+    AtFlags, Dir, FileType, Mode, OFlags, Stat, lgetxattr, llistxattr, major, minor, openat,
+    readlinkat, statat,
+};
+use rustix::io::Errno;
+
+use crate::error::at;
+use crate::tar::{Meta, Time, Writer, Xattrs};
+use crate::tree::open_dir;
+use crate::{LayerError, OVERLAY_OPAQUE, WHITEOUT, WHITEOUT_OPAQUE};
+
+/// Deepest tree that is packed; each level holds a descriptor.
+const MAX_DEPTH: usize = 400;
+
+/// How a folder is read.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct PackOptions {
+    /// The folder is an overlay's upper: its marks for deleted things become names (`.wh.x`, `.wh..wh..opq`).
+    pub from_overlay: bool,
+}
+
+/// What [`pack`] wrote.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Packed {
+    /// Size of the archive in bytes.
+    pub size: u64,
+    /// Members of the archive.
+    pub files: u64,
+}
+
+/// Writes everything below `root` to `out` as an uncompressed archive, in the order of names, so that the same tree is always
+/// the same archive. The root itself is left out, and so are sockets. What goes away meanwhile is left out, too.
+///
+/// Of the extended attributes, `security.capability` and `user.*` are kept.
+///
+/// # Errors
+/// A [`LayerError`]: what cannot be read or written; a tree deeper than 400 folders.
+pub fn pack(
+    root: BorrowedFd<'_>,
+    out: impl Write,
+    options: &PackOptions,
+) -> Result<Packed, LayerError> {
+    let out = io::BufWriter::with_capacity(256 * 1024, out);
+    let mut packer = Packer {
+        writer: Writer::new(out),
+        options: *options,
+        links: HashMap::new(),
+        files: 0,
+    };
+    let top = open_dir(root, b".").map_err(at("open folder", b"."))?;
+    packer.folder(top.as_fd(), &mut Vec::new(), 0)?;
+    let files = packer.files;
+    let (_, size) = packer.writer.finish().map_err(LayerError::Write)?;
+    Ok(Packed { size, files })
+}
+
+struct Packer<W> {
+    writer: Writer<W>,
+    options: PackOptions,
+    /// First name of everything that has several.
+    links: HashMap<(u64, u64), Vec<u8>>,
+    files: u64,
+}
+
+impl<W: Write> Packer<W> {
+    /// Everything in the folder `dir`, whose path (with a slash at its end, or empty) is `path`.
+    fn folder(
+        &mut self,
+        dir: BorrowedFd<'_>,
+        path: &mut Vec<u8>,
+        depth: usize,
+    ) -> Result<(), LayerError> {
+        if depth > MAX_DEPTH {
+            return Err(LayerError::Limit("folders within folders"));
+        }
+        let length = path.len();
+        for name in names(dir).map_err(at("read folder", path))? {
+            path.extend_from_slice(&name);
+            match statat(dir, &name[..], AtFlags::SYMLINK_NOFOLLOW) {
+                Err(Errno::NOENT) => {}
+                Err(error) => return Err(at("look at", path)(error)),
+                Ok(stat) => self.entry(dir, &name, &stat, path, depth)?,
+            }
+            path.truncate(length);
+        }
+        Ok(())
+    }
+
+    fn entry(
+        &mut self,
+        dir: BorrowedFd<'_>,
+        name: &[u8],
+        stat: &Stat,
+        path: &mut Vec<u8>,
+        depth: usize,
+    ) -> Result<(), LayerError> {
+        let kind = FileType::from_raw_mode(stat.st_mode);
+        if self.options.from_overlay && kind == FileType::CharacterDevice && stat.st_rdev == 0 {
+            let at = path.len() - name.len();
+            path.splice(at..at, WHITEOUT.iter().copied());
+            return self.mark(path, stat);
+        }
+        if kind == FileType::Socket {
+            return Ok(());
+        }
+        if kind != FileType::Directory && stat.st_nlink > 1 {
+            let inode = (stat.st_dev, stat.st_ino);
+            if let Some(first) = self.links.get(&inode).cloned() {
+                let meta = Meta {
+                    flag: b'1',
+                    link: &first,
+                    ..meta_of(path, stat)
+                };
+                return self.append(&meta, io::empty());
+            }
+            self.links.insert(inode, path.clone());
+        }
+        let xattrs = xattrs_of(dir, name).map_err(at("read attributes of", path))?;
+        if kind == FileType::Directory {
+            return self.directory(dir, name, stat, path, depth, xattrs);
+        }
+        let mut link = Vec::new();
+        let mut content: Box<dyn Read> = Box::new(io::empty());
+        let flag = match kind {
+            FileType::Symlink => {
+                link = match readlinkat(dir, name, Vec::new()) {
+                    Err(Errno::NOENT) => return Ok(()),
+                    other => other.map_err(at("read link", path))?.into_bytes(),
+                };
+                b'2'
+            }
+            FileType::CharacterDevice => b'3',
+            FileType::BlockDevice => b'4',
+            FileType::Fifo => b'6',
+            _ => {
+                let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+                content = match openat(dir, name, flags, Mode::empty()) {
+                    Err(Errno::NOENT) => return Ok(()),
+                    other => Box::new(File::from(other.map_err(at("open", path))?)),
+                };
+                b'0'
+            }
+        };
+        let size = if flag == b'0' {
+            u64::try_from(stat.st_size).unwrap_or(0)
+        } else {
+            0
+        };
+        let meta = Meta {
+            flag,
+            link: &link,
+            size,
+            xattrs,
+            ..meta_of(path, stat)
+        };
+        self.append(&meta, content)
+    }
+
+    fn directory(
+        &mut self,
+        dir: BorrowedFd<'_>,
+        name: &[u8],
+        stat: &Stat,
+        path: &mut Vec<u8>,
+        depth: usize,
+        xattrs: Xattrs,
+    ) -> Result<(), LayerError> {
+        let child = match open_dir(dir, name) {
+            Err(Errno::NOENT) => return Ok(()),
+            other => other.map_err(at("open folder", path))?,
+        };
+        path.push(b'/');
+        let meta = Meta {
+            flag: b'5',
+            xattrs,
+            ..meta_of(path, stat)
+        };
+        self.append(&meta, io::empty())?;
+        if self.options.from_overlay && is_opaque(child.as_fd()) {
+            let length = path.len();
+            path.extend_from_slice(WHITEOUT_OPAQUE);
+            self.mark(path, stat)?;
+            path.truncate(length);
+        }
+        self.folder(child.as_fd(), path, depth + 1)
+    }
+
+    /// An empty file whose name says everything.
+    fn mark(&mut self, path: &[u8], stat: &Stat) -> Result<(), LayerError> {
+        let meta = Meta {
+            flag: b'0',
+            mode: 0o600,
+            major: 0,
+            minor: 0,
+            ..meta_of(path, stat)
+        };
+        self.append(&meta, io::empty())
+    }
+
+    fn append(&mut self, meta: &Meta<'_>, content: impl Read) -> Result<(), LayerError> {
+        self.files += 1;
+        self.writer.append(meta, content).map_err(LayerError::Write)
+    }
+}
+
+fn meta_of<'a>(path: &'a [u8], stat: &Stat) -> Meta<'a> {
+    let is_device = matches!(
+        FileType::from_raw_mode(stat.st_mode),
+        FileType::CharacterDevice | FileType::BlockDevice
+    );
+    let device = if is_device { stat.st_rdev } else { 0 };
+    Meta {
+        path,
+        mode: stat.st_mode & 0o7777,
+        uid: stat.st_uid,
+        gid: stat.st_gid,
+        mtime: Time {
+            seconds: stat.st_mtime,
+            nanos: u32::try_from(stat.st_mtime_nsec).unwrap_or(0),
+        },
+        major: major(device),
+        minor: minor(device),
+        ..Meta::default()
+    }
+}
+
+/// The names in a folder, in order.
+fn names(dir: BorrowedFd<'_>) -> Result<Vec<Vec<u8>>, Errno> {
+    let mut names = Vec::new();
+    for entry in Dir::read_from(dir)? {
+        let entry = entry?;
+        let name = entry.file_name().to_bytes();
+        if name != b"." && name != b".." {
+            names.push(name.to_vec());
+        }
+    }
+    names.sort_unstable();
+    Ok(names)
+}
+
+fn is_opaque(dir: BorrowedFd<'_>) -> bool {
+    let mut value = [0_u8; 1];
+    rustix::fs::fgetxattr(dir, OVERLAY_OPAQUE, &mut value)
+        .is_ok_and(|size| size == 1 && value == *b"y")
+}
+
+fn is_kept(name: &[u8]) -> bool {
+    name == b"security.capability"
+        || (name.starts_with(b"user.") && !name.starts_with(b"user.overlay."))
+}
+
+/// The attributes that go into an archive. Also of what must not be opened, so by name; the last one is not followed.
+fn xattrs_of(dir: BorrowedFd<'_>, name: &[u8]) -> Result<Xattrs, Errno> {
+    let mut path = format!("/proc/self/fd/{}/", dir.as_raw_fd()).into_bytes();
+    path.extend_from_slice(name);
+    let list = match grown(|buffer| llistxattr(&path[..], buffer)) {
+        Err(Errno::NOTSUP | Errno::NOENT) => return Ok(Vec::new()),
+        other => other?,
+    };
+    let mut all = Vec::new();
+    for attribute in list.split(|byte| *byte == 0).filter(|name| is_kept(name)) {
+        match grown(|buffer| lgetxattr(&path[..], attribute, buffer)) {
+            Err(Errno::NODATA | Errno::NOENT) => {}
+            value => all.push((attribute.to_vec(), value?)),
+        }
+    }
+    all.sort_unstable();
+    Ok(all)
+}
+
+/// Reads with a small buffer, and with the largest that the kernel ever fills if that is not enough.
+fn grown(read: impl Fn(&mut [u8]) -> Result<usize, Errno>) -> Result<Vec<u8>, Errno> {
+    let mut buffer = vec![0; 256];
+    let length = match read(&mut buffer) {
+        Err(Errno::RANGE) => {
+            buffer.resize(64 * 1024, 0);
+            read(&mut buffer)?
+        }
+        other => other?,
+    };
+    buffer.truncate(length);
+    Ok(buffer)
+}

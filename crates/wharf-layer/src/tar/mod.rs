@@ -1,0 +1,63 @@
+//! The tar format: ustar, GNU and PAX, read as Go's `archive/tar` reads it.
+
+mod header;
+mod pax;
+mod reader;
+mod sparse;
+mod writer;
+
+pub(crate) use reader::Archive;
+pub(crate) use writer::{Meta, Writer};
+
+/// Size of a header, and what data is padded to.
+pub(crate) const BLOCK_SIZE: usize = 512;
+
+/// Longest extended header, long name or map of a sparse file, in bytes. Go's limit for the first two.
+const MAX_SPECIAL: u64 = 1024 * 1024;
+
+/// What a member is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    File,
+    HardLink,
+    Symlink,
+    CharDevice,
+    BlockDevice,
+    Dir,
+    Fifo,
+    /// A label of a volume; says nothing.
+    Label,
+    Unknown(u8),
+}
+
+/// A moment: seconds since 1970 and nanoseconds.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Time {
+    pub(crate) seconds: i64,
+    pub(crate) nanos: u32,
+}
+
+/// Extended attributes: names and values.
+pub(crate) type Xattrs = Vec<(Vec<u8>, Vec<u8>)>;
+
+/// One member, without its data.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Member {
+    pub(crate) kind: Kind,
+    /// Name as it stands in the archive. Never empty of meaning, never trusted.
+    pub(crate) path: Vec<u8>,
+    /// Target of a link.
+    pub(crate) link: Vec<u8>,
+    pub(crate) mode: u32,
+    pub(crate) uid: u64,
+    pub(crate) gid: u64,
+    /// Size of the file in bytes, holes included.
+    pub(crate) size: u64,
+    /// Where the data goes, as (offset, length); `None` for all of it in one piece.
+    pub(crate) sparse: Option<Vec<(u64, u64)>>,
+    pub(crate) mtime: Time,
+    pub(crate) atime: Option<Time>,
+    pub(crate) major: u32,
+    pub(crate) minor: u32,
+    pub(crate) xattrs: Xattrs,
+}
