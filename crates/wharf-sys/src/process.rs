@@ -224,6 +224,28 @@ pub fn join_session_keyring(name: &std::ffi::CStr) -> io::Result<()> {
     }
 }
 
+/// Sends the signal number `signal` to the process behind `pidfd`. A plain number, as real-time signals have no
+/// names.
+///
+/// # Errors
+/// The kernel's: `ESRCH` if it has ended, `EINVAL` for a number that is no signal.
+pub fn send_signal(pidfd: BorrowedFd<'_>, signal: i32) -> io::Result<()> {
+    // SAFETY: no `siginfo` is given, which makes it the same as kill(2).
+    let done = unsafe {
+        libc::syscall(
+            libc::SYS_pidfd_send_signal,
+            pidfd.as_raw_fd(),
+            signal,
+            std::ptr::null::<libc::siginfo_t>(),
+            0,
+        )
+    };
+    match done {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
 /// `setdomainname(2)`.
 ///
 /// # Errors

@@ -1,0 +1,138 @@
+//! A stream that is attached to a process.
+
+use std::io;
+use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
+
+use rustix::io::Errno;
+use wharf_logs::Stream;
+use wharf_shim_api::Streams;
+
+/// How much input is taken from a client before the process has read it.
+const INPUT: usize = 8 * 1024;
+
+/// One attached stream.
+pub(crate) struct Client {
+    socket: OwnedFd,
+    streams: Streams,
+    /// Raw output, as of a terminal; else Docker's frames.
+    raw: bool,
+    /// Output that the client has not taken yet. While there is any, the process's output is not read: that is
+    /// all the back-pressure there is.
+    pending: Vec<u8>,
+    sent: usize,
+    /// Input that the process has not taken yet.
+    input: Vec<u8>,
+    input_ended: bool,
+    dead: bool,
+}
+
+impl Client {
+    pub(crate) fn new(socket: OwnedFd, streams: Streams, raw: bool) -> io::Result<Self> {
+        rustix::io::ioctl_fionbio(&socket, true)?;
+        Ok(Self {
+            socket,
+            streams,
+            raw,
+            pending: Vec::new(),
+            sent: 0,
+            input: Vec::new(),
+            input_ended: !streams.stdin,
+            dead: false,
+        })
+    }
+
+    pub(crate) fn socket(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+
+    pub(crate) fn is_dead(&self) -> bool {
+        self.dead
+    }
+
+    pub(crate) fn kill(&mut self) {
+        self.dead = true;
+    }
+
+    pub(crate) fn is_behind(&self) -> bool {
+        !self.dead && self.sent < self.pending.len()
+    }
+
+    /// Whether more input of it can be taken now.
+    pub(crate) fn wants_input(&self) -> bool {
+        !self.dead && !self.input_ended && self.input.is_empty()
+    }
+
+    pub(crate) fn has_input(&self) -> bool {
+        !self.input.is_empty()
+    }
+
+    /// Whether its input has ended, and all of it is with the process.
+    pub(crate) fn input_is_over(&self) -> bool {
+        self.streams.stdin && self.input_ended && self.input.is_empty()
+    }
+
+    /// Nothing more is asked of its input.
+    pub(crate) fn forget_input(&mut self) {
+        self.streams.stdin = false;
+        self.input_ended = true;
+        self.input.clear();
+    }
+
+    /// Sends `bytes`, or keeps what does not go now.
+    pub(crate) fn give(&mut self, stream: Stream, bytes: &[u8]) {
+        let (wanted, number) = match stream {
+            Stream::Stdout => (self.streams.stdout, 1),
+            Stream::Stderr => (self.streams.stderr, 2),
+        };
+        if self.dead || !wanted {
+            return;
+        }
+        if !self.raw {
+            self.pending.extend([number, 0, 0, 0]);
+            self.pending.extend((bytes.len() as u32).to_be_bytes());
+        }
+        self.pending.extend_from_slice(bytes);
+        self.flush();
+    }
+
+    /// Sends what was kept.
+    pub(crate) fn flush(&mut self) {
+        while self.is_behind() {
+            let flags = rustix::net::SendFlags::NOSIGNAL | rustix::net::SendFlags::DONTWAIT;
+            match rustix::net::send(&self.socket, &self.pending[self.sent..], flags) {
+                Ok(sent) => self.sent += sent,
+                Err(Errno::INTR) => {}
+                Err(Errno::AGAIN) => return,
+                Err(_) => self.dead = true,
+            }
+        }
+        self.pending.clear();
+        self.sent = 0;
+        // The buffer of a burst is not kept for the container's life.
+        self.pending.shrink_to(0);
+    }
+
+    /// Takes input from the client.
+    pub(crate) fn take_input(&mut self) {
+        let mut buffer = [0; INPUT];
+        match rustix::io::read(&self.socket, &mut buffer) {
+            Ok(0) => self.input_ended = true,
+            Ok(length) => self.input.extend_from_slice(&buffer[..length]),
+            Err(Errno::AGAIN | Errno::INTR) => {}
+            Err(_) => self.dead = true,
+        }
+    }
+
+    /// Passes input on to the process. False if the process takes no more for good.
+    pub(crate) fn pass_input(&mut self, stdin: BorrowedFd<'_>) -> bool {
+        match rustix::io::write(stdin, &self.input) {
+            Ok(length) => drop(self.input.drain(..length)),
+            Err(Errno::AGAIN | Errno::INTR) => {}
+            Err(_) => return false,
+        }
+        if self.input.is_empty() {
+            self.input.shrink_to(0);
+        }
+        true
+    }
+}

@@ -1,0 +1,384 @@
+//! What a daemon asks, done.
+
+use std::io::Read as _;
+use std::os::fd::{AsFd as _, OwnedFd};
+
+use oci_spec::runtime::{LinuxNamespaceType, Spec};
+use wharf_cgroups::Cgroup;
+use wharf_runtime::{Config, ExecConfig, ProcessIo, Rootfs, RuntimeError, create, exec};
+use wharf_shim_api::{Create, Exec, FailureKind, Reply, Request, VERSION};
+
+use super::client::Client;
+use super::output::Log;
+use super::process::{Process, Streams};
+use super::state::{Container, Shim};
+
+/// The longest spec or filter that is taken.
+const LARGEST: u64 = 64 * 1024 * 1024;
+
+/// A request that failed.
+struct Refusal {
+    kind: FailureKind,
+    message: String,
+}
+
+impl Refusal {
+    fn other(message: impl ToString) -> Self {
+        Self {
+            kind: FailureKind::Other,
+            message: message.to_string(),
+        }
+    }
+
+    fn gone() -> Self {
+        Self {
+            kind: FailureKind::Gone,
+            message: "no such process".to_owned(),
+        }
+    }
+}
+
+impl From<std::io::Error> for Refusal {
+    fn from(error: std::io::Error) -> Self {
+        Self::other(error)
+    }
+}
+
+impl From<wharf_cgroups::CgroupError> for Refusal {
+    fn from(error: wharf_cgroups::CgroupError) -> Self {
+        Self::other(chain(&error))
+    }
+}
+
+impl From<RuntimeError> for Refusal {
+    fn from(error: RuntimeError) -> Self {
+        let kind = match &error {
+            RuntimeError::Child(failure) => match failure.kind {
+                wharf_runtime::FailureKind::NotFound => FailureKind::NotFound,
+                wharf_runtime::FailureKind::NotExecutable => FailureKind::NotExecutable,
+                wharf_runtime::FailureKind::Other => FailureKind::Other,
+            },
+            _ => FailureKind::Other,
+        };
+        Self {
+            kind,
+            message: chain(&error),
+        }
+    }
+}
+
+/// An error with all its causes.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        cause = error.source();
+    }
+    text
+}
+
+impl Shim {
+    /// Does what is asked.
+    pub(crate) fn answer(&mut self, request: Request, descriptors: Vec<OwnedFd>) -> Reply {
+        let done = match request {
+            Request::Create(config) => {
+                let made = self.make(*config, descriptors);
+                self.failed = made.is_err();
+                made
+            }
+            Request::Start => self.start(),
+            Request::State => Ok(self.state()),
+            Request::Kill { exec, signal } => self.kill(exec.as_deref(), signal),
+            Request::Exec(config) => self.exec(*config, descriptors),
+            Request::Attach(streams) => self.attach(streams, descriptors),
+            Request::Resize {
+                exec,
+                rows,
+                columns,
+            } => self.resize(exec.as_deref(), rows, columns),
+            Request::Pause => self
+                .cgroup()
+                .and_then(|cgroup| Ok(cgroup.freeze()?))
+                .map(done),
+            Request::Resume => self
+                .cgroup()
+                .and_then(|cgroup| Ok(cgroup.thaw()?))
+                .map(done),
+            Request::Pids => self
+                .cgroup()
+                .and_then(|cgroup| Ok(cgroup.processes()?))
+                .map(Reply::Pids),
+        };
+        done.unwrap_or_else(|Refusal { kind, message }| Reply::Failed { kind, message })
+    }
+
+    fn make(&mut self, config: Create, descriptors: Vec<OwnedFd>) -> Result<Reply, Refusal> {
+        if self.container.is_some() {
+            return Err(Refusal::other("the container is there already"));
+        }
+        let mut descriptors = descriptors.into_iter();
+        let mut next = || {
+            descriptors
+                .next()
+                .ok_or_else(|| Refusal::other("a descriptor is missing"))
+        };
+        let spec: Spec = serde_json::from_slice(&read(next()?)?).map_err(Refusal::other)?;
+        let network = config.netns_fd.then(&mut next).transpose()?;
+        let seccomp = config
+            .seccomp_fd
+            .then(&mut next)
+            .transpose()?
+            .map(read)
+            .transpose()?;
+        self.log = Log::open(&config.log).map_err(|error| Refusal::other(chain(&error)))?;
+        let cgroup = cgroup_of(&spec)?;
+        let made = self.make_process(&config, &spec, network, seccomp.clone(), cgroup.as_ref());
+        if made.is_err()
+            && let Some(cgroup) = &cgroup
+        {
+            // What matters is why the process could not be made.
+            let _ = cgroup.remove();
+        }
+        let (created, streams) = made?;
+        let pid = created.pid;
+        let pidfd = created.pidfd.try_clone()?;
+        let (exec, ended, announced) = (None, None, false);
+        self.processes.push(Process {
+            exec,
+            pid,
+            pidfd,
+            streams,
+            ended,
+            announced,
+        });
+        let waiting = Some(created);
+        let (groups, own_pids) = (config.groups, has_own_pids(&spec));
+        self.container = Some(Container {
+            cgroup,
+            waiting,
+            seccomp,
+            groups,
+            own_pids,
+        });
+        Ok(Reply::Process {
+            pid: pid.as_raw_nonzero().get(),
+        })
+    }
+
+    fn make_process(
+        &self,
+        config: &Create,
+        spec: &Spec,
+        network: Option<OwnedFd>,
+        seccomp: Option<Vec<u8>>,
+        cgroup: Option<&Cgroup>,
+    ) -> Result<(wharf_runtime::Created, Streams), Refusal> {
+        let (io, mut streams) = match config.terminal {
+            true => (ProcessIo::Terminal { size: None }, Streams::default()),
+            false => Streams::pipes(config.stdin, true)?,
+        };
+        streams.stdin_once = config.stdin_once;
+        let init = config
+            .init
+            .then(|| std::fs::File::open("/proc/self/exe"))
+            .transpose()?;
+        let mut created = create(Config {
+            spec,
+            rootfs: match config.rootfs.clone() {
+                wharf_shim_api::Rootfs::Overlay {
+                    lowers,
+                    upper,
+                    work,
+                } => Rootfs::Overlay {
+                    lowers,
+                    upper,
+                    work,
+                },
+                wharf_shim_api::Rootfs::Folder(folder) => Rootfs::Folder(folder),
+            },
+            cgroup,
+            network,
+            seccomp,
+            io,
+            user: config.user.clone(),
+            groups: config.groups.clone(),
+            init: init.map(Into::into),
+            die_with_caller: true,
+            start_fifo: None,
+            preserve_fds: 0,
+        })?;
+        if let Some(master) = created.terminal.take() {
+            streams.take_terminal(master)?;
+        }
+        Ok((created, streams))
+    }
+
+    fn start(&mut self) -> Result<Reply, Refusal> {
+        let waiting = self
+            .container
+            .as_mut()
+            .and_then(|container| container.waiting.take());
+        let created = waiting.ok_or_else(|| Refusal::other("there is nothing to start"))?;
+        created.start()?;
+        Ok(Reply::Done)
+    }
+
+    fn state(&self) -> Reply {
+        let container = self.container.as_ref();
+        let first = self.processes.first();
+        Reply::State {
+            version: VERSION,
+            pid: first.map_or(0, |process| process.pid.as_raw_nonzero().get()),
+            started: container.is_some_and(|container| container.waiting.is_none()),
+            execs: self
+                .processes
+                .iter()
+                .filter_map(|process| process.exec.clone())
+                .collect(),
+        }
+    }
+
+    fn kill(&mut self, exec: Option<&str>, signal: i32) -> Result<Reply, Refusal> {
+        let process = self.living(exec)?;
+        match wharf_sys::process::send_signal(process.pidfd.as_fd(), signal) {
+            Ok(()) => Ok(Reply::Done),
+            Err(error) if error.raw_os_error() == Some(ESRCH) => Err(Refusal::gone()),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    fn exec(&mut self, config: Exec, descriptors: Vec<OwnedFd>) -> Result<Reply, Refusal> {
+        let container = self
+            .container
+            .as_ref()
+            .filter(|container| container.waiting.is_none());
+        let container = container.ok_or_else(Refusal::gone)?;
+        let first = self.living(None)?;
+        let terminal = config.process.terminal() == Some(true);
+        let wanted = config.streams;
+        let (io, mut streams) = match terminal {
+            true => (ProcessIo::Terminal { size: None }, Streams::default()),
+            false => Streams::pipes(wanted.stdin, wanted.stdout || wanted.stderr)?,
+        };
+        streams.stdin_once = true;
+        if let Some(socket) = descriptors.into_iter().next() {
+            streams.clients.push(Client::new(socket, wanted, terminal)?);
+        }
+        let mut created = exec(ExecConfig {
+            process: &config.process,
+            container: first.pidfd.as_fd(),
+            cgroup: container.cgroup.as_ref(),
+            seccomp: container.seccomp.clone(),
+            io,
+            user: config.user,
+            groups: container.groups.clone(),
+            die_with_caller: true,
+        })?;
+        if let Some(master) = created.terminal.take() {
+            streams.take_terminal(master)?;
+        }
+        created.start()?;
+        let pid = created.pid;
+        let (exec, pidfd) = (Some(config.id), created.pidfd);
+        let (ended, announced) = (None, false);
+        self.processes.push(Process {
+            exec,
+            pid,
+            pidfd,
+            streams,
+            ended,
+            announced,
+        });
+        Ok(Reply::Process {
+            pid: pid.as_raw_nonzero().get(),
+        })
+    }
+
+    fn attach(
+        &mut self,
+        wanted: wharf_shim_api::Streams,
+        descriptors: Vec<OwnedFd>,
+    ) -> Result<Reply, Refusal> {
+        let socket = descriptors.into_iter().next();
+        let socket = socket.ok_or_else(|| Refusal::other("a descriptor is missing"))?;
+        let process = self
+            .processes
+            .first_mut()
+            .filter(|process| !process.announced);
+        let streams = &mut process.ok_or_else(Refusal::gone)?.streams;
+        let raw = streams.terminal.is_some();
+        streams.clients.push(Client::new(socket, wanted, raw)?);
+        Ok(Reply::Done)
+    }
+
+    fn resize(&mut self, exec: Option<&str>, rows: u16, columns: u16) -> Result<Reply, Refusal> {
+        let terminal = self.living(exec)?.streams.terminal.as_ref();
+        let terminal = terminal.ok_or_else(|| Refusal::other("the process has no terminal"))?;
+        wharf_runtime::resize(terminal, rows, columns)?;
+        Ok(Reply::Done)
+    }
+
+    fn living(&self, exec: Option<&str>) -> Result<&Process, Refusal> {
+        let found = self
+            .processes
+            .iter()
+            .find(|process| process.exec.as_deref() == exec);
+        found
+            .filter(|process| process.ended.is_none())
+            .ok_or_else(Refusal::gone)
+    }
+
+    fn cgroup(&self) -> Result<&Cgroup, Refusal> {
+        let cgroup = self
+            .container
+            .as_ref()
+            .and_then(|container| container.cgroup.as_ref());
+        cgroup.ok_or_else(|| Refusal::other("the container has no control group"))
+    }
+}
+
+/// `ESRCH`
+const ESRCH: i32 = 3;
+
+fn done((): ()) -> Reply {
+    Reply::Done
+}
+
+fn read(file: OwnedFd) -> std::io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    std::fs::File::from(file)
+        .take(LARGEST)
+        .read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+/// Makes the control group that the spec names, with its limits.
+fn cgroup_of(spec: &Spec) -> Result<Option<Cgroup>, Refusal> {
+    let Some(linux) = spec.linux() else {
+        return Ok(None);
+    };
+    let Some(path) = linux.cgroups_path() else {
+        return Ok(None);
+    };
+    let cgroup = Cgroup::create(&path.to_string_lossy())?;
+    if let Some(resources) = linux.resources()
+        && let Err(error) = cgroup.apply(resources)
+    {
+        let _ = cgroup.remove();
+        return Err(error.into());
+    }
+    Ok(Some(cgroup))
+}
+
+fn has_own_pids(spec: &Spec) -> bool {
+    let listed = spec
+        .linux()
+        .as_ref()
+        .and_then(|linux| linux.namespaces().as_ref());
+    let own = |one: &oci_spec::runtime::LinuxNamespace| {
+        one.typ() == LinuxNamespaceType::Pid && one.path().is_none()
+    };
+    listed.is_some_and(|listed| listed.iter().any(own))
+}

@@ -1,0 +1,317 @@
+//! The shim's state and its loop.
+
+use std::io;
+use std::os::fd::{AsFd as _, OwnedFd};
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use wharf_cgroups::Cgroup;
+use wharf_logs::Stream;
+use wharf_runtime::Created;
+use wharf_shim_api::{ExitStatus, Message};
+use wharf_sys::signals::SignalFd;
+
+use super::control::{self, Connection};
+use super::exit;
+use super::output::Log;
+use super::process::Process;
+
+/// What a service manager or a terminal could send us: a shim ends with its container, not before.
+const IGNORED: &[i32] = &[1, 2, 3, 13, 15];
+/// How long a control group may take to become empty after its last process was reaped.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// The container, once it is made.
+pub(crate) struct Container {
+    pub(crate) cgroup: Option<Cgroup>,
+    /// Until it is started.
+    pub(crate) waiting: Option<Created>,
+    /// For execs: the same filter, and the spec's default streams.
+    pub(crate) seccomp: Option<Vec<u8>>,
+    pub(crate) groups: Vec<String>,
+    pub(crate) own_pids: bool,
+}
+
+/// Everything that the loop works on.
+pub(crate) struct Shim {
+    pub(crate) folder: PathBuf,
+    listener: OwnedFd,
+    connections: Vec<Connection>,
+    /// Blocks what would end us; never read.
+    _signals: SignalFd,
+    pub(crate) container: Option<Container>,
+    /// The first process, then execs.
+    pub(crate) processes: Vec<Process>,
+    pub(crate) log: Log,
+    nothing: Log,
+    /// The container could not be made.
+    pub(crate) failed: bool,
+    recorded: bool,
+}
+
+/// What a descriptor in the poll set stands for.
+#[derive(Clone, Copy)]
+enum Source {
+    Listener,
+    Connection(usize),
+    Exit(usize),
+    Output(usize, Stream),
+    Input(usize),
+    Client(usize, usize),
+}
+
+impl Shim {
+    pub(crate) fn begin(folder: PathBuf) -> io::Result<Self> {
+        // Not the daemon's session: what a terminal or a service manager does to that one is not for us.
+        let _ = rustix::process::setsid();
+        let _ = rustix::thread::set_name(c"wharf-shim");
+        let hidden = rustix::process::DumpableBehavior::NotDumpable;
+        rustix::process::set_dumpable_behavior(hidden)?;
+        std::env::set_current_dir("/")?;
+        let control = rustix::io::fcntl_dupfd_cloexec(rustix::stdio::stdin(), 3)?;
+        let null = std::fs::File::open("/dev/null")?;
+        rustix::stdio::dup2_stdin(&null)?;
+        Ok(Self {
+            listener: control::listen_in(&folder)?,
+            folder,
+            connections: vec![Connection::new(control)?],
+            _signals: SignalFd::new(IGNORED)?,
+            container: None,
+            processes: Vec::new(),
+            log: Log::none(),
+            nothing: Log::none(),
+            failed: false,
+            recorded: false,
+        })
+    }
+
+    /// Runs until there is nothing left to look after.
+    pub(crate) fn live(mut self) -> io::Result<()> {
+        while !self.is_over() {
+            let ready = self.wait()?;
+            for (source, events) in ready {
+                self.handle(source, events);
+            }
+            self.tidy();
+        }
+        self.remove_cgroup();
+        Ok(())
+    }
+
+    fn is_over(&self) -> bool {
+        if self.container.is_none() {
+            return self.failed || self.connections.is_empty();
+        }
+        self.recorded
+            && !self
+                .processes
+                .iter()
+                .any(|process| process.streams.is_behind())
+    }
+
+    fn wait(&self) -> io::Result<Vec<(Source, PollFlags)>> {
+        let mut sources = vec![Source::Listener];
+        let mut polled = vec![PollFd::new(&self.listener, PollFlags::IN)];
+        for (index, connection) in self.connections.iter().enumerate() {
+            sources.push(Source::Connection(index));
+            polled.push(PollFd::from_borrowed_fd(connection.socket(), PollFlags::IN));
+        }
+        for (index, process) in self.processes.iter().enumerate() {
+            add_process(index, process, &mut sources, &mut polled);
+        }
+        // An ended process that waits for its clients is looked at when they move.
+        loop {
+            match poll(&mut polled, None::<&Timespec>) {
+                Ok(_) => break,
+                Err(rustix::io::Errno::INTR) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        let events = polled.iter().map(PollFd::revents);
+        let ready = sources
+            .into_iter()
+            .zip(events)
+            .filter(|(_, events)| !events.is_empty());
+        Ok(ready.collect())
+    }
+
+    fn handle(&mut self, source: Source, events: PollFlags) {
+        match source {
+            Source::Listener => self.connections.extend(control::accept(&self.listener)),
+            Source::Connection(index) => self.serve(index),
+            Source::Exit(index) => self.processes[index].reap(),
+            Source::Output(index, stream) => {
+                let process = &mut self.processes[index];
+                let log = if process.exec.is_none() {
+                    &mut self.log
+                } else {
+                    &mut self.nothing
+                };
+                process.streams.read(stream, log);
+            }
+            Source::Input(index) => self.processes[index].streams.pass_input(),
+            Source::Client(index, client) => {
+                let streams = &mut self.processes[index].streams;
+                let client = &mut streams.clients[client];
+                if events.contains(PollFlags::OUT) {
+                    client.flush();
+                }
+                if events.contains(PollFlags::IN) && client.wants_input() {
+                    client.take_input();
+                } else if events.intersects(PollFlags::HUP | PollFlags::ERR) {
+                    client.kill();
+                }
+                streams.pass_input();
+            }
+        }
+    }
+
+    fn serve(&mut self, index: usize) {
+        while let Some((request, descriptors)) = self.connections[index].receive() {
+            let reply = self.answer(request, descriptors);
+            self.connections[index].send(&Message::Reply(reply));
+        }
+    }
+
+    /// After each turn: what has ended is drained, recorded and told; what is dead is forgotten.
+    fn tidy(&mut self) {
+        for index in 0..self.processes.len() {
+            self.settle(index);
+        }
+        for process in &mut self.processes {
+            process.streams.drop_dead_clients();
+            if process.announced {
+                process.streams.close_clients();
+            }
+        }
+        self.processes.retain(|process| {
+            let done = process.announced && !process.streams.is_behind();
+            process.exec.is_none() || !done
+        });
+        self.connections.retain(|connection| !connection.dead);
+    }
+
+    fn settle(&mut self, index: usize) {
+        let process = &mut self.processes[index];
+        let Some((code, at)) = process.ended.filter(|_| !process.announced) else {
+            return;
+        };
+        let first = process.exec.is_none();
+        if first {
+            self.kill_others();
+        }
+        let process = &mut self.processes[index];
+        let log = if first {
+            &mut self.log
+        } else {
+            &mut self.nothing
+        };
+        if !process.drain(log) {
+            return;
+        }
+        process.announced = true;
+        let exec = process.exec.clone();
+        process.streams.stdin = None;
+        let oom_killed = self
+            .container
+            .as_ref()
+            .and_then(|container| container.cgroup.as_ref());
+        let oom_killed = oom_killed.is_some_and(|cgroup| first && cgroup.oom_kills() > 0);
+        let status = ExitStatus {
+            code,
+            oom_killed,
+            at: at.as_nanosecond(),
+        };
+        if first {
+            self.record(&status);
+        }
+        for connection in &mut self.connections {
+            connection.send(&Message::Exited {
+                exec: exec.clone(),
+                status: status.clone(),
+            });
+        }
+        // Only now the attached streams end: who sees that can ask for the exit code.
+        self.processes[index].streams.close_clients();
+    }
+
+    /// In a pid namespace of its own the kernel has done it already.
+    fn kill_others(&mut self) {
+        let Some(container) = self
+            .container
+            .as_ref()
+            .filter(|container| !container.own_pids)
+        else {
+            return;
+        };
+        if let Some(cgroup) = &container.cgroup {
+            // Those that are dying are none of ours.
+            let _ = cgroup.kill_all();
+        }
+    }
+
+    fn record(&mut self, status: &ExitStatus) {
+        self.log.finish(Stream::Stdout);
+        self.log.finish(Stream::Stderr);
+        if let Err(error) = exit::record(&self.folder, status) {
+            eprintln!("wharf-shim: record the exit: {error}");
+        }
+        self.recorded = true;
+    }
+
+    /// The last thing: nobody waits for it. A group is busy until the kernel has buried its processes.
+    fn remove_cgroup(&mut self) {
+        let Some(cgroup) = self.container.take().and_then(|container| container.cgroup) else {
+            return;
+        };
+        let until = Instant::now() + PATIENCE;
+        let pause = Timespec {
+            tv_sec: 0,
+            tv_nsec: 2_000_000,
+        };
+        while cgroup.remove().is_err() && Instant::now() < until {
+            let _ = cgroup.kill_all();
+            let _ = poll(&mut [], Some(&pause));
+        }
+    }
+}
+
+fn add_process<'a>(
+    index: usize,
+    process: &'a Process,
+    sources: &mut Vec<Source>,
+    polled: &mut Vec<PollFd<'a>>,
+) {
+    let mut add = |source, descriptor, flags| {
+        sources.push(source);
+        polled.push(PollFd::from_borrowed_fd(descriptor, flags));
+    };
+    let streams = &process.streams;
+    if process.ended.is_none() {
+        add(Source::Exit(index), process.pidfd.as_fd(), PollFlags::IN);
+    }
+    if !streams.is_behind() && process.ended.is_none() {
+        for (stream, source) in [
+            (Stream::Stdout, &streams.stdout),
+            (Stream::Stderr, &streams.stderr),
+        ] {
+            if let Some(source) = source {
+                add(Source::Output(index, stream), source.as_fd(), PollFlags::IN);
+            }
+        }
+    }
+    let has_input = streams.clients.iter().any(|client| client.has_input());
+    if let Some(stdin) = streams.stdin.as_ref().filter(|_| has_input) {
+        add(Source::Input(index), stdin.as_fd(), PollFlags::OUT);
+    }
+    for (number, client) in streams.clients.iter().enumerate() {
+        let mut flags = PollFlags::empty();
+        flags.set(PollFlags::OUT, client.is_behind());
+        flags.set(
+            PollFlags::IN,
+            client.wants_input() && streams.stdin.is_some(),
+        );
+        add(Source::Client(index, number), client.socket(), flags);
+    }
+}
