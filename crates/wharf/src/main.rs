@@ -1,2 +1,5 @@
-//! The wharf command line, and the daemon's wiring.
-fn main() {}
+//! The program; all of it is in the library.
+
+fn main() {
+    wharf::main()
+}

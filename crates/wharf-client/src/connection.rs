@@ -1,0 +1,289 @@
+//! Connections to a daemon, and the calls made over them.
+
+use std::io::ErrorKind;
+use std::sync::{Mutex, PoisonError};
+
+use http::header::{CONNECTION, CONTENT_TYPE, HOST, UPGRADE, USER_AGENT};
+use http::{Method, Request, Response, StatusCode};
+use hyper::body::Incoming;
+use hyper::client::conn::http1::{self, SendRequest};
+use hyper_util::rt::TokioIo;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use tokio::net::{TcpStream, UnixStream};
+
+use crate::body::full;
+use crate::{Body, BodyStream, Endpoint, Error, Hijacked, Result, Url};
+
+/// A client of one daemon. Cheap to make: nothing is connected before the first call. Must be used inside a
+/// tokio runtime.
+pub struct Client {
+    endpoint: Endpoint,
+    headers: Vec<(String, String)>,
+    idle: Mutex<Vec<SendRequest<Body>>>,
+}
+
+impl Client {
+    /// A client of the daemon at `endpoint`.
+    pub fn new(endpoint: Endpoint) -> Client {
+        Client {
+            endpoint,
+            headers: Vec::new(),
+            idle: Mutex::new(Vec::new()),
+        }
+    }
+
+    /// Sends these headers with each request (`HttpHeaders` of Docker's config.json).
+    #[must_use]
+    pub fn with_headers(mut self, headers: Vec<(String, String)>) -> Client {
+        self.headers = headers;
+        self
+    }
+
+    /// The address this client talks to.
+    pub fn endpoint(&self) -> &Endpoint {
+        &self.endpoint
+    }
+
+    /// Connects now, so that the first call finds a connection; says whether a daemon listens.
+    pub async fn connect(&self) -> Result<()> {
+        let sender = self.dial().await?;
+        self.keep(sender);
+        Ok(())
+    }
+
+    /// A call whose answer is a JSON document. `body` is `None` for a request without one.
+    pub async fn json<T: DeserializeOwned>(
+        &self,
+        method: Method,
+        url: Url,
+        body: Option<&impl Serialize>,
+    ) -> Result<T> {
+        let bytes = self.bytes(method, url, body).await?;
+        serde_json::from_slice(&bytes).map_err(|source| Error::Decode { source })
+    }
+
+    /// `GET` of a JSON document.
+    pub async fn get<T: DeserializeOwned>(&self, url: Url) -> Result<T> {
+        self.json(Method::GET, url, NO_BODY).await
+    }
+
+    /// A call whose answer's body is taken as it is (empty for most).
+    pub async fn bytes(
+        &self,
+        method: Method,
+        url: Url,
+        body: Option<&impl Serialize>,
+    ) -> Result<bytes::Bytes> {
+        let mut sender = self.take().await?;
+        let request = self.request(method, &url, body)?;
+        let response = succeed(sender.send_request(request).await?).await?;
+        let bytes = BodyStream::new(response.into_body(), String::new())
+            .collect()
+            .await?;
+        self.keep(sender);
+        Ok(bytes)
+    }
+
+    /// A `POST` without a body whose answer does not matter.
+    pub async fn post(&self, url: Url) -> Result<()> {
+        self.bytes(Method::POST, url, NO_BODY).await.map(drop)
+    }
+
+    /// A call whose answer is read as it arrives. Its connection is not used again.
+    pub async fn stream(
+        &self,
+        method: Method,
+        url: Url,
+        body: Option<&impl Serialize>,
+    ) -> Result<BodyStream> {
+        let request = self.request(method, &url, body)?;
+        self.send_stream(request).await
+    }
+
+    /// [`Client::stream`] with extra request headers, such as `X-Registry-Auth`.
+    pub async fn stream_with_headers(
+        &self,
+        method: Method,
+        url: Url,
+        headers: &[(&'static str, String)],
+    ) -> Result<BodyStream> {
+        let mut request = self.request(method, &url, NO_BODY)?;
+        for (name, value) in headers {
+            let value = http::HeaderValue::from_str(value).map_err(http::Error::from)?;
+            request.headers_mut().insert(*name, value);
+        }
+        self.send_stream(request).await
+    }
+
+    /// A `POST` that sends `body` while the answer is awaited (`load`).
+    pub async fn upload(&self, url: Url, content_type: &str, body: Body) -> Result<BodyStream> {
+        let request = self
+            .builder(Method::POST, &url)
+            .header(CONTENT_TYPE, content_type)
+            .body(body)?;
+        self.send_stream(request).await
+    }
+
+    /// A `POST` that turns its connection into a raw stream: `101 UPGRADED`, or `200` as before API 1.24.
+    pub async fn hijack(&self, url: Url, body: Option<&impl Serialize>) -> Result<Hijacked> {
+        let mut sender = self.take().await?;
+        let mut request = self.request(Method::POST, &url, body)?;
+        request
+            .headers_mut()
+            .insert(CONNECTION, http::HeaderValue::from_static("Upgrade"));
+        request
+            .headers_mut()
+            .insert(UPGRADE, http::HeaderValue::from_static("tcp"));
+        let response = sender.send_request(request).await?;
+        let response = succeed(response).await?;
+        let kind = content_type(&response);
+        if response.status() != StatusCode::SWITCHING_PROTOCOLS {
+            let message = "the daemon did not switch protocols".to_owned();
+            return Err(Error::Api {
+                status: response.status().as_u16(),
+                message,
+            });
+        }
+        Ok(Hijacked::new(hyper::upgrade::on(response).await?, &kind))
+    }
+
+    async fn send_stream(&self, request: Request<Body>) -> Result<BodyStream> {
+        let mut sender = self.take().await?;
+        let response = succeed(sender.send_request(request).await?).await?;
+        let kind = content_type(&response);
+        Ok(BodyStream::new(response.into_body(), kind))
+    }
+
+    fn builder(&self, method: Method, url: &Url) -> http::request::Builder {
+        // Docker's clients send the host of the address, or this word over a Unix socket.
+        let host = match &self.endpoint {
+            Endpoint::Unix(_) => "api.moby.localhost",
+            Endpoint::Tcp(address) => address.as_str(),
+        };
+        let mut builder = Request::builder()
+            .method(method)
+            .uri(url.as_str())
+            .header(HOST, host);
+        for (name, value) in &self.headers {
+            builder = builder.header(name, value);
+        }
+        builder.header(
+            USER_AGENT,
+            concat!("Wharf-Client/", env!("CARGO_PKG_VERSION"), " (linux)"),
+        )
+    }
+
+    fn request(
+        &self,
+        method: Method,
+        url: &Url,
+        body: Option<&impl Serialize>,
+    ) -> Result<Request<Body>> {
+        let builder = self.builder(method, url);
+        let Some(body) = body else {
+            return Ok(builder.body(full(bytes::Bytes::new()))?);
+        };
+        let json = serde_json::to_vec(body).map_err(|source| Error::Decode { source })?;
+        Ok(builder
+            .header(CONTENT_TYPE, "application/json")
+            .body(full(json))?)
+    }
+
+    async fn take(&self) -> Result<SendRequest<Body>> {
+        loop {
+            let kept = self
+                .idle
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .pop();
+            let Some(mut sender) = kept else {
+                return self.dial().await;
+            };
+            // A kept connection that the daemon closed meanwhile is dropped, and the next one tried.
+            if sender.ready().await.is_ok() {
+                return Ok(sender);
+            }
+        }
+    }
+
+    fn keep(&self, sender: SendRequest<Body>) {
+        if !sender.is_closed() {
+            self.idle
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .push(sender);
+        }
+    }
+
+    async fn dial(&self) -> Result<SendRequest<Body>> {
+        let failed = |source: std::io::Error| match source.kind() {
+            ErrorKind::PermissionDenied => Error::Forbidden {
+                endpoint: self.endpoint.clone(),
+            },
+            _ => Error::Connect {
+                endpoint: self.endpoint.clone(),
+                source,
+            },
+        };
+        match &self.endpoint {
+            Endpoint::Unix(path) => {
+                handshake(UnixStream::connect(path).await.map_err(failed)?).await
+            }
+            Endpoint::Tcp(address) => {
+                let stream = TcpStream::connect(address).await.map_err(failed)?;
+                stream.set_nodelay(true)?;
+                handshake(stream).await
+            }
+        }
+    }
+}
+
+/// What to pass as the body of a request that has none.
+pub(crate) const NO_BODY: Option<&()> = None;
+
+async fn handshake<S>(stream: S) -> Result<SendRequest<Body>>
+where
+    S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
+{
+    let (sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
+    // An error of the connection reaches the caller through the sender.
+    tokio::spawn(async move {
+        let _ = connection.with_upgrades().await;
+    });
+    Ok(sender)
+}
+
+fn content_type(response: &Response<Incoming>) -> String {
+    let value = response.headers().get(CONTENT_TYPE);
+    value
+        .and_then(|value| value.to_str().ok())
+        .unwrap_or_default()
+        .to_owned()
+}
+
+// An answer of 400 or more becomes an error with the daemon's `message`, or its text when it is no JSON.
+async fn succeed(response: Response<Incoming>) -> Result<Response<Incoming>> {
+    let status = response.status();
+    if status.as_u16() < 400 {
+        return Ok(response);
+    }
+    let bytes = BodyStream::new(response.into_body(), String::new())
+        .collect()
+        .await?;
+    #[derive(serde::Deserialize)]
+    struct Refusal {
+        message: String,
+    }
+    let message = match serde_json::from_slice::<Refusal>(&bytes) {
+        Ok(refusal) => refusal.message.trim().to_owned(),
+        Err(_) if bytes.is_empty() => {
+            format!("request returned {status} without an explanation")
+        }
+        Err(_) => String::from_utf8_lossy(&bytes).trim().to_owned(),
+    };
+    Err(Error::Api {
+        status: status.as_u16(),
+        message,
+    })
+}

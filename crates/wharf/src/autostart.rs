@@ -1,0 +1,55 @@
+//! Starts a daemon in the background when none listens on the default socket.
+
+use std::fs::OpenOptions;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use wharf_client::{Client, Error};
+
+use crate::cli::{Exit, Outcome};
+
+/// Where a daemon started this way logs.
+const LOG: &str = "/var/log/wharf.log";
+/// How long a daemon may take until it listens.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Starts `wharf daemon` and returns when it listens.
+pub async fn start(client: &Client) -> Outcome {
+    let mut child = spawn().map_err(|error| Exit::new(format!("starting a daemon: {error}")))?;
+    eprintln!("wharf: started a daemon in the background (log: {LOG})");
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        match client.connect().await {
+            Ok(()) => return Ok(()),
+            Err(Error::Connect { .. }) => {}
+            Err(error) => return Err(error.into()),
+        }
+        let ended = child.try_wait().ok().flatten();
+        // One that lost the race to another daemon ends, and the other one will listen soon.
+        let give_up = Instant::now() > deadline || ended.is_some_and(|status| !status.success());
+        if give_up && client.connect().await.is_err() {
+            return Err(Exit::new(format!(
+                "the daemon did not start; the end of {LOG}:\n{}",
+                log_tail()
+            )));
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+fn spawn() -> std::io::Result<Child> {
+    let log = OpenOptions::new().create(true).append(true).open(LOG)?;
+    Command::new("/proc/self/exe")
+        .arg(crate::commands::daemon::BACKGROUND)
+        .stdin(Stdio::null())
+        .stdout(log.try_clone()?)
+        .stderr(log)
+        .current_dir("/")
+        .spawn()
+}
+
+fn log_tail() -> String {
+    let text = std::fs::read_to_string(LOG).unwrap_or_default();
+    let lines: Vec<&str> = text.lines().collect();
+    lines[lines.len().saturating_sub(5)..].join("\n")
+}

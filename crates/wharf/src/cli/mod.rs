@@ -1,0 +1,14 @@
+//! The shape of the command line: flags, commands, help, and how a run ends.
+
+pub mod command;
+pub mod complete;
+pub mod context;
+pub mod exit;
+pub mod flag;
+pub mod help;
+pub mod number;
+
+pub use command::{Arity, Command};
+pub use context::Context;
+pub use exit::{Exit, Outcome};
+pub use flag::{Flag, Kind, Matches, flag, list, switch, text};

@@ -1,0 +1,80 @@
+//! `wharf events`.
+
+use serde_json::Value;
+use wharf_client::{Method, Url};
+
+use super::{DOCUMENT_HELP, filters};
+use crate::cli::command::COMMAND as EMPTY;
+use crate::cli::context::line;
+use crate::cli::{Command, Context, Flag, Kind, Matches, Outcome, flag, text};
+use crate::format::template::Template;
+use crate::format::{json, time};
+
+static FLAGS: &[Flag] = &[
+    flag(
+        "filter",
+        Kind::Checked("filter", crate::options::checks::filter),
+        "Show only those that match: KEY=VALUE",
+    )
+    .short('f'),
+    text("format", DOCUMENT_HELP),
+    text("since", "From this time or this long ago"),
+    text("until", "Up to this time or this long ago"),
+];
+
+/// Show what happens
+pub static COMMAND: Command = Command {
+    name: "events",
+    about: "Show what happens, as it happens",
+    usage: "[OPTIONS]",
+    also: "wharf system events, wharf events",
+    flags: &[FLAGS],
+    run: Some(|context, matches| Box::pin(run(context, matches))),
+    ..EMPTY
+};
+
+async fn run(context: &Context, matches: &Matches) -> Outcome {
+    let template = match matches.text("format") {
+        "" => None,
+        "json" => Some(Template::new("{{json .}}")?),
+        source => Some(Template::new(source)?),
+    };
+    let point = |flag: &str| matches.maybe(flag).map(time::point).transpose();
+    let url = Url::new(["events"])
+        .maybe("since", point("since")?)
+        .maybe("until", point("until")?)
+        .maybe("filters", filters(matches.list("filter")));
+    let client = context.client().await?;
+    let mut stream = client.stream(Method::GET, url, None::<&()>).await?;
+    while let Some(event) = stream.next::<Value>().await? {
+        match &template {
+            Some(template) => line(template.render(&event)?)?,
+            None => line(pretty(&event))?,
+        }
+    }
+    Ok(())
+}
+
+fn pretty(event: &Value) -> String {
+    let nanos = match json::int(event, "timeNano") {
+        0 => i128::from(json::int(event, "time")) * 1_000_000_000,
+        nanos => i128::from(nanos),
+    };
+    let actor = &event["Actor"];
+    let mut text = format!(
+        "{} {} {} {}",
+        time::rfc3339_nanos(nanos),
+        json::text(event, "Type"),
+        json::text(event, "Action"),
+        json::text(actor, "ID")
+    );
+    let pairs = json::pairs(json::field(actor, "Attributes"));
+    if !pairs.is_empty() {
+        let shown: Vec<String> = pairs
+            .iter()
+            .map(|(key, value)| format!("{key}={value}"))
+            .collect();
+        text.push_str(&format!(" ({})", shown.join(", ")));
+    }
+    text
+}

@@ -1,0 +1,22 @@
+//! `wharf image …`.
+
+use super::*;
+use crate::cli::Command;
+use crate::cli::command::COMMAND as EMPTY;
+
+/// Manage images
+pub static COMMAND: Command = Command {
+    name: "image",
+    about: "Manage images",
+    commands: &[
+        &history::COMMAND,
+        &inspect::IMAGE,
+        &load::COMMAND,
+        &images::LS,
+        &prune::IMAGES,
+        &pull::COMMAND,
+        &rmi::RM,
+        &tag::COMMAND,
+    ],
+    ..EMPTY
+};

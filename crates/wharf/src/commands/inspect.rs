@@ -1,0 +1,185 @@
+//! `wharf inspect`, and `inspect` of each kind of object.
+
+use serde_json::Value;
+use wharf_client::{Client, Url};
+
+use super::DOCUMENT_HELP;
+use crate::cli::command::COMMAND as EMPTY;
+use crate::cli::context::out;
+use crate::cli::{Arity, Command, Context, Exit, Flag, Matches, Outcome, switch, text};
+use crate::format::template::Template;
+
+const FORMAT: Flag = text("format", DOCUMENT_HELP).short('f');
+
+static FLAGS: &[Flag] = &[
+    FORMAT,
+    switch("size", "Show sizes, if it is a container").short('s'),
+    text("type", "Look only for this kind of object"),
+];
+static CONTAINER_FLAGS: &[Flag] = &[FORMAT, switch("size", "Show sizes").short('s')];
+static IMAGE_FLAGS: &[Flag] = &[FORMAT, text("platform", "Platform of the image")];
+static NETWORK_FLAGS: &[Flag] = &[
+    FORMAT,
+    switch("verbose", "Show more, for diagnosis").short('v'),
+];
+static VOLUME_FLAGS: &[Flag] = &[FORMAT];
+
+/// Show everything about objects
+pub static COMMAND: Command = Command {
+    name: "inspect",
+    about: "Show all that is known about an object of any kind",
+    usage: "[OPTIONS] NAME|ID [NAME|ID...]",
+    flags: &[FLAGS],
+    arity: Arity::AtLeast(1),
+    run: Some(|context, matches| Box::pin(any(context, matches))),
+    ..EMPTY
+};
+
+macro_rules! inspect {
+    ($name:ident, $kind:literal, $flags:expr, $usage:literal, $about:literal) => {
+        #[doc = $about]
+        pub static $name: Command = Command {
+            name: "inspect",
+            about: $about,
+            usage: $usage,
+            flags: &[$flags],
+            arity: Arity::AtLeast(1),
+            run: Some(|context, matches| Box::pin(one(context, matches, $kind))),
+            ..EMPTY
+        };
+    };
+}
+
+inspect!(
+    CONTAINER,
+    "container",
+    CONTAINER_FLAGS,
+    "[OPTIONS] CONTAINER [CONTAINER...]",
+    "Show all that is known about containers"
+);
+inspect!(
+    IMAGE,
+    "image",
+    IMAGE_FLAGS,
+    "[OPTIONS] IMAGE [IMAGE...]",
+    "Show all that is known about images"
+);
+inspect!(
+    NETWORK,
+    "network",
+    NETWORK_FLAGS,
+    "[OPTIONS] NETWORK [NETWORK...]",
+    "Show all that is known about networks"
+);
+inspect!(
+    VOLUME,
+    "volume",
+    VOLUME_FLAGS,
+    "[OPTIONS] VOLUME [VOLUME...]",
+    "Show all that is known about volumes"
+);
+
+const KINDS: &[&str] = &["container", "image", "network", "volume"];
+/// Kinds of a swarm or of plugins, of which there are none here.
+const ABSENT: &[&str] = &["config", "node", "plugin", "secret", "service", "task"];
+
+async fn one(context: &Context, matches: &Matches, kind: &str) -> Outcome {
+    inspect(context, matches, &[kind]).await
+}
+
+async fn any(context: &Context, matches: &Matches) -> Outcome {
+    let kind = matches.text("type");
+    if matches.given("type") && kind.is_empty() {
+        return Err(Exit::new(
+            "type is empty: must be one of \"config\", \"container\", \"image\", \"network\", \"node\", \"plugin\", \"secret\", \"service\", \"task\", \"volume\"",
+        ));
+    }
+    if kind.is_empty() {
+        return inspect(context, matches, KINDS).await;
+    }
+    if KINDS.contains(&kind) || ABSENT.contains(&kind) {
+        return inspect(context, matches, &[kind]).await;
+    }
+    Err(Exit::new(format!(
+        "unknown type: {kind:?}: must be one of \"config\", \"container\", \"image\", \"network\", \"node\", \"plugin\", \"secret\", \"service\", \"task\", \"volume\""
+    )))
+}
+
+async fn inspect(context: &Context, matches: &Matches, kinds: &[&str]) -> Outcome {
+    let format = matches.text("format");
+    let template = match format {
+        "" => None,
+        "json" => Some(Template::strict("{{json .}}")?),
+        source => Some(Template::strict(
+            &source.replace("\\t", "\t").replace("\\n", "\n"),
+        )?),
+    };
+    let client = context.client().await?;
+    let (mut documents, mut failures) = (Vec::new(), Vec::new());
+    for name in &matches.args {
+        match find(client, matches, kinds, name).await {
+            Ok(document) => documents.push(document),
+            Err(exit) => failures.push(exit.message),
+        }
+    }
+    match (&template, format) {
+        (None, _) => out(&indented(&documents))?,
+        (Some(_), "json") => out(&format!("{}\n", Value::Array(documents)))?,
+        (Some(template), _) => {
+            for document in &documents {
+                match template.render(document) {
+                    Ok(text) => out(&format!("{text}\n"))?,
+                    Err(error) => {
+                        // Docker ends the line that it had begun.
+                        out("\n")?;
+                        failures.push(error);
+                    }
+                }
+            }
+        }
+    }
+    if failures.is_empty() {
+        Ok(())
+    } else {
+        Err(Exit::new(failures.join("\n")))
+    }
+}
+
+async fn find(client: &Client, matches: &Matches, kinds: &[&str], name: &str) -> Outcome<Value> {
+    let several = kinds.len() > 1;
+    for kind in kinds {
+        let url = match *kind {
+            "container" => Url::new(["containers", name, "json"]).flag("size", matches.on("size")),
+            "image" => {
+                Url::new(["images", name, "json"]).maybe("platform", matches.maybe("platform"))
+            }
+            "network" => Url::new(["networks", name]).flag("verbose", matches.on("verbose")),
+            "volume" => Url::new(["volumes", name]),
+            other => {
+                return Err(Exit::new(format!(
+                    "Error response from daemon: wharf has no object of type {other}: {name}"
+                )));
+            }
+        };
+        match client.get::<Value>(url).await {
+            Ok(document) => return Ok(document),
+            // What is no name of a kind of object may be one of the next kind.
+            Err(error) if several && matches!(error.status(), Some(400 | 404)) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Err(Exit::new(format!("error: no such object: {name}")))
+}
+
+fn indented(documents: &[Value]) -> String {
+    if documents.is_empty() {
+        return "[]\n".to_owned();
+    }
+    let mut out = Vec::new();
+    let format = serde_json::ser::PrettyFormatter::with_indent(b"    ");
+    let mut serializer = serde_json::Serializer::with_formatter(&mut out, format);
+    // Values that came from JSON can be written as JSON.
+    let _ = serde::Serialize::serialize(documents, &mut serializer);
+    out.push(b'\n');
+    String::from_utf8_lossy(&out).into_owned()
+}

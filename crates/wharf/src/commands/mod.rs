@@ -1,0 +1,62 @@
+//! One file per command. Each has a `COMMAND` (name, help, flags) and the function that does it.
+
+pub mod attach;
+pub mod completion;
+pub mod container;
+pub mod create;
+pub mod daemon;
+pub mod df;
+pub mod events;
+pub mod exec;
+pub mod history;
+pub mod image;
+pub mod images;
+pub mod images_tree;
+pub mod info;
+pub mod inspect;
+pub mod kill;
+pub mod load;
+pub mod logs;
+pub mod network;
+pub mod pause;
+pub mod port;
+pub mod prune;
+pub mod ps;
+pub mod pull;
+pub mod rename;
+pub mod restart;
+pub mod rm;
+pub mod rmi;
+pub mod root;
+pub mod run;
+pub mod search;
+pub mod start;
+pub mod stop;
+pub mod system;
+pub mod tag;
+pub mod top;
+pub mod version;
+pub mod volume;
+pub mod wait;
+
+use serde_json::{Map, Value};
+
+/// The `filters` parameter out of `--filter KEY=VALUE` texts: `{"key":{"value":true}}`; `None` when there are none.
+pub(crate) fn filters(values: &[String]) -> Option<String> {
+    let mut map = Map::new();
+    for (key, value) in values.iter().filter_map(|text| text.split_once('=')) {
+        let entry = map
+            .entry(key.trim().to_lowercase())
+            .or_insert_with(|| Value::Object(Map::new()));
+        if let Some(entry) = entry.as_object_mut() {
+            entry.insert(value.trim().to_owned(), true.into());
+        }
+    }
+    (!map.is_empty()).then(|| Value::Object(map).to_string())
+}
+
+/// Help of `--format` for lists.
+pub(crate) const FORMAT_HELP: &str = "Show by a template:\n'table': a table with headers (default)\n'table TEMPLATE': a table by a Go template\n'json': JSON, one line each\n'TEMPLATE': a Go template";
+/// Help of `--format` for single documents.
+pub(crate) const DOCUMENT_HELP: &str =
+    "Show by a template:\n'json': JSON\n'TEMPLATE': a Go template";

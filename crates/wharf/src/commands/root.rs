@@ -1,0 +1,182 @@
+//! `wharf` itself: global flags, and the list of commands.
+
+use super::*;
+use crate::cli::context::{Context, line, out};
+use crate::cli::{Command, Exit, Flag, Matches, Outcome, help, list, switch, text};
+
+/// The version of this program.
+pub const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+/// Flags before the command.
+pub static FLAGS: &[Flag] = &[
+    text(
+        "config",
+        "Directory of the client's configuration (default: DOCKER_CONFIG or ~/.docker)",
+    ),
+    text("context", "").short('c').hidden(),
+    switch("debug", "Say more").short('D'),
+    list(
+        "host",
+        "Daemon to connect to: unix://PATH or tcp://HOST:PORT",
+    )
+    .short('H'),
+    text(
+        "log-level",
+        "How much to say (\"debug\", \"info\", \"warn\", \"error\", \"fatal\")",
+    )
+    .short('l')
+    .default("info"),
+    switch("tls", "").hidden(),
+    text("tlscacert", "").hidden(),
+    text("tlscert", "").hidden(),
+    text("tlskey", "").hidden(),
+    switch("tlsverify", "").hidden(),
+    switch("version", "Print the version").short('v'),
+];
+
+/// What a newcomer needs first.
+static COMMON: &[&Command] = &[
+    &run::COMMAND,
+    &exec::COMMAND,
+    &ps::COMMAND,
+    &pull::COMMAND,
+    &images::COMMAND,
+    &search::COMMAND,
+    &version::COMMAND,
+    &info::COMMAND,
+];
+/// Groups by object.
+static GROUPS: &[&Command] = &[
+    &container::COMMAND,
+    &image::COMMAND,
+    &network::COMMAND,
+    &system::COMMAND,
+    &volume::COMMAND,
+];
+/// All others.
+static OTHERS: &[&Command] = &[
+    &attach::COMMAND,
+    &completion::COMMAND,
+    &create::COMMAND,
+    &daemon::COMMAND,
+    &events::COMMAND,
+    &history::COMMAND,
+    &inspect::COMMAND,
+    &kill::COMMAND,
+    &load::COMMAND,
+    &logs::COMMAND,
+    &pause::COMMAND,
+    &port::COMMAND,
+    &rename::COMMAND,
+    &restart::COMMAND,
+    &rm::COMMAND,
+    &rmi::COMMAND,
+    &start::COMMAND,
+    &stop::COMMAND,
+    &tag::COMMAND,
+    &top::COMMAND,
+    &pause::UNPAUSE,
+    &wait::COMMAND,
+];
+
+/// All commands, in the order of the help.
+pub fn commands() -> impl Iterator<Item = &'static Command> {
+    COMMON.iter().chain(GROUPS).chain(OTHERS).copied()
+}
+
+fn find(word: &str) -> Option<&'static Command> {
+    commands().find(|command| command.name == word || command.aliases.contains(&word))
+}
+
+/// Runs a whole command line.
+pub async fn run(words: &[String]) -> Outcome {
+    let matches = Matches::parse(&[FLAGS], words, false).map_err(|error| {
+        let usage = "Usage:  wharf [OPTIONS] COMMAND [ARG...]";
+        Exit::with_code(
+            125,
+            format!("{error}\n\n{usage}\n\nRun 'wharf --help' for more information"),
+        )
+    })?;
+    if matches.on("version") {
+        return line(format_args!("Wharf version {VERSION}, build {}", build()));
+    }
+    let Some(word) = matches.args.first().filter(|_| !matches.help) else {
+        return out(&usage());
+    };
+    let rest = &matches.args[1..];
+    if word == "help" {
+        return help_for(rest);
+    }
+    let Some(command) = find(word) else {
+        return Err(Exit::new(format!(
+            "wharf: unknown command: wharf {word}\n\nRun 'wharf --help' for more information"
+        )));
+    };
+    check_context(&matches)?;
+    let host = match matches.list("host") {
+        [] => None,
+        [host] => Some(host.as_str()),
+        _ => return Err(Exit::new("specify only one -H")),
+    };
+    let context = Context::new(host, matches.maybe("config"))?;
+    command
+        .dispatch(&context, &format!("wharf {}", command.name), rest)
+        .await
+}
+
+// Contexts and TLS are not there yet; saying so beats connecting to the wrong daemon.
+fn check_context(matches: &Matches) -> Outcome {
+    match matches.maybe("context") {
+        None | Some("default") => {}
+        Some(name) => {
+            return Err(Exit::new(format!(
+                "context {name:?}: wharf knows no contexts yet; name the daemon with -H or WHARF_HOST"
+            )));
+        }
+    }
+    let tls = ["tls", "tlsverify"].iter().any(|flag| matches.on(flag));
+    if tls
+        || ["tlscacert", "tlscert", "tlskey"]
+            .iter()
+            .any(|flag| matches.given(flag))
+    {
+        return Err(Exit::new("wharf's client does not speak TLS yet"));
+    }
+    Ok(())
+}
+
+fn help_for(words: &[String]) -> Outcome {
+    let Some(word) = words.first() else {
+        return out(&usage());
+    };
+    let mut command =
+        find(word).ok_or_else(|| Exit::new(format!("unknown help topic: {}", words.join(" "))))?;
+    let mut path = format!("wharf {}", command.name);
+    for word in &words[1..] {
+        command = command
+            .find(word)
+            .ok_or_else(|| Exit::new(format!("unknown help topic: {}", words.join(" "))))?;
+        path = format!("{path} {}", command.name);
+    }
+    out(&help::render(command, &path))
+}
+
+/// The commit this was built from, if the build said so.
+pub fn build() -> &'static str {
+    option_env!("WHARF_COMMIT").unwrap_or("unknown")
+}
+
+fn usage() -> String {
+    let mut text = String::from("Usage:  wharf [OPTIONS] COMMAND\n\nRuns containers.\n");
+    let lists: [(&str, &[&Command]); 3] = [
+        ("Common Commands", COMMON),
+        ("Management Commands", GROUPS),
+        ("Commands", OTHERS),
+    ];
+    for (title, commands) in lists {
+        text.push_str(&format!("\n{title}:\n{}", help::commands(commands)));
+    }
+    text.push_str(&format!("\nGlobal Options:\n{}", help::flags(&[FLAGS])));
+    text.push_str("\nRun 'wharf COMMAND --help' for more information on a command.\n");
+    text
+}

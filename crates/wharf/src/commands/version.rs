@@ -1,0 +1,153 @@
+//! `wharf version`.
+
+use serde_json::{Value, json};
+use wharf_client::Url;
+
+use super::{DOCUMENT_HELP, root};
+use crate::cli::command::COMMAND as EMPTY;
+use crate::cli::context::{line, out};
+use crate::cli::{Command, Context, Flag, Matches, Outcome, text};
+use crate::format::json as read;
+use crate::format::table;
+use crate::format::template::Template;
+
+static FLAGS: &[Flag] = &[text("format", DOCUMENT_HELP).short('f')];
+
+/// The newest API version this client was written for.
+pub const API_VERSION: &str = "1.51";
+
+/// Show versions
+pub static COMMAND: Command = Command {
+    name: "version",
+    about: "Show the versions of the client and the daemon",
+    usage: "[OPTIONS]",
+    flags: &[FLAGS],
+    run: Some(|context, matches| Box::pin(run(context, matches))),
+    ..EMPTY
+};
+
+async fn run(context: &Context, matches: &Matches) -> Outcome {
+    let template = match matches.text("format") {
+        "" => None,
+        "json" => Some(Template::new("{{json .}}")?),
+        source => Some(Template::new(source)?),
+    };
+    let (server, failure) = match server(context).await {
+        Ok(server) => (server, Ok(())),
+        Err(exit) => (Value::Null, Err(exit)),
+    };
+    let client = client(&server);
+    match template {
+        Some(template) => line(template.render(&json!({"Client": client, "Server": server}))?)?,
+        None => {
+            let mut text = client_text(&client);
+            if !server.is_null() {
+                text.push_str(&server_text(&server));
+            }
+            out(&table::align_with(&text, 20, 1))?;
+        }
+    }
+    failure
+}
+
+async fn server(context: &Context) -> Outcome<Value> {
+    Ok(context.client().await?.get(Url::new(["version"])).await?)
+}
+
+fn client(server: &Value) -> Value {
+    let api = match read::text(server, "ApiVersion") {
+        "" => API_VERSION,
+        version => version,
+    };
+    json!({
+        "Version": root::VERSION,
+        "ApiVersion": api,
+        "DefaultAPIVersion": API_VERSION,
+        "GitCommit": root::build(),
+        "GoVersion": "none (Rust)",
+        "Os": "linux",
+        "Arch": architecture(),
+        "BuildTime": option_env!("WHARF_BUILD_TIME").unwrap_or("unknown"),
+        "Context": "default",
+    })
+}
+
+/// The machine's architecture in Docker's spelling.
+pub fn architecture() -> &'static str {
+    match std::env::consts::ARCH {
+        "x86_64" => "amd64",
+        "aarch64" => "arm64",
+        other => other,
+    }
+}
+
+fn client_text(client: &Value) -> String {
+    let mut text = String::from("Client: Wharf\n");
+    for (title, field) in [
+        ("Version", "Version"),
+        ("API version", "ApiVersion"),
+        ("Go version", "GoVersion"),
+        ("Git commit", "GitCommit"),
+        ("Built", "BuildTime"),
+    ] {
+        text.push_str(&format!(" {title}:\t{}\n", read::text(client, field)));
+    }
+    text.push_str(&format!(
+        " OS/Arch:\t{}/{}\n",
+        read::text(client, "Os"),
+        read::text(client, "Arch")
+    ));
+    text.push_str(&format!(" Context:\t{}\n", read::text(client, "Context")));
+    text
+}
+
+fn server_text(server: &Value) -> String {
+    let platform = match read::text(&server["Platform"], "Name") {
+        "" => String::new(),
+        name => format!(" {name}"),
+    };
+    let mut text = format!("\nServer:{platform}\n");
+    let components = read::items(server, "Components");
+    if components.is_empty() {
+        text.push_str(&format!(" Engine:\n{}", engine(server, server)));
+    }
+    for component in components {
+        let name = read::text(component, "Name");
+        text.push_str(&format!(" {name}:\n"));
+        if name == "Engine" {
+            text.push_str(&engine(component, &component["Details"]));
+            continue;
+        }
+        text.push_str(&format!(
+            "  Version:\t{}\n",
+            read::text(component, "Version")
+        ));
+        for (key, value) in read::pairs(read::field(component, "Details")) {
+            text.push_str(&format!("  {key}:\t{value}\n"));
+        }
+    }
+    text
+}
+
+fn engine(component: &Value, details: &Value) -> String {
+    let detail = |name: &str| match details.get(name) {
+        Some(Value::Bool(on)) => on.to_string(),
+        Some(Value::String(text)) => text.clone(),
+        _ => String::new(),
+    };
+    let built = crate::format::time::ansi_c(&detail("BuildTime"));
+    let experimental = match detail("Experimental").as_str() {
+        "" => "false".to_owned(),
+        text => text.to_owned(),
+    };
+    format!(
+        "  Version:\t{}\n  API version:\t{} (minimum version {})\n  Go version:\t{}\n  Git commit:\t{}\n  Built:\t{built}\n  OS/Arch:\t{}/{}\n  Experimental:\t{experimental}\n",
+        read::text(component, "Version"),
+        detail("ApiVersion"),
+        detail("MinAPIVersion"),
+        detail("GoVersion"),
+        detail("GitCommit"),
+        detail("Os"),
+        detail("Arch"),
+    )
+}

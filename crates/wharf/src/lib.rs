@@ -1,0 +1,54 @@
+//! `wharf`: the command line, and the daemon's program.
+//!
+//! The command line starts in about a millisecond and speaks to the daemon over its public API only. Where the
+//! daemon is wanted (`wharf daemon`), [`daemon`] takes over with a runtime of its own.
+//!
+//! A library only so that its tests can call it; the program is [`main`].
+
+pub mod autostart;
+pub mod cli;
+pub mod commands;
+pub mod daemon;
+pub mod format;
+pub mod options;
+pub mod term;
+
+use std::io::Write;
+
+/// The program: runs the command line of this process and exits.
+pub fn main() -> ! {
+    let words: Vec<String> = std::env::args_os()
+        .skip(1)
+        .map(|word| word.to_string_lossy().into_owned())
+        .collect();
+    // The daemon brings its own runtime, so it leaves before one is made here.
+    if let Some(code) = commands::daemon::start_if_asked(&words) {
+        std::process::exit(code);
+    }
+    let code = match tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+    {
+        Ok(runtime) => runtime.block_on(run(&words)),
+        Err(error) => finish(cli::Exit::new(format!("starting: {error}"))),
+    };
+    term::raw::restore();
+    // Threads that read standard input are not waited for.
+    std::process::exit(code);
+}
+
+async fn run(words: &[String]) -> i32 {
+    match commands::root::run(words).await {
+        Ok(()) => 0,
+        Err(exit) => finish(exit),
+    }
+}
+
+fn finish(exit: cli::Exit) -> i32 {
+    term::raw::restore();
+    if !exit.message.is_empty() {
+        // Standard error may be closed; the exit code still tells.
+        let _ = writeln!(std::io::stderr(), "{}", exit.message);
+    }
+    exit.code
+}
