@@ -1,1 +1,53 @@
 //! Containers and all that acts on them, without HTTP.
+//!
+//! [`Engine`] is a struct of services: [`Containers`], [`ImageService`], [`VolumeService`], `Networks`, [`Events`].
+//! A face (the API server, later CRI) translates its requests into their verbs and their views and errors into
+//! its replies.
+//!
+//! A container is one task (`supervisor`) over a pure core (`lifecycle`): the task writes the record, publishes a
+//! [`View`] and runs effects; readers never wait for it. `launch` is one start, `recover` the start of the daemon.
+//!
+//! Architecture invariant: nothing here knows what the wire looks like, and nothing found in an image becomes a
+//! setting of the engine.
+
+mod config;
+mod containers;
+mod copy_up;
+mod detach;
+mod df;
+mod engine;
+mod error;
+mod events;
+mod filters;
+mod human;
+mod images;
+mod info;
+mod launch;
+mod lifecycle;
+mod model;
+mod names;
+mod proc;
+mod record;
+mod recover;
+mod signal;
+mod spec;
+mod supervisor;
+mod time;
+mod volumes;
+
+pub use config::{BridgeConfig, EngineConfig};
+pub use containers::{
+    AttachEnd, AttachOptions, Attachment, Containers, Created, ExecStartOptions, ExecView,
+    ListOptions, Listed, LogOptions, LogStream, NewExec, PruneReport, RemoveOptions, Size,
+    StopOptions, Top, Update, WaitCondition, WaitResult, Waiter, parse_bind,
+};
+pub use df::{DfParts, DfReport};
+pub use engine::Engine;
+pub use error::{EngineError, ErrorKind};
+pub use events::{Event, EventKind, EventOptions, EventStream, Events};
+pub use filters::Filters;
+pub use images::ImageService;
+pub use info::{InfoFacts, VersionFacts};
+pub use model::*;
+pub use time::parse as parse_time;
+pub use volumes::VolumeService;

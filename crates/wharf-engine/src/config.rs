@@ -1,0 +1,139 @@
+//! The daemon's settings, as far as the engine knows them.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr};
+use std::path::PathBuf;
+
+use crate::{LogConfig, Ulimit};
+
+/// Settings of an engine, resolved: `daemon.json` and flags have been merged and checked by the daemon.
+#[derive(Clone, Debug)]
+pub struct EngineConfig {
+    /// Everything that must not be lost; `/var/lib/wharf`.
+    pub data_root: PathBuf,
+    /// Everything that does not outlive the machine's run; `/run/wharf`.
+    pub exec_root: PathBuf,
+    /// The shim's program file; copied into a sealed memfd at the start.
+    pub shim: PathBuf,
+    /// Settings of the default bridge.
+    pub bridge: BridgeConfig,
+    /// Settings of the registry client.
+    pub registry: wharf_distribution::Config,
+    /// Log driver and options of containers that name none.
+    pub log: LogConfig,
+    /// Ulimits of every container, by name.
+    pub default_ulimits: BTreeMap<String, Ulimit>,
+    /// Size of /dev/shm, bytes.
+    pub default_shm_size: u64,
+    /// `host` or `private`.
+    pub default_cgroupns_mode: String,
+    /// Parent control group; empty is `/wharf`.
+    pub cgroup_parent: String,
+    /// Whether containers get an init unless they say no.
+    pub init: bool,
+    /// Whether containers get `no-new-privileges` unless they say no.
+    pub no_new_privileges: bool,
+    /// Default seccomp profile: `builtin`, `unconfined` or a file.
+    pub seccomp_profile: String,
+    /// DNS servers of containers that name none.
+    pub dns: Vec<String>,
+    /// DNS search domains.
+    pub dns_search: Vec<String>,
+    /// resolv.conf options.
+    pub dns_options: Vec<String>,
+    /// What `host-gateway` in `--add-host` means; the bridge's gateway if `None`.
+    pub host_gateway_ip: Option<IpAddr>,
+    /// The daemon's labels.
+    pub labels: Vec<String>,
+    /// Whether containers survive a clean stop of the daemon.
+    pub live_restore: bool,
+    /// Seconds for containers to stop at a clean shutdown.
+    pub shutdown_timeout: u64,
+    /// Debug messages are on (a fact of `info`).
+    pub debug: bool,
+    /// `http-proxy`, `https-proxy`, `no-proxy` (facts of `info`).
+    pub proxies: (String, String, String),
+}
+
+impl Default for EngineConfig {
+    fn default() -> Self {
+        Self {
+            data_root: PathBuf::from("/var/lib/wharf"),
+            exec_root: PathBuf::from("/run/wharf"),
+            shim: PathBuf::from("/usr/libexec/wharf/wharf-shim"),
+            bridge: BridgeConfig::default(),
+            registry: wharf_distribution::Config::default(),
+            log: LogConfig {
+                driver: "json-file".to_owned(),
+                options: BTreeMap::new(),
+            },
+            default_ulimits: BTreeMap::new(),
+            default_shm_size: 64 << 20,
+            default_cgroupns_mode: "private".to_owned(),
+            cgroup_parent: String::new(),
+            init: false,
+            no_new_privileges: false,
+            seccomp_profile: "builtin".to_owned(),
+            dns: Vec::new(),
+            dns_search: Vec::new(),
+            dns_options: Vec::new(),
+            host_gateway_ip: None,
+            labels: Vec::new(),
+            live_restore: false,
+            shutdown_timeout: 15,
+            debug: false,
+            proxies: Default::default(),
+        }
+    }
+}
+
+/// Settings of the default bridge, with dockerd's meanings.
+#[derive(Clone, Debug)]
+pub struct BridgeConfig {
+    /// Whether there is a default bridge (`bridge: none` says no).
+    pub enabled: bool,
+    /// Its interface name; `wharf0`.
+    pub name: String,
+    /// Its address with prefix (`bip`).
+    pub bip: Option<String>,
+    /// Addresses for containers (`fixed-cidr`).
+    pub fixed_cidr: Option<String>,
+    /// Default gateway of containers.
+    pub default_gateway: Option<Ipv4Addr>,
+    /// Address pools for networks: base, size of each.
+    pub address_pools: Vec<(String, u8)>,
+    /// MTU; 0 is the default.
+    pub mtu: u32,
+    /// Whether containers may talk to each other.
+    pub icc: bool,
+    /// Whether the daemon may set `net.ipv4.ip_forward`.
+    pub ip_forward: bool,
+    /// Whether containers' traffic to the outside is masqueraded.
+    pub ip_masq: bool,
+    /// Whether the daemon writes firewall rules.
+    pub firewall: bool,
+    /// Whether published ports are served on loopback by a proxy.
+    pub userland_proxy: bool,
+    /// Host address of published ports that name none.
+    pub default_binding: IpAddr,
+}
+
+impl Default for BridgeConfig {
+    fn default() -> Self {
+        Self {
+            enabled: true,
+            name: "wharf0".to_owned(),
+            bip: None,
+            fixed_cidr: None,
+            default_gateway: None,
+            address_pools: Vec::new(),
+            mtu: 0,
+            icc: true,
+            ip_forward: true,
+            ip_masq: true,
+            firewall: true,
+            userland_proxy: true,
+            default_binding: IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+        }
+    }
+}

@@ -1,0 +1,269 @@
+//! `attach`: a client's connection and a container's streams.
+//!
+//! The shim writes what the client is to read, framed or raw, into a socket, and reads its stdin from it; the
+//! daemon copies bytes, and looks for the detach keys on the way in. A client that attaches before the start (as
+//! `docker run` does) waits in the container's [`Io`](super::Io) and is connected between the creation of the
+//! process and its start, so that not a byte is missed.
+
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
+use tokio::net::UnixStream;
+use tokio::sync::oneshot;
+use wharf_logs::{Entry as LogEntry, Stream};
+
+use super::{AttachEnd, AttachOptions, Containers, LogOptions, LogStream};
+use crate::detach::Keys;
+use crate::{EngineError, Status};
+
+/// A client that waits for the start.
+pub(crate) struct Pending {
+    pub(crate) options: wharf_tasks::AttachOptions,
+    pub(crate) connect: oneshot::Sender<UnixStream>,
+}
+
+enum Source {
+    Ready(UnixStream),
+    Later(oneshot::Receiver<UnixStream>),
+    /// Only the log is wanted.
+    Nothing,
+}
+
+/// An attached session that waits for its connection. It is made before the reply's headers are sent, so that
+/// every error still is an ordinary reply; on a container that does not run yet it waits for the start.
+pub struct Attachment {
+    source: Source,
+    tty: bool,
+    stdin: bool,
+    keys: Keys,
+    log: Option<LogStream>,
+}
+
+impl Containers {
+    /// Attaches.
+    ///
+    /// # Errors
+    /// If it is frozen or restarting, or the detach keys are none.
+    pub async fn attach(
+        &self,
+        container: &str,
+        options: AttachOptions,
+    ) -> Result<Attachment, EngineError> {
+        let keys = Keys::parse(options.detach_keys.as_deref())?;
+        let entry = self.find(container)?;
+        let view = entry.now();
+        let conflict = |text: &str| Err(EngineError::Conflict(text.replace("{}", container)));
+        match view.state.status {
+            Status::Paused => {
+                return conflict("container {} is paused, unpause the container before attach");
+            }
+            Status::Restarting => {
+                return conflict("container {} is restarting, wait until the container is running");
+            }
+            _ => {}
+        }
+        let log = match options.logs {
+            true => Some(self.logs(container, replay(&options)).await?),
+            false => None,
+        };
+        let stdin = options.stdin && view.config.open_stdin;
+        let wanted = wharf_tasks::AttachOptions {
+            stdin,
+            stdout: options.stdout,
+            stderr: options.stderr,
+        };
+        let source = match options.stream {
+            false => Source::Nothing,
+            true => self.connect(&entry, wanted).await?,
+        };
+        self.shared.emit_view(&view, "attach", &[]);
+        Ok(Attachment {
+            source,
+            tty: view.config.tty,
+            stdin,
+            keys,
+            log,
+        })
+    }
+
+    async fn connect(
+        &self,
+        entry: &super::Entry,
+        options: wharf_tasks::AttachOptions,
+    ) -> Result<Source, EngineError> {
+        let (connect, connected) = oneshot::channel();
+        let task = {
+            let mut io = entry.io();
+            match io.task.clone() {
+                Some(task) => task,
+                None => {
+                    io.pending.push(Pending { options, connect });
+                    return Ok(Source::Later(connected));
+                }
+            }
+        };
+        let stream = task.attach(options).await;
+        Ok(Source::Ready(
+            stream.map_err(|error| EngineError::failed(&error))?,
+        ))
+    }
+}
+
+fn replay(options: &AttachOptions) -> LogOptions {
+    LogOptions {
+        stdout: options.stdout,
+        stderr: options.stderr,
+        ..LogOptions::default()
+    }
+}
+
+impl Attachment {
+    pub(super) fn ready(stream: UnixStream, tty: bool, stdin: bool, keys: Keys) -> Self {
+        Self {
+            source: Source::Ready(stream),
+            tty,
+            stdin,
+            keys,
+            log: None,
+        }
+    }
+
+    /// Whether the bytes are raw (a terminal) instead of in Docker's frames.
+    pub fn tty(&self) -> bool {
+        self.tty
+    }
+
+    /// Copies until one side ends.
+    pub async fn serve(
+        mut self,
+        connection: impl AsyncRead + AsyncWrite + Send + Unpin,
+    ) -> AttachEnd {
+        let (mut from_client, mut to_client) = tokio::io::split(connection);
+        if let Some(mut log) = self.log.take() {
+            while let Some(Ok(entry)) = log.next().await {
+                if to_client.write_all(&frame(&entry, self.tty)).await.is_err() {
+                    return AttachEnd::Gone;
+                }
+            }
+        }
+        let stream = match self.source {
+            Source::Ready(stream) => stream,
+            Source::Nothing => return finish(&mut to_client, AttachEnd::Ended).await,
+            Source::Later(connected) => tokio::select! {
+                stream = connected => match stream {
+                    Ok(stream) => stream,
+                    // The start failed; whoever asked for it has been told why.
+                    Err(_) => return finish(&mut to_client, AttachEnd::Ended).await,
+                },
+                () = hung_up(&mut from_client, self.stdin) => return AttachEnd::Gone,
+            },
+        };
+        let (mut from_task, mut to_task) = stream.into_split();
+        let output = async {
+            let copied = tokio::io::copy(&mut from_task, &mut to_client).await;
+            let _ = to_client.shutdown().await;
+            if copied.is_ok() {
+                AttachEnd::Ended
+            } else {
+                AttachEnd::Gone
+            }
+        };
+        let input = async {
+            let end = match self.stdin {
+                true => feed(&mut from_client, &mut to_task, self.keys, self.tty).await,
+                false => drain(&mut from_client).await,
+            };
+            match end {
+                Some(end) => end,
+                None => std::future::pending().await,
+            }
+        };
+        let end = tokio::select! { end = output => end, end = input => end };
+        finish(&mut to_client, end).await
+    }
+}
+
+async fn finish(client: &mut (impl AsyncWrite + Unpin), end: AttachEnd) -> AttachEnd {
+    // A client that is gone already does not hear it.
+    let _ = client.shutdown().await;
+    end
+}
+
+/// Until the client goes, before there is anything to talk to. What it types meanwhile stays in its socket: only
+/// a client without stdin is read, as it has nothing to say.
+async fn hung_up(client: &mut (impl AsyncRead + Unpin), stdin: bool) {
+    if stdin {
+        std::future::pending::<()>().await;
+    }
+    match drain(client).await {
+        Some(_) => {}
+        None => std::future::pending().await,
+    }
+}
+
+/// Reads and forgets; `None` once the client has closed its half, which ends nothing.
+async fn drain(client: &mut (impl AsyncRead + Unpin)) -> Option<AttachEnd> {
+    let mut buffer = [0; 1024];
+    loop {
+        match client.read(&mut buffer).await {
+            Ok(0) => return None,
+            Ok(_) => {}
+            Err(_) => return Some(AttachEnd::Gone),
+        }
+    }
+}
+
+/// Copies stdin until its end (`None`: the output goes on), the detach keys or an error.
+async fn feed(
+    client: &mut (impl AsyncRead + Unpin),
+    task: &mut (impl AsyncWrite + Unpin),
+    mut keys: Keys,
+    tty: bool,
+) -> Option<AttachEnd> {
+    let mut buffer = vec![0; 32 * 1024];
+    let mut out = Vec::new();
+    loop {
+        let read = match client.read(&mut buffer).await {
+            Ok(0) => {
+                // The end of the client's stdin is the end of the container's, if it was asked so.
+                let _ = task.shutdown().await;
+                return None;
+            }
+            Ok(read) => read,
+            Err(_) => return Some(AttachEnd::Gone),
+        };
+        let bytes = buffer.get(..read).unwrap_or_default();
+        // Docker looks for the keys on terminals only.
+        if !tty {
+            if task.write_all(bytes).await.is_err() {
+                return None;
+            }
+            continue;
+        }
+        out.clear();
+        let detached = keys.pass(bytes, &mut out);
+        // A process that does not read any more may still write.
+        let written = task.write_all(&out).await;
+        if detached {
+            return Some(AttachEnd::Detached);
+        }
+        if written.is_err() {
+            return None;
+        }
+    }
+}
+
+/// A log line as the attached client reads it: Docker's frame (8 bytes: stream, 0, 0, 0, length) or raw.
+fn frame(entry: &LogEntry, tty: bool) -> Vec<u8> {
+    let text = entry.log.as_bytes();
+    if tty {
+        return text.to_vec();
+    }
+    let stream = match entry.stream {
+        Stream::Stdout => 1,
+        Stream::Stderr => 2,
+    };
+    let length = u32::try_from(text.len()).unwrap_or(u32::MAX).to_be_bytes();
+    let mut frame = vec![stream, 0, 0, 0];
+    frame.extend(length);
+    frame.extend(text);
+    frame
+}

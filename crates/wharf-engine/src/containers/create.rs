@@ -1,0 +1,221 @@
+//! `create`.
+//!
+//! Everything is checked before anything is made; then layer, volumes and folder are made, and last the record,
+//! which is what makes the container exist. A daemon killed in between leaves a layer and a folder without a
+//! record, which the next start sweeps.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use wharf_images::{Image, ImagePin};
+
+use super::registry::NameHold;
+use super::{Containers, Created, Shared, merge, mounts, stop, verify};
+use crate::lifecycle::{Phase, State};
+use crate::record::{CONTAINERS, LastRun, Record};
+use crate::{
+    Config, EndpointSettings, EndpointView, EngineError, HostConfig, IpcMode, NamespaceMode,
+    NetworkMode, NetworkView, NewContainer, copy_up, names,
+};
+
+impl Containers {
+    /// Makes a container.
+    ///
+    /// # Errors
+    /// If its settings make no sense, its name is in use, or there is no such image.
+    pub async fn create(&self, new: NewContainer) -> Result<Created, EngineError> {
+        let shared = self.shared.clone();
+        let create = move || create(&shared, new);
+        let created = tokio::task::spawn_blocking(create).await;
+        let (record, warnings) = created.map_err(|error| EngineError::failed(&error))??;
+        let id = record.id.clone();
+        let (name, config) = (record.name.clone(), record.config.clone());
+        let (_, supervisor) = self.shared.enter(record);
+        tokio::spawn(supervisor.run());
+        self.shared.emit(&id, &name, &config, "create", &[]);
+        Ok(Created { id, warnings })
+    }
+}
+
+fn create(shared: &Arc<Shared>, new: NewContainer) -> Result<(Record, Vec<String>), EngineError> {
+    let NewContainer {
+        name,
+        platform,
+        mut config,
+        mut host,
+        endpoints,
+    } = new;
+    let name = name
+        .as_deref()
+        .filter(|name| !name.is_empty())
+        .map(names::check)
+        .transpose()?;
+    verify::config(&config)?;
+    let mut warnings = verify::host(&mut host, &shared.config)?;
+    let (image, pin) = shared.images.pin(&config.image)?;
+    if let Some(platform) = &platform
+        && !platform_fits(platform, &image)
+    {
+        let (image, found) = (&config.image, image.config.platform());
+        let text = format!(
+            "image with reference {image} was found but its platform ({found}) does not match the specified platform ({platform})"
+        );
+        return Err(EngineError::NotFound(text));
+    }
+    merge::merge(&mut config, &image.config.config)?;
+    verify::config(&config)?;
+    names_to_ids(shared, &mut host);
+    let id = names::new_id();
+    let hold = shared.reserve_name(name, &id)?;
+    hostname(&mut config, &host, &id);
+    let network = network(shared, &config, &host, endpoints)?;
+    if !is_host_platform(&image) {
+        let (found, host) = (image.config.platform(), wharf_oci::Platform::host());
+        warnings.push(format!("The requested image's platform ({found}) does not match the detected host platform ({host}) and no specific platform was requested"));
+    }
+    let record = Record {
+        mounts: mounts::resolve(shared, &config, &host, &id)?,
+        ..record(id, &hold, &image, config, host, network)
+    };
+    match materialize(shared, &record, pin) {
+        Ok(()) => {
+            hold.keep();
+            Ok((record, warnings))
+        }
+        Err(error) => {
+            shared.remove_anonymous_volumes(&record);
+            shared.remove_files(&record.id);
+            Err(error)
+        }
+    }
+}
+
+fn record(
+    id: String,
+    hold: &NameHold,
+    image: &Image,
+    config: Config,
+    host: HostConfig,
+    network: NetworkView,
+) -> Record {
+    let (path, args) = merge::argv(&config);
+    Record {
+        name: hold.name().to_owned(),
+        created: Timestamp::now(),
+        path,
+        args,
+        image: image.id,
+        chain: Arc::new(image.chain.clone()),
+        platform: image.config.platform(),
+        mounts: Vec::new(),
+        network,
+        app_armor_profile: String::new(),
+        state: State {
+            phase: Phase::Created,
+            policy: host.restart_policy,
+            auto_remove: host.auto_remove,
+            stop_signal: stop::stop_signal(&config),
+            stopped_by_hand: false,
+            last_run: false,
+            restarts: 0,
+            backoff: 0,
+        },
+        last: LastRun::default(),
+        remove_volumes: false,
+        config: Arc::new(config),
+        host: Arc::new(host),
+        id,
+    }
+}
+
+/// Layer, folder, filled volumes; then the record.
+fn materialize(shared: &Shared, record: &Record, pin: ImagePin) -> Result<(), EngineError> {
+    let rootfs = shared.snapshots.create_rw(&record.id, &record.chain);
+    let rootfs = rootfs.map_err(|error| EngineError::failed(&error))?;
+    let folder = shared.folders.of(&record.id);
+    std::fs::create_dir_all(&folder).map_err(EngineError::io("make", &folder))?;
+    for mount in record.mounts.iter().filter(|mount| mount.copy_up) {
+        copy_up::fill(&rootfs, &mount.destination, &mount.source)?;
+    }
+    shared
+        .db
+        .write(|tx| CONTAINERS.put(tx, &record.id, record))?;
+    drop(pin);
+    Ok(())
+}
+
+fn platform_fits(wanted: &wharf_oci::Platform, image: &Image) -> bool {
+    let found = image.config.platform();
+    wanted.os == found.os && wanted.architecture == found.architecture
+}
+
+fn is_host_platform(image: &Image) -> bool {
+    platform_fits(&wharf_oci::Platform::host(), image)
+}
+
+/// Names of other containers become ids, which renames do not change (moby `adaptSharedNamespaceContainer`). One
+/// that is not there is met at the start.
+fn names_to_ids(shared: &Shared, host: &mut HostConfig) {
+    let fix = |name: &mut String| {
+        if let Ok(entry) = shared.find(name) {
+            name.clone_from(&entry.id);
+        }
+    };
+    if let NetworkMode::Container(name) = &mut host.network_mode {
+        fix(name);
+    }
+    if let IpcMode::Container(name) = &mut host.ipc_mode {
+        fix(name);
+    }
+    if let NamespaceMode::Container(name) = &mut host.pid_mode {
+        fix(name);
+    }
+}
+
+fn hostname(config: &mut Config, host: &HostConfig, id: &str) {
+    let shared = host.network_mode == NetworkMode::Host || host.uts_mode == NamespaceMode::Host;
+    if config.hostname.is_empty() {
+        config.hostname = match shared {
+            true => rustix::system::uname()
+                .nodename()
+                .to_string_lossy()
+                .into_owned(),
+            false => id.chars().take(12).collect(),
+        };
+    }
+}
+
+fn network(
+    shared: &Shared,
+    config: &Config,
+    host: &HostConfig,
+    endpoints: std::collections::BTreeMap<String, EndpointSettings>,
+) -> Result<NetworkView, EngineError> {
+    let mut view = NetworkView::default();
+    if config.network_disabled {
+        return Ok(view);
+    }
+    let Some(name) = host.network_mode.network_name() else {
+        return Ok(view);
+    };
+    let network = shared.networks.get(name);
+    let network = network.map_err(|error| EngineError::NotFound(crate::error::chain(&error)))?;
+    let mut settings = EndpointSettings::default();
+    for (key, asked) in endpoints {
+        let same = key == network.name || key == "default" || network.id.starts_with(&key);
+        if !same {
+            let text = format!("Container cannot be connected to network endpoints: {key}, {name}");
+            return Err(EngineError::Invalid(text));
+        }
+        settings = asked;
+    }
+    if settings.mac_address.is_empty() {
+        settings.mac_address.clone_from(&config.mac_address);
+    }
+    let endpoint = EndpointView {
+        settings,
+        ..EndpointView::default()
+    };
+    view.endpoints.insert(network.name, endpoint);
+    Ok(view)
+}

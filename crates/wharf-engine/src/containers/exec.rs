@@ -1,0 +1,250 @@
+//! `exec`: further processes in a container that runs.
+//!
+//! Sessions live in memory only, as in Docker: after a restart of the daemon they are unknown, while their
+//! processes go on in the shim's care.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tracing::debug;
+use wharf_tasks::ExecTask;
+
+use super::{Attachment, Containers, ExecStartOptions, ExecView, NewExec, Shared};
+use crate::detach::Keys;
+use crate::{EngineError, ErrorKind, Status, View, launch, names, spec};
+
+/// All exec sessions, by id.
+#[derive(Default)]
+pub(crate) struct Execs {
+    sessions: Mutex<HashMap<String, Session>>,
+}
+
+struct Session {
+    view: ExecView,
+    started: bool,
+    task: Option<ExecTask>,
+}
+
+impl Execs {
+    pub(crate) fn ids_of(&self, container: &str) -> Vec<String> {
+        let sessions = self.lock();
+        let live = sessions.values().filter(|session| {
+            session.view.container == container && session.view.exit_code.is_none()
+        });
+        live.map(|session| session.view.id.clone()).collect()
+    }
+
+    pub(crate) fn forget(&self, container: &str) {
+        self.lock()
+            .retain(|_, session| session.view.container != container);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<String, Session>> {
+        self.sessions.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn change<T>(
+        &self,
+        id: &str,
+        change: impl FnOnce(&mut Session) -> T,
+    ) -> Result<T, EngineError> {
+        let none = || EngineError::NoSuchExec(id.to_owned());
+        self.lock().get_mut(id).map(change).ok_or_else(none)
+    }
+}
+
+fn running(view: &View) -> Result<(), EngineError> {
+    let id = &view.id;
+    match view.state.status {
+        Status::Running => Ok(()),
+        Status::Paused => Err(EngineError::Conflict(format!(
+            "container {id} is paused, unpause the container before exec"
+        ))),
+        Status::Restarting => Err(EngineError::Conflict(format!(
+            "container {id} is restarting, wait until the container is running"
+        ))),
+        _ => Err(EngineError::Conflict(format!(
+            "container {id} is not running"
+        ))),
+    }
+}
+
+impl Containers {
+    /// Makes an exec session; its id.
+    ///
+    /// # Errors
+    /// If it does not run, or there is no command.
+    pub async fn exec_create(&self, container: &str, exec: NewExec) -> Result<String, EngineError> {
+        let view = self.find(container)?.now();
+        running(&view)?;
+        if exec.cmd.is_empty() {
+            return Err(EngineError::Invalid("No exec command specified".to_owned()));
+        }
+        Keys::parse(exec.detach_keys.as_deref())?;
+        if !exec.working_dir.is_empty() && !exec.working_dir.starts_with('/') {
+            return Err(EngineError::Invalid(
+                "Cwd must be an absolute path".to_owned(),
+            ));
+        }
+        let id = names::new_id();
+        let command = exec.cmd.join(" ");
+        let session = Session {
+            view: ExecView {
+                id: id.clone(),
+                container: view.id.clone(),
+                spec: exec,
+                running: false,
+                exit_code: None,
+                pid: 0,
+                can_remove: false,
+            },
+            started: false,
+            task: None,
+        };
+        self.shared.execs.lock().insert(id.clone(), session);
+        self.emit_exec(&view, &format!("exec_create: {command}"), &id, &[]);
+        Ok(id)
+    }
+
+    /// Starts an exec session; `None` if nobody attaches.
+    ///
+    /// # Errors
+    /// If it has been started before, its container does not run, or its program cannot be.
+    pub async fn exec_start(
+        &self,
+        exec: &str,
+        options: ExecStartOptions,
+    ) -> Result<Option<Attachment>, EngineError> {
+        let session = self.exec_inspect(exec)?;
+        let entry = self.find(&session.container)?;
+        let view = entry.now();
+        running(&view)?;
+        let already = self.shared.execs.change(exec, |session| {
+            std::mem::replace(&mut session.started, true)
+        })?;
+        if already {
+            let text = match session.running {
+                true => format!("exec command {exec} is already running"),
+                false => format!("exec command {exec} has already run"),
+            };
+            return Err(EngineError::Conflict(text));
+        }
+        self.emit_exec(
+            &view,
+            &format!("exec_start: {}", session.spec.cmd.join(" ")),
+            exec,
+            &[],
+        );
+        let task = entry.io().task.clone();
+        let Some(task) = task else {
+            return Err(EngineError::Conflict(format!(
+                "container {} is not running",
+                view.id
+            )));
+        };
+        let config = spec::exec(&self.shared, &view, exec, &session.spec, options)?;
+        let started = match task.exec(config).await {
+            Ok(started) => started,
+            Err(error) => return Err(self.exec_failed(exec, &error)),
+        };
+        self.exec_runs(exec, &view, started.clone());
+        if options.detach {
+            return Ok(None);
+        }
+        let keys = Keys::parse(session.spec.detach_keys.as_deref())?;
+        let Some(stream) = started.take_stream() else {
+            return Ok(None);
+        };
+        Ok(Some(Attachment::ready(
+            stream,
+            session.spec.tty,
+            session.spec.attach_stdin,
+            keys,
+        )))
+    }
+
+    fn exec_failed(&self, exec: &str, error: &wharf_tasks::TaskError) -> EngineError {
+        let failure = launch::explain(error);
+        let code = failure.code;
+        // A session that is forgotten in the meantime needs no exit code.
+        let _ = self.shared.execs.change(exec, |session| {
+            session.view.exit_code = Some(code);
+            session.view.can_remove = true;
+        });
+        let message = format!("OCI runtime exec failed: exec failed: {}", failure.reason);
+        EngineError::Start {
+            message,
+            code,
+            kind: ErrorKind::InvalidParameter,
+        }
+    }
+
+    fn exec_runs(&self, exec: &str, view: &Arc<View>, task: ExecTask) {
+        let pid = task.pid();
+        // As above: the container may be removed at this moment.
+        let _ = self.shared.execs.change(exec, |session| {
+            session.view.running = true;
+            session.view.pid = pid;
+            session.task = Some(task.clone());
+        });
+        let (shared, exec, view) = (self.shared.clone(), exec.to_owned(), view.clone());
+        tokio::spawn(async move {
+            let status = task.wait().await;
+            exec_ended(&shared, &exec, &view, status.code);
+        });
+    }
+
+    /// It, as it is now.
+    ///
+    /// # Errors
+    /// If there is no such session.
+    pub fn exec_inspect(&self, exec: &str) -> Result<ExecView, EngineError> {
+        self.shared
+            .execs
+            .change(exec, |session| session.view.clone())
+    }
+
+    /// Sets its terminal's size.
+    ///
+    /// # Errors
+    /// If it does not run.
+    pub async fn exec_resize(
+        &self,
+        exec: &str,
+        rows: u16,
+        columns: u16,
+    ) -> Result<(), EngineError> {
+        let task = self
+            .shared
+            .execs
+            .change(exec, |session| session.task.clone())?;
+        let Some(task) = task else {
+            return Err(EngineError::Conflict(format!(
+                "exec command {exec} is not running"
+            )));
+        };
+        task.resize(rows, columns)
+            .await
+            .map_err(|error| EngineError::failed(&error))
+    }
+
+    fn emit_exec(&self, view: &View, action: &str, exec: &str, more: &[(&str, String)]) {
+        let mut all = vec![("execID", exec.to_owned())];
+        all.extend(more.iter().cloned());
+        self.shared.emit_view(view, action, &all);
+    }
+}
+
+fn exec_ended(shared: &Shared, exec: &str, view: &View, code: i32) {
+    debug!(exec, code, "exec ended");
+    let ended = shared.execs.change(exec, |session| {
+        session.view.running = false;
+        session.view.exit_code = Some(code);
+        session.view.can_remove = true;
+        session.task = None;
+    });
+    if ended.is_ok() {
+        let more = [("execID", exec.to_owned()), ("exitCode", code.to_string())];
+        shared.emit_view(view, "exec_die", &more);
+    }
+}

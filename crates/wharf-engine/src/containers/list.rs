@@ -1,0 +1,321 @@
+//! `ps`.
+
+use std::collections::HashMap;
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use wharf_oci::Digest;
+
+use super::{Containers, ListOptions, Listed};
+use crate::{EngineError, Filters, Port, View};
+
+const KNOWN: &[&str] = &[
+    "ancestor",
+    "before",
+    "exited",
+    "expose",
+    "health",
+    "id",
+    "is-task",
+    "isolation",
+    "label",
+    "name",
+    "network",
+    "publish",
+    "since",
+    "status",
+    "volume",
+];
+
+/// Docker's words for states.
+const STATES: &[&str] = &[
+    "created",
+    "dead",
+    "exited",
+    "paused",
+    "removing",
+    "restarting",
+    "running",
+];
+
+/// Filters that have been understood.
+struct Wanted {
+    filters: Filters,
+    exited: Vec<i32>,
+    images: Option<HashSet<Digest>>,
+    before: Option<jiff::Timestamp>,
+    since: Option<jiff::Timestamp>,
+    expose: Vec<(u16, u16, Option<String>)>,
+    publish: Vec<(u16, u16, Option<String>)>,
+    networks: Vec<String>,
+    everything: bool,
+}
+
+impl Containers {
+    /// Those that the options ask for, newest first.
+    ///
+    /// # Errors
+    /// If a filter is unknown or malformed.
+    pub async fn list(&self, options: ListOptions) -> Result<Vec<Listed>, EngineError> {
+        let wanted = self.understand(&options)?;
+        let mut views = self.views();
+        views.sort_by(|a, b| b.created.cmp(&a.created).then_with(|| a.id.cmp(&b.id)));
+        views.retain(|view| wanted.fits(view));
+        if let Some(limit) = options.limit.filter(|limit| *limit > 0) {
+            views.truncate(limit);
+        }
+        let containers = self.clone();
+        let list = move || containers.describe(views, options.size);
+        let listed = tokio::task::spawn_blocking(list).await;
+        listed.map_err(|error| EngineError::failed(&error))
+    }
+
+    fn describe(&self, views: Vec<Arc<View>>, size: bool) -> Vec<Listed> {
+        let mut images = HashMap::new();
+        let describe = |view: Arc<View>| {
+            let name = view.config.image.clone();
+            let now = images
+                .entry(name)
+                .or_insert_with_key(|name| self.image_id(name));
+            // The name that was asked for, while it still means this image.
+            let image = match now.as_ref() == Some(&view.image) {
+                true => view.config.image.clone(),
+                false => view.image.to_string(),
+            };
+            // One that goes while it is measured has no size.
+            let size =
+                size.then(|| super::inspect::measure(&self.shared, &view).unwrap_or_default());
+            Listed { view, image, size }
+        };
+        views.into_iter().map(describe).collect()
+    }
+
+    fn image_id(&self, name: &str) -> Option<Digest> {
+        self.shared.images.resolve(name).ok().map(|image| image.id)
+    }
+
+    fn understand(&self, options: &ListOptions) -> Result<Wanted, EngineError> {
+        let filters = options.filters.clone();
+        filters.check(KNOWN)?;
+        let invalid = |text: String| EngineError::Invalid(text);
+        let bad = |key: &str, value: &str| invalid(format!("invalid filter '{key}=[{value}]'"));
+        let mut exited = Vec::new();
+        for value in filters.values("exited") {
+            exited.push(value.parse().map_err(|_| bad("exited", value))?);
+        }
+        if let Some(value) = filters
+            .values("status")
+            .find(|value| !STATES.contains(value))
+        {
+            return Err(bad("status", value));
+        }
+        let health = ["none", "starting", "healthy", "unhealthy"];
+        if let Some(value) = filters
+            .values("health")
+            .find(|value| !health.contains(value))
+        {
+            return Err(bad("health", value));
+        }
+        let created = |key: &str| match filters.values(key).last() {
+            Some(container) => Ok::<_, EngineError>(Some(self.find(container)?.now().created)),
+            None => Ok(None),
+        };
+        let (before, since) = (created("before")?, created("since")?);
+        let ports = |key: &str| {
+            filters
+                .values(key)
+                .map(range)
+                .collect::<Result<Vec<_>, _>>()
+        };
+        let (expose, publish) = (ports("expose")?, ports("publish")?);
+        let images = filters.has("ancestor").then(|| self.descendants(&filters));
+        let network = |name: &str| match self.shared.networks.get(name) {
+            Ok(network) => network.id,
+            Err(_) => name.to_owned(),
+        };
+        let networks = filters.values("network").map(network).collect();
+        let everything = options.all
+            || options.limit.is_some_and(|limit| limit > 0)
+            || before.is_some()
+            || since.is_some()
+            || filters.has("status")
+            || filters.has("exited");
+        Ok(Wanted {
+            exited,
+            images,
+            before,
+            since,
+            expose,
+            publish,
+            networks,
+            everything,
+            filters,
+        })
+    }
+
+    /// The images that `ancestor` names, and those built on them: whose layers begin with theirs.
+    fn descendants(&self, filters: &Filters) -> HashSet<Digest> {
+        let named = |name: &str| self.shared.images.resolve(name).ok();
+        let ancestors: Vec<_> = filters.values("ancestor").filter_map(named).collect();
+        let mut found: HashSet<Digest> = ancestors.iter().map(|image| image.id).collect();
+        for view in self.views() {
+            let child = ancestors.iter().any(|image| {
+                image.chain.last().is_some_and(|top| {
+                    view.chain.contains(top) && view.chain.len() > image.chain.len()
+                })
+            });
+            if child {
+                found.insert(view.image);
+            }
+        }
+        found
+    }
+}
+
+/// `80`, `80/tcp`, `80-90/udp`.
+fn range(text: &str) -> Result<(u16, u16, Option<String>), EngineError> {
+    let invalid = || EngineError::Invalid(format!("invalid filter: invalid port {text:?}"));
+    let (numbers, protocol) = match text.split_once('/') {
+        Some((numbers, protocol)) => (numbers, Some(protocol.to_owned())),
+        None => (text, None),
+    };
+    let (first, last) = numbers.split_once('-').unwrap_or((numbers, numbers));
+    let first = first.parse().map_err(|_| invalid())?;
+    let last = last.parse().map_err(|_| invalid())?;
+    Ok((first, last, protocol))
+}
+
+fn within(ranges: &[(u16, u16, Option<String>)], number: u16, protocol: &str) -> bool {
+    ranges.iter().any(|(first, last, wanted)| {
+        (*first..=*last).contains(&number)
+            && wanted.as_deref().is_none_or(|wanted| wanted == protocol)
+    })
+}
+
+impl Wanted {
+    fn fits(&self, view: &View) -> bool {
+        let filters = &self.filters;
+        let state = &view.state;
+        // Docker matches names and ids as regular expressions; in use are parts, beginnings and whole names.
+        let name = |pattern: &str| matches(pattern, &view.name);
+        let id = |pattern: &str| view.id.starts_with(pattern) || matches(pattern, &view.id);
+        (self.everything || state.running)
+            && filters.any("name", name)
+            && filters.any("id", id)
+            && filters.labels("label", &view.config.labels)
+            && filters.any("status", |wanted| state.status.as_str() == wanted)
+            && filters.any("health", |wanted| wanted == "none")
+            && filters.any("is-task", |wanted| matches!(wanted, "false" | "0"))
+            && (self.exited.is_empty()
+                || (!state.running
+                    && state.started_at.is_some()
+                    && self.exited.contains(&state.exit_code)))
+            && self
+                .images
+                .as_ref()
+                .is_none_or(|images| images.contains(&view.image))
+            && self.before.is_none_or(|before| view.created < before)
+            && self.since.is_none_or(|since| view.created > since)
+            && filters.any("volume", |wanted| mounts(view, wanted))
+            && (self.networks.is_empty() || self.networked(view))
+            && (self.expose.is_empty()
+                || ports(view)
+                    .any(|port| within(&self.expose, port.number, port.protocol.as_str())))
+            && (self.publish.is_empty() || self.published(view))
+    }
+
+    fn networked(&self, view: &View) -> bool {
+        view.network.endpoints.iter().any(|(name, endpoint)| {
+            self.networks
+                .iter()
+                .any(|wanted| *wanted == endpoint.network_id || wanted == name)
+        })
+    }
+
+    fn published(&self, view: &View) -> bool {
+        let bound = |(port, bindings): (&Port, &Vec<crate::PortBinding>)| {
+            let protocol = port.protocol.as_str();
+            !bindings.is_empty()
+                && (within(&self.publish, port.number, protocol)
+                    || bindings
+                        .iter()
+                        .any(|binding| within(&self.publish, binding.host_port, protocol)))
+        };
+        view.network.ports.iter().any(bound)
+    }
+}
+
+fn ports(view: &View) -> impl Iterator<Item = &Port> {
+    view.config
+        .exposed_ports
+        .iter()
+        .chain(view.host.port_bindings.keys())
+}
+
+fn mounts(view: &View, wanted: &str) -> bool {
+    view.mounts.iter().any(|mount| {
+        mount.name == wanted || mount.destination == wanted || mount.source.as_os_str() == wanted
+    })
+}
+
+/// A pattern of `--filter name=`: `^` and `$` (and the slash that Docker's names begin with) anchor it, `.*` is
+/// anything, all else is itself.
+pub(crate) fn matches(pattern: &str, text: &str) -> bool {
+    let (pattern, start) = match pattern.strip_prefix('^') {
+        Some(rest) => (rest, true),
+        None => (pattern, false),
+    };
+    let (pattern, start) = match pattern.strip_prefix('/') {
+        Some(rest) => (rest, true),
+        None => (pattern, start),
+    };
+    let (pattern, end) = match pattern.strip_suffix('$') {
+        Some(rest) => (rest, true),
+        None => (pattern, false),
+    };
+    let mut parts: Vec<&str> = pattern.split(".*").collect();
+    let mut rest = text;
+    if start {
+        let first = parts.remove(0);
+        let Some(after) = rest.strip_prefix(first) else {
+            return false;
+        };
+        rest = after;
+        if parts.is_empty() {
+            return !end || rest.is_empty();
+        }
+    }
+    let last = if end { parts.pop() } else { None };
+    for part in parts {
+        let Some(at) = rest.find(part) else {
+            return false;
+        };
+        rest = rest.get(at + part.len()..).unwrap_or("");
+    }
+    last.is_none_or(|last| rest.ends_with(last))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::matches;
+
+    #[test]
+    fn matches_as_docker_users_write() {
+        for (pattern, fits) in [
+            ("web", true),
+            ("^web$", false),
+            ("^web", true),
+            ("^/web", true),
+            ("^/web-1$", true),
+            ("1$", true),
+            ("eb", true),
+            ("w.*1", true),
+            ("^w.*2$", false),
+            ("", true),
+            ("x", false),
+            ("^/web.*1$", true),
+        ] {
+            assert_eq!(matches(pattern, "web-1"), fits, "{pattern}");
+        }
+    }
+}

@@ -1,0 +1,175 @@
+//! `logs`.
+
+use std::collections::VecDeque;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use tokio::io::unix::AsyncFd;
+use tokio::sync::watch;
+use wharf_logs::{Entry, ReadOptions, Reader, Stream, Tail, Watch};
+
+use super::{Containers, LogOptions};
+use crate::{EngineError, View};
+
+/// Lines that are read from the disk at a time.
+const BATCH: usize = 256;
+
+/// Log lines of one container.
+pub struct LogStream {
+    reader: Option<Reader>,
+    lines: VecDeque<Entry>,
+    stdout: bool,
+    stderr: bool,
+    tty: bool,
+    until: Option<jiff::Timestamp>,
+    follow: Option<Follow>,
+}
+
+/// What a follower waits on.
+struct Follow {
+    log: AsyncFd<Watch>,
+    view: watch::Receiver<Arc<View>>,
+    /// The container has ended, and the log is read a last time.
+    last: bool,
+}
+
+impl Containers {
+    /// Reads its log.
+    ///
+    /// # Errors
+    /// If neither stream is wanted, its driver does not keep what it gets, or the log cannot be read.
+    pub async fn logs(
+        &self,
+        container: &str,
+        options: LogOptions,
+    ) -> Result<LogStream, EngineError> {
+        if !options.stdout && !options.stderr {
+            let text = "Bad parameters: you must choose at least one stream";
+            return Err(EngineError::Invalid(text.to_owned()));
+        }
+        let entry = self.find(container)?;
+        let view = entry.now();
+        if view.log_path.as_os_str().is_empty() {
+            let text = "configured logging driver does not support reading";
+            return Err(EngineError::NotImplemented(text.to_owned()));
+        }
+        let follow = match options.follow {
+            true => Some(follow(&view.log_path, entry.view.clone())?),
+            false => None,
+        };
+        let read = ReadOptions {
+            since: options.since,
+            until: options.until,
+            tail: options.tail.map_or(Tail::All, Tail::Lines),
+        };
+        let path = view.log_path.clone();
+        let reader = open(path, read).await?;
+        Ok(LogStream {
+            reader: Some(reader),
+            lines: VecDeque::new(),
+            stdout: options.stdout,
+            stderr: options.stderr,
+            tty: view.config.tty,
+            until: options.until,
+            follow,
+        })
+    }
+}
+
+async fn open(path: PathBuf, options: ReadOptions) -> Result<Reader, EngineError> {
+    let open = move || Reader::open(&path, options);
+    let opened = tokio::task::spawn_blocking(open).await;
+    let opened = opened.map_err(|error| EngineError::failed(&error))?;
+    opened.map_err(|error| EngineError::failed(&error))
+}
+
+#[expect(
+    deprecated,
+    reason = "the successor is unsafe, which is wharf-sys's alone; a Watch owns its descriptor"
+)]
+/// The watch begins before the log is read: a line written in between is seen by one or the other.
+fn follow(path: &std::path::Path, view: watch::Receiver<Arc<View>>) -> Result<Follow, EngineError> {
+    let watch = Watch::new(path).map_err(|error| EngineError::failed(&error))?;
+    let log = AsyncFd::new(watch).map_err(EngineError::io("watch", path))?;
+    Ok(Follow {
+        log,
+        view,
+        last: false,
+    })
+}
+
+impl LogStream {
+    /// Whether the container has a terminal: its lines then go out without frames.
+    pub fn tty(&self) -> bool {
+        self.tty
+    }
+
+    /// The next line; `None` at the end (with `follow`: when the container does not run any more). Cancel-safe.
+    pub async fn next(&mut self) -> Option<Result<Entry, EngineError>> {
+        loop {
+            if let Some(entry) = self.lines.pop_front() {
+                return Some(Ok(entry));
+            }
+            match self.fill() {
+                Err(error) => {
+                    self.reader = None;
+                    return Some(Err(error));
+                }
+                Ok(()) if !self.lines.is_empty() => {}
+                Ok(()) => {
+                    if !self.more().await {
+                        return None;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Reads a batch. The log lies in the page cache as a rule, and a batch is small: no thread is asked for it.
+    fn fill(&mut self) -> Result<(), EngineError> {
+        let Some(reader) = &mut self.reader else {
+            return Ok(());
+        };
+        while self.lines.len() < BATCH {
+            let next = reader.next().map_err(|error| EngineError::failed(&error))?;
+            let Some(entry) = next else { break };
+            let wanted = match entry.stream {
+                Stream::Stdout => self.stdout,
+                Stream::Stderr => self.stderr,
+            };
+            if wanted {
+                self.lines.push_back(entry);
+            }
+        }
+        Ok(())
+    }
+
+    /// At the present end: waits until there may be more. False if nothing can come any more.
+    async fn more(&mut self) -> bool {
+        let done = self.reader.as_ref().is_none_or(Reader::is_done);
+        let Some(follow) = self.follow.as_mut().filter(|follow| !done && !follow.last) else {
+            return false;
+        };
+        let until = async {
+            match self.until {
+                Some(until) => {
+                    let left = jiff::Timestamp::now().duration_until(until);
+                    tokio::time::sleep(std::time::Duration::try_from(left).unwrap_or_default())
+                        .await;
+                }
+                None => std::future::pending().await,
+            }
+        };
+        let ended = |view: &Arc<View>| view.removed || !view.state.running;
+        tokio::select! {
+            ready = follow.log.readable() => {
+                let Ok(mut ready) = ready else { return false };
+                ready.get_inner().drain();
+                ready.clear_ready();
+            }
+            _ = follow.view.wait_for(ended) => follow.last = true,
+            () = until => follow.last = true,
+        }
+        true
+    }
+}

@@ -1,0 +1,61 @@
+//! Containers: the registry and the verbs, one file each.
+//!
+//! A verb finds its container in the registry, reads the published view, or sends one command to the
+//! container's supervisor and waits for the view to show what it wants. No lock is held across an `await`, and a
+//! verb never changes a container itself.
+
+mod attach;
+mod create;
+mod exec;
+mod inspect;
+mod kill;
+mod list;
+mod logs;
+mod merge;
+pub(crate) mod mounts;
+mod pause;
+mod prune;
+mod registry;
+mod remove;
+mod rename;
+mod start;
+mod stop;
+mod top;
+mod types;
+mod update;
+mod verify;
+mod wait;
+
+pub use attach::Attachment;
+pub use logs::LogStream;
+pub use types::{
+    AttachEnd, AttachOptions, Created, ExecStartOptions, ExecView, ListOptions, Listed, LogOptions,
+    NewExec, PruneReport, RemoveOptions, Size, StopOptions, Top, Update, WaitCondition, WaitResult,
+};
+pub use wait::Waiter;
+
+pub(crate) use attach::Pending;
+pub(crate) use merge::environment;
+pub use mounts::parse_bind;
+pub(crate) use registry::{Entry, Shared};
+
+use std::sync::Arc;
+
+use crate::{EngineError, View};
+
+/// All containers. Clones share them. A container is meant by its name, its id or a unique beginning of its id.
+#[derive(Clone)]
+pub struct Containers {
+    pub(crate) shared: Arc<Shared>,
+}
+
+impl Containers {
+    pub(crate) fn find(&self, container: &str) -> Result<Arc<Entry>, EngineError> {
+        self.shared.find(container)
+    }
+
+    /// The views of all containers, in no order.
+    pub(crate) fn views(&self) -> Vec<Arc<View>> {
+        self.shared.views()
+    }
+}

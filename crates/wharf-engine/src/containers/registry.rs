@@ -1,0 +1,373 @@
+//! Which containers there are, by id and by name, and what all of them share.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::time::Duration;
+
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio_util::task::TaskTracker;
+use tracing::warn;
+use wharf_images::Images;
+use wharf_network::Networks;
+use wharf_records::Db;
+use wharf_snapshots::Snapshots;
+use wharf_tasks::{Task, Tasks};
+use wharf_volumes::Volumes;
+
+use super::Pending;
+use super::exec::Execs;
+use crate::lifecycle::Event;
+use crate::record::{Folders, Record};
+use crate::supervisor::{Command, Supervisor};
+use crate::{Config, EngineConfig, EngineError, EventKind, Events, NetworkView, View, names};
+
+/// What all containers share.
+pub(crate) struct Shared {
+    pub(crate) config: Arc<EngineConfig>,
+    pub(crate) db: Db,
+    pub(crate) images: Images,
+    pub(crate) snapshots: Snapshots,
+    pub(crate) volumes: Volumes,
+    pub(crate) networks: Networks,
+    pub(crate) tasks: Tasks,
+    pub(crate) events: Events,
+    pub(crate) folders: Folders,
+    pub(crate) facts: crate::spec::Facts,
+    pub(crate) execs: Execs,
+    /// Work that nobody waits for, but a clean end of the daemon.
+    pub(crate) background: TaskTracker,
+    pub(crate) registry: RwLock<Registry>,
+}
+
+/// The index of containers.
+#[derive(Default)]
+pub(crate) struct Registry {
+    entries: BTreeMap<String, Arc<Entry>>,
+    /// Names to ids; a name is here from the moment it is promised.
+    names: HashMap<String, String>,
+}
+
+/// One container, as verbs see it.
+pub(crate) struct Entry {
+    pub(crate) id: String,
+    pub(crate) mailbox: mpsc::UnboundedSender<Command>,
+    pub(crate) view: watch::Receiver<Arc<View>>,
+    io: Mutex<Io>,
+}
+
+/// What attaching and exec need of the present run; never held across an `await`.
+#[derive(Default)]
+pub(crate) struct Io {
+    /// The process, from before it runs.
+    pub(crate) task: Option<Task>,
+    /// Clients that attached before there was one.
+    pub(crate) pending: Vec<Pending>,
+}
+
+impl Io {
+    /// Lets those go who wait for a start that failed.
+    pub(crate) fn drop_pending(&mut self) {
+        self.pending.clear();
+        self.task = None;
+    }
+}
+
+impl Entry {
+    pub(crate) fn io(&self) -> MutexGuard<'_, Io> {
+        self.io.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The container as it is now.
+    pub(crate) fn now(&self) -> Arc<View> {
+        self.view.borrow().clone()
+    }
+
+    /// Asks the supervisor, and waits for its word.
+    pub(crate) async fn ask(&self, event: Event) -> Result<(), EngineError> {
+        self.ask_with(event, None, false).await
+    }
+
+    pub(crate) async fn ask_with(
+        &self,
+        event: Event,
+        patience: Option<Duration>,
+        volumes: bool,
+    ) -> Result<(), EngineError> {
+        self.send(|reply| Command::Ask {
+            event,
+            patience,
+            volumes,
+            reply,
+        })
+        .await
+    }
+
+    pub(crate) async fn send(
+        &self,
+        command: impl FnOnce(oneshot::Sender<Result<(), EngineError>>) -> Command,
+    ) -> Result<(), EngineError> {
+        let (reply, answer) = oneshot::channel();
+        let gone = || EngineError::NoSuchContainer(self.id.clone());
+        self.mailbox.send(command(reply)).map_err(|_| gone())?;
+        // The supervisor ends with its container, and drops what is still asked.
+        answer.await.map_err(|_| gone())?
+    }
+
+    /// Waits until the view is as wanted.
+    pub(crate) async fn until(&self, wanted: impl FnMut(&Arc<View>) -> bool) -> Arc<View> {
+        let mut view = self.view.clone();
+        let found = view.wait_for(wanted).await.map(|view| view.clone());
+        // The supervisor is gone, and so is the container: its last view is the truth.
+        found.unwrap_or_else(|_| self.now())
+    }
+}
+
+impl Shared {
+    /// The container that `text` means: a full id, a name, a unique beginning of an id, in this order.
+    pub(crate) fn find(&self, text: &str) -> Result<Arc<Entry>, EngineError> {
+        let registry = self.read();
+        let none = || EngineError::NoSuchContainer(text.to_owned());
+        if let Some(entry) = registry.entries.get(text) {
+            return Ok(entry.clone());
+        }
+        let name = text.strip_prefix('/').unwrap_or(text);
+        if let Some(entry) = registry
+            .names
+            .get(name)
+            .and_then(|id| registry.entries.get(id))
+        {
+            return Ok(entry.clone());
+        }
+        if text.is_empty() {
+            return Err(none());
+        }
+        let mut found = registry
+            .entries
+            .range(text.to_owned()..)
+            .take_while(|(id, _)| id.starts_with(text));
+        match (found.next(), found.next()) {
+            (Some((_, entry)), None) => Ok(entry.clone()),
+            (None, _) => Err(none()),
+            _ => Err(EngineError::AmbiguousPrefix(text.to_owned())),
+        }
+    }
+
+    pub(crate) fn entries(&self) -> Vec<Arc<Entry>> {
+        self.read().entries.values().cloned().collect()
+    }
+
+    pub(crate) fn views(&self) -> Vec<Arc<View>> {
+        self.read()
+            .entries
+            .values()
+            .map(|entry| entry.now())
+            .collect()
+    }
+
+    /// Promises `name` (or a made-up one) to the container `id`.
+    pub(crate) fn reserve_name(
+        self: &Arc<Self>,
+        name: Option<&str>,
+        id: &str,
+    ) -> Result<NameHold, EngineError> {
+        let mut registry = self.write();
+        let name = match name {
+            Some(name) => match registry.names.get(name) {
+                Some(holder) => {
+                    let (name, holder) = (name.to_owned(), holder.clone());
+                    return Err(EngineError::NameInUse { name, holder });
+                }
+                None => name.to_owned(),
+            },
+            None => (0..6)
+                .map(names::made_up)
+                .find(|name| !registry.names.contains_key(name))
+                // As Docker: with all names taken, the short id is one.
+                .unwrap_or_else(|| id.chars().take(12).collect()),
+        };
+        registry.names.insert(name.clone(), id.to_owned());
+        Ok(NameHold {
+            shared: self.clone(),
+            name,
+            kept: false,
+        })
+    }
+
+    /// Takes a container in, and starts its supervisor.
+    pub(crate) fn enter(self: &Arc<Self>, record: Record) -> (Arc<Entry>, Supervisor) {
+        let (mailbox, commands) = mpsc::unbounded_channel();
+        let (publish, view) = watch::channel(Arc::new(record.view(&self.folders, false)));
+        let entry = Arc::new(Entry {
+            id: record.id.clone(),
+            mailbox,
+            view,
+            io: Mutex::default(),
+        });
+        let mut registry = self.write();
+        registry
+            .names
+            .insert(record.name.clone(), record.id.clone());
+        registry.entries.insert(record.id.clone(), entry.clone());
+        drop(registry);
+        let supervisor = Supervisor::new(self.clone(), entry.clone(), record, publish, commands);
+        (entry, supervisor)
+    }
+
+    /// A container is gone: neither its id nor its name means anything any more.
+    pub(crate) fn forget(&self, record: &Record) {
+        let mut registry = self.write();
+        registry.entries.remove(&record.id);
+        if registry.names.get(&record.name) == Some(&record.id) {
+            registry.names.remove(&record.name);
+        }
+        drop(registry);
+        self.execs.forget(&record.id);
+    }
+
+    pub(crate) fn emit(
+        &self,
+        id: &str,
+        name: &str,
+        config: &Config,
+        action: &str,
+        more: &[(&str, String)],
+    ) {
+        let mut attributes = config.labels.clone();
+        attributes.insert("image".to_owned(), config.image.clone());
+        attributes.insert("name".to_owned(), name.to_owned());
+        for (key, value) in more {
+            attributes.insert((*key).to_owned(), value.clone());
+        }
+        self.events
+            .emit(EventKind::Container, action, id, attributes);
+    }
+
+    /// `connect` and `disconnect`, which are events of the networks.
+    pub(crate) fn emit_networks(&self, action: &str, id: &str, network: &NetworkView) {
+        for (name, endpoint) in &network.endpoints {
+            let driver = self
+                .networks
+                .get(name)
+                .map(|network| network.driver.to_string());
+            let attributes = [
+                ("container".to_owned(), id.to_owned()),
+                ("name".to_owned(), name.clone()),
+                ("type".to_owned(), driver.unwrap_or_default()),
+            ];
+            let actor = &endpoint.network_id;
+            self.events
+                .emit(EventKind::Network, action, actor, attributes.into());
+        }
+    }
+
+    pub(crate) fn emit_view(&self, view: &View, action: &str, more: &[(&str, String)]) {
+        self.emit(&view.id, &view.name, &view.config, action, more);
+    }
+
+    /// Ids of the containers that use the volume `name`.
+    pub(crate) fn volume_users(&self, name: &str) -> Vec<String> {
+        let uses = |view: &Arc<View>| view.mounts.iter().any(|mount| mount.name == name);
+        self.views()
+            .iter()
+            .filter(|view| uses(view))
+            .map(|view| view.id.clone())
+            .collect()
+    }
+
+    /// Removes the volumes of a container that nobody named and nobody else uses.
+    pub(crate) fn remove_anonymous_volumes(&self, record: &Record) {
+        for mount in record
+            .mounts
+            .iter()
+            .filter(|mount| mount.anonymous && !mount.name.is_empty())
+        {
+            let others = |name: &wharf_volumes::VolumeName| {
+                let mut users = self.volume_users(name.as_str());
+                users.retain(|user| *user != record.id);
+                users
+            };
+            match self.volumes.remove(&mount.name, others) {
+                Ok(()) => {
+                    let driver = [("driver".to_owned(), "local".to_owned())].into();
+                    self.events
+                        .emit(EventKind::Volume, "destroy", &mount.name, driver);
+                }
+                Err(
+                    wharf_volumes::VolumeError::NotFound(_)
+                    | wharf_volumes::VolumeError::InUse { .. },
+                ) => {}
+                Err(error) => {
+                    warn!(
+                        volume = mount.name,
+                        error = crate::error::chain(&error),
+                        "remove the volume"
+                    );
+                }
+            }
+        }
+    }
+
+    /// Deletes what a container leaves on disk. Its record is gone: what this does not finish, the next start
+    /// of the daemon sweeps.
+    pub(crate) fn remove_files(&self, id: &str) {
+        if let Err(error) = self.snapshots.remove_rw(id) {
+            warn!(
+                container = id,
+                error = crate::error::chain(&error),
+                "remove the layer"
+            );
+        }
+        match std::fs::remove_dir_all(self.folders.of(id)) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                warn!(container = id, %error, "remove the folder");
+            }
+            _ => {}
+        }
+        if let Err(error) = self.volumes.empty_trash() {
+            warn!(
+                error = crate::error::chain(&error),
+                "empty the trash of volumes"
+            );
+        }
+    }
+
+    fn read(&self) -> std::sync::RwLockReadGuard<'_, Registry> {
+        self.registry.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self) -> std::sync::RwLockWriteGuard<'_, Registry> {
+        self.registry
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A promised name; free again if it is dropped before it is kept.
+pub(crate) struct NameHold {
+    shared: Arc<Shared>,
+    name: String,
+    kept: bool,
+}
+
+impl NameHold {
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
+    pub(crate) fn keep(mut self) {
+        self.kept = true;
+    }
+
+    /// Takes another name's promise back, after a rename.
+    pub(crate) fn release(shared: &Shared, name: &str) {
+        shared.write().names.remove(name);
+    }
+}
+
+impl Drop for NameHold {
+    fn drop(&mut self) {
+        if !self.kept {
+            NameHold::release(&self.shared, &self.name);
+        }
+    }
+}

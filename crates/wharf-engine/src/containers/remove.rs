@@ -1,0 +1,39 @@
+//! `rm`.
+
+use super::{Containers, RemoveOptions};
+use crate::lifecycle::Event;
+use crate::{EngineError, Status};
+
+impl Containers {
+    /// Removes it; returns when it is gone.
+    ///
+    /// # Errors
+    /// If it runs and `force` is not set, or it is being removed already.
+    pub async fn remove(&self, container: &str, options: RemoveOptions) -> Result<(), EngineError> {
+        let entry = self.find(container)?;
+        if options.link {
+            let text = "Conflict, cannot remove the default link name of the container";
+            return Err(EngineError::Conflict(text.to_owned()));
+        }
+        let event = Event::Remove {
+            force: options.force,
+        };
+        entry
+            .ask_with(event, None, options.volumes)
+            .await
+            .map_err(|error| match error {
+                // It went between the look-up and the request: what was wanted has happened.
+                EngineError::NoSuchContainer(_) => {
+                    EngineError::NoSuchContainer(container.to_owned())
+                }
+                other => other,
+            })?;
+        let view = entry
+            .until(|view| view.removed || view.state.status == Status::Dead)
+            .await;
+        match view.removed || view.state.error.is_empty() {
+            true => Ok(()),
+            false => Err(EngineError::Failed(view.state.error.clone())),
+        }
+    }
+}

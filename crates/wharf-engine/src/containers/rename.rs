@@ -1,0 +1,32 @@
+//! `rename`.
+
+use super::Containers;
+use super::registry::NameHold;
+use crate::supervisor::Command;
+use crate::{EngineError, names};
+
+impl Containers {
+    /// Gives it another name.
+    ///
+    /// # Errors
+    /// If the name is none, or in use.
+    pub async fn rename(&self, container: &str, name: &str) -> Result<(), EngineError> {
+        if name.is_empty() {
+            let text = "Neither old nor new names may be empty";
+            return Err(EngineError::Invalid(text.to_owned()));
+        }
+        let entry = self.find(container)?;
+        let name = names::check(name)?;
+        let old = entry.now().name.clone();
+        if old == name {
+            let text = "Renaming a container with the same name as its current name";
+            return Err(EngineError::Invalid(text.to_owned()));
+        }
+        let hold = self.shared.reserve_name(Some(name), &entry.id)?;
+        let name = hold.name().to_owned();
+        entry.send(|reply| Command::Rename { name, reply }).await?;
+        hold.keep();
+        NameHold::release(&self.shared, &old);
+        Ok(())
+    }
+}

@@ -1,0 +1,172 @@
+//! A fresh volume is filled with what the image has at its place (moby `container.CopyImagePathContent`).
+//!
+//! The image is seen through a detached, read-only overlay mount, which never appears in the host's mount table,
+//! and every path in it is opened by `openat2` inside its root (Invariant 9).
+
+use std::ffi::OsStr;
+use std::fs::File;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::Path;
+
+use rustix::fs::{AtFlags, Dir, FileType, Gid, Mode, OFlags, ResolveFlags, Uid};
+use rustix::io::{Errno, Result};
+use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags};
+use wharf_snapshots::Rootfs;
+
+use crate::EngineError;
+
+/// Fills the empty folder `volume` from `path` of the image. A volume with anything in it stays as it is.
+pub(crate) fn fill(
+    rootfs: &Rootfs,
+    path: &str,
+    volume: &Path,
+) -> std::result::Result<(), EngineError> {
+    let failed = |error: Errno| EngineError::io("fill volume", volume)(error.into());
+    let is_empty = std::fs::read_dir(volume)
+        .map_err(EngineError::io("read", volume))?
+        .next()
+        .is_none();
+    if !is_empty {
+        return Ok(());
+    }
+    let root = mount(rootfs).map_err(failed)?;
+    let inside = path.trim_start_matches('/');
+    let flags = OFlags::DIRECTORY | OFlags::RDONLY | OFlags::CLOEXEC;
+    let from = match rustix::fs::openat2(
+        &root,
+        inside,
+        flags,
+        Mode::empty(),
+        ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS,
+    ) {
+        Ok(from) => from,
+        // Nothing there, or no folder: nothing to copy.
+        Err(Errno::NOENT | Errno::NOTDIR) => return Ok(()),
+        Err(error) => return Err(failed(error)),
+    };
+    let to = rustix::fs::open(volume, flags, Mode::empty()).map_err(failed)?;
+    copy_folder(from.as_fd(), to.as_fd()).map_err(failed)?;
+    copy_owner(from.as_fd(), to.as_fd()).map_err(failed)
+}
+
+/// All layers as one, read-only and attached nowhere.
+fn mount(rootfs: &Rootfs) -> Result<OwnedFd> {
+    let fs = rustix::mount::fsopen("overlay", FsOpenFlags::FSOPEN_CLOEXEC)?;
+    // An overlay without an upper folder wants two lower ones; the container's own layer is one of them.
+    let all = std::iter::once(&rootfs.upper).chain(&rootfs.lowers);
+    let escaped: Vec<_> = all
+        .map(|path| {
+            path.to_string_lossy()
+                .replace('\\', "\\\\")
+                .replace(':', "\\:")
+        })
+        .collect();
+    rustix::mount::fsconfig_set_string(fs.as_fd(), "lowerdir", escaped.join(":"))?;
+    rustix::mount::fsconfig_create(fs.as_fd())?;
+    let attributes = MountAttrFlags::MOUNT_ATTR_RDONLY | MountAttrFlags::MOUNT_ATTR_NODEV;
+    rustix::mount::fsmount(fs.as_fd(), FsMountFlags::FSMOUNT_CLOEXEC, attributes)
+}
+
+fn copy_folder(from: BorrowedFd<'_>, to: BorrowedFd<'_>) -> Result<()> {
+    for entry in Dir::read_from(from)? {
+        let entry = entry?;
+        let name = OsStr::from_bytes(entry.file_name().to_bytes());
+        if name == "." || name == ".." {
+            continue;
+        }
+        copy_entry(from, to, name)?;
+    }
+    Ok(())
+}
+
+fn copy_entry(from: BorrowedFd<'_>, to: BorrowedFd<'_>, name: &OsStr) -> Result<()> {
+    let stat = rustix::fs::statat(from, name, AtFlags::SYMLINK_NOFOLLOW)?;
+    let kind = FileType::from_raw_mode(stat.st_mode);
+    let mode = Mode::from_raw_mode(stat.st_mode);
+    match kind {
+        FileType::Directory => {
+            rustix::fs::mkdirat(to, name, Mode::RWXU)?;
+            let flags = OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+            let from = rustix::fs::openat(from, name, flags, Mode::empty())?;
+            let to = rustix::fs::openat(to, name, flags, Mode::empty())?;
+            copy_folder(from.as_fd(), to.as_fd())?;
+            return copy_owner(from.as_fd(), to.as_fd());
+        }
+        FileType::RegularFile => {
+            let flags = OFlags::NOFOLLOW | OFlags::CLOEXEC;
+            let from = rustix::fs::openat(from, name, flags | OFlags::RDONLY, Mode::empty())?;
+            let flags = flags | OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL;
+            let to = rustix::fs::openat(to, name, flags, Mode::RUSR | Mode::WUSR)?;
+            let (mut from, mut to) = (File::from(from), File::from(to));
+            let copied = std::io::copy(&mut from, &mut to);
+            copied.map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))?;
+            return copy_owner(from.as_fd(), to.as_fd());
+        }
+        FileType::Symlink => {
+            let target = rustix::fs::readlinkat(from, name, Vec::new())?;
+            rustix::fs::symlinkat(target.as_c_str(), to, name)?;
+        }
+        // A socket is only ever its listener's.
+        FileType::Socket => return Ok(()),
+        _ => rustix::fs::mknodat(to, name, kind, mode, stat.st_rdev)?,
+    }
+    rustix::fs::chownat(
+        to,
+        name,
+        uid(stat.st_uid),
+        gid(stat.st_gid),
+        AtFlags::SYMLINK_NOFOLLOW,
+    )
+}
+
+/// Owner, extended attributes, mode and times; in this order, as a change of owner clears set-user-id.
+fn copy_owner(from: BorrowedFd<'_>, to: BorrowedFd<'_>) -> Result<()> {
+    let stat = rustix::fs::fstat(from)?;
+    rustix::fs::fchown(to, uid(stat.st_uid), gid(stat.st_gid))?;
+    copy_attributes(from, to)?;
+    rustix::fs::fchmod(to, Mode::from_raw_mode(stat.st_mode))?;
+    let time = |seconds: i64, nanos: u64| rustix::fs::Timespec {
+        tv_sec: seconds,
+        tv_nsec: i64::try_from(nanos).unwrap_or(0),
+    };
+    let times = rustix::fs::Timestamps {
+        last_access: time(stat.st_atime, stat.st_atime_nsec),
+        last_modification: time(stat.st_mtime, stat.st_mtime_nsec),
+    };
+    rustix::fs::futimens(to, &times)
+}
+
+fn copy_attributes(from: BorrowedFd<'_>, to: BorrowedFd<'_>) -> Result<()> {
+    let mut names = vec![0; 64 * 1024];
+    let length = match rustix::fs::flistxattr(from, &mut names[..]) {
+        Ok(length) => length,
+        Err(Errno::NOTSUP) => return Ok(()),
+        Err(error) => return Err(error),
+    };
+    for name in names[..length]
+        .split(|byte| *byte == 0)
+        .filter(|name| !name.is_empty())
+    {
+        // The overlay's own marks mean nothing outside of it.
+        if name.starts_with(b"trusted.overlay.") {
+            continue;
+        }
+        let mut value = vec![0; 64 * 1024];
+        let name = OsStr::from_bytes(name);
+        let length = rustix::fs::fgetxattr(from, name, &mut value[..])?;
+        match rustix::fs::fsetxattr(to, name, &value[..length], rustix::fs::XattrFlags::empty()) {
+            Ok(()) | Err(Errno::NOTSUP) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+fn uid(raw: u32) -> Option<Uid> {
+    Some(Uid::from_raw(raw))
+}
+
+fn gid(raw: u32) -> Option<Gid> {
+    Some(Gid::from_raw(raw))
+}

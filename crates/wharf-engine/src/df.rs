@@ -1,0 +1,73 @@
+//! What takes disk: the data of `docker system df`.
+
+use wharf_images::DiskUsage;
+use wharf_volumes::Volume;
+
+use crate::{Engine, EngineError, ListOptions, Listed, VolumeService};
+
+/// Which parts of a report are wanted.
+#[derive(Clone, Copy, Debug)]
+pub struct DfParts {
+    /// Images.
+    pub images: bool,
+    /// Containers.
+    pub containers: bool,
+    /// Volumes.
+    pub volumes: bool,
+}
+
+/// What takes disk. Parts that were not asked for are `None`.
+#[derive(Clone, Debug, Default)]
+pub struct DfReport {
+    /// Images, and how many containers use each (in the same order).
+    pub images: Option<(DiskUsage, Vec<usize>)>,
+    /// Containers, with sizes.
+    pub containers: Option<Vec<Listed>>,
+    /// Volumes, bytes of each, number of containers that use it.
+    pub volumes: Option<Vec<(Volume, u64, usize)>>,
+}
+
+impl Engine {
+    /// Measures the wanted parts.
+    ///
+    /// # Errors
+    /// If something cannot be measured.
+    pub async fn disk_usage(&self, parts: DfParts) -> Result<DfReport, EngineError> {
+        let mut report = DfReport::default();
+        if parts.images {
+            let store = self.images.store.clone();
+            let usage = tokio::task::spawn_blocking(move || store.disk_usage()).await;
+            let usage = usage.map_err(|error| EngineError::failed(&error))??;
+            let users = usage
+                .images
+                .iter()
+                .map(|one| self.images.uses(&one.image.id).len());
+            let users = users.collect();
+            report.images = Some((usage, users));
+        }
+        if parts.containers {
+            let options = ListOptions {
+                all: true,
+                size: true,
+                ..ListOptions::default()
+            };
+            report.containers = Some(self.containers.list(options).await?);
+        }
+        if parts.volumes {
+            let service = self.volumes.clone();
+            let measured = tokio::task::spawn_blocking(move || volumes(&service)).await;
+            report.volumes = Some(measured.map_err(|error| EngineError::failed(&error))?);
+        }
+        Ok(report)
+    }
+}
+
+fn volumes(service: &VolumeService) -> Vec<(Volume, u64, usize)> {
+    let measure = |volume: Volume| {
+        // One that goes while it is measured takes nothing.
+        let size = service.store.usage(volume.name.as_str()).unwrap_or(0);
+        let users = service.users(&volume.name).len();
+        (volume, size, users)
+    };
+    service.store.list().into_iter().map(measure).collect()
+}

@@ -1,0 +1,260 @@
+//! The engine: its parts, opened in order, and closed.
+
+use std::fs::File;
+use std::io::{Read as _, Seek as _, Write as _};
+use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustix::fs::FlockOperation;
+use wharf_content::Content;
+use wharf_distribution::Client;
+use wharf_images::Images;
+use wharf_network::Networks;
+use wharf_records::{Db, Table};
+use wharf_snapshots::Snapshots;
+use wharf_tasks::{ShimProgram, Tasks};
+use wharf_volumes::Volumes;
+
+use crate::containers::Shared;
+use crate::lifecycle::Event;
+use crate::record::Folders;
+use crate::{
+    Containers, EngineConfig, EngineError, Events, ImageService, VolumeService, recover, spec,
+};
+
+const DAEMON: Table<String> = Table::new("daemon", 1);
+
+/// A plain struct of services: it has no logic of its own. `networks` is the store itself, as nothing of the
+/// engine's belongs to it yet.
+pub struct Engine {
+    /// The settings it was opened with.
+    pub config: Arc<EngineConfig>,
+    /// Containers.
+    pub containers: Containers,
+    /// Images.
+    pub images: ImageService,
+    /// Volumes.
+    pub volumes: VolumeService,
+    /// Networks.
+    pub networks: Networks,
+    /// Events.
+    pub events: Events,
+    /// A UUID that stays with the data root.
+    pub(crate) id: String,
+    /// Held as long as the engine lives; the kernel gives it back, however we end.
+    _lock: File,
+}
+
+impl Engine {
+    /// Opens an engine on its data root, and finds the containers that live.
+    ///
+    /// # Errors
+    /// `Locked` if another daemon holds the data root; those of the parts.
+    pub async fn open(config: EngineConfig) -> Result<Arc<Self>, EngineError> {
+        let config = Arc::new(config);
+        let root = &config.data_root;
+        folder(root, 0o710)?;
+        let lock = lock(root)?;
+        folder(&config.exec_root, 0o711)?;
+        let folders = Folders {
+            containers: root.join("containers"),
+        };
+        folder(&folders.containers, 0o710)?;
+        let db = Db::open(&root.join("wharf.db"))?;
+        let id = identity(&db)?;
+        let fail = |error: &dyn std::error::Error| EngineError::failed(error);
+        let content = Content::open(&root.join("content")).map_err(|error| fail(&error))?;
+        let snapshots = Snapshots::open(&root.join("snapshots")).map_err(|error| fail(&error))?;
+        let registry = Client::new(config.registry.clone()).map_err(|error| fail(&error))?;
+        let images = Images::open(root, db.clone(), content, snapshots.clone(), registry)?;
+        let volumes = Volumes::open(&root.join("volumes"), db.clone())?;
+        let networks =
+            Networks::open(db.clone(), network_config(&config)?).map_err(|error| fail(&error))?;
+        let shim = ShimProgram::open(&config.shim).map_err(|error| fail(&error))?;
+        let tasks = Tasks::new(&config.exec_root, shim).map_err(|error| fail(&error))?;
+        let events = Events::default();
+        let facts = spec::Facts::gather()?;
+        let shared = Arc::new(Shared {
+            config: config.clone(),
+            db,
+            images: images.clone(),
+            snapshots,
+            volumes: volumes.clone(),
+            networks: networks.clone(),
+            tasks,
+            events: events.clone(),
+            folders,
+            facts,
+            execs: Default::default(),
+            background: Default::default(),
+            registry: Default::default(),
+        });
+        recover::recover(&shared).await?;
+        let store = images.clone();
+        // What a kill in the middle of a pull left behind; nobody waits for it.
+        shared.background.spawn_blocking(move || {
+            if let Err(error) = store.collect() {
+                tracing::warn!(
+                    error = crate::error::chain(&error),
+                    "collect layers and blobs"
+                );
+            }
+        });
+        let containers = Containers { shared };
+        Ok(Arc::new(Self {
+            images: ImageService {
+                store: images,
+                containers: containers.clone(),
+                events: events.clone(),
+            },
+            volumes: VolumeService {
+                store: volumes,
+                containers: containers.clone(),
+                events: events.clone(),
+            },
+            config,
+            containers,
+            networks,
+            events,
+            id,
+            _lock: lock,
+        }))
+    }
+
+    /// What Docker does on a clean stop: stops the containers, unless `live-restore`; then waits for what goes on
+    /// behind.
+    pub async fn shutdown(&self) {
+        let shared = &self.containers.shared;
+        if !self.config.live_restore {
+            let mut stops = tokio::task::JoinSet::new();
+            for entry in shared.entries() {
+                let view = entry.now();
+                if !view.state.running {
+                    continue;
+                }
+                let seconds = view
+                    .config
+                    .stop_timeout
+                    .and_then(|seconds| u64::try_from(seconds).ok());
+                let patience =
+                    Duration::from_secs(seconds.unwrap_or(10).min(self.config.shutdown_timeout));
+                stops.spawn(async move {
+                    // One that ends by itself at this moment needs no stop.
+                    if entry
+                        .ask_with(Event::Shutdown, Some(patience), false)
+                        .await
+                        .is_ok()
+                    {
+                        entry.until(|now| now.removed || !now.state.running).await;
+                    }
+                });
+            }
+            while stops.join_next().await.is_some() {}
+        }
+        shared.background.close();
+        shared.background.wait().await;
+        self.networks.shutdown().await;
+    }
+
+    /// Takes new settings of the registry (SIGHUP).
+    ///
+    /// # Errors
+    /// If they are malformed.
+    pub fn reload_registry(&self, registry: wharf_distribution::Config) -> Result<(), EngineError> {
+        let client = Client::new(registry).map_err(|error| EngineError::failed(&error))?;
+        self.images.store.set_registry(client);
+        Ok(())
+    }
+}
+
+/// Makes a folder of ours, and sets its mode though it was there.
+fn folder(path: &Path, mode: u32) -> Result<(), EngineError> {
+    let made = std::fs::DirBuilder::new()
+        .recursive(true)
+        .mode(mode)
+        .create(path);
+    made.map_err(EngineError::io("make", path))?;
+    let permissions = std::fs::Permissions::from_mode(mode);
+    std::fs::set_permissions(path, permissions).map_err(EngineError::io("set the mode of", path))
+}
+
+/// Takes the lock of the data root, and writes our process id into it for whoever meets it.
+fn lock(root: &Path) -> Result<File, EngineError> {
+    let path = root.join("lock");
+    let open = File::options()
+        .create(true)
+        .truncate(false)
+        .read(true)
+        .write(true)
+        .open(&path);
+    let mut file = open.map_err(EngineError::io("open", &path))?;
+    if rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() {
+        let mut holder = String::new();
+        // The text is only a help to the user.
+        let _ = file.read_to_string(&mut holder);
+        let pid = holder.trim().parse().unwrap_or(0);
+        return Err(EngineError::Locked {
+            path: root.to_owned(),
+            pid,
+        });
+    }
+    let write = |file: &mut File| {
+        file.set_len(0)?;
+        file.rewind()?;
+        writeln!(file, "{}", std::process::id())
+    };
+    write(&mut file).map_err(EngineError::io("write", &path))?;
+    Ok(file)
+}
+
+/// The data root's UUID (RFC 9562, version 4), made on the first start.
+fn identity(db: &Db) -> Result<String, EngineError> {
+    if let Some(id) = db.read(|tx| DAEMON.get(tx, "id"))? {
+        return Ok(id);
+    }
+    let random: u128 = rand::random();
+    let raw = random & !(0xf << 76) & !(0x3 << 62) | 0x4 << 76 | 0x2 << 62;
+    let hex = format!("{raw:032x}");
+    let parts = [0..8, 8..12, 12..16, 16..20, 20..32].map(|part| hex.get(part).unwrap_or_default());
+    let id = parts.join("-");
+    db.write(|tx| DAEMON.put(tx, "id", &id))?;
+    Ok(id)
+}
+
+fn network_config(config: &EngineConfig) -> Result<wharf_network::Config, EngineError> {
+    let bridge = &config.bridge;
+    let defaults = wharf_network::Config::default();
+    let bip = bridge.bip.as_deref().map(|text| {
+        text.parse()
+            .map_err(|_| EngineError::Invalid(format!("invalid CIDR address: {text}")))
+    });
+    let pool = |(base, size): &(String, u8)| {
+        let base = base.parse();
+        let base =
+            base.map_err(|_| EngineError::Invalid("invalid default-address-pools".to_owned()));
+        base.map(|base| (base, *size))
+    };
+    Ok(wharf_network::Config {
+        bridge_name: bridge.name.clone(),
+        bip: bip.transpose()?,
+        mtu: if bridge.mtu == 0 {
+            defaults.mtu
+        } else {
+            bridge.mtu
+        },
+        address_pools: bridge
+            .address_pools
+            .iter()
+            .map(pool)
+            .collect::<Result<_, _>>()?,
+        ip_forward: bridge.ip_forward,
+        ip_masq: bridge.ip_masq,
+        icc: bridge.icc,
+        firewall: bridge.firewall,
+        userland_proxy: bridge.userland_proxy,
+        default_binding: bridge.default_binding,
+        ready_namespaces: defaults.ready_namespaces,
+    })
+}

@@ -1,0 +1,254 @@
+//! Events: a broadcast with a bounded history (Docker's `/events`). Not a second truth: nothing is ever read
+//! back from it.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use jiff::Timestamp;
+use tokio::sync::broadcast;
+
+use crate::{EngineError, Filters};
+
+/// How many events `since` can reach back (moby `daemon/events`, `eventsLimit`).
+const HISTORY: usize = 256;
+
+/// What an event is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum EventKind {
+    /// A container.
+    Container,
+    /// The daemon itself.
+    Daemon,
+    /// An image.
+    Image,
+    /// A network.
+    Network,
+    /// A volume.
+    Volume,
+}
+
+impl EventKind {
+    /// Docker's word.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Container => "container",
+            Self::Daemon => "daemon",
+            Self::Image => "image",
+            Self::Network => "network",
+            Self::Volume => "volume",
+        }
+    }
+}
+
+/// Something that happened.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Event {
+    /// What it is about.
+    pub kind: EventKind,
+    /// Docker's name of the action (`start`, `exec_create: sh`).
+    pub action: String,
+    /// Id of what it is about; the name for images and volumes.
+    pub actor: String,
+    /// Docker's attributes.
+    pub attributes: BTreeMap<String, String>,
+    /// When.
+    pub time: Timestamp,
+}
+
+/// Which events are wanted.
+#[derive(Clone, Debug, Default)]
+pub struct EventOptions {
+    /// From then on, out of the history.
+    pub since: Option<Timestamp>,
+    /// Until then; a stream that ends.
+    pub until: Option<Timestamp>,
+    /// Docker's filters: `type`, `event`, `container`, `image`, `label`, `network`, `volume`, `daemon`, `scope`.
+    pub filters: Filters,
+}
+
+/// The broadcast. Clones share it.
+#[derive(Clone)]
+pub struct Events {
+    inner: Arc<Mutex<Inner>>,
+}
+
+struct Inner {
+    history: VecDeque<Arc<Event>>,
+    sender: broadcast::Sender<Arc<Event>>,
+}
+
+/// Events for one listener.
+pub struct EventStream {
+    backlog: VecDeque<Arc<Event>>,
+    receiver: broadcast::Receiver<Arc<Event>>,
+    options: EventOptions,
+}
+
+impl Default for Events {
+    fn default() -> Self {
+        let (sender, _) = broadcast::channel(1024);
+        let history = VecDeque::new();
+        Self {
+            inner: Arc::new(Mutex::new(Inner { history, sender })),
+        }
+    }
+}
+
+impl Events {
+    /// Tells everybody.
+    pub fn publish(&self, event: Event) {
+        let event = Arc::new(event);
+        let mut inner = self.lock();
+        if inner.history.len() == HISTORY {
+            inner.history.pop_front();
+        }
+        inner.history.push_back(event.clone());
+        // No listener is no error.
+        let _ = inner.sender.send(event);
+    }
+
+    /// Tells everybody that `action` happened now.
+    pub fn emit(
+        &self,
+        kind: EventKind,
+        action: &str,
+        actor: &str,
+        attributes: BTreeMap<String, String>,
+    ) {
+        self.publish(Event {
+            kind,
+            action: action.to_owned(),
+            actor: actor.to_owned(),
+            attributes,
+            time: Timestamp::now(),
+        });
+    }
+
+    /// Begins to listen. Nothing published after this call is missed, and nothing in the history behind
+    /// `since` comes twice.
+    ///
+    /// # Errors
+    /// `Invalid` if a filter is not one of Docker's.
+    pub fn subscribe(&self, options: EventOptions) -> Result<EventStream, EngineError> {
+        const KNOWN: &[&str] = &[
+            "config",
+            "container",
+            "daemon",
+            "event",
+            "image",
+            "label",
+            "network",
+            "node",
+            "plugin",
+            "scope",
+            "secret",
+            "service",
+            "type",
+            "volume",
+        ];
+        options.filters.check(KNOWN)?;
+        let inner = self.lock();
+        let backlog = inner.history.iter().filter(|event| {
+            // Docker gives history only if it is asked for a time.
+            match (options.since, options.until) {
+                (Some(since), _) => event.time >= since,
+                (None, Some(_)) => true,
+                (None, None) => false,
+            }
+        });
+        Ok(EventStream {
+            backlog: backlog.cloned().collect(),
+            receiver: inner.sender.subscribe(),
+            options,
+        })
+    }
+
+    /// How many listeners there are.
+    pub fn listeners(&self) -> usize {
+        self.lock().sender.receiver_count()
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl EventStream {
+    /// The next wanted event; `None` when `until` has come. Cancel-safe.
+    pub async fn next(&mut self) -> Option<Arc<Event>> {
+        loop {
+            let event = match self.backlog.pop_front() {
+                Some(event) => event,
+                None => self.live().await?,
+            };
+            if self.options.until.is_some_and(|until| event.time > until) {
+                return None;
+            }
+            if wanted(&event, &self.options.filters) {
+                return Some(event);
+            }
+        }
+    }
+
+    async fn live(&mut self) -> Option<Arc<Event>> {
+        loop {
+            let received = match self.options.until {
+                None => self.receiver.recv().await,
+                Some(until) => {
+                    let left = Timestamp::now().duration_until(until);
+                    let left = std::time::Duration::try_from(left).unwrap_or_default();
+                    match tokio::time::timeout(left, self.receiver.recv()).await {
+                        Ok(received) => received,
+                        // What is queued already was published before `until`.
+                        Err(_) => return self.receiver.try_recv().ok(),
+                    }
+                }
+            };
+            match received {
+                Ok(event) => return Some(event),
+                // A listener that does not keep up loses events, as with Docker.
+                Err(broadcast::error::RecvError::Lagged(_)) => {}
+                Err(broadcast::error::RecvError::Closed) => return None,
+            }
+        }
+    }
+}
+
+/// moby `daemon/events/filter.go`.
+fn wanted(event: &Event, filters: &Filters) -> bool {
+    let attribute = |key: &str| event.attributes.get(key).map(String::as_str).unwrap_or("");
+    let action =
+        |wanted: &str| event.action == wanted || event.action.split(':').next() == Some(wanted);
+    let actor = |kind: EventKind, wanted: &str| {
+        event.kind == kind
+            && (event.actor == wanted
+                || (kind == EventKind::Container && event.actor.starts_with(wanted))
+                || attribute("name") == wanted)
+    };
+    filters.any("event", action)
+        && filters.any("type", |wanted| event.kind.as_str() == wanted)
+        && filters.any("scope", |wanted| wanted == "local")
+        && filters.any("daemon", |wanted| actor(EventKind::Daemon, wanted))
+        && filters.any("container", |wanted| actor(EventKind::Container, wanted))
+        && filters.any("volume", |wanted| actor(EventKind::Volume, wanted))
+        && filters.any("network", |wanted| actor(EventKind::Network, wanted))
+        && filters.any("image", |wanted| image(event, wanted))
+        && filters.labels("label", &event.attributes)
+        && ["plugin", "node", "service", "secret", "config"]
+            .iter()
+            .all(|key| !filters.has(key))
+}
+
+fn image(event: &Event, wanted: &str) -> bool {
+    let untagged = |name: &str| match name.rsplit_once(':') {
+        Some((base, tag)) if !tag.contains('/') => base.to_owned(),
+        _ => name.to_owned(),
+    };
+    let name = match event.kind {
+        EventKind::Image => event.attributes.get("name"),
+        _ => event.attributes.get("image"),
+    };
+    let name = name.map(String::as_str).unwrap_or("");
+    let id = event.kind == EventKind::Image && event.actor == wanted;
+    id || (!name.is_empty() && (name == wanted || untagged(name) == untagged(wanted)))
+}

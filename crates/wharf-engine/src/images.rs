@@ -1,0 +1,165 @@
+//! Images as the engine's users see them: the store's verbs, told of containers, with Docker's events.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use tokio::io::AsyncRead;
+use wharf_images::{
+    Image, ImageError, ImageUse, Images, ListOptions, ProgressSender, Pruned, PullOptions, Pulled,
+    RemoveOptions, Removed,
+};
+use wharf_oci::{Digest, Reference};
+
+use crate::{Containers, EngineError, EventKind, Events, View};
+
+/// Images, with the containers that use them and events about them. Reads go to [`ImageService::store`].
+#[derive(Clone)]
+pub struct ImageService {
+    pub(crate) store: Images,
+    pub(crate) containers: Containers,
+    pub(crate) events: Events,
+}
+
+impl ImageService {
+    /// The store, for everything that only reads (`resolve`, `list`, `history`, `search`).
+    pub fn store(&self) -> &Images {
+        &self.store
+    }
+
+    /// Containers of the image, in any state (the `Containers` column of `docker images`).
+    pub fn uses(&self, image: &Digest) -> Vec<ImageUse> {
+        uses(&self.containers, image)
+    }
+
+    /// Pulls.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub async fn pull(
+        &self,
+        reference: &Reference,
+        options: PullOptions,
+        progress: ProgressSender,
+    ) -> Result<Vec<Pulled>, EngineError> {
+        let pulled = self.store.pull(reference, options, progress).await?;
+        for one in &pulled {
+            let name = one.reference.familiar();
+            let mut attributes = labels(&one.image);
+            attributes.insert("name".to_owned(), one.reference.familiar_name());
+            self.events
+                .emit(EventKind::Image, "pull", &name, attributes);
+        }
+        Ok(pulled)
+    }
+
+    /// Loads an archive of `docker save`.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub async fn load(
+        &self,
+        archive: impl AsyncRead + Send + Unpin + 'static,
+        progress: ProgressSender,
+    ) -> Result<Vec<Digest>, EngineError> {
+        let loaded = self.store.load(archive, progress).await?;
+        for id in &loaded {
+            self.emit("load", &id.to_string(), &id.to_string());
+        }
+        Ok(loaded)
+    }
+
+    /// Gives a name.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub fn tag(&self, source: &str, target: &Reference) -> Result<Digest, EngineError> {
+        let id = self.store.tag(source, target)?;
+        self.emit("tag", &id.to_string(), &target.familiar());
+        Ok(id)
+    }
+
+    /// Removes a name or an image.
+    ///
+    /// # Errors
+    /// Those of the store: a container may use it.
+    pub async fn remove(
+        &self,
+        name: &str,
+        options: RemoveOptions,
+    ) -> Result<Vec<Removed>, EngineError> {
+        let (store, containers, name) =
+            (self.store.clone(), self.containers.clone(), name.to_owned());
+        let removed =
+            blocking(move || store.remove(&name, options, &|image| uses(&containers, image)))
+                .await?;
+        self.announce(&removed);
+        Ok(removed)
+    }
+
+    /// Removes what nothing uses.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub async fn prune(&self, options: ListOptions) -> Result<Pruned, EngineError> {
+        let (store, containers) = (self.store.clone(), self.containers.clone());
+        let pruned =
+            blocking(move || store.prune(&options, &|image| uses(&containers, image))).await?;
+        self.announce(&pruned.removed);
+        let reclaimed = [("reclaimed".to_owned(), pruned.reclaimed.to_string())].into();
+        self.events.emit(EventKind::Image, "prune", "", reclaimed);
+        Ok(pruned)
+    }
+
+    /// The images that the options ask for.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub async fn list(&self, options: ListOptions) -> Result<Vec<Image>, EngineError> {
+        let store = self.store.clone();
+        blocking(move || store.list(&options)).await
+    }
+
+    fn announce(&self, removed: &[Removed]) {
+        for one in removed {
+            match one {
+                Removed::Untagged { image, .. } => {
+                    self.emit("untag", &image.to_string(), &image.to_string())
+                }
+                Removed::Image(id) => self.emit("delete", &id.to_string(), &id.to_string()),
+                Removed::Layer(_) => {}
+            }
+        }
+    }
+
+    fn emit(&self, action: &str, id: &str, name: &str) {
+        let image = self.store.resolve(id).ok();
+        let mut attributes = image.as_ref().map(labels).unwrap_or_default();
+        attributes.insert("name".to_owned(), name.to_owned());
+        self.events.emit(EventKind::Image, action, id, attributes);
+    }
+}
+
+fn labels(image: &Image) -> BTreeMap<String, String> {
+    image.config.config.labels.clone()
+}
+
+fn uses(containers: &Containers, image: &Digest) -> Vec<ImageUse> {
+    let of = |view: &Arc<View>| ImageUse {
+        container: view.id.clone(),
+        image: view.image,
+        running: view.state.running,
+    };
+    let views = containers.views();
+    views
+        .iter()
+        .filter(|view| view.image == *image)
+        .map(of)
+        .collect()
+}
+
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, ImageError> + Send + 'static,
+) -> Result<T, EngineError> {
+    let done = tokio::task::spawn_blocking(work).await;
+    Ok(done.map_err(|error| EngineError::failed(&error))??)
+}

@@ -1,0 +1,304 @@
+//! Facts for `docker info` and `docker version`.
+
+use crate::{Engine, EngineError, Status};
+
+/// Facts about the daemon and its machine; names are Docker's.
+#[derive(Clone, Debug, Default)]
+pub struct InfoFacts {
+    /// A UUID that stays with the data root.
+    pub id: String,
+    /// Containers in any state.
+    pub containers: usize,
+    /// Of these running.
+    pub running: usize,
+    /// Of these paused.
+    pub paused: usize,
+    /// All others.
+    pub stopped: usize,
+    /// Images.
+    pub images: usize,
+    /// `overlay2`.
+    pub storage_driver: String,
+    /// Pairs that describe it.
+    pub storage_status: Vec<(String, String)>,
+    /// `json-file`.
+    pub log_driver: String,
+    /// `cgroupfs`.
+    pub cgroup_driver: String,
+    /// `1` or `2`.
+    pub cgroup_version: String,
+    /// `uname -r`.
+    pub kernel_version: String,
+    /// PRETTY_NAME of os-release.
+    pub operating_system: String,
+    /// VERSION_ID of os-release.
+    pub os_version: String,
+    /// `linux`.
+    pub os_type: String,
+    /// `uname -m`.
+    pub architecture: String,
+    /// CPUs that the daemon may use.
+    pub cpus: usize,
+    /// Bytes of memory.
+    pub memory: u64,
+    /// The data root.
+    pub data_root: String,
+    /// Host name.
+    pub name: String,
+    /// Labels of the daemon.
+    pub labels: Vec<String>,
+    /// `name=seccomp,profile=builtin` and so on.
+    pub security_options: Vec<String>,
+    /// What the machine cannot do.
+    pub warnings: Vec<String>,
+    /// Names of volume drivers.
+    pub volume_plugins: Vec<String>,
+    /// Names of network drivers.
+    pub network_plugins: Vec<String>,
+    /// Names of log drivers.
+    pub log_plugins: Vec<String>,
+    /// Support of the kernel.
+    pub memory_limit: bool,
+    /// Support of the kernel.
+    pub swap_limit: bool,
+    /// Support of the kernel.
+    pub cpu_cfs_quota: bool,
+    /// Support of the kernel.
+    pub cpu_shares: bool,
+    /// Support of the kernel.
+    pub cpuset: bool,
+    /// Support of the kernel.
+    pub pids_limit: bool,
+    /// Support of the kernel.
+    pub oom_kill_disable: bool,
+    /// Whether IPv4 is forwarded.
+    pub ipv4_forwarding: bool,
+    /// Open files of the daemon.
+    pub fds: usize,
+    /// Tasks of the daemon's runtime (Docker: goroutines).
+    pub tasks: usize,
+    /// Event listeners.
+    pub event_listeners: usize,
+    /// Names of OCI runtimes; the first is the default.
+    pub runtimes: Vec<String>,
+    /// The init's name.
+    pub init_binary: String,
+    /// HTTP proxy, HTTPS proxy, no proxy.
+    pub proxies: (String, String, String),
+    /// Whether containers survive a stop of the daemon.
+    pub live_restore: bool,
+    /// Whether debug messages are on.
+    pub debug: bool,
+    /// Mirrors of the registry.
+    pub mirrors: Vec<String>,
+    /// Insecure registries.
+    pub insecure_registries: Vec<String>,
+    /// Address pools: base, size.
+    pub address_pools: Vec<(String, u8)>,
+}
+
+/// Facts for `docker version`.
+#[derive(Clone, Debug, Default)]
+pub struct VersionFacts {
+    /// Ours.
+    pub version: String,
+    /// The commit that it was built from; empty if unknown.
+    pub git_commit: String,
+    /// When it was built, RFC 3339; empty if unknown.
+    pub build_time: String,
+    /// `linux`.
+    pub os: String,
+    /// In Go's spelling.
+    pub arch: String,
+    /// `uname -r`.
+    pub kernel_version: String,
+}
+
+impl Engine {
+    /// Facts for `docker info`.
+    ///
+    /// # Errors
+    /// If records cannot be read.
+    pub async fn info(&self) -> Result<InfoFacts, EngineError> {
+        let mut facts = InfoFacts {
+            id: self.id.clone(),
+            images: self.images.store.count(),
+            event_listeners: self.events.listeners(),
+            tasks: tokio::runtime::Handle::current()
+                .metrics()
+                .num_alive_tasks(),
+            ..InfoFacts::default()
+        };
+        for view in self.containers.views() {
+            facts.containers += 1;
+            match view.state.status {
+                Status::Paused => facts.paused += 1,
+                _ if view.state.running => facts.running += 1,
+                _ => facts.stopped += 1,
+            }
+        }
+        self.drivers(&mut facts);
+        self.settings(&mut facts);
+        machine(&mut facts);
+        cgroups(&mut facts);
+        warnings(&mut facts);
+        Ok(facts)
+    }
+
+    fn drivers(&self, facts: &mut InfoFacts) {
+        let list = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
+        facts.storage_driver = "overlay2".to_owned();
+        facts.storage_status = vec![
+            (
+                "Backing Filesystem".to_owned(),
+                file_system(&self.config.data_root),
+            ),
+            ("Supports d_type".to_owned(), "true".to_owned()),
+            ("Using metacopy".to_owned(), "false".to_owned()),
+            ("Native Overlay Diff".to_owned(), "true".to_owned()),
+            ("userxattr".to_owned(), "false".to_owned()),
+        ];
+        facts.log_driver.clone_from(&self.config.log.driver);
+        facts.volume_plugins = list(&["local"]);
+        facts.network_plugins = list(&["bridge", "host", "null"]);
+        facts.log_plugins = list(&["json-file", "none"]);
+        facts.runtimes = list(&["wharf", "runc", "io.containerd.runc.v2"]);
+        facts.init_binary = "wharf-shim".to_owned();
+    }
+
+    fn settings(&self, facts: &mut InfoFacts) {
+        let config = &self.config;
+        facts.data_root = config.data_root.to_string_lossy().into_owned();
+        facts.labels.clone_from(&config.labels);
+        facts.proxies.clone_from(&config.proxies);
+        facts.live_restore = config.live_restore;
+        facts.debug = config.debug;
+        facts.mirrors.clone_from(&config.registry.mirrors);
+        facts
+            .insecure_registries
+            .clone_from(&config.registry.insecure);
+        facts.address_pools.clone_from(&config.bridge.address_pools);
+        let profile = match config.seccomp_profile.as_str() {
+            "" => "builtin",
+            profile => profile,
+        };
+        if std::path::Path::new("/sys/kernel/security/apparmor/profiles").exists() {
+            facts.security_options.push("name=apparmor".to_owned());
+        }
+        facts
+            .security_options
+            .push(format!("name=seccomp,profile={profile}"));
+        if config.default_cgroupns_mode == "private" {
+            facts.security_options.push("name=cgroupns".to_owned());
+        }
+        if config.no_new_privileges {
+            facts
+                .security_options
+                .push("name=no-new-privileges".to_owned());
+        }
+    }
+
+    /// Facts for `docker version`.
+    pub fn version(&self) -> VersionFacts {
+        VersionFacts {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            git_commit: option_env!("WHARF_GIT_COMMIT")
+                .unwrap_or_default()
+                .to_owned(),
+            build_time: option_env!("WHARF_BUILD_TIME")
+                .unwrap_or_default()
+                .to_owned(),
+            os: "linux".to_owned(),
+            arch: wharf_oci::Platform::host().architecture,
+            kernel_version: rustix::system::uname()
+                .release()
+                .to_string_lossy()
+                .into_owned(),
+        }
+    }
+}
+
+/// What the machine is.
+fn machine(facts: &mut InfoFacts) {
+    let uname = rustix::system::uname();
+    facts.kernel_version = uname.release().to_string_lossy().into_owned();
+    facts.architecture = uname.machine().to_string_lossy().into_owned();
+    facts.name = uname.nodename().to_string_lossy().into_owned();
+    facts.os_type = "linux".to_owned();
+    let release = std::fs::read_to_string("/etc/os-release")
+        .or_else(|_| std::fs::read_to_string("/usr/lib/os-release"))
+        .unwrap_or_default();
+    let field = |name: &str| {
+        let value = release
+            .lines()
+            .find_map(|line| line.strip_prefix(name)?.strip_prefix('='));
+        value.map(|value| value.trim_matches(['"', '\'']).to_owned())
+    };
+    facts.operating_system = field("PRETTY_NAME").unwrap_or_else(|| "Linux".to_owned());
+    facts.os_version = field("VERSION_ID").unwrap_or_default();
+    facts.cpus = std::thread::available_parallelism().map_or(1, usize::from);
+    let info = rustix::system::sysinfo();
+    facts.memory = u64::from(info.totalram) * u64::from(info.mem_unit);
+    facts.fds = std::fs::read_dir("/proc/self/fd").map_or(0, Iterator::count);
+    let forward = std::fs::read_to_string("/proc/sys/net/ipv4/ip_forward").unwrap_or_default();
+    facts.ipv4_forwarding = forward.trim() == "1";
+}
+
+/// What its control groups can do.
+fn cgroups(facts: &mut InfoFacts) {
+    facts.cgroup_driver = "cgroupfs".to_owned();
+    let root = std::path::Path::new("/sys/fs/cgroup");
+    if let Ok(controllers) = std::fs::read_to_string(root.join("cgroup.controllers")) {
+        let has = |name: &str| controllers.split_whitespace().any(|known| known == name);
+        facts.cgroup_version = "2".to_owned();
+        (facts.memory_limit, facts.swap_limit) = (has("memory"), has("memory"));
+        (facts.cpu_cfs_quota, facts.cpu_shares) = (has("cpu"), has("cpu"));
+        (facts.cpuset, facts.pids_limit) = (has("cpuset"), has("pids"));
+        return;
+    }
+    let has = |path: &str| root.join(path).exists();
+    facts.cgroup_version = "1".to_owned();
+    facts.memory_limit = has("memory/memory.limit_in_bytes") || has("memory/cgroup.procs");
+    facts.swap_limit = has("memory/memory.memsw.limit_in_bytes");
+    facts.oom_kill_disable = has("memory/memory.oom_control");
+    facts.cpu_shares = has("cpu/cpu.shares") || has("cpu/cgroup.procs");
+    facts.cpu_cfs_quota = has("cpu/cpu.cfs_quota_us") || has("cpu/cgroup.procs");
+    facts.cpuset = has("cpuset/cpuset.cpus");
+    facts.pids_limit = has("pids/cgroup.procs");
+}
+
+/// dockerd's words for what is missing (moby `daemon/info_unix.go`).
+fn warnings(facts: &mut InfoFacts) {
+    let missing = [
+        (facts.memory_limit, "No memory limit support"),
+        (facts.swap_limit, "No swap limit support"),
+        (facts.cpu_cfs_quota, "No cpu cfs quota support"),
+        (facts.cpu_shares, "No cpu shares support"),
+        (facts.cpuset, "No cpuset support"),
+        (facts.pids_limit, "No pids limit support"),
+    ];
+    let missing = missing.into_iter().filter(|(there, _)| !there);
+    facts.warnings = missing
+        .map(|(_, text)| format!("WARNING: {text}"))
+        .collect();
+    if !facts.ipv4_forwarding {
+        facts
+            .warnings
+            .push("WARNING: IPv4 forwarding is disabled".to_owned());
+    }
+}
+
+/// The name of the file system that holds `path`, as Docker names the usual ones.
+fn file_system(path: &std::path::Path) -> String {
+    let magic = rustix::fs::statfs(path).map_or(0, |fs| fs.f_type as u64 & 0xffff_ffff);
+    match magic {
+        0xef53 => "extfs",
+        0x5846_5342 => "xfs",
+        0x9123_683e => "btrfs",
+        0x0102_1994 => "tmpfs",
+        0x794c_7630 => "overlayfs",
+        0x2fc1_2fc1 => "zfs",
+        _ => "<unknown>",
+    }
+    .to_owned()
+}

@@ -1,0 +1,509 @@
+//! The life of a container as a pure function: no file, clock, lock or process is touched here.
+//!
+//! ```text
+//!             Start            Launched             Exited, to be restarted
+//!  Created ───────▶ Starting ──────────▶ Running ───────────────▶ Waiting ──┐ back-off over
+//!     ▲                │ ▲                │ ▲  │                             │
+//!     │ LaunchFailed   │ │          Pause │ │  │ Stop, Restart, Remove -f    │
+//!     └────────────────┘ │                ▼ │  ▼                             │
+//!                        │             Paused Stopping ──▶ Exited ◀──────────┘ Stop, Kill
+//!                        └───────────────────────────────────┘   Start
+//!  any that does not run ── Remove ──▶ Removing ──▶ gone (or Dead, if that failed)
+//! ```
+//!
+//! [`step`] decides; the supervisor writes the new state into the record, then runs the effects, and feeds what
+//! came of them back as events. On the start of the daemon the record and what the shim says come in as the same
+//! events, so recovery is no second path. Decisions are dockerd's (moby `daemon/{start,stop,kill,monitor}.go`,
+//! `restartmanager`).
+
+use serde::{Deserialize, Serialize};
+
+use crate::RestartPolicy;
+
+/// First wait before a restart, milliseconds (moby `restartmanager.defaultTimeout`).
+const BACKOFF_FIRST: u32 = 100;
+/// Longest wait before a restart, milliseconds.
+const BACKOFF_MAX: u32 = 60_000;
+
+/// Where a container is in its life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Phase {
+    /// It has never run.
+    Created,
+    /// It is being launched.
+    Starting,
+    /// Its process runs.
+    Running {
+        /// The first process.
+        pid: u32,
+    },
+    /// Its processes are frozen.
+    Paused {
+        /// The first process.
+        pid: u32,
+    },
+    /// It was told to stop, and still runs.
+    Stopping {
+        /// The first process.
+        pid: u32,
+        /// What comes after its end.
+        then: Then,
+    },
+    /// It has ended, and the back-off before its restart runs.
+    Waiting,
+    /// It has ended.
+    Exited,
+    /// It is being deleted.
+    Removing,
+    /// Its deletion failed.
+    Dead,
+}
+
+/// What follows the end of a container that was told to stop.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Then {
+    /// Nothing.
+    Rest,
+    /// It is started again (`restart`).
+    Start,
+    /// It is deleted (`rm -f`).
+    Remove,
+}
+
+/// What a step goes by; written into the record with each change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct State {
+    /// Where it is.
+    pub(crate) phase: Phase,
+    /// What follows an exit.
+    pub(crate) policy: RestartPolicy,
+    /// `--rm`.
+    pub(crate) auto_remove: bool,
+    /// Number of the signal of `stop`.
+    pub(crate) stop_signal: i32,
+    /// Somebody stopped or killed it; `unless-stopped` goes by it.
+    pub(crate) stopped_by_hand: bool,
+    /// The present run is the last one, whatever the policy says.
+    pub(crate) last_run: bool,
+    /// Restarts by the policy since the last start by hand.
+    pub(crate) restarts: u32,
+    /// The last back-off, milliseconds.
+    pub(crate) backoff: u32,
+}
+
+/// Something that happened, or is asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Event {
+    /// Somebody asks for a start.
+    Start,
+    /// The launch succeeded, or the shim was found with its process.
+    Launched {
+        /// The first process.
+        pid: u32,
+    },
+    /// The launch failed; nothing runs.
+    LaunchFailed,
+    /// Somebody asks for an end.
+    Stop {
+        /// With this signal.
+        signal: i32,
+    },
+    /// The daemon ends, and its containers with it; they come back with it, as far as their policy says.
+    Shutdown,
+    /// The time that a stop may take is over.
+    StopTimeout,
+    /// Somebody sends a signal.
+    Kill {
+        /// This one.
+        signal: i32,
+    },
+    /// Somebody asks for an end and a start.
+    Restart {
+        /// With this signal.
+        signal: i32,
+    },
+    /// The process has ended.
+    Exited {
+        /// Exit code.
+        code: i32,
+        /// Whether it had run for at least ten seconds.
+        ran_long: bool,
+    },
+    /// Somebody asks to freeze it.
+    Pause,
+    /// Somebody asks to thaw it.
+    Unpause,
+    /// The back-off is over.
+    BackoffOver,
+    /// Somebody asks to delete it.
+    Remove {
+        /// Though it runs.
+        force: bool,
+    },
+    /// The deletion failed.
+    RemoveFailed,
+    /// The daemon has started, and the container does not run.
+    DaemonStarted {
+        /// Exit code of its last run.
+        code: i32,
+    },
+    /// The restart policy is another one now.
+    Policy(RestartPolicy),
+}
+
+/// What has to be done. The supervisor runs them in order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Effect {
+    /// Start the process; answers with `Launched` or `LaunchFailed`.
+    Launch,
+    /// Send a signal to the first process.
+    Signal(i32),
+    /// Freeze.
+    Freeze,
+    /// Thaw.
+    Thaw,
+    /// Answer with `StopTimeout` after the time that the caller of the stop gave.
+    ArmStopTimer,
+    /// Answer with `BackoffOver` after so many milliseconds.
+    ArmBackoff(u32),
+    /// Forget the back-off's timer.
+    CancelBackoff,
+    /// Give back what a run held: network, shim.
+    Release,
+    /// Delete the record; then the files.
+    Delete,
+}
+
+/// Why a request is not followed. Which is 304 and which 409 is dockerd's choice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Refusal {
+    /// It is so already: 304.
+    NotModified,
+    /// It does not run.
+    NotRunning,
+    /// It is frozen already.
+    AlreadyPaused,
+    /// It is not frozen.
+    NotPaused,
+    /// It is between two runs.
+    Restarting,
+    /// A frozen one cannot be started.
+    StartPaused,
+    /// It is being deleted and cannot be started.
+    MarkedForRemoval,
+    /// It is being deleted already.
+    RemovalInProgress,
+    /// A running one is not deleted without force.
+    Running,
+    /// A frozen one is not deleted without force.
+    Paused,
+}
+
+const KILL: i32 = 9;
+
+/// The next state, and what is to be done. An event that means nothing in a state (a timer that lost its race)
+/// changes nothing.
+pub(crate) fn step(state: &State, event: &Event) -> Result<(State, Vec<Effect>), Refusal> {
+    match *event {
+        Event::Start => start(state),
+        Event::Launched { pid } => launched(state, pid),
+        Event::LaunchFailed => Ok(launch_failed(state)),
+        Event::Stop { signal } => stop(state, signal, Then::Rest),
+        Event::Shutdown => {
+            let (next, effects) = stop(state, state.stop_signal, Then::Rest)?;
+            let stopped_by_hand = state.stopped_by_hand;
+            Ok((
+                State {
+                    stopped_by_hand,
+                    ..next
+                },
+                effects,
+            ))
+        }
+        Event::StopTimeout => Ok(stop_timeout(state)),
+        Event::Kill { signal } => kill(state, signal),
+        Event::Restart { signal } => restart(state, signal),
+        Event::Exited { code, ran_long } => Ok(exited(state, code, ran_long)),
+        Event::Pause => pause(state),
+        Event::Unpause => unpause(state),
+        Event::BackoffOver => Ok(match state.phase {
+            Phase::Waiting => (at(state, Phase::Starting), vec![Effect::Launch]),
+            _ => (*state, vec![]),
+        }),
+        Event::Remove { force } => remove(state, force),
+        Event::RemoveFailed => Ok((at(state, Phase::Dead), vec![])),
+        Event::DaemonStarted { code } => Ok(daemon_started(state, code)),
+        Event::Policy(policy) => {
+            let last_run = state.last_run && policy == state.policy;
+            Ok((
+                State {
+                    policy,
+                    last_run,
+                    ..*state
+                },
+                vec![],
+            ))
+        }
+    }
+}
+
+fn at(state: &State, phase: Phase) -> State {
+    State { phase, ..*state }
+}
+
+/// A start by hand forgets what came before.
+fn fresh(state: &State) -> State {
+    State {
+        phase: Phase::Starting,
+        stopped_by_hand: false,
+        last_run: false,
+        restarts: 0,
+        backoff: 0,
+        ..*state
+    }
+}
+
+fn start(state: &State) -> Result<(State, Vec<Effect>), Refusal> {
+    match state.phase {
+        Phase::Created | Phase::Exited => Ok((fresh(state), vec![Effect::Launch])),
+        // Docker's restarting container counts as running.
+        Phase::Starting | Phase::Running { .. } | Phase::Stopping { .. } | Phase::Waiting => {
+            Err(Refusal::NotModified)
+        }
+        Phase::Paused { .. } => Err(Refusal::StartPaused),
+        Phase::Removing | Phase::Dead => Err(Refusal::MarkedForRemoval),
+    }
+}
+
+fn launched(state: &State, pid: u32) -> Result<(State, Vec<Effect>), Refusal> {
+    Ok(match state.phase {
+        Phase::Starting => (at(state, Phase::Running { pid }), vec![]),
+        // A daemon that finds its container again: the rest of what it was doing goes on.
+        Phase::Stopping { then, .. } => {
+            let signal = if then == Then::Remove {
+                KILL
+            } else {
+                state.stop_signal
+            };
+            let state = at(state, Phase::Stopping { pid, then });
+            (state, vec![Effect::Signal(signal), Effect::ArmStopTimer])
+        }
+        _ => (*state, vec![]),
+    })
+}
+
+fn launch_failed(state: &State) -> (State, Vec<Effect>) {
+    match state.phase {
+        Phase::Starting if state.auto_remove => (
+            at(state, Phase::Removing),
+            vec![Effect::Release, Effect::Delete],
+        ),
+        // A start that the policy made and that failed ends the policy's tries, as in dockerd.
+        Phase::Starting => (at(state, Phase::Exited), vec![Effect::Release]),
+        _ => (*state, vec![]),
+    }
+}
+
+fn stop(state: &State, signal: i32, then: Then) -> Result<(State, Vec<Effect>), Refusal> {
+    let by_hand = State {
+        stopped_by_hand: true,
+        last_run: true,
+        ..*state
+    };
+    let timed = vec![Effect::Signal(signal), Effect::ArmStopTimer];
+    match state.phase {
+        Phase::Running { pid } => Ok((at(&by_hand, Phase::Stopping { pid, then }), timed)),
+        Phase::Paused { pid } => {
+            let effects = vec![Effect::Signal(signal), Effect::Thaw, Effect::ArmStopTimer];
+            Ok((at(&by_hand, Phase::Stopping { pid, then }), effects))
+        }
+        // The later wish wins, but nothing undoes a removal.
+        Phase::Stopping { pid, then: earlier } => {
+            let then = if earlier == Then::Remove {
+                earlier
+            } else {
+                then
+            };
+            Ok((at(&by_hand, Phase::Stopping { pid, then }), timed))
+        }
+        Phase::Waiting => Ok(end_waiting(&by_hand)),
+        Phase::Created | Phase::Starting | Phase::Exited | Phase::Removing | Phase::Dead => {
+            Err(Refusal::NotModified)
+        }
+    }
+}
+
+fn end_waiting(state: &State) -> (State, Vec<Effect>) {
+    if state.auto_remove {
+        let effects = vec![Effect::CancelBackoff, Effect::Delete];
+        return (at(state, Phase::Removing), effects);
+    }
+    (at(state, Phase::Exited), vec![Effect::CancelBackoff])
+}
+
+fn stop_timeout(state: &State) -> (State, Vec<Effect>) {
+    match state.phase {
+        Phase::Stopping { .. } => (*state, vec![Effect::Signal(KILL)]),
+        _ => (*state, vec![]),
+    }
+}
+
+fn kill(state: &State, signal: i32) -> Result<(State, Vec<Effect>), Refusal> {
+    let ends = signal == KILL || signal == state.stop_signal;
+    let by_hand = State {
+        stopped_by_hand: true,
+        last_run: state.last_run || ends,
+        ..*state
+    };
+    match state.phase {
+        Phase::Running { .. } | Phase::Stopping { .. } => {
+            Ok((by_hand, vec![Effect::Signal(signal)]))
+        }
+        // A frozen process does not see a signal before it is thawed (cgroup v1 not even KILL).
+        Phase::Paused { pid } if ends => {
+            let running = at(&by_hand, Phase::Running { pid });
+            Ok((running, vec![Effect::Signal(signal), Effect::Thaw]))
+        }
+        Phase::Paused { .. } => Ok((by_hand, vec![Effect::Signal(signal)])),
+        Phase::Waiting if ends => Ok(end_waiting(&by_hand)),
+        Phase::Waiting => Ok((by_hand, vec![])),
+        Phase::Created | Phase::Starting | Phase::Exited | Phase::Removing | Phase::Dead => {
+            Err(Refusal::NotRunning)
+        }
+    }
+}
+
+fn restart(state: &State, signal: i32) -> Result<(State, Vec<Effect>), Refusal> {
+    match state.phase {
+        Phase::Running { .. } | Phase::Paused { .. } | Phase::Stopping { .. } => {
+            stop(state, signal, Then::Start)
+        }
+        Phase::Waiting => Ok((fresh(state), vec![Effect::CancelBackoff, Effect::Launch])),
+        Phase::Created | Phase::Exited => start(state),
+        Phase::Starting => Err(Refusal::NotModified),
+        Phase::Removing | Phase::Dead => Err(Refusal::MarkedForRemoval),
+    }
+}
+
+fn exited(state: &State, code: i32, ran_long: bool) -> (State, Vec<Effect>) {
+    match state.phase {
+        Phase::Stopping {
+            then: Then::Start, ..
+        } => (fresh(state), vec![Effect::Release, Effect::Launch]),
+        Phase::Stopping {
+            then: Then::Remove, ..
+        } => (
+            at(state, Phase::Removing),
+            vec![Effect::Release, Effect::Delete],
+        ),
+        Phase::Starting | Phase::Running { .. } | Phase::Paused { .. } | Phase::Stopping { .. } => {
+            after_exit(state, code, ran_long)
+        }
+        Phase::Created | Phase::Waiting | Phase::Exited | Phase::Removing | Phase::Dead => {
+            (*state, vec![])
+        }
+    }
+}
+
+fn after_exit(state: &State, code: i32, ran_long: bool) -> (State, Vec<Effect>) {
+    if !state.last_run && wants_restart(state, code) {
+        let backoff = match (ran_long, state.backoff) {
+            (true, _) | (_, 0) => BACKOFF_FIRST,
+            (false, last) => last.saturating_mul(2).min(BACKOFF_MAX),
+        };
+        let waiting = State {
+            phase: Phase::Waiting,
+            restarts: state.restarts.saturating_add(1),
+            backoff,
+            ..*state
+        };
+        return (waiting, vec![Effect::Release, Effect::ArmBackoff(backoff)]);
+    }
+    if state.auto_remove {
+        let effects = vec![Effect::Release, Effect::Delete];
+        return (at(state, Phase::Removing), effects);
+    }
+    (at(state, Phase::Exited), vec![Effect::Release])
+}
+
+fn wants_restart(state: &State, code: i32) -> bool {
+    match state.policy {
+        RestartPolicy::No => false,
+        RestartPolicy::Always => true,
+        RestartPolicy::UnlessStopped => !state.stopped_by_hand,
+        RestartPolicy::OnFailure { max_retries } => {
+            code != 0 && (max_retries == 0 || state.restarts < max_retries)
+        }
+    }
+}
+
+fn pause(state: &State) -> Result<(State, Vec<Effect>), Refusal> {
+    match state.phase {
+        Phase::Running { pid } => Ok((at(state, Phase::Paused { pid }), vec![Effect::Freeze])),
+        // It still runs and may be frozen, as in dockerd; but nothing undoes what is to follow its end.
+        Phase::Stopping {
+            pid,
+            then: Then::Rest,
+        } => Ok((at(state, Phase::Paused { pid }), vec![Effect::Freeze])),
+        Phase::Paused { .. } => Err(Refusal::AlreadyPaused),
+        Phase::Waiting => Err(Refusal::Restarting),
+        _ => Err(Refusal::NotRunning),
+    }
+}
+
+fn unpause(state: &State) -> Result<(State, Vec<Effect>), Refusal> {
+    match state.phase {
+        Phase::Paused { pid } => Ok((at(state, Phase::Running { pid }), vec![Effect::Thaw])),
+        _ => Err(Refusal::NotPaused),
+    }
+}
+
+fn remove(state: &State, force: bool) -> Result<(State, Vec<Effect>), Refusal> {
+    match state.phase {
+        Phase::Created | Phase::Exited | Phase::Dead => {
+            Ok((at(state, Phase::Removing), vec![Effect::Delete]))
+        }
+        Phase::Starting => Err(Refusal::Running),
+        Phase::Removing => Err(Refusal::RemovalInProgress),
+        Phase::Stopping {
+            then: Then::Remove, ..
+        } => Err(Refusal::RemovalInProgress),
+        Phase::Waiting if force => {
+            let effects = vec![Effect::CancelBackoff, Effect::Delete];
+            Ok((at(state, Phase::Removing), effects))
+        }
+        Phase::Waiting => Err(Refusal::Restarting),
+        Phase::Running { .. } | Phase::Paused { .. } | Phase::Stopping { .. } if force => {
+            let (state, effects) = stop(state, KILL, Then::Remove)?;
+            let untimed = |effect: &Effect| *effect != Effect::ArmStopTimer;
+            Ok((state, effects.into_iter().filter(untimed).collect()))
+        }
+        Phase::Running { .. } | Phase::Stopping { .. } => Err(Refusal::Running),
+        Phase::Paused { .. } => Err(Refusal::Paused),
+    }
+}
+
+/// moby `daemon.restore`: a policy that wants its container up starts it with the daemon.
+fn daemon_started(state: &State, code: i32) -> (State, Vec<Effect>) {
+    match state.phase {
+        Phase::Exited | Phase::Waiting if wants_restart(state, code) => {
+            let phase = Phase::Starting;
+            let state = State {
+                phase,
+                last_run: false,
+                ..*state
+            };
+            (state, vec![Effect::Launch])
+        }
+        Phase::Waiting => (at(state, Phase::Exited), vec![]),
+        Phase::Created | Phase::Exited if state.auto_remove => {
+            (at(state, Phase::Removing), vec![Effect::Delete])
+        }
+        Phase::Removing => (*state, vec![Effect::Release, Effect::Delete]),
+        _ => (*state, vec![]),
+    }
+}
+
+#[cfg(test)]
+#[path = "lifecycle/tests.rs"]
+mod tests;

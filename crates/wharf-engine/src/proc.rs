@@ -1,0 +1,226 @@
+//! What `/proc` says about a process.
+
+/// Whether `signal` would do nothing to the process `pid`: it has neither a handler for it nor blocks it (to
+/// take it by `sigwait` or `signalfd`), and is the first of its PID namespace, or ignores it by choice.
+/// See pid_namespaces(7), "The namespace init process".
+pub(crate) fn ignores(pid: u32, signal: i32) -> bool {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    ignores_by(&status, signal)
+}
+
+fn ignores_by(status: &str, signal: i32) -> bool {
+    let field = |name: &str| status.lines().find_map(|line| line.strip_prefix(name));
+    let bit = |name: &str| {
+        let set = field(name).and_then(|hex| u64::from_str_radix(hex.trim(), 16).ok());
+        set.is_some_and(|set| (1..=64).contains(&signal) && set >> (signal - 1) & 1 == 1)
+    };
+    if field("SigCgt:").is_none() || bit("SigCgt:") || bit("SigBlk:") {
+        return false;
+    }
+    let first = field("NSpid:").and_then(|ids| ids.split_whitespace().last()) == Some("1");
+    let nested = field("NSpid:").is_some_and(|ids| ids.split_whitespace().count() > 1);
+    bit("SigIgn:") || (first && nested)
+}
+
+/// Clock ticks per second that `/proc/<pid>/stat` counts in; 100 on every Linux that we run on (USER_HZ).
+const TICKS: u64 = 100;
+
+/// A process as `/proc` shows it.
+pub(crate) struct Process {
+    pid: u32,
+    stat: Vec<String>,
+    comm: String,
+    command: String,
+    uid: u32,
+    gid: u32,
+    /// KiB in memory.
+    rss: u64,
+    /// Seconds since the start of the machine.
+    uptime: u64,
+    now: i64,
+}
+
+impl Process {
+    /// The process `pid`, while there is one.
+    pub(crate) fn read(pid: u32) -> Option<Self> {
+        let read = |name: &str| std::fs::read_to_string(format!("/proc/{pid}/{name}")).ok();
+        let stat = read("stat")?;
+        let (head, rest) = stat.rsplit_once(')')?;
+        let comm = head.split_once('(')?.1.to_owned();
+        let cmdline = read("cmdline")?;
+        let words: Vec<&str> = cmdline
+            .split('\0')
+            .filter(|word| !word.is_empty())
+            .collect();
+        let status = read("status")?;
+        let id = |name: &str| {
+            let line = status.lines().find_map(|line| line.strip_prefix(name))?;
+            line.split_whitespace().nth(1)?.parse().ok()
+        };
+        let uptime = std::fs::read_to_string("/proc/uptime").ok()?;
+        let uptime = uptime.split('.').next()?.parse().ok()?;
+        let command = match words.is_empty() {
+            true => format!("[{comm}]"),
+            false => words.join(" "),
+        };
+        let stat = rest.split_whitespace().map(str::to_owned).collect();
+        let (uid, gid) = (id("Uid:")?, id("Gid:")?);
+        let rss = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        let rss = rss
+            .and_then(|line| line.split_whitespace().next()?.parse().ok())
+            .unwrap_or(0);
+        let now = jiff::Timestamp::now().as_second();
+        Some(Self {
+            pid,
+            stat,
+            comm,
+            command,
+            uid,
+            gid,
+            rss,
+            uptime,
+            now,
+        })
+    }
+
+    /// The text of one of ps's columns; `-` for one that we do not have.
+    pub(crate) fn column(&self, name: &str) -> String {
+        match name {
+            "uid" | "user" | "euser" | "ruser" => id_name("/etc/passwd", self.uid),
+            "group" | "egroup" => id_name("/etc/group", self.gid),
+            "gid" => self.gid.to_string(),
+            "pid" | "tgid" => self.pid.to_string(),
+            "ppid" => self.field(4).to_string(),
+            "pgid" | "pgrp" => self.field(5).to_string(),
+            "sid" | "sess" => self.field(6).to_string(),
+            "c" => (self.permille() / 10).min(99).to_string(),
+            "%cpu" | "pcpu" => tenths(self.permille()),
+            "%mem" | "pmem" => tenths(self.rss * 1000 / memory().max(1)),
+            "vsz" | "vsize" => (self.field(23) / 1024).to_string(),
+            "rss" | "rssize" => self.rss.to_string(),
+            "tty" | "tt" | "tname" => self.tty(),
+            "stat" | "s" | "state" => self.text(3).to_owned(),
+            "start" | "stime" | "start_time" => self.started(),
+            "time" | "cputime" => clock((self.field(14) + self.field(15)) / TICKS),
+            "etime" => elapsed(self.age()),
+            "ni" | "nice" => self.text(19).to_owned(),
+            "pri" => self
+                .text(18)
+                .parse()
+                .map_or(0, |priority: i64| 39 - priority)
+                .to_string(),
+            "nlwp" | "thcount" => self.field(20).to_string(),
+            "cmd" | "args" | "command" => self.command.clone(),
+            "comm" | "ucmd" => self.comm.clone(),
+            _ => "-".to_owned(),
+        }
+    }
+
+    /// A field of proc_pid_stat(5), by its number there.
+    fn text(&self, number: usize) -> &str {
+        self.stat.get(number - 3).map(String::as_str).unwrap_or("-")
+    }
+
+    fn field(&self, number: usize) -> u64 {
+        self.text(number).parse().unwrap_or(0)
+    }
+
+    /// Seconds since its start.
+    fn age(&self) -> u64 {
+        self.uptime.saturating_sub(self.field(22) / TICKS)
+    }
+
+    /// Thousandths of a CPU over its life.
+    fn permille(&self) -> u64 {
+        (self.field(14) + self.field(15)) * 1000 / TICKS / self.age().max(1)
+    }
+
+    fn tty(&self) -> String {
+        let number = self.field(7);
+        let (major, minor) = (
+            number >> 8 & 0xfff,
+            (number & 0xff) | (number >> 12 & 0xfff00),
+        );
+        match major {
+            136..=143 => format!("pts/{}", (major - 136) * 256 + minor),
+            4 => format!("tty{minor}"),
+            _ => "?".to_owned(),
+        }
+    }
+
+    fn started(&self) -> String {
+        let age = i64::try_from(self.age()).unwrap_or(0);
+        let start = jiff::Timestamp::from_second(self.now - age).unwrap_or_default();
+        let start = start.to_zoned(jiff::tz::TimeZone::system());
+        let format = if age < 24 * 3600 { "%H:%M" } else { "%b%d" };
+        start.strftime(format).to_string()
+    }
+}
+
+fn tenths(permille: u64) -> String {
+    format!("{}.{}", permille / 10, permille % 10)
+}
+
+fn clock(seconds: u64) -> String {
+    let (hours, minutes) = (seconds / 3600, seconds / 60 % 60);
+    format!("{hours:02}:{minutes:02}:{:02}", seconds % 60)
+}
+
+fn elapsed(seconds: u64) -> String {
+    match seconds {
+        86_400.. => format!("{}-{}", seconds / 86_400, clock(seconds % 86_400)),
+        3600.. => clock(seconds),
+        _ => format!("{:02}:{:02}", seconds / 60, seconds % 60),
+    }
+}
+
+/// KiB of the machine's memory.
+fn memory() -> u64 {
+    let meminfo = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
+    let total = meminfo
+        .lines()
+        .find_map(|line| line.strip_prefix("MemTotal:"));
+    let number = total.and_then(|line| line.split_whitespace().next()?.parse().ok());
+    number.unwrap_or(1)
+}
+
+/// The host's name of an id, as ps shows it; the number if it has none.
+fn id_name(file: &str, id: u32) -> String {
+    let text = std::fs::read_to_string(file).unwrap_or_default();
+    let number = id.to_string();
+    let mut lines = text.lines().map(|line| line.split(':').collect::<Vec<_>>());
+    let found = lines.find(|fields| fields.get(2) == Some(&number.as_str()));
+    let name = found.and_then(|fields| fields.first().map(|name| (*name).to_owned()));
+    name.unwrap_or(number)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Process, ignores_by};
+
+    #[test]
+    fn knows_who_would_not_hear() {
+        let status = |nspid: &str, blocked: u64, ignored: u64, caught: u64| {
+            format!(
+                "NSpid:\t{nspid}\nSigBlk:\t{blocked:016x}\nSigIgn:\t{ignored:016x}\nSigCgt:\t{caught:016x}\n"
+            )
+        };
+        let term = 1 << 14;
+        assert!(ignores_by(&status("99 1", 0, 0, 0), 15));
+        assert!(!ignores_by(&status("99 1", 0, 0, term), 15));
+        assert!(!ignores_by(&status("99 1", term, 0, 0), 15));
+        assert!(!ignores_by(&status("99 2", 0, 0, 0), 15));
+        assert!(!ignores_by(&status("1", 0, 0, 0), 15));
+        assert!(ignores_by(&status("99 2", 0, term, 0), 15));
+        assert!(!ignores_by("", 15));
+    }
+
+    #[test]
+    fn reads_itself() {
+        let process = Process::read(std::process::id()).unwrap();
+        assert_eq!(process.column("pid"), std::process::id().to_string());
+        assert!(process.column("rss").parse::<u64>().unwrap() > 0);
+        assert_eq!(process.column("user"), "root");
+        assert!(Process::read(u32::MAX).is_none());
+    }
+}

@@ -1,0 +1,530 @@
+//! One task per container: it alone changes the container. It takes requests in turn, lets [`lifecycle::step`]
+//! decide, writes the record, publishes the view and runs the effects.
+//!
+//! ```text
+//!  verbs ──▶ mailbox ──▶ ┌────────────┐ ─▶ record (SQLite) ─▶ watch<Arc<View>> ─▶ inspect, ps, wait
+//!  shim's exit ────────▶ │ supervisor │ ─▶ effects: launch, signals, release, delete
+//!  timers ─────────────▶ └────────────┘ ─▶ events
+//! ```
+//!
+//! The record is written before an effect runs; so a daemon killed between any two lines finds on its next start
+//! what was about to be done, and does it or finds it done. Waiting (for an exit, a timer) happens in the loop's
+//! `select`, never inside an effect.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::JoinHandle;
+use tokio::time::Instant;
+use tracing::{debug, error, warn};
+use wharf_tasks::{ExitStatus, Task, TaskError};
+
+use crate::containers::{Entry, Shared};
+use crate::launch::{self, Launched};
+use crate::lifecycle::{Effect, Event, Phase, Refusal, Then, step};
+use crate::record::{CONTAINERS, Record};
+use crate::{EngineError, Resources, RestartPolicy, View, signal};
+
+/// How long a run must have been for the back-off to begin anew (moby `restartmanager`).
+const LONG_RUN: Duration = Duration::from_secs(10);
+
+/// A request to a supervisor.
+pub(crate) enum Command {
+    /// Something is asked of the life.
+    Ask {
+        event: Event,
+        /// How long a stop may take; `None` for ever.
+        patience: Option<Duration>,
+        /// A removal takes the anonymous volumes along.
+        volumes: bool,
+        reply: Reply,
+    },
+    /// It has another name now; the registry knows already.
+    Rename { name: String, reply: Reply },
+    /// Its policy or limits change.
+    Update {
+        policy: Option<RestartPolicy>,
+        resources: Option<Box<Resources>>,
+        reply: Reply,
+    },
+}
+
+type Reply = oneshot::Sender<Result<(), EngineError>>;
+type Exit = Pin<Box<dyn Future<Output = ExitStatus> + Send>>;
+
+pub(crate) struct Supervisor {
+    shared: Arc<Shared>,
+    entry: Arc<Entry>,
+    record: Record,
+    view: watch::Sender<Arc<View>>,
+    mailbox: mpsc::UnboundedReceiver<Command>,
+    task: Option<Task>,
+    exit: Option<Exit>,
+    stop_at: Option<Instant>,
+    backoff_at: Option<Instant>,
+    /// The last run's leftovers are being given back.
+    release: Option<JoinHandle<()>>,
+    patience: Option<Duration>,
+    /// What a launch failed with; for whoever asked for it.
+    failure: Option<EngineError>,
+    gone: bool,
+}
+
+enum Input {
+    Command(Option<Command>),
+    Exit(ExitStatus),
+    StopTimeout,
+    BackoffOver,
+}
+
+impl Supervisor {
+    pub(crate) fn new(
+        shared: Arc<Shared>,
+        entry: Arc<Entry>,
+        record: Record,
+        view: watch::Sender<Arc<View>>,
+        mailbox: mpsc::UnboundedReceiver<Command>,
+    ) -> Self {
+        Self {
+            shared,
+            entry,
+            record,
+            view,
+            mailbox,
+            task: None,
+            exit: None,
+            stop_at: None,
+            backoff_at: None,
+            release: None,
+            patience: None,
+            failure: None,
+            gone: false,
+        }
+    }
+
+    /// Takes requests until the container is gone or the daemon is.
+    pub(crate) async fn run(mut self) {
+        while !self.gone {
+            match self.next().await {
+                Input::Command(None) => return,
+                Input::Command(Some(command)) => self.obey(command).await,
+                Input::Exit(status) => self.ended(&status).await,
+                Input::StopTimeout => self.feed(Event::StopTimeout).await,
+                Input::BackoffOver => self.feed(Event::BackoffOver).await,
+            }
+        }
+    }
+
+    async fn next(&mut self) -> Input {
+        let at = |deadline: Option<Instant>| async move {
+            match deadline {
+                Some(deadline) => tokio::time::sleep_until(deadline).await,
+                None => std::future::pending().await,
+            }
+        };
+        let exit = async {
+            match &mut self.exit {
+                Some(exit) => exit.await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            status = exit => {
+                self.exit = None;
+                Input::Exit(status)
+            }
+            command = self.mailbox.recv() => Input::Command(command),
+            () = at(self.stop_at) => {
+                self.stop_at = None;
+                Input::StopTimeout
+            }
+            () = at(self.backoff_at) => {
+                self.backoff_at = None;
+                Input::BackoffOver
+            }
+        }
+    }
+
+    async fn obey(&mut self, command: Command) {
+        match command {
+            Command::Ask {
+                event,
+                patience,
+                volumes,
+                reply,
+            } => {
+                self.patience = patience;
+                // A removal that is under way keeps to what it was asked first.
+                if matches!(event, Event::Remove { .. }) {
+                    self.record.remove_volumes |= volumes;
+                }
+                let done = self.apply(event).await;
+                let _ = reply.send(done);
+            }
+            Command::Rename { name, reply } => {
+                let old = std::mem::replace(&mut self.record.name, name);
+                let saved = self.save();
+                if saved.is_err() {
+                    self.record.name = old;
+                } else {
+                    self.publish();
+                    self.emit("rename", &[("oldName", format!("/{old}"))]);
+                }
+                let _ = reply.send(saved);
+            }
+            Command::Update {
+                policy,
+                resources,
+                reply,
+            } => {
+                let _ = reply.send(self.update(policy, resources).await);
+            }
+        }
+    }
+
+    async fn update(
+        &mut self,
+        policy: Option<RestartPolicy>,
+        resources: Option<Box<Resources>>,
+    ) -> Result<(), EngineError> {
+        let mut host = (*self.record.host).clone();
+        if let Some(policy) = policy {
+            host.restart_policy = policy;
+        }
+        if let Some(resources) = resources {
+            host.resources = *resources;
+        }
+        self.record.host = Arc::new(host);
+        match policy {
+            Some(policy) => self.apply(Event::Policy(policy)).await?,
+            None => {
+                self.save()?;
+                self.publish();
+            }
+        }
+        self.emit("update", &[]);
+        Ok(())
+    }
+
+    /// As [`Supervisor::apply`], for events that nobody waits for.
+    pub(crate) async fn feed(&mut self, event: Event) {
+        if let Err(error) = self.apply(event).await {
+            warn!(container = %self.record.id, ?event, error = error.message(), "container");
+        }
+    }
+
+    /// A daemon that has started hands over what the shim says.
+    pub(crate) fn adopt(&mut self, task: Task) {
+        if self.record.state.phase == Phase::Starting {
+            // The record was written before the start; the rest of it is found out now.
+            let info = self.shared.networks.endpoint(&self.record.id);
+            self.record.network = launch::network_view(&self.record, info.as_ref(), task.pid());
+            self.record.last.started_at = Some(Timestamp::now());
+        }
+        self.exit = Some(exit_of(&task));
+        self.entry.io().task = Some(task.clone());
+        self.task = Some(task);
+    }
+
+    /// The process has ended.
+    pub(crate) async fn ended(&mut self, status: &ExitStatus) {
+        let at = status.at;
+        let started = self.record.last.started_at.unwrap_or(at);
+        let ran = Duration::try_from(started.duration_until(at)).unwrap_or_default();
+        let last = &mut self.record.last;
+        last.exit_code = status.code;
+        last.oom_killed = status.oom_killed;
+        last.finished_at = Some(at);
+        last.exits += 1;
+        self.stop_at = None;
+        self.entry.io().task = None;
+        let phase = self.record.state.phase;
+        if status.oom_killed {
+            self.emit("oom", &[]);
+        }
+        let duration = ("execDuration", ran.as_secs().to_string());
+        self.emit("die", &[("exitCode", status.code.to_string()), duration]);
+        self.shared
+            .emit_networks("disconnect", &self.record.id, &self.record.network);
+        launch::forget_endpoints(&mut self.record.network);
+        if let Phase::Stopping {
+            then: Then::Rest | Then::Start,
+            ..
+        } = phase
+        {
+            self.emit("stop", &[]);
+        }
+        let ran_long = ran >= LONG_RUN;
+        self.feed(Event::Exited {
+            code: status.code,
+            ran_long,
+        })
+        .await;
+    }
+
+    /// Decides, writes, publishes, acts; and goes on with what came of it.
+    pub(crate) async fn apply(&mut self, event: Event) -> Result<(), EngineError> {
+        let mut next = Some(event);
+        self.failure = None;
+        while let Some(event) = next.take() {
+            let before = self.record.state;
+            let (state, effects) =
+                step(&before, &event).map_err(|refusal| self.refused(refusal))?;
+            self.record.state = state;
+            // What has happened has happened, though the disk is full; what is only asked for is not begun.
+            let asked = matches!(
+                event,
+                Event::Start | Event::Pause | Event::Unpause | Event::Policy(_)
+            );
+            match self.save() {
+                Err(error) if asked => {
+                    self.record.state = before;
+                    return Err(error);
+                }
+                Err(error) => {
+                    error!(container = %self.record.id, error = error.message(), "write the record")
+                }
+                Ok(()) => {}
+            }
+            self.publish();
+            for effect in effects {
+                next = self.act(effect, event).await?.or(next);
+            }
+        }
+        self.failure.take().map_or(Ok(()), Err)
+    }
+
+    async fn act(&mut self, effect: Effect, cause: Event) -> Result<Option<Event>, EngineError> {
+        match effect {
+            Effect::Launch => return Ok(Some(self.launch(cause).await)),
+            Effect::Signal(number) => self.signal(number).await?,
+            Effect::Freeze => {
+                let paused = match &self.task {
+                    Some(task) => task.pause().await,
+                    None => Ok(()),
+                };
+                if let Err(error) = paused {
+                    let error = self.failed("pause", &error);
+                    self.feed_back_unfrozen();
+                    return Err(error);
+                }
+                self.emit("pause", &[]);
+            }
+            Effect::Thaw => {
+                if let Some(task) = &self.task {
+                    let resumed = task.resume().await;
+                    resumed.map_err(|error| self.failed("unpause", &error))?;
+                }
+                self.emit("unpause", &[]);
+            }
+            Effect::ArmStopTimer => {
+                self.stop_at = self.patience.map(|patience| Instant::now() + patience);
+            }
+            Effect::ArmBackoff(milliseconds) => {
+                let wait = Duration::from_millis(u64::from(milliseconds));
+                self.backoff_at = Some(Instant::now() + wait);
+            }
+            Effect::CancelBackoff => self.backoff_at = None,
+            Effect::Release => self.release().await,
+            Effect::Delete => return Ok(self.delete().await),
+        }
+        Ok(None)
+    }
+
+    /// It could not be frozen, so it runs.
+    fn feed_back_unfrozen(&mut self) {
+        if let Phase::Paused { pid } = self.record.state.phase {
+            self.record.state.phase = Phase::Running { pid };
+            if let Err(error) = self.save() {
+                error!(container = %self.record.id, error = error.message(), "write the record");
+            }
+            self.publish();
+        }
+    }
+
+    async fn launch(&mut self, cause: Event) -> Event {
+        self.backoff_at = None;
+        if let Some(release) = self.release.take() {
+            // Its panic is its own; what it did not give back, the launch will meet and say.
+            let _ = release.await;
+        }
+        match launch::launch(&self.shared, &self.entry, &self.record).await {
+            Ok(Launched { task, pid, network }) => {
+                self.exit = Some(exit_of(&task));
+                self.task = Some(task);
+                self.record.network = network;
+                let last = &mut self.record.last;
+                last.started_at = Some(Timestamp::now());
+                last.error.clear();
+                (last.exit_code, last.oom_killed) = (0, false);
+                self.shared
+                    .emit_networks("connect", &self.record.id, &self.record.network);
+                self.emit("start", &[]);
+                Event::Launched { pid }
+            }
+            Err(failure) => {
+                debug!(container = %self.record.id, ?cause, message = failure.message, "start failed");
+                let last = &mut self.record.last;
+                last.exit_code = failure.code;
+                last.error = failure.message.clone();
+                self.entry.io().drop_pending();
+                self.failure = Some(EngineError::Start {
+                    message: failure.message,
+                    code: failure.code,
+                    kind: failure.kind,
+                });
+                self.record.remove_volumes |= self.record.state.auto_remove;
+                Event::LaunchFailed
+            }
+        }
+    }
+
+    async fn signal(&mut self, number: i32) -> Result<(), EngineError> {
+        let Some(task) = &self.task else {
+            return Ok(());
+        };
+        if let Phase::Stopping { pid, .. } = self.record.state.phase
+            && number != signal::KILL
+            && crate::proc::ignores(pid, number)
+        {
+            // The kernel drops a signal that the first process of a PID namespace has no handler for, and one
+            // that any process ignores: to wait for it to work would be in vain.
+            self.patience = Some(Duration::ZERO);
+        }
+        match task.kill(number).await {
+            // It has ended, and we are about to hear of it.
+            Ok(()) | Err(TaskError::Gone) => {}
+            Err(error) => return Err(self.failed("kill", &error)),
+        }
+        self.emit("kill", &[("signal", number.to_string())]);
+        Ok(())
+    }
+
+    /// Ports are given back before anybody hears of the end, so that they can be had again at once; what takes
+    /// time and nobody waits for goes on behind.
+    async fn release(&mut self) {
+        self.exit = None;
+        self.stop_at = None;
+        let task = self.task.take();
+        self.entry.io().task = None;
+        let (shared, id) = (self.shared.clone(), self.record.id.clone());
+        let published =
+            !self.record.host.port_bindings.is_empty() || self.record.host.publish_all_ports;
+        let work = async move {
+            if let Err(error) = shared.networks.disconnect(&id).await {
+                warn!(container = %id, error = crate::error::chain(&error), "disconnect");
+            }
+            if let Some(task) = task
+                && let Err(error) = task.delete().await
+            {
+                warn!(container = %id, error = crate::error::chain(&error), "delete the task");
+            }
+        };
+        let handle = self.shared.background.spawn(work);
+        if published {
+            let _ = handle.await;
+        } else {
+            self.release = Some(handle);
+        }
+    }
+
+    async fn delete(&mut self) -> Option<Event> {
+        let id = self.record.id.clone();
+        if self.record.remove_volumes || self.record.state.auto_remove {
+            self.shared.remove_anonymous_volumes(&self.record);
+        }
+        let deleted = self.shared.db.write(|tx| CONTAINERS.delete(tx, &id));
+        if let Err(error) = deleted {
+            error!(container = %id, error = crate::error::chain(&error), "delete the record");
+            self.record.last.error = crate::error::chain(&error);
+            return Some(Event::RemoveFailed);
+        }
+        self.gone = true;
+        self.entry.io().drop_pending();
+        self.shared.forget(&self.record);
+        self.emit("destroy", &[]);
+        let view = self.record.view(&self.shared.folders, true);
+        self.view.send_replace(Arc::new(view));
+        let (shared, release) = (self.shared.clone(), self.release.take());
+        self.shared.background.spawn(async move {
+            if let Some(release) = release {
+                let _ = release.await;
+            }
+            let clean = move || shared.remove_files(&id);
+            let _ = tokio::task::spawn_blocking(clean).await;
+        });
+        None
+    }
+
+    fn save(&self) -> Result<(), EngineError> {
+        let record = &self.record;
+        Ok(self
+            .shared
+            .db
+            .write(|tx| CONTAINERS.put(tx, &record.id, record))?)
+    }
+
+    fn publish(&self) {
+        self.view
+            .send_replace(Arc::new(self.record.view(&self.shared.folders, false)));
+    }
+
+    fn emit(&self, action: &str, more: &[(&str, String)]) {
+        self.shared.emit(
+            &self.record.id,
+            &self.record.name,
+            &self.record.config,
+            action,
+            more,
+        );
+    }
+
+    fn failed(&self, what: &str, error: &dyn std::error::Error) -> EngineError {
+        let text = crate::error::chain(error);
+        EngineError::Failed(format!(
+            "cannot {what} container: {}: {text}",
+            self.record.id
+        ))
+    }
+
+    /// Docker's words for a refusal.
+    fn refused(&self, refusal: Refusal) -> EngineError {
+        let id = &self.record.id;
+        let remove = |state: &str, advice: &str| {
+            let name = &self.record.name;
+            format!("cannot remove container \"/{name}\": container is {state}{advice}")
+        };
+        EngineError::Conflict(match refusal {
+            Refusal::NotModified => return EngineError::NotModified,
+            Refusal::NotRunning => format!("container {id} is not running"),
+            Refusal::AlreadyPaused => format!("container {id} is already paused"),
+            Refusal::NotPaused => format!("container {id} is not paused"),
+            Refusal::Restarting => {
+                format!("container {id} is restarting, wait until the container is running")
+            }
+            Refusal::StartPaused => {
+                "cannot start a paused container, try unpause instead".to_owned()
+            }
+            Refusal::MarkedForRemoval => {
+                "container is marked for removal and cannot be started".to_owned()
+            }
+            Refusal::RemovalInProgress => {
+                format!("removal of container {id} is already in progress")
+            }
+            Refusal::Running => remove(
+                "running",
+                ": stop the container before removing or force remove",
+            ),
+            Refusal::Paused => remove("paused", " and must be unpaused first"),
+        })
+    }
+}
+
+fn exit_of(task: &Task) -> Exit {
+    let task = task.clone();
+    Box::pin(async move { task.wait().await })
+}
