@@ -177,22 +177,51 @@ pub struct ErrorDetail {
     pub message: String,
 }
 
-/// Credentials for a registry, in the header `X-Registry-Auth` (base64url).
+/// Credentials for a registry, in the header `X-Registry-Auth` (base64url). Go reads names without regard to
+/// case, and clients rely on it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct AuthConfig {
-    #[serde(skip_serializing_if = "is_default")]
+    #[serde(
+        alias = "Username",
+        skip_serializing_if = "is_default",
+        deserialize_with = "or_default"
+    )]
     pub username: String,
-    #[serde(skip_serializing_if = "is_default")]
+    #[serde(
+        alias = "Password",
+        skip_serializing_if = "is_default",
+        deserialize_with = "or_default"
+    )]
     pub password: String,
-    #[serde(skip_serializing_if = "is_default")]
+    #[serde(
+        alias = "Auth",
+        skip_serializing_if = "is_default",
+        deserialize_with = "or_default"
+    )]
     pub auth: String,
-    #[serde(skip_serializing_if = "is_default")]
+    #[serde(
+        alias = "Email",
+        skip_serializing_if = "is_default",
+        deserialize_with = "or_default"
+    )]
     pub email: String,
-    #[serde(skip_serializing_if = "is_default")]
+    #[serde(
+        alias = "ServerAddress",
+        skip_serializing_if = "is_default",
+        deserialize_with = "or_default"
+    )]
     pub serveraddress: String,
-    #[serde(skip_serializing_if = "is_default")]
+    #[serde(
+        alias = "IdentityToken",
+        skip_serializing_if = "is_default",
+        deserialize_with = "or_default"
+    )]
     pub identitytoken: String,
-    #[serde(skip_serializing_if = "is_default")]
+    #[serde(
+        alias = "RegistryToken",
+        skip_serializing_if = "is_default",
+        deserialize_with = "or_default"
+    )]
     pub registrytoken: String,
 }

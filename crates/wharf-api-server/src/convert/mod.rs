@@ -1,0 +1,25 @@
+//! Wire to engine, and engine to wire.
+
+mod host;
+mod images;
+mod reply;
+mod request;
+mod system;
+
+pub(crate) use images::{history, image_inspect, image_summary, progress, removed, search_hit};
+pub(crate) use reply::{container_inspect, container_summary, exec_inspect, network, volume};
+pub(crate) use request::{console_size, new_container, new_exec, resources, restart_policy};
+pub(crate) use system::{disk_usage, event, info, version};
+
+use jiff::Timestamp;
+use wharf_api_types::ZERO_TIME;
+
+/// A time as Go's RFC3339Nano, or its zero.
+pub(crate) fn time(time: Option<Timestamp>) -> String {
+    time.map_or_else(|| ZERO_TIME.to_owned(), |time| time.to_string())
+}
+
+/// A slice that is null when it is empty.
+pub(crate) fn nil<T>(list: Vec<T>) -> Option<Vec<T>> {
+    Some(list).filter(|list| !list.is_empty())
+}

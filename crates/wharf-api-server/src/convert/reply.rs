@@ -1,0 +1,421 @@
+//! Engine to wire: containers, execs, volumes, networks.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use wharf_api_types as wire;
+use wharf_engine::{
+    EndpointView, ExecView, Listed, MountPoint, NetworkView, PortBinding, Size, StateView, View,
+};
+use wharf_network::{EndpointInfo, Network};
+use wharf_volumes::Volume;
+
+use super::{host, nil, time};
+
+/// `GET /containers/{id}/json`.
+pub(crate) fn container_inspect(view: &View, size: Option<Size>) -> wire::ContainerInspect {
+    let View {
+        id,
+        name,
+        created,
+        path,
+        args,
+        image,
+        chain: _,
+        platform,
+        config,
+        host,
+        mounts,
+        state,
+        restart_count,
+        network,
+        hostname_path,
+        hosts_path,
+        resolv_conf_path,
+        log_path,
+        exec_ids,
+        layers,
+        app_armor_profile,
+        exits: _,
+        removed: _,
+    } = view;
+    let text = |path: &std::path::Path| path.to_string_lossy().into_owned();
+    let graph = layers.as_ref().map(|(lowers, upper, work)| {
+        let lowers: Vec<_> = lowers.iter().map(|lower| text(lower)).collect();
+        let merged = upper
+            .parent()
+            .map(|folder| text(&folder.join("merged")))
+            .unwrap_or_default();
+        let data = [
+            ("LowerDir", lowers.join(":")),
+            ("MergedDir", merged),
+            ("UpperDir", text(upper)),
+            ("WorkDir", text(work)),
+        ];
+        wire::DriverData {
+            data: data.map(|(key, value)| (key.to_owned(), value)).into(),
+            name: "overlay2".to_owned(),
+        }
+    });
+    wire::ContainerInspect {
+        id: id.clone(),
+        created: created.to_string(),
+        path: path.clone(),
+        args: args.clone(),
+        state: self::state(state),
+        image: image.to_string(),
+        resolv_conf_path: text(resolv_conf_path),
+        hostname_path: text(hostname_path),
+        hosts_path: text(hosts_path),
+        log_path: text(log_path),
+        name: format!("/{name}"),
+        restart_count: (*restart_count).into(),
+        driver: "overlay2".to_owned(),
+        platform: platform.os.clone(),
+        mount_label: String::new(),
+        process_label: String::new(),
+        app_armor_profile: app_armor_profile.clone(),
+        exec_ids: nil(exec_ids.clone()),
+        host_config: host::host_config(host),
+        graph_driver: graph,
+        size_rw: size.map(|size| bytes(size.rw)),
+        size_root_fs: size.map(|size| bytes(size.root)),
+        mounts: mounts
+            .iter()
+            .filter(|mount| mount.tmpfs.is_none() || mount.kind == "tmpfs")
+            .map(mount_point)
+            .collect(),
+        config: host::config(config),
+        network_settings: network_settings(network),
+    }
+}
+
+/// Sizes are signed on the wire.
+pub(super) fn bytes(size: u64) -> i64 {
+    size.try_into().unwrap_or(i64::MAX)
+}
+
+fn state(state: &StateView) -> wire::ContainerState {
+    let StateView {
+        status,
+        running,
+        paused,
+        restarting,
+        dead,
+        oom_killed,
+        pid,
+        exit_code,
+        error,
+        started_at,
+        finished_at,
+    } = state.clone();
+    wire::ContainerState {
+        status: status.as_str().to_owned(),
+        running,
+        paused,
+        restarting,
+        oom_killed,
+        dead,
+        pid: pid.into(),
+        exit_code: exit_code.into(),
+        error,
+        started_at: time(started_at),
+        finished_at: time(finished_at),
+        health: None,
+    }
+}
+
+fn mount_point(mount: &MountPoint) -> wire::MountPoint {
+    let MountPoint {
+        kind,
+        name,
+        source,
+        destination,
+        driver,
+        mode,
+        rw,
+        propagation,
+        copy_up: _,
+        create_source: _,
+        non_recursive: _,
+        subpath: _,
+        tmpfs: _,
+        anonymous: _,
+    } = mount.clone();
+    wire::MountPoint {
+        kind,
+        name,
+        source: source.to_string_lossy().into_owned(),
+        destination,
+        driver,
+        mode,
+        rw,
+        propagation,
+    }
+}
+
+fn network_settings(network: &NetworkView) -> wire::NetworkSettings {
+    let NetworkView {
+        endpoints,
+        ports,
+        sandbox_key,
+        sandbox_id,
+    } = network.clone();
+    wire::NetworkSettings {
+        sandbox_id,
+        sandbox_key,
+        ports: ports
+            .into_iter()
+            .map(|(port, list)| (port.to_string(), bound(&list)))
+            .collect(),
+        networks: self::endpoints(&endpoints),
+    }
+}
+
+fn bound(list: &[PortBinding]) -> Option<Vec<wire::PortBinding>> {
+    nil(list.iter().map(host::binding).collect())
+}
+
+fn endpoints(
+    endpoints: &BTreeMap<String, EndpointView>,
+) -> BTreeMap<String, wire::EndpointSettings> {
+    endpoints
+        .iter()
+        .map(|(name, view)| (name.clone(), endpoint(view)))
+        .collect()
+}
+
+fn endpoint(view: &EndpointView) -> wire::EndpointSettings {
+    let EndpointView {
+        settings,
+        network_id,
+        endpoint_id,
+        ip,
+        prefix,
+        gateway,
+        mac,
+        dns_names,
+    } = view.clone();
+    let ipam = settings
+        .ipv4_address
+        .map(|address| wire::EndpointIpamConfig {
+            ipv4_address: address.to_string(),
+            ..wire::EndpointIpamConfig::default()
+        });
+    wire::EndpointSettings {
+        ipam_config: ipam,
+        links: nil(settings.links),
+        aliases: nil(settings.aliases),
+        mac_address: if mac.is_empty() {
+            settings.mac_address
+        } else {
+            mac
+        },
+        driver_opts: Some(settings.driver_opts).filter(|options| !options.is_empty()),
+        gw_priority: 0,
+        network_id,
+        endpoint_id,
+        gateway: gateway
+            .map(|gateway| gateway.to_string())
+            .unwrap_or_default(),
+        ip_address: ip.map(|ip| ip.to_string()).unwrap_or_default(),
+        ip_prefix_len: prefix.into(),
+        ipv6_gateway: String::new(),
+        global_ipv6_address: String::new(),
+        global_ipv6_prefix_len: 0,
+        dns_names: nil(dns_names),
+    }
+}
+
+/// A row of `GET /containers/json`.
+pub(crate) fn container_summary(listed: Listed) -> wire::ContainerSummary {
+    let Listed { view, image, size } = listed;
+    let command: Vec<&str> = std::iter::once(&view.path)
+        .chain(&view.args)
+        .map(String::as_str)
+        .collect();
+    wire::ContainerSummary {
+        id: view.id.clone(),
+        names: vec![format!("/{}", view.name)],
+        image,
+        image_id: view.image.to_string(),
+        command: quoted(&command),
+        created: view.created.as_second(),
+        ports: ports(&view),
+        size_rw: size.map(|size| bytes(size.rw)),
+        size_root_fs: size.map(|size| bytes(size.root)),
+        labels: view.config.labels.clone(),
+        state: view.state.status.as_str().to_owned(),
+        status: view.state.human(Timestamp::now()),
+        host_config: wire::ContainerSummaryHostConfig {
+            network_mode: view.host.network_mode.to_string(),
+            annotations: view.host.annotations.clone(),
+        },
+        network_settings: wire::ContainerSummaryNetworks {
+            networks: endpoints(&view.network.endpoints),
+        },
+        mounts: view
+            .mounts
+            .iter()
+            .filter(|mount| mount.tmpfs.is_none() || mount.kind == "tmpfs")
+            .map(mount_point)
+            .collect(),
+        health: None,
+    }
+}
+
+/// The command as moby's list shows it: arguments with a blank in them are quoted.
+fn quoted(command: &[&str]) -> String {
+    let quote = |word: &&str| match word.contains(' ') {
+        true => format!("'{word}'"),
+        false => (*word).to_owned(),
+    };
+    let Some((program, args)) = command.split_first() else {
+        return String::new();
+    };
+    let args: Vec<_> = args.iter().map(quote).collect();
+    match args.is_empty() {
+        true => (*program).to_owned(),
+        false => format!("{program} {}", args.join(" ")),
+    }
+}
+
+fn ports(view: &View) -> Vec<wire::PortSummary> {
+    let mut ports = Vec::new();
+    if !view.state.running {
+        return ports;
+    }
+    for (port, bindings) in &view.network.ports {
+        let bare = wire::PortSummary {
+            ip: String::new(),
+            private_port: port.number,
+            public_port: 0,
+            kind: port.protocol.as_str().to_owned(),
+        };
+        if bindings.is_empty() {
+            ports.push(bare.clone());
+        }
+        ports.extend(bindings.iter().map(|binding| wire::PortSummary {
+            ip: binding.host_ip.map(|ip| ip.to_string()).unwrap_or_default(),
+            public_port: binding.host_port,
+            ..bare.clone()
+        }));
+    }
+    ports
+}
+
+/// `GET /exec/{id}/json`.
+pub(crate) fn exec_inspect(view: ExecView) -> wire::ExecInspect {
+    let ExecView {
+        id,
+        container,
+        spec,
+        running,
+        exit_code,
+        pid,
+        can_remove,
+    } = view;
+    let mut words = spec.cmd.into_iter();
+    wire::ExecInspect {
+        id,
+        running,
+        exit_code: exit_code.map(i64::from),
+        process_config: wire::ExecProcessConfig {
+            tty: spec.tty,
+            entrypoint: words.next().unwrap_or_default(),
+            arguments: words.collect(),
+            privileged: Some(spec.privileged),
+            user: spec.user,
+        },
+        open_stdin: spec.attach_stdin,
+        open_stderr: spec.attach_stderr,
+        open_stdout: spec.attach_stdout,
+        can_remove,
+        container_id: container,
+        detach_keys: spec.detach_keys.unwrap_or_default(),
+        pid: pid.into(),
+    }
+}
+
+/// A volume.
+pub(crate) fn volume(volume: Volume) -> wire::Volume {
+    let Volume {
+        name,
+        created,
+        labels,
+        anonymous: _,
+        mountpoint,
+    } = volume;
+    wire::Volume {
+        // Whole seconds, as dockerd takes it from the folder.
+        created_at: Timestamp::from_second(created.as_second())
+            .unwrap_or(created)
+            .to_string(),
+        driver: "local".to_owned(),
+        labels: Some(labels).filter(|labels| !labels.is_empty()),
+        mountpoint: mountpoint.to_string_lossy().into_owned(),
+        name: name.into(),
+        options: None,
+        scope: "local".to_owned(),
+        status: None,
+        usage_data: None,
+    }
+}
+
+/// A network; its containers if it is inspected.
+pub(crate) fn network(network: &Network, endpoints: Option<Vec<EndpointInfo>>) -> wire::Network {
+    let Network {
+        id,
+        name,
+        driver,
+        created,
+        bridge,
+        options,
+        labels,
+    } = network.clone();
+    let config = bridge.map(|bridge| wire::IpamConfig {
+        subnet: bridge.subnet.to_string(),
+        ip_range: String::new(),
+        gateway: bridge.gateway.to_string(),
+    });
+    let containers = endpoints.map(|list| list.into_iter().map(network_container).collect());
+    wire::Network {
+        name,
+        id,
+        created,
+        scope: "local".to_owned(),
+        driver: driver.to_string(),
+        enable_ipv4: true,
+        enable_ipv6: false,
+        ipam: wire::Ipam {
+            driver: "default".to_owned(),
+            options: None,
+            config: config.into_iter().collect(),
+        },
+        internal: false,
+        attachable: false,
+        ingress: false,
+        config_from: wire::ConfigReference::default(),
+        config_only: false,
+        containers,
+        options,
+        labels,
+    }
+}
+
+fn network_container(endpoint: EndpointInfo) -> (String, wire::NetworkContainer) {
+    let (address, mac) = endpoint.address.map_or_else(Default::default, |address| {
+        (
+            format!("{}/{}", address.ip, address.prefix),
+            address.mac.to_string(),
+        )
+    });
+    let container = wire::NetworkContainer {
+        name: endpoint.name,
+        endpoint_id: endpoint.id,
+        mac_address: mac,
+        ipv4_address: address,
+        ipv6_address: String::new(),
+    };
+    (endpoint.container, container)
+}

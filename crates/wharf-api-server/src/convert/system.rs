@@ -1,0 +1,231 @@
+//! Engine to wire: the daemon itself.
+
+use wharf_api_types as wire;
+use wharf_engine::{DfReport, Event, InfoFacts, VersionFacts};
+
+use super::reply::{self, bytes};
+use super::{images, nil};
+use crate::version::ApiVersion;
+
+/// `GET /version`.
+pub(crate) fn version(facts: VersionFacts) -> wire::VersionResponse {
+    let VersionFacts {
+        version,
+        git_commit,
+        build_time,
+        os,
+        arch,
+        kernel_version,
+    } = facts;
+    let details = [
+        ("ApiVersion", wire::API_VERSION),
+        ("Arch", &arch),
+        ("BuildTime", &build_time),
+        ("Experimental", "false"),
+        ("GitCommit", &git_commit),
+        ("KernelVersion", &kernel_version),
+        ("MinAPIVersion", wire::MIN_API_VERSION),
+        ("Os", &os),
+    ];
+    let details = details
+        .map(|(key, value)| (key.to_owned(), value.to_owned()))
+        .into();
+    wire::VersionResponse {
+        platform: wire::VersionPlatform {
+            name: "Wharf".to_owned(),
+        },
+        components: vec![wire::VersionComponent {
+            name: "Engine".to_owned(),
+            version: version.clone(),
+            details,
+        }],
+        version,
+        api_version: wire::API_VERSION.to_owned(),
+        min_api_version: wire::MIN_API_VERSION.to_owned(),
+        git_commit,
+        go_version: String::new(),
+        os,
+        arch,
+        kernel_version,
+        experimental: false,
+        build_time,
+    }
+}
+
+/// `GET /info`.
+pub(crate) fn info(facts: InfoFacts) -> wire::SystemInfo {
+    let count = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
+    let index = wire::IndexInfo {
+        name: "docker.io".to_owned(),
+        mirrors: facts.mirrors.clone(),
+        secure: true,
+        official: true,
+    };
+    let (cidrs, hosts): (Vec<_>, Vec<_>) = facts
+        .insecure_registries
+        .into_iter()
+        .partition(|one| one.contains('/'));
+    let insecure = hosts.into_iter().map(|host| {
+        (
+            host.clone(),
+            wire::IndexInfo {
+                name: host,
+                mirrors: Vec::new(),
+                secure: false,
+                official: false,
+            },
+        )
+    });
+    let runtimes = facts
+        .runtimes
+        .iter()
+        .map(|name| (name.clone(), wire::RuntimeInfo::default()));
+    wire::SystemInfo {
+        id: facts.id,
+        containers: count(facts.containers),
+        containers_running: count(facts.running),
+        containers_paused: count(facts.paused),
+        containers_stopped: count(facts.stopped),
+        images: count(facts.images),
+        driver: facts.storage_driver,
+        driver_status: facts
+            .storage_status
+            .into_iter()
+            .map(|(key, value)| [key, value])
+            .collect(),
+        plugins: wire::PluginsInfo {
+            volume: facts.volume_plugins,
+            network: facts.network_plugins,
+            authorization: None,
+            log: facts.log_plugins,
+        },
+        memory_limit: facts.memory_limit,
+        swap_limit: facts.swap_limit,
+        cpu_cfs_period: facts.cpu_cfs_quota,
+        cpu_cfs_quota: facts.cpu_cfs_quota,
+        cpu_shares: facts.cpu_shares,
+        cpu_set: facts.cpuset,
+        pids_limit: facts.pids_limit,
+        ipv4_forwarding: facts.ipv4_forwarding,
+        debug: facts.debug,
+        n_fd: count(facts.fds),
+        oom_kill_disable: facts.oom_kill_disable,
+        n_goroutines: count(facts.tasks),
+        system_time: jiff::Timestamp::now().to_string(),
+        logging_driver: facts.log_driver,
+        cgroup_driver: facts.cgroup_driver,
+        cgroup_version: facts.cgroup_version,
+        n_events_listener: count(facts.event_listeners),
+        kernel_version: facts.kernel_version,
+        operating_system: facts.operating_system,
+        os_version: facts.os_version,
+        os_type: facts.os_type,
+        architecture: facts.architecture,
+        index_server_address: "https://index.docker.io/v1/".to_owned(),
+        registry_config: Some(wire::RegistryConfig {
+            insecure_registry_cidrs: cidrs
+                .into_iter()
+                .chain(["::1/128".to_owned(), "127.0.0.0/8".to_owned()])
+                .collect(),
+            index_configs: insecure.chain([("docker.io".to_owned(), index)]).collect(),
+            mirrors: facts.mirrors,
+        }),
+        ncpu: count(facts.cpus),
+        mem_total: bytes(facts.memory),
+        generic_resources: None,
+        docker_root_dir: facts.data_root,
+        http_proxy: facts.proxies.0,
+        https_proxy: facts.proxies.1,
+        no_proxy: facts.proxies.2,
+        name: facts.name,
+        labels: facts.labels,
+        experimental_build: false,
+        server_version: env!("CARGO_PKG_VERSION").to_owned(),
+        default_runtime: facts.runtimes.first().cloned().unwrap_or_default(),
+        runtimes: runtimes.collect(),
+        swarm: wire::SwarmInfo {
+            local_node_state: "inactive".to_owned(),
+            ..wire::SwarmInfo::default()
+        },
+        live_restore_enabled: facts.live_restore,
+        isolation: String::new(),
+        init_binary: facts.init_binary,
+        containerd_commit: wire::Commit::default(),
+        runc_commit: wire::Commit::default(),
+        init_commit: wire::Commit::default(),
+        security_options: facts.security_options,
+        default_address_pools: facts
+            .address_pools
+            .into_iter()
+            .map(|(base, size)| wire::AddressPool {
+                base,
+                size: size.into(),
+            })
+            .collect(),
+        cdi_spec_dirs: Vec::new(),
+        warnings: nil(facts.warnings),
+    }
+}
+
+/// `GET /system/df`.
+pub(crate) fn disk_usage(report: DfReport, build_cache: bool) -> wire::DiskUsage {
+    let DfReport {
+        images: usage,
+        containers,
+        volumes,
+    } = report;
+    let layers_size = usage
+        .as_ref()
+        .map(|(usage, _)| bytes(usage.layers + usage.content));
+    let images = usage.map(|(usage, users)| {
+        let rows = usage.images.into_iter().zip(users);
+        rows.map(|(one, users)| images::image_summary(&one.image, users, Some(one.shared)))
+            .collect()
+    });
+    let volumes = volumes.map(|list| {
+        let row = |(volume, size, users)| wire::Volume {
+            usage_data: Some(wire::VolumeUsageData {
+                ref_count: i64::try_from(users).unwrap_or(i64::MAX),
+                size: bytes(size),
+            }),
+            ..reply::volume(volume)
+        };
+        list.into_iter().map(row).collect()
+    });
+    wire::DiskUsage {
+        layers_size,
+        images,
+        containers: containers.map(|list| list.into_iter().map(reply::container_summary).collect()),
+        volumes,
+        build_cache: build_cache.then(Vec::new),
+    }
+}
+
+/// A line of `GET /events`.
+pub(crate) fn event(event: &Event, version: ApiVersion) -> wire::EventMessage {
+    let Event {
+        kind,
+        action,
+        actor,
+        attributes,
+        time,
+    } = event.clone();
+    let old = version.before(52) && matches!(kind.as_str(), "container" | "image");
+    wire::EventMessage {
+        status: if old { action.clone() } else { String::new() },
+        id: if old { actor.clone() } else { String::new() },
+        from: match old && kind.as_str() == "container" {
+            true => attributes.get("image").cloned().unwrap_or_default(),
+            false => String::new(),
+        },
+        kind: kind.as_str().to_owned(),
+        action,
+        actor: wire::EventActor {
+            id: actor,
+            attributes,
+        },
+        scope: "local".to_owned(),
+        time: time.as_second(),
+        time_nano: i64::try_from(time.as_nanosecond()).unwrap_or(i64::MAX),
+    }
+}

@@ -1,0 +1,65 @@
+//! Connections that stop being HTTP: attach and exec.
+
+use axum::body::Body;
+use axum::extract::Request;
+use axum::response::Response;
+use http::{HeaderValue, StatusCode, header};
+use hyper::ext::ReasonPhrase;
+use hyper_util::rt::TokioIo;
+use tokio_util::io::ReaderStream;
+use wharf_engine::Attachment;
+
+use crate::version::ApiVersion;
+
+const RAW: &str = "application/vnd.docker.raw-stream";
+const MULTIPLEXED: &str = "application/vnd.docker.multiplexed-stream";
+
+/// Answers `request` with the attachment's streams: on the connection itself if the client asks to upgrade it,
+/// else as a body (then there is no stdin).
+pub(crate) fn attach(
+    request: &mut Request,
+    version: ApiVersion,
+    attachment: Attachment,
+) -> Response {
+    // Clients before 1.42 know one name for both.
+    let kind = if attachment.tty() || version.before(42) {
+        RAW
+    } else {
+        MULTIPLEXED
+    };
+    if !request.headers().contains_key(header::UPGRADE) {
+        let (ours, theirs) = tokio::io::duplex(64 * 1024);
+        tokio::spawn(attachment.serve(ours));
+        return answer(
+            StatusCode::OK,
+            kind,
+            Body::from_stream(ReaderStream::new(theirs)),
+        );
+    }
+    let upgrade = hyper::upgrade::on(request);
+    tokio::spawn(async move {
+        match upgrade.await {
+            Ok(connection) => {
+                attachment.serve(TokioIo::new(connection)).await;
+            }
+            Err(error) => tracing::debug!(%error, "a client did not take its stream"),
+        }
+    });
+    let mut response = answer(StatusCode::SWITCHING_PROTOCOLS, kind, Body::empty());
+    let headers = response.headers_mut();
+    headers.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
+    headers.insert(header::UPGRADE, HeaderValue::from_static("tcp"));
+    response
+        .extensions_mut()
+        .insert(ReasonPhrase::from_static(b"UPGRADED"));
+    response
+}
+
+fn answer(status: StatusCode, kind: &'static str, body: Body) -> Response {
+    let mut response = Response::new(body);
+    *response.status_mut() = status;
+    response
+        .headers_mut()
+        .insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
+    response
+}

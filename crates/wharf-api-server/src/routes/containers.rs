@@ -1,0 +1,210 @@
+//! `/containers`: all but the streams.
+
+use axum::Extension;
+use axum::body::Body;
+use axum::extract::Path;
+use axum::response::Response;
+use http::StatusCode;
+use wharf_api_types::{
+    ContainerCreateRequest, ContainerCreateResponse, ContainerPruneResponse, ContainerTopResponse,
+    ContainerUpdateRequest, ContainerUpdateResponse, ContainerWaitError, ContainerWaitResponse,
+};
+use wharf_engine::{EngineError, ListOptions, RemoveOptions, StopOptions, Update, WaitCondition};
+
+use super::State;
+use crate::error::ApiError;
+use crate::params::{Json, Params};
+use crate::reply::{self, Answer};
+use crate::version::ApiVersion;
+use crate::{compat, convert};
+
+pub(crate) async fn list(engine: State, params: Params) -> Answer {
+    let limit: Option<i64> = params.number("limit")?;
+    let mut filters = params.filters()?;
+    // Parameters of the oldest clients, which are filters today.
+    for name in ["since", "before"] {
+        if let Some(value) = params.some(name) {
+            filters.add(name, &value);
+        }
+    }
+    let options = ListOptions {
+        all: params.flag("all"),
+        limit: limit
+            .filter(|limit| *limit > 0)
+            .and_then(|limit| limit.try_into().ok()),
+        size: params.flag("size"),
+        filters,
+    };
+    let listed = engine.containers.list(options).await?;
+    let rows: Vec<_> = listed.into_iter().map(convert::container_summary).collect();
+    reply::ok(&rows)
+}
+
+pub(crate) async fn create(
+    engine: State,
+    params: Params,
+    Json(request): Json<ContainerCreateRequest>,
+) -> Answer {
+    let new = convert::new_container(params.some("name"), params.get("platform"), request)?;
+    let created = engine.containers.create(new).await?;
+    let body = ContainerCreateResponse {
+        id: created.id,
+        warnings: created.warnings,
+    };
+    Ok(reply::json(StatusCode::CREATED, &body))
+}
+
+pub(crate) async fn inspect(
+    engine: State,
+    Extension(version): Extension<ApiVersion>,
+    Path(id): Path<String>,
+    params: Params,
+) -> Answer {
+    let view = engine.containers.inspect(&id)?;
+    let size = match params.flag("size") {
+        true => Some(engine.containers.size(&id).await?),
+        false => None,
+    };
+    let inspect = convert::container_inspect(&view, size);
+    let mut document =
+        serde_json::to_value(&inspect).map_err(|error| ApiError::bad(error.to_string()))?;
+    compat::container_inspect(&mut document, version);
+    reply::ok(&document)
+}
+
+pub(crate) async fn start(engine: State, Path(id): Path<String>) -> Answer {
+    engine.containers.start(&id).await?;
+    reply::empty(StatusCode::NO_CONTENT)
+}
+
+fn stop_options(params: &Params) -> Result<StopOptions, ApiError> {
+    Ok(StopOptions {
+        signal: params.some("signal"),
+        timeout: params.number("t")?,
+    })
+}
+
+pub(crate) async fn stop(engine: State, Path(id): Path<String>, params: Params) -> Answer {
+    engine.containers.stop(&id, stop_options(&params)?).await?;
+    reply::empty(StatusCode::NO_CONTENT)
+}
+
+pub(crate) async fn restart(engine: State, Path(id): Path<String>, params: Params) -> Answer {
+    engine
+        .containers
+        .restart(&id, stop_options(&params)?)
+        .await?;
+    reply::empty(StatusCode::NO_CONTENT)
+}
+
+pub(crate) async fn kill(engine: State, Path(id): Path<String>, params: Params) -> Answer {
+    engine.containers.kill(&id, params.get("signal")).await?;
+    reply::empty(StatusCode::NO_CONTENT)
+}
+
+pub(crate) async fn pause(engine: State, Path(id): Path<String>) -> Answer {
+    engine.containers.pause(&id).await?;
+    reply::empty(StatusCode::NO_CONTENT)
+}
+
+pub(crate) async fn unpause(engine: State, Path(id): Path<String>) -> Answer {
+    engine.containers.unpause(&id).await?;
+    reply::empty(StatusCode::NO_CONTENT)
+}
+
+pub(crate) async fn rename(engine: State, Path(id): Path<String>, params: Params) -> Answer {
+    engine.containers.rename(&id, params.get("name")).await?;
+    reply::empty(StatusCode::NO_CONTENT)
+}
+
+/// Height and width of a terminal.
+pub(crate) fn terminal_size(params: &Params) -> Result<(u16, u16), ApiError> {
+    let rows: Option<u32> = params.number("h")?;
+    let columns: Option<u32> = params.number("w")?;
+    let side = |side: Option<u32>| side.and_then(|side| u16::try_from(side).ok());
+    match (side(rows), side(columns)) {
+        (Some(rows), Some(columns)) => Ok((rows, columns)),
+        _ => Err(ApiError::bad("strconv.Atoi: parsing \"\": invalid syntax")),
+    }
+}
+
+pub(crate) async fn resize(engine: State, Path(id): Path<String>, params: Params) -> Answer {
+    let (rows, columns) = terminal_size(&params)?;
+    engine.containers.resize(&id, rows, columns).await?;
+    reply::empty(StatusCode::OK)
+}
+
+pub(crate) async fn update(
+    engine: State,
+    Path(id): Path<String>,
+    Json(request): Json<ContainerUpdateRequest>,
+) -> Answer {
+    let ContainerUpdateRequest {
+        resources,
+        restart_policy,
+    } = request;
+    let policy = restart_policy.filter(|policy| !policy.name.is_empty());
+    let asked = resources != wharf_api_types::Resources::default();
+    let update = Update {
+        restart_policy: policy.map(convert::restart_policy).transpose()?,
+        resources: asked.then(|| convert::resources(resources)).transpose()?,
+    };
+    let warnings = engine.containers.update(&id, update).await?;
+    reply::ok(&ContainerUpdateResponse {
+        warnings: Some(warnings),
+    })
+}
+
+pub(crate) async fn remove(engine: State, Path(id): Path<String>, params: Params) -> Answer {
+    let options = RemoveOptions {
+        force: params.flag("force"),
+        volumes: params.flag("v"),
+        link: params.flag("link"),
+    };
+    engine.containers.remove(&id, options).await?;
+    reply::empty(StatusCode::NO_CONTENT)
+}
+
+/// The headers go at once, so that the client knows that we wait; the body when there is something to say.
+pub(crate) async fn wait(engine: State, Path(id): Path<String>, params: Params) -> Answer {
+    let condition = params.get("condition");
+    let condition = WaitCondition::parse(condition)
+        .ok_or_else(|| ApiError::bad(format!("invalid condition: {condition:?}")))?;
+    let waiter = engine.containers.wait(&id, condition)?;
+    let body = async move {
+        let result = waiter.wait().await;
+        let answer = ContainerWaitResponse {
+            status_code: result.code.into(),
+            error: result.error.map(|message| ContainerWaitError { message }),
+        };
+        let mut bytes = serde_json::to_vec(&answer)?;
+        bytes.push(b'\n');
+        Ok::<_, std::io::Error>(bytes)
+    };
+    let mut response = Response::new(Body::from_stream(futures_util::stream::once(body)));
+    let json = http::HeaderValue::from_static("application/json");
+    response
+        .headers_mut()
+        .insert(http::header::CONTENT_TYPE, json);
+    Ok(response)
+}
+
+pub(crate) async fn top(engine: State, Path(id): Path<String>, params: Params) -> Answer {
+    let top = engine.containers.top(&id, params.get("ps_args")).await?;
+    reply::ok(&ContainerTopResponse {
+        titles: top.titles,
+        processes: top.processes,
+    })
+}
+
+pub(crate) async fn prune(engine: State, params: Params) -> Answer {
+    let report = engine
+        .containers
+        .prune(&params.filters()?)
+        .await
+        .map_err(EngineError::from)?;
+    reply::ok(&ContainerPruneResponse {
+        containers_deleted: Some(report.deleted).filter(|deleted| !deleted.is_empty()),
+        space_reclaimed: report.reclaimed,
+    })
+}

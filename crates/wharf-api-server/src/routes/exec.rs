@@ -1,0 +1,64 @@
+//! `/exec`.
+
+use axum::Extension;
+use axum::extract::{FromRequest as _, Path, Request};
+use http::StatusCode;
+use wharf_api_types::{ExecCreateRequest, ExecStartRequest, IdResponse};
+use wharf_engine::ExecStartOptions;
+
+use super::State;
+use super::containers::terminal_size;
+use crate::params::{Json, OptionalJson, Params};
+use crate::reply::{self, Answer};
+use crate::version::ApiVersion;
+use crate::{convert, hijack};
+
+pub(crate) async fn create(
+    engine: State,
+    Path(id): Path<String>,
+    Json(request): Json<ExecCreateRequest>,
+) -> Answer {
+    let id = engine
+        .containers
+        .exec_create(&id, convert::new_exec(request))
+        .await?;
+    Ok(reply::json(StatusCode::CREATED, &IdResponse { id }))
+}
+
+pub(crate) async fn start(
+    engine: State,
+    Extension(version): Extension<ApiVersion>,
+    Path(id): Path<String>,
+    mut request: Request,
+) -> Answer {
+    // The body is read by itself: the connection below it is needed afterwards.
+    let upgrade = request
+        .extensions_mut()
+        .remove::<hyper::upgrade::OnUpgrade>();
+    let headers = request.headers().clone();
+    let OptionalJson(body) = OptionalJson::<ExecStartRequest>::from_request(request, &()).await?;
+    let options = ExecStartOptions {
+        detach: body.detach,
+        tty: body.tty,
+        console_size: convert::console_size(body.console_size),
+    };
+    let Some(attachment) = engine.containers.exec_start(&id, options).await? else {
+        return reply::empty(StatusCode::OK);
+    };
+    let mut rest = Request::new(axum::body::Body::empty());
+    *rest.headers_mut() = headers;
+    if let Some(upgrade) = upgrade {
+        rest.extensions_mut().insert(upgrade);
+    }
+    Ok(hijack::attach(&mut rest, version, attachment))
+}
+
+pub(crate) async fn resize(engine: State, Path(id): Path<String>, params: Params) -> Answer {
+    let (rows, columns) = terminal_size(&params)?;
+    engine.containers.exec_resize(&id, rows, columns).await?;
+    reply::empty(StatusCode::OK)
+}
+
+pub(crate) async fn inspect(engine: State, Path(id): Path<String>) -> Answer {
+    reply::ok(&convert::exec_inspect(engine.containers.exec_inspect(&id)?))
+}

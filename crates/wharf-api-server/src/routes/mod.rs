@@ -1,0 +1,149 @@
+//! The routes, one file for each resource.
+
+mod containers;
+mod exec;
+mod images;
+mod networks;
+mod streams;
+mod system;
+mod volumes;
+
+pub(crate) use images::platform;
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::Request;
+use axum::routing::{any, get, post};
+use http::StatusCode;
+use wharf_engine::Engine;
+
+use crate::error::ApiError;
+
+/// What every handler has.
+pub(crate) type State = axum::extract::State<Arc<Engine>>;
+
+/// All routes.
+pub(crate) fn all(engine: Arc<Engine>) -> Router {
+    Router::new()
+        .merge(system())
+        .merge(containers())
+        .merge(images())
+        .merge(others())
+        .merge(not_built())
+        .fallback(|| async { ApiError::new(StatusCode::NOT_FOUND, "page not found") })
+        .method_not_allowed_fallback(|| async {
+            ApiError::new(StatusCode::NOT_FOUND, "page not found")
+        })
+        .with_state(engine)
+}
+
+fn system() -> Router<Arc<Engine>> {
+    Router::new()
+        .route("/_ping", get(system::ping).head(system::ping))
+        .route("/version", get(system::version))
+        .route("/info", get(system::info))
+        .route("/events", get(system::events))
+        .route("/system/df", get(system::df))
+}
+
+fn containers() -> Router<Arc<Engine>> {
+    Router::new()
+        .route("/containers/json", get(containers::list))
+        .route("/containers/create", post(containers::create))
+        .route("/containers/prune", post(containers::prune))
+        .route(
+            "/containers/{id}",
+            axum::routing::delete(containers::remove),
+        )
+        .route("/containers/{id}/json", get(containers::inspect))
+        .route("/containers/{id}/start", post(containers::start))
+        .route("/containers/{id}/stop", post(containers::stop))
+        .route("/containers/{id}/restart", post(containers::restart))
+        .route("/containers/{id}/kill", post(containers::kill))
+        .route("/containers/{id}/pause", post(containers::pause))
+        .route("/containers/{id}/unpause", post(containers::unpause))
+        .route("/containers/{id}/rename", post(containers::rename))
+        .route("/containers/{id}/resize", post(containers::resize))
+        .route("/containers/{id}/update", post(containers::update))
+        .route("/containers/{id}/wait", post(containers::wait))
+        .route("/containers/{id}/top", get(containers::top))
+        .route("/containers/{id}/attach", post(streams::attach))
+        .route("/containers/{id}/logs", get(streams::logs))
+        .route("/containers/{id}/exec", post(exec::create))
+        .route("/exec/{id}/start", post(exec::start))
+        .route("/exec/{id}/resize", post(exec::resize))
+        .route("/exec/{id}/json", get(exec::inspect))
+}
+
+fn images() -> Router<Arc<Engine>> {
+    Router::new()
+        .route("/images/json", get(images::list))
+        .route("/images/create", post(images::create))
+        .route("/images/load", post(images::load))
+        .route("/images/get", get(images::save_several))
+        .route("/images/search", get(images::search))
+        .route("/images/prune", post(images::prune))
+        // Names have slashes, so what follows them is told apart by hand.
+        .route("/images/{*rest}", any(images::named))
+}
+
+fn others() -> Router<Arc<Engine>> {
+    Router::new()
+        .route("/volumes", get(volumes::list))
+        .route("/volumes/create", post(volumes::create))
+        .route("/volumes/prune", post(volumes::prune))
+        .route(
+            "/volumes/{name}",
+            get(volumes::inspect).delete(volumes::remove),
+        )
+        .route("/networks", get(networks::list))
+        .route("/networks/{id}", get(networks::inspect))
+}
+
+/// Operations of the API that are not built yet say so.
+fn not_built() -> Router<Arc<Engine>> {
+    let refuse = || any(not_implemented);
+    let swarm = || any(no_swarm);
+    Router::new()
+        .route("/auth", refuse())
+        .route("/build", refuse())
+        .route("/build/{*rest}", refuse())
+        .route("/commit", refuse())
+        .route("/session", refuse())
+        .route("/grpc", refuse())
+        .route("/containers/{id}/stats", refuse())
+        .route("/containers/{id}/changes", refuse())
+        .route("/containers/{id}/archive", refuse())
+        .route("/containers/{id}/export", refuse())
+        .route("/containers/{id}/copy", refuse())
+        .route("/containers/{id}/attach/ws", refuse())
+        .route("/distribution/{*rest}", refuse())
+        .route("/networks/create", refuse())
+        .route("/networks/prune", refuse())
+        .route("/networks/{id}/connect", refuse())
+        .route("/networks/{id}/disconnect", refuse())
+        .route("/plugins", refuse())
+        .route("/plugins/{*rest}", refuse())
+        .route("/swarm", swarm())
+        .route("/swarm/{*rest}", swarm())
+        .route("/nodes", swarm())
+        .route("/nodes/{*rest}", swarm())
+        .route("/services", swarm())
+        .route("/services/{*rest}", swarm())
+        .route("/tasks", swarm())
+        .route("/tasks/{*rest}", swarm())
+        .route("/secrets", swarm())
+        .route("/secrets/{*rest}", swarm())
+        .route("/configs", swarm())
+        .route("/configs/{*rest}", swarm())
+}
+
+async fn not_implemented(request: Request) -> ApiError {
+    ApiError::not_implemented(&format!("{} {}", request.method(), request.uri().path()))
+}
+
+async fn no_swarm() -> ApiError {
+    let text = "This node is not a swarm manager. Use \"docker swarm init\" or \"docker swarm join\" to connect this node to swarm and try again.";
+    ApiError::new(StatusCode::SERVICE_UNAVAILABLE, text)
+}

@@ -1,0 +1,103 @@
+//! Listeners, connections, and what every answer carries.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::Request;
+use axum::response::{IntoResponse as _, Response};
+use http::HeaderValue;
+use hyper::body::Incoming;
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use hyper_util::server::conn::auto;
+use tokio::net::{TcpListener, UnixListener};
+use tower::ServiceExt as _;
+use wharf_api_types::API_VERSION;
+use wharf_engine::Engine;
+
+use crate::{routes, version};
+
+/// A bound socket that the API is served on.
+pub enum Listener {
+    /// A Unix socket.
+    Unix(UnixListener),
+    /// A TCP socket, in clear.
+    Tcp(TcpListener),
+}
+
+/// The Engine API over an engine.
+#[derive(Clone)]
+pub struct Api {
+    router: Router,
+}
+
+impl Api {
+    /// The routes over `engine`.
+    pub fn new(engine: Arc<Engine>) -> Self {
+        Self {
+            router: routes::all(engine),
+        }
+    }
+
+    /// Serves connections of `listener`, until the task is dropped.
+    pub async fn serve(self, listener: Listener) {
+        loop {
+            let accepted = match &listener {
+                Listener::Unix(socket) => {
+                    socket.accept().await.map(|(stream, _)| self.spawn(stream))
+                }
+                Listener::Tcp(socket) => {
+                    socket.accept().await.map(|(stream, _)| self.spawn(stream))
+                }
+            };
+            if let Err(error) = accepted {
+                // Out of descriptors, most likely: others must end before the next can begin.
+                tracing::warn!(%error, "accept a connection");
+                tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+            }
+        }
+    }
+
+    fn spawn<S>(&self, stream: S)
+    where
+        S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
+    {
+        let router = self.router.clone();
+        tokio::spawn(async move {
+            let service =
+                hyper::service::service_fn(move |request| answer(router.clone(), request));
+            let mut builder = auto::Builder::new(TokioExecutor::new());
+            // A client that has said all still listens: attach with a closed stdin.
+            builder.http1().half_close(true).title_case_headers(true);
+            builder
+                .http2()
+                .max_concurrent_streams(250)
+                .max_header_list_size(64 * 1024);
+            let connection = builder.serve_connection_with_upgrades(TokioIo::new(stream), service);
+            if let Err(error) = connection.await {
+                tracing::trace!(%error, "connection");
+            }
+        });
+    }
+}
+
+async fn answer(router: Router, request: http::Request<Incoming>) -> Result<Response, Infallible> {
+    let mut request: Request = request.map(Body::new);
+    let mut response = match version::split(request.uri()) {
+        Err(error) => error.into_response(),
+        Ok((version, uri)) => {
+            *request.uri_mut() = uri;
+            request.extensions_mut().insert(version);
+            let Ok(response) = router.oneshot(request).await;
+            response
+        }
+    };
+    let headers = response.headers_mut();
+    headers.insert("Api-Version", HeaderValue::from_static(API_VERSION));
+    headers.insert("Docker-Experimental", HeaderValue::from_static("false"));
+    headers.insert("Ostype", HeaderValue::from_static("linux"));
+    let server = concat!("Wharf/", env!("CARGO_PKG_VERSION"), " (linux)");
+    headers.insert("Server", HeaderValue::from_static(server));
+    Ok(response)
+}
