@@ -35,7 +35,10 @@ impl Connection {
     pub(crate) fn new(socket: OwnedFd, folder: &Path) -> Result<Arc<Self>, TaskError> {
         let failed = |error| TaskError::Connection("connect to", error);
         rustix::io::ioctl_fionbio(&socket, true).map_err(|error| failed(error.into()))?;
-        #[expect(deprecated, reason = "sound for an OwnedFd; its successor is an unsafe fn")]
+        #[expect(
+            deprecated,
+            reason = "sound for an OwnedFd; its successor is an unsafe fn"
+        )]
         let socket = AsyncFd::new(socket).map_err(failed)?;
         let connection = Arc::new(Self {
             socket,
