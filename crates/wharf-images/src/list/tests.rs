@@ -1,3 +1,5 @@
+//! Which images a listing shows, over a state in memory.
+
 use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
 

@@ -1,3 +1,5 @@
+//! Every rule of removal, over a state in memory.
+
 use std::sync::Arc;
 
 use wharf_oci::{Digest, ImageConfig, Reference};
