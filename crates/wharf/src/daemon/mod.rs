@@ -1,10 +1,120 @@
-//! The daemon: the API engineer's; this is only the slot.
+//! `wharf daemon`: settings, sockets, signals; the engine and the API do the rest.
+//!
+//! ```text
+//!  flags + daemon.json ─▶ Settings ─▶ engine opened (data root locked, containers found)
+//!                                  ─▶ sockets bound ─▶ READY ─▶ serve … SIGHUP: reload … SIGTERM: shutdown
+//! ```
 
-/// Flags of `wharf daemon`.
-#[derive(Debug, clap::Args)]
-pub struct DaemonArgs {}
+mod args;
+mod config;
+mod settings;
+mod sockets;
+
+use std::sync::Arc;
+
+use anyhow::{Context as _, Result};
+use tokio::signal::unix::{SignalKind, signal};
+use wharf_api_server::Api;
+use wharf_engine::Engine;
+
+pub use args::DaemonArgs;
+use settings::Settings;
 
 /// Runs the daemon until it is told to stop.
-pub fn run(_args: DaemonArgs) -> anyhow::Result<()> {
-    anyhow::bail!("this build of wharf holds no daemon")
+pub fn run(args: DaemonArgs) -> Result<()> {
+    let settings = Settings::resolve(&args)?;
+    if args.validate {
+        println!("configuration OK");
+        return Ok(());
+    }
+    log_to_stderr(&settings.log_level)?;
+    // Two workers: the daemon waits for most of its life, and each thread costs memory.
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .max_blocking_threads(64)
+        .enable_all()
+        .build()?
+        .block_on(serve(settings, args))
+}
+
+fn log_to_stderr(level: &str) -> Result<()> {
+    let filter = tracing_subscriber::EnvFilter::try_new(level)
+        .with_context(|| format!("unable to parse logging level: {level}"))?;
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(false)
+        .init();
+    Ok(())
+}
+
+async fn serve(settings: Settings, args: DaemonArgs) -> Result<()> {
+    let pid_file = PidFile::write(&settings)?;
+    let engine = Engine::open(settings.engine.clone()).await?;
+    let listeners = sockets::bind(&settings)?;
+    let api = Api::new(engine.clone());
+    let mut serving = tokio::task::JoinSet::new();
+    for listener in listeners {
+        serving.spawn(api.clone().serve(listener));
+    }
+    for host in &settings.hosts {
+        tracing::info!("API listen on {host}");
+    }
+    let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
+    until_told_to_stop(&engine, &args).await?;
+    let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
+    tracing::info!("stopping");
+    serving.abort_all();
+    engine.shutdown().await;
+    sockets::remove(&settings);
+    drop(pid_file);
+    Ok(())
+}
+
+async fn until_told_to_stop(engine: &Arc<Engine>, args: &DaemonArgs) -> Result<()> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut hang_up = signal(SignalKind::hangup())?;
+    loop {
+        tokio::select! {
+            _ = terminate.recv() => return Ok(()),
+            _ = interrupt.recv() => return Ok(()),
+            _ = hang_up.recv() => reload(engine, args),
+        }
+    }
+}
+
+/// SIGHUP: what can change while the daemon runs, changes; a file that cannot be read changes nothing.
+fn reload(engine: &Arc<Engine>, args: &DaemonArgs) {
+    let reloaded = Settings::resolve(args).and_then(|settings| {
+        engine
+            .reload_registry(settings.engine.registry)
+            .map_err(|error| anyhow::anyhow!(error.message()))
+    });
+    match reloaded {
+        Ok(()) => tracing::info!("configuration reloaded"),
+        Err(error) => tracing::error!("configuration not reloaded: {error:#}"),
+    }
+}
+
+/// The file that says which process this is; it goes with the value.
+struct PidFile(std::path::PathBuf);
+
+impl PidFile {
+    fn write(settings: &Settings) -> Result<Self> {
+        let path = settings.pid_file.clone();
+        if let Some(parent) = path.parent() {
+            std::fs::create_dir_all(parent)
+                .with_context(|| format!("make {}", parent.display()))?;
+        }
+        std::fs::write(&path, std::process::id().to_string())
+            .with_context(|| format!("write the pid file {}", path.display()))?;
+        Ok(Self(path))
+    }
+}
+
+impl Drop for PidFile {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.0);
+    }
 }
