@@ -1,0 +1,112 @@
+//! The default mounts, and those of the user among them.
+
+use serde_json::{Value, json};
+
+use crate::{ContainerSpec, Mount, MountSource, Namespace};
+
+/// All mounts, those of shallower targets first, as the targets of others lie in them.
+pub(crate) fn mounts(spec: &ContainerSpec) -> Vec<Value> {
+    let taken = |target: &str| spec.mounts.iter().any(|mount| mount.destination == target);
+    let mut mounts: Vec<Value> = defaults(spec);
+    mounts.retain(|mount| !taken(mount["destination"].as_str().unwrap_or_default()));
+    mounts.extend(spec.mounts.iter().map(mount_of));
+    mounts.sort_by_key(|mount| {
+        let target = mount["destination"].as_str().unwrap_or_default();
+        target.split('/').filter(|part| !part.is_empty()).count()
+    });
+    mounts
+}
+
+fn mount(destination: &str, kind: &str, source: &str, options: &[&str]) -> Value {
+    json!({ "destination": destination, "type": kind, "source": source, "options": options })
+}
+
+fn defaults(spec: &ContainerSpec) -> Vec<Value> {
+    let safe = ["nosuid", "noexec", "nodev"];
+    let access = if spec.privileged { "rw" } else { "ro" };
+    let guarded: Vec<&str> = safe.into_iter().chain([access]).collect();
+    let pts = [
+        "nosuid",
+        "noexec",
+        "newinstance",
+        "ptmxmode=0666",
+        "mode=0620",
+        "gid=5",
+    ];
+    let mut mounts = vec![
+        mount("/proc", "proc", "proc", &safe),
+        mount(
+            "/dev",
+            "tmpfs",
+            "tmpfs",
+            &["nosuid", "strictatime", "mode=755", "size=65536k"],
+        ),
+        mount("/dev/pts", "devpts", "devpts", &pts),
+        mount("/sys", "sysfs", "sysfs", &guarded),
+        mount("/sys/fs/cgroup", "cgroup", "cgroup", &guarded),
+        mount("/dev/mqueue", "mqueue", "mqueue", &safe),
+    ];
+    match &spec.namespaces.ipc {
+        Namespace::Host => {
+            mounts.pop();
+            mounts.push(mount(
+                "/dev/mqueue",
+                "bind",
+                "/dev/mqueue",
+                &["rbind", "nosuid", "noexec", "nodev"],
+            ));
+            mounts.push(mount(
+                "/dev/shm",
+                "bind",
+                "/dev/shm",
+                &["rbind", "nosuid", "noexec", "nodev"],
+            ));
+        }
+        // The other container's own /dev/shm comes among the user's mounts.
+        Namespace::Path(_) => {}
+        Namespace::Private if spec.shm_size == 0 => {}
+        Namespace::Private => {
+            let size = format!("size={}", spec.shm_size);
+            mounts.push(mount(
+                "/dev/shm",
+                "tmpfs",
+                "shm",
+                &["nosuid", "noexec", "nodev", "mode=1777", &size],
+            ));
+        }
+    }
+    mounts
+}
+
+fn mount_of(asked: &Mount) -> Value {
+    let access = if asked.read_only { "ro" } else { "rw" };
+    match &asked.source {
+        MountSource::Bind {
+            path,
+            non_recursive,
+            propagation,
+        } => {
+            let bind = if *non_recursive { "bind" } else { "rbind" };
+            let source = path.to_string_lossy();
+            mount(
+                &asked.destination,
+                "bind",
+                &source,
+                &[bind, access, propagation],
+            )
+        }
+        MountSource::Tmpfs(options) => {
+            let mut all = vec!["noexec", "nosuid", "nodev"];
+            for option in options {
+                // What the user says replaces the default that it contradicts.
+                let denied = format!("no{option}");
+                all.retain(|default| **default != denied);
+                all.push(option);
+            }
+            if asked.read_only {
+                all.push("ro");
+            }
+            mount(&asked.destination, "tmpfs", "tmpfs", &all)
+        }
+    }
+}
