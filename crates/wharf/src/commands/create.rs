@@ -4,7 +4,7 @@ use std::io::Write;
 
 use serde_json::Value;
 use wharf_client::{Client, Method, Url};
-use wharf_oci::Reference;
+use wharf_oci::{AnyReference, Reference};
 
 use super::pull;
 use crate::cli::command::COMMAND as EMPTY;
@@ -75,7 +75,10 @@ pub async fn create(
     let quiet = matches.on("quiet");
     let platform = matches.maybe("platform");
     // An id is no reference, but names an image all the same.
-    let reference = Reference::parse_normalized(&request.image).map(Reference::with_default_tag);
+    let reference = match AnyReference::parse(&request.image) {
+        Ok(_) => Reference::parse_normalized(&request.image).map(Reference::with_default_tag),
+        Err(error) => return Err(Exit::new(error.to_string())),
+    };
     if matches.text("pull") == "always"
         && let Ok(reference) = &reference
     {

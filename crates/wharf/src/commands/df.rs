@@ -176,11 +176,16 @@ fn cache(cache: &Value) -> Row {
 fn verbose(usage: &Value, format: &str) -> Result<String, String> {
     let images: Vec<Row> = json::items(usage, "Images")
         .iter()
-        .flat_map(|image| images::rows(image, false, false))
+        .map(images::first_row)
         .collect();
     let containers: Vec<Row> = json::items(usage, "Containers")
         .iter()
-        .map(|container| ps::row(container, false))
+        .map(|container| {
+            let mut row = ps::row(container, false);
+            let size = human_size(json::int(container, "SizeRw"), 3);
+            row.insert("Size".to_owned(), size.into());
+            row
+        })
         .collect();
     let volumes: Vec<Row> = json::items(usage, "Volumes")
         .iter()

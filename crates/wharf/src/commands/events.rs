@@ -48,11 +48,19 @@ async fn run(context: &Context, matches: &Matches) -> Outcome {
     let mut stream = client.stream(Method::GET, url, None::<&()>).await?;
     while let Some(event) = stream.next::<Value>().await? {
         match &template {
-            Some(template) => line(template.render(&event)?)?,
+            Some(template) => line(template.render(&sorted(event))?)?,
             None => line(pretty(&event))?,
         }
     }
     Ok(())
+}
+
+// Docker's client reads attributes into a map, which has no order of its own.
+fn sorted(mut event: Value) -> Value {
+    if let Some(attributes) = event.pointer_mut("/Actor/Attributes").and_then(Value::as_object_mut) {
+        attributes.sort_keys();
+    }
+    event
 }
 
 fn pretty(event: &Value) -> String {

@@ -53,12 +53,11 @@ async fn run(context: &Context, matches: &Matches) -> Outcome {
         ("" | "table", true) => "{{.ID}}",
         (format, _) => format,
     };
-    out(&render(
-        format,
-        "{{.ID}}\t{{.CreatedSince}}\t{{.CreatedBy}}\t{{.Size}}\t{{.Comment}}",
-        HEADERS,
-        rows,
-    )?)
+    let table = match human {
+        true => "{{.ID}}\t{{.CreatedSince}}\t{{.CreatedBy}}\t{{.Size}}\t{{.Comment}}",
+        false => "{{.ID}}\t{{.CreatedAt}}\t{{.CreatedBy}}\t{{.Size}}\t{{.Comment}}",
+    };
+    out(&render(format, table, HEADERS, rows)?)
 }
 
 fn row(step: &Value, human: bool, full: bool) -> Row {

@@ -163,7 +163,7 @@ pub fn rows(image: &Value, digests: bool, full: bool) -> Vec<Row> {
         if tags.iter().any(|(tagged, _)| tagged == name) {
             continue;
         }
-        let shown = if digests { *digest } else { "<none>" };
+        let shown = if digests { *digest } else { "" };
         let entry = (name.clone(), "<none>".to_owned(), shown.to_owned());
         if !names.contains(&entry) {
             names.push(entry);
@@ -182,10 +182,17 @@ pub fn rows(image: &Value, digests: bool, full: bool) -> Vec<Row> {
         .collect()
 }
 
+/// One row for an image, by its first name, as `system df -v` shows it.
+pub fn first_row(image: &Value) -> Row {
+    let name = json::texts(image, "RepoTags").first().map(|name| split_tag(name));
+    let none = || "<none>".to_owned();
+    let (name, tag) = name.unwrap_or_else(|| (none(), none()));
+    row(image, name, tag, none(), false)
+}
+
 fn row(image: &Value, name: String, tag: String, digest: String, full: bool) -> Row {
     let id = json::text(image, "Id");
     let created = json::int(image, "Created");
-    let size = units::human_size(json::int(image, "Size"), 3);
     let known = |name: &str| match image.get(name).and_then(Value::as_i64) {
         None | Some(-1) => None,
         Some(number) => Some(number),
@@ -200,11 +207,11 @@ fn row(image: &Value, name: String, tag: String, digest: String, full: bool) -> 
         "Repository" => name,
         "Tag" => tag,
         "Digest" => digest,
-        "CreatedSince" => if created > 0 { time::ago(created as f64) } else { "N/A".to_owned() },
+        "CreatedSince" => time::ago(created as f64),
         "CreatedAt" => time::go_string(created),
-        "Size" => size.clone(),
+        "Size" => units::human_size(json::int(image, "Size"), 3),
         "Containers" => known("Containers").map_or("N/A".to_owned(), |count| count.to_string()),
-        "VirtualSize" => size,
+        "VirtualSize" => units::human_size(json::int(image, "Size"), 4),
         "SharedSize" => bytes(shared),
         "UniqueSize" => bytes(unique),
     }
@@ -237,7 +244,7 @@ mod tests {
         assert_eq!(shown(both.clone(), false), ["a 1 <none>", "a 2 <none>"]);
         assert_eq!(shown(both, true), ["a 1 sha256:d", "a 2 sha256:d"]);
         let untagged = json!({"Id": "sha256:1", "RepoTags": [], "RepoDigests": ["a@sha256:d"]});
-        assert_eq!(shown(untagged, false), ["a <none> <none>"]);
+        assert_eq!(shown(untagged, false), ["a <none> "]);
         assert_eq!(
             shown(
                 json!({"Id": "sha256:1", "RepoTags": ["<none>:<none>"]}),

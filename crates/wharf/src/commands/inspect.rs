@@ -110,9 +110,10 @@ async fn inspect(context: &Context, matches: &Matches, kinds: &[&str]) -> Outcom
     let template = match format {
         "" => None,
         "json" => Some(Template::strict("{{json .}}")?),
-        source => Some(Template::strict(
-            &source.replace("\\t", "\t").replace("\\n", "\n"),
-        )?),
+        source => {
+            let source = source.replace("\\t", "\t").replace("\\n", "\n");
+            Some(Template::strict(&source).map_err(|error| Exit::with_code(64, error))?)
+        }
     };
     let client = context.client().await?;
     let (mut documents, mut failures) = (Vec::new(), Vec::new());
@@ -168,7 +169,7 @@ async fn find(client: &Client, matches: &Matches, kinds: &[&str], name: &str) ->
             Err(error) => return Err(error.into()),
         }
     }
-    Err(Exit::new(format!("error: no such object: {name}")))
+    Err(Exit::new(format!("Error: No such object: {name}")))
 }
 
 fn indented(documents: &[Value]) -> String {

@@ -36,7 +36,7 @@ async fn run(context: &Context, matches: &Matches) -> Outcome {
     let bindings = json::items(ports, &format!("{number}/{protocol}"));
     if bindings.is_empty() {
         return Err(Exit::new(format!(
-            "Error: No public port '{number}/{protocol}' published for {name}"
+            "Error: No public port '{port}' published for {name}"
         )));
     }
     out(&lines(bindings, ""))

@@ -67,6 +67,7 @@ pub const HEADERS: Headers = &[
     ("Mounts", "MOUNTS"),
     ("LocalVolumes", "LOCAL VOLUMES"),
     ("Networks", "NETWORKS"),
+    ("Platform", "PLATFORM"),
 ];
 
 const TABLE: &str =
@@ -144,8 +145,14 @@ pub fn row(container: &Value, full: bool) -> Row {
         "Mounts" => mount_names(mounts, full),
         "LocalVolumes" => local.to_string(),
         "Networks" => networks.join(","),
+        "Platform" => platform(container),
         "__labels" => container["Labels"].clone(),
     }
+}
+
+// `null` where the daemon does not say.
+fn platform(container: &Value) -> Value {
+    container["ImageManifestDescriptor"]["platform"].clone()
 }
 
 fn names(container: &Value, full: bool) -> String {

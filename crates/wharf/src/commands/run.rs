@@ -51,12 +51,12 @@ async fn run(context: &Context, matches: &Matches) -> Outcome {
     check_pull(matches).map_err(usage)?;
     let detach = matches.on("detach");
     if detach && matches.given("attach") {
-        return Err(usage(
-            "conflicting options: cannot specify both --attach and --detach".to_owned(),
+        return Err(Exit::new(
+            "conflicting options: cannot specify both --attach and --detach",
         ));
     }
     let request = request(matches, detach, resize::size()).map_err(usage)?;
-    check_tty(request.attach.stdin, request.tty).map_err(usage)?;
+    check_tty(request.attach.stdin, request.tty)?;
     let client = context.client().await.map_err(|exit| usage(exit.message))?;
     let id = create(context, client, matches, &request)
         .await

@@ -39,8 +39,9 @@ const HEADERS: Headers = &[
     ("Description", "DESCRIPTION"),
     ("StarCount", "STARS"),
     ("IsOfficial", "OFFICIAL"),
-    ("IsAutomated", "AUTOMATED"),
 ];
+
+const TABLE: &str = "{{.Name}}\t{{.Description}}\t{{.StarCount}}\t{{.IsOfficial}}";
 
 async fn run(context: &Context, matches: &Matches) -> Outcome {
     let client = context.client().await?;
@@ -49,26 +50,32 @@ async fn run(context: &Context, matches: &Matches) -> Outcome {
         .with("term", &matches.args[0])
         .maybe("limit", limit)
         .maybe("filters", filters(matches.list("filter")));
-    let mut found: Vec<Value> = client.get(url).await?;
-    found.sort_by_key(|image| std::cmp::Reverse(json::int(image, "star_count")));
+    let found: Vec<Value> = client.get(url).await?;
     let full = matches.on("no-trunc");
-    let rows = found.iter().map(|image| row(image, full)).collect();
+    let rows = found
+        .iter()
+        .map(|image| row(image, full, matches.text("format") != "json"))
+        .collect();
     out(&render(
         matches.text("format"),
-        "{{.Name}}\t{{.Description}}\t{{.StarCount}}\t{{.IsOfficial}}",
+        TABLE,
         HEADERS,
         rows,
     )?)
 }
 
-fn row(image: &Value, full: bool) -> Row {
+// A table marks what is official; everything else gets a boolean.
+fn row(image: &Value, full: bool, table: bool) -> Row {
+    let official = match (table, json::on(image, "is_official")) {
+        (false, official) => official.to_string(),
+        (true, true) => "[OK]".to_owned(),
+        (true, false) => String::new(),
+    };
     let about = json::text(image, "description").replace(['\n', '\r'], " ");
-    let ok = |name: &str| if json::on(image, name) { "[OK]" } else { "" };
     row! {
         "Name" => json::text(image, "name"),
         "Description" => if full { about } else { ellipsis(&about, 45) },
         "StarCount" => json::int(image, "star_count").to_string(),
-        "IsOfficial" => ok("is_official"),
-        "IsAutomated" => ok("is_automated"),
+        "IsOfficial" => official,
     }
 }

@@ -27,7 +27,7 @@ pub fn render(
             None => (false, other.trim_matches(' ')),
         },
     };
-    let template = Template::new(source)?;
+    let template = Template::row(source)?;
     let mut text = String::new();
     if is_table {
         let mut fields: Row = headers

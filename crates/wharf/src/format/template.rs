@@ -28,43 +28,71 @@ const ALIASES: &[(&str, &str)] = &[
 /// A parsed template.
 pub struct Template {
     source: String,
-    strict: bool,
+    kind: Kind,
+}
+
+/// What a template is applied to; that decides how it fails and how it spells JSON.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    /// Anything; what is not there is `<no value>`.
+    Lenient,
+    /// A document of `inspect`: an unknown field is an error.
+    Document,
+    /// A row of a list: an unknown field is an error, and JSON of the whole row is safe for HTML, as in Docker.
+    Row,
 }
 
 impl Template {
     /// Parses `source`, with `\t` and `\n` written as two characters turned into what they stand for.
     pub fn new(source: &str) -> Result<Template, String> {
-        let template = Template::raw(&source.replace("\\t", "\t").replace("\\n", "\n"));
-        template.engine(Arc::new(Value::Null)).map(drop)?;
-        Ok(template)
+        Template::checked(&source.replace("\\t", "\t").replace("\\n", "\n"), Kind::Lenient)
     }
 
     /// A template that refuses fields that do not exist (`inspect`).
     pub fn strict(source: &str) -> Result<Template, String> {
-        let template = Template {
-            strict: true,
-            ..Template::raw(source)
-        };
+        Template::checked(source, Kind::Document)
+    }
+
+    /// A template for the rows of a list, with `\t` and `\n` as in [`Template::new`].
+    pub fn row(source: &str) -> Result<Template, String> {
+        Template::checked(&source.replace("\\t", "\t").replace("\\n", "\n"), Kind::Row)
+    }
+
+    fn checked(source: &str, kind: Kind) -> Result<Template, String> {
+        let template = Template { source: call_label(source), kind };
         template.engine(Arc::new(Value::Null)).map(drop)?;
         Ok(template)
     }
 
-    fn raw(source: &str) -> Template {
-        Template {
-            source: call_label(source),
-            strict: false,
-        }
+    fn engine(&self, document: Arc<Value>) -> Result<Engine, String> {
+        let missing = if self.kind == Kind::Lenient {
+            MissingKey::Invalid
+        } else {
+            MissingKey::Error
+        };
+        let rows = self.kind == Kind::Row;
+        functions(Engine::new("").missing_key(missing), document, rows)
+            .parse(&self.source)
+            .map_err(|error| match self.kind {
+                Kind::Row => format!("failed to parse template: {}", explain(&error)),
+                _ => format!("template parsing error: {}", explain(&error)),
+            })
     }
 
-    fn engine(&self, document: Arc<Value>) -> Result<Engine, String> {
-        let missing = if self.strict {
-            MissingKey::Error
-        } else {
-            MissingKey::Invalid
+    // Go tells where in the source the field is.
+    fn failure(&self, error: &TemplateError) -> String {
+        if let (TemplateError::UndefinedFunction(_), Kind::Row) = (error, self.kind) {
+            return format!("failed to parse template: {}", explain(error));
+        }
+        let TemplateError::MissingKey { key } = error else {
+            return format!("template parsing error: {}", explain(error));
         };
-        functions(Engine::new("").missing_key(missing), document)
-            .parse(&self.source)
-            .map_err(|error| format!("template parsing error: {}", explain(&error)))
+        let column = self.source.find(&format!(".{key}")).unwrap_or_default();
+        let place = format!("template: :1:{column}: executing \"\" at <.{key}>");
+        match self.kind {
+            Kind::Row => format!("failed to execute template: {place}: can't evaluate field {key}"),
+            _ => format!("template parsing error: {place}: map has no entry for key {key:?}"),
+        }
     }
 
     /// Renders `document`.
@@ -72,7 +100,7 @@ impl Template {
         let shared = Arc::new(document.clone());
         self.engine(shared)?
             .execute_to_string(&node(document, ""))
-            .map_err(|error| format!("template parsing error: {}", explain(&error)))
+            .map_err(|error| self.failure(&error))
     }
 
     /// Renders the row of headers: functions leave their text alone, `.Label "a.b-c"` becomes `b c`.
@@ -110,9 +138,6 @@ fn explain(error: &TemplateError) -> String {
         TemplateError::UndefinedFunction(name) => {
             format!("template: :1: function {name:?} not defined")
         }
-        TemplateError::MissingKey { key } => {
-            format!("template: :1: executing \"\" at <.{key}>: map has no entry for key {key:?}")
-        }
         other => format!("template: {other}"),
     }
 }
@@ -131,12 +156,14 @@ fn call_label(source: &str) -> String {
     out
 }
 
-fn functions(engine: Engine, document: Arc<Value>) -> Engine {
+fn functions(engine: Engine, document: Arc<Value>, rows: bool) -> Engine {
     let text = |args: &[Node], index: usize| args.get(index).map(show).unwrap_or_default();
     engine
         .func("json", move |args| {
             let value = args.first().cloned().unwrap_or(Node::Nil);
-            Ok(Node::String(to_json(&value, &document).into()))
+            let json = to_json(&value, &document);
+            let whole = rows && matches!(value, Node::Map(_));
+            Ok(Node::String(if whole { for_html(&json) } else { json }.into()))
         })
         .func("lower", move |args| {
             Ok(Node::String(text(args, 0).to_lowercase().into()))
@@ -296,6 +323,11 @@ fn to_json(value: &Node, document: &Value) -> String {
     }
 }
 
+// Go's default spelling of JSON, which is safe inside HTML.
+fn for_html(json: &str) -> String {
+    json.replace('<', "\\u003c").replace('>', "\\u003e").replace('&', "\\u0026")
+}
+
 fn without_labels(value: &Value) -> Value {
     let mut value = value.clone();
     if let Some(fields) = value.as_object_mut() {
@@ -435,12 +467,12 @@ mod tests {
 
     #[test]
     fn a_strict_template_refuses_what_is_not_there() {
-        let template = Template::strict("{{.Nope}}").unwrap();
+        let template = Template::strict("x{{.Nope}}").unwrap();
         assert!(
             template
                 .render(&json!({"Id": "x"}))
                 .unwrap_err()
-                .contains("map has no entry for key \"Nope\"")
+                .ends_with(":1:3: executing \"\" at <.Nope>: map has no entry for key \"Nope\"")
         );
         assert!(Template::strict("{{.Nope").is_err());
     }

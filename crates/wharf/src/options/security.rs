@@ -17,7 +17,7 @@ pub static FLAGS: &[Flag] = &[
         Kind::Checked("list", checks::device_rule),
         "Allow access to devices by rule",
     ),
-    text("gpus", "Give graphics processors ('all' gives all)"),
+    flag("gpus", Kind::Checked("gpu-request", check_gpus), "Give graphics processors ('all' gives all)"),
     list("group-add", "Further group of the process"),
     text("ipc", "Namespace for IPC"),
     text("isolation", "Isolation technology"),
@@ -48,7 +48,7 @@ pub fn apply(matches: &Matches, host: &mut Fields) -> Result<(), String> {
     if !devices.is_empty() {
         host.set("Devices", devices);
     }
-    if let Some(request) = matches.maybe("gpus") {
+    if let Some(request) = matches.list("gpus").last() {
         host.set("DeviceRequests", json!([gpus(request)?]));
     }
     security_options(matches, host)
@@ -173,12 +173,16 @@ fn matching(prefix: &str) -> Vec<String> {
     paths
 }
 
+fn check_gpus(value: &str) -> Result<String, String> {
+    gpus(value).map(|_| value.to_owned())
+}
+
 fn gpus(request: &str) -> Result<Value, String> {
     let count = match request {
         "all" => -1,
-        number => number
-            .parse()
-            .map_err(|_| format!("failed to parse gpus request {request:?}"))?,
+        number => number.parse().map_err(|_| {
+            format!("invalid count ({request}): value must be either \"all\" or an integer: invalid syntax")
+        })?,
     };
     Ok(
         json!({"Driver": "", "Count": count, "DeviceIDs": null, "Capabilities": [["gpu"]], "Options": {}}),
