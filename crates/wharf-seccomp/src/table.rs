@@ -110,6 +110,8 @@ impl Abi {
         match self {
             Abi::X86_64 => number(x86_64::Sysno::from_str(name).ok()?.id()),
             Abi::X86 => number(x86::Sysno::from_str(name).ok()?.id()),
+            // The table has the C library's name; libseccomp and all profiles have the kernel's.
+            Abi::Aarch64 if name == "newfstatat" => number(aarch64::Sysno::fstatat.id()),
             Abi::Aarch64 => number(aarch64::Sysno::from_str(name).ok()?.id()),
             Abi::Arm => arm_private(name).or_else(|| number(arm::Sysno::from_str(name).ok()?.id())),
             Abi::X32 => {

@@ -60,8 +60,8 @@ fn the_other_interfaces_of_x86_are_held_too() {
 #[test]
 fn arm_is_like_x86() {
     let program = program(Target::Aarch64, &[], (6, 1));
-    // read, openat, execve; arm: read, cacheflush, set_tls
-    for number in [63, 56, 221] {
+    // read, openat, execve, newfstatat; arm: read, cacheflush, set_tls
+    for number in [63, 56, 221, 79] {
         assert_eq!(call(&program, AARCH64, number), ALLOW, "{number}");
     }
     for number in [3, 0xf0002, 0xf0005] {
