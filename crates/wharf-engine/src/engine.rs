@@ -20,9 +20,7 @@ use wharf_volumes::Volumes;
 use crate::containers::Shared;
 use crate::lifecycle::Event;
 use crate::record::Folders;
-use crate::{
-    Containers, EngineConfig, EngineError, Events, ImageService, VolumeService, recover, spec,
-};
+use crate::{Containers, EngineConfig, EngineError, Events, ImageService, VolumeService, recover};
 
 const DAEMON: Table<String> = Table::new("daemon", 1);
 
@@ -75,7 +73,6 @@ impl Engine {
         let shim = ShimProgram::open(&config.shim).map_err(|error| fail(&error))?;
         let tasks = Tasks::new(&config.exec_root, shim).map_err(|error| fail(&error))?;
         let events = Events::default();
-        let facts = spec::Facts::gather()?;
         let shared = Arc::new(Shared {
             config: config.clone(),
             db,
@@ -86,7 +83,6 @@ impl Engine {
             tasks,
             events: events.clone(),
             folders,
-            facts,
             execs: Default::default(),
             background: Default::default(),
             registry: Default::default(),

@@ -142,7 +142,7 @@ impl Containers {
                 view.id
             )));
         };
-        let config = spec::exec(&self.shared, &view, exec, &session.spec, options)?;
+        let config = spec::exec(&view, exec, &session.spec, options)?;
         let started = match task.exec(config).await {
             Ok(started) => started,
             Err(error) => return Err(self.exec_failed(exec, &error)),

@@ -32,7 +32,6 @@ pub(crate) struct Shared {
     pub(crate) tasks: Tasks,
     pub(crate) events: Events,
     pub(crate) folders: Folders,
-    pub(crate) facts: crate::spec::Facts,
     pub(crate) execs: Execs,
     /// Work that nobody waits for, but a clean end of the daemon.
     pub(crate) background: TaskTracker,
