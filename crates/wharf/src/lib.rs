@@ -25,15 +25,16 @@ pub fn main() -> ! {
     if let Some(code) = commands::daemon::start_if_asked(&words) {
         std::process::exit(code);
     }
-    let code = match tokio::runtime::Builder::new_current_thread()
+    let runtime = match tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
     {
-        Ok(runtime) => runtime.block_on(run(&words)),
-        Err(error) => finish(cli::Exit::new(format!("starting: {error}"))),
+        Ok(runtime) => runtime,
+        Err(error) => std::process::exit(finish(cli::Exit::new(format!("starting: {error}")))),
     };
+    let code = runtime.block_on(run(&words));
     term::raw::restore();
-    // Threads that read standard input are not waited for.
+    // Neither threads that read standard input nor the runtime's end are waited for.
     std::process::exit(code);
 }
 

@@ -45,7 +45,7 @@ async fn run(context: &Context, matches: &Matches) -> Outcome {
         .maybe("detach-keys")
         .or_else(|| context.setting("detachKeys"))
         .unwrap_or_default();
-    let mut caught = (matches.on("sig-proxy") && !tty).then(signals::Caught::new);
+    let mut caught = (matches.on("sig-proxy") && !tty).then(signals::Caught::all);
     let attach = Attach {
         stdin,
         stdout: true,

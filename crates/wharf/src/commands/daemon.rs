@@ -31,7 +31,8 @@ pub static COMMAND: Command = Command {
 #[command(
     name = "wharf daemon",
     about = "Run the daemon in the foreground",
-    disable_help_flag = true
+    disable_help_flag = true,
+    help_template = "Usage:  {usage}\n\n{about}\n\nOptions:\n{options}\n"
 )]
 struct DaemonCli {
     /// Print this help

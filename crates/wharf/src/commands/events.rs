@@ -57,7 +57,10 @@ async fn run(context: &Context, matches: &Matches) -> Outcome {
 
 // Docker's client reads attributes into a map, which has no order of its own.
 fn sorted(mut event: Value) -> Value {
-    if let Some(attributes) = event.pointer_mut("/Actor/Attributes").and_then(Value::as_object_mut) {
+    if let Some(attributes) = event
+        .pointer_mut("/Actor/Attributes")
+        .and_then(Value::as_object_mut)
+    {
         attributes.sort_keys();
     }
     event

@@ -184,7 +184,9 @@ pub fn rows(image: &Value, digests: bool, full: bool) -> Vec<Row> {
 
 /// One row for an image, by its first name, as `system df -v` shows it.
 pub fn first_row(image: &Value) -> Row {
-    let name = json::texts(image, "RepoTags").first().map(|name| split_tag(name));
+    let name = json::texts(image, "RepoTags")
+        .first()
+        .map(|name| split_tag(name));
     let none = || "<none>".to_owned();
     let (name, tag) = name.unwrap_or_else(|| (none(), none()));
     row(image, name, tag, none(), false)

@@ -75,7 +75,7 @@ async fn attached(
     request: &Request,
     id: &str,
 ) -> Outcome {
-    let mut caught = matches.on("sig-proxy").then(signals::Caught::new);
+    let mut caught = matches.on("sig-proxy").then(signals::Caught::all);
     let detach_keys = matches
         .maybe("detach-keys")
         .or_else(|| context.setting("detachKeys"))

@@ -56,12 +56,7 @@ async fn run(context: &Context, matches: &Matches) -> Outcome {
         .iter()
         .map(|image| row(image, full, matches.text("format") != "json"))
         .collect();
-    out(&render(
-        matches.text("format"),
-        TABLE,
-        HEADERS,
-        rows,
-    )?)
+    out(&render(matches.text("format"), TABLE, HEADERS, rows)?)
 }
 
 // A table marks what is official; everything else gets a boolean.

@@ -77,7 +77,7 @@ async fn attached(context: &Context, matches: &Matches, name: &str) -> Outcome {
         .maybe("detach-keys")
         .or_else(|| context.setting("detachKeys"))
         .unwrap_or_default();
-    let mut caught = signals::Caught::new();
+    let mut caught = signals::Caught::all();
     let attach = Attach {
         stdin,
         stdout: true,

@@ -45,7 +45,10 @@ enum Kind {
 impl Template {
     /// Parses `source`, with `\t` and `\n` written as two characters turned into what they stand for.
     pub fn new(source: &str) -> Result<Template, String> {
-        Template::checked(&source.replace("\\t", "\t").replace("\\n", "\n"), Kind::Lenient)
+        Template::checked(
+            &source.replace("\\t", "\t").replace("\\n", "\n"),
+            Kind::Lenient,
+        )
     }
 
     /// A template that refuses fields that do not exist (`inspect`).
@@ -59,7 +62,10 @@ impl Template {
     }
 
     fn checked(source: &str, kind: Kind) -> Result<Template, String> {
-        let template = Template { source: call_label(source), kind };
+        let template = Template {
+            source: call_label(source),
+            kind,
+        };
         template.engine(Arc::new(Value::Null)).map(drop)?;
         Ok(template)
     }
@@ -163,7 +169,9 @@ fn functions(engine: Engine, document: Arc<Value>, rows: bool) -> Engine {
             let value = args.first().cloned().unwrap_or(Node::Nil);
             let json = to_json(&value, &document);
             let whole = rows && matches!(value, Node::Map(_));
-            Ok(Node::String(if whole { for_html(&json) } else { json }.into()))
+            Ok(Node::String(
+                if whole { for_html(&json) } else { json }.into(),
+            ))
         })
         .func("lower", move |args| {
             Ok(Node::String(text(args, 0).to_lowercase().into()))
@@ -325,7 +333,9 @@ fn to_json(value: &Node, document: &Value) -> String {
 
 // Go's default spelling of JSON, which is safe inside HTML.
 fn for_html(json: &str) -> String {
-    json.replace('<', "\\u003c").replace('>', "\\u003e").replace('&', "\\u0026")
+    json.replace('<', "\\u003c")
+        .replace('>', "\\u003e")
+        .replace('&', "\\u0026")
 }
 
 fn without_labels(value: &Value) -> Value {

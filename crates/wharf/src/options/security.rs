@@ -17,7 +17,11 @@ pub static FLAGS: &[Flag] = &[
         Kind::Checked("list", checks::device_rule),
         "Allow access to devices by rule",
     ),
-    flag("gpus", Kind::Checked("gpu-request", check_gpus), "Give graphics processors ('all' gives all)"),
+    flag(
+        "gpus",
+        Kind::Checked("gpu-request", check_gpus),
+        "Give graphics processors ('all' gives all)",
+    ),
     list("group-add", "Further group of the process"),
     text("ipc", "Namespace for IPC"),
     text("isolation", "Isolation technology"),

@@ -34,7 +34,7 @@ pub struct Caught(Vec<(i32, Stream)>);
 
 impl Caught {
     /// Catches what is to be forwarded.
-    pub fn new() -> Caught {
+    pub fn all() -> Caught {
         let catch = |kind: &Signal| {
             let number = kind.as_raw();
             signal(SignalKind::from_raw(number))

@@ -1,0 +1,306 @@
+//! The command line as a program, against a daemon that replays answers in dockerd's shape and notes what it is asked.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::process::{Command, Output, Stdio};
+use std::sync::{Arc, Mutex};
+
+const ID: &str = "4f5e8a7b9c0d1e2f3a4b5c6d7e8f90a1b2c3d4e5f60718293a4b5c6d7e8f9012";
+
+/// A daemon in a directory of its own.
+struct Fake {
+    dir: tempfile::TempDir,
+    asked: Arc<Mutex<Vec<String>>>,
+}
+
+impl Fake {
+    fn start(answer: fn(&str) -> Option<(u16, &'static str)>) -> Fake {
+        let dir = tempfile::tempdir().unwrap();
+        let listener = UnixListener::bind(dir.path().join("s")).unwrap();
+        let asked = Arc::new(Mutex::new(Vec::new()));
+        let notes = asked.clone();
+        std::thread::spawn(move || {
+            for stream in listener.incoming().flatten() {
+                let notes = notes.clone();
+                std::thread::spawn(move || serve(stream, &notes, answer));
+            }
+        });
+        Fake { dir, asked }
+    }
+
+    fn wharf(&self, words: &[&str], input: &str) -> Output {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_wharf"))
+            .args(words)
+            .env(
+                "WHARF_HOST",
+                format!("unix://{}/s", self.dir.path().display()),
+            )
+            .env("DOCKER_CONFIG", self.dir.path())
+            .env("TZ", "UTC")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        // A program that reads no input may be gone already.
+        let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
+        child.wait_with_output().unwrap()
+    }
+
+    fn asked(&self) -> Vec<String> {
+        self.asked.lock().unwrap().clone()
+    }
+}
+
+fn serve(
+    stream: UnixStream,
+    notes: &Mutex<Vec<String>>,
+    answer: fn(&str) -> Option<(u16, &'static str)>,
+) {
+    let mut reader = BufReader::new(stream.try_clone().unwrap());
+    let mut writer = stream;
+    loop {
+        let mut line = String::new();
+        if reader.read_line(&mut line).unwrap_or_default() == 0 {
+            return;
+        }
+        let request = line.trim_end().trim_end_matches(" HTTP/1.1").to_owned();
+        let mut length = 0;
+        loop {
+            let mut header = String::new();
+            reader.read_line(&mut header).unwrap();
+            if header.trim().is_empty() {
+                break;
+            }
+            if let Some(value) = header.to_lowercase().strip_prefix("content-length:") {
+                length = value.trim().parse().unwrap();
+            }
+        }
+        let mut body = vec![0; length];
+        reader.read_exact(&mut body).unwrap();
+        notes.lock().unwrap().push(request.clone());
+        if request.contains("/attach") {
+            return attach(reader, writer);
+        }
+        let (status, text) =
+            answer(&request).unwrap_or((404, r#"{"message":"No such container: nope"}"#));
+        let head = format!("HTTP/1.1 {status} X\r\nContent-Type: application/json\r\n");
+        let length = if status == 204 {
+            String::new()
+        } else {
+            format!("Content-Length: {}\r\n", text.len())
+        };
+        writer
+            .write_all(format!("{head}{length}\r\n{text}").as_bytes())
+            .unwrap();
+    }
+}
+
+// Echoes standard input as standard output until its end, then says a word on standard error.
+fn attach(mut reader: BufReader<UnixStream>, mut writer: UnixStream) {
+    writer
+        .write_all(b"HTTP/1.1 101 UPGRADED\r\nContent-Type: application/vnd.docker.multiplexed-stream\r\nConnection: Upgrade\r\nUpgrade: tcp\r\n\r\n")
+        .unwrap();
+    let mut input = Vec::new();
+    reader.read_to_end(&mut input).unwrap();
+    let frame = |kind: u8, bytes: &[u8]| {
+        let mut frame = vec![kind, 0, 0, 0];
+        frame.extend((bytes.len() as u32).to_be_bytes());
+        frame.extend(bytes);
+        frame
+    };
+    let mut all = frame(1, &input);
+    all.extend(frame(2, b"err\n"));
+    // In pieces that respect no frame.
+    for piece in all.chunks(3) {
+        writer.write_all(piece).unwrap();
+    }
+}
+
+fn happy(request: &str) -> Option<(u16, &'static str)> {
+    let created = r#"{"Id":"4f5e8a7b9c0d1e2f3a4b5c6d7e8f90a1b2c3d4e5f60718293a4b5c6d7e8f9012","Warnings":["be careful"]}"#;
+    match request {
+        r if r.starts_with("POST /containers/create") => Some((201, created)),
+        r if r.contains("/wait") => Some((200, "{\"StatusCode\":7}\n")),
+        r if r.ends_with("/start") => Some((204, "")),
+        "GET /containers/json" => Some((
+            200,
+            r#"[{"Id":"4f5e8a7b9c0d1e2f","Names":["/web"],"Image":"nginx","ImageID":"sha256:0","Command":"nginx","Created":0,"Ports":[],"Labels":{},"State":"running","Status":"Up 2 hours","NetworkSettings":{"Networks":{}},"Mounts":[]}]"#,
+        )),
+        _ => None,
+    }
+}
+
+fn texts(output: &Output) -> (String, String) {
+    let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
+    (text(&output.stdout), text(&output.stderr))
+}
+
+#[test]
+fn run_attaches_and_waits_before_it_starts() {
+    let fake = Fake::start(happy);
+    let output = fake.wharf(&["run", "-i", "--rm", "img", "cat"], "hello\n");
+    assert_eq!(output.status.code(), Some(7));
+    assert_eq!(
+        texts(&output),
+        ("hello\n".into(), "WARNING: be careful\nerr\n".into())
+    );
+    let asked = fake.asked();
+    assert_eq!(asked[0], "POST /containers/create");
+    let mut middle = asked[1..3].to_vec();
+    middle.sort();
+    assert_eq!(
+        middle,
+        [
+            format!("POST /containers/{ID}/attach?stream=1&stdin=1&stdout=1&stderr=1"),
+            format!("POST /containers/{ID}/wait?condition=removed"),
+        ]
+    );
+    assert_eq!(asked[3], format!("POST /containers/{ID}/start"));
+    assert_eq!(asked.len(), 4, "no round trip more than needed");
+}
+
+#[test]
+fn a_detached_run_prints_the_id() {
+    let fake = Fake::start(happy);
+    let output = fake.wharf(&["run", "-d", "img"], "");
+    assert_eq!(texts(&output).0, format!("{ID}\n"));
+    assert_eq!(fake.asked().len(), 2);
+}
+
+#[test]
+fn a_missing_image_is_pulled_and_its_failure_is_125() {
+    let fake = Fake::start(|request| match request {
+        "POST /containers/create" => Some((404, r#"{"message":"No such image: img:latest"}"#)),
+        "POST /images/create?fromImage=img&tag=latest" => {
+            Some((404, r#"{"message":"pull access denied"}"#))
+        }
+        _ => None,
+    });
+    let output = fake.wharf(&["run", "img"], "");
+    assert_eq!(output.status.code(), Some(125));
+    let expected = "Unable to find image 'img:latest' locally\nwharf: Error response from daemon: pull access denied\n\nRun 'wharf run --help' for more information\n";
+    assert_eq!(texts(&output).1, expected);
+}
+
+#[test]
+fn a_failed_start_tells_by_its_code_why() {
+    fn answer(request: &str) -> Option<(u16, &'static str)> {
+        if request.ends_with("/start") {
+            return Some((
+                400,
+                r#"{"message":"exec: \"nope\": executable file not found in $PATH"}"#,
+            ));
+        }
+        happy(request)
+    }
+    let fake = Fake::start(answer);
+    assert_eq!(
+        fake.wharf(&["run", "-d", "img", "nope"], "").status.code(),
+        Some(127)
+    );
+}
+
+#[test]
+fn ps_draws_dockers_table() {
+    let fake = Fake::start(happy);
+    let (out, _) = texts(&fake.wharf(
+        &[
+            "ps",
+            "--format",
+            "table {{.ID}}\\t{{.Command}}\\t{{.Status}}\\t{{.Names}}",
+        ],
+        "",
+    ));
+    let expected = "CONTAINER ID   COMMAND   STATUS       NAMES\n4f5e8a7b9c0d   \"nginx\"   Up 2 hours   web\n";
+    assert_eq!(out, expected);
+}
+
+#[test]
+fn every_failure_of_several_is_told() {
+    let fake = Fake::start(|_| None);
+    let output = fake.wharf(&["rm", "nope", "nope"], "");
+    assert_eq!(output.status.code(), Some(1));
+    let line = "Error response from daemon: No such container: nope\n";
+    assert_eq!(texts(&output).1, format!("{line}{line}"));
+}
+
+#[test]
+fn without_a_daemon_a_named_host_is_an_error() {
+    let fake = Fake::start(|_| None);
+    let output = fake.wharf(&["-H", "unix:///nowhere.sock", "ps"], "");
+    assert_eq!(output.status.code(), Some(1));
+    let expected = "Cannot connect to the Wharf daemon at unix:///nowhere.sock. Is the wharf daemon running?\n";
+    assert_eq!(texts(&output).1, expected);
+}
+
+#[test]
+fn wrong_command_lines() {
+    let fake = Fake::start(|_| None);
+    let check = |words: &[&str], code: i32, start: &str| {
+        let output = fake.wharf(words, "");
+        assert_eq!(output.status.code(), Some(code), "{words:?}");
+        assert!(
+            texts(&output).1.starts_with(start),
+            "{words:?}: {}",
+            texts(&output).1
+        );
+    };
+    check(
+        &["run"],
+        1,
+        "wharf: 'wharf run' requires at least 1 argument\n\nUsage:  wharf run [OPTIONS] IMAGE",
+    );
+    check(
+        &["run", "--foo"],
+        125,
+        "unknown flag: --foo\n\nUsage:  wharf run",
+    );
+    check(&["ps", "-x"], 125, "unknown shorthand flag: 'x' in -x\n");
+    check(&["--foo", "ps"], 125, "unknown flag: --foo\n");
+    check(&["foo"], 1, "wharf: unknown command: wharf foo\n");
+    check(
+        &["container", "foo"],
+        1,
+        "wharf: unknown command: wharf container foo\n",
+    );
+    check(&["ps", "a"], 1, "wharf: 'wharf ps' accepts no arguments\n");
+    check(
+        &["tag", "a"],
+        1,
+        "wharf: 'wharf tag' requires 2 arguments\n",
+    );
+    check(&["run", "-it", "x"], 1, "the input device is not a TTY\n");
+    check(
+        &["run", "-p", "x", "img"],
+        125,
+        "wharf: invalid containerPort: x\n",
+    );
+    check(&["-c", "other", "ps"], 1, "context \"other\"");
+    check(
+        &["-H", "ftp://x", "ps"],
+        1,
+        "unable to parse wharf host `ftp://x`\n",
+    );
+    assert!(fake.asked().is_empty(), "nothing of it needs the daemon");
+}
+
+#[test]
+fn every_command_has_help() {
+    let fake = Fake::start(|_| None);
+    for command in wharf::commands::root::commands() {
+        let inner: Vec<&str> = match command.commands {
+            [] => vec![""],
+            list => list.iter().map(|command| command.name).collect(),
+        };
+        for word in inner {
+            let mut words = vec![command.name];
+            words.extend(Some(word).filter(|word| !word.is_empty()));
+            words.push("--help");
+            let output = fake.wharf(&words, "");
+            assert!(output.status.success(), "{words:?}");
+            let (out, _) = texts(&output);
+            assert!(out.starts_with("Usage:"), "{words:?}");
+        }
+    }
+}
