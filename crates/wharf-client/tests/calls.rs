@@ -1,5 +1,7 @@
 //! Calls against a socket that answers by hand.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests may unwrap")]
+
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{UnixListener, UnixStream};

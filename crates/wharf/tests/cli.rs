@@ -1,5 +1,7 @@
 //! The command line as a program, against a daemon that replays answers in dockerd's shape and notes what it is asked.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests may unwrap")]
+
 use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::process::{Command, Output, Stdio};
