@@ -1,0 +1,335 @@
+//! Whole engines with real containers, each in namespaces of its own.
+
+#[path = "engine/world.rs"]
+mod world;
+
+use wharf_engine::*;
+use world::{container, isolated, run};
+
+#[test]
+fn runs_and_removes() {
+    isolated("runs_and_removes", async |world| {
+        let engine = world.open().await;
+        let script = "echo out; echo err >&2; exit 3";
+        let ran = run(&engine, container("one", &["sh", "-c", script]), None).await;
+        assert_eq!(ran, (3, "out\n".to_owned(), "err\n".to_owned()));
+        assert_eq!(
+            engine.containers.inspect("one").unwrap_err().to_string(),
+            "No such container: one"
+        );
+        let ran = run(&engine, container("two", &["cat"]), Some(b"through\n")).await;
+        assert_eq!(ran, (0, "through\n".to_owned(), String::new()));
+        let mut tty = container("three", &["sh", "-c", "test -t 0 && echo terminal"]);
+        tty.config.tty = true;
+        assert_eq!(run(&engine, tty, None).await.1, "terminal\r\n");
+        let mut user = container(
+            "four",
+            &["sh", "-c", "id -u; id -g; pwd; echo $A $HOSTNAME"],
+        );
+        user.config.user = "app".to_owned();
+        user.config.working_dir = "/made/here".to_owned();
+        user.config.hostname = "host".to_owned();
+        user.config.env = vec!["A=b".to_owned()];
+        assert_eq!(
+            run(&engine, user, None).await.1,
+            "7\n8\n/made/here\nb host\n"
+        );
+        engine.shutdown().await;
+        let left = |folder: &str| {
+            std::fs::read_dir(world.root.path().join(folder))
+                .unwrap()
+                .count()
+        };
+        assert_eq!((left("data/containers"), left("exec/tasks")), (0, 0));
+    });
+}
+
+#[test]
+fn a_start_that_fails_says_why() {
+    isolated("a_start_that_fails_says_why", async |world| {
+        let engine = world.open().await;
+        let containers = &engine.containers;
+        let cases: [(&str, &[&str], i32, &str); 3] = [
+            (
+                "m",
+                &["missing"],
+                127,
+                "exec: \"missing\": executable file not found in $PATH",
+            ),
+            (
+                "n",
+                &["/etc/passwd"],
+                126,
+                "exec: \"/etc/passwd\": permission denied",
+            ),
+            ("d", &["/etc"], 126, "exec: \"/etc\": is a directory"),
+        ];
+        for (name, command, code, reason) in cases {
+            containers
+                .create(container(&format!("{name}1"), command))
+                .await
+                .unwrap();
+            let error = containers.start(&format!("{name}1")).await.unwrap_err();
+            assert!(error.to_string().contains(reason), "{error}");
+            assert_eq!(error.kind(), ErrorKind::InvalidParameter);
+            let view = containers.inspect(&format!("{name}1")).unwrap();
+            assert_eq!(
+                (view.state.exit_code, view.state.status),
+                (code, Status::Created)
+            );
+        }
+        let mut user = container("u1", &["true"]);
+        user.config.user = "nobody-knows".to_owned();
+        containers.create(user).await.unwrap();
+        let error = containers.start("u1").await.unwrap_err().to_string();
+        assert!(
+            error.contains("unable to find user nobody-knows: no matching entries in passwd file"),
+            "{error}"
+        );
+        // Nothing is left of the tries, and the containers can be removed.
+        assert_eq!(
+            containers
+                .prune(&Filters::default())
+                .await
+                .unwrap()
+                .deleted
+                .len(),
+            4
+        );
+        engine.shutdown().await;
+    });
+}
+
+#[test]
+fn lives_stops_and_execs() {
+    isolated("lives_stops_and_execs", async |world| {
+        let engine = world.open().await;
+        let containers = &engine.containers;
+        containers
+            .create(container(
+                "web",
+                &["sh", "-c", "echo begun; exec sleep 1000"],
+            ))
+            .await
+            .unwrap();
+        containers.start("web").await.unwrap();
+        let exec = NewExec {
+            cmd: ["sh", "-c", "echo inside; exit 5"]
+                .map(str::to_owned)
+                .to_vec(),
+            attach_stdout: true,
+            ..NewExec::default()
+        };
+        let id = containers.exec_create("web", exec).await.unwrap();
+        let attachment = containers
+            .exec_start(&id, ExecStartOptions::default())
+            .await
+            .unwrap()
+            .unwrap();
+        let (mut client, server) = tokio::net::UnixStream::pair().unwrap();
+        attachment.serve(server).await;
+        let mut output = Vec::new();
+        tokio::io::AsyncReadExt::read_to_end(&mut client, &mut output)
+            .await
+            .unwrap();
+        assert_eq!(world::unframe(&output).0, b"inside\n");
+        let ended = async {
+            loop {
+                let view = containers.exec_inspect(&id).unwrap();
+                if view.exit_code.is_some() {
+                    return view.exit_code;
+                }
+                tokio::task::yield_now().await;
+            }
+        };
+        assert_eq!(ended.await, Some(5));
+        let top = containers.top("web", "-o pid,comm").await.unwrap();
+        assert_eq!(top.processes.len(), 1);
+        containers.pause("web").await.unwrap();
+        assert_eq!(
+            containers.inspect("web").unwrap().state.status,
+            Status::Paused
+        );
+        containers.unpause("web").await.unwrap();
+        // Its first process has no handler for TERM: nobody waits the ten seconds out.
+        let before = std::time::Instant::now();
+        containers
+            .stop("web", StopOptions::default())
+            .await
+            .unwrap();
+        assert!(
+            before.elapsed() < std::time::Duration::from_secs(9),
+            "waited in vain"
+        );
+        let view = containers.inspect("web").unwrap();
+        assert_eq!(
+            (view.state.status, view.state.exit_code),
+            (Status::Exited, 137)
+        );
+        let options = LogOptions {
+            stdout: true,
+            stderr: true,
+            ..LogOptions::default()
+        };
+        let mut logs = containers.logs("web", options).await.unwrap();
+        assert_eq!(logs.next().await.unwrap().unwrap().log, "begun\n");
+        assert!(logs.next().await.is_none());
+        containers
+            .restart("web", StopOptions::default())
+            .await
+            .unwrap();
+        let force = RemoveOptions {
+            force: true,
+            ..RemoveOptions::default()
+        };
+        containers.remove("web", force).await.unwrap();
+        engine.shutdown().await;
+    });
+}
+
+#[test]
+fn mounts_what_is_asked() {
+    isolated("mounts_what_is_asked", async |world| {
+        let engine = world.open().await;
+        let folder = world.root.path().join("bound");
+        let bind = |text: &str| parse_bind(text).unwrap();
+        let mut new = container(
+            "m1",
+            &[
+                "sh",
+                "-c",
+                "cat /data/file; touch /data/new /b/x; touch /r/x; ls /b; mount | grep -c ' /t type tmpfs'",
+            ],
+        );
+        new.host.binds = vec![
+            bind("vol:/data"),
+            bind(&format!("{}:/b", folder.display())),
+            bind(&format!("{}:/r:ro", folder.display())),
+        ];
+        new.host.tmpfs.insert("/t".to_owned(), "size=1m".to_owned());
+        let (code, stdout, stderr) = run(&engine, new, None).await;
+        assert_eq!(
+            (code, stdout.as_str()),
+            (0, "from the image\nx\n1\n"),
+            "{stderr}"
+        );
+        assert!(stderr.contains("Read-only file system"), "{stderr}");
+        let volume = engine.volumes.inspect("vol").unwrap();
+        assert!(volume.mountpoint.join("new").exists() && folder.join("x").exists());
+        let mut missing = container("m2", &["true"]);
+        missing.host.mounts = vec![MountRequest {
+            target: "/x".to_owned(),
+            read_only: false,
+            consistency: String::new(),
+            kind: MountKind::Bind {
+                source: "/not/there".into(),
+                propagation: Propagation::default(),
+                non_recursive: false,
+                create_source: false,
+                read_only_non_recursive: false,
+                read_only_force_recursive: false,
+            },
+        }];
+        let error = engine.containers.create(missing).await.unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "invalid mount config for type \"bind\": bind source path does not exist: /not/there"
+        );
+        engine.volumes.remove("vol", false).unwrap();
+        engine.shutdown().await;
+    });
+}
+
+#[test]
+fn a_new_daemon_finds_its_containers() {
+    isolated("a_new_daemon_finds_its_containers", async |world| {
+        // An engine in a runtime of its own, which ends without a word.
+        let first = tokio::runtime::Builder::new_multi_thread()
+            .enable_all()
+            .build()
+            .unwrap();
+        let world = std::sync::Arc::new(world);
+        let inside = world.clone();
+        let task = first.spawn(async move {
+            let engine = inside.open().await;
+            let containers = &engine.containers;
+            let script = "echo begun; sleep 0.2; echo later; exec sleep 1000";
+            containers
+                .create(container("lives", &["sh", "-c", script]))
+                .await
+                .unwrap();
+            containers
+                .create(container("ends", &["sh", "-c", "sleep 0.1; exit 7"]))
+                .await
+                .unwrap();
+            let mut gone = container("gone", &["sleep", "0.1"]);
+            gone.host.auto_remove = true;
+            containers.create(gone).await.unwrap();
+            let mut again = container(
+                "again",
+                &[
+                    "sh",
+                    "-c",
+                    "sleep 0.1; test -e /x && exec sleep 1000; touch /x",
+                ],
+            );
+            again.host.restart_policy = RestartPolicy::Always;
+            containers.create(again).await.unwrap();
+            for name in ["lives", "ends", "gone", "again"] {
+                containers.start(name).await.unwrap();
+            }
+            let view = containers.inspect("lives").unwrap();
+            (
+                view.state.pid,
+                containers.inspect("ends").unwrap().state.pid,
+            )
+        });
+        let (pid, short) = task.await.unwrap();
+        first.shutdown_background();
+        while std::path::Path::new(&format!("/proc/{short}")).exists() {
+            tokio::task::yield_now().await;
+        }
+        let engine = world.open().await;
+        let containers = &engine.containers;
+        let view = containers.inspect("lives").unwrap();
+        assert_eq!((view.state.pid, view.state.status), (pid, Status::Running));
+        let waiter = containers.wait("ends", WaitCondition::NotRunning).unwrap();
+        assert_eq!(waiter.wait().await.code, 7);
+        if let Ok(waiter) = containers.wait("gone", WaitCondition::Removed) {
+            waiter.wait().await;
+        }
+        while containers.inspect("again").unwrap().state.status != Status::Running {
+            tokio::task::yield_now().await;
+        }
+        let options = LogOptions {
+            stdout: true,
+            follow: true,
+            ..LogOptions::default()
+        };
+        let mut logs = containers.logs("lives", options).await.unwrap();
+        assert_eq!(logs.next().await.unwrap().unwrap().log, "begun\n");
+        assert_eq!(logs.next().await.unwrap().unwrap().log, "later\n");
+        for name in ["lives", "ends", "again"] {
+            let force = RemoveOptions {
+                force: true,
+                ..RemoveOptions::default()
+            };
+            containers.remove(name, force).await.unwrap();
+        }
+        engine.shutdown().await;
+    });
+}
+
+#[test]
+fn one_data_root_one_daemon() {
+    isolated("one_data_root_one_daemon", async |world| {
+        let _engine = world.open().await;
+        let Err(error) = Engine::open(world.config()).await else {
+            panic!("opened twice")
+        };
+        let pid = std::process::id();
+        assert!(error.to_string().starts_with(&format!(
+            "another wharf daemon (pid {pid}) is using the data root"
+        )));
+    });
+}
