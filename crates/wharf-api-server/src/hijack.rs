@@ -6,6 +6,7 @@ use axum::response::Response;
 use http::{HeaderValue, StatusCode, header};
 use hyper::ext::ReasonPhrase;
 use hyper_util::rt::TokioIo;
+use tokio::io::AsyncWriteExt as _;
 use tokio_util::io::ReaderStream;
 use wharf_engine::Attachment;
 
@@ -45,6 +46,43 @@ pub(crate) fn attach(
             Err(error) => tracing::debug!(%error, "a client did not take its stream"),
         }
     });
+    switching(kind)
+}
+
+/// Answers with a stream that holds one line of text, and ends.
+pub(crate) fn say(
+    upgrade: Option<hyper::upgrade::OnUpgrade>,
+    version: ApiVersion,
+    tty: bool,
+    text: &str,
+) -> Response {
+    let text = format!("{text}\r\n");
+    let mut bytes = Vec::new();
+    if !tty {
+        bytes.extend([1, 0, 0, 0]);
+        bytes.extend((text.len() as u32).to_be_bytes());
+    }
+    bytes.extend(text.as_bytes());
+    tokio::spawn(async move {
+        let connection = match upgrade {
+            Some(upgrade) => upgrade.await,
+            None => return,
+        };
+        if let Ok(connection) = connection {
+            let mut connection = TokioIo::new(connection);
+            // A client that has gone does not hear it.
+            let _ = connection.write_all(&bytes).await;
+            let _ = connection.shutdown().await;
+        }
+    });
+    switching(if tty || version.before(42) {
+        RAW
+    } else {
+        MULTIPLEXED
+    })
+}
+
+fn switching(kind: &'static str) -> Response {
     let mut response = answer(StatusCode::SWITCHING_PROTOCOLS, kind, Body::empty());
     let headers = response.headers_mut();
     headers.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));

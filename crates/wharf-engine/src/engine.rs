@@ -84,6 +84,7 @@ impl Engine {
             events: events.clone(),
             folders,
             execs: Default::default(),
+            filters: Default::default(),
             background: Default::default(),
             registry: Default::default(),
         });

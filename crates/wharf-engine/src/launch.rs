@@ -155,7 +155,7 @@ fn task_config(
         log,
         netns,
         seccomp,
-        user: record.config.user.clone(),
+        user: spec::user(&record.config.user),
         groups: record.host.group_add.clone(),
         init: record.host.init.unwrap_or(shared.config.init),
     })

@@ -5,6 +5,7 @@
 mod defaults;
 mod filesystem;
 mod limits;
+mod seccomp;
 
 use std::sync::Arc;
 
@@ -19,7 +20,8 @@ use crate::{
     NewExec, View,
 };
 
-pub(crate) use defaults::capability;
+pub(crate) use defaults::capabilities;
+pub(crate) use seccomp::Filters;
 
 /// The containers whose namespaces a container shares.
 #[derive(Debug, Default)]
@@ -90,7 +92,9 @@ pub(crate) fn bundle(
         }
     }
     let spec = serde_json::from_value(spec).map_err(|error| EngineError::failed(&error))?;
-    Ok((spec, None))
+    let capabilities = capabilities(host)?;
+    let filter = seccomp::filter(&shared.filters, &shared.config, host, capabilities)?;
+    Ok((spec, filter))
 }
 
 /// What a container's first process and those of exec have in common.
@@ -222,6 +226,15 @@ fn sysctls(record: &Record) -> Value {
     json!(sysctls)
 }
 
+/// Nobody named is root, with root's groups.
+pub(crate) fn user(name: &str) -> String {
+    if name.is_empty() {
+        "0".to_owned()
+    } else {
+        name.to_owned()
+    }
+}
+
 /// The process of an exec session.
 pub(crate) fn exec(
     view: &View,
@@ -251,10 +264,9 @@ pub(crate) fn exec(
     Ok(ExecConfig {
         id: id.to_owned(),
         process,
-        user: if exec.user.is_empty() {
-            view.config.user.clone()
-        } else {
-            exec.user.clone()
+        user: match exec.user.as_str() {
+            "" => user(&view.config.user),
+            own => own.to_owned(),
         },
         attach: (!options.detach).then_some(attach),
     })

@@ -2,9 +2,9 @@
 
 use axum::Extension;
 use axum::extract::{FromRequest as _, Path, Request};
-use http::StatusCode;
+use http::{StatusCode, header};
 use wharf_api_types::{ExecCreateRequest, ExecStartRequest, IdResponse};
-use wharf_engine::ExecStartOptions;
+use wharf_engine::{EngineError, ExecStartOptions};
 
 use super::State;
 use super::containers::terminal_size;
@@ -42,8 +42,19 @@ pub(crate) async fn start(
         tty: body.tty,
         console_size: convert::console_size(body.console_size),
     };
-    let Some(attachment) = engine.containers.exec_start(&id, options).await? else {
-        return reply::empty(StatusCode::OK);
+    let started = engine.containers.exec_start(&id, options).await;
+    let attachment = match started {
+        Ok(Some(attachment)) => attachment,
+        Ok(None) => return reply::empty(StatusCode::OK),
+        // A program that cannot be started says so where its output would be, as with dockerd; the code is in
+        // the session.
+        Err(error @ EngineError::Start { .. })
+            if !options.detach && headers.contains_key(header::UPGRADE) =>
+        {
+            let tty = engine.containers.exec_inspect(&id)?.spec.tty;
+            return Ok(hijack::say(upgrade, version, tty, &error.message()));
+        }
+        Err(error) => return Err(error.into()),
     };
     let mut rest = Request::new(axum::body::Body::empty());
     *rest.headers_mut() = headers;

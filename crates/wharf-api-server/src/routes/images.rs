@@ -6,10 +6,11 @@ use axum::Extension;
 use axum::extract::{Path, Request};
 use axum::response::IntoResponse as _;
 use base64::Engine as _;
-use bytes::Bytes;
 use futures_util::StreamExt as _;
 use http::{HeaderMap, Method, StatusCode};
+use tokio::sync::mpsc::UnboundedReceiver;
 use tokio_util::io::StreamReader;
+use tokio_util::task::AbortOnDropHandle;
 use wharf_api_types::{AuthConfig, ErrorDetail, ImagePruneResponse, JsonMessage};
 use wharf_distribution::Credentials;
 use wharf_engine::{Engine, EngineError, Filters, parse_time};
@@ -172,43 +173,40 @@ pub(crate) async fn load(engine: State, params: Params, request: Request) -> Ans
 /// stream's last line, as the status is on its way. The work goes with the client, as Docker cancels it.
 async fn report(
     work: impl Future<Output = Result<(), EngineError>> + Send + 'static,
-    mut events: tokio::sync::mpsc::UnboundedReceiver<Progress>,
+    mut events: UnboundedReceiver<Progress>,
 ) -> Answer {
-    let mut work = Box::pin(work);
-    let first = tokio::select! {
-        biased;
-        event = events.recv() => event,
-        done = &mut work => {
-            done?;
-            None
+    // Aborted when the client, and with it this stream, is gone.
+    let work = AbortOnDropHandle::new(tokio::spawn(work));
+    let first = match events.recv().await {
+        Some(event) => reply::line(&convert::progress(&event)),
+        None => {
+            ended(work).await?;
+            return Ok(reply::stream(
+                "application/json",
+                futures_util::stream::empty(),
+            ));
         }
     };
-    let state = (Some(work), events);
-    let rest = futures_util::stream::unfold(state, |(work, mut events)| async move {
-        let Some(mut running) = work else {
-            // What was said last is still to be heard.
-            let event = events.recv().await?;
-            return Some((Ok(reply::line(&convert::progress(&event))), (None, events)));
-        };
-        tokio::select! {
-            biased;
-            Some(event) = events.recv() => Some((Ok(reply::line(&convert::progress(&event))), (Some(running), events))),
-            done = &mut running => match done {
-                Ok(()) => match events.recv().await {
-                    Some(event) => Some((Ok(reply::line(&convert::progress(&event))), (None, events))),
-                    None => Some((Ok(Bytes::new()), (None, events))),
-                },
-                Err(error) => {
-                    events.close();
-                    while events.try_recv().is_ok() {}
-                    Some((Ok(reply::line(&failure(&error))), (None, events)))
-                }
-            },
+    let rest = futures_util::stream::unfold(Some((work, events)), |state| async move {
+        let (work, mut events) = state?;
+        if let Some(event) = events.recv().await {
+            let line = reply::line(&convert::progress(&event));
+            return Some((Ok(line), Some((work, events))));
         }
+        let error = ended(work).await.err()?;
+        Some((Ok(reply::line(&failure(&error))), None))
     });
-    let first = first.map(|event| Ok(reply::line(&convert::progress(&event))));
-    let lines = futures_util::stream::iter(first).chain(rest);
-    Ok(reply::stream("application/json", lines))
+    let first = futures_util::stream::iter([Ok(first)]);
+    Ok(reply::stream("application/json", first.chain(rest)))
+}
+
+async fn ended(work: AbortOnDropHandle<Result<(), EngineError>>) -> Result<(), EngineError> {
+    let ended = work.await;
+    ended.unwrap_or_else(|error| {
+        Err(EngineError::Failed(format!(
+            "the work ended early: {error}"
+        )))
+    })
 }
 
 fn failure(error: &EngineError) -> JsonMessage {

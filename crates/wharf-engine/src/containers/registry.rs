@@ -33,6 +33,8 @@ pub(crate) struct Shared {
     pub(crate) events: Events,
     pub(crate) folders: Folders,
     pub(crate) execs: Execs,
+    /// Compiled seccomp filters.
+    pub(crate) filters: crate::spec::Filters,
     /// Work that nobody waits for, but a clean end of the daemon.
     pub(crate) background: TaskTracker,
     pub(crate) registry: RwLock<Registry>,

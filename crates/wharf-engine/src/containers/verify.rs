@@ -67,11 +67,7 @@ pub(super) fn host(
             host.cgroupns_mode
         ));
     }
-    for (list, option) in [(&host.cap_add, "CapAdd"), (&host.cap_drop, "CapDrop")] {
-        for typed in list {
-            crate::spec::capability(typed, option)?;
-        }
-    }
+    crate::spec::capabilities(host)?;
     for option in &host.security_opt {
         security(option)?;
     }

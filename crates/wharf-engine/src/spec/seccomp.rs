@@ -1,0 +1,123 @@
+//! Which system calls a container may make: the profile that is asked for, compiled once for each set of
+//! capabilities.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use wharf_seccomp::Profile;
+
+use crate::{EngineConfig, EngineError, HostConfig};
+
+/// Compiled filters of the daemon's default profile, by the capabilities they are for.
+#[derive(Default)]
+pub(crate) struct Filters(Mutex<HashMap<Vec<&'static str>, Arc<Vec<u8>>>>);
+
+/// The profile that a container is to run under.
+enum Choice {
+    Unconfined,
+    /// Docker's, or the daemon's own from a file.
+    Default,
+    /// Its text came with the request.
+    Own(String),
+}
+
+/// The filter of a container; `None` if nothing is forbidden.
+pub(super) fn filter(
+    filters: &Filters,
+    daemon: &EngineConfig,
+    host: &HostConfig,
+    capabilities: Vec<&'static str>,
+) -> Result<Option<Vec<u8>>, EngineError> {
+    match choice(daemon, host) {
+        Choice::Unconfined => Ok(None),
+        Choice::Own(text) => compile(&parse(&text)?, &capabilities).map(Some),
+        Choice::Default => {
+            let known = filters
+                .0
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .get(&capabilities)
+                .cloned();
+            if let Some(filter) = known {
+                return Ok(Some(filter.to_vec()));
+            }
+            let filter = compile(&default_profile(daemon)?, &capabilities)?;
+            let mut known = filters.0.lock().unwrap_or_else(PoisonError::into_inner);
+            known.insert(capabilities, Arc::new(filter.clone()));
+            Ok(Some(filter))
+        }
+    }
+}
+
+/// moby: a word about seccomp holds whatever else is asked for; without one, privileged means unconfined.
+fn choice(daemon: &EngineConfig, host: &HostConfig) -> Choice {
+    let said = host
+        .security_opt
+        .iter()
+        .rev()
+        .find_map(|option| option.strip_prefix("seccomp="));
+    match said {
+        Some("unconfined") => Choice::Unconfined,
+        Some("builtin" | "default") => Choice::Default,
+        Some(text) => Choice::Own(text.to_owned()),
+        None if host.privileged || daemon.seccomp_profile == "unconfined" => Choice::Unconfined,
+        None => Choice::Default,
+    }
+}
+
+fn default_profile(daemon: &EngineConfig) -> Result<Profile, EngineError> {
+    match daemon.seccomp_profile.as_str() {
+        "" | "builtin" | "default" => {
+            Profile::docker_default().map_err(|error| EngineError::failed(&error))
+        }
+        path => {
+            let read = std::fs::read_to_string(path);
+            let text = read.map_err(EngineError::io("read the seccomp profile", path.as_ref()))?;
+            parse(&text)
+        }
+    }
+}
+
+fn parse(text: &str) -> Result<Profile, EngineError> {
+    let invalid = |error| {
+        EngineError::Invalid(format!(
+            "decoding seccomp profile failed: {}",
+            crate::error::chain(&error)
+        ))
+    };
+    Profile::parse(text).map_err(invalid)
+}
+
+fn compile(profile: &Profile, capabilities: &[&str]) -> Result<Vec<u8>, EngineError> {
+    wharf_seccomp::filter(profile, capabilities).map_err(|error| EngineError::failed(&error))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(options: &[&str], privileged: bool) -> Option<Vec<u8>> {
+        let security_opt = options.iter().map(|option| (*option).to_owned()).collect();
+        let host = HostConfig {
+            privileged,
+            security_opt,
+            ..HostConfig::default()
+        };
+        filter(
+            &Filters::default(),
+            &EngineConfig::default(),
+            &host,
+            vec!["CAP_CHOWN"],
+        )
+        .unwrap()
+    }
+
+    #[test]
+    fn a_filter_is_there_unless_it_is_asked_away() {
+        assert!(of(&[], false).is_some());
+        assert!(of(&["seccomp=unconfined"], false).is_none());
+        assert!(of(&[], true).is_none());
+        assert!(of(&["seccomp=builtin"], true).is_some());
+        assert!(of(&[r#"seccomp={"defaultAction":"SCMP_ACT_ALLOW"}"#], false).is_some());
+    }
+}
