@@ -7,7 +7,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 
 use rustix::fs::{
     AtFlags, Gid, Mode, Timespec, Timestamps, Uid, XattrFlags, chmodat, chownat, fchmod, fchown,
-    fsetxattr, futimens, lsetxattr, utimensat,
+    fsetxattr, fstat, futimens, lsetxattr, utimensat,
 };
 use rustix::io::Errno;
 
@@ -15,15 +15,29 @@ use crate::LayerError;
 use crate::error::{at, path_of};
 use crate::tar::{Member, Time};
 
-/// Sets everything but the times of an open file or folder.
+/// Sets everything but the times of an open file or folder. What is right already is not set again: each change is one
+/// more transaction of the file system's journal, and of most files only the time is to be set.
 pub(crate) fn set_by_fd(fd: BorrowedFd<'_>, member: &Member) -> Result<(), LayerError> {
     let (uid, gid) = owner(member)?;
-    fchown(fd, Some(uid), Some(gid)).map_err(at("set the owner of", &member.path))?;
+    let stat = fstat(fd).map_err(at("look at", &member.path))?;
+    let owned = stat.st_uid == uid.as_raw() && stat.st_gid == gid.as_raw();
+    if !owned {
+        fchown(fd, Some(uid), Some(gid)).map_err(at("set the owner of", &member.path))?;
+    }
     for (name, value) in wanted_xattrs(member) {
         let set = fsetxattr(fd, name, value, XattrFlags::empty());
         tolerate(name, set).map_err(at("set an extended attribute of", &member.path))?;
     }
+    // A change of owner may have cleared bits.
+    if owned && stat.st_mode & 0o7777 == member.mode {
+        return Ok(());
+    }
     fchmod(fd, Mode::from_raw_mode(member.mode)).map_err(at("set the mode of", &member.path))
+}
+
+/// The mode to make a file or folder with, so that often none needs to be set. Set-id bits wait for the owner.
+pub(crate) fn first_mode(member: &Member) -> Mode {
+    Mode::from_raw_mode(member.mode & 0o777)
 }
 
 /// Sets the times of an open file or folder.

@@ -12,7 +12,7 @@ use rustix::fs::{
 };
 use rustix::io::Errno;
 
-use crate::attributes::{set_by_fd, set_by_name, set_times, times_of};
+use crate::attributes::{first_mode, set_by_fd, set_by_name, set_times, times_of};
 use crate::error::{at, path_of};
 use crate::tar::{Archive, Kind, Member};
 use crate::tree::{Tree, Was, open_dir, set_opaque};
@@ -145,7 +145,7 @@ impl Extractor<'_> {
     ) -> Result<(), LayerError> {
         let flags =
             OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let mode = Mode::RUSR | Mode::WUSR;
+        let mode = first_mode(member);
         let (fd, _) = self.place(place, "make file", |parent, name| {
             openat(parent, name, flags, mode)
         })?;
@@ -169,7 +169,7 @@ impl Extractor<'_> {
     fn dir(&mut self, place: &Place<'_>, member: &Member) -> Result<(), LayerError> {
         let fault = |error: Errno| at("make folder", place.path)(error);
         let make = |parent: BorrowedFd<'_>, name: &[u8]| {
-            match mkdirat(parent, name, Mode::RWXU) {
+            match mkdirat(parent, name, first_mode(member)) {
                 // A folder that is there stays, with what is in it.
                 Err(Errno::EXIST) => match open_dir(parent, name) {
                     Err(Errno::NOTDIR | Errno::LOOP) => Err(Errno::EXIST),
