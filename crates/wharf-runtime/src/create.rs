@@ -147,7 +147,8 @@ pub(crate) fn finish(
             Err(CgroupError::File { source, .. }) if source.raw_os_error() == Some(ESRCH) => {}
             other => other?,
         }
-        sync.go()?;
+        // A child that has ended already has said why.
+        let _ = sync.go();
         sync.wait_until_ready()
     };
     match made() {

@@ -34,7 +34,7 @@ impl Caller {
     /// Waits until the child is ready; its terminal, if it has one.
     pub(crate) fn wait_until_ready(&self) -> Result<Option<OwnedFd>, RuntimeError> {
         let mut buffer = [0; 4096];
-        let (length, mut fds) = socket::receive(&self.0, &mut buffer)
+        let (length, mut fds) = receive(&self.0, &mut buffer)
             .map_err(RuntimeError::system("wait for the child"))?;
         match buffer[..length].first() {
             Some(&READY) => Ok(fds.pop()),
@@ -48,7 +48,7 @@ impl Caller {
     /// Takes the process that the first child of an exec has made.
     pub(crate) fn take_process(&self) -> Result<(Pid, OwnedFd), RuntimeError> {
         let mut buffer = [0; 4096];
-        let (length, mut fds) = socket::receive(&self.0, &mut buffer)
+        let (length, mut fds) = receive(&self.0, &mut buffer)
             .map_err(RuntimeError::system("wait for the child"))?;
         let lost =
             || RuntimeError::Child(Failure::other("the exec's process died while it was made"));
@@ -67,12 +67,22 @@ impl Caller {
         // A child that has died meanwhile says so by the end of the socket.
         let _ = socket::send(self.0.as_fd(), START, &[]);
         let mut buffer = [0; 4096];
-        let (length, _) = socket::receive(&self.0, &mut buffer)
+        let (length, _) = receive(&self.0, &mut buffer)
             .map_err(RuntimeError::system("wait for the program"))?;
         match length {
             0 => Ok(()),
             _ => Err(RuntimeError::Child(Failure::decode(&buffer[..length]))),
         }
+    }
+}
+
+/// A child that has ended without reading all our words is reported once as `ECONNRESET`; what it said comes after.
+fn receive(socket: &OwnedFd, buffer: &mut [u8]) -> io::Result<(usize, Vec<OwnedFd>)> {
+    match socket::receive(socket, buffer) {
+        Err(error) if error.kind() == io::ErrorKind::ConnectionReset => {
+            socket::receive(socket, buffer)
+        }
+        other => other,
     }
 }
 

@@ -62,8 +62,12 @@ impl Connection {
         let (sender, answer) = oneshot::channel();
         {
             let _order = self.sending.lock().await;
-            self.send(&text, descriptors).await?;
+            // In the queue before it is on the way: the answer may be here before `send` has returned.
             lock(&self.waiting).push_back(sender);
+            if let Err(error) = self.send(&text, descriptors).await {
+                lock(&self.waiting).pop_back();
+                return Err(error);
+            }
         }
         // The reader may have ended, and dropped all who waited, before this one stood in the queue.
         if *self.closed.borrow() {
@@ -172,7 +176,7 @@ async fn read(connection: Arc<Connection>, folder: PathBuf) {
             }
         }
     }
-    close(&connection, &folder);
+    close(&connection, &folder).await;
 }
 
 async fn take(connection: &Connection, buffer: &mut [u8]) -> io::Result<usize> {
@@ -187,12 +191,12 @@ async fn take(connection: &Connection, buffer: &mut [u8]) -> io::Result<usize> {
 }
 
 /// The shim has gone. If it has left no record of the end, it was killed: so is what it looked after.
-fn close(connection: &Connection, folder: &Path) {
+async fn close(connection: &Connection, folder: &Path) {
     let status = match exit_status(folder) {
         Some(status) => (&status).into(),
         None => {
             if let Some(record) = TaskRecord::read(folder) {
-                crate::load::kill_leftovers(&record);
+                crate::load::kill_leftovers(record).await;
             }
             ExitStatus::lost()
         }

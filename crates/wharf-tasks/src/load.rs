@@ -2,6 +2,7 @@
 
 use std::os::fd::OwnedFd;
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, connect, socket_with};
 use wharf_cgroups::Cgroup;
@@ -10,6 +11,9 @@ use wharf_shim_api::{Reply, Request, SOCKET};
 use crate::connection::Connection;
 use crate::folder::{self, TaskRecord, exit_status};
 use crate::{ExitStatus, Task, TaskError, Tasks};
+
+/// How long killed processes may take to be gone.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// What has become of a task.
 #[derive(Debug)]
@@ -39,7 +43,7 @@ impl Tasks {
             return Ok(Found::Exited((&status).into()));
         }
         if let Some(record) = TaskRecord::read(&folder) {
-            kill_leftovers(&record);
+            kill_leftovers(record).await;
         }
         Ok(Found::Gone)
     }
@@ -83,15 +87,29 @@ fn dial(folder: &Path) -> rustix::io::Result<OwnedFd> {
 }
 
 /// A container without a shim is nobody's: its output goes nowhere and its end would never be known.
-pub(crate) fn kill_leftovers(record: &TaskRecord) {
+pub(crate) async fn kill_leftovers(record: TaskRecord) {
+    // Waiting for the kernel to bury what was killed is nothing for a thread of the runtime.
+    let killed = tokio::task::spawn_blocking(move || kill_group(&record));
+    if let Err(error) = killed.await {
+        tracing::debug!(%error, "kill what a shim left");
+    }
+}
+
+fn kill_group(record: &TaskRecord) {
     if record.cgroup.is_empty() {
         return;
     }
-    let killed = Cgroup::open(&record.cgroup).and_then(|cgroup| {
+    let until = Instant::now() + PATIENCE;
+    let kill = || {
+        let cgroup = Cgroup::open(&record.cgroup)?;
         cgroup.kill_all()?;
         cgroup.remove()
-    });
-    if let Err(error) = killed {
-        tracing::debug!(cgroup = record.cgroup, %error, "kill what a shim left");
+    };
+    while let Err(error) = kill() {
+        if Instant::now() > until {
+            tracing::warn!(cgroup = record.cgroup, %error, "kill what a shim left");
+            return;
+        }
+        std::thread::sleep(Duration::from_millis(2));
     }
 }

@@ -1,12 +1,33 @@
 //! A task from its beginning to its end.
 
-#![allow(clippy::unwrap_used, reason = "tests")]
+#![allow(clippy::unwrap_used, unreachable_pub, reason = "tests")]
 
 mod common;
 
-use common::{OUTPUT, in_a_world, read_all};
-use tokio::io::AsyncWriteExt as _;
-use wharf_tasks::{AttachOptions, ExecConfig, Found, TaskError};
+use common::{OUTPUT, World, in_a_world, read_all};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use wharf_tasks::{ExecConfig, Found, ShimProgram, Task, TaskError, Tasks};
+
+fn exec_config(world: &World, id: &str, arguments: &[&str]) -> ExecConfig {
+    let process = world.spec(arguments)["process"].clone();
+    ExecConfig {
+        id: id.to_owned(),
+        process: serde_json::from_value(process).unwrap(),
+        user: String::new(),
+        attach: Some(OUTPUT),
+    }
+}
+
+/// A container that runs until it is killed.
+async fn sleeper(world: &World, id: &str) -> Task {
+    let task = world
+        .tasks
+        .create(id, world.config(world.spec(&["sleep", "1000"])))
+        .await
+        .unwrap();
+    task.start().await.unwrap();
+    task
+}
 
 #[test]
 fn runs_a_program_and_keeps_its_output_and_code() {
@@ -24,14 +45,349 @@ fn runs_a_program_and_keeps_its_output_and_code() {
             logged.contains("out\n") && logged.contains("err\n"),
             "{logged}"
         );
-        let (status, _) = world
-            .run(&[
-                "sh",
-                "-c",
-                "kill -9 $$; kill -TERM 1; sleep 100 & kill -9 $!; exit 5",
-            ])
-            .await;
         // The first process of a pid namespace is deaf to signals that it does not handle.
+        let (status, _) = world
+            .run(&["sh", "-c", "kill -9 $$; kill -TERM 1; exit 5"])
+            .await;
         assert_eq!(status.code, 5);
+    });
+}
+
+#[test]
+fn a_signal_gives_128_and_its_number() {
+    in_a_world(async |world| {
+        let task = sleeper(world, "s").await;
+        task.kill(9).await.unwrap();
+        assert_eq!(task.wait().await.code, 137);
+        assert!(matches!(task.kill(9).await, Err(TaskError::Gone)));
+        let again = task.clone();
+        assert_eq!(again.wait().await.code, 137);
+        task.delete().await.unwrap();
+        assert!(matches!(world.tasks.load("s").await.unwrap(), Found::Gone));
+    });
+}
+
+#[test]
+fn input_reaches_the_process_and_ends_with_the_client() {
+    in_a_world(async |world| {
+        let mut config = world.config(world.spec(&["sh", "-c", "cat; echo end"]));
+        (config.stdio.open_stdin, config.stdio.stdin_once) = (true, true);
+        let (task, mut stream) = world.start("in", config).await;
+        // More than the pipes and sockets hold, so that every buffer on the way has been full.
+        let sent = "0123456789abcde\n".repeat(100_000);
+        let text = sent.clone();
+        let (mut reader, mut writer) = stream.split();
+        let write = async {
+            writer.write_all(text.as_bytes()).await.unwrap();
+            writer.shutdown().await.unwrap();
+        };
+        let mut bytes = Vec::new();
+        let (_, read) = tokio::join!(write, reader.read_to_end(&mut bytes));
+        read.unwrap();
+        let mut received = String::new();
+        let mut rest = &bytes[..];
+        while let Some((head, tail)) = rest.split_at_checked(8) {
+            let length = u32::from_be_bytes([head[4], head[5], head[6], head[7]]) as usize;
+            received.push_str(std::str::from_utf8(&tail[..length]).unwrap());
+            rest = &tail[length..];
+        }
+        assert_eq!(received.len(), sent.len() + 4);
+        assert!(received.ends_with("end\n"));
+        assert_eq!(task.wait().await.code, 0);
+        assert_eq!(world.logged().len(), sent.len() + 4);
+    });
+}
+
+#[test]
+fn a_terminal_is_one_and_is_resized() {
+    in_a_world(async |world| {
+        let mut spec = world.spec(&[
+            "sh",
+            "-c",
+            "tty; read line; stty size; ls -l /dev/console; echo $line",
+        ]);
+        spec["process"]["terminal"] = true.into();
+        let mut config = world.config(spec);
+        config.stdio.open_stdin = true;
+        let (task, mut stream) = world.start("tty", config).await;
+        task.resize(33, 44).await.unwrap();
+        stream.write_all(b"typed\n").await.unwrap();
+        let output = read_all(stream, true).await;
+        assert!(
+            output.contains("33 44") && output.contains("/dev/console"),
+            "{output}"
+        );
+        assert!(
+            output.contains("typed\r\ntyped") || output.matches("typed").count() == 2,
+            "{output}"
+        );
+        assert_eq!(task.wait().await.code, 0);
+    });
+}
+
+#[test]
+fn start_failures_in_runc_s_words() {
+    in_a_world(async |world| {
+        let failure = async |change: &dyn Fn(&mut serde_json::Value)| {
+            let mut spec = world.spec(&["true"]);
+            change(&mut spec);
+            let error = match world.tasks.create("bad", world.config(spec)).await {
+                Err(error) => error,
+                Ok(task) => panic!("made: {:?}", task.start().await),
+            };
+            assert!(matches!(
+                world.tasks.load("bad").await.unwrap(),
+                Found::Gone
+            ));
+            error.to_string()
+        };
+        let args = |args: &'static [&str]| {
+            move |spec: &mut serde_json::Value| spec["process"]["args"] = serde_json::json!(args)
+        };
+        assert_eq!(
+            failure(&args(&["nope"])).await,
+            "exec: \"nope\": executable file not found in $PATH"
+        );
+        assert_eq!(
+            failure(&args(&["/nope"])).await,
+            "exec: \"/nope\": stat /nope: no such file or directory"
+        );
+        assert_eq!(
+            failure(&args(&["/etc/passwd"])).await,
+            "exec: \"/etc/passwd\": permission denied"
+        );
+        assert_eq!(
+            failure(&args(&["/etc"])).await,
+            "exec: \"/etc\": is a directory"
+        );
+        let cwd = |spec: &mut serde_json::Value| spec["process"]["cwd"] = "/etc/passwd".into();
+        let text = failure(&cwd).await;
+        assert!(text.contains("not a directory"), "{text}");
+        let mut config = world.config(world.spec(&["true"]));
+        config.user = "nobody-here".into();
+        let error = world.tasks.create("bad", config).await.unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "unable to find user nobody-here: no matching entries in passwd file"
+        );
+        // Found, executable, and no program: that is known after the start only.
+        std::fs::write(world.rootfs().join("bin/odd"), "odd").unwrap();
+        let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+        std::fs::set_permissions(world.rootfs().join("bin/odd"), mode).unwrap();
+        let (status, output) = world.run(&["odd"]).await;
+        assert_eq!(
+            (status.code, &*output),
+            (255, "exec /bin/odd: exec format error\n")
+        );
+    });
+}
+
+#[test]
+fn execs_side_by_side() {
+    in_a_world(async |world| {
+        let task = sleeper(world, "e").await;
+        let mut execs = Vec::new();
+        for number in 0..5 {
+            let script = format!("echo {number}; read x < /proc/self/cgroup; id -u; exit {number}");
+            let config = exec_config(world, &format!("x{number}"), &["sh", "-c", &script]);
+            execs.push(task.exec(config).await.unwrap());
+        }
+        for (number, exec) in execs.iter().enumerate() {
+            let output = read_all(exec.take_stream().unwrap(), false).await;
+            assert_eq!(output, format!("{number}\n0\n"));
+            assert_eq!(exec.wait().await.code, number as i32);
+        }
+        let mut config = exec_config(world, "who", &["sh", "-c", "id; pwd; echo $HOME; hostname"]);
+        config.user = "web".into();
+        let exec = task.exec(config).await.unwrap();
+        let output = read_all(exec.take_stream().unwrap(), false).await;
+        assert_eq!(
+            output,
+            "uid=33(web) gid=34(www) groups=29(audio)\n/\n/tmp\nwharf\n"
+        );
+        let error = task
+            .exec(exec_config(world, "bad", &["nope"]))
+            .await
+            .unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "exec: \"nope\": executable file not found in $PATH"
+        );
+        let mut config = exec_config(world, "cwd", &["true"]);
+        config.process.set_cwd("/nowhere".into());
+        let error = task.exec(config).await.unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "chdir to cwd (\"/nowhere\") set in config.json failed: no such file or directory"
+        );
+        // A background process that holds the output does not hold the exec.
+        let exec = task
+            .exec(exec_config(
+                world,
+                "bg",
+                &["sh", "-c", "sleep 1000 & echo done"],
+            ))
+            .await
+            .unwrap();
+        assert_eq!(exec.wait().await.code, 0);
+        assert_eq!(read_all(exec.take_stream().unwrap(), false).await, "done\n");
+        // Its terminal is the container's.
+        let mut process = world.spec(&["sh", "-c", "tty; stty size"])["process"].clone();
+        process["terminal"] = true.into();
+        process["consoleSize"] = serde_json::json!({"height": 12, "width": 34});
+        let mut config = exec_config(world, "tty", &["true"]);
+        config.process = serde_json::from_value(process).unwrap();
+        let exec = task.exec(config).await.unwrap();
+        let output = read_all(exec.take_stream().unwrap(), true).await;
+        assert_eq!(output, "/dev/pts/0\r\n12 34\r\n");
+        assert!(task.pids().await.unwrap().len() >= 2);
+        task.kill(9).await.unwrap();
+    });
+}
+
+#[test]
+fn pause_stops_and_resume_goes_on() {
+    in_a_world(async |world| {
+        let script = "while :; do echo x; done";
+        let task = world
+            .tasks
+            .create("p", world.config(world.spec(&["sh", "-c", script])))
+            .await
+            .unwrap();
+        task.start().await.unwrap();
+        task.pause().await.unwrap();
+        let state = std::fs::read_to_string(format!("/proc/{}/stat", task.pid())).unwrap();
+        let state = state.split(") ").nth(1).unwrap().chars().next().unwrap();
+        assert!("DS".contains(state), "{state}");
+        task.resume().await.unwrap();
+        let mut stream = task.attach(OUTPUT).await.unwrap();
+        let mut bytes = [0; 9];
+        stream.read_exact(&mut bytes).await.unwrap();
+        task.kill(9).await.unwrap();
+        assert_eq!(task.wait().await.code, 137);
+    });
+}
+
+/// As after `kill -9` of the daemon: another `Tasks`, another connection, and the first one gone.
+#[test]
+fn a_new_daemon_finds_what_runs_and_what_has_ended() {
+    in_a_world(async |world| {
+        let first = world
+            .tasks
+            .create(
+                "a",
+                world.config(world.spec(&["sh", "-c", "echo begin; sleep 1000; echo end; exit 7"])),
+            )
+            .await
+            .unwrap();
+        first.start().await.unwrap();
+        let pid = first.pid();
+        let other = Tasks::new(
+            &world.folder.path().join("run"),
+            ShimProgram::open(&common::shim()).unwrap(),
+        )
+        .unwrap();
+        let Found::Running(found) = other.load("a").await.unwrap() else {
+            panic!("not running")
+        };
+        assert_eq!(found.pid(), pid);
+        assert_eq!(other.list().unwrap(), ["a"]);
+        // Both are told, by whichever way the end comes.
+        let exec = found
+            .exec(exec_config(
+                world,
+                "k",
+                &[
+                    "sh",
+                    "-c",
+                    "kill $(grep -l sleep /proc/[2-9]*/comm | grep -o '[0-9]*' | head -n 1)",
+                ],
+            ))
+            .await
+            .unwrap();
+        exec.wait().await;
+        assert_eq!(found.wait().await.code, 7);
+        assert_eq!(first.wait().await.code, 7);
+        let logged = world.logged();
+        assert!(
+            logged.starts_with(
+                "begin
+"
+            ) && logged.contains(
+                "end
+"
+            ),
+            "{logged}"
+        );
+        let third = other.load("a").await.unwrap();
+        assert!(
+            matches!(third, Found::Exited(status) if status.code == 7),
+            "{third:?}"
+        );
+        other.delete("a").await.unwrap();
+        assert!(matches!(other.load("a").await.unwrap(), Found::Gone));
+    });
+}
+
+#[test]
+fn a_container_does_not_outlive_its_shim() {
+    in_a_world(async |world| {
+        let task = sleeper(world, "o").await;
+        let pid = task.pid();
+        let first = rustix::process::Pid::from_raw(pid as i32).unwrap();
+        let pidfd =
+            rustix::process::pidfd_open(first, rustix::process::PidfdFlags::empty()).unwrap();
+        let stat = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+        let shim = stat
+            .lines()
+            .find_map(|line| line.strip_prefix("PPid:"))
+            .unwrap()
+            .trim()
+            .to_owned();
+        let status = std::process::Command::new("kill")
+            .args(["-9", &shim])
+            .status()
+            .unwrap();
+        assert!(status.success());
+        assert_eq!(task.wait().await.code, 137);
+        task.delete().await.unwrap();
+        // It is being killed, which is waited for; a test that hangs here has failed.
+        use rustix::event::{PollFd, PollFlags, poll};
+        poll(&mut [PollFd::new(&pidfd, PollFlags::IN)], None).unwrap();
+    });
+}
+
+#[test]
+fn the_small_init_reaps_and_passes_signals_on() {
+    in_a_world(async |world| {
+        let script = "trap 'echo caught; exit 9' TERM; (sleep 0 &) ; cat /proc/1/comm >&2; cat /proc/1/cmdline | tr '\\0' ' '; echo; echo ready; while :; do sleep 0.05; done";
+        let mut config = world.config(world.spec(&["sh", "-c", script]));
+        config.init = true;
+        let task = world.tasks.create("i", config).await.unwrap();
+        let mut stream = task.attach(OUTPUT).await.unwrap();
+        task.start().await.unwrap();
+        let mut seen = Vec::new();
+        while !seen.windows(6).any(|window| window == b"ready\n") {
+            seen.push(stream.read_u8().await.unwrap());
+        }
+        assert!(String::from_utf8_lossy(&seen).contains("/sbin/docker-init -- sh -c"));
+        task.kill(15).await.unwrap();
+        assert_eq!(task.wait().await.code, 9);
+        assert!(world.logged().ends_with("caught\n"));
+    });
+}
+
+#[test]
+fn a_client_that_does_not_read_stops_the_process_and_loses_nothing() {
+    in_a_world(async |world| {
+        let config = world.config(world.spec(&["sh", "-c", "seq 1 200000"]));
+        let (task, stream) = world.start("slow", config).await;
+        // The shim has to hold still while we ask it other things.
+        assert!(task.pids().await.unwrap().len() <= 2);
+        let output = read_all(stream, false).await;
+        assert!(output.ends_with("199999\n200000\n"));
+        assert_eq!(output.lines().count(), 200_000);
+        task.wait().await;
+        assert_eq!(world.logged(), output);
     });
 }

@@ -10,6 +10,9 @@ use wharf_shim_api::Streams;
 /// How much input is taken from a client before the process has read it.
 const INPUT: usize = 8 * 1024;
 
+/// Room for what is in the socket's buffer already.
+const SPARE: usize = 1024 * 1024;
+
 /// One attached stream.
 pub(crate) struct Client {
     socket: OwnedFd,
@@ -110,6 +113,17 @@ impl Client {
         self.sent = 0;
         // The buffer of a burst is not kept for the container's life.
         self.pending.shrink_to(0);
+    }
+
+    /// Sends what was kept, into a buffer of the kernel's that is large enough for all of it: the client reads it
+    /// when it likes, and we need not live until then.
+    pub(crate) fn flush_into_kernel(&mut self) {
+        if self.is_behind() {
+            // Twice, as the kernel counts its own bookkeeping too.
+            let size = (self.pending.len() - self.sent) * 2 + SPARE;
+            let _ = rustix::net::sockopt::set_socket_send_buffer_size_force(&self.socket, size);
+            self.flush();
+        }
     }
 
     /// Takes input from the client.

@@ -15,6 +15,9 @@ use super::output::Log;
 /// How much output is read at once. Also the most that is kept for a client that does not take it.
 const OUTPUT: usize = 32 * 1024;
 
+/// What is read at most after the end, should somebody else go on writing: as much as a pipe can hold.
+const MOST_LEFT: usize = 32 * OUTPUT;
+
 /// Our side of a process's streams.
 #[derive(Default)]
 pub(crate) struct Streams {
@@ -138,11 +141,6 @@ impl Streams {
         }
     }
 
-    /// Lets the clients go that have all; the others when they have.
-    pub(crate) fn close_clients(&mut self) {
-        self.clients.retain(Client::is_behind);
-    }
-
     pub(crate) fn drop_dead_clients(&mut self) {
         self.clients.retain(|client| !client.is_dead());
     }
@@ -178,21 +176,21 @@ impl Process {
         self.ended = Some((code, jiff::Timestamp::now()));
     }
 
-    /// After the end, reads what the process has left in its pipes. True when that was all.
+    /// After the end, reads what the process has left in its pipes, however slow the clients are: it is not more
+    /// than the pipes hold.
     ///
     /// What the process itself has written is in there. Somebody else may hold the pipe open (a background
     /// process of an exec): not waited for, as Docker does not either.
-    pub(crate) fn drain(&mut self, log: &mut Log) -> bool {
+    pub(crate) fn drain(&mut self, log: &mut Log) {
         for stream in [Stream::Stdout, Stream::Stderr] {
-            loop {
-                if self.streams.is_behind() {
-                    return false;
-                }
-                if !self.streams.read(stream, log) {
-                    break;
-                }
+            let mut left = MOST_LEFT;
+            while left > 0 && self.streams.read(stream, log) {
+                left -= OUTPUT;
             }
         }
-        true
+        self.streams
+            .clients
+            .iter_mut()
+            .for_each(Client::flush_into_kernel);
     }
 }

@@ -65,6 +65,13 @@ impl Shim {
     pub(crate) fn begin(folder: PathBuf) -> io::Result<Self> {
         // Not the daemon's session: what a terminal or a service manager does to that one is not for us.
         let _ = rustix::process::setsid();
+        // Whatever a daemon, or who started it, has let slip: it would stay open as long as the container lives.
+        let streams = [
+            rustix::stdio::stdin(),
+            rustix::stdio::stdout(),
+            rustix::stdio::stderr(),
+        ];
+        wharf_sys::process::close_all_but(&streams)?;
         let _ = rustix::thread::set_name(c"wharf-shim");
         let hidden = rustix::process::DumpableBehavior::NotDumpable;
         rustix::process::set_dumpable_behavior(hidden)?;
@@ -120,7 +127,6 @@ impl Shim {
         for (index, process) in self.processes.iter().enumerate() {
             add_process(index, process, &mut sources, &mut polled);
         }
-        // An ended process that waits for its clients is looked at when they move.
         loop {
             match poll(&mut polled, None::<&Timespec>) {
                 Ok(_) => break,
@@ -181,14 +187,9 @@ impl Shim {
         }
         for process in &mut self.processes {
             process.streams.drop_dead_clients();
-            if process.announced {
-                process.streams.close_clients();
-            }
         }
-        self.processes.retain(|process| {
-            let done = process.announced && !process.streams.is_behind();
-            process.exec.is_none() || !done
-        });
+        self.processes
+            .retain(|process| process.exec.is_none() || !process.announced);
         self.connections.retain(|connection| !connection.dead);
     }
 
@@ -207,9 +208,7 @@ impl Shim {
         } else {
             &mut self.nothing
         };
-        if !process.drain(log) {
-            return;
-        }
+        process.drain(log);
         process.announced = true;
         let exec = process.exec.clone();
         process.streams.stdin = None;
@@ -233,7 +232,7 @@ impl Shim {
             });
         }
         // Only now the attached streams end: who sees that can ask for the exit code.
-        self.processes[index].streams.close_clients();
+        self.processes[index].streams.clients.clear();
     }
 
     /// In a pid namespace of its own the kernel has done it already.

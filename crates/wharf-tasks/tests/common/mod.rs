@@ -41,7 +41,16 @@ pub fn shim() -> PathBuf {
         return Path::new(&folder).join("wharf-shim");
     }
     let mut build = Command::new(env!("CARGO"));
-    build.args(["build", "--quiet", "--package", "wharf-shim"]);
+    // Static, as it is executed inside containers too (`--init`).
+    build.args([
+        "rustc",
+        "--quiet",
+        "--package",
+        "wharf-shim",
+        "--bin",
+        "wharf-shim",
+    ]);
+    build.args(["--", "-C", "target-feature=+crt-static"]);
     assert!(build.status().unwrap().success());
     // …/deps/life-0123 → …/wharf-shim
     let own = std::env::current_exe().unwrap();
@@ -246,6 +255,21 @@ impl World {
             let _ = std::fs::remove_dir(&folder);
         }
         assert!(left.is_empty(), "left behind: {left:?}");
+    }
+}
+
+/// A test that fails leaves no container behind: they would outlive it, as is their duty.
+impl Drop for World {
+    fn drop(&mut self) {
+        let groups = Path::new("/sys/fs/cgroup/pids").join(self.cgroup.trim_matches('/'));
+        for group in std::fs::read_dir(groups).into_iter().flatten().flatten() {
+            let pids =
+                std::fs::read_to_string(group.path().join("cgroup.procs")).unwrap_or_default();
+            for pid in pids.lines().filter_map(|pid| pid.parse().ok()) {
+                let pid = rustix::process::Pid::from_raw(pid).unwrap();
+                let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
+            }
+        }
     }
 }
 
