@@ -62,8 +62,9 @@ async fn run(context: &Context, matches: &Matches) -> Outcome {
         .await
         .map_err(|exit| failed(&exit))?;
     if !request.attach.any() {
-        start(client, &id).await.map_err(|exit| failed(&exit))?;
-        return line(id);
+        // As Docker does, even if the start fails: the container is there.
+        line(&id)?;
+        return start(client, &id).await.map_err(|exit| failed(&exit));
     }
     attached(context, client, matches, &request, &id).await
 }
