@@ -150,6 +150,7 @@ impl Ingest {
         io::Seek::rewind(&mut self.file).map_err(io_at("rewind", &path))?;
         self.hasher = Hasher::new(self.expected.algorithm());
         self.offset = 0;
+        self.spoilt = false;
         Ok(())
     }
 

@@ -76,18 +76,27 @@ impl Snapshots {
         self.path("layers").join(short_name(chain))
     }
 
+    /// Reads which layers are here. A folder that does not say which layer it is goes: its image is unpacked again.
     pub(crate) fn load_layers(&self) -> Result<(), SnapshotError> {
         for name in self.names("layers")? {
-            let about = self.path("layers").join(name).join("about");
-            let words = read_about(&about)?;
-            let damaged = || SnapshotError::Damaged(about.clone());
-            let [chain, size] = &words[..] else {
-                return Err(damaged());
-            };
-            let size = size.parse().map_err(|_| damaged())?;
-            self.index().layers.insert(chain_id(chain, &about)?, size);
+            let path = self.path("layers").join(name);
+            match read_layer(&path.join("about")) {
+                Ok((chain, size)) => drop(self.index().layers.insert(chain, size)),
+                Err(_) => self.discard(&path)?,
+            }
         }
         Ok(())
+    }
+}
+
+fn read_layer(about: &Path) -> Result<(ChainId, u64), SnapshotError> {
+    let damaged = || SnapshotError::Damaged(about.to_owned());
+    match &read_about(about)?[..] {
+        [chain, size] => Ok((
+            chain_id(chain, about)?,
+            size.parse().map_err(|_| damaged())?,
+        )),
+        _ => Err(damaged()),
     }
 }
 

@@ -50,6 +50,7 @@ fn layers_stay_and_stages_do_not() {
         fs::metadata(&path).unwrap().permissions().mode() & 0o7777,
         0o755
     );
+    fs::create_dir(dir.path().join("layers/nameless")).unwrap();
     // A stage that is forgotten stands for a kill.
     std::mem::forget(snapshots.stage_layer().unwrap());
     let again = Snapshots::open(dir.path()).unwrap();
