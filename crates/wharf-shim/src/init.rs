@@ -1,13 +1,13 @@
 //! The small init of `--init`: starts the program, passes signals on, reaps whatever becomes an orphan.
 
-use std::ffi::{CString, OsString};
+use std::ffi::OsString;
 use std::os::fd::OwnedFd;
-use std::os::unix::ffi::OsStringExt as _;
+use std::os::unix::process::CommandExt as _;
+use std::process::Command;
 
 use rustix::event::{PollFd, PollFlags, poll};
-use rustix::process::{Pid, WaitOptions, WaitStatus, ioctl_tiocsctty, setpgid, wait};
-use wharf_sys::process::{CloneOptions, Cloned, clone, exit_now};
-use wharf_sys::signals::{self, SignalFd};
+use rustix::process::{Pid, PidfdFlags, WaitOptions, WaitStatus, pidfd_open, wait};
+use wharf_sys::signals::SignalFd;
 
 /// `SIGCHLD`
 const CHILD: i32 = 17;
@@ -31,47 +31,28 @@ pub(crate) fn run(arguments: impl Iterator<Item = OsString>) -> i32 {
 fn supervise(program: Vec<OsString>) -> std::io::Result<i32> {
     let watched: Vec<i32> = PASSED.iter().copied().chain([CHILD]).collect();
     let signals = SignalFd::new(&watched)?;
-    match clone(CloneOptions::default())? {
-        Cloned::Child => exit_now(become_program(program)),
-        Cloned::Parent { pid, pidfd } => look_after(&signals, pid, &pidfd),
-    }
-}
-
-/// The child: a process group of its own in the foreground, as tini makes it.
-fn become_program(program: Vec<OsString>) -> i32 {
-    let _ = setpgid(None, None);
-    // Without a terminal there is no foreground.
-    let _ = rustix::termios::tcsetpgrp(rustix::stdio::stdin(), rustix::process::getpgrp());
-    let _ = ioctl_tiocsctty(rustix::stdio::stdin());
-    let _ = signals::reset();
-    let name = program
-        .first()
-        .map(|name| name.to_string_lossy().into_owned());
-    let name = name.unwrap_or_default();
-    let strings = |words: Vec<OsString>| -> Vec<CString> {
-        words
-            .into_iter()
-            .filter_map(|word| CString::new(word.into_vec()).ok())
-            .collect()
+    let Some((name, arguments)) = program.split_first() else {
+        return Err(std::io::ErrorKind::InvalidInput.into());
     };
-    let environment = std::env::vars_os().map(|(mut key, value)| {
-        key.push("=");
-        key.push(value);
-        key
-    });
-    let environment = strings(environment.collect());
-    let path = std::env::var("PATH").unwrap_or_default();
-    let found = wharf_runtime::find_program(&name, &path).unwrap_or(name);
-    let Ok(found) = CString::new(found) else {
-        return 127;
+    // The library's fork, not our clone3: Docker's seccomp profile answers that with ENOSYS. It starts the
+    // program with no signal blocked.
+    let spawned = Command::new(name).args(arguments).process_group(0).spawn();
+    let child = match spawned {
+        Ok(child) => child,
+        Err(error) => {
+            eprintln!("exec {}: {error}", name.to_string_lossy());
+            return Ok(if error.kind() == std::io::ErrorKind::NotFound {
+                127
+            } else {
+                126
+            });
+        }
     };
-    let error = wharf_sys::exec::execve(&found, &strings(program), &environment);
-    eprintln!("exec {}: {error}", found.to_string_lossy());
-    if error.kind() == std::io::ErrorKind::NotFound {
-        127
-    } else {
-        126
-    }
+    let pid = Pid::from_child(&child);
+    // The foreground of the terminal is the program's, as tini makes it; without a terminal there is none.
+    let _ = rustix::termios::tcsetpgrp(rustix::stdio::stdin(), pid);
+    let pidfd = pidfd_open(pid, PidfdFlags::empty())?;
+    look_after(&signals, pid, &pidfd)
 }
 
 fn look_after(signals: &SignalFd, program: Pid, pidfd: &OwnedFd) -> std::io::Result<i32> {

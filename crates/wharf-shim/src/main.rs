@@ -8,6 +8,7 @@
 //! Single-threaded by design: `fork` is only sound that way, and the memory of a thread is not needed.
 
 mod cli;
+mod filter;
 mod init;
 mod task;
 

@@ -132,6 +132,10 @@ impl Shim {
             .transpose()?
             .map(read)
             .transpose()?;
+        let seccomp = match seccomp {
+            None => crate::filter::of(&spec).map_err(Refusal::other)?,
+            compiled => compiled,
+        };
         self.log = Log::open(&config.log).map_err(|error| Refusal::other(chain(&error)))?;
         let cgroup = cgroup_of(&spec)?;
         let made = self.make_process(&config, &spec, network, seccomp.clone(), cgroup.as_ref());
