@@ -238,7 +238,7 @@ fn machine(facts: &mut InfoFacts) {
     facts.os_version = field("VERSION_ID").unwrap_or_default();
     facts.cpus = std::thread::available_parallelism().map_or(1, usize::from);
     let info = rustix::system::sysinfo();
-    facts.memory = u64::from(info.totalram) * u64::from(info.mem_unit);
+    facts.memory = info.totalram * u64::from(info.mem_unit);
     facts.fds = std::fs::read_dir("/proc/self/fd").map_or(0, Iterator::count);
     let forward = std::fs::read_to_string("/proc/sys/net/ipv4/ip_forward").unwrap_or_default();
     facts.ipv4_forwarding = forward.trim() == "1";

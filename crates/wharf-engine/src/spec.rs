@@ -1,16 +1,15 @@
-//! A container's record → an OCI specification: the second of the two conversions of settings.
-//!
-//! [`defaults`] has what every container gets, [`limits`] its limits and devices, [`filesystem`] its mounts.
+//! A container's record → the bundle's `ContainerSpec` → an OCI specification: the second of the two conversions of
+//! settings.
 
-mod defaults;
 mod filesystem;
 mod limits;
 mod seccomp;
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use oci_spec::runtime::Spec;
-use serde_json::{Value, json};
+use wharf_bundle::{ContainerSpec, HostFacts, Namespace, Namespaces};
 use wharf_tasks::ExecConfig;
 
 use crate::containers::{Shared, environment};
@@ -20,7 +19,6 @@ use crate::{
     NewExec, View,
 };
 
-pub(crate) use defaults::capabilities;
 pub(crate) use seccomp::Filters;
 
 /// The containers whose namespaces a container shares.
@@ -71,132 +69,139 @@ pub(crate) fn bundle(
     joined: &Joined,
 ) -> Result<(Spec, Option<Vec<u8>>), EngineError> {
     let (config, host) = (record.config.as_ref(), record.host.as_ref());
-    let argv: Vec<&String> = std::iter::once(&record.path).chain(&record.args).collect();
-    let mut process = process(config, host, json!(argv), environment(config))?;
-    if let (height @ 1.., width @ 1..) = host.console_size {
-        process["consoleSize"] = json!({ "height": height, "width": width });
-    }
-    process["oomScoreAdj"] = json!(host.oom_score_adj);
-    let mut spec = json!({
-        "ociVersion": "1.2.0",
-        "process": process,
-        "root": { "path": "rootfs", "readonly": host.readonly_rootfs },
-        "mounts": filesystem::mounts(shared, record, joined),
-        "annotations": host.annotations,
-        "linux": linux(shared, record, joined)?,
-    });
-    if host.uts_mode != NamespaceMode::Host {
-        spec["hostname"] = json!(config.hostname);
-        if !config.domainname.is_empty() {
-            spec["domainname"] = json!(config.domainname);
-        }
-    }
-    let spec = serde_json::from_value(spec).map_err(|error| EngineError::failed(&error))?;
-    let capabilities = capabilities(host)?;
-    let filter = seccomp::filter(&shared.filters, &shared.config, host, capabilities)?;
-    Ok((spec, filter))
+    let spec = ContainerSpec {
+        args: std::iter::once(&record.path)
+            .chain(&record.args)
+            .cloned()
+            .collect(),
+        console_size: size(host.console_size),
+        namespaces: namespaces(host, joined),
+        mounts: filesystem::mounts(shared, record, joined),
+        shm_size: if host.ipc_mode == IpcMode::None {
+            0
+        } else {
+            host.shm_size
+        },
+        sysctls: sysctls(host),
+        annotations: host.annotations.clone(),
+        resources: limits::resources(&host.resources)?,
+        devices: limits::devices(host)?,
+        device_rules: limits::rules(host)?,
+        cgroup_path: cgroup(host, &shared.config.cgroup_parent, &record.id),
+        ..process(config, host)
+    };
+    let mut oci = to_oci(&spec)?;
+    propagate(&mut oci, record);
+    let filter = seccomp::filter(&shared.filters, &shared.config, host, capabilities(host)?)?;
+    Ok((oci, filter))
+}
+
+fn to_oci(spec: &ContainerSpec) -> Result<Spec, EngineError> {
+    let facts = HostFacts {
+        capabilities: available(),
+    };
+    wharf_bundle::to_oci(spec, &facts).map_err(|error| EngineError::failed(&error))
+}
+
+/// The capabilities of a container; no more than the daemon itself may give.
+pub(crate) fn capabilities(host: &HostConfig) -> Result<Vec<&'static str>, EngineError> {
+    let (add, drop) = (&host.cap_add, &host.cap_drop);
+    let set = wharf_bundle::capabilities(host.privileged, add, drop, available());
+    set.map_err(|error| EngineError::Invalid(error.to_string()))
+}
+
+/// The daemon's own bounding set, which never changes; all, if the kernel does not say.
+fn available() -> u64 {
+    static BOUNDING: std::sync::OnceLock<u64> = std::sync::OnceLock::new();
+    *BOUNDING.get_or_init(|| {
+        let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+        let bounding = status.lines().find_map(|line| line.strip_prefix("CapBnd:"));
+        let bits = bounding.and_then(|hex| u64::from_str_radix(hex.trim(), 16).ok());
+        bits.unwrap_or(u64::MAX)
+    })
 }
 
 /// What a container's first process and those of exec have in common.
-fn process(
-    config: &Config,
-    host: &HostConfig,
-    args: Value,
-    env: Vec<String>,
-) -> Result<Value, EngineError> {
-    let capabilities = defaults::capabilities(host)?;
-    let cwd = if config.working_dir.is_empty() {
-        "/"
-    } else {
-        &config.working_dir
-    };
-    let no_new_privileges = host.security_opt.iter().any(|option| {
-        matches!(
-            option.as_str(),
-            "no-new-privileges"
-                | "no-new-privileges=true"
-                | "no-new-privileges:true"
-                | "no-new-privileges=1"
-        )
-    });
-    Ok(json!({
-        "terminal": config.tty,
-        // The shim looks the user up inside the root file system.
-        "user": { "uid": 0, "gid": 0 },
-        "args": args,
-        "env": env,
-        "cwd": cwd,
-        "capabilities": {
-            "bounding": capabilities,
-            "effective": capabilities,
-            "permitted": capabilities,
-        },
-        "rlimits": limits::rlimits(&host.resources),
-        "noNewPrivileges": no_new_privileges,
-    }))
-}
-
-fn linux(shared: &Shared, record: &Record, joined: &Joined) -> Result<Value, EngineError> {
-    let host = record.host.as_ref();
-    let mut linux = json!({
-        "namespaces": namespaces(host, joined),
-        "resources": limits::resources(host)?,
-        "devices": limits::devices(host)?,
-        "cgroupsPath": cgroup(host, &shared.config.cgroup_parent, &record.id),
-        "sysctl": sysctls(record),
-    });
+fn process(config: &Config, host: &HostConfig) -> ContainerSpec {
+    let own = host.uts_mode != NamespaceMode::Host;
+    let only_own = |text: &String| if own { text.clone() } else { String::new() };
     let unconfined = host
         .security_opt
         .iter()
         .any(|option| option == "systempaths=unconfined");
-    if !host.privileged && !unconfined {
-        let paths = |own: &Option<Vec<String>>, default: &[&str]| match own {
-            Some(own) => json!(own),
-            None => json!(default),
-        };
-        linux["maskedPaths"] = paths(&host.masked_paths, defaults::MASKED);
-        linux["readonlyPaths"] = paths(&host.readonly_paths, defaults::READONLY);
+    let paths = |paths: &Option<Vec<String>>| {
+        if unconfined {
+            Some(Vec::new())
+        } else {
+            paths.clone()
+        }
+    };
+    ContainerSpec {
+        env: environment(config),
+        cwd: config.working_dir.clone(),
+        terminal: config.tty,
+        hostname: only_own(&config.hostname),
+        domainname: only_own(&config.domainname),
+        privileged: host.privileged,
+        cap_add: host.cap_add.clone(),
+        cap_drop: host.cap_drop.clone(),
+        no_new_privileges: no_new_privileges(host),
+        masked_paths: paths(&host.masked_paths),
+        readonly_paths: paths(&host.readonly_paths),
+        readonly_rootfs: host.readonly_rootfs,
+        oom_score_adj: host.oom_score_adj,
+        rlimits: limits::rlimits(&host.resources),
+        ..ContainerSpec::default()
     }
-    let shared_mounts = record.mounts.iter().map(|mount| mount.propagation.as_str());
-    let propagation = shared_mounts.fold("", |found, word| match (found, word) {
+}
+
+fn no_new_privileges(host: &HostConfig) -> bool {
+    let last = host
+        .security_opt
+        .iter()
+        .rfind(|option| option.starts_with("no-new-privileges"));
+    last.is_some_and(|option| !option.ends_with("false") && !option.ends_with('0'))
+}
+
+fn size((rows, columns): (u32, u32)) -> Option<(u16, u16)> {
+    let number = |number: u32| u16::try_from(number).ok().filter(|number| *number > 0);
+    Some((number(rows)?, number(columns)?))
+}
+
+fn namespaces(host: &HostConfig, joined: &Joined) -> Namespaces {
+    let of = |of_host: bool, other: &Option<Arc<View>>, file: &str| match (of_host, other) {
+        (true, _) => Namespace::Host,
+        (_, Some(view)) => {
+            Namespace::Path(PathBuf::from(format!("/proc/{}/ns/{file}", view.state.pid)))
+        }
+        _ => Namespace::Private,
+    };
+    Namespaces {
+        network: of(
+            host.network_mode == NetworkMode::Host,
+            &joined.network,
+            "net",
+        ),
+        ipc: of(host.ipc_mode == IpcMode::Host, &joined.ipc, "ipc"),
+        pid: of(host.pid_mode == NamespaceMode::Host, &joined.pid, "pid"),
+        uts: of(host.uts_mode == NamespaceMode::Host, &None, "uts"),
+        cgroup: of(host.cgroupns_mode == "host", &None, "cgroup"),
+    }
+}
+
+/// A shared or slave bind needs a root of that kind (moby `oci_linux.go`, `WithMounts`).
+fn propagate(oci: &mut Spec, record: &Record) {
+    let words = record.mounts.iter().map(|mount| mount.propagation.as_str());
+    let propagation = words.fold("", |found, word| match (found, word) {
         (_, "shared" | "rshared") => "shared",
         ("", "slave" | "rslave") => "rslave",
         _ => found,
     });
-    if !propagation.is_empty() {
-        linux["rootfsPropagation"] = json!(propagation);
+    if !propagation.is_empty()
+        && let Some(linux) = oci.linux_mut()
+    {
+        linux.set_rootfs_propagation(Some(propagation.to_owned()));
     }
-    Ok(linux)
-}
-
-fn namespaces(host: &HostConfig, joined: &Joined) -> Vec<Value> {
-    let of =
-        |kind: &str, file: &str, of_host: bool, other: &Option<Arc<View>>| match (of_host, other) {
-            (true, _) => None,
-            (_, Some(view)) => {
-                Some(json!({ "type": kind, "path": format!("/proc/{}/ns/{file}", view.state.pid) }))
-            }
-            _ => Some(json!({ "type": kind })),
-        };
-    let all = [
-        of("mount", "mnt", false, &None),
-        of(
-            "network",
-            "net",
-            host.network_mode == NetworkMode::Host,
-            &joined.network,
-        ),
-        of("uts", "uts", host.uts_mode == NamespaceMode::Host, &None),
-        of(
-            "pid",
-            "pid",
-            host.pid_mode == NamespaceMode::Host,
-            &joined.pid,
-        ),
-        of("ipc", "ipc", host.ipc_mode == IpcMode::Host, &joined.ipc),
-        of("cgroup", "cgroup", host.cgroupns_mode == "host", &None),
-    ];
-    all.into_iter().flatten().collect()
 }
 
 fn cgroup(host: &HostConfig, daemon: &str, id: &str) -> String {
@@ -207,23 +212,24 @@ fn cgroup(host: &HostConfig, daemon: &str, id: &str) -> String {
     format!("/{}/{id}", parent.unwrap_or_default().trim_matches('/'))
 }
 
-fn sysctls(record: &Record) -> Value {
-    let mut sysctls = record.host.sysctls.clone();
+fn sysctls(host: &HostConfig) -> std::collections::BTreeMap<String, String> {
+    let mut sysctls = host.sysctls.clone();
     if !matches!(
-        record.host.network_mode,
+        host.network_mode,
         NetworkMode::Host | NetworkMode::Container(_)
     ) {
         // As dockerd since 20.10: ports below 1024 and ping need no capability in a namespace of one's own.
-        for (key, value) in [
+        let own = [
             ("net.ipv4.ip_unprivileged_port_start", "0"),
             ("net.ipv4.ping_group_range", "0 2147483647"),
-        ] {
+        ];
+        for (key, value) in own {
             sysctls
                 .entry(key.to_owned())
                 .or_insert_with(|| value.to_owned());
         }
     }
-    json!(sysctls)
+    sysctls
 }
 
 /// Nobody named is root, with root's groups.
@@ -250,12 +256,13 @@ pub(crate) fn exec(
     }
     let mut host = (*view.host).clone();
     host.privileged |= exec.privileged;
-    let mut process = process(&config, &host, json!(exec.cmd), environment(&config))?;
-    let size = options.console_size.or(exec.console_size);
-    if let Some((height @ 1.., width @ 1..)) = size {
-        process["consoleSize"] = json!({ "height": height, "width": width });
-    }
-    let process = serde_json::from_value(process).map_err(|error| EngineError::failed(&error))?;
+    let spec = ContainerSpec {
+        args: exec.cmd.clone(),
+        console_size: options.console_size.or(exec.console_size),
+        ..process(&config, &host)
+    };
+    let oci = to_oci(&spec)?;
+    let process = oci.process().clone().unwrap_or_default();
     let attach = wharf_tasks::AttachOptions {
         stdin: exec.attach_stdin,
         stdout: exec.attach_stdout,

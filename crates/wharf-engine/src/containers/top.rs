@@ -40,7 +40,7 @@ impl Containers {
             .await
             .map_err(|error| EngineError::failed(&error))?;
         pids.sort_unstable();
-        let processes = pids.into_iter().filter_map(|pid| Process::read(pid));
+        let processes = pids.into_iter().filter_map(Process::read);
         let row = |process: Process| {
             columns
                 .iter()

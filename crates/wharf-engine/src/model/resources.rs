@@ -97,7 +97,7 @@ pub struct DeviceRequest {
     pub count: i64,
     /// Which.
     pub device_ids: Vec<String>,
-    /// Needed capabilities, or of ands.
+    /// Needed capabilities: any of these lists, each wanted whole.
     pub capabilities: Vec<Vec<String>>,
     /// Driver options.
     pub options: BTreeMap<String, String>,
