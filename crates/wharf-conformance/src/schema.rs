@@ -78,7 +78,9 @@ fn check(schema: &Value, value: &Value, at: &str, faults: &mut Vec<String>) {
         // Pointers in Go, null in every dockerd's answers, though the description does not say so.
         let pointer = [".MemorySwappiness", ".OomKillDisable"]
             .iter()
-            .any(|name| at.ends_with(name));
+            .any(|name| at.ends_with(name))
+            // Of an exec that runs.
+            || at == "$.ExitCode";
         if !nullable && !pointer {
             faults.push(format!("{at} is null"));
         }

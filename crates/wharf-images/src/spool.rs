@@ -73,6 +73,8 @@ impl Spool {
             };
             members.insert(name, member);
         }
+        // Behind the end marker there is padding; a sender must be able to finish, or it sees a broken pipe.
+        io::copy(&mut tar.into_inner(), &mut io::sink()).map_err(broken)?;
         writer.flush().map_err(spooled)?;
         drop(writer);
         Ok(Spool {

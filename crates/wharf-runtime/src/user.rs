@@ -46,6 +46,9 @@ pub(crate) fn resolve(
         },
         false => by_text(text, &passwd, &group)?,
     };
+    // The primary group is among them, as in moby: a file that shuts its group out shuts out every member
+    // (CVE-2022-36109).
+    identity.groups.insert(0, identity.gid);
     identity.groups.extend(more);
     for name in groups {
         identity.groups.push(group_by_text(name, &group)?);
