@@ -67,7 +67,7 @@ fn create(shared: &Arc<Shared>, new: NewContainer) -> Result<(Record, Vec<String
     names_to_ids(shared, &mut host);
     let id = names::new_id();
     let hold = shared.reserve_name(name, &id)?;
-    hostname(&mut config, &host, &id);
+    hostname(shared, &mut config, &host, &id);
     let network = network(shared, &config, &host, endpoints)?;
     if !is_host_platform(&image) {
         let (found, host) = (image.config.platform(), wharf_oci::Platform::host());
@@ -172,10 +172,19 @@ fn names_to_ids(shared: &Shared, host: &mut HostConfig) {
     }
 }
 
-fn hostname(config: &mut Config, host: &HostConfig, id: &str) {
-    let shared = host.network_mode == NetworkMode::Host || host.uts_mode == NamespaceMode::Host;
+fn hostname(shared: &Shared, config: &mut Config, host: &HostConfig, id: &str) {
+    // Who shares a container's network goes by its name (moby `initializeNetworking`).
+    if let NetworkMode::Container(other) = &host.network_mode
+        && let Ok(other) = shared.find(other)
+    {
+        let other = other.now();
+        config.hostname.clone_from(&other.config.hostname);
+        config.domainname.clone_from(&other.config.domainname);
+        return;
+    }
+    let of_host = host.network_mode == NetworkMode::Host || host.uts_mode == NamespaceMode::Host;
     if config.hostname.is_empty() {
-        config.hostname = match shared {
+        config.hostname = match of_host {
             true => rustix::system::uname()
                 .nodename()
                 .to_string_lossy()
