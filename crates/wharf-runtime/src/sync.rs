@@ -34,8 +34,8 @@ impl Caller {
     /// Waits until the child is ready; its terminal, if it has one.
     pub(crate) fn wait_until_ready(&self) -> Result<Option<OwnedFd>, RuntimeError> {
         let mut buffer = [0; 4096];
-        let (length, mut fds) = receive(&self.0, &mut buffer)
-            .map_err(RuntimeError::system("wait for the child"))?;
+        let (length, mut fds) =
+            receive(&self.0, &mut buffer).map_err(RuntimeError::system("wait for the child"))?;
         match buffer[..length].first() {
             Some(&READY) => Ok(fds.pop()),
             Some(_) => Err(RuntimeError::Child(Failure::decode(&buffer[..length]))),
@@ -48,8 +48,8 @@ impl Caller {
     /// Takes the process that the first child of an exec has made.
     pub(crate) fn take_process(&self) -> Result<(Pid, OwnedFd), RuntimeError> {
         let mut buffer = [0; 4096];
-        let (length, mut fds) = receive(&self.0, &mut buffer)
-            .map_err(RuntimeError::system("wait for the child"))?;
+        let (length, mut fds) =
+            receive(&self.0, &mut buffer).map_err(RuntimeError::system("wait for the child"))?;
         let lost =
             || RuntimeError::Child(Failure::other("the exec's process died while it was made"));
         match &buffer[..length] {
@@ -67,8 +67,8 @@ impl Caller {
         // A child that has died meanwhile says so by the end of the socket.
         let _ = socket::send(self.0.as_fd(), START, &[]);
         let mut buffer = [0; 4096];
-        let (length, _) = receive(&self.0, &mut buffer)
-            .map_err(RuntimeError::system("wait for the program"))?;
+        let (length, _) =
+            receive(&self.0, &mut buffer).map_err(RuntimeError::system("wait for the program"))?;
         match length {
             0 => Ok(()),
             _ => Err(RuntimeError::Child(Failure::decode(&buffer[..length]))),

@@ -29,13 +29,12 @@ pub(crate) fn run(arguments: impl Iterator<Item = OsString>) -> i32 {
 }
 
 fn supervise(program: Vec<OsString>) -> std::io::Result<i32> {
-    let watched: Vec<i32> = PASSED.iter().copied().chain([CHILD]).collect();
-    let signals = SignalFd::new(&watched)?;
     let Some((name, arguments)) = program.split_first() else {
         return Err(std::io::ErrorKind::InvalidInput.into());
     };
-    // The library's fork, not our clone3: Docker's seccomp profile answers that with ENOSYS. It starts the
-    // program with no signal blocked.
+    // The library's fork, not our clone3: Docker's seccomp profile answers that with ENOSYS. The program
+    // inherits our signal mask, so nothing may be blocked before it is there. Until we listen, the kernel drops
+    // what is sent to us, as it does for every first process without a handler.
     let spawned = Command::new(name).args(arguments).process_group(0).spawn();
     let child = match spawned {
         Ok(child) => child,
@@ -52,20 +51,23 @@ fn supervise(program: Vec<OsString>) -> std::io::Result<i32> {
     // The foreground of the terminal is the program's, as tini makes it; without a terminal there is none.
     let _ = rustix::termios::tcsetpgrp(rustix::stdio::stdin(), pid);
     let pidfd = pidfd_open(pid, PidfdFlags::empty())?;
+    let watched: Vec<i32> = PASSED.iter().copied().chain([CHILD]).collect();
+    let signals = SignalFd::new(&watched)?;
     look_after(&signals, pid, &pidfd)
 }
 
 fn look_after(signals: &SignalFd, program: Pid, pidfd: &OwnedFd) -> std::io::Result<i32> {
     loop {
+        // First, as it may have ended before we listened.
+        while let Ok(Some((pid, status))) = wait(WaitOptions::NOHANG) {
+            if pid == program {
+                return Ok(code_of(status));
+            }
+        }
         poll(&mut [PollFd::new(signals, PollFlags::IN)], None)?;
         while let Some(signal) = signals.read()? {
             if signal != CHILD {
                 send(pidfd, signal);
-            }
-        }
-        while let Ok(Some((pid, status))) = wait(WaitOptions::NOHANG) {
-            if pid == program {
-                return Ok(code_of(status));
             }
         }
     }

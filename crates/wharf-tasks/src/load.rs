@@ -18,11 +18,11 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// What has become of a task.
 #[derive(Debug)]
 pub enum Found {
-    /// It runs, or was made and not started.
+    /// It runs.
     Running(Task),
     /// It has ended.
     Exited(ExitStatus),
-    /// There is none, or its shim was killed, and nobody knows how it ended; nothing of it runs any more.
+    /// There is none, or it was never started (it is removed then), or its shim was killed, and nobody knows how it ended; nothing of it runs any more.
     Gone,
 }
 
@@ -56,8 +56,13 @@ impl Tasks {
         let connection = Connection::new(socket, folder)?;
         let exit = connection.watch(None);
         match connection.ask(&Request::State, &[]).await {
-            Ok(Reply::State { pid, .. }) if exit_status(folder).is_none() => {
-                Ok(Some(Task::new(id, folder, pid, connection, exit)))
+            Ok(Reply::State { pid, started, .. }) if exit_status(folder).is_none() => {
+                let task = Task::new(id, folder, pid, connection, exit);
+                if started {
+                    return Ok(Some(task));
+                }
+                // The daemon that made it died before it let it go: nobody else will.
+                task.delete().await.map(|()| None)
             }
             // It has just ended, or is about to.
             Ok(Reply::State { .. }) | Err(TaskError::Gone) => {

@@ -203,7 +203,7 @@ fn execs_side_by_side() {
         let output = read_all(exec.take_stream().unwrap(), false).await;
         assert_eq!(
             output,
-            "uid=33(web) gid=34(www) groups=29(audio)\n/\n/tmp\nwharf\n"
+            "uid=33(web) gid=34(www) groups=29(audio),34(www)\n/\n/tmp\nwharf\n"
         );
         let error = task
             .exec(exec_config(world, "bad", &["nope"]))
@@ -326,6 +326,20 @@ fn a_new_daemon_finds_what_runs_and_what_has_ended() {
         );
         other.delete("a").await.unwrap();
         assert!(matches!(other.load("a").await.unwrap(), Found::Gone));
+    });
+}
+
+#[test]
+fn what_was_made_and_never_started_is_removed_by_the_next_daemon() {
+    in_a_world(async |world| {
+        let task = world
+            .tasks
+            .create("n", world.config(world.spec(&["true"])))
+            .await
+            .unwrap();
+        assert!(matches!(world.tasks.load("n").await.unwrap(), Found::Gone));
+        assert_eq!(task.wait().await.code, 137);
+        assert!(world.tasks.list().unwrap().is_empty());
     });
 }
 
