@@ -9,7 +9,7 @@ use wharf_api_types::{
     ContainerCreateRequest, ContainerCreateResponse, ContainerPruneResponse, ContainerTopResponse,
     ContainerUpdateRequest, ContainerUpdateResponse, ContainerWaitError, ContainerWaitResponse,
 };
-use wharf_engine::{EngineError, ListOptions, RemoveOptions, StopOptions, Update, WaitCondition};
+use wharf_engine::{ListOptions, RemoveOptions, StopOptions, Update, WaitCondition};
 
 use super::State;
 use crate::error::ApiError;
@@ -198,11 +198,7 @@ pub(crate) async fn top(engine: State, Path(id): Path<String>, params: Params) -
 }
 
 pub(crate) async fn prune(engine: State, params: Params) -> Answer {
-    let report = engine
-        .containers
-        .prune(&params.filters()?)
-        .await
-        .map_err(EngineError::from)?;
+    let report = engine.containers.prune(&params.filters()?).await?;
     reply::ok(&ContainerPruneResponse {
         containers_deleted: Some(report.deleted).filter(|deleted| !deleted.is_empty()),
         space_reclaimed: report.reclaimed,
