@@ -71,8 +71,12 @@ pub(crate) fn limit(process: &Process) -> Result<(), Failure> {
     set_capabilities(None, new).map_err(failed("unable to apply caps"))?;
     clear_ambient_capability_set().map_err(failed("unable to clear ambient caps"))?;
     for one in ambient.iter() {
-        configure_capability_in_ambient_set(one, true)
-            .map_err(failed("unable to apply ambient caps"))?;
+        // The kernel refuses one that is not inheritable (capabilities(7)); `runc spec` itself asks for such, and
+        // runc goes on without it.
+        match configure_capability_in_ambient_set(one, true) {
+            Err(rustix::io::Errno::PERM) => {}
+            other => other.map_err(failed("unable to apply ambient caps"))?,
+        }
     }
     Ok(())
 }

@@ -12,7 +12,7 @@ use wharf_runtime::{Config, Created, ProcessIo, Rootfs};
 
 use super::arguments::Arguments;
 use super::container::{Container, FIFO, start_time};
-use super::{Outcome, terminal};
+use super::{Outcome, devices, terminal};
 
 /// `create`: made, and waiting for `start`.
 pub(crate) fn create(arguments: &Arguments) -> Outcome {
@@ -125,7 +125,10 @@ fn make(
         .as_ref()
         .and_then(|linux| linux.resources().as_ref());
     if let Some(resources) = resources {
-        cgroup.apply(resources).map_err(|error| error.to_string())?;
+        let resources = devices::with_defaults(resources)?;
+        cgroup
+            .apply(&resources)
+            .map_err(|error| error.to_string())?;
     }
     let start_fifo = fifo
         .then(|| make_fifo(&container.folder.join(FIFO)))

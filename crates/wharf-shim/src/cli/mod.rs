@@ -4,6 +4,7 @@ mod arguments;
 mod container;
 mod create;
 mod delete;
+mod devices;
 mod kill;
 mod start;
 mod state;
