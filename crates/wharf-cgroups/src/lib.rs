@@ -8,6 +8,7 @@
 //! are written. Groups that we did not make are never changed, but for handing controllers down to our own
 //! on v2.
 
+mod ahead;
 mod devices;
 mod error;
 mod freezer;
@@ -15,6 +16,7 @@ mod group;
 mod layout;
 mod limits;
 
+pub use ahead::MoveAhead;
 pub use error::CgroupError;
 pub use group::Cgroup;
 pub use layout::Layout;

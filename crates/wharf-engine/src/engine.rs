@@ -85,6 +85,7 @@ impl Engine {
             folders,
             execs: Default::default(),
             filters: Default::default(),
+            move_ahead: wharf_cgroups::MoveAhead::of_this_process(),
             background: Default::default(),
             registry: Default::default(),
         });

@@ -75,6 +75,7 @@ impl Containers {
     /// # Errors
     /// If it does not run, or there is no command.
     pub async fn exec_create(&self, container: &str, exec: NewExec) -> Result<String, EngineError> {
+        self.shared.expect_a_move();
         let view = self.find(container)?.now();
         running(&view)?;
         if exec.cmd.is_empty() {
