@@ -11,6 +11,7 @@ use serde_json::Value;
 const SYNC: &[&str] = &[
     "wharf-oci",
     "wharf-api-types",
+    "wharf-dockerfile",
     "wharf-shim-api",
     "wharf-sys",
     "wharf-cgroups",
