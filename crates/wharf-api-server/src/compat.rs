@@ -39,6 +39,15 @@ fn inspect_before_52(document: &mut Value) {
     settings["SecondaryIPv6Addresses"] = Value::Null;
 }
 
+/// A document of `GET /containers/{id}/stats` as `version` has it.
+pub(crate) fn stats(document: &mut Value, version: ApiVersion) {
+    if version.before(52)
+        && let Some(fields) = document.as_object_mut()
+    {
+        fields.shift_remove("os_type");
+    }
+}
+
 /// `GET /images/{name}/json` as `version` has it.
 pub(crate) fn image_inspect(document: &mut Value, version: ApiVersion) {
     if version.before(44) {

@@ -16,6 +16,7 @@ mod host_config;
 mod image;
 mod inspect;
 mod network;
+mod stats;
 mod system;
 mod volume;
 
@@ -25,6 +26,7 @@ pub use host_config::*;
 pub use image::*;
 pub use inspect::*;
 pub use network::*;
+pub use stats::*;
 pub use system::*;
 pub use volume::*;
 

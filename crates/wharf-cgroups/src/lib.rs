@@ -15,8 +15,10 @@ mod freezer;
 mod group;
 mod layout;
 mod limits;
+mod stats;
 
 pub use ahead::MoveAhead;
 pub use error::CgroupError;
 pub use group::Cgroup;
 pub use layout::Layout;
+pub use stats::{CpuStats, IoEntry, IoStats, MemoryStats, PidStats, Stats};

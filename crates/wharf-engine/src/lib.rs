@@ -38,8 +38,9 @@ mod volumes;
 pub use config::{BridgeConfig, EngineConfig};
 pub use containers::{
     AttachEnd, AttachOptions, Attachment, Containers, Created, ExecStartOptions, ExecView,
-    ListOptions, Listed, LogOptions, LogStream, NewExec, PruneReport, RemoveOptions, Size,
-    StopOptions, Top, Update, WaitCondition, WaitResult, Waiter, parse_bind,
+    InterfaceStats, ListOptions, Listed, LogOptions, LogStream, NewExec, PruneReport,
+    RemoveOptions, Size, StatsSample, StatsStream, StopOptions, Top, Update, WaitCondition,
+    WaitResult, Waiter, parse_bind,
 };
 pub use df::{DfParts, DfReport};
 pub use engine::Engine;
@@ -51,3 +52,4 @@ pub use info::{InfoFacts, VersionFacts};
 pub use model::*;
 pub use time::parse as parse_time;
 pub use volumes::VolumeService;
+pub use wharf_cgroups::{IoEntry, Stats as CgroupStats};

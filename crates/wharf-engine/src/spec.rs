@@ -204,7 +204,8 @@ fn propagate(oci: &mut Spec, record: &Record) {
     }
 }
 
-fn cgroup(host: &HostConfig, daemon: &str, id: &str) -> String {
+/// The path of its control group.
+pub(crate) fn cgroup(host: &HostConfig, daemon: &str, id: &str) -> String {
     let own = host.resources.cgroup_parent.as_str();
     let parent = [own, daemon, "/wharf"]
         .into_iter()

@@ -4,6 +4,7 @@ mod containers;
 mod exec;
 mod images;
 mod networks;
+mod stats;
 mod streams;
 mod system;
 mod volumes;
@@ -70,6 +71,7 @@ fn containers() -> Router<Arc<Engine>> {
         .route("/containers/{id}/top", get(containers::top))
         .route("/containers/{id}/attach", post(streams::attach))
         .route("/containers/{id}/logs", get(streams::logs))
+        .route("/containers/{id}/stats", get(stats::stats))
         .route("/containers/{id}/exec", post(exec::create))
         .route("/exec/{id}/start", post(exec::start))
         .route("/exec/{id}/resize", post(exec::resize))
@@ -112,7 +114,6 @@ fn not_built() -> Router<Arc<Engine>> {
         .route("/commit", refuse())
         .route("/session", refuse())
         .route("/grpc", refuse())
-        .route("/containers/{id}/stats", refuse())
         .route("/containers/{id}/changes", refuse())
         .route("/containers/{id}/archive", refuse())
         .route("/containers/{id}/export", refuse())

@@ -19,6 +19,7 @@ mod registry;
 mod remove;
 mod rename;
 mod start;
+mod stats;
 mod stop;
 mod top;
 mod types;
@@ -28,6 +29,7 @@ mod wait;
 
 pub use attach::Attachment;
 pub use logs::LogStream;
+pub use stats::{InterfaceStats, StatsSample, StatsStream};
 pub use types::{
     AttachEnd, AttachOptions, Created, ExecStartOptions, ExecView, ListOptions, Listed, LogOptions,
     NewExec, PruneReport, RemoveOptions, Size, StopOptions, Top, Update, WaitCondition, WaitResult,

@@ -2,6 +2,7 @@
 
 use std::io::Write;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use serde_json::Value;
 use wharf_client::{Client, Endpoint, Error};
@@ -12,7 +13,7 @@ use crate::format::json;
 
 /// The command line's surroundings.
 pub struct Context {
-    client: Client,
+    client: Arc<Client>,
     /// True when the user named no daemon: then one may be started.
     default_host: bool,
     /// Docker's own `config.json`, `null` when there is none.
@@ -34,7 +35,7 @@ impl Context {
         };
         let config = read_config(config_dir);
         let headers = json::pairs(json::field(&config, "HttpHeaders"));
-        let client = Client::new(endpoint).with_headers(headers);
+        let client = Arc::new(Client::new(endpoint).with_headers(headers));
         Ok(Context {
             client,
             default_host: host.is_none(),
@@ -43,7 +44,7 @@ impl Context {
     }
 
     /// The client, with a connection made; starts a daemon when none listens and nobody said where one is.
-    pub async fn client(&self) -> Outcome<&Client> {
+    pub async fn client(&self) -> Outcome<&Arc<Client>> {
         match self.client.connect().await {
             Ok(()) => Ok(&self.client),
             Err(Error::Connect { .. })

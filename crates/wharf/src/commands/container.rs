@@ -24,6 +24,7 @@ pub static COMMAND: Command = Command {
         &rm::COMMAND,
         &run::COMMAND,
         &start::COMMAND,
+        &stats::COMMAND,
         &stop::COMMAND,
         &top::COMMAND,
         &pause::UNPAUSE,

@@ -31,6 +31,7 @@ pub mod root;
 pub mod run;
 pub mod search;
 pub mod start;
+pub mod stats;
 pub mod stop;
 pub mod system;
 pub mod tag;

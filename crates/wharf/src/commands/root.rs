@@ -72,6 +72,7 @@ static OTHERS: &[&Command] = &[
     &rm::COMMAND,
     &rmi::COMMAND,
     &start::COMMAND,
+    &stats::COMMAND,
     &stop::COMMAND,
     &tag::COMMAND,
     &top::COMMAND,
