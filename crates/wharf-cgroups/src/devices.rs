@@ -13,7 +13,7 @@ pub(crate) fn apply(group: &Cgroup, rules: &[LinuxDeviceCgroup]) -> Result<(), C
             let Some(folder) = group.birthplace() else {
                 return Ok(());
             };
-            bpf::attach_device_filter(folder, &filter(rules)).map_err(CgroupError::DeviceFilter)
+            bpf::replace_device_filter(folder, &filter(rules)).map_err(CgroupError::DeviceFilter)
         }
     }
 }

@@ -23,6 +23,28 @@ pub enum CgroupError {
         #[source]
         source: io::Error,
     },
+    /// More memory is in use than the new limit, and cannot be given back.
+    #[error("unable to set memory limit to {limit} (current usage: {usage}, peak usage: {peak})")]
+    InUse {
+        /// Bytes.
+        limit: i64,
+        /// Bytes.
+        usage: u64,
+        /// Bytes.
+        peak: u64,
+    },
+    /// A limit of swap alone.
+    #[error("unable to set swap limit without memory limit")]
+    SwapWithoutMemory,
+    /// The limit of memory and swap together is below that of memory.
+    #[error("memory+swap limit should be >= memory limit")]
+    SwapBelowMemory,
+    /// `unified` is asked for on v1.
+    #[error("cannot use unified settings with cgroup v1")]
+    NotUnified,
+    /// A key of `unified` is no file name.
+    #[error("unified resource \"{0}\" must be a file name (no slashes)")]
+    BadFile(String),
     /// A device filter could not be loaded.
     #[error("load the device filter")]
     DeviceFilter(#[source] io::Error),

@@ -4,10 +4,12 @@ use std::collections::BTreeSet;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use oci_spec::runtime::LinuxResources;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{Mode, OFlags};
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, PidfdFlags, Signal, kill_process};
 
 use crate::{CgroupError, Layout, devices, limits};
 
@@ -121,22 +123,8 @@ impl Cgroup {
         }
     }
 
-    /// How often the kernel has killed a process of the group for lack of memory.
-    pub fn oom_kills(&self) -> u64 {
-        let (file, key) = match self.layout {
-            Layout::V2 { .. } => ("memory.events", "oom_kill "),
-            Layout::V1 { .. } => ("memory.oom_control", "oom_kill "),
-        };
-        let folder = self.controller("memory");
-        let text = folder.and_then(|folder| std::fs::read_to_string(folder.join(file)).ok());
-        let count = text
-            .as_deref()
-            .and_then(|text| text.lines().find_map(|line| line.strip_prefix(key)));
-        count.and_then(|count| count.parse().ok()).unwrap_or(0)
-    }
-
     /// Removes the group, with groups below it that its processes made. A group whose last process is only
-    /// dying can take a moment: then `EBUSY` is returned, and the caller tries again when it knows more.
+    /// dying can take a moment: then `EBUSY` is returned. See [`Cgroup::remove_when_empty`].
     ///
     /// # Errors
     /// If a folder cannot be removed.
@@ -148,6 +136,63 @@ impl Cgroup {
             }
         }
         first.map_or(Ok(()), Err)
+    }
+
+    /// As [`Cgroup::remove`], but kills what is left in the group and waits, no longer than `patience`, until the
+    /// kernel has buried it.
+    ///
+    /// # Errors
+    /// If a folder cannot be removed.
+    pub fn remove_when_empty(&self, patience: Duration) -> Result<(), CgroupError> {
+        let until = Instant::now() + patience;
+        loop {
+            let removed = self.remove();
+            let left = until.saturating_duration_since(Instant::now());
+            if removed.is_ok() || left.is_zero() {
+                return removed;
+            }
+            // A frozen process does not die on v1.
+            if !self.layout.is_v2() && self.is_frozen() {
+                let _ = self.thaw();
+            }
+            let _ = self.kill_all();
+            self.wait_until_empty(left);
+        }
+    }
+
+    /// Waits until no process is left, or `patience` is over.
+    fn wait_until_empty(&self, patience: Duration) {
+        let folders = self.folders();
+        if self.layout.is_v2() {
+            // Its end counts for groups below it as well.
+            if let Ok(events) = std::fs::File::open(folders[0].1.join("cgroup.events")) {
+                let _ = crate::freezer::wait_for(&events, "populated 0", patience);
+            }
+            return;
+        }
+        let mut pids = BTreeSet::new();
+        for (_, folder) in &folders {
+            let _ = collect(folder, &mut pids);
+        }
+        let open = |pid| rustix::process::pidfd_open(pid, PidfdFlags::empty()).ok();
+        let ends: Vec<OwnedFd> = pids
+            .into_iter()
+            .filter_map(Pid::from_raw)
+            .filter_map(open)
+            .collect();
+        let step = if ends.is_empty() {
+            // All have ended, and leave the group when they are switched away from: v1 tells nobody of that moment.
+            Duration::from_millis(1)
+        } else {
+            patience
+        };
+        let until = Instant::now() + step;
+        for end in &ends {
+            wait_for_end(end, until);
+        }
+        if ends.is_empty() {
+            std::thread::sleep(step);
+        }
     }
 
     /// Controller (empty on v2) and folder of the group, in each hierarchy.
@@ -204,6 +249,15 @@ impl Cgroup {
         }
         Ok(())
     }
+}
+
+fn wait_for_end(pidfd: &OwnedFd, until: Instant) {
+    let left = until.saturating_duration_since(Instant::now());
+    let timeout = Timespec {
+        tv_sec: left.as_secs().try_into().unwrap_or(i64::MAX),
+        tv_nsec: left.subsec_nanos().into(),
+    };
+    let _ = poll(&mut [PollFd::new(pidfd, PollFlags::IN)], Some(&timeout));
 }
 
 fn make(controller: &str, folder: &Path) -> Result<(), CgroupError> {

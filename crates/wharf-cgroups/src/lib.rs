@@ -15,10 +15,12 @@ mod freezer;
 mod group;
 mod layout;
 mod limits;
+mod oom;
 mod stats;
 
 pub use ahead::MoveAhead;
 pub use error::CgroupError;
 pub use group::Cgroup;
 pub use layout::Layout;
+pub use oom::OomWatch;
 pub use stats::{CpuStats, IoEntry, IoStats, MemoryStats, PidStats, Stats};

@@ -48,3 +48,72 @@ fn limits_are_written_and_a_refused_value_is_named() {
             .contains("write \"9999\" to")
     );
 }
+
+#[test]
+fn limits_change_while_processes_run_in_any_direction() {
+    let group = Cgroup::create(&path("change")).unwrap();
+    let set = |json: &str| group.apply(&serde_json::from_str(json).unwrap());
+    let steps = [
+        r#"{"memory":{"limit":67108864,"swap":134217728}}"#,
+        r#"{"memory":{"limit":268435456,"swap":536870912}}"#,
+        r#"{"memory":{"limit":33554432,"swap":33554432}}"#,
+        r#"{"memory":{"limit":-1,"swap":-1}}"#,
+        r#"{"cpu":{"quota":50000,"period":100000}}"#,
+        r#"{"cpu":{"period":200000}}"#,
+        r#"{"cpu":{"quota":20000}}"#,
+        r#"{"pids":{"limit":0}}"#,
+    ];
+    let done: Vec<_> = steps.iter().map(|step| set(step)).collect();
+    let stats = group.stats();
+    group.remove().unwrap();
+    for (step, done) in steps.iter().zip(done) {
+        done.unwrap_or_else(|error| panic!("{step}: {error}"));
+    }
+    let stats = stats.unwrap();
+    assert_eq!(stats.pids.limit, None);
+    assert!(
+        group.stats().is_err(),
+        "a group that has gone has no numbers"
+    );
+}
+
+#[test]
+fn an_oom_kill_is_told() {
+    let group = Cgroup::create(&path("oom")).unwrap();
+    let limits = r#"{"memory":{"limit":8388608,"swap":8388608}}"#;
+    group.apply(&serde_json::from_str(limits).unwrap()).unwrap();
+    let mut watch = group.watch_oom().unwrap();
+    assert_eq!(watch.take(), 0);
+    // It waits until it is in the group, then takes more than it may.
+    let mut child = Command::new("sh")
+        .args([
+            "-c",
+            "read go; head -c 64m /dev/zero | tail -c 64m >/dev/null",
+        ])
+        .stdin(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    group.add(i32::try_from(child.id()).unwrap()).unwrap();
+    drop(child.stdin.take());
+    let ended = child.wait();
+    let told = watch.take();
+    let kills = group.oom_kills();
+    group
+        .remove_when_empty(std::time::Duration::from_secs(10))
+        .unwrap();
+    ended.unwrap();
+    assert!(told > 0 && kills > 0, "told {told}, counted {kills}");
+}
+
+#[test]
+fn a_group_with_processes_is_emptied_and_removed() {
+    let group = Cgroup::create(&path("busy")).unwrap();
+    let mut child = sleeper();
+    group.add(i32::try_from(child.id()).unwrap()).unwrap();
+    group.freeze().unwrap();
+    assert!(group.is_frozen());
+    let removed = group.remove_when_empty(std::time::Duration::from_secs(10));
+    let _ = child.kill();
+    child.wait().unwrap();
+    removed.unwrap();
+}

@@ -115,7 +115,7 @@ struct Load {
     flags: u32,
 }
 
-/// `union bpf_attr` for `BPF_PROG_ATTACH`.
+/// `union bpf_attr` for `BPF_PROG_ATTACH` and `BPF_PROG_DETACH`.
 #[repr(C, align(8))]
 #[derive(Default)]
 struct Attach {
@@ -123,20 +123,82 @@ struct Attach {
     program: u32,
     attach_type: u32,
     flags: u32,
+    replaced: u32,
+}
+
+/// `union bpf_attr` for `BPF_PROG_QUERY`.
+#[repr(C, align(8))]
+#[derive(Default)]
+struct Query {
+    target: u32,
+    attach_type: u32,
+    query_flags: u32,
+    attach_flags: u32,
+    ids: u64,
+    count: u32,
+    padding: u32,
+}
+
+/// `union bpf_attr` for `BPF_PROG_GET_FD_BY_ID`.
+#[repr(C, align(8))]
+#[derive(Default)]
+struct ById {
+    id: u32,
+    next: u32,
+    flags: u32,
 }
 
 const PROG_LOAD: libc::c_int = 5;
 const PROG_ATTACH: libc::c_int = 8;
+const PROG_DETACH: libc::c_int = 9;
+const PROG_GET_FD_BY_ID: libc::c_int = 13;
+const PROG_QUERY: libc::c_int = 16;
 const TYPE_CGROUP_DEVICE: u32 = 15;
 const ATTACH_CGROUP_DEVICE: u32 = 6;
 const ALLOW_MULTI: u32 = 2;
+const REPLACE: u32 = 4;
+/// `BPF_CGROUP_MAX_PROGS` of the kernel.
+const MOST: usize = 64;
 
-/// Loads `program` as a device filter and attaches it to the cgroup v2 folder `cgroup`, beside those that
-/// are there: a device must pass all.
+/// Loads `program` as a device filter and attaches it to the cgroup v2 folder `cgroup`, instead of those that are
+/// attached to this group. Filters of groups above it hold as well: a device must pass all.
 ///
 /// # Errors
-/// The kernel's.
-pub fn attach_device_filter(cgroup: BorrowedFd<'_>, program: &[Instruction]) -> io::Result<()> {
+/// The kernel's. Then the filters are as they were.
+pub fn replace_device_filter(cgroup: BorrowedFd<'_>, program: &[Instruction]) -> io::Result<()> {
+    let program = load(program)?;
+    // An O_PATH descriptor is not taken: it is opened again for reading.
+    let flags =
+        rustix::fs::OFlags::RDONLY | rustix::fs::OFlags::DIRECTORY | rustix::fs::OFlags::CLOEXEC;
+    let cgroup = rustix::fs::openat(cgroup, ".", flags, rustix::fs::Mode::empty())?;
+    let old = attached(&cgroup)?;
+    let mut attach = Attach {
+        target: cgroup.as_raw_fd() as u32,
+        program: program.as_raw_fd() as u32,
+        attach_type: ATTACH_CGROUP_DEVICE,
+        flags: ALLOW_MULTI,
+        replaced: 0,
+    };
+    if let [one] = old.as_slice() {
+        attach.flags |= REPLACE;
+        attach.replaced = one.as_raw_fd() as u32;
+        return bpf(PROG_ATTACH, &attach).map(drop);
+    }
+    // At no moment without one.
+    bpf(PROG_ATTACH, &attach)?;
+    for one in &old {
+        let detach = Attach {
+            target: cgroup.as_raw_fd() as u32,
+            program: one.as_raw_fd() as u32,
+            attach_type: ATTACH_CGROUP_DEVICE,
+            ..Attach::default()
+        };
+        bpf(PROG_DETACH, &detach)?;
+    }
+    Ok(())
+}
+
+fn load(program: &[Instruction]) -> io::Result<OwnedFd> {
     let license = c"Apache-2.0";
     let load = Load {
         program_type: TYPE_CGROUP_DEVICE,
@@ -147,18 +209,43 @@ pub fn attach_device_filter(cgroup: BorrowedFd<'_>, program: &[Instruction]) -> 
     };
     let program = bpf(PROG_LOAD, &load)?;
     // SAFETY: BPF_PROG_LOAD has returned a new descriptor, which nobody else owns.
-    let program = unsafe { OwnedFd::from_raw_fd(program) };
-    // An O_PATH descriptor is not taken: it is opened again for reading.
-    let flags =
-        rustix::fs::OFlags::RDONLY | rustix::fs::OFlags::DIRECTORY | rustix::fs::OFlags::CLOEXEC;
-    let cgroup = rustix::fs::openat(cgroup, ".", flags, rustix::fs::Mode::empty())?;
-    let attach = Attach {
+    Ok(unsafe { OwnedFd::from_raw_fd(program) })
+}
+
+/// The device filters that are attached to the group itself.
+fn attached(cgroup: &OwnedFd) -> io::Result<Vec<OwnedFd>> {
+    let mut ids = [0u32; MOST];
+    let mut query = Query {
         target: cgroup.as_raw_fd() as u32,
-        program: program.as_raw_fd() as u32,
         attach_type: ATTACH_CGROUP_DEVICE,
-        flags: ALLOW_MULTI,
+        ids: ids.as_mut_ptr().expose_provenance() as u64,
+        count: MOST as u32,
+        ..Query::default()
     };
-    bpf(PROG_ATTACH, &attach).map(drop)
+    // SAFETY: as in `bpf`; the kernel writes `query`, and at most `count` numbers to `ids`, both of which are ours
+    // alone until it returns.
+    let done = unsafe {
+        libc::syscall(
+            libc::SYS_bpf,
+            PROG_QUERY,
+            std::ptr::from_mut(&mut query),
+            size_of::<Query>(),
+        )
+    };
+    if done == -1 {
+        return Err(io::Error::last_os_error());
+    }
+    let ids = &ids[..(query.count as usize).min(MOST)];
+    let open = |id: &u32| {
+        let by_id = ById {
+            id: *id,
+            ..ById::default()
+        };
+        let program = bpf(PROG_GET_FD_BY_ID, &by_id)?;
+        // SAFETY: BPF_PROG_GET_FD_BY_ID has returned a new descriptor, which nobody else owns.
+        Ok(unsafe { OwnedFd::from_raw_fd(program) })
+    };
+    ids.iter().map(open).collect()
 }
 
 fn bpf<T>(command: libc::c_int, attributes: &T) -> io::Result<i32> {

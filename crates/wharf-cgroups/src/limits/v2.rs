@@ -1,0 +1,161 @@
+//! Version 2.
+
+use oci_spec::runtime::{LinuxBlockIo, LinuxCpu, LinuxMemory, LinuxResources};
+
+use super::{Files, asked, or_max, throttles};
+use crate::CgroupError;
+
+pub(super) fn apply(files: &Files<'_>, resources: &LinuxResources) -> Result<(), CgroupError> {
+    if let Some(wanted) = resources.memory() {
+        memory(files, wanted)?;
+    }
+    if let Some(wanted) = resources.cpu() {
+        cpu(files, wanted)?;
+    }
+    if let Some(wanted) = resources.block_io() {
+        io(files, wanted)?;
+    }
+    let mut unified: Vec<_> = resources.unified().iter().flatten().collect();
+    unified.sort();
+    for (file, value) in unified {
+        if file.contains('/') {
+            return Err(CgroupError::BadFile(file.clone()));
+        }
+        for line in value.lines() {
+            files.set("", file, line)?;
+        }
+    }
+    Ok(())
+}
+
+fn memory(files: &Files<'_>, wanted: &LinuxMemory) -> Result<(), CgroupError> {
+    let limit = asked(wanted.limit());
+    if let Some(value) = swap(limit, asked(wanted.swap()))? {
+        match value.as_str() {
+            // A kernel that counts no swap limits none either.
+            "max" | "0" => files.set_if_there("memory", "memory.swap.max", value)?,
+            _ => files.set("memory", "memory.swap.max", value)?,
+        }
+    }
+    if let Some(limit) = limit {
+        files.set("memory", "memory.max", or_max(limit))?;
+    }
+    if let Some(bytes) = asked(wanted.reservation()) {
+        files.set("memory", "memory.low", or_max(bytes))?;
+    }
+    Ok(())
+}
+
+/// OCI's swap is memory and swap together; v2 counts swap alone (runc `ConvertMemorySwapToCgroupV2Value`).
+fn swap(limit: Option<i64>, both: Option<i64>) -> Result<Option<String>, CgroupError> {
+    match (limit, both) {
+        (Some(-1), None) | (_, Some(-1)) => Ok(Some("max".to_owned())),
+        (_, None) => Ok(None),
+        (None | Some(-1), Some(_)) => Err(CgroupError::SwapWithoutMemory),
+        (Some(limit), Some(both)) if both < limit => Err(CgroupError::SwapBelowMemory),
+        (Some(limit), Some(both)) => Ok(Some((both - limit).to_string())),
+    }
+}
+
+fn cpu(files: &Files<'_>, wanted: &LinuxCpu) -> Result<(), CgroupError> {
+    if let Some(idle) = wanted.idle() {
+        files.set("cpu", "cpu.idle", idle)?;
+    }
+    if let Some(shares) = asked(wanted.shares()) {
+        files.set("cpu", "cpu.weight", weight_of(shares))?;
+    }
+    let (quota, period) = (asked(wanted.quota()), asked(wanted.period()));
+    if quota.is_some() || period.is_some() {
+        let now = files.text("cpu", "cpu.max").unwrap_or_default();
+        files.set("cpu", "cpu.max", bandwidth(&now, quota, period))?;
+    }
+    if let Some(microseconds) = asked(wanted.burst()) {
+        files.set("cpu", "cpu.max.burst", microseconds)?;
+    }
+    for (file, value) in [
+        ("cpuset.cpus", wanted.cpus()),
+        ("cpuset.mems", wanted.mems()),
+    ] {
+        if let Some(value) = value.as_ref().filter(|value| !value.is_empty()) {
+            files.set("cpuset", file, value)?;
+        }
+    }
+    Ok(())
+}
+
+/// `cpu.max`: what is not given stays as it is `now`.
+fn bandwidth(now: &str, quota: Option<i64>, period: Option<u64>) -> String {
+    let mut now = now.split_whitespace();
+    let old_quota = now.next().unwrap_or("max");
+    let quota = quota.map_or_else(|| old_quota.to_owned(), or_max);
+    let old_period = now.next().unwrap_or("100000");
+    let period = period.map_or_else(|| old_period.to_owned(), |period| period.to_string());
+    format!("{quota} {period}")
+}
+
+/// v1's shares, 2 to 262144, as v2's weight, 1 to 10000, on a straight line as runc draws it.
+fn weight_of(shares: u64) -> u64 {
+    1 + (shares.clamp(2, 262_144) - 2) * 9999 / 262_142
+}
+
+fn io(files: &Files<'_>, wanted: &LinuxBlockIo) -> Result<(), CgroupError> {
+    let bfq = files.has("io", "io.bfq.weight");
+    if let Some(weight) = asked(wanted.weight()) {
+        if bfq {
+            files.set("io", "io.bfq.weight", weight)?;
+        } else {
+            // 10 to 1000 becomes 1 to 10000, as runc does.
+            let weight = 1 + (u64::from(weight).clamp(10, 1000) - 10) * 9999 / 990;
+            files.set("io", "io.weight", format!("default {weight}"))?;
+        }
+    }
+    for device in wanted.weight_device().iter().flatten() {
+        if let Some(weight) = asked(device.weight()) {
+            let value = format!("{}:{} {weight}", device.major(), device.minor());
+            files.set("io", "io.bfq.weight", value)?;
+        }
+    }
+    for (key, devices) in ["rbps", "wbps", "riops", "wiops"]
+        .into_iter()
+        .zip(throttles(wanted))
+    {
+        for device in devices.iter().flatten() {
+            let rate = match device.rate() {
+                0 => "max".to_owned(),
+                rate => rate.to_string(),
+            };
+            let value = format!("{}:{} {key}={rate}", device.major(), device.minor());
+            files.set("io", "io.max", value)?;
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shares_become_weights_at_both_ends() {
+        let weights = [weight_of(2), weight_of(1024), weight_of(262_144)];
+        assert_eq!(weights, [1, 39, 10_000]);
+    }
+
+    #[test]
+    fn swap_is_without_memory() {
+        let swap = |limit, both| swap(limit, both).map_err(|error| error.to_string());
+        assert_eq!(swap(Some(100), Some(150)), Ok(Some("50".to_owned())));
+        assert_eq!(swap(Some(100), Some(100)), Ok(Some("0".to_owned())));
+        assert_eq!(swap(Some(-1), None), Ok(Some("max".to_owned())));
+        assert_eq!(swap(Some(100), None), Ok(None));
+        assert!(swap(None, Some(100)).is_err() && swap(Some(100), Some(50)).is_err());
+    }
+
+    #[test]
+    fn a_quota_or_a_period_alone_keeps_the_other() {
+        assert_eq!(bandwidth("max 100000\n", Some(5000), None), "5000 100000");
+        assert_eq!(bandwidth("5000 20000\n", None, Some(50_000)), "5000 50000");
+        assert_eq!(bandwidth("5000 20000\n", Some(-1), None), "max 20000");
+        assert_eq!(bandwidth("", Some(1000), Some(2000)), "1000 2000");
+    }
+}
