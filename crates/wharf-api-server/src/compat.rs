@@ -39,6 +39,21 @@ fn inspect_before_52(document: &mut Value) {
     settings["SecondaryIPv6Addresses"] = Value::Null;
 }
 
+/// The body of `POST /containers/{id}/update` of a client of `version`.
+pub(crate) fn update(resources: &mut wharf_api_types::Resources, version: ApiVersion) {
+    if version.before(40) {
+        // A client of then sends 0 for nothing.
+        resources.pids_limit = None;
+    }
+    if !version.before(42) {
+        resources.kernel_memory = 0;
+    }
+    // Both 0 and anything below are without limit.
+    if resources.pids_limit.is_some_and(|limit| limit <= 0) {
+        resources.pids_limit = Some(0);
+    }
+}
+
 /// A document of `GET /containers/{id}/stats` as `version` has it.
 pub(crate) fn stats(document: &mut Value, version: ApiVersion) {
     if version.before(52)

@@ -58,6 +58,9 @@ pub struct Resources {
     pub io_maximum_iops: u64,
     #[serde(rename = "IOMaximumBandwidth", deserialize_with = "or_default")]
     pub io_maximum_bandwidth: u64,
+    /// Gone since 1.42; older clients may say it.
+    #[serde(deserialize_with = "or_default", skip_serializing)]
+    pub kernel_memory: i64,
 }
 
 /// The body of `POST /containers/{id}/update`.

@@ -11,8 +11,8 @@ mod oci;
 mod spec;
 
 pub use capabilities::{CapabilityError, capabilities};
-pub use oci::{BundleError, to_oci};
+pub use oci::{BundleError, limits, to_oci};
 pub use spec::{
     ContainerSpec, Device, DeviceRule, HostFacts, Mount, MountSource, Namespace, Namespaces,
-    Resources, Rlimit, Throttle,
+    Resources, Rlimit, Throttle, WeightDevice,
 };

@@ -1,6 +1,6 @@
 //! The function itself.
 
-use oci_spec::runtime::Spec;
+use oci_spec::runtime::{LinuxResources, Spec};
 use serde_json::{Map, Value, json};
 
 use crate::capabilities::{CapabilityError, capabilities};
@@ -8,6 +8,7 @@ use crate::defaults::{DEVICES, MASKED, READONLY};
 use crate::mounts::mounts;
 use crate::{
     ContainerSpec, Device, DeviceRule, HostFacts, Namespace, Namespaces, Resources, Throttle,
+    WeightDevice,
 };
 
 /// A spec that cannot be made.
@@ -169,7 +170,22 @@ fn device_rules(privileged: bool, more: &[DeviceRule]) -> Vec<Value> {
     rules
 }
 
+/// Limits alone, without device rules: for a group that is there.
+///
+/// # Errors
+/// If a number is one that OCI has no place for.
+pub fn limits(resources: &Resources) -> Result<LinuxResources, BundleError> {
+    Ok(serde_json::from_value(Value::Object(limits_of(resources)))?)
+}
+
 fn resources(resources: &Resources, privileged: bool, rules: &[DeviceRule]) -> Value {
+    let mut all = Map::new();
+    all.insert("devices".to_owned(), json!(device_rules(privileged, rules)));
+    all.extend(limits_of(resources));
+    Value::Object(all)
+}
+
+fn limits_of(resources: &Resources) -> Map<String, Value> {
     let Resources {
         memory,
         memory_reservation,
@@ -185,6 +201,7 @@ fn resources(resources: &Resources, privileged: bool, rules: &[DeviceRule]) -> V
         cpuset_mems,
         pids,
         blkio_weight,
+        weight_devices,
         read_bps,
         write_bps,
         read_iops,
@@ -216,13 +233,13 @@ fn resources(resources: &Resources, privileged: bool, rules: &[DeviceRule]) -> V
             "weight",
             Some(json!(blkio_weight)).filter(|_| *blkio_weight != 0),
         ),
+        ("weightDevice", weights(weight_devices)),
         ("throttleReadBpsDevice", throttles(read_bps)),
         ("throttleWriteBpsDevice", throttles(write_bps)),
         ("throttleReadIOPSDevice", throttles(read_iops)),
         ("throttleWriteIOPSDevice", throttles(write_iops)),
     ]);
     let mut all = Map::new();
-    all.insert("devices".to_owned(), json!(device_rules(privileged, rules)));
     for (key, value) in [("memory", memory), ("cpu", cpu), ("blockIO", io)] {
         if let Some(value) = value {
             all.insert(key.to_owned(), value);
@@ -231,7 +248,13 @@ fn resources(resources: &Resources, privileged: bool, rules: &[DeviceRule]) -> V
     if let Some(limit) = pids.filter(|limit| *limit != 0) {
         all.insert("pids".to_owned(), json!({ "limit": limit }));
     }
-    Value::Object(all)
+    all
+}
+
+fn weights(list: &[WeightDevice]) -> Option<Value> {
+    let row = |one: &WeightDevice| json!({ "major": one.major, "minor": one.minor, "weight": one.weight });
+    let rows = list.iter().map(row);
+    Some(Value::Array(rows.collect())).filter(|_| !list.is_empty())
 }
 
 fn throttles(list: &[Throttle]) -> Option<Value> {

@@ -170,6 +170,17 @@ pub struct Throttle {
     pub rate: u64,
 }
 
+/// A weight of one block device.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct WeightDevice {
+    /// The device.
+    pub major: i64,
+    /// The device.
+    pub minor: i64,
+    /// 10 to 1000.
+    pub weight: u16,
+}
+
 /// Limits of the control group; 0 and `None` stand for no word about it.
 #[derive(Clone, Debug, Default)]
 pub struct Resources {
@@ -201,6 +212,8 @@ pub struct Resources {
     pub pids: Option<i64>,
     /// 10 to 1000.
     pub blkio_weight: u16,
+    /// 10 to 1000 each.
+    pub weight_devices: Vec<WeightDevice>,
     /// Bytes a second.
     pub read_bps: Vec<Throttle>,
     /// Bytes a second.

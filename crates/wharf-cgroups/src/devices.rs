@@ -64,13 +64,19 @@ fn filter(rules: &[LinuxDeviceCgroup]) -> Vec<Instruction> {
         Instruction::load_word(5, 1, 8),
     ];
     for rule in rules.iter().rev() {
-        program.extend(decide(rule));
+        let (body, always) = decide(rule);
+        program.extend(body);
+        if always {
+            // The kernel refuses a program with instructions that nothing leads to.
+            return program;
+        }
     }
     program.extend([Instruction::set(0, 0), Instruction::exit()]);
     program
 }
 
-fn decide(rule: &LinuxDeviceCgroup) -> Vec<Instruction> {
+/// The instructions of one rule, and whether it decides about every device.
+fn decide(rule: &LinuxDeviceCgroup) -> (Vec<Instruction>, bool) {
     let (block, character) = (1, 2);
     let mut tests = Vec::new();
     match rule.typ().unwrap_or_default() {
@@ -113,7 +119,7 @@ fn decide(rule: &LinuxDeviceCgroup) -> Vec<Instruction> {
         body.push(Instruction::jump_unless_equal(register, value, over));
     }
     body.extend(end);
-    body
+    (body, count == end.len())
 }
 
 #[cfg(test)]
@@ -147,6 +153,21 @@ mod tests {
         assert_eq!(run(&program, 2, mknod | read, 5, 9), 0, "but not read");
         assert_eq!(run(&program, 1, read, 8, 0), 0, "no block device");
         assert_eq!(run(&program, 2, write, 1, 8), 0);
+        let all = filter(&rules(
+            r#"[{"allow":false},{"allow":true},{"allow":false,"type":"b"}]"#,
+        ));
+        let exits = all
+            .iter()
+            .filter(|one| **one == Instruction::exit())
+            .count();
+        assert_eq!(
+            exits, 2,
+            "nothing stands behind the rule that always decides"
+        );
+        assert_eq!(
+            (run(&all, 2, write, 9, 9), run(&all, 1, read, 8, 0)),
+            (1, 0)
+        );
     }
 
     #[test]

@@ -117,3 +117,34 @@ fn a_group_with_processes_is_emptied_and_removed() {
     child.wait().unwrap();
     removed.unwrap();
 }
+
+#[test]
+fn device_rules_are_replaced_not_added() {
+    let group = Cgroup::create(&path("devices")).unwrap();
+    let set = |rules: &str| {
+        let resources = format!(r#"{{"devices":[{{"allow":false,"access":"rwm"}}{rules}]}}"#);
+        group.apply(&serde_json::from_str(&resources).unwrap())
+    };
+    let reads = || {
+        let mut child = Command::new("sh")
+            .args(["-c", "read go; head -c 1 /dev/zero >/dev/null 2>&1"])
+            .stdin(std::process::Stdio::piped())
+            .stdout(std::process::Stdio::null())
+            .stderr(std::process::Stdio::null())
+            .spawn()
+            .unwrap();
+        group.add(i32::try_from(child.id()).unwrap()).unwrap();
+        drop(child.stdin.take());
+        child.wait().unwrap().success()
+    };
+    let null = r#",{"allow":true,"type":"c","major":1,"minor":3,"access":"rwm"}"#;
+    let zero = r#",{"allow":true,"type":"c","major":1,"minor":5,"access":"r"}"#;
+    let first = set(null).map(|()| reads());
+    let second = set(&format!("{null}{zero}")).map(|()| reads());
+    let third = set(null).map(|()| reads());
+    group
+        .remove_when_empty(std::time::Duration::from_secs(10))
+        .unwrap();
+    let got = [first.unwrap(), second.unwrap(), third.unwrap()];
+    assert_eq!(got, [false, true, false]);
+}

@@ -1,5 +1,6 @@
 //! Facts for `docker info` and `docker version`.
 
+use crate::sysinfo::SysInfo;
 use crate::{Engine, EngineError, Status};
 
 /// Facts about the daemon and its machine; names are Docker's.
@@ -240,31 +241,33 @@ fn machine(facts: &mut InfoFacts) {
     let info = rustix::system::sysinfo();
     facts.memory = info.totalram * u64::from(info.mem_unit);
     facts.fds = std::fs::read_dir("/proc/self/fd").map_or(0, Iterator::count);
-    let forward = std::fs::read_to_string("/proc/sys/net/ipv4/ip_forward").unwrap_or_default();
-    facts.ipv4_forwarding = forward.trim() == "1";
 }
 
 /// What its control groups can do.
 fn cgroups(facts: &mut InfoFacts) {
     facts.cgroup_driver = "cgroupfs".to_owned();
-    let root = std::path::Path::new("/sys/fs/cgroup");
-    if let Ok(controllers) = std::fs::read_to_string(root.join("cgroup.controllers")) {
-        let has = |name: &str| controllers.split_whitespace().any(|known| known == name);
-        facts.cgroup_version = "2".to_owned();
-        (facts.memory_limit, facts.swap_limit) = (has("memory"), has("memory"));
-        (facts.cpu_cfs_quota, facts.cpu_shares) = (has("cpu"), has("cpu"));
-        (facts.cpuset, facts.pids_limit) = (has("cpuset"), has("pids"));
-        return;
-    }
-    let has = |path: &str| root.join(path).exists();
-    facts.cgroup_version = "1".to_owned();
-    facts.memory_limit = has("memory/memory.limit_in_bytes") || has("memory/cgroup.procs");
-    facts.swap_limit = has("memory/memory.memsw.limit_in_bytes");
-    facts.oom_kill_disable = has("memory/memory.oom_control");
-    facts.cpu_shares = has("cpu/cpu.shares") || has("cpu/cgroup.procs");
-    facts.cpu_cfs_quota = has("cpu/cpu.cfs_quota_us") || has("cpu/cgroup.procs");
-    facts.cpuset = has("cpuset/cpuset.cpus");
-    facts.pids_limit = has("pids/cgroup.procs");
+    let info = SysInfo::now();
+    facts.cgroup_version = if info.unified { "2" } else { "1" }.to_owned();
+    facts.memory_limit = info.memory_limit;
+    facts.swap_limit = info.swap_limit;
+    facts.oom_kill_disable = info.oom_kill_disable;
+    facts.cpu_shares = info.cpu_shares;
+    facts.cpu_cfs_quota = info.cpu_cfs;
+    facts.cpuset = info.cpuset;
+    facts.pids_limit = info.pids_limit;
+    facts.ipv4_forwarding = info.ipv4_forwarding;
+    let throttle = |v1: &str, v2: &str| match info.unified {
+        true => format!("WARNING: No io.max ({v2}) support"),
+        false => format!("WARNING: No blkio.throttle.{v1} support"),
+    };
+    let missing = [
+        (info.read_bps, throttle("read_bps_device", "rbps")),
+        (info.write_bps, throttle("write_bps_device", "wbps")),
+        (info.read_iops, throttle("read_iops_device", "riops")),
+        (info.write_iops, throttle("write_iops_device", "wiops")),
+    ];
+    let missing = missing.into_iter().filter(|(there, _)| !there);
+    facts.warnings = missing.map(|(_, text)| text).collect();
 }
 
 /// dockerd's words for what is missing (moby `daemon/info_unix.go`).
@@ -278,9 +281,8 @@ fn warnings(facts: &mut InfoFacts) {
         (facts.pids_limit, "No pids limit support"),
     ];
     let missing = missing.into_iter().filter(|(there, _)| !there);
-    facts.warnings = missing
-        .map(|(_, text)| format!("WARNING: {text}"))
-        .collect();
+    let general = missing.map(|(_, text)| format!("WARNING: {text}"));
+    facts.warnings = general.chain(std::mem::take(&mut facts.warnings)).collect();
     if !facts.ipv4_forwarding {
         facts
             .warnings

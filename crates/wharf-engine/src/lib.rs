@@ -32,6 +32,7 @@ mod recover;
 mod signal;
 mod spec;
 mod supervisor;
+mod sysinfo;
 mod time;
 mod volumes;
 

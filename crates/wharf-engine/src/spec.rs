@@ -19,6 +19,7 @@ use crate::{
     NewExec, View,
 };
 
+pub(crate) use limits::limits;
 pub(crate) use seccomp::Filters;
 
 /// The containers whose namespaces a container shares.

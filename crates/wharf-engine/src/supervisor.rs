@@ -11,6 +11,8 @@
 //! what was about to be done, and does it or finds it done. Waiting (for an exit, a timer) happens in the loop's
 //! `select`, never inside an effect.
 
+mod update;
+
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -64,6 +66,8 @@ pub(crate) struct Supervisor {
     mailbox: mpsc::UnboundedReceiver<Command>,
     task: Option<Task>,
     exit: Option<Exit>,
+    /// Says when memory has run out.
+    memory: Option<watch::Receiver<u64>>,
     stop_at: Option<Instant>,
     backoff_at: Option<Instant>,
     /// The last run's leftovers are being given back.
@@ -77,6 +81,7 @@ pub(crate) struct Supervisor {
 enum Input {
     Command(Option<Command>),
     Exit(ExitStatus),
+    OutOfMemory,
     StopTimeout,
     BackoffOver,
 }
@@ -97,6 +102,7 @@ impl Supervisor {
             mailbox,
             task: None,
             exit: None,
+            memory: None,
             stop_at: None,
             backoff_at: None,
             release: None,
@@ -113,6 +119,7 @@ impl Supervisor {
                 Input::Command(None) => return,
                 Input::Command(Some(command)) => self.obey(command).await,
                 Input::Exit(status) => self.ended(&status).await,
+                Input::OutOfMemory => self.out_of_memory(),
                 Input::StopTimeout => self.feed(Event::StopTimeout).await,
                 Input::BackoffOver => self.feed(Event::BackoffOver).await,
             }
@@ -132,7 +139,17 @@ impl Supervisor {
                 None => std::future::pending().await,
             }
         };
+        let memory = async {
+            let changed = match &mut self.memory {
+                Some(memory) => memory.changed().await.is_ok(),
+                None => false,
+            };
+            if !changed {
+                std::future::pending::<()>().await;
+            }
+        };
         tokio::select! {
+            () = memory => Input::OutOfMemory,
             status = exit => {
                 self.exit = None;
                 Input::Exit(status)
@@ -186,30 +203,6 @@ impl Supervisor {
         }
     }
 
-    async fn update(
-        &mut self,
-        policy: Option<RestartPolicy>,
-        resources: Option<Box<Resources>>,
-    ) -> Result<(), EngineError> {
-        let mut host = (*self.record.host).clone();
-        if let Some(policy) = policy {
-            host.restart_policy = policy;
-        }
-        if let Some(resources) = resources {
-            host.resources = *resources;
-        }
-        self.record.host = Arc::new(host);
-        match policy {
-            Some(policy) => self.apply(Event::Policy(policy)).await?,
-            None => {
-                self.save()?;
-                self.publish();
-            }
-        }
-        self.emit("update", &[]);
-        Ok(())
-    }
-
     /// As [`Supervisor::apply`], for events that nobody waits for.
     pub(crate) async fn feed(&mut self, event: Event) {
         if let Err(error) = self.apply(event).await {
@@ -226,8 +219,26 @@ impl Supervisor {
             self.record.last.started_at = Some(Timestamp::now());
         }
         self.exit = Some(exit_of(&task));
+        self.memory = Some(task.out_of_memory());
+        if self.record.last.oom_killed
+            && let Some(memory) = &mut self.memory
+        {
+            // It has been told already.
+            memory.mark_unchanged();
+        }
         self.entry.io().task = Some(task.clone());
         self.task = Some(task);
+        self.limit_again();
+    }
+
+    /// Memory has run out: the kernel has killed a process, not necessarily the first one.
+    fn out_of_memory(&mut self) {
+        self.record.last.oom_killed = true;
+        if let Err(error) = self.save() {
+            error!(container = %self.record.id, error = error.message(), "write the record");
+        }
+        self.publish();
+        self.emit("oom", &[]);
     }
 
     /// The process has ended.
@@ -235,6 +246,10 @@ impl Supervisor {
         let at = status.at;
         let started = self.record.last.started_at.unwrap_or(at);
         let ran = Duration::try_from(started.duration_until(at)).unwrap_or_default();
+        self.memory = None;
+        if status.oom_killed && !self.record.last.oom_killed {
+            self.emit("oom", &[]);
+        }
         let last = &mut self.record.last;
         last.exit_code = status.code;
         last.oom_killed = status.oom_killed;
@@ -243,9 +258,6 @@ impl Supervisor {
         self.stop_at = None;
         self.entry.io().task = None;
         let phase = self.record.state.phase;
-        if status.oom_killed {
-            self.emit("oom", &[]);
-        }
         let duration = ("execDuration", ran.as_secs().to_string());
         self.emit("die", &[("exitCode", status.code.to_string()), duration]);
         self.shared
@@ -355,6 +367,7 @@ impl Supervisor {
         match launch::launch(&self.shared, &self.entry, &self.record).await {
             Ok(Launched { task, pid, network }) => {
                 self.exit = Some(exit_of(&task));
+                self.memory = Some(task.out_of_memory());
                 self.task = Some(task);
                 self.record.network = network;
                 let last = &mut self.record.last;

@@ -171,6 +171,8 @@ pub enum Message {
         /// How.
         status: ExitStatus,
     },
+    /// Memory has run out, for this many times by now. Older daemons log it and go on.
+    OutOfMemory(u64),
 }
 
 /// The answer to a request.
@@ -194,6 +196,9 @@ pub enum Reply {
         started: bool,
         /// The ids of the execs that run.
         execs: Vec<String>,
+        /// How often memory has run out.
+        #[serde(default)]
+        out_of_memory: u64,
     },
     /// See [`Request::Pids`].
     Pids(Vec<i32>),

@@ -124,6 +124,8 @@ struct Attach {
     attach_type: u32,
     flags: u32,
     replaced: u32,
+    /// The kernel wants zeros behind what it knows, and padding need not be any.
+    padding: u32,
 }
 
 /// `union bpf_attr` for `BPF_PROG_QUERY`.
@@ -146,6 +148,7 @@ struct ById {
     id: u32,
     next: u32,
     flags: u32,
+    padding: u32,
 }
 
 const PROG_LOAD: libc::c_int = 5;
@@ -177,7 +180,7 @@ pub fn replace_device_filter(cgroup: BorrowedFd<'_>, program: &[Instruction]) ->
         program: program.as_raw_fd() as u32,
         attach_type: ATTACH_CGROUP_DEVICE,
         flags: ALLOW_MULTI,
-        replaced: 0,
+        ..Attach::default()
     };
     if let [one] = old.as_slice() {
         attach.flags |= REPLACE;

@@ -28,6 +28,8 @@ pub(crate) struct Connection {
     waiting: Mutex<VecDeque<oneshot::Sender<Reply>>>,
     exits: Mutex<HashMap<Who, watch::Sender<Option<ExitStatus>>>>,
     closed: watch::Sender<bool>,
+    /// How often memory has run out.
+    out_of_memory: watch::Sender<u64>,
 }
 
 impl Connection {
@@ -46,6 +48,7 @@ impl Connection {
             waiting: Mutex::default(),
             exits: Mutex::default(),
             closed: watch::Sender::new(false),
+            out_of_memory: watch::Sender::new(0),
         });
         tokio::spawn(read(connection.clone(), folder.to_owned()));
         Ok(connection)
@@ -111,6 +114,24 @@ impl Connection {
         receiver
     }
 
+    /// Memory has run out, so many times by now.
+    pub(crate) fn out_of_memory(&self, times: u64) {
+        self.out_of_memory.send_if_modified(|known| {
+            let news = times > *known;
+            *known = times.max(*known);
+            news
+        });
+    }
+
+    /// Hears of it; at once if it has happened before.
+    pub(crate) fn watch_memory(&self) -> watch::Receiver<u64> {
+        let mut receiver = self.out_of_memory.subscribe();
+        if *receiver.borrow() > 0 {
+            receiver.mark_changed();
+        }
+        receiver
+    }
+
     /// Forgets an exec that nobody waits for.
     pub(crate) fn forget(&self, who: &Who) {
         lock(&self.exits).remove(who);
@@ -170,6 +191,7 @@ async fn read(connection: Arc<Connection>, folder: PathBuf) {
                     let _ = sender.send(reply);
                 }
             }
+            Ok(Message::OutOfMemory(times)) => connection.out_of_memory(times),
             Ok(Message::Exited { exec, status }) => connection.ended(exec, (&status).into()),
             Err(error) => {
                 tracing::warn!(folder = %folder.display(), %error, "a message of a shim");

@@ -2,7 +2,7 @@
 
 use std::os::fd::OwnedFd;
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, connect, socket_with};
 use wharf_cgroups::Cgroup;
@@ -56,7 +56,13 @@ impl Tasks {
         let connection = Connection::new(socket, folder)?;
         let exit = connection.watch(None);
         match connection.ask(&Request::State, &[]).await {
-            Ok(Reply::State { pid, started, .. }) if exit_status(folder).is_none() => {
+            Ok(Reply::State {
+                pid,
+                started,
+                out_of_memory,
+                ..
+            }) if exit_status(folder).is_none() => {
+                connection.out_of_memory(out_of_memory);
                 let task = Task::new(id, folder, pid, connection, exit);
                 if started {
                     return Ok(Some(task));
@@ -104,17 +110,12 @@ fn kill_group(record: &TaskRecord) {
     if record.cgroup.is_empty() {
         return;
     }
-    let until = Instant::now() + PATIENCE;
     let kill = || {
         let cgroup = Cgroup::open(&record.cgroup)?;
         cgroup.kill_all()?;
-        cgroup.remove()
+        cgroup.remove_when_empty(PATIENCE)
     };
-    while let Err(error) = kill() {
-        if Instant::now() > until {
-            tracing::warn!(cgroup = record.cgroup, %error, "kill what a shim left");
-            return;
-        }
-        std::thread::sleep(Duration::from_millis(2));
+    if let Err(error) = kill() {
+        tracing::warn!(cgroup = record.cgroup, %error, "kill what a shim left");
     }
 }

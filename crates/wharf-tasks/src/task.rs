@@ -70,6 +70,11 @@ impl Task {
             .unwrap_or_else(ExitStatus::lost)
     }
 
+    /// Changes whenever the container has run out of memory: the number of times so far.
+    pub fn out_of_memory(&self) -> watch::Receiver<u64> {
+        self.connection.watch_memory()
+    }
+
     /// How it ended, if it has.
     pub fn exited(&self) -> Option<ExitStatus> {
         *self.exit.borrow()

@@ -244,6 +244,10 @@ fn resources(resources: Resources) -> wire::Resources {
         device_cgroup_rules,
         device_requests,
         ulimits,
+        kernel_memory,
+        cpu_percent,
+        io_maximum_bandwidth,
+        io_maximum_iops,
     } = resources;
     let weights = blkio_weight_device.into_iter();
     wire::Resources {
@@ -280,9 +284,10 @@ fn resources(resources: Resources) -> wire::Resources {
         pids_limit,
         ulimits: nil(ulimits.into_iter().map(ulimit).collect()),
         cpu_count: 0,
-        cpu_percent: 0,
-        io_maximum_iops: 0,
-        io_maximum_bandwidth: 0,
+        cpu_percent,
+        io_maximum_iops,
+        io_maximum_bandwidth,
+        kernel_memory,
     }
 }
 

@@ -339,12 +339,10 @@ pub(crate) fn resources(resources: wire::Resources) -> Result<Resources> {
         cpu_percent,
         io_maximum_iops,
         io_maximum_bandwidth,
+        kernel_memory,
     } = resources;
-    if cpu_count != 0 || cpu_percent != 0 || io_maximum_iops != 0 || io_maximum_bandwidth != 0 {
-        return Err(ApiError::bad(
-            "invalid option: Windows limits cannot be set on linux",
-        ));
-    }
+    // Windows' number of processors means nothing here, in dockerd as well.
+    let _ = cpu_count;
     let weight = |one: wire::WeightDevice| WeightDevice {
         path: one.path,
         weight: one.weight,
@@ -392,6 +390,10 @@ pub(crate) fn resources(resources: wire::Resources) -> Result<Resources> {
             .into_iter()
             .map(ulimit)
             .collect(),
+        kernel_memory,
+        cpu_percent,
+        io_maximum_bandwidth,
+        io_maximum_iops,
     })
 }
 

@@ -136,13 +136,15 @@ pub(crate) async fn resize(engine: State, Path(id): Path<String>, params: Params
 
 pub(crate) async fn update(
     engine: State,
+    Extension(version): Extension<ApiVersion>,
     Path(id): Path<String>,
     Json(request): Json<ContainerUpdateRequest>,
 ) -> Answer {
     let ContainerUpdateRequest {
-        resources,
+        mut resources,
         restart_policy,
     } = request;
+    compat::update(&mut resources, version);
     let policy = restart_policy.filter(|policy| !policy.name.is_empty());
     let asked = resources != wharf_api_types::Resources::default();
     let update = Update {

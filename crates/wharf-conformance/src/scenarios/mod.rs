@@ -72,7 +72,9 @@ scenarios! {
         unknown_images df_adds_up save_archive_loads_again;
     network: bridge_gives_an_address published_port_answers port_conflict_is_refused none_has_only_loopback
         containers_reach_each_other;
-    resources: stats_of_a_container stats_stream_and_table;
+    resources: stats_of_a_container stats_stream_and_table
+        update_changes_what_runs update_is_refused_as_a_whole pause_stops_everything oom_kills_are_seen
+        limits_that_make_no_sense limits_of_devices;
     safety: default_capabilities masked_and_read_only_paths seccomp_denies no_new_privileges privileged_has_all
         workdir_through_proc_is_refused;
     life: daemon_killed_container_lives exit_code_while_daemon_is_dead nothing_is_left_behind;

@@ -140,3 +140,413 @@ pub(crate) fn stats_stream_and_table(case: &mut Case) -> Result<()> {
     stream.wait()?;
     Ok(())
 }
+
+/// What the kernel has, seen from within: the container's group is the root there.
+fn limit(case: &Case, id: &str, v1: &str, v2: &str) -> Result<String> {
+    let script = format!("cat /sys/fs/cgroup/{v1} 2>/dev/null || cat /sys/fs/cgroup/{v2}");
+    case.ok(&["exec", id, "sh", "-c", &script])
+}
+
+pub(crate) fn update_changes_what_runs(case: &mut Case) -> Result<()> {
+    case.ok(&[
+        "run", "-d", "--name", "c1", "-m", "64m", "busybox", "sleep", "1000",
+    ])?;
+    let memory = |case: &Case| limit(case, "c1", "memory/memory.limit_in_bytes", "memory.max");
+    ensure!(memory(case)? == (64 << 20).to_string());
+    // Up: both limits must grow, memory's below the other at every moment. And down again.
+    case.prints(
+        &["update", "-m", "128m", "--memory-swap", "256m", "c1"],
+        "c1",
+    )?;
+    ensure!(memory(case)? == (128 << 20).to_string());
+    case.ok(&["update", "-m", "32m", "--memory-swap", "32m", "c1"])?;
+    ensure!(memory(case)? == (32 << 20).to_string());
+    case.prints(
+        &[
+            "inspect",
+            "-f",
+            "{{.HostConfig.Memory}} {{.HostConfig.MemorySwap}}",
+            "c1",
+        ],
+        "33554432 33554432",
+    )?;
+    // A quota alone keeps the period, and the other way round.
+    let quota = |case: &Case| -> Result<(String, String)> {
+        match limit(case, "c1", "cpu/cpu.cfs_quota_us", "cpu.max")?.split_once(' ') {
+            Some((quota, period)) => Ok((quota.to_owned(), period.to_owned())),
+            None => Ok((
+                limit(case, "c1", "cpu/cpu.cfs_quota_us", "")?,
+                limit(case, "c1", "cpu/cpu.cfs_period_us", "")?,
+            )),
+        }
+    };
+    let is = |quota: &str, period: &str| (quota.to_owned(), period.to_owned());
+    case.ok(&["update", "--cpu-period", "50000", "c1"])?;
+    case.ok(&["update", "--cpu-quota", "25000", "c1"])?;
+    ensure!(quota(case)? == is("25000", "50000"), "{:?}", quota(case)?);
+    case.ok(&["update", "--cpu-period", "100000", "c1"])?;
+    ensure!(quota(case)? == is("25000", "100000"), "{:?}", quota(case)?);
+    case.ok(&["update", "--pids-limit", "33", "c1"])?;
+    ensure!(limit(case, "c1", "pids/pids.max", "pids.max")? == "33");
+    case.ok(&["update", "--pids-limit", "-1", "c1"])?;
+    ensure!(limit(case, "c1", "pids/pids.max", "pids.max")? == "max");
+    case.ok(&["update", "--cpuset-cpus", "0", "c1"])?;
+    ensure!(limit(case, "c1", "cpuset/cpuset.cpus", "cpuset.cpus")? == "0");
+    case.ok(&["update", "--restart", "on-failure:3", "c1"])?;
+    let policy =
+        "{{.HostConfig.RestartPolicy.Name}} {{.HostConfig.RestartPolicy.MaximumRetryCount}}";
+    case.prints(&["inspect", "-f", policy, "c1"], "on-failure 3")?;
+    // It holds for the next run as well.
+    case.ok(&["restart", "-t", "0", "c1"])?;
+    ensure!(memory(case)? == (32 << 20).to_string());
+    ensure!(quota(case)? == is("25000", "100000"), "{:?}", quota(case)?);
+    // And for one that does not run.
+    case.ok(&["create", "--name", "c2", "busybox", "sleep", "1000"])?;
+    case.ok(&["update", "--pids-limit", "44", "c2"])?;
+    case.ok(&["start", "c2"])?;
+    ensure!(limit(case, "c2", "pids/pids.max", "pids.max")? == "44");
+    Ok(())
+}
+
+pub(crate) fn update_is_refused_as_a_whole(case: &mut Case) -> Result<()> {
+    case.ok(&[
+        "run", "-d", "--rm", "--name", "c1", "busybox", "sleep", "1000",
+    ])?;
+    let refused = [
+        (
+            &["-m", "64m"][..],
+            "Memory limit should be smaller than already set memoryswap limit, update the memoryswap at the same time",
+        ),
+        (
+            &["--restart", "always"][..],
+            "Restart policy cannot be updated because AutoRemove is enabled for the container",
+        ),
+        (&["-m", "1m"][..], "inimum memory limit allowed is 6MB"),
+        (
+            &["--cpuset-cpus", "4000"][..],
+            "equested CPUs are not available - requested 4000, available: ",
+        ),
+        (
+            &["--cpu-quota", "5"][..],
+            "CPU cfs quota can not be less than 1ms (i.e. 1000)",
+        ),
+    ];
+    for (flags, words) in refused {
+        let args = [&["update"], flags, &["c1"]].concat();
+        case.fails(&args, 1, words)?;
+    }
+    case.fails(
+        &["update", "c1"],
+        1,
+        "you must provide one or more flags when using this command",
+    )?;
+    case.fails(
+        &["update", "--pids-limit", "9", "nope"],
+        1,
+        "No such container: nope",
+    )?;
+    case.ok(&["update", "--cpus", "0.5", "c1"])?;
+    case.fails(
+        &["update", "--cpu-quota", "5000", "c1"],
+        1,
+        "CPU Quota cannot be updated as NanoCPUs has already been set",
+    )?;
+    let body = serde_json::json!({"RestartPolicy": {"Name": "always"}});
+    let answer = case
+        .engine
+        .api("POST", "/containers/c1/update", Some(&body))?;
+    ensure!(answer.status == 409, "{} {}", answer.status, answer.text());
+    case.prints(
+        &[
+            "inspect",
+            "-f",
+            "{{.HostConfig.Memory}} {{.HostConfig.RestartPolicy.Name}} {{.HostConfig.NanoCpus}}",
+            "c1",
+        ],
+        "0 no 500000000",
+    )
+}
+
+pub(crate) fn pause_stops_everything(case: &mut Case) -> Result<()> {
+    let count =
+        "while :; do echo x >> /tmp/count; usleep 1000; done & while :; do usleep 1000; done";
+    case.ok(&["run", "-d", "--name", "c1", "busybox", "sh", "-c", count])?;
+    super::containers::until(|| Ok(case.ok(&["exec", "c1", "wc", "-l", "/tmp/count"]).is_ok()))?;
+    let pid = case.ok(&["inspect", "-f", "{{.State.Pid}}", "c1"])?;
+    case.prints(&["pause", "c1"], "c1")?;
+    case.prints(
+        &[
+            "inspect",
+            "-f",
+            "{{.State.Status}} {{.State.Paused}} {{.State.Running}}",
+            "c1",
+        ],
+        "paused true true",
+    )?;
+    let size = || {
+        case.engine
+            .world
+            .sh(&format!("stat -c %s /proc/{pid}/root/tmp/count"))
+    };
+    let before = size()?;
+    case.fails(&["pause", "c1"], 1, "is already paused")?;
+    case.fails(
+        &["exec", "c1", "true"],
+        1,
+        "is paused, unpause the container before exec",
+    )?;
+    ensure!(size()? == before, "it has gone on");
+    case.prints(&["unpause", "c1"], "c1")?;
+    case.fails(&["unpause", "c1"], 1, "is not paused")?;
+    super::containers::until(|| Ok(size()? != before))?;
+    // Any number of times, with processes that come and go.
+    for _ in 0..5 {
+        case.ok(&["pause", "c1"])?;
+        case.ok(&["unpause", "c1"])?;
+    }
+    case.ok(&["pause", "c1"])?;
+    case.ok(&["rm", "-f", "c1"])?;
+    Ok(())
+}
+
+pub(crate) fn oom_kills_are_seen(case: &mut Case) -> Result<()> {
+    if case.engine.kind == wharf_testkit::EngineKind::Dockerd {
+        return Ok(()); // Debian's containerd of its age does not hear of them on this kernel.
+    }
+    // A process beside the first one: the container goes on.
+    case.ok(&[
+        "run",
+        "-d",
+        "--name",
+        "c1",
+        "-m",
+        "32m",
+        "--memory-swap",
+        "32m",
+        "busybox",
+        "sleep",
+        "1000",
+    ])?;
+    case.prints(&["inspect", "-f", "{{.State.OOMKilled}}", "c1"], "false")?;
+    let eat = "head -c 200m /dev/zero | tail -c 200m >/dev/null";
+    let run = case.run(&["exec", "c1", "sh", "-c", eat])?;
+    ensure!(run.code != 0, "{run:?}");
+    let oom = [
+        "inspect",
+        "-f",
+        "{{.State.OOMKilled}} {{.State.Running}}",
+        "c1",
+    ];
+    super::containers::until(|| Ok(case.ok(&oom)? == "true true"))?;
+    let events = |name: &str| {
+        let name = format!("container={name}");
+        case.ok(&[
+            "events",
+            "--since",
+            "1",
+            "--until",
+            "0s",
+            "--filter",
+            &name,
+            "--filter",
+            "event=oom",
+            "--filter",
+            "event=die",
+            "--format",
+            "{{.Action}}",
+        ])
+    };
+    // The stock client cuts times to whole seconds, so what has just happened comes a moment later.
+    super::containers::until(|| Ok(events("c1")?.lines().next() == Some("oom")))?;
+    // The first one itself.
+    let run = case.run(&[
+        "run",
+        "--name",
+        "c2",
+        "-m",
+        "32m",
+        "--memory-swap",
+        "32m",
+        "busybox",
+        "sh",
+        "-c",
+        "exec tail -c 200m /dev/zero",
+    ])?;
+    ensure!(run.code == 137, "{run:?}");
+    case.prints(
+        &[
+            "inspect",
+            "-f",
+            "{{.State.OOMKilled}} {{.State.ExitCode}}",
+            "c2",
+        ],
+        "true 137",
+    )?;
+    super::containers::until(|| Ok(events("c2")?.lines().collect::<Vec<_>>() == ["oom", "die"]))?;
+    case.ok(&["start", "c2"])?;
+    case.ok(&["run", "--name", "c3", "-m", "32m", "busybox", "true"])?;
+    case.prints(&["inspect", "-f", "{{.State.OOMKilled}}", "c3"], "false")
+}
+
+pub(crate) fn limits_that_make_no_sense(case: &mut Case) -> Result<()> {
+    let refused = [
+        (&["-m", "1m"][..], "inimum memory limit allowed is 6MB"),
+        (
+            &["-m", "10m", "--memory-swap", "8m"][..],
+            "inimum memoryswap limit should be larger than memory limit, see usage",
+        ),
+        (
+            &["--memory-swap", "80m"][..],
+            "ou should always set the Memory limit when using Memoryswap limit, see usage",
+        ),
+        (
+            &["--memory-reservation", "1m"][..],
+            "inimum memory reservation allowed is 6MB",
+        ),
+        (
+            &["-m", "10m", "--memory-reservation", "20m"][..],
+            "inimum memory limit can not be less than memory reservation limit, see usage",
+        ),
+        (&["--cpus", "1000"][..], "ange of CPUs is from 0.01 to "),
+        (
+            &["--cpus", "1", "--cpu-quota", "5000"][..],
+            "onflicting options: Nano CPUs and CPU Quota cannot both be set",
+        ),
+        (
+            &["--cpu-period", "5"][..],
+            "CPU cfs period can not be less than 1ms (i.e. 1000) or larger than 1s (i.e. 1000000)",
+        ),
+        (
+            &["--cpuset-cpus", "4000"][..],
+            "equested CPUs are not available - requested 4000, available: ",
+        ),
+        (
+            &["--cpuset-mems", "99"][..],
+            "equested memory nodes are not available - requested 99, available: ",
+        ),
+        (
+            &["--cpuset-cpus", "0-x"][..],
+            "nvalid value 0-x for cpuset cpus",
+        ),
+        (
+            &["--oom-score-adj", "2000"][..],
+            "nvalid value 2000, range for oom score adj is [-1000, 1000]",
+        ),
+        (
+            &["--cpu-rt-period", "1000", "--cpu-rt-runtime", "2000"][..],
+            "cpu real-time runtime cannot be higher than cpu real-time period",
+        ),
+        (&["--cgroupns", "other"][..], "invalid"),
+    ];
+    for (flags, words) in refused {
+        let args = [&["create"], flags, &["busybox", "true"]].concat();
+        let run = case.run(&args)?;
+        ensure!(
+            run.code != 0 && run.stderr.contains(words),
+            "{args:?}: {run:?}"
+        );
+    }
+    case.prints(
+        &[
+            "run",
+            "--rm",
+            "--oom-score-adj",
+            "321",
+            "busybox",
+            "cat",
+            "/proc/self/oom_score_adj",
+        ],
+        "321",
+    )?;
+    let kill = case.run(&["run", "--rm", "--oom-kill-disable", "busybox", "true"])?;
+    ensure!(
+        kill.code == 0 && kill.stderr.contains("WARNING: "),
+        "{kill:?}"
+    );
+    Ok(())
+}
+
+pub(crate) fn limits_of_devices(case: &mut Case) -> Result<()> {
+    // A device number that nobody has: the filter speaks before anybody notices that.
+    let open = "mknod /tmp/x c 250 250 && : < /tmp/x";
+    let denied = case.run(&["run", "--rm", "busybox", "sh", "-c", open])?;
+    ensure!(
+        denied.stderr.contains("Operation not permitted"),
+        "{denied:?}"
+    );
+    let rule = ["--device-cgroup-rule", "c 250:* rw"];
+    let args = [&["run", "--rm"], &rule[..], &["busybox", "sh", "-c", open]].concat();
+    let allowed = case.run(&args)?;
+    ensure!(
+        allowed.stderr.contains("No such device or address"),
+        "{allowed:?}"
+    );
+    let read_only = ": < /dev/x && ! (: > /dev/x) 2>/dev/null && echo readable";
+    case.prints(
+        &[
+            "run",
+            "--rm",
+            "--cap-add",
+            "SYSLOG",
+            "--device",
+            "/dev/kmsg:/dev/x:r",
+            "busybox",
+            "sh",
+            "-c",
+            read_only,
+        ],
+        "readable",
+    )?;
+    let bad = [
+        "run",
+        "--rm",
+        "--device-cgroup-rule",
+        "c 1:11",
+        "busybox",
+        "true",
+    ];
+    ensure!(case.run(&bad)?.code == 125);
+    let missing = [
+        "run",
+        "--rm",
+        "--device-read-bps",
+        "/dev/nosuchdevice:1mb",
+        "busybox",
+        "true",
+    ];
+    let run = case.run(&missing)?;
+    let words = "/dev/nosuchdevice: no such file or directory";
+    ensure!(run.code != 0 && run.stderr.contains(words), "{run:?}");
+    let parent = [
+        "run",
+        "--rm",
+        "--cgroup-parent",
+        "/outer",
+        "--cgroupns",
+        "host",
+        "busybox",
+        "cat",
+        "/proc/self/cgroup",
+    ];
+    let groups = case.ok(&parent)?;
+    ensure!(
+        groups.lines().any(|line| line.contains("/outer/")),
+        "{groups}"
+    );
+    let own = case.ok(&[
+        "run",
+        "--rm",
+        "--cgroupns",
+        "private",
+        "busybox",
+        "cat",
+        "/proc/self/cgroup",
+    ])?;
+    ensure!(
+        own.lines()
+            .filter(|line| !line.contains("unified") && !line.starts_with("0::"))
+            .all(|line| line.ends_with(":/")),
+        "{own}"
+    );
+    Ok(())
+}

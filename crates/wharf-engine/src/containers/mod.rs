@@ -23,7 +23,7 @@ mod stats;
 mod stop;
 mod top;
 mod types;
-mod update;
+pub(crate) mod update;
 mod verify;
 mod wait;
 

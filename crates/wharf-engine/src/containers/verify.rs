@@ -1,11 +1,14 @@
 //! Whether settings make sense, in dockerd's words (moby `daemon/container.go`, `daemon_unix.go`).
 
+mod resources;
+
+pub(super) use resources::resources;
+
+use crate::sysinfo::SysInfo;
 use crate::{
     Config, EngineConfig, EngineError, HostConfig, IpcMode, NetworkMode, Port, PortBinding,
-    Resources, RestartPolicy, signal,
+    RestartPolicy, signal,
 };
-
-const MIN_MEMORY: i64 = 6 << 20;
 
 fn invalid<T>(text: impl Into<String>) -> Result<T, EngineError> {
     Err(EngineError::Invalid(text.into()))
@@ -46,7 +49,12 @@ pub(super) fn host(
     if host.auto_remove && host.restart_policy != RestartPolicy::No {
         return invalid("can't create 'AutoRemove' container with restart policy");
     }
-    resources(&mut host.resources, &mut warnings)?;
+    let info = SysInfo::now();
+    warnings.extend(resources(&mut host.resources, &info, false)?);
+    // The cgroup's limit is none with 0 and below.
+    if host.resources.pids_limit.is_some_and(|limit| limit <= 0) {
+        host.resources.pids_limit = None;
+    }
     ports(host)?;
     network(host, &mut warnings)?;
     if !(-1000..=1000).contains(&host.oom_score_adj) {
@@ -66,6 +74,17 @@ pub(super) fn host(
             "invalid cgroup namespace mode: {}",
             host.cgroupns_mode
         ));
+    }
+    if host.cgroupns_mode == "private" && !info.cgroup_namespaces {
+        let text =
+            "Your kernel does not support cgroup namespaces.  Cgroup namespace setting discarded.";
+        warnings.push(text.to_owned());
+    }
+    if !info.ipv4_forwarding
+        && !daemon.bridge.ip_forward
+        && !matches!(host.network_mode, NetworkMode::Host | NetworkMode::None)
+    {
+        warnings.push("IPv4 forwarding is disabled. Networking will not work.".to_owned());
     }
     crate::spec::capabilities(host)?;
     for option in &host.security_opt {
@@ -108,9 +127,6 @@ fn defaults(host: &mut HostConfig, daemon: &EngineConfig) {
     if resources.cpu_shares > 0 {
         resources.cpu_shares = resources.cpu_shares.clamp(2, 262_144);
     }
-    if resources.memory_swappiness == Some(-1) {
-        resources.memory_swappiness = None;
-    }
     for ulimit in daemon.default_ulimits.values() {
         if resources
             .ulimits
@@ -133,76 +149,6 @@ fn defaults(host: &mut HostConfig, daemon: &EngineConfig) {
 /// Whether the machine has cgroup v2 alone.
 pub(crate) fn wharf_cgroups_unified() -> bool {
     std::path::Path::new("/sys/fs/cgroup/cgroup.controllers").exists()
-}
-
-fn resources(resources: &mut Resources, warnings: &mut Vec<String>) -> Result<(), EngineError> {
-    let r = resources;
-    if r.memory != 0 && r.memory < MIN_MEMORY {
-        return invalid("Minimum memory limit allowed is 6MB");
-    }
-    if r.memory > 0 && r.memory_swap > 0 && r.memory_swap < r.memory {
-        return invalid("Minimum memoryswap limit should be larger than memory limit, see usage");
-    }
-    if r.memory == 0 && r.memory_swap > 0 {
-        return invalid(
-            "You should always set the Memory limit when using Memoryswap limit, see usage",
-        );
-    }
-    if let Some(value) = r
-        .memory_swappiness
-        .filter(|value| !(-1..=100).contains(value))
-    {
-        return invalid(format!(
-            "Invalid value: {value}, valid memory swappiness range is 0-100"
-        ));
-    }
-    if r.memory_reservation > 0 && r.memory_reservation < MIN_MEMORY {
-        return invalid("Minimum memory reservation allowed is 6MB");
-    }
-    if r.memory > 0 && r.memory_reservation > 0 && r.memory < r.memory_reservation {
-        return invalid(
-            "Minimum memory limit can not be less than memory reservation limit, see usage",
-        );
-    }
-    if r.oom_kill_disable == Some(true) && r.memory == 0 {
-        warnings.push("OOM killer is disabled for the container, but no memory limit is set, this can result in the system running out of resources.".to_owned());
-    }
-    cpu(r)?;
-    if r.blkio_weight > 0 && !(10..=1000).contains(&r.blkio_weight) {
-        return invalid("Range of blkio weight is from 10 to 1000");
-    }
-    // The cgroup's limit is none with 0 and below.
-    if r.pids_limit.is_some_and(|limit| limit <= 0) {
-        r.pids_limit = None;
-    }
-    Ok(())
-}
-
-fn cpu(r: &Resources) -> Result<(), EngineError> {
-    if r.nano_cpus > 0 && r.cpu_period > 0 {
-        return invalid("Conflicting options: Nano CPUs and CPU Period cannot both be set");
-    }
-    if r.nano_cpus > 0 && r.cpu_quota > 0 {
-        return invalid("Conflicting options: Nano CPUs and CPU Quota cannot both be set");
-    }
-    let cpus = std::thread::available_parallelism().map_or(1, usize::from);
-    let most = i64::try_from(cpus)
-        .unwrap_or(i64::MAX)
-        .saturating_mul(1_000_000_000);
-    if r.nano_cpus < 0 || r.nano_cpus > most {
-        return invalid(format!(
-            "range of CPUs is from 0.01 to {cpus}.00, as there are only {cpus} CPUs available"
-        ));
-    }
-    if r.cpu_period != 0 && !(1_000..=1_000_000).contains(&r.cpu_period) {
-        return invalid(
-            "CPU cfs period can not be less than 1ms (i.e. 1000) or larger than 1s (i.e. 1000000)",
-        );
-    }
-    if r.cpu_quota > 0 && r.cpu_quota < 1_000 {
-        return invalid("CPU cfs quota can not be less than 1ms (i.e. 1000)");
-    }
-    Ok(())
 }
 
 fn ports(host: &HostConfig) -> Result<(), EngineError> {
@@ -284,36 +230,4 @@ fn log(host: &mut HostConfig, daemon: &EngineConfig) -> Result<(), EngineError> 
             "logger: no log driver named '{driver}' is registered"
         )),
     }
-}
-
-/// Limits after an update: what is 0, empty or `None` in `new` stays.
-pub(super) fn merged(old: &Resources, new: Resources) -> Result<Resources, EngineError> {
-    let number = |new: i64, old: i64| if new == 0 { old } else { new };
-    let text = |new: String, old: &String| if new.is_empty() { old.clone() } else { new };
-    let mut merged = Resources {
-        cpu_shares: number(new.cpu_shares, old.cpu_shares),
-        nano_cpus: number(new.nano_cpus, old.nano_cpus),
-        cpu_period: number(new.cpu_period, old.cpu_period),
-        cpu_quota: number(new.cpu_quota, old.cpu_quota),
-        cpu_realtime_period: number(new.cpu_realtime_period, old.cpu_realtime_period),
-        cpu_realtime_runtime: number(new.cpu_realtime_runtime, old.cpu_realtime_runtime),
-        cpuset_cpus: text(new.cpuset_cpus, &old.cpuset_cpus),
-        cpuset_mems: text(new.cpuset_mems, &old.cpuset_mems),
-        memory: number(new.memory, old.memory),
-        memory_reservation: number(new.memory_reservation, old.memory_reservation),
-        memory_swap: number(new.memory_swap, old.memory_swap),
-        pids_limit: new.pids_limit.or(old.pids_limit),
-        blkio_weight: if new.blkio_weight == 0 {
-            old.blkio_weight
-        } else {
-            new.blkio_weight
-        },
-        ..old.clone()
-    };
-    if merged.memory_swap > 0 && merged.memory > merged.memory_swap {
-        let text = "Memory limit should be smaller than already set memoryswap limit, update the memoryswap at the same time";
-        return invalid(text);
-    }
-    resources(&mut merged, &mut Vec::new())?;
-    Ok(merged)
 }

@@ -57,6 +57,18 @@ pub struct Resources {
     pub device_requests: Vec<DeviceRequest>,
     /// Process limits.
     pub ulimits: Vec<Ulimit>,
+    /// Kernel memory, bytes: no kernel limits it any more, so it is discarded with a warning.
+    #[serde(skip)]
+    pub kernel_memory: i64,
+    /// Windows' share of the processors: discarded with a warning.
+    #[serde(skip)]
+    pub cpu_percent: i64,
+    /// Windows' limit of block I/O, bytes per second: refused.
+    #[serde(skip)]
+    pub io_maximum_bandwidth: u64,
+    /// Windows' limit of block I/O, operations per second: refused.
+    #[serde(skip)]
+    pub io_maximum_iops: u64,
 }
 
 /// A block I/O weight of one device.

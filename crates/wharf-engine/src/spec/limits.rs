@@ -5,7 +5,7 @@ use std::path::Path;
 
 use wharf_bundle as bundle;
 
-use crate::{EngineError, HostConfig, Resources, Throttle, Ulimit};
+use crate::{EngineError, HostConfig, Resources, Throttle, Ulimit, WeightDevice};
 
 pub(super) fn rlimits(resources: &Resources) -> Vec<bundle::Rlimit> {
     // −1 is without limit; the kernel's RLIM_INFINITY is the largest number.
@@ -38,8 +38,12 @@ pub(super) fn resources(r: &Resources) -> Result<bundle::Resources, EngineError>
         cpu_realtime_period: r.cpu_realtime_period,
         cpuset_cpus: r.cpuset_cpus.clone(),
         cpuset_mems: r.cpuset_mems.clone(),
-        pids: r.pids_limit,
+        // No limit is −1 there, and 0 what a client may say for it.
+        pids: r
+            .pids_limit
+            .map(|limit| if limit == 0 { -1 } else { limit }),
         blkio_weight: r.blkio_weight,
+        weight_devices: weights(&r.blkio_weight_device)?,
         read_bps: throttles(&r.blkio_device_read_bps)?,
         write_bps: throttles(&r.blkio_device_write_bps)?,
         read_iops: throttles(&r.blkio_device_read_iops)?,
@@ -47,12 +51,53 @@ pub(super) fn resources(r: &Resources) -> Result<bundle::Resources, EngineError>
     })
 }
 
+/// The same as OCI's, for a group that is there.
+pub(crate) fn limits(r: &Resources) -> Result<oci_spec::runtime::LinuxResources, EngineError> {
+    bundle::limits(&resources(r)?).map_err(|error| EngineError::failed(&error))
+}
+
+/// The number of the block device `path`; Go's words if there is none.
+fn number(path: &str) -> Result<(i64, i64), EngineError> {
+    let metadata = std::fs::metadata(path).map_err(|error| {
+        let text = rustix::io::Errno::from_io_error(&error)
+            .map_or_else(|| error.to_string(), |errno| errno_text(errno).to_owned());
+        EngineError::Failed(format!("stat {path}: {text}"))
+    })?;
+    let device = metadata.rdev();
+    Ok((
+        i64::from(rustix::fs::major(device)),
+        i64::from(rustix::fs::minor(device)),
+    ))
+}
+
+/// What Go says, which is what C says in small letters.
+fn errno_text(errno: rustix::io::Errno) -> &'static str {
+    match errno {
+        rustix::io::Errno::NOENT => "no such file or directory",
+        rustix::io::Errno::ACCESS => "permission denied",
+        rustix::io::Errno::NOTDIR => "not a directory",
+        _ => "cannot be read",
+    }
+}
+
+fn weights(list: &[WeightDevice]) -> Result<Vec<bundle::WeightDevice>, EngineError> {
+    let weight = |one: &WeightDevice| {
+        let (major, minor) = number(&one.path)?;
+        Ok(bundle::WeightDevice {
+            major,
+            minor,
+            weight: one.weight,
+        })
+    };
+    list.iter().map(weight).collect()
+}
+
 fn throttles(list: &[Throttle]) -> Result<Vec<bundle::Throttle>, EngineError> {
     let throttle = |one: &Throttle| {
-        let node = node(&one.path, &one.path)?;
+        let (major, minor) = number(&one.path)?;
         Ok(bundle::Throttle {
-            major: node.major,
-            minor: node.minor,
+            major,
+            minor,
             rate: one.rate,
         })
     };

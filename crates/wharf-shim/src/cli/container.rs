@@ -68,12 +68,8 @@ impl Container {
     /// Removes the folder and the control group.
     pub(crate) fn remove(&self) {
         if let Some(cgroup) = self.cgroup() {
-            for _ in 0..500 {
-                if cgroup.kill_all().and_then(|()| cgroup.remove()).is_ok() {
-                    break;
-                }
-                std::thread::sleep(std::time::Duration::from_millis(2));
-            }
+            let _ = cgroup.kill_all();
+            let _ = cgroup.remove_when_empty(std::time::Duration::from_secs(2));
         }
         let _ = std::fs::remove_dir_all(&self.folder);
     }

@@ -159,12 +159,14 @@ impl Shim {
         });
         let waiting = Some(created);
         let (groups, own_pids) = (config.groups, has_own_pids(&spec));
+        let oom = cgroup.as_ref().and_then(|cgroup| cgroup.watch_oom().ok());
         self.container = Some(Container {
             cgroup,
             waiting,
             seccomp,
             groups,
             own_pids,
+            oom,
         });
         Ok(Reply::Process {
             pid: pid.as_raw_nonzero().get(),
@@ -236,6 +238,7 @@ impl Shim {
             version: VERSION,
             pid: first.map_or(0, |process| process.pid.as_raw_nonzero().get()),
             started: container.is_some_and(|container| container.waiting.is_none()),
+            out_of_memory: self.out_of_memory,
             execs: self
                 .processes
                 .iter()

@@ -3,10 +3,10 @@
 use std::io;
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::path::PathBuf;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use wharf_cgroups::Cgroup;
+use wharf_cgroups::{Cgroup, OomWatch};
 use wharf_logs::Stream;
 use wharf_runtime::Created;
 use wharf_shim_api::{ExitStatus, Message};
@@ -31,6 +31,8 @@ pub(crate) struct Container {
     pub(crate) seccomp: Option<Vec<u8>>,
     pub(crate) groups: Vec<String>,
     pub(crate) own_pids: bool,
+    /// None where the host has no memory controller.
+    pub(crate) oom: Option<OomWatch>,
 }
 
 /// Everything that the loop works on.
@@ -48,12 +50,15 @@ pub(crate) struct Shim {
     /// The container could not be made.
     pub(crate) failed: bool,
     recorded: bool,
+    /// How often memory has run out.
+    pub(crate) out_of_memory: u64,
 }
 
 /// What a descriptor in the poll set stands for.
 #[derive(Clone, Copy)]
 enum Source {
     Listener,
+    Memory,
     Connection(usize),
     Exit(usize),
     Output(usize, Stream),
@@ -90,6 +95,7 @@ impl Shim {
             nothing: Log::none(),
             failed: false,
             recorded: false,
+            out_of_memory: 0,
         })
     }
 
@@ -120,6 +126,11 @@ impl Shim {
     fn wait(&self) -> io::Result<Vec<(Source, PollFlags)>> {
         let mut sources = vec![Source::Listener];
         let mut polled = vec![PollFd::new(&self.listener, PollFlags::IN)];
+        let oom = self.container.as_ref().and_then(|one| one.oom.as_ref());
+        if let Some(oom) = oom {
+            sources.push(Source::Memory);
+            polled.push(PollFd::new(oom, PollFlags::IN));
+        }
         for (index, connection) in self.connections.iter().enumerate() {
             sources.push(Source::Connection(index));
             polled.push(PollFd::from_borrowed_fd(connection.socket(), PollFlags::IN));
@@ -145,6 +156,7 @@ impl Shim {
     fn handle(&mut self, source: Source, events: PollFlags) {
         match source {
             Source::Listener => self.connections.extend(control::accept(&self.listener)),
+            Source::Memory => self.tell_oom(),
             Source::Connection(index) => self.serve(index),
             Source::Exit(index) => self.processes[index].reap(),
             Source::Output(index, stream) => {
@@ -200,6 +212,7 @@ impl Shim {
         };
         let first = process.exec.is_none();
         if first {
+            self.tell_oom();
             self.kill_others();
         }
         let process = &mut self.processes[index];
@@ -216,7 +229,8 @@ impl Shim {
             .container
             .as_ref()
             .and_then(|container| container.cgroup.as_ref());
-        let oom_killed = oom_killed.is_some_and(|cgroup| first && cgroup.oom_kills() > 0);
+        let killed = oom_killed.is_some_and(|cgroup| cgroup.oom_kills() > 0);
+        let oom_killed = first && (killed || self.out_of_memory > 0);
         let status = ExitStatus {
             code,
             oom_killed,
@@ -233,6 +247,19 @@ impl Shim {
         }
         // Only now the attached streams end: who sees that can ask for the exit code.
         self.processes[index].streams.clients.clear();
+    }
+
+    /// Tells all daemons that memory has run out since the last time.
+    fn tell_oom(&mut self) {
+        let oom = self.container.as_mut().and_then(|one| one.oom.as_mut());
+        let new = oom.map_or(0, OomWatch::take);
+        if new == 0 {
+            return;
+        }
+        self.out_of_memory += new;
+        for connection in &mut self.connections {
+            connection.send(&Message::OutOfMemory(self.out_of_memory));
+        }
     }
 
     /// In a pid namespace of its own the kernel has done it already.
@@ -264,14 +291,8 @@ impl Shim {
         let Some(cgroup) = self.container.take().and_then(|container| container.cgroup) else {
             return;
         };
-        let until = Instant::now() + PATIENCE;
-        let pause = Timespec {
-            tv_sec: 0,
-            tv_nsec: 2_000_000,
-        };
-        while cgroup.remove().is_err() && Instant::now() < until {
-            let _ = cgroup.kill_all();
-            let _ = poll(&mut [], Some(&pause));
+        if let Err(error) = cgroup.remove_when_empty(PATIENCE) {
+            eprintln!("wharf-shim: {error}");
         }
     }
 }

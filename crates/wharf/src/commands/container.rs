@@ -28,6 +28,7 @@ pub static COMMAND: Command = Command {
         &stop::COMMAND,
         &top::COMMAND,
         &pause::UNPAUSE,
+        &update::COMMAND,
         &wait::COMMAND,
     ],
     ..EMPTY

@@ -36,6 +36,7 @@ pub mod stop;
 pub mod system;
 pub mod tag;
 pub mod top;
+pub mod update;
 pub mod version;
 pub mod volume;
 pub mod wait;

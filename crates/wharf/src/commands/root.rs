@@ -77,6 +77,7 @@ static OTHERS: &[&Command] = &[
     &tag::COMMAND,
     &top::COMMAND,
     &pause::UNPAUSE,
+    &update::COMMAND,
     &wait::COMMAND,
 ];
 
