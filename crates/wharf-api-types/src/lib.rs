@@ -12,6 +12,7 @@
 
 mod container;
 mod exec;
+mod files;
 mod host_config;
 mod image;
 mod inspect;
@@ -22,6 +23,7 @@ mod volume;
 
 pub use container::*;
 pub use exec::*;
+pub use files::*;
 pub use host_config::*;
 pub use image::*;
 pub use inspect::*;

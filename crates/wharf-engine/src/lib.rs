@@ -18,6 +18,7 @@ mod df;
 mod engine;
 mod error;
 mod events;
+mod files;
 mod filters;
 mod human;
 mod images;
@@ -38,15 +39,16 @@ mod volumes;
 
 pub use config::{BridgeConfig, EngineConfig};
 pub use containers::{
-    AttachEnd, AttachOptions, Attachment, Containers, Created, ExecStartOptions, ExecView,
-    InterfaceStats, ListOptions, Listed, LogOptions, LogStream, NewExec, PruneReport,
-    RemoveOptions, Size, StatsSample, StatsStream, StopOptions, Top, Update, WaitCondition,
-    WaitResult, Waiter, parse_bind,
+    AttachEnd, AttachOptions, Attachment, ChangeKind, Containers, Created, ExecStartOptions,
+    ExecView, ExtractOptions, FileChange, InterfaceStats, ListOptions, Listed, LogOptions,
+    LogStream, NewExec, PathStat, PruneReport, RemoveOptions, Size, StatsSample, StatsStream,
+    StopOptions, Top, Update, WaitCondition, WaitResult, Waiter, parse_bind,
 };
 pub use df::{DfParts, DfReport};
 pub use engine::Engine;
 pub use error::{EngineError, ErrorKind};
 pub use events::{Event, EventKind, EventOptions, EventStream, Events};
+pub use files::FileStream;
 pub use filters::Filters;
 pub use images::ImageService;
 pub use info::{InfoFacts, VersionFacts};

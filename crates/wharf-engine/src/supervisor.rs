@@ -364,6 +364,9 @@ impl Supervisor {
             // Its panic is its own; what it did not give back, the launch will meet and say.
             let _ = release.await;
         }
+        // Layers are mounted once at a time.
+        let entry = self.entry.clone();
+        let _files = entry.files.write().await;
         match launch::launch(&self.shared, &self.entry, &self.record).await {
             Ok(Launched { task, pid, network }) => {
                 self.exit = Some(exit_of(&task));

@@ -2,6 +2,7 @@
 
 use std::io::{self, Cursor, Read};
 use std::os::fd::BorrowedFd;
+use std::path::PathBuf;
 use std::thread;
 
 use wharf_oci::Digest;
@@ -20,6 +21,21 @@ pub struct ApplyOptions {
     pub max_entries: u64,
     /// Leave out devices that we are not allowed to make, as in a user namespace.
     pub skip_devices: bool,
+    /// The archive is no layer but plain files (`docker cp`): names of whiteouts mean nothing.
+    pub plain: Option<Plain>,
+}
+
+/// How an archive is unpacked that is no layer.
+#[derive(Debug, Clone, Default)]
+pub struct Plain {
+    /// Folder below the target that everything goes into. Links in it are followed, but not out of the target.
+    pub folder: PathBuf,
+    /// Owner and group of everything, instead of the archive's.
+    pub owner: Option<(u32, u32)>,
+    /// Refuse to replace a folder by something else, and the reverse.
+    pub keep_kinds: bool,
+    /// Members at or below the first path go to the second one.
+    pub rename: Option<(PathBuf, PathBuf)>,
 }
 
 impl Default for ApplyOptions {
@@ -29,6 +45,7 @@ impl Default for ApplyOptions {
             max_bytes: 256 << 30,
             max_entries: 10_000_000,
             skip_devices: false,
+            plain: None,
         }
     }
 }

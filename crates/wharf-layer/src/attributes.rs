@@ -6,8 +6,8 @@
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 
 use rustix::fs::{
-    AtFlags, Gid, Mode, Timespec, Timestamps, Uid, XattrFlags, chmodat, chownat, fchmod, fchown,
-    fsetxattr, fstat, futimens, lsetxattr, utimensat,
+    AtFlags, FileType, Gid, Mode, OFlags, Timespec, Timestamps, Uid, XattrFlags, chmod, chownat,
+    fchmod, fchown, fsetxattr, fstat, futimens, lsetxattr, openat, utimensat,
 };
 use rustix::io::Errno;
 
@@ -69,16 +69,22 @@ pub(crate) fn set_by_name(
         tolerate(attribute, set).map_err(at("set an extended attribute of", &member.path))?;
     }
     if has_mode {
-        chmodat(
-            parent,
-            name,
-            Mode::from_raw_mode(member.mode),
-            AtFlags::empty(),
-        )
-        .map_err(at("set the mode of", &member.path))?;
+        set_mode(parent, name, member).map_err(at("set the mode of", &member.path))?;
     }
     utimensat(parent, name, &times_of(member), AtFlags::SYMLINK_NOFOLLOW)
         .map_err(at("set the time of", &member.path))
+}
+
+/// Sets the mode of a device or a fifo. `fchmodat` would follow a link that somebody puts in its place, so it goes
+/// by a descriptor, which is of what is there and of nothing else.
+fn set_mode(parent: BorrowedFd<'_>, name: &[u8], member: &Member) -> Result<(), Errno> {
+    let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let node = openat(parent, name, flags, Mode::empty())?;
+    if FileType::from_raw_mode(fstat(&node)?.st_mode) == FileType::Symlink {
+        return Err(Errno::LOOP);
+    }
+    let path = format!("/proc/self/fd/{}", node.as_raw_fd());
+    chmod(path, Mode::from_raw_mode(member.mode))
 }
 
 /// Times as Docker sets them: never read before it was written.

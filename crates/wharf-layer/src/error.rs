@@ -42,6 +42,18 @@ pub enum LayerError {
         /// Which part of it.
         what: &'static str,
     },
+    /// A folder would replace something else, or the reverse (Docker's words).
+    #[error("cannot overwrite {} {path:?} with {} {folder:?}",
+        if *.was_folder { "directory" } else { "non-directory" },
+        if *.was_folder { "non-directory" } else { "directory" })]
+    Overwrite {
+        /// Whether what is there is a folder.
+        was_folder: bool,
+        /// Where.
+        path: PathBuf,
+        /// The folder that is unpacked into.
+        folder: PathBuf,
+    },
     /// The archive has more of something than the limits allow.
     #[error("layer archive has too many {0}")]
     Limit(&'static str),

@@ -16,7 +16,7 @@ use crate::attributes::{first_mode, set_by_fd, set_by_name, set_times, times_of}
 use crate::error::{at, path_of};
 use crate::tar::{Archive, Kind, Member};
 use crate::tree::{Tree, Was, open_dir, set_opaque};
-use crate::{Applied, ApplyOptions, LayerError, WHITEOUT, WHITEOUT_META, WHITEOUT_OPAQUE};
+use crate::{Applied, ApplyOptions, LayerError, WHITEOUT, WHITEOUT_META, WHITEOUT_OPAQUE, plain};
 
 /// Most bytes of folder names whose times wait to be set.
 const MAX_WAITING: usize = 256 * 1024 * 1024;
@@ -29,7 +29,7 @@ pub(crate) fn extract(
 ) -> Result<Applied, LayerError> {
     let mut archive = Archive::new(input, options.max_bytes);
     let mut extractor = Extractor {
-        tree: Tree::new(target),
+        tree: Tree::new(target, plain::folder(options)),
         waiting: Vec::new(),
         waiting_bytes: 0,
         size: 0,
@@ -60,10 +60,10 @@ struct Extractor<'a> {
 }
 
 /// Where a member goes: the open folder and the last name.
-struct Place<'p> {
+pub(crate) struct Place<'p> {
     parent: Rc<OwnedFd>,
-    path: &'p [u8],
-    name: &'p [u8],
+    pub(crate) path: &'p [u8],
+    pub(crate) name: &'p [u8],
 }
 
 impl Place<'_> {
@@ -79,12 +79,23 @@ impl Extractor<'_> {
         member: &Member,
         options: &ApplyOptions,
     ) -> Result<(), LayerError> {
-        let path = clean(&member.path).ok_or_else(|| LayerError::Outside(path_of(&member.path)))?;
+        let named = plain::renamed(&member.path, options);
+        let path = clean(&named).ok_or_else(|| LayerError::Outside(path_of(&member.path)))?;
         // The root itself is not the archive's: Docker leaves it as it is, too.
         if path.is_empty() || member.kind == Kind::Label {
             return Ok(());
         }
         let (parent, name) = split(&path);
+        if let Some(plain) = &options.plain {
+            let place = Place {
+                parent: self.tree.find_or_make(parent)?,
+                path: &path,
+                name,
+            };
+            plain::check(plain, place.parent(), &place, member)?;
+            let member = plain::adapted(plain, member, options);
+            return self.make(archive, &place, &member, options);
+        }
         if name == WHITEOUT_OPAQUE {
             return self.opaque(parent);
         }
@@ -102,12 +113,22 @@ impl Extractor<'_> {
                 ..place
             });
         }
+        self.make(archive, &place, member, options)
+    }
+
+    fn make<R: BufRead>(
+        &mut self,
+        archive: &mut Archive<R>,
+        place: &Place<'_>,
+        member: &Member,
+        options: &ApplyOptions,
+    ) -> Result<(), LayerError> {
         match member.kind {
-            Kind::File => self.file(archive, &place, member),
-            Kind::Dir => self.dir(&place, member),
-            Kind::Symlink => self.symlink(&place, member),
-            Kind::HardLink => self.hard_link(&place, member),
-            Kind::CharDevice | Kind::BlockDevice | Kind::Fifo => self.node(&place, member, options),
+            Kind::File => self.file(archive, place, member),
+            Kind::Dir => self.dir(place, member),
+            Kind::Symlink => self.symlink(place, member),
+            Kind::HardLink => self.hard_link(place, member),
+            Kind::CharDevice | Kind::BlockDevice | Kind::Fifo => self.node(place, member, options),
             Kind::Label => Ok(()),
             Kind::Unknown(kind) => Err(LayerError::UnknownType {
                 path: path_of(&member.path),
@@ -322,7 +343,7 @@ fn write_pieces<R: BufRead>(
 }
 
 /// The path without empty components, `.` and `..`; relative to the root. `None` if it leads above the root.
-fn clean(path: &[u8]) -> Option<Vec<u8>> {
+pub(crate) fn clean(path: &[u8]) -> Option<Vec<u8>> {
     let mut parts: Vec<&[u8]> = Vec::new();
     for part in path.split(|byte| *byte == b'/') {
         match part {

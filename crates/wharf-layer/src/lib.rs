@@ -17,13 +17,14 @@ mod error;
 mod extract;
 mod pack;
 mod pipe;
+mod plain;
 mod tar;
 mod tree;
 
-pub use apply::{Applied, ApplyOptions, apply};
+pub use apply::{Applied, ApplyOptions, Plain, apply};
 pub use compression::{Compression, Decompressor, decompress, detect};
 pub use error::LayerError;
-pub use pack::{PackOptions, Packed, pack};
+pub use pack::{PackOptions, Packed, pack, pack_only, pack_path};
 
 /// In front of the name of something that was deleted.
 pub(crate) const WHITEOUT: &[u8] = b".wh.";

@@ -6,7 +6,7 @@ use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 
 use rustix::fs::{
-    AtFlags, Dir, FileType, Mode, OFlags, Stat, lgetxattr, llistxattr, major, minor, openat,
+    AtFlags, Dir, FileType, Mode, OFlags, Stat, fstat, lgetxattr, llistxattr, major, minor, openat,
     readlinkat, statat,
 };
 use rustix::io::Errno;
@@ -24,6 +24,8 @@ const MAX_DEPTH: usize = 400;
 pub struct PackOptions {
     /// The folder is an overlay's upper: its marks for deleted things become names (`.wh.x`, `.wh..wh..opq`).
     pub from_overlay: bool,
+    /// Times are cut off to whole seconds, as Docker has them in its archives.
+    pub whole_seconds: bool,
 }
 
 /// What [`pack`] wrote.
@@ -47,29 +49,78 @@ pub fn pack(
     out: impl Write,
     options: &PackOptions,
 ) -> Result<Packed, LayerError> {
-    let out = io::BufWriter::with_capacity(256 * 1024, out);
-    let mut packer = Packer {
-        writer: Writer::new(out),
-        options: *options,
-        links: HashMap::new(),
-        files: 0,
-    };
-    let top = open_dir(root, b".").map_err(at("open folder", b"."))?;
-    packer.folder(top.as_fd(), &mut Vec::new(), 0)?;
-    let files = packer.files;
-    let (_, size) = packer.writer.finish().map_err(LayerError::Write)?;
-    Ok(Packed { size, files })
+    pack_only(root, out, options, &|_, _| true)
 }
 
-struct Packer<W> {
-    writer: Writer<W>,
+/// As [`pack`], but only what `wanted` says, which is asked with the path and the attributes of each member; what is
+/// below a folder that is not wanted is left out with it.
+///
+/// # Errors
+/// As [`pack`].
+pub fn pack_only(
+    root: BorrowedFd<'_>,
+    out: impl Write,
+    options: &PackOptions,
+    wanted: &dyn Fn(&[u8], &Stat) -> bool,
+) -> Result<Packed, LayerError> {
+    let mut packer = Packer::new(out, *options, wanted);
+    let top = open_dir(root, b".").map_err(at("open folder", b"."))?;
+    packer.folder(top.as_fd(), &mut Vec::new(), 0)?;
+    packer.finish()
+}
+
+/// Writes `name` in `dir` (a link as a link; `.` for the folder itself), and what is below it, under the name `to`
+/// (`/` for the top of everything), as `docker cp` has it.
+///
+/// # Errors
+/// As [`pack`]; `NotFound` in it if nothing is there.
+pub fn pack_path(
+    dir: BorrowedFd<'_>,
+    name: &[u8],
+    to: &[u8],
+    out: impl Write,
+) -> Result<Packed, LayerError> {
+    let options = PackOptions {
+        whole_seconds: true,
+        ..PackOptions::default()
+    };
+    let mut packer = Packer::new(out, options, &|_, _| true);
+    let stat = statat(dir, name, AtFlags::SYMLINK_NOFOLLOW).map_err(at("look at", name))?;
+    let mut path = match to {
+        // A folder's name gets its slash later.
+        b"/" => Vec::new(),
+        to => to.to_vec(),
+    };
+    packer.entry(dir, name, &stat, &mut path, 0)?;
+    packer.finish()
+}
+
+struct Packer<'a, W: Write> {
+    writer: Writer<io::BufWriter<W>>,
     options: PackOptions,
+    wanted: &'a dyn Fn(&[u8], &Stat) -> bool,
     /// First name of everything that has several.
     links: HashMap<(u64, u64), Vec<u8>>,
     files: u64,
 }
 
-impl<W: Write> Packer<W> {
+impl<'a, W: Write> Packer<'a, W> {
+    fn new(out: W, options: PackOptions, wanted: &'a dyn Fn(&[u8], &Stat) -> bool) -> Self {
+        Packer {
+            writer: Writer::new(io::BufWriter::with_capacity(256 * 1024, out)),
+            options,
+            wanted,
+            links: HashMap::new(),
+            files: 0,
+        }
+    }
+
+    fn finish(self) -> Result<Packed, LayerError> {
+        let files = self.files;
+        let (_, size) = self.writer.finish().map_err(LayerError::Write)?;
+        Ok(Packed { size, files })
+    }
+
     /// Everything in the folder `dir`, whose path (with a slash at its end, or empty) is `path`.
     fn folder(
         &mut self,
@@ -86,6 +137,7 @@ impl<W: Write> Packer<W> {
             match statat(dir, &name[..], AtFlags::SYMLINK_NOFOLLOW) {
                 Err(Errno::NOENT) => {}
                 Err(error) => return Err(at("look at", path)(error)),
+                Ok(stat) if !(self.wanted)(path, &stat) => {}
                 Ok(stat) => self.entry(dir, &name, &stat, path, depth)?,
             }
             path.truncate(length);
@@ -140,10 +192,11 @@ impl<W: Write> Packer<W> {
             FileType::BlockDevice => b'4',
             FileType::Fifo => b'6',
             _ => {
-                let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-                content = match openat(dir, name, flags, Mode::empty()) {
-                    Err(Errno::NOENT) => return Ok(()),
-                    other => Box::new(File::from(other.map_err(at("open", path))?)),
+                content = match open_file(dir, name) {
+                    Ok(Some(file)) => Box::new(file),
+                    // Gone, or something else by now.
+                    Ok(None) | Err(Errno::NOENT) => return Ok(()),
+                    Err(error) => return Err(at("open", path)(error)),
                 };
                 b'0'
             }
@@ -206,8 +259,27 @@ impl<W: Write> Packer<W> {
 
     fn append(&mut self, meta: &Meta<'_>, content: impl Read) -> Result<(), LayerError> {
         self.files += 1;
-        self.writer.append(meta, content).map_err(LayerError::Write)
+        let mut meta = meta.clone();
+        if self.options.whole_seconds {
+            meta.mtime.nanos = 0;
+        }
+        self.writer
+            .append(&meta, content)
+            .map_err(LayerError::Write)
     }
+}
+
+/// Opens a regular file that others may be replacing at this moment: a device in its place is never opened, as that
+/// alone can have effects, and what it holds is not the container's.
+fn open_file(dir: BorrowedFd<'_>, name: &[u8]) -> Result<Option<File>, Errno> {
+    let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let found = openat(dir, name, flags, Mode::empty())?;
+    if FileType::from_raw_mode(fstat(&found)?.st_mode) != FileType::RegularFile {
+        return Ok(None);
+    }
+    let path = format!("/proc/self/fd/{}", found.as_raw_fd());
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    rustix::fs::open(path, flags, Mode::empty()).map(|fd| Some(File::from(fd)))
 }
 
 fn meta_of<'a>(path: &'a [u8], stat: &Stat) -> Meta<'a> {

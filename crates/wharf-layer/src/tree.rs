@@ -30,6 +30,8 @@ pub(crate) enum Was {
 /// The root, and folders below it that were used lately.
 pub(crate) struct Tree<'a> {
     root: BorrowedFd<'a>,
+    /// Folder below the root that all paths begin at, as bytes without slashes at the ends.
+    folder: Vec<u8>,
     /// By their cleaned path. Emptied when a folder or a link goes, as a path could then mean something else.
     open: HashMap<Vec<u8>, Rc<OwnedFd>>,
     /// Folders that were made although no member named them.
@@ -37,9 +39,10 @@ pub(crate) struct Tree<'a> {
 }
 
 impl<'a> Tree<'a> {
-    pub(crate) fn new(root: BorrowedFd<'a>) -> Tree<'a> {
+    pub(crate) fn new(root: BorrowedFd<'a>, folder: Vec<u8>) -> Tree<'a> {
         Tree {
             root,
+            folder,
             open: HashMap::new(),
             implied: 0,
         }
@@ -50,11 +53,16 @@ impl<'a> Tree<'a> {
         if let Some(dir) = self.open.get(path) {
             return Ok(Rc::clone(dir));
         }
-        let name = if path.is_empty() { b"." } else { path };
+        let name = match (&self.folder[..], path) {
+            (b"", b"") => b".".to_vec(),
+            (b"", path) => path.to_vec(),
+            (folder, b"") => folder.to_vec(),
+            (folder, path) => [folder, b"/", path].concat(),
+        };
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
         let dir = loop {
-            match openat2(self.root, name, flags, Mode::empty(), resolve) {
+            match openat2(self.root, &name[..], flags, Mode::empty(), resolve) {
                 // Something was renamed somewhere while the kernel looked; it asks to be asked again.
                 Err(Errno::AGAIN) => {}
                 other => break Rc::new(other?),

@@ -84,7 +84,8 @@ pub fn raw(
         write!(stream, "Content-Length: {}\r\n", body.len())?;
     }
     stream.write_all(b"\r\n")?;
-    stream.write_all(body)?;
+    // A daemon that refuses need not read the whole body: its answer says why.
+    let _ = stream.write_all(body);
     read_answer(&mut BufReader::new(stream), method == "HEAD")
 }
 

@@ -2,6 +2,7 @@
 
 mod containers;
 mod exec;
+mod files;
 mod images;
 mod networks;
 mod stats;
@@ -72,6 +73,12 @@ fn containers() -> Router<Arc<Engine>> {
         .route("/containers/{id}/attach", post(streams::attach))
         .route("/containers/{id}/logs", get(streams::logs))
         .route("/containers/{id}/stats", get(stats::stats))
+        .route(
+            "/containers/{id}/archive",
+            get(files::get).head(files::head).put(files::put),
+        )
+        .route("/containers/{id}/changes", get(files::changes))
+        .route("/containers/{id}/export", get(files::export))
         .route("/containers/{id}/exec", post(exec::create))
         .route("/exec/{id}/start", post(exec::start))
         .route("/exec/{id}/resize", post(exec::resize))
@@ -114,9 +121,6 @@ fn not_built() -> Router<Arc<Engine>> {
         .route("/commit", refuse())
         .route("/session", refuse())
         .route("/grpc", refuse())
-        .route("/containers/{id}/changes", refuse())
-        .route("/containers/{id}/archive", refuse())
-        .route("/containers/{id}/export", refuse())
         .route("/containers/{id}/copy", refuse())
         .route("/containers/{id}/attach/ws", refuse())
         .route("/distribution/{*rest}", refuse())

@@ -2,6 +2,7 @@
 
 mod api;
 mod containers;
+mod files;
 mod images;
 mod life;
 mod network;
@@ -62,6 +63,8 @@ macro_rules! scenarios {
 }
 
 scenarios! {
+    files: archive_api changes_api export_api hostile_archives_stay_inside swapped_links_stay_inside
+        devices_are_not_read;
     run: prints_output_and_streams exit_codes failing_commands env_and_workdir users stdin_is_passed
         detached_and_logs entrypoint_and_args tmpfs_and_read_only names_and_conflicts cidfile hostname_and_files
         auto_remove init_reaps limits_reach_the_kernel;

@@ -4,9 +4,12 @@
 //! container's supervisor and waits for the view to show what it wants. No lock is held across an `await`, and a
 //! verb never changes a container itself.
 
+mod archive;
 mod attach;
+mod changes;
 mod create;
 mod exec;
+mod export;
 mod inspect;
 mod kill;
 mod list;
@@ -27,7 +30,9 @@ pub(crate) mod update;
 mod verify;
 mod wait;
 
+pub use archive::{ExtractOptions, PathStat};
 pub use attach::Attachment;
+pub use changes::{ChangeKind, FileChange};
 pub use logs::LogStream;
 pub use stats::{InterfaceStats, StatsSample, StatsStream};
 pub use types::{

@@ -56,6 +56,8 @@ pub(crate) struct Entry {
     pub(crate) mailbox: mpsc::UnboundedSender<Command>,
     pub(crate) view: watch::Receiver<Arc<View>>,
     io: Mutex<Io>,
+    /// Held for reading by those who look at the container's files, and for writing by a start, which mounts them.
+    pub(crate) files: Arc<tokio::sync::RwLock<()>>,
 }
 
 /// What attaching and exec need of the present run; never held across an `await`.
@@ -213,6 +215,7 @@ impl Shared {
             mailbox,
             view,
             io: Mutex::default(),
+            files: Arc::default(),
         });
         let mut registry = self.write();
         registry

@@ -118,7 +118,10 @@ fn marks_become_names_again() {
     let first = tempfile::tempdir().unwrap();
     unpack(&archive(&entries), first.path()).unwrap();
     let mut packed = Vec::new();
-    let options = PackOptions { from_overlay: true };
+    let options = PackOptions {
+        from_overlay: true,
+        ..PackOptions::default()
+    };
     let done = pack(
         File::open(first.path()).unwrap().as_fd(),
         &mut packed,

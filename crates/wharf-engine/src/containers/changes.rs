@@ -1,0 +1,289 @@
+//! `diff`: what a container has changed, read from its own layer (moby `pkg/archive/changes.go`).
+
+use std::collections::HashSet;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, Stat, openat, statat};
+use rustix::io::Errno;
+use wharf_snapshots::Rootfs;
+
+use super::Containers;
+use crate::EngineError;
+
+/// How a path differs from the image.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ChangeKind {
+    /// It was changed; or something below it.
+    Modified,
+    /// It was added.
+    Added,
+    /// It was deleted.
+    Deleted,
+}
+
+/// A path that differs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FileChange {
+    /// In the container, absolute.
+    pub path: PathBuf,
+    /// How.
+    pub kind: ChangeKind,
+}
+
+impl Containers {
+    /// What differs from the image, in the order of paths, folders before what is in them.
+    ///
+    /// # Errors
+    /// If its layer cannot be read.
+    pub async fn changes(&self, container: &str) -> Result<Vec<FileChange>, EngineError> {
+        let entry = self.find(container)?;
+        let rootfs = self.shared.snapshots.rootfs(&entry.id);
+        let rootfs = rootfs.map_err(|error| EngineError::failed(&error))?;
+        let upper = rootfs.upper.clone();
+        let walked = tokio::task::spawn_blocking(move || walk(&rootfs));
+        let walked = walked.await.map_err(|error| EngineError::failed(&error))?;
+        walked.map_err(|error| EngineError::io("read", &upper)(error.into()))
+    }
+}
+
+fn walk(rootfs: &Rootfs) -> Result<Vec<FileChange>, Errno> {
+    let layers = Layers::open(rootfs)?;
+    let mut walker = Walker {
+        layers: &layers,
+        changes: Vec::new(),
+        changed: HashSet::new(),
+    };
+    walker.folder(&layers.upper, Path::new("/"))?;
+    Ok(walker.changes)
+}
+
+/// The folders of a container's layers.
+pub(crate) struct Layers {
+    pub(crate) upper: OwnedFd,
+    lowers: Vec<OwnedFd>,
+}
+
+impl Layers {
+    pub(crate) fn open(rootfs: &Rootfs) -> Result<Self, Errno> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let open = |path: &PathBuf| rustix::fs::open(path, flags, Mode::empty());
+        Ok(Self {
+            upper: open(&rootfs.upper)?,
+            lowers: rootfs.lowers.iter().map(open).collect::<Result<_, _>>()?,
+        })
+    }
+
+    /// What the image has at `path`: the topmost layer that says anything of it.
+    fn below(&self, path: &Path) -> Option<Stat> {
+        let path = path.strip_prefix("/").unwrap_or(path);
+        for lower in &self.lowers {
+            match self.look(lower, path) {
+                Look::Nothing => {}
+                Look::Hidden => return None,
+                Look::Found(stat) => return Some(*stat),
+            }
+        }
+        None
+    }
+
+    /// Name by name, as a layer may hide a folder that a lower one has. No link is followed: what overlay
+    /// shows at a path has no link above it.
+    fn look(&self, layer: &OwnedFd, path: &Path) -> Look {
+        let mut folder: Option<OwnedFd> = None;
+        let mut opaque = false;
+        let mut names = path.iter().peekable();
+        let absent = |opaque| if opaque { Look::Hidden } else { Look::Nothing };
+        while let Some(name) = names.next() {
+            let at = folder.as_ref().unwrap_or(layer);
+            let Ok(stat) = statat(at, name, AtFlags::SYMLINK_NOFOLLOW) else {
+                return absent(opaque);
+            };
+            if is_whiteout(&stat) {
+                return Look::Hidden;
+            }
+            if names.peek().is_none() {
+                return Look::Found(Box::new(stat));
+            }
+            let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+            match openat(at, name, flags, Mode::empty()) {
+                Ok(next) => {
+                    opaque |= is_opaque(&next);
+                    folder = Some(next);
+                }
+                // A file hides what lower layers have below its name.
+                Err(_) => return Look::Hidden,
+            }
+        }
+        absent(opaque)
+    }
+
+    /// Whether the runtime made it, empty, to mount something on it. Docker has these in a layer of its own
+    /// below the container's.
+    pub(crate) fn is_scaffold(&self, path: &Path, stat: &Stat) -> bool {
+        const FOLDERS: &[&str] = &[
+            "/dev/pts",
+            "/dev/shm",
+            "/dev/mqueue",
+            "/dev",
+            "/proc",
+            "/sys",
+        ];
+        const FILES: &[&str] = &[
+            "/etc/hosts",
+            "/etc/hostname",
+            "/etc/resolv.conf",
+            "/dev/console",
+            "/.dockerenv",
+        ];
+        let is = |list: &[&str]| list.iter().any(|one| path == Path::new(one));
+        let known = match FileType::from_raw_mode(stat.st_mode) {
+            FileType::Directory => is(FOLDERS),
+            FileType::RegularFile => stat.st_size == 0 && is(FILES),
+            _ => false,
+        };
+        known && self.below(path).is_none()
+    }
+}
+
+enum Look {
+    /// The layer says nothing of it.
+    Nothing,
+    /// The layer hides what lower ones have.
+    Hidden,
+    Found(Box<Stat>),
+}
+
+struct Walker<'a> {
+    layers: &'a Layers,
+    changes: Vec<FileChange>,
+    /// Folders that are in `changes`.
+    changed: HashSet<PathBuf>,
+}
+
+impl Walker<'_> {
+    fn folder(&mut self, dir: &OwnedFd, path: &Path) -> Result<(), Errno> {
+        let mut names = Vec::new();
+        for entry in Dir::read_from(dir)? {
+            let name = entry?.file_name().to_owned();
+            if !matches!(name.as_bytes(), b"." | b"..") {
+                names.push(name);
+            }
+        }
+        names.sort_unstable();
+        for name in names {
+            let path = path.join(std::ffi::OsStr::from_bytes(name.as_bytes()));
+            match statat(dir, &name, AtFlags::SYMLINK_NOFOLLOW) {
+                // A running container deletes while we look.
+                Err(Errno::NOENT) => {}
+                Err(error) => return Err(error),
+                Ok(stat) => self.entry(dir, &name, &path, &stat)?,
+            }
+        }
+        Ok(())
+    }
+
+    fn entry(
+        &mut self,
+        dir: &OwnedFd,
+        name: &std::ffi::CStr,
+        path: &Path,
+        stat: &Stat,
+    ) -> Result<(), Errno> {
+        let is_folder = FileType::from_raw_mode(stat.st_mode) == FileType::Directory;
+        let scaffold = self.layers.is_scaffold(path, stat);
+        let before = self.changes.len();
+        if is_whiteout(stat) {
+            self.add(path, ChangeKind::Deleted);
+        } else if !scaffold {
+            match self.layers.below(path) {
+                None => self.add(path, ChangeKind::Added),
+                Some(old) if is_folder && same(&old, stat) => {}
+                Some(_) => self.add(path, ChangeKind::Modified),
+            }
+        }
+        if !is_folder {
+            return Ok(());
+        }
+        let added = self.changes.len() > before;
+        if added {
+            self.changed.insert(path.to_owned());
+        }
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let below = match openat(dir, name, flags, Mode::empty()) {
+            Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => return Ok(()),
+            other => other?,
+        };
+        let before = self.changes.len();
+        self.folder(&below, path)?;
+        let is_modified = self.changes.last().is_some_and(|change| {
+            change.path == path && change.kind == ChangeKind::Modified && added
+        });
+        // A folder whose time alone differs, because the runtime made its places in it.
+        if is_modified && self.changes.len() == before && self.only_scaffold(&below, path)? {
+            self.changes.pop();
+            self.changed.remove(path);
+        }
+        Ok(())
+    }
+
+    /// Whether everything in the folder, and something, was made by the runtime; and its mode is the image's.
+    fn only_scaffold(&self, dir: &OwnedFd, path: &Path) -> Result<bool, Errno> {
+        let mut some = false;
+        for entry in Dir::read_from(dir)? {
+            let name = entry?.file_name().to_owned();
+            if matches!(name.as_bytes(), b"." | b"..") {
+                continue;
+            }
+            let path = path.join(std::ffi::OsStr::from_bytes(name.as_bytes()));
+            let stat = statat(dir, &name, AtFlags::SYMLINK_NOFOLLOW)?;
+            if !self.layers.is_scaffold(&path, &stat) {
+                return Ok(false);
+            }
+            some = true;
+        }
+        let now = rustix::fs::fstat(dir)?;
+        let kept = self.layers.below(path).is_some_and(|old| {
+            (old.st_mode, old.st_uid, old.st_gid) == (now.st_mode, now.st_uid, now.st_gid)
+        });
+        Ok(some && kept)
+    }
+
+    /// With a new or deleted path, the folder that it is in has changed.
+    fn add(&mut self, path: &Path, kind: ChangeKind) {
+        if kind != ChangeKind::Modified
+            && let Some(parent) = path.parent().filter(|parent| *parent != Path::new("/"))
+            && self.changed.insert(parent.to_owned())
+        {
+            self.changes.push(FileChange {
+                path: parent.to_owned(),
+                kind: ChangeKind::Modified,
+            });
+        }
+        self.changes.push(FileChange {
+            path: path.to_owned(),
+            kind,
+        });
+    }
+}
+
+/// Overlay's mark for something deleted.
+fn is_whiteout(stat: &Stat) -> bool {
+    FileType::from_raw_mode(stat.st_mode) == FileType::CharacterDevice && stat.st_rdev == 0
+}
+
+fn is_opaque(dir: impl AsFd) -> bool {
+    let mut value = [0_u8; 1];
+    rustix::fs::fgetxattr(dir, "trusted.overlay.opaque", &mut value[..])
+        .is_ok_and(|size| size == 1 && value == *b"y")
+}
+
+/// A folder is in the container's layer as soon as anything below it is.
+fn same(old: &Stat, new: &Stat) -> bool {
+    let key = |stat: &Stat| {
+        let time = (stat.st_mtime, stat.st_mtime_nsec);
+        (stat.st_mode, stat.st_uid, stat.st_gid, time)
+    };
+    key(old) == key(new)
+}

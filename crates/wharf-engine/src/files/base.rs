@@ -1,0 +1,100 @@
+//! A container's root as a detached mount.
+
+use std::fs::File;
+use std::os::fd::OwnedFd;
+
+use rustix::fs::{Mode, OFlags};
+use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
+use wharf_snapshots::Rootfs;
+use wharf_sys::mount;
+use wharf_sys::process::unshare;
+
+use super::failed;
+use crate::EngineError;
+use crate::containers::{Entry, Shared};
+
+/// `CLONE_FS` (`clone(2)`): a thread that enters a mount namespace must not share its root with others.
+const CLONE_FS: u64 = 0x200;
+
+/// Where a container's root is found.
+pub(crate) enum Base {
+    /// In its mount namespace, which stays while this is held.
+    Running(OwnedFd),
+    /// In its layers, which nobody has mounted.
+    Stopped(Rootfs),
+}
+
+impl Base {
+    /// The root of `entry`. The caller holds `entry.files`, so that it is not started meanwhile.
+    pub(crate) async fn of(shared: &Shared, entry: &Entry) -> Result<Self, EngineError> {
+        let task = entry.io().task.clone();
+        if let Some(task) = task.filter(|task| task.exited().is_none()) {
+            let pid = task.pid();
+            let namespace = File::open(format!("/proc/{pid}/ns/mnt"));
+            // Asked after it was opened: the number is the container's still, so what was opened is, too.
+            let alive = task.pids().await.is_ok_and(|pids| pids.contains(&pid));
+            if let Some(namespace) = namespace.ok().filter(|_| alive) {
+                return Ok(Self::Running(namespace.into()));
+            }
+        }
+        let rootfs = shared.snapshots.rootfs(&entry.id);
+        rootfs
+            .map(Self::Stopped)
+            .map_err(|error| EngineError::failed(&error))
+    }
+
+    /// The root alone, without what is mounted below it, attached nowhere.
+    pub(crate) fn tree(&self) -> Result<OwnedFd, EngineError> {
+        match self {
+            Self::Running(namespace) => cloned(namespace),
+            Self::Stopped(rootfs) => overlay(rootfs),
+        }
+    }
+}
+
+/// A clone of the mount at the top of a namespace. Done by a thread that ends at once, and does nothing else there.
+fn cloned(namespace: &OwnedFd) -> Result<OwnedFd, EngineError> {
+    let enter = || -> std::io::Result<OwnedFd> {
+        unshare(CLONE_FS)?;
+        move_into_link_name_space(
+            std::os::fd::AsFd::as_fd(namespace),
+            Some(LinkNameSpaceType::Mount),
+        )?;
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let top = rustix::fs::open("/", flags, Mode::empty())?;
+        mount::bind(top, "", false)
+    };
+    std::thread::scope(|scope| {
+        let thread = std::thread::Builder::new().spawn_scoped(scope, enter);
+        let ended = thread.map(|thread| thread.join());
+        match ended {
+            Ok(Ok(tree)) => tree.map_err(failed("enter the container's mount namespace")),
+            Ok(Err(panic)) => std::panic::resume_unwind(panic),
+            Err(error) => Err(failed("start a thread")(error)),
+        }
+    })
+}
+
+/// The layers of a container that does not run, as the shim would mount them.
+fn overlay(rootfs: &Rootfs) -> Result<OwnedFd, EngineError> {
+    let text = |path: &std::path::Path| path.to_string_lossy().into_owned();
+    let lowers: Vec<String> = rootfs.lowers.iter().map(|lower| text(lower)).collect();
+    let (upper, work) = (text(&rootfs.upper), text(&rootfs.work));
+    // One at a time (Linux 6.5), else joined, as in wharf-runtime.
+    let mut options: Vec<mount::FsOption<'_>> = lowers
+        .iter()
+        .map(|lower| ("lowerdir+", Some(lower.as_str())))
+        .collect();
+    options.extend([("upperdir", Some(upper.as_str())), ("workdir", Some(&work))]);
+    if let Ok(tree) = mount::filesystem("overlay", &options, 0) {
+        return Ok(tree);
+    }
+    let escaped = |lower: &String| lower.replace('\\', "\\\\").replace(':', "\\:");
+    let joined = lowers.iter().map(escaped).collect::<Vec<_>>().join(":");
+    let options = [
+        ("lowerdir", Some(joined.as_str())),
+        ("upperdir", Some(upper.as_str())),
+        ("workdir", Some(&work)),
+    ];
+    mount::filesystem("overlay", &options, 0).map_err(failed("mount the overlay"))
+}
