@@ -63,7 +63,17 @@ impl World {
 
     /// A command that will run inside the world.
     pub fn command(&self, program: impl AsRef<OsStr>) -> Command {
-        let mut command = Command::new("nsenter");
+        let mut command = match self.unified() {
+            // A process outside of the world's cgroup could not make another one in it (`nsdelegate`).
+            Some(cgroup) => {
+                let mut command = Command::new("sh");
+                command
+                    .args(["-c", "echo $$ > \"$0/cgroup.procs\" && exec nsenter \"$@\""])
+                    .arg(cgroup);
+                command
+            }
+            None => Command::new("nsenter"),
+        };
         command
             .arg(format!("--target={}", self.init.as_raw_nonzero()))
             .args([
@@ -105,7 +115,9 @@ impl World {
             awk '$5 ~ /^\/(run|var\/lib)\/(wharf|docker)/ || $5 ~ "'"$1"'" { print "mount " $5 }' /proc/self/mountinfo
             ls /proc/sys/net/ipv4/conf | grep -vxE 'all|default|lo|ifb[0-9]+|tunl0|gre0|gretap0|erspan0|sit0|ip_vti0' | sed 's/^/interface /'
             nft list tables 2>/dev/null | sed 's/^/nft /'
-            find /sys/fs/cgroup -mindepth 2 -type d 2>/dev/null | sed 's/^/cgroup /'
+            depth=2
+            [ ! -e /sys/fs/cgroup/cgroup.controllers ] || depth=1
+            find /sys/fs/cgroup -mindepth $depth -type d ! -path /sys/fs/cgroup/world 2>/dev/null | sed 's/^/cgroup /'
         "#;
         let scratch = self.path().to_string_lossy().into_owned();
         let output = self
@@ -119,6 +131,7 @@ impl World {
 
 impl Drop for World {
     fn drop(&mut self) {
+        let cgroups = self.cgroups();
         // The kernel reaps every process of a pid namespace before its first one is seen to be dead.
         if let Ok(pidfd) = pidfd_open(self.init, PidfdFlags::empty()) {
             let _ = kill_process(self.init, Signal::KILL);
@@ -126,14 +139,29 @@ impl Drop for World {
         }
         let _ = self.unshare.kill();
         let _ = self.unshare.wait();
-        for cgroup in self.cgroups() {
+        for cgroup in cgroups {
             remove_cgroup(&cgroup);
         }
     }
 }
 
 impl World {
+    /// On a host with cgroup v2 alone, the cgroup of the world's processes.
+    fn unified(&self) -> Option<PathBuf> {
+        let root = Path::new("/sys/fs/cgroup");
+        if !root.join("cgroup.controllers").exists() {
+            return None;
+        }
+        let init = self.init.as_raw_nonzero();
+        let text = std::fs::read_to_string(format!("/proc/{init}/cgroup")).ok()?;
+        let path = text.lines().find_map(|line| line.strip_prefix("0::/"))?;
+        Some(root.join(path))
+    }
+
     fn cgroups(&self) -> Vec<PathBuf> {
+        if let Some(leaf) = self.unified() {
+            return leaf.parent().map(Path::to_owned).into_iter().collect();
+        }
         let own = std::fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
         let root = Path::new("/sys/fs/cgroup");
         let folders = own.lines().filter_map(|line| {
