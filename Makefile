@@ -5,7 +5,11 @@ export CARGO_TARGET_DIR ?= $(CACHE)/target
 export PATH := $(HOME)/.cargo/bin:$(CACHE)/typos/bin:$(PATH)
 DIST := $(CARGO_TARGET_DIR)/dist
 
-.PHONY: hello test lint build dist bench conformance tools fixtures
+# What wants systemd, pure cgroup v2 and AppArmor, in an emulated machine: see scripts/test-vm.sh.
+test-vm: dist fixtures
+	@bash scripts/test-vm.sh $(DIST)
+
+.PHONY: hello test test-vm lint build dist bench conformance tools fixtures
 
 # Builds, starts a daemon in a world of its own, runs hello-world and a command in a real Debian image.
 hello: dist tools fixtures

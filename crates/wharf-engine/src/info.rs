@@ -183,7 +183,7 @@ impl Engine {
             "" => "builtin",
             profile => profile,
         };
-        if std::path::Path::new("/sys/kernel/security/apparmor/profiles").exists() {
+        if crate::apparmor::is_enabled() {
             facts.security_options.push("name=apparmor".to_owned());
         }
         facts

@@ -56,6 +56,7 @@ pub(crate) async fn launch(
     record: &Record,
 ) -> Result<Launched, Failure> {
     mounts::make_sources(&record.mounts)?;
+    confine(&record.app_armor_profile).await?;
     let joined = spec::Joined::find(shared, record)?;
     let endpoint = connect(shared, record).await?;
     let launched = with_network(shared, entry, record, &joined, endpoint).await;
@@ -65,6 +66,16 @@ pub(crate) async fn launch(
         tracing::warn!(container = %record.id, error = chain(&error), "disconnect");
     }
     launched
+}
+
+/// Loads the default profile, should the kernel not have it: that runs a program, so not on this thread.
+async fn confine(profile: &str) -> Result<(), EngineError> {
+    if profile.is_empty() {
+        return Ok(());
+    }
+    let profile = profile.to_owned();
+    let ensured = tokio::task::spawn_blocking(move || crate::apparmor::ensure(&profile)).await;
+    ensured.map_err(|error| EngineError::failed(&error))?
 }
 
 async fn with_network(

@@ -10,6 +10,7 @@
 //! Architecture invariant: nothing here knows what the wire looks like, and nothing found in an image becomes a
 //! setting of the engine.
 
+mod apparmor;
 mod config;
 mod containers;
 mod copy_up;

@@ -89,6 +89,7 @@ pub(crate) fn bundle(
         devices: limits::devices(host)?,
         device_rules: limits::rules(host)?,
         cgroup_path: cgroup(host, &shared.config.cgroup_parent, &record.id),
+        apparmor: record.app_armor_profile.clone(),
         ..process(config, host)
     };
     let mut oci = to_oci(&spec)?;
@@ -261,6 +262,7 @@ pub(crate) fn exec(
     let spec = ContainerSpec {
         args: exec.cmd.clone(),
         console_size: options.console_size.or(exec.console_size),
+        apparmor: view.app_armor_profile.clone(),
         ..process(&config, &host)
     };
     let oci = to_oci(&spec)?;

@@ -367,6 +367,7 @@ impl Supervisor {
         // Layers are mounted once at a time.
         let entry = self.entry.clone();
         let _files = entry.files.write().await;
+        self.record.app_armor_profile = crate::apparmor::profile(&self.record.host);
         match launch::launch(&self.shared, &self.entry, &self.record).await {
             Ok(Launched { task, pid, network }) => {
                 self.exit = Some(exit_of(&task));

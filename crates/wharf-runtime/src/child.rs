@@ -226,7 +226,10 @@ fn label(program: &Process, proc: &Proc) -> Result<(), Failure> {
             // Before Linux 5.8 all security modules share one file.
             proc.write_own("attr/exec", &value).map_err(|_| error)
         });
-    written.map_err(Failure::at("unable to apply apparmor profile"))
+    // runc's words.
+    written.map_err(Failure::at(
+        "unable to apply apparmor profile: apparmor failed to apply profile: write /proc/self/attr/apparmor/exec",
+    ))
 }
 
 fn load(filter: &[u8]) -> Result<(), Failure> {

@@ -1,6 +1,7 @@
 //! All scenarios, by subject.
 
 mod api;
+mod apparmor;
 mod containers;
 mod files;
 mod images;
@@ -78,6 +79,7 @@ scenarios! {
     resources: stats_of_a_container stats_stream_and_table
         update_changes_what_runs update_is_refused_as_a_whole pause_stops_everything oom_kills_are_seen
         limits_that_make_no_sense limits_of_devices;
+    apparmor: profiles_confine;
     safety: default_capabilities masked_and_read_only_paths seccomp_denies no_new_privileges privileged_has_all
         workdir_through_proc_is_refused;
     life: daemon_killed_container_lives exit_code_while_daemon_is_dead nothing_is_left_behind;

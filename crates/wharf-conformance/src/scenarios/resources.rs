@@ -432,10 +432,6 @@ pub(crate) fn limits_that_make_no_sense(case: &mut Case) -> Result<()> {
             &["--oom-score-adj", "2000"][..],
             "nvalid value 2000, range for oom score adj is [-1000, 1000]",
         ),
-        (
-            &["--cpu-rt-period", "1000", "--cpu-rt-runtime", "2000"][..],
-            "cpu real-time runtime cannot be higher than cpu real-time period",
-        ),
         (&["--cgroupns", "other"][..], "invalid"),
     ];
     for (flags, words) in refused {
@@ -446,6 +442,17 @@ pub(crate) fn limits_that_make_no_sense(case: &mut Case) -> Result<()> {
             "{args:?}: {run:?}"
         );
     }
+    // Which of the two depends on the kernel.
+    let real_time = ["--cpu-rt-period", "1000", "--cpu-rt-runtime", "2000"];
+    let run = case.run(&[&["create"], &real_time[..], &["busybox", "true"]].concat())?;
+    let either = [
+        "cpu real-time runtime cannot be higher than cpu real-time period",
+        "ernel does not support CPU real-time scheduler",
+    ];
+    ensure!(
+        either.iter().any(|words| run.stderr.contains(words)),
+        "{run:?}"
+    );
     case.prints(
         &[
             "run",
