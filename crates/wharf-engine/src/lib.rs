@@ -11,6 +11,7 @@
 //! setting of the engine.
 
 mod apparmor;
+mod changes;
 mod config;
 mod containers;
 mod copy_up;
@@ -38,12 +39,13 @@ mod sysinfo;
 mod time;
 mod volumes;
 
+pub use changes::apply_changes;
 pub use config::{BridgeConfig, EngineConfig};
 pub use containers::{
-    AttachEnd, AttachOptions, Attachment, ChangeKind, Containers, Created, ExecStartOptions,
-    ExecView, ExtractOptions, FileChange, InterfaceStats, ListOptions, Listed, LogOptions,
-    LogStream, NewExec, PathStat, PruneReport, RemoveOptions, Size, StatsSample, StatsStream,
-    StopOptions, Top, Update, WaitCondition, WaitResult, Waiter, parse_bind,
+    AttachEnd, AttachOptions, Attachment, ChangeKind, CommitOptions, Containers, Created,
+    ExecStartOptions, ExecView, ExtractOptions, FileChange, InterfaceStats, ListOptions, Listed,
+    LogOptions, LogStream, NewExec, PathStat, PruneReport, RemoveOptions, Size, StatsSample,
+    StatsStream, StopOptions, Top, Update, WaitCondition, WaitResult, Waiter, parse_bind,
 };
 pub use df::{DfParts, DfReport};
 pub use engine::Engine;

@@ -9,6 +9,7 @@
 //! executed, and nothing of it becomes configuration of the engine.
 
 mod catalogue;
+mod commit;
 mod error;
 mod flight;
 mod glob;
@@ -26,6 +27,7 @@ mod store;
 mod types;
 mod unpack;
 
+pub use commit::NewLayer;
 pub use error::{ErrorKind, ImageError};
 pub use progress::{LayerState, Line, Progress, ProgressSender};
 pub use store::{ImagePin, Images};

@@ -40,7 +40,7 @@ fn strings(list: Option<wire::StrSlice>) -> Option<Vec<String>> {
     list.map(|list| list.0)
 }
 
-fn config(config: wire::ContainerConfig) -> Result<Config> {
+pub(crate) fn config(config: wire::ContainerConfig) -> Result<Config> {
     let wire::ContainerConfig {
         hostname,
         domainname,

@@ -1,5 +1,6 @@
 //! The routes, one file for each resource.
 
+mod commit;
 mod containers;
 mod exec;
 mod files;
@@ -51,6 +52,7 @@ fn system() -> Router<Arc<Engine>> {
 
 fn containers() -> Router<Arc<Engine>> {
     Router::new()
+        .route("/commit", post(commit::commit))
         .route("/containers/json", get(containers::list))
         .route("/containers/create", post(containers::create))
         .route("/containers/prune", post(containers::prune))
@@ -118,7 +120,6 @@ fn not_built() -> Router<Arc<Engine>> {
         .route("/auth", refuse())
         .route("/build", refuse())
         .route("/build/{*rest}", refuse())
-        .route("/commit", refuse())
         .route("/session", refuse())
         .route("/grpc", refuse())
         .route("/containers/{id}/copy", refuse())

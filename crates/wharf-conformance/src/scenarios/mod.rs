@@ -2,6 +2,7 @@
 
 mod api;
 mod apparmor;
+mod commit;
 mod containers;
 mod files;
 mod images;
@@ -64,6 +65,7 @@ macro_rules! scenarios {
 }
 
 scenarios! {
+    commit: commit_keeps_what_was_changed commit_of_nothing_has_no_layer commit_changes commit_api;
     files: archive_api changes_api export_api hostile_archives_stay_inside swapped_links_stay_inside
         devices_are_not_read;
     run: prints_output_and_streams exit_codes failing_commands env_and_workdir users stdin_is_passed

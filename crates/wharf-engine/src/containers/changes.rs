@@ -119,6 +119,23 @@ impl Layers {
         absent(opaque)
     }
 
+    /// Whether nothing of it is the container's doing: a place that the runtime made, or a folder that only such places
+    /// were made in.
+    pub(crate) fn is_untouched(&self, path: &Path, stat: &Stat) -> bool {
+        if self.is_scaffold(path, stat) {
+            return true;
+        }
+        let is_folder = FileType::from_raw_mode(stat.st_mode) == FileType::Directory;
+        let parents = [Path::new("/etc"), Path::new("/dev")];
+        if !is_folder || !parents.contains(&path) {
+            return false;
+        }
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let name = path.strip_prefix("/").unwrap_or(path);
+        let dir = openat(&self.upper, name, flags, Mode::empty());
+        dir.is_ok_and(|dir| self.only_scaffold(&dir, path).unwrap_or(false))
+    }
+
     /// Whether the runtime made it, empty, to mount something on it. Docker has these in a layer of its own
     /// below the container's.
     pub(crate) fn is_scaffold(&self, path: &Path, stat: &Stat) -> bool {
@@ -144,6 +161,28 @@ impl Layers {
             _ => false,
         };
         known && self.below(path).is_none()
+    }
+
+    /// Whether everything in the folder, and something, was made by the runtime; and its mode is the image's.
+    fn only_scaffold(&self, dir: &OwnedFd, path: &Path) -> Result<bool, Errno> {
+        let mut some = false;
+        for entry in Dir::read_from(dir)? {
+            let name = entry?.file_name().to_owned();
+            if matches!(name.as_bytes(), b"." | b"..") {
+                continue;
+            }
+            let path = path.join(std::ffi::OsStr::from_bytes(name.as_bytes()));
+            let stat = statat(dir, &name, AtFlags::SYMLINK_NOFOLLOW)?;
+            if !self.is_scaffold(&path, &stat) {
+                return Ok(false);
+            }
+            some = true;
+        }
+        let now = rustix::fs::fstat(dir)?;
+        let kept = self.below(path).is_some_and(|old| {
+            (old.st_mode, old.st_uid, old.st_gid) == (now.st_mode, now.st_uid, now.st_gid)
+        });
+        Ok(some && kept)
     }
 }
 
@@ -221,33 +260,12 @@ impl Walker<'_> {
             change.path == path && change.kind == ChangeKind::Modified && added
         });
         // A folder whose time alone differs, because the runtime made its places in it.
-        if is_modified && self.changes.len() == before && self.only_scaffold(&below, path)? {
+        let no_more = self.changes.len() == before;
+        if is_modified && no_more && self.layers.only_scaffold(&below, path)? {
             self.changes.pop();
             self.changed.remove(path);
         }
         Ok(())
-    }
-
-    /// Whether everything in the folder, and something, was made by the runtime; and its mode is the image's.
-    fn only_scaffold(&self, dir: &OwnedFd, path: &Path) -> Result<bool, Errno> {
-        let mut some = false;
-        for entry in Dir::read_from(dir)? {
-            let name = entry?.file_name().to_owned();
-            if matches!(name.as_bytes(), b"." | b"..") {
-                continue;
-            }
-            let path = path.join(std::ffi::OsStr::from_bytes(name.as_bytes()));
-            let stat = statat(dir, &name, AtFlags::SYMLINK_NOFOLLOW)?;
-            if !self.layers.is_scaffold(&path, &stat) {
-                return Ok(false);
-            }
-            some = true;
-        }
-        let now = rustix::fs::fstat(dir)?;
-        let kept = self.layers.below(path).is_some_and(|old| {
-            (old.st_mode, old.st_uid, old.st_gid) == (now.st_mode, now.st_uid, now.st_gid)
-        });
-        Ok(some && kept)
     }
 
     /// With a new or deleted path, the folder that it is in has changed.

@@ -7,6 +7,7 @@
 mod archive;
 mod attach;
 mod changes;
+mod commit;
 mod create;
 mod exec;
 mod export;
@@ -33,6 +34,7 @@ mod wait;
 pub use archive::{ExtractOptions, PathStat};
 pub use attach::Attachment;
 pub use changes::{ChangeKind, FileChange};
+pub use commit::CommitOptions;
 pub use logs::LogStream;
 pub use stats::{InterfaceStats, StatsSample, StatsStream};
 pub use types::{

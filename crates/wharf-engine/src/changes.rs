@@ -1,0 +1,310 @@
+//! `--change` of commit and import: a few instructions of a Dockerfile, applied to an image's settings (moby
+//! `builder/dockerfile/builder.go`, `BuildFromConfig`, and `dispatchers.go`).
+
+use std::collections::BTreeMap;
+
+use wharf_dockerfile::{
+    CommandLine, Dockerfile, Expander, HealthTest, Healthcheck, Instruction, Located,
+};
+use wharf_oci::{Empty, RunConfig};
+
+use crate::{EngineError, signal};
+
+const ALLOWED: &[&str] = &[
+    "CMD",
+    "ENTRYPOINT",
+    "ENV",
+    "EXPOSE",
+    "HEALTHCHECK",
+    "LABEL",
+    "ONBUILD",
+    "STOPSIGNAL",
+    "USER",
+    "VOLUME",
+    "WORKDIR",
+];
+
+/// Applies `changes`, one instruction each, in order.
+///
+/// # Errors
+/// `Invalid` for what is no instruction, or one that makes more than settings; then `config` is of no use.
+pub fn apply_changes(config: &mut RunConfig, changes: &[String]) -> Result<(), EngineError> {
+    if changes.is_empty() {
+        return Ok(());
+    }
+    let text = changes.join("\n");
+    for change in changes {
+        let word = change.split_ascii_whitespace().next().unwrap_or_default();
+        let upper = word.to_ascii_uppercase();
+        if !word.is_empty() && !word.starts_with('#') && !ALLOWED.contains(&upper.as_str()) {
+            let text = format!("{word} is not a valid change command");
+            return Err(EngineError::Invalid(text));
+        }
+    }
+    let parsed = Dockerfile::instructions(&text);
+    let parsed = parsed.map_err(|error| EngineError::Invalid(error.message))?;
+    let mut state = Applying {
+        config,
+        command_set: false,
+    };
+    for Located { instruction, .. } in parsed {
+        state.apply(instruction).map_err(EngineError::Invalid)?;
+    }
+    Ok(())
+}
+
+struct Applying<'a> {
+    config: &'a mut RunConfig,
+    /// Whether a `CMD` was among the changes: an `ENTRYPOINT` takes away only an older one.
+    command_set: bool,
+}
+
+impl Applying<'_> {
+    fn apply(&mut self, instruction: Instruction) -> Result<(), String> {
+        match instruction {
+            Instruction::Cmd(line) => {
+                self.config.cmd = Some(self.command(line));
+                self.command_set = true;
+            }
+            Instruction::Entrypoint(line) => {
+                let words = self.command(line);
+                self.config.entrypoint = Some(words).filter(|words| !words.is_empty());
+                if !self.command_set {
+                    self.config.cmd = None;
+                }
+            }
+            Instruction::Env(pairs) => {
+                // One instruction sees the values from before it.
+                let expand = self.expansion();
+                for (name, value) in pairs {
+                    self.set_env(&expand.one(&name)?, &expand.one(&value)?);
+                }
+            }
+            Instruction::Expose(ports) => self.expose(&ports)?,
+            Instruction::Healthcheck(check) => self.health(check),
+            Instruction::Label(pairs) => {
+                let expand = self.expansion();
+                for (name, value) in pairs {
+                    let name = expand.one(&name)?;
+                    self.config.labels.insert(name, expand.one(&value)?);
+                }
+            }
+            Instruction::Onbuild(trigger) => {
+                self.config.on_build.get_or_insert_default().push(trigger);
+            }
+            Instruction::StopSignal(text) => {
+                let text = self.expansion().one(&text)?;
+                signal::parse(&text).map_err(|error| error.message())?;
+                self.config.stop_signal = text;
+            }
+            Instruction::User(text) => self.config.user = self.expansion().one(&text)?,
+            Instruction::Volume(paths) => self.volumes(&paths)?,
+            Instruction::Workdir(path) => self.work_dir(&path)?,
+            other => return Err(format!("{} is not a valid change command", other.name())),
+        }
+        Ok(())
+    }
+
+    fn command(&self, line: CommandLine) -> Vec<String> {
+        match line {
+            CommandLine::Exec(words) => words,
+            CommandLine::Shell(text) => {
+                let shell = self.config.shell.clone();
+                let default = || vec!["/bin/sh".to_owned(), "-c".to_owned()];
+                let mut words = shell
+                    .filter(|shell| !shell.is_empty())
+                    .unwrap_or_else(default);
+                words.push(text);
+                words
+            }
+        }
+    }
+
+    fn expansion(&self) -> Expansion {
+        let env = self.config.env.iter().flatten();
+        let pairs = env.filter_map(|pair| pair.split_once('='));
+        Expansion(
+            pairs
+                .map(|(name, value)| (name.to_owned(), value.to_owned()))
+                .collect(),
+        )
+    }
+
+    fn set_env(&mut self, name: &str, value: &str) {
+        let env = self.config.env.get_or_insert_default();
+        let pair = format!("{name}={value}");
+        let of = |pair: &String| pair.split('=').next() == Some(name);
+        match env.iter_mut().find(|pair| of(pair)) {
+            Some(old) => *old = pair,
+            None => env.push(pair),
+        }
+    }
+
+    fn expose(&mut self, ports: &[String]) -> Result<(), String> {
+        let expand = self.expansion();
+        for text in ports {
+            for word in expand.many(text)? {
+                for port in ports_of(&word)? {
+                    self.config.exposed_ports.insert(port, Empty {});
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn health(&mut self, check: Healthcheck) {
+        let test = match check.test {
+            HealthTest::None => vec!["NONE".to_owned()],
+            HealthTest::Command(CommandLine::Exec(words)) => {
+                [vec!["CMD".to_owned()], words].concat()
+            }
+            HealthTest::Command(CommandLine::Shell(text)) => vec!["CMD-SHELL".to_owned(), text],
+        };
+        self.config.healthcheck = Some(wharf_oci::Healthcheck {
+            test,
+            interval: check.interval.unwrap_or(0),
+            timeout: check.timeout.unwrap_or(0),
+            start_period: check.start_period.unwrap_or(0),
+            start_interval: check.start_interval.unwrap_or(0),
+            retries: check.retries.unwrap_or(0),
+        });
+    }
+
+    fn volumes(&mut self, paths: &[String]) -> Result<(), String> {
+        let expand = self.expansion();
+        for text in paths {
+            let path = expand.one(text)?;
+            if path.is_empty() {
+                return Err("VOLUME specified can not be an empty string".to_owned());
+            }
+            self.config.volumes.insert(path, Empty {});
+        }
+        Ok(())
+    }
+
+    /// Relative to the one before.
+    fn work_dir(&mut self, text: &str) -> Result<(), String> {
+        let path = self.expansion().one(text)?;
+        let joined = match path.starts_with('/') {
+            true => path,
+            false => format!("{}/{path}", self.config.working_dir),
+        };
+        self.config.working_dir = crate::containers::mounts::clean(&joined);
+        Ok(())
+    }
+}
+
+/// The variables that words are expanded with.
+struct Expansion(BTreeMap<String, String>);
+
+impl Expansion {
+    fn one(&self, text: &str) -> Result<String, String> {
+        let get = |name: &str| self.0.get(name).cloned();
+        Expander::new('\\').word(text, &get)
+    }
+
+    fn many(&self, text: &str) -> Result<Vec<String>, String> {
+        let get = |name: &str| self.0.get(name).cloned();
+        Expander::new('\\').words(text, &get)
+    }
+}
+
+/// `80`, `80/udp`, `8000-8010/tcp` as ports (`go-connections` `nat.ParsePortSpec`).
+fn ports_of(text: &str) -> Result<Vec<String>, String> {
+    let (range, protocol) = text.split_once('/').unwrap_or((text, "tcp"));
+    let protocol = protocol.to_ascii_lowercase();
+    // What is before a colon is the host's side, which an image has none of.
+    let range = range.rsplit(':').next().unwrap_or_default();
+    let bad = || format!("Invalid containerPort: {range}");
+    if range.is_empty() {
+        return Err(format!("no port specified: {text}<empty>"));
+    }
+    let (first, last) = range.split_once('-').unwrap_or((range, range));
+    let number = |text: &str| text.parse::<u16>().map_err(|_| bad());
+    let (first, last) = (number(first)?, number(last)?);
+    if last < first {
+        return Err(bad());
+    }
+    if !matches!(protocol.as_str(), "tcp" | "udp" | "sctp") {
+        return Err(format!("Invalid proto: {protocol}"));
+    }
+    Ok((first..=last)
+        .map(|port| format!("{port}/{protocol}"))
+        .collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn changed(changes: &[&str]) -> Result<RunConfig, String> {
+        let mut config = RunConfig {
+            env: Some(vec!["A=1".to_owned()]),
+            cmd: Some(vec!["old".to_owned()]),
+            working_dir: "/w".to_owned(),
+            ..RunConfig::default()
+        };
+        let changes: Vec<String> = changes.iter().map(|text| (*text).to_owned()).collect();
+        match apply_changes(&mut config, &changes) {
+            Ok(()) => Ok(config),
+            Err(error) => Err(error.message()),
+        }
+    }
+
+    #[test]
+    fn settings_are_changed_as_by_a_dockerfile() {
+        let config = changed(&[
+            "ENV A=2 B=$A",
+            "env C c d",
+            "WORKDIR x/../y",
+            "LABEL l=1 m=\"2 3\"",
+            "EXPOSE 80 90/udp 100-102",
+            "USER u:$B",
+            "VOLUME /v [x",
+            "ONBUILD RUN x",
+            "HEALTHCHECK --interval=5s --retries=3 CMD true",
+            "STOPSIGNAL SIGINT",
+        ])
+        .unwrap();
+        let env = ["A=2", "B=1", "C=c d"].map(str::to_owned);
+        assert_eq!(config.env.as_deref(), Some(&env[..]));
+        assert_eq!(config.working_dir, "/w/y");
+        assert_eq!(config.labels["m"], "2 3");
+        let ports: Vec<_> = config.exposed_ports.keys().collect();
+        assert_eq!(ports, ["100/tcp", "101/tcp", "102/tcp", "80/tcp", "90/udp"]);
+        assert_eq!(
+            (config.user.as_str(), config.stop_signal.as_str()),
+            ("u:1", "SIGINT")
+        );
+        assert_eq!(config.on_build.as_deref(), Some(&["RUN x".to_owned()][..]));
+        let health = config.healthcheck.unwrap();
+        assert_eq!((health.interval, health.retries), (5_000_000_000, 3));
+        assert_eq!(health.test, ["CMD-SHELL", "true"]);
+        assert!(config.volumes.contains_key("/v"));
+    }
+
+    #[test]
+    fn an_entrypoint_takes_an_older_command_away() {
+        let config = changed(&["ENTRYPOINT foo $A"]).unwrap();
+        let words = ["/bin/sh", "-c", "foo $A"].map(str::to_owned);
+        assert_eq!(
+            (config.entrypoint.as_deref(), config.cmd),
+            (Some(&words[..]), None)
+        );
+        let config = changed(&["CMD [\"x\"]", "ENTRYPOINT [\"y\"]"]).unwrap();
+        assert_eq!(config.cmd.as_deref(), Some(&["x".to_owned()][..]));
+    }
+
+    #[test]
+    fn what_makes_more_than_settings_is_refused() {
+        let refusal = |change: &str| changed(&[change]).unwrap_err();
+        assert_eq!(refusal("RUN x"), "RUN is not a valid change command");
+        assert_eq!(refusal("from x"), "from is not a valid change command");
+        assert_eq!(
+            refusal("nonsense"),
+            "nonsense is not a valid change command"
+        );
+        assert_eq!(refusal("EXPOSE x"), "Invalid containerPort: x");
+        assert_eq!(refusal("STOPSIGNAL x"), "Invalid signal: x");
+    }
+}

@@ -1,0 +1,135 @@
+//! A new image: an image that is here, and one layer more.
+
+use std::fs::File;
+use std::io::{self, Write};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use wharf_oci::{Descriptor, Digest, Hasher, ImageConfig, Manifest, Reference, media_type};
+
+use crate::flight::Feed;
+use crate::pull::Incoming;
+use crate::store::Images;
+use crate::{Image, ImageError, ProgressSender};
+
+/// An archive without a member: two blocks of zeros. A layer that changes nothing is none (Docker's `EmptyLayer`).
+const EMPTY_ARCHIVE: [u8; 1024] = [0; 1024];
+
+/// A layer's archive, written down in a file without a name.
+pub struct NewLayer {
+    file: Arc<File>,
+    diff_id: Digest,
+    size: u64,
+}
+
+impl NewLayer {
+    /// Digest of the archive; `None` if there is nothing in it.
+    pub fn diff_id(&self) -> Option<&Digest> {
+        Some(&self.diff_id).filter(|id| **id != Digest::sha256(&EMPTY_ARCHIVE))
+    }
+}
+
+impl Images {
+    /// Writes a layer's archive down: what `write` gives to its writer. Blocks on the disk.
+    ///
+    /// # Errors
+    /// Those of `write`, or of the disk.
+    pub fn spool_layer<E: From<ImageError>>(
+        &self,
+        write: impl FnOnce(&mut dyn Write) -> Result<(), E>,
+    ) -> Result<NewLayer, E> {
+        let root = self.root();
+        let file = tempfile::tempfile_in(root)
+            .map_err(|source| ImageError::io("make a spool file in", root, source))?;
+        let file = Arc::new(file);
+        let mut out = Hashing {
+            file: io::BufWriter::with_capacity(256 * 1024, &*file),
+            hasher: Hasher::sha256(),
+            size: 0,
+        };
+        write(&mut out)?;
+        out.flush()
+            .map_err(|source| ImageError::io("write a spool file in", root, source))?;
+        let Hashing {
+            file: writer,
+            hasher,
+            size,
+        } = out;
+        drop(writer);
+        let diff_id = hasher.finish();
+        Ok(NewLayer {
+            file: file.clone(),
+            diff_id,
+            size,
+        })
+    }
+
+    /// Records the image that `config` describes: all layers of `parent`, and `layer` on top unless it is empty. It
+    /// gets `name`, if one is given. Nothing is visible before everything is there.
+    ///
+    /// # Errors
+    /// [`ImageError::NoSuchImage`] if the parent is gone; [`ImageError::RootFsMismatch`] if `config` has other layers.
+    pub async fn commit(
+        &self,
+        parent: &Digest,
+        layer: NewLayer,
+        config: Vec<u8>,
+        name: Option<Reference>,
+    ) -> Result<Image, ImageError> {
+        let _pin = self.pin(&parent.to_string())?;
+        let mut layers: Vec<Descriptor> = match self.read().images.get(parent) {
+            Some(entry) => {
+                let layers = entry.record.layers.iter();
+                layers.map(|layer| layer.blob.clone()).collect()
+            }
+            None => return Err(ImageError::NoSuchImage(parent.to_string())),
+        };
+        let old = layers.len();
+        if let Some(diff_id) = layer.diff_id() {
+            layers.push(Descriptor::new(media_type::OCI_LAYER, *diff_id, layer.size));
+        }
+        let config = ImageConfig::parse(config)?;
+        let descriptor = Descriptor::of(media_type::OCI_CONFIG, config.raw());
+        let manifest = Manifest::oci(descriptor, layers);
+        let bytes =
+            serde_json::to_vec(&manifest).map_err(|error| ImageError::content("write", &error))?;
+        let raw = (
+            Descriptor::of(media_type::OCI_MANIFEST, &bytes),
+            Bytes::from(bytes),
+        );
+        let mut incoming = Incoming::new(config, &manifest, raw, |at| {
+            if at < old {
+                return Feed::Here;
+            }
+            Feed::Spool {
+                file: layer.file.clone(),
+                offset: 0,
+            }
+        })?;
+        incoming.parent = Some(*parent);
+        let names = name.into_iter().collect();
+        let (image, _) = self
+            .bring_in(incoming, names, &ProgressSender::discard())
+            .await?;
+        Ok(image)
+    }
+}
+
+struct Hashing<W> {
+    file: W,
+    hasher: Hasher,
+    size: u64,
+}
+
+impl<W: Write> Write for Hashing<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let count = self.file.write(bytes)?;
+        self.hasher.update(&bytes[..count]);
+        self.size += count as u64;
+        Ok(count)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
+    }
+}
