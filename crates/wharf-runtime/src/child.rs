@@ -1,23 +1,27 @@
 //! The child's side: from a fresh clone to the container's program.
 
+use std::ffi::CString;
 use std::os::fd::{AsFd as _, OwnedFd};
 
-use oci_spec::runtime::{Process, Spec};
+use oci_spec::runtime::{Hooks, Process, Spec};
 use rustix::fs::{Mode, OFlags};
 use rustix::process::{
     DumpableBehavior, Signal, set_dumpable_behavior, set_parent_process_death_signal, setsid, umask,
 };
+use serde_json::Value;
 use wharf_cgroups::Cgroup;
 use wharf_sys::process::{namespace, unshare};
 use wharf_sys::{process, signals};
 
+use crate::ahead::Ahead;
 use crate::command::Command;
 use crate::create::ProcessIo;
 use crate::namespaces::Namespaces;
 use crate::proc::Proc;
 use crate::user::Identity;
 use crate::{
-    Failure, Rootfs, credentials, masks, mounts, rlimits, rootfs, sync, sysctl, terminal, user,
+    Failure, Filter, Rootfs, credentials, hooks, masks, mounts, rlimits, rootfs, schedule, stage,
+    sync, sysctl, terminal, user,
 };
 
 /// The exit code when the program could not be executed after all, as runc's.
@@ -27,10 +31,12 @@ const NOT_EXECUTED: i32 = 255;
 pub(crate) struct Plan<'a> {
     pub(crate) spec: &'a Spec,
     pub(crate) rootfs: Rootfs,
+    pub(crate) ahead: Ahead,
+    pub(crate) staged: bool,
     pub(crate) cgroup: Option<&'a Cgroup>,
     pub(crate) born_in_cgroup: bool,
     pub(crate) namespaces: &'a Namespaces,
-    pub(crate) seccomp: Option<Vec<u8>>,
+    pub(crate) seccomp: Option<Filter>,
     pub(crate) io: ProcessIo,
     pub(crate) user: String,
     pub(crate) groups: Vec<String>,
@@ -38,12 +44,27 @@ pub(crate) struct Plan<'a> {
     pub(crate) die_with_caller: bool,
     pub(crate) start_fifo: Option<OwnedFd>,
     pub(crate) preserve_fds: u32,
+    pub(crate) keyring: Option<String>,
+    pub(crate) no_pivot: bool,
+    pub(crate) state: Option<Value>,
 }
 
 /// Becomes the container's program; if that fails, says why and gives the exit code.
 pub(crate) fn run(plan: Plan<'_>, sync: sync::Child) -> i32 {
-    match prepare(&plan, &sync) {
-        Ok((ready, proc)) => ready.go(sync, plan.start_fifo, &proc, plan.init.as_ref()),
+    let staged = match plan.staged {
+        true => stage::run(plan.spec, plan.namespaces, &sync),
+        false => Ok(None),
+    };
+    let prepared = match staged {
+        Ok(Some(())) => return 0,
+        Ok(None) => prepare(&plan, &sync),
+        Err(failure) => Err(failure),
+    };
+    match prepared {
+        Ok((ready, proc)) => {
+            let hooks = plan.spec.hooks().as_ref().zip(plan.state.as_ref());
+            ready.go(sync, plan.start_fifo, &proc, plan.init.as_ref(), hooks)
+        }
         Err(failure) => {
             sync.failed(&failure);
             1
@@ -52,21 +73,38 @@ pub(crate) fn run(plan: Plan<'_>, sync: sync::Child) -> i32 {
 }
 
 fn prepare(plan: &Plan<'_>, sync: &sync::Child) -> Result<(Ready, Proc), Failure> {
+    if plan.namespaces.has_new(namespace::USER) {
+        // Before we hide: a caller without rights could not write the mappings otherwise.
+        sync.wait_for_mapped()?;
+    }
     begin(plan.die_with_caller)?;
-    plan.namespaces.enter()?;
-    if plan.born_in_cgroup {
+    if !plan.staged {
+        plan.namespaces.enter()?;
+    }
+    if plan.namespaces.has_user() {
+        credentials::become_root()?;
+    }
+    // Hooks find the process in its group.
+    let hooked = hooks::any_early(plan.spec);
+    let early = hooked || plan.staged;
+    if early {
+        sync.wait_for_go()?;
+    }
+    if plan.born_in_cgroup || early {
         own_cgroup_namespace(plan.namespaces)?;
     }
+    join_keyring(plan.keyring.as_deref())?;
     name_host(plan.spec, plan.namespaces)?;
-    if plan.namespaces.has_new(namespace::MOUNT) {
-        mounts::build(plan.spec, &plan.rootfs, plan.cgroup)?;
-    } else {
-        rootfs::chroot(&plan.rootfs)?;
+    if plan.namespaces.has_new(namespace::NETWORK) {
+        wharf_sys::netns::loopback_up().map_err(Failure::at("bring the loopback device up"))?;
     }
+    build_root(plan, sync, hooked)?;
     let proc = Proc::open()?;
     sysctl::write(plan.spec, &proc)?;
-    sync.wait_for_go()?;
-    if !plan.born_in_cgroup {
+    if !early {
+        sync.wait_for_go()?;
+    }
+    if !plan.born_in_cgroup && !early {
         own_cgroup_namespace(plan.namespaces)?;
     }
     let Some(program) = plan.spec.process() else {
@@ -76,18 +114,64 @@ fn prepare(plan: &Plan<'_>, sync: &sync::Child) -> Result<(Ready, Proc), Failure
     if plan.namespaces.has_new(namespace::MOUNT) {
         masks::apply(plan.spec)?;
     }
+    schedule::personality(plan.spec)?;
     let identity = user::resolve(program, &plan.user, &plan.groups)?;
     let last = Last {
         program,
         identity: &identity,
-        seccomp: plan.seccomp.as_deref(),
+        seccomp: plan.seccomp.as_ref(),
         die_with_caller: plan.die_with_caller,
         preserve_fds: plan.preserve_fds,
     };
-    let ready = last.prepare(&proc)?;
+    let ready = last.prepare(&proc, sync)?;
     sync.ready(master.as_ref().map(|master| master.as_fd()))?;
     Ok((ready, proc))
 }
+
+fn build_root(plan: &Plan<'_>, sync: &sync::Child, hooked: bool) -> Result<(), Failure> {
+    let before_entering = || {
+        if !hooked {
+            return Ok(());
+        }
+        sync.wait_for_hooks()?;
+        match (plan.spec.hooks(), &plan.state) {
+            (Some(hooks), Some(state)) => {
+                let mut state = state.clone();
+                state["pid"] = rustix::process::getpid().as_raw_nonzero().get().into();
+                let listed = hooks.create_container().as_deref();
+                hooks::run_all("createContainer", listed, &state)
+            }
+            _ => Ok(()),
+        }
+    };
+    if plan.namespaces.has_new(namespace::MOUNT) {
+        let tree = mounts::Tree {
+            spec: plan.spec,
+            rootfs: &plan.rootfs,
+            ahead: &plan.ahead,
+            cgroup: plan.cgroup,
+            no_pivot: plan.no_pivot,
+        };
+        return tree.build(before_entering);
+    }
+    before_entering()?;
+    rootfs::chroot(&plan.rootfs)
+}
+
+/// A session keyring of the container's own: that of the caller holds his secrets.
+pub(crate) fn join_keyring(name: Option<&str>) -> Result<(), Failure> {
+    let Some(name) = name.and_then(|name| CString::new(name).ok()) else {
+        return Ok(());
+    };
+    match process::join_session_keyring(&name) {
+        // A kernel without keyrings, or somebody who keeps us from them.
+        Err(error) if matches!(error.raw_os_error(), Some(ENOSYS | EPERM)) => Ok(()),
+        other => other.map_err(Failure::at("unable to join session keyring")),
+    }
+}
+
+const EPERM: i32 = 1;
+const ENOSYS: i32 = 38;
 
 /// What every child of ours does first.
 pub(crate) fn begin(die_with_caller: bool) -> Result<(), Failure> {
@@ -154,7 +238,7 @@ pub(crate) fn connect(
 pub(crate) struct Last<'a> {
     pub(crate) program: &'a Process,
     pub(crate) identity: &'a Identity,
-    pub(crate) seccomp: Option<&'a [u8]>,
+    pub(crate) seccomp: Option<&'a Filter>,
     pub(crate) die_with_caller: bool,
     pub(crate) preserve_fds: u32,
 }
@@ -164,14 +248,15 @@ pub(crate) struct Ready {
     command: Command,
     found: std::ffi::CString,
     /// The filter that no privilege is needed for.
-    late_filter: Option<Vec<u8>>,
+    late_filter: Option<Filter>,
 }
 
 impl Last<'_> {
-    pub(crate) fn prepare(self, proc: &Proc) -> Result<Ready, Failure> {
+    pub(crate) fn prepare(self, proc: &Proc, sync: &sync::Child) -> Result<Ready, Failure> {
         let (program, identity) = (self.program, self.identity);
         let command = Command::of(program, identity)?;
         rlimits::apply(program)?;
+        schedule::apply(program)?;
         if let Some(score) = program.oom_score_adj() {
             let written = proc.write_own("oom_score_adj", &score.to_string());
             written.map_err(Failure::at("set the oom score"))?;
@@ -186,7 +271,7 @@ impl Last<'_> {
         let quiet = program.no_new_privileges() == Some(true);
         if !quiet && let Some(filter) = self.seccomp {
             // Before the privileges go: without no_new_privs the filter needs them.
-            load(filter)?;
+            filter.load(|number| sync.announce(number))?;
         }
         credentials::become_user(identity)?;
         credentials::limit(program)?;
@@ -201,7 +286,11 @@ impl Last<'_> {
         die(self.die_with_caller)?;
         umask(Mode::from_raw_mode(program.user().umask().unwrap_or(0o022)));
         let found = command.find()?;
-        let late_filter = self.seccomp.filter(|_| quiet).map(<[u8]>::to_vec);
+        let mut late_filter = self.seccomp.filter(|_| quiet).cloned();
+        if let Some(filter) = late_filter.take_if(|filter| filter.listener.is_some()) {
+            // While there is somebody to take the descriptor.
+            filter.load(|number| sync.announce(number))?;
+        }
         Ok(Ready {
             command,
             found,
@@ -232,13 +321,6 @@ fn label(program: &Process, proc: &Proc) -> Result<(), Failure> {
     ))
 }
 
-fn load(filter: &[u8]) -> Result<(), Failure> {
-    let instructions: Vec<[u8; 8]> = filter.as_chunks::<8>().0.to_vec();
-    wharf_sys::seccomp::load(&instructions, 0).map_err(Failure::at(
-        "unable to init seccomp: error loading seccomp filter into kernel",
-    ))
-}
-
 impl Ready {
     /// Waits for the start and executes the program. Comes back only if that fails, with the exit code.
     pub(crate) fn go(
@@ -247,17 +329,35 @@ impl Ready {
         start_fifo: Option<OwnedFd>,
         proc: &Proc,
         init: Option<&OwnedFd>,
+        hooks: Option<(&Hooks, &Value)>,
     ) -> i32 {
-        let started = match start_fifo {
-            None => sync.wait_for_start(),
+        let starter = match start_fifo {
+            None => sync.wait_for_start().map(|()| Starter::Caller(sync)),
             Some(fifo) => {
                 drop(sync);
                 let opened = proc.reopen(fifo.as_fd(), OFlags::WRONLY);
-                let opened = opened.and_then(|fifo| Ok(rustix::io::write(fifo, b"0")?));
-                opened.map(drop).map_err(Failure::at("wait for the start"))
+                let opened = opened.and_then(|fifo| {
+                    rustix::io::write(&fifo, b"0")?;
+                    Ok(Starter::Fifo(fifo))
+                });
+                opened.map_err(Failure::at("wait for the start"))
             }
         };
-        let filtered = started.and_then(|()| self.late_filter.as_deref().map_or(Ok(()), load));
+        let starter = match starter {
+            Ok(starter) => starter,
+            Err(failure) => {
+                let words = format!("{failure}\n");
+                let _ = rustix::io::write(rustix::stdio::stderr(), words.as_bytes());
+                return NOT_EXECUTED;
+            }
+        };
+        if let Err(failure) = run_start_hooks(hooks) {
+            starter.failed(&failure);
+            return NOT_EXECUTED;
+        }
+        let filtered = self.late_filter.as_ref().map_or(Ok(()), |filter| {
+            filter.load(|_| Err(Failure::other("nobody takes the listener")))
+        });
         let words = match filtered {
             Ok(()) => self.command.execute(&self.found, init),
             Err(failure) => format!("{failure}\n"),
@@ -266,4 +366,34 @@ impl Ready {
         let _ = rustix::io::write(rustix::stdio::stderr(), words.as_bytes());
         NOT_EXECUTED
     }
+}
+
+/// Who has started the process, and hears of it until it executes its program.
+enum Starter {
+    Caller(sync::Child),
+    Fifo(OwnedFd),
+}
+
+impl Starter {
+    fn failed(&self, failure: &Failure) {
+        match self {
+            Self::Caller(sync) => sync.failed(failure),
+            Self::Fifo(fifo) => {
+                let _ = rustix::io::write(fifo, failure.to_string().as_bytes());
+            }
+        }
+    }
+}
+
+fn run_start_hooks(hooks: Option<(&Hooks, &Value)>) -> Result<(), Failure> {
+    let Some((hooks, state)) = hooks else {
+        return Ok(());
+    };
+    let Some(listed) = hooks.start_container().as_deref() else {
+        return Ok(());
+    };
+    let mut state = state.clone();
+    state["pid"] = rustix::process::getpid().as_raw_nonzero().get().into();
+    state["status"] = "created".into();
+    hooks::run_all("startContainer", Some(listed), &state)
 }

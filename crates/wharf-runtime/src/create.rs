@@ -3,14 +3,18 @@
 use std::fs::File;
 use std::os::fd::{AsFd as _, OwnedFd};
 
-use oci_spec::runtime::Spec;
-use rustix::process::Pid;
+use oci_spec::runtime::{Hooks, Process, Spec};
+use rustix::process::{Pid, PidfdGetfdFlags, WaitOptions, pidfd_getfd, waitpid};
+use serde_json::Value;
 use wharf_cgroups::{Cgroup, CgroupError};
-use wharf_sys::process::{CloneOptions, Cloned, clone, exit_now};
+use wharf_sys::process::{CloneOptions, Cloned, clone, exit_now, namespace};
 
+use crate::ahead::Ahead;
 use crate::child::{self, Plan};
+use crate::idmap::Maps;
 use crate::namespaces::Namespaces;
-use crate::{Rootfs, RuntimeError, sync};
+use crate::sync::Word;
+use crate::{Filter, Listener, Rootfs, RuntimeError, hooks, rlimits, stage, sync};
 
 /// The standard streams of a process.
 #[derive(Debug)]
@@ -36,8 +40,8 @@ pub struct Config<'a> {
     pub cgroup: Option<&'a Cgroup>,
     /// A network namespace to join instead of the spec's.
     pub network: Option<OwnedFd>,
-    /// A compiled seccomp filter: the bytes of its `struct sock_filter` array.
-    pub seccomp: Option<Vec<u8>>,
+    /// A compiled seccomp filter.
+    pub seccomp: Option<Filter>,
     /// The standard streams.
     pub io: ProcessIo,
     /// User and group as text, resolved inside; the spec's numbers if empty.
@@ -53,6 +57,12 @@ pub struct Config<'a> {
     pub start_fifo: Option<OwnedFd>,
     /// How many descriptors from 3 on the program inherits (`--preserve-fds`).
     pub preserve_fds: u32,
+    /// The name of a session keyring of its own; the caller's if `None`.
+    pub keyring: Option<String>,
+    /// The root is changed by `chroot` alone: whoever has the rights gets out (`--no-pivot`).
+    pub no_pivot: bool,
+    /// OCI's state of the container, for hooks; its `pid` and `status` are set on the way.
+    pub state: Option<Value>,
 }
 
 /// A process that waits for its start.
@@ -73,16 +83,18 @@ pub struct Created {
 /// If anything fails; no process, mount or membership is left then, the cgroup is the caller's.
 pub fn create(config: Config<'_>) -> Result<Created, RuntimeError> {
     let namespaces = Namespaces::of(config.spec, config.network)?;
+    let ahead = Ahead::of(config.spec, &config.rootfs, &namespaces)?;
     let (ours, theirs) = sync::pair().map_err(RuntimeError::system("make a socket"))?;
-    let birthplace = config.cgroup.and_then(Cgroup::birthplace);
-    let options = CloneOptions {
-        namespaces: namespaces.new,
-        cgroup: birthplace,
-        sibling: false,
-    };
+    let staged = stage::is_needed(config.spec, &namespaces);
+    let birthplace = config
+        .cgroup
+        .and_then(Cgroup::birthplace)
+        .filter(|_| !staged);
     let plan = Plan {
         spec: config.spec,
         rootfs: config.rootfs,
+        ahead,
+        staged,
         cgroup: config.cgroup,
         born_in_cgroup: birthplace.is_some(),
         namespaces: &namespaces,
@@ -94,26 +106,56 @@ pub fn create(config: Config<'_>) -> Result<Created, RuntimeError> {
         die_with_caller: config.die_with_caller,
         start_fifo: config.start_fifo,
         preserve_fds: config.preserve_fds,
+        keyring: config.keyring,
+        no_pivot: config.no_pivot,
+        state: config.state,
     };
-    let cloned = in_pid_namespace(&namespaces, || {
-        clone(options).map_err(RuntimeError::system("clone a process"))
-    })?;
-    match cloned {
+    let options = CloneOptions {
+        namespaces: if staged { 0 } else { namespaces.new },
+        cgroup: birthplace,
+        sibling: false,
+    };
+    let make = || clone(options).map_err(RuntimeError::system("clone a process"));
+    let cloned = match staged {
+        true => make()?,
+        false => in_pid_namespace(&namespaces, make)?,
+    };
+    let (pid, pidfd) = match cloned {
         Cloned::Child => {
             drop(ours);
             let code = child::run(plan, theirs);
             exit_now(code)
         }
-        Cloned::Parent { pid, pidfd } => {
-            drop((theirs, plan));
-            finish(
-                ours,
-                config.cgroup.filter(|_| birthplace.is_none()),
-                pid,
-                pidfd,
-            )
+        Cloned::Parent { pid, .. } if staged => {
+            drop(theirs);
+            let process = ours.take_process();
+            // The one between ends as soon as it has told.
+            let _ = waitpid(Some(pid), WaitOptions::empty());
+            process?
         }
-    }
+        Cloned::Parent { pid, pidfd } => {
+            drop(theirs);
+            (pid, pidfd)
+        }
+    };
+    let linux = config.spec.linux().as_ref();
+    let new_user = namespaces.has_new(namespace::USER);
+    let maps = linux.and_then(|linux| Maps::of(linux.uid_mappings(), linux.gid_mappings()));
+    let help = Help {
+        cgroup: config.cgroup.filter(|_| birthplace.is_none()),
+        maps: maps.filter(|_| new_user),
+        process: config
+            .spec
+            .process()
+            .as_ref()
+            .filter(|_| namespaces.has_user()),
+        hooks: config.spec.hooks().as_ref().zip(plan.state.as_ref()),
+        listener: plan
+            .seccomp
+            .as_ref()
+            .and_then(|filter| filter.listener.as_ref()),
+    };
+    help.finish(ours, pid, pidfd)
 }
 
 /// Runs `make` while this process's children are born in the pid namespace that is joined, if one is.
@@ -133,35 +175,102 @@ fn in_pid_namespace<T>(
     made
 }
 
-/// The part of creating that [`create`] and [`crate::exec`] share. `cgroup`: to move the process into.
-pub(crate) fn finish(
-    sync: sync::Caller,
-    cgroup: Option<&Cgroup>,
-    pid: Pid,
-    pidfd: OwnedFd,
-) -> Result<Created, RuntimeError> {
-    let made = || -> Result<Option<OwnedFd>, RuntimeError> {
+/// What the caller does while the child makes its way; [`create`] and [`crate::exec`] share it.
+#[derive(Default)]
+pub(crate) struct Help<'a> {
+    /// To move the process into.
+    pub(crate) cgroup: Option<&'a Cgroup>,
+    /// For its new user namespace.
+    pub(crate) maps: Option<Maps<'a>>,
+    /// What its user namespace takes the right to: limits and scores.
+    pub(crate) process: Option<&'a Process>,
+    /// Hooks of the runtime, and the container's state.
+    pub(crate) hooks: Option<(&'a Hooks, &'a Value)>,
+    /// Who decides about its calls.
+    pub(crate) listener: Option<&'a Listener>,
+}
+
+impl Help<'_> {
+    /// Gets the process as far as it goes before its start.
+    pub(crate) fn finish(
+        &self,
+        sync: sync::Caller,
+        pid: Pid,
+        pidfd: OwnedFd,
+    ) -> Result<Created, RuntimeError> {
+        match self.attend(&sync, pid, &pidfd) {
+            Ok(terminal) => Ok(Created {
+                pid,
+                pidfd,
+                terminal,
+                sync,
+            }),
+            Err(error) => {
+                discard(pid, &pidfd);
+                Err(error)
+            }
+        }
+    }
+
+    fn attend(
+        &self,
+        sync: &sync::Caller,
+        pid: Pid,
+        pidfd: &OwnedFd,
+    ) -> Result<Option<OwnedFd>, RuntimeError> {
+        if let Some(process) = self.process {
+            rlimits::apply_to(process, pid).map_err(RuntimeError::Child)?;
+        }
+        if let Some(maps) = self.maps {
+            maps.write(pid)?;
+            sync.mapped();
+        }
         // The child goes on with its mounts meanwhile: moving takes long on v1.
-        match cgroup.map_or(Ok(()), |cgroup| cgroup.add(pid.as_raw_nonzero().get())) {
+        match self
+            .cgroup
+            .map_or(Ok(()), |cgroup| cgroup.add(pid.as_raw_nonzero().get()))
+        {
             // It has ended already, and says why.
             Err(CgroupError::File { source, .. }) if source.raw_os_error() == Some(ESRCH) => {}
             other => other?,
         }
         // A child that has ended already has said why.
         let _ = sync.go();
-        sync.wait_until_ready()
-    };
-    match made() {
-        Ok(terminal) => Ok(Created {
-            pid,
-            pidfd,
-            terminal,
-            sync,
-        }),
-        Err(error) => {
-            discard(pid, &pidfd);
-            Err(error)
+        loop {
+            match sync.word()? {
+                Word::Ready(terminal) => return Ok(terminal),
+                Word::Hooks => {
+                    self.run_hooks(pid)?;
+                    sync.hooked();
+                }
+                Word::Listener(number) => {
+                    self.hand_over(number, pid, pidfd)?;
+                    sync.heard();
+                }
+            }
         }
+    }
+
+    fn run_hooks(&self, pid: Pid) -> Result<(), RuntimeError> {
+        let Some((hooks, state)) = self.hooks else {
+            return Ok(());
+        };
+        let mut state = state.clone();
+        state["pid"] = pid.as_raw_nonzero().get().into();
+        state["status"] = "creating".into();
+        hooks::run_in_runtime(hooks, &state).map_err(RuntimeError::Child)
+    }
+
+    fn hand_over(&self, number: i32, pid: Pid, pidfd: &OwnedFd) -> Result<(), RuntimeError> {
+        let taken = pidfd_getfd(pidfd, number, PidfdGetfdFlags::empty());
+        let taken = taken.map_err(|error| {
+            RuntimeError::system("take the seccomp listener's descriptor")(error.into())
+        })?;
+        let Some(listener) = self.listener else {
+            return Ok(());
+        };
+        let told = listener.hand_over(taken.as_fd(), pid.as_raw_nonzero().get());
+        told.map_err(RuntimeError::system("reach the seccomp listener"))
     }
 }
 

@@ -41,6 +41,17 @@ pub(crate) fn limit_bounding(process: &Process) -> Result<(), Failure> {
     Ok(())
 }
 
+/// Becomes the root of the user namespace that has just been entered, so that what is made belongs to him.
+pub(crate) fn become_root() -> Result<(), Failure> {
+    match set_thread_groups(&[]) {
+        Err(Errno::PERM) => {}
+        other => other.map_err(failed("unable to set groups"))?,
+    }
+    let (uid, gid) = (Uid::ROOT, Gid::ROOT);
+    set_thread_res_gid(gid, gid, gid).map_err(failed("unable to set gid"))?;
+    set_thread_res_uid(uid, uid, uid).map_err(failed("unable to set uid"))
+}
+
 /// Becomes the user, with the capabilities of root for a little longer.
 pub(crate) fn become_user(identity: &Identity) -> Result<(), Failure> {
     set_keep_capabilities(true).map_err(failed("unable to keep capabilities"))?;
@@ -49,7 +60,11 @@ pub(crate) fn become_user(identity: &Identity) -> Result<(), Failure> {
         .iter()
         .map(|gid| Gid::from_raw(*gid))
         .collect();
-    set_thread_groups(&groups).map_err(failed("unable to set groups"))?;
+    match set_thread_groups(&groups) {
+        // A user namespace that somebody without rights has made has no groups to give up (user_namespaces(7)).
+        Err(Errno::PERM) if groups.len() <= 1 => {}
+        other => other.map_err(failed("unable to set groups"))?,
+    }
     let (uid, gid) = (Uid::from_raw(identity.uid), Gid::from_raw(identity.gid));
     set_thread_res_gid(gid, gid, gid).map_err(failed("unable to set gid"))?;
     set_thread_res_uid(uid, uid, uid).map_err(failed("unable to set uid"))?;

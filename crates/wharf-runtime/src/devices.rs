@@ -1,14 +1,17 @@
 //! The device nodes and links of `/dev`.
 
+use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 
 use oci_spec::runtime::{LinuxDeviceType, Spec};
 use rustix::fs::{
-    AtFlags, FileType, Gid, Mode, Uid, chownat, makedev, mknodat, symlinkat, unlinkat,
+    AtFlags, FileType, Gid, Mode, OFlags, Uid, chownat, fstat, makedev, mknodat, symlinkat,
+    unlinkat,
 };
 use rustix::io::Errno;
+use wharf_sys::mount;
 use wharf_sys::root::Root;
 
 use crate::Failure;
@@ -116,6 +119,12 @@ impl Node {
             Ok(()) => {}
             // The image's own, or listed twice: as runc, what is there stays.
             Err(Errno::EXIST) => return Ok(()),
+            // In a user namespace nobody makes nodes: the host's is bound, if it is the same.
+            Err(Errno::PERM) if self.kind != FileType::Fifo => {
+                return self
+                    .bind(root, path)
+                    .map_err(|error| failed_to_bind(path, error));
+            }
             Err(errno) => return Err(failed(errno)),
         }
         let Some((uid, gid)) = owner.filter(|owner| *owner != (0, 0)) else {
@@ -131,6 +140,26 @@ impl Node {
         )
         .map_err(failed)
     }
+}
+
+impl Node {
+    fn bind(&self, root: &Root, path: &Path) -> io::Result<()> {
+        let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let host = rustix::fs::open(path, flags, Mode::empty())?;
+        let stat = fstat(&host)?;
+        let kind = FileType::from_raw_mode(stat.st_mode);
+        if kind != self.kind || stat.st_rdev != makedev(self.major, self.minor) {
+            return Err(io::Error::other("the host has another device there"));
+        }
+        let target = root.touch(path, Mode::from_raw_mode(0o644))?;
+        mount::attach(mount::bind(&host, "", false)?, target)
+    }
+}
+
+fn failed_to_bind(path: &Path, error: io::Error) -> Failure {
+    Failure::at(format!(
+        "error creating device node {path:?}: bind the host's"
+    ))(error)
 }
 
 fn link(root: &Root, path: &Path, target: &str) -> Result<(), Failure> {

@@ -5,6 +5,7 @@
 //! a descriptor of the host's that is not meant for it (CVE-2016-9962, CVE-2024-21626).
 
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
+use std::os::unix::fs::MetadataExt as _;
 
 use oci_spec::runtime::Process;
 use rustix::process::{WaitOptions, waitpid};
@@ -12,10 +13,10 @@ use rustix::thread::{ThreadNameSpaceType, move_into_thread_name_spaces};
 use wharf_cgroups::Cgroup;
 use wharf_sys::process::{CloneOptions, Cloned, clone, close_all_but, exit_now};
 
-use crate::child::{Last, Ready, begin, connect};
-use crate::create::{Created, ProcessIo, finish};
+use crate::child::{self, Last, Ready, begin, connect};
+use crate::create::{Created, Help, ProcessIo};
 use crate::proc::Proc;
-use crate::{Failure, RuntimeError, sync, user};
+use crate::{Failure, Filter, RuntimeError, schedule, sync, user};
 
 /// Everything a further process is made of.
 pub struct ExecConfig<'a> {
@@ -25,8 +26,8 @@ pub struct ExecConfig<'a> {
     pub container: BorrowedFd<'a>,
     /// The container's control group.
     pub cgroup: Option<&'a Cgroup>,
-    /// A compiled seccomp filter: the bytes of its `struct sock_filter` array.
-    pub seccomp: Option<Vec<u8>>,
+    /// A compiled seccomp filter.
+    pub seccomp: Option<Filter>,
     /// The standard streams.
     pub io: ProcessIo,
     /// User and group as text, resolved inside; the process's numbers if empty.
@@ -35,6 +36,10 @@ pub struct ExecConfig<'a> {
     pub groups: Vec<String>,
     /// Kill the process when the caller dies.
     pub die_with_caller: bool,
+    /// How many descriptors from 3 on the program inherits (`--preserve-fds`).
+    pub preserve_fds: u32,
+    /// The name of the container's session keyring; the caller's is kept if `None`.
+    pub keyring: Option<String>,
 }
 
 /// Makes the process: all is set up, and it waits for [`Created::start`].
@@ -45,29 +50,67 @@ pub fn exec(config: ExecConfig<'_>) -> Result<Created, RuntimeError> {
     let (ours, theirs) = sync::pair().map_err(RuntimeError::system("make a socket"))?;
     let birthplace = config.cgroup.and_then(Cgroup::birthplace);
     let to_move = config.cgroup.filter(|_| birthplace.is_none());
+    let differ = Differ::of(config.container)?;
     let cloned = clone(CloneOptions::default());
     match cloned.map_err(RuntimeError::system("clone a process"))? {
         Cloned::Child => {
-            let code = first(&config, birthplace, theirs);
+            let code = first(&config, &differ, birthplace, theirs);
             exit_now(code)
         }
         Cloned::Parent { pid, .. } => {
-            drop((theirs, config.io));
+            drop(theirs);
             let process = ours.take_process();
             // The first child ends as soon as it has told.
             let _ = waitpid(Some(pid), WaitOptions::empty());
             let (pid, pidfd) = process?;
-            finish(ours, to_move, pid, pidfd)
+            let help = Help {
+                cgroup: to_move,
+                process: Some(config.process).filter(|_| differ.user),
+                listener: config
+                    .seccomp
+                    .as_ref()
+                    .and_then(|filter| filter.listener.as_ref()),
+                ..Help::default()
+            };
+            help.finish(ours, pid, pidfd)
         }
     }
 }
 
+/// Namespaces that are joined only if they are not ours: their own kind cannot be joined twice, or it costs.
+struct Differ {
+    user: bool,
+    time: bool,
+}
+
+impl Differ {
+    fn of(container: BorrowedFd<'_>) -> Result<Self, RuntimeError> {
+        let failed = || RuntimeError::system("look at the container's namespaces");
+        let pid = wharf_sys::process::pid_of(container).map_err(failed())?;
+        let other = |kind: &str| -> std::io::Result<bool> {
+            let number = |of: &str| Ok(std::fs::metadata(format!("/proc/{of}/ns/{kind}"))?.ino());
+            let (ours, theirs): (u64, std::io::Result<u64>) =
+                (number("self")?, number(&pid.to_string()));
+            Ok(ours != theirs?)
+        };
+        Ok(Self {
+            user: other("user").map_err(failed())?,
+            time: other("time").unwrap_or(false),
+        })
+    }
+}
+
 /// The first child. Gives the exit code.
-fn first(config: &ExecConfig<'_>, birthplace: Option<BorrowedFd<'_>>, sync: sync::Child) -> i32 {
+fn first(
+    config: &ExecConfig<'_>,
+    differ: &Differ,
+    birthplace: Option<BorrowedFd<'_>>,
+    sync: sync::Child,
+) -> i32 {
     match forked(config, birthplace, &sync) {
         Ok(Some(())) => 0,
-        Ok(None) => match prepare(config, &sync) {
-            Ok((ready, proc)) => ready.go(sync, None, &proc, None),
+        Ok(None) => match prepare(config, differ, &sync) {
+            Ok((ready, proc)) => ready.go(sync, None, &proc, None, None),
             Err(failure) => {
                 sync.failed(&failure);
                 1
@@ -88,6 +131,8 @@ fn forked(
 ) -> Result<Option<()>, Failure> {
     keep_only(config, birthplace, sync).map_err(Failure::at("close descriptors"))?;
     begin(false)?;
+    let affinity = config.process.exec_cpu_affinity().as_ref();
+    schedule::affinity(affinity.and_then(|cpus| cpus.initial().as_deref()))?;
     let entered = move_into_thread_name_spaces(config.container, ThreadNameSpaceType::PROCESS_ID);
     entered.map_err(|error| Failure::at("join the container's pid namespace")(error.into()))?;
     let options = CloneOptions {
@@ -113,35 +158,67 @@ fn keep_only(
     let mut keep: Vec<BorrowedFd<'_>> = streams.iter().map(|stream| stream.as_fd()).collect();
     keep.extend([sync.0.as_fd(), config.container]);
     keep.extend(birthplace);
+    let extra: Vec<OwnedFd> = (3..3 + config.preserve_fds)
+        .filter_map(|number| wharf_sys::process::inherited_fd(number as i32).ok())
+        .collect();
+    keep.extend(extra.iter().map(|descriptor| descriptor.as_fd()));
     keep.extend([
         rustix::stdio::stdin(),
         rustix::stdio::stdout(),
         rustix::stdio::stderr(),
     ]);
-    close_all_but(&keep)
+    let closed = close_all_but(&keep);
+    // They stay open, for the program.
+    extra.into_iter().for_each(std::mem::forget);
+    closed
 }
 
-fn prepare(config: &ExecConfig<'_>, sync: &sync::Child) -> Result<(Ready, Proc), Failure> {
+fn prepare(
+    config: &ExecConfig<'_>,
+    differ: &Differ,
+    sync: &sync::Child,
+) -> Result<(Ready, Proc), Failure> {
     begin(config.die_with_caller)?;
-    let kinds = ThreadNameSpaceType::MOUNT
-        | ThreadNameSpaceType::CONTROL_GROUP
-        | ThreadNameSpaceType::HOST_NAME_AND_NIS_DOMAIN_NAME
-        | ThreadNameSpaceType::INTER_PROCESS_COMMUNICATION
-        | ThreadNameSpaceType::NETWORK;
-    let entered = move_into_thread_name_spaces(config.container, kinds);
-    entered.map_err(|error| Failure::at("join the container's namespaces")(error.into()))?;
+    join(config.container, differ)?;
+    child::join_keyring(config.keyring.as_deref())?;
     let proc = Proc::open()?;
     let master = connect(&config.io, config.process, false)?;
     let identity = user::resolve(config.process, &config.user, &config.groups)?;
     sync.wait_for_go()?;
+    let affinity = config.process.exec_cpu_affinity().as_ref();
+    schedule::affinity(affinity.and_then(|cpus| cpus.cpu_affinity_final().as_deref()))?;
     let last = Last {
         program: config.process,
         identity: &identity,
-        seccomp: config.seccomp.as_deref(),
+        seccomp: config.seccomp.as_ref(),
         die_with_caller: config.die_with_caller,
-        preserve_fds: 0,
+        preserve_fds: config.preserve_fds,
     };
-    let ready = last.prepare(&proc)?;
+    let ready = last.prepare(&proc, sync)?;
     sync.ready(master.as_ref().map(|master| master.as_fd()))?;
     Ok((ready, proc))
+}
+
+/// Joins the container's namespaces, but for pid.
+fn join(container: BorrowedFd<'_>, differ: &Differ) -> Result<(), Failure> {
+    let mut kinds = ThreadNameSpaceType::MOUNT
+        | ThreadNameSpaceType::CONTROL_GROUP
+        | ThreadNameSpaceType::HOST_NAME_AND_NIS_DOMAIN_NAME
+        | ThreadNameSpaceType::INTER_PROCESS_COMMUNICATION
+        | ThreadNameSpaceType::NETWORK;
+    if differ.time {
+        kinds |= ThreadNameSpaceType::TIME;
+    }
+    let enter = |kinds| move_into_thread_name_spaces(container, kinds);
+    let entered = match (enter(kinds), differ.user) {
+        // The host's root may enter all, whoever they belong to; the user namespace last, as it takes that right.
+        (Ok(()), true) => enter(ThreadNameSpaceType::USER),
+        (Err(_), true) => enter(ThreadNameSpaceType::USER).and_then(|()| enter(kinds)),
+        (entered, false) => entered,
+    };
+    entered.map_err(|error| Failure::at("join the container's namespaces")(error.into()))?;
+    match differ.user {
+        true => crate::credentials::become_root(),
+        false => Ok(()),
+    }
 }

@@ -14,59 +14,101 @@ use wharf_cgroups::{Cgroup, Layout};
 use wharf_sys::mount::{self, Change, Propagation, attr};
 use wharf_sys::root::Root;
 
+use crate::ahead::Ahead;
 use crate::options::Asked;
-use crate::{Failure, Rootfs, devices};
+use crate::{Failure, Rootfs, copy_up, devices};
 
-/// Builds the tree and makes it this process's root. The working folder is made if it is missing.
-pub(crate) fn build(spec: &Spec, rootfs: &Rootfs, cgroup: Option<&Cgroup>) -> Result<(), Failure> {
-    let propagation = spec
-        .linux()
-        .as_ref()
-        .and_then(|linux| linux.rootfs_propagation().clone());
-    // Nothing of ours is to appear outside; what the host mounts appears in shared binds only. The root itself
-    // is private in any case, as the container's is attached to it.
-    let shared = matches!(propagation.as_deref(), Some("shared" | "rshared"));
-    if !shared {
-        set_propagation_of_host(Propagation::Slave, true)?;
-    }
-    set_propagation_of_host(Propagation::Private, false)?;
-    let detached = rootfs.mount()?;
-    let readonly = spec.root().as_ref().and_then(|root| root.readonly()) == Some(true);
-    attach_root(&detached)?;
-    let root = Root::from_fd(detached);
-    for mount in spec.mounts().iter().flatten() {
-        let failed = |failure: Failure| {
-            Failure::other(format!(
-                "error mounting {:?} to rootfs at {:?}: {failure}",
-                source_of(mount),
-                mount.destination()
-            ))
+/// What a tree is made of.
+pub(crate) struct Tree<'a> {
+    pub(crate) spec: &'a Spec,
+    pub(crate) rootfs: &'a Rootfs,
+    pub(crate) ahead: &'a Ahead,
+    pub(crate) cgroup: Option<&'a Cgroup>,
+    pub(crate) no_pivot: bool,
+}
+
+impl Tree<'_> {
+    /// Builds the tree and makes it this process's root; `before_entering` comes between. The working folder is
+    /// made if it is missing.
+    pub(crate) fn build(
+        &self,
+        before_entering: impl FnOnce() -> Result<(), Failure>,
+    ) -> Result<(), Failure> {
+        let spec = self.spec;
+        let linux = spec.linux().as_ref();
+        let propagation = linux.and_then(|linux| linux.rootfs_propagation().as_deref());
+        let propagation = propagation.and_then(Asked::propagation);
+        // Nothing of ours is to appear outside; what the host mounts appears in shared binds only. The root itself
+        // is private in any case, as the container's is attached to it.
+        if !matches!(propagation, Some((Propagation::Shared, _))) {
+            set_propagation_of_host(Propagation::Slave, true)?;
+        }
+        set_propagation_of_host(Propagation::Private, false)?;
+        let detached = match &self.ahead.rootfs {
+            Some(made) => made.try_clone().map_err(Failure::at("open the root"))?,
+            None => self.rootfs.mount()?,
         };
-        apply(&root, mount, cgroup).map_err(failed)?;
+        attach_root(&detached)?;
+        let root = Root::from_fd(detached);
+        for (number, mount) in spec.mounts().iter().flatten().enumerate() {
+            let failed = |failure: Failure| {
+                Failure::other(format!(
+                    "error mounting {:?} to rootfs at {:?}: {failure}",
+                    source_of(mount),
+                    mount.destination()
+                ))
+            };
+            self.apply(&root, number, mount).map_err(failed)?;
+        }
+        devices::make(&root, spec)?;
+        if let Some(process) = spec.process() {
+            // As runc: only what is there can be entered.
+            let made = root.mkdir_all(process.cwd(), Mode::from_raw_mode(0o755));
+            made.map_err(Failure::at(format!("mkdir {}", process.cwd().display())))?;
+        }
+        before_entering()?;
+        enter(root, self.no_pivot)?;
+        self.finish_root(propagation)
     }
-    devices::make(&root, spec)?;
-    if let Some(process) = spec.process() {
-        // As runc: only what is there can be entered.
-        let made = root.mkdir_all(process.cwd(), Mode::from_raw_mode(0o755));
-        made.map_err(Failure::at(format!("mkdir {}", process.cwd().display())))?;
+
+    fn finish_root(&self, propagation: Option<(Propagation, bool)>) -> Result<(), Failure> {
+        if let Some((propagation, recursive)) = propagation {
+            let change = Change {
+                propagation: Some(propagation),
+                recursive,
+                ..Change::default()
+            };
+            mount::change_path("/", change).map_err(Failure::at("set the root's propagation"))?;
+        }
+        let root = self.spec.root().as_ref();
+        if root.and_then(|root| root.readonly()) == Some(true) {
+            let change = Change {
+                set: attr::RDONLY,
+                ..Change::default()
+            };
+            mount::change_path("/", change).map_err(Failure::at("make the root read-only"))?;
+        }
+        Ok(())
     }
-    enter(root)?;
-    if let Some(propagation) = propagation.as_deref().and_then(Asked::propagation) {
-        let change = Change {
-            propagation: Some(propagation.0),
-            recursive: propagation.1,
-            ..Change::default()
-        };
-        mount::change_path("/", change).map_err(Failure::at("set the root's propagation"))?;
+
+    fn apply(&self, root: &Root, number: usize, mount: &Mount) -> Result<(), Failure> {
+        let asked = Asked::parse(mount.options().as_deref().unwrap_or_default());
+        let kind = mount.typ().as_deref().unwrap_or("");
+        if asked.remount {
+            let target = root.find(mount.destination());
+            return change_flags(&target.map_err(Failure::at("open the target"))?, &asked);
+        }
+        if asked.bind || kind == "bind" {
+            return match self.ahead.mount(number) {
+                Some(bound) => attach_bound(root, mount, &asked, bound),
+                None => attach_bound(root, mount, &asked, &open_source(mount, &asked)?),
+            };
+        }
+        if kind == "cgroup" {
+            return mount_cgroup(root, mount, &asked, self.cgroup);
+        }
+        new_filesystem(root, mount, &asked, kind)
     }
-    if readonly {
-        let change = Change {
-            set: attr::RDONLY,
-            ..Change::default()
-        };
-        mount::change_path("/", change).map_err(Failure::at("make the root read-only"))?;
-    }
-    Ok(())
 }
 
 fn set_propagation_of_host(propagation: Propagation, recursive: bool) -> Result<(), Failure> {
@@ -93,9 +135,14 @@ fn attach_root(detached: &OwnedFd) -> Result<(), Failure> {
     mount::attach(detached, &place).map_err(Failure::at("attach the root"))
 }
 
-fn enter(root: Root) -> Result<(), Failure> {
+fn enter(root: Root, no_pivot: bool) -> Result<(), Failure> {
     let entered = || -> rustix::io::Result<()> {
         fchdir(root.as_fd())?;
+        if no_pivot {
+            // The container's root lies on the host's already: whoever looks from here sees nothing else.
+            rustix::process::chroot(".")?;
+            return chdir("/");
+        }
         // The old root goes on top of the new one, and off it again: nothing has to be made for it.
         pivot_root(".", ".")?;
         cut_off()?;
@@ -111,19 +158,11 @@ fn cut_off() -> rustix::io::Result<()> {
     mount_change(".", Flags::DOWNSTREAM | Flags::REC)
 }
 
-fn source_of(mount: &Mount) -> PathBuf {
+pub(crate) fn source_of(mount: &Mount) -> PathBuf {
     mount.source().clone().unwrap_or_default()
 }
 
-fn apply(root: &Root, mount: &Mount, cgroup: Option<&Cgroup>) -> Result<(), Failure> {
-    let asked = Asked::parse(mount.options().as_deref().unwrap_or_default());
-    let kind = mount.typ().as_deref().unwrap_or("");
-    if asked.bind || kind == "bind" {
-        return bind(root, mount, &asked);
-    }
-    if kind == "cgroup" {
-        return mount_cgroup(root, mount, &asked, cgroup);
-    }
+fn new_filesystem(root: &Root, mount: &Mount, asked: &Asked, kind: &str) -> Result<(), Failure> {
     let target = folder(root, mount.destination())?;
     if kind == "proc" || kind == "sysfs" {
         refuse_links(root, mount.destination())?;
@@ -138,23 +177,38 @@ fn apply(root: &Root, mount: &Mount, cgroup: Option<&Cgroup>) -> Result<(), Fail
     if let Some(source) = mount.source().as_ref().and_then(|source| source.to_str()) {
         options.insert(0, ("source", Some(source)));
     }
+    // What is to be filled is made read-only afterwards.
+    let first = if asked.copy_up {
+        asked.set & !attr::RDONLY
+    } else {
+        asked.set
+    };
+    let mounted = mount::filesystem(kind, &options, first).map_err(Failure::at("mount"))?;
     if asked.copy_up {
-        return Err(Failure::other("tmpcopyup is not supported yet"));
+        if kind != "tmpfs" {
+            return Err(Failure::other("tmpcopyup is for tmpfs"));
+        }
+        copy_up::copy(&target, &mounted).map_err(Failure::at("tmpcopyup"))?;
     }
-    let mounted = mount::filesystem(kind, &options, asked.set).map_err(Failure::at("mount"))?;
-    finish(&mounted, &asked)?;
+    if asked.copy_up || asked.recursive_set | asked.recursive_clear != 0 {
+        change_flags(&mounted, asked)?;
+    }
+    finish(&mounted, asked)?;
     mount::attach(&mounted, &target).map_err(Failure::at("attach"))
 }
 
-fn bind(root: &Root, mount: &Mount, asked: &Asked) -> Result<(), Failure> {
+/// The source of a bind, attached nowhere.
+pub(crate) fn open_source(mount: &Mount, asked: &Asked) -> Result<OwnedFd, Failure> {
     let source = source_of(mount);
     let path = source
         .to_str()
         .ok_or_else(|| Failure::other("the source is not UTF-8"))?;
-    let bound =
-        mount::bind_path(path, asked.recursive).map_err(Failure::at(format!("open {path}")))?;
-    let is_folder = fstat(&bound)
-        .is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::Directory);
+    mount::bind_path(path, asked.recursive).map_err(Failure::at(format!("stat {path}")))
+}
+
+fn attach_bound(root: &Root, mount: &Mount, asked: &Asked, bound: &OwnedFd) -> Result<(), Failure> {
+    let is_folder =
+        fstat(bound).is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::Directory);
     let target = match is_folder {
         true => folder(root, mount.destination())?,
         false => {
@@ -162,24 +216,29 @@ fn bind(root: &Root, mount: &Mount, asked: &Asked) -> Result<(), Failure> {
             made.map_err(Failure::at("make the target"))?
         }
     };
-    let change = Change {
-        set: asked.set,
-        clear: asked.clear,
-        ..Change::default()
-    };
-    if change.set | change.clear != 0 {
-        mount::change(&bound, change).map_err(Failure::at("set the mount's flags"))?;
-    }
-    if asked.recursive_set != 0 {
+    change_flags(bound, asked)?;
+    finish(bound, asked)?;
+    mount::attach(bound, &target).map_err(Failure::at("attach"))
+}
+
+/// The flags of the mount, then those of all below it too.
+fn change_flags(mounted: &OwnedFd, asked: &Asked) -> Result<(), Failure> {
+    for (set, clear, recursive) in [
+        (asked.set, asked.clear, false),
+        (asked.recursive_set, asked.recursive_clear, true),
+    ] {
+        if set | clear == 0 {
+            continue;
+        }
         let change = Change {
-            set: asked.recursive_set,
-            recursive: true,
+            set,
+            clear,
+            recursive,
             ..Change::default()
         };
-        mount::change(&bound, change).map_err(Failure::at("set the mounts' flags"))?;
+        mount::change(mounted, change).map_err(Failure::at("set the mount's flags"))?;
     }
-    finish(&bound, asked)?;
-    mount::attach(&bound, &target).map_err(Failure::at("attach"))
+    Ok(())
 }
 
 fn finish(mounted: &OwnedFd, asked: &Asked) -> Result<(), Failure> {
@@ -228,8 +287,7 @@ fn mount_cgroup(
     };
     let target = folder(root, mount.destination())?;
     let Layout::V1 { controllers } = layout else {
-        let mounted =
-            mount::filesystem("cgroup2", &[], asked.set).map_err(Failure::at("mount cgroup2"))?;
+        let mounted = cgroup2(layout, asked, cgroup)?;
         return mount::attach(&mounted, &target).map_err(Failure::at("attach"));
     };
     let writable = asked.set & !attr::RDONLY;
@@ -260,4 +318,21 @@ fn mount_cgroup(
         ..Change::default()
     };
     mount::change(&tree, change).map_err(Failure::at("set the mount's flags"))
+}
+
+/// The one hierarchy. In a user namespace without a cgroup namespace of its own it cannot be mounted: then it is the
+/// container's own group that is bound, and nothing above it (CVE-2023-25809).
+fn cgroup2(layout: &Layout, asked: &Asked, cgroup: Option<&Cgroup>) -> Result<OwnedFd, Failure> {
+    let mounted = mount::filesystem("cgroup2", &[], asked.set);
+    let (Layout::V2 { mount: host }, Some(cgroup), true) = (layout, cgroup, mounted.is_err())
+    else {
+        return mounted.map_err(Failure::at("mount cgroup2"));
+    };
+    let path = host.join(cgroup.path());
+    let path = path
+        .to_str()
+        .ok_or_else(|| Failure::other("the group is not UTF-8"))?;
+    let bound = mount::bind_path(path, false).map_err(Failure::at("bind the group"))?;
+    change_flags(&bound, asked)?;
+    Ok(bound)
 }

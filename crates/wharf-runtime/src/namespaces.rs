@@ -31,8 +31,9 @@ impl Namespaces {
             let flag = flag_of(one.typ());
             match one.path() {
                 Some(path) => {
-                    let file =
-                        File::open(path).map_err(RuntimeError::system("open a namespace"))?;
+                    let failed = RuntimeError::system("open a namespace");
+                    let file = File::open(path).map_err(failed)?;
+                    check_kind(&file, one.typ())?;
                     namespaces.joined.push((flag, file.into()));
                 }
                 None if flag == namespace::CGROUP => namespaces.cgroup = true,
@@ -45,10 +46,6 @@ impl Namespaces {
                 .joined
                 .retain(|(flag, _)| *flag != namespace::NETWORK);
             namespaces.joined.push((namespace::NETWORK, network));
-        }
-        if namespaces.new & namespace::USER != 0 {
-            let text = "user namespaces are not supported yet";
-            return Err(RuntimeError::Unsupported(text.to_owned()));
         }
         Ok(namespaces)
     }
@@ -70,18 +67,72 @@ impl Namespaces {
         entered.map_err(|error| RuntimeError::system("enter the pid namespace")(error.into()))
     }
 
-    /// Enters those that are joined, in the child.
+    /// Whether the container has a user namespace that is not ours.
+    pub(crate) fn has_user(&self) -> bool {
+        self.has_new(namespace::USER) || self.joins(namespace::USER)
+    }
+
+    fn joins(&self, flag: u64) -> bool {
+        self.joined.iter().any(|(joined, _)| *joined == flag)
+    }
+
+    /// Whether a process between us and the container's has to go ahead: namespaces belong to the user namespace
+    /// that their maker is in, and those that are joined want the rights of before.
+    pub(crate) fn need_a_stage(&self) -> bool {
+        self.joins(namespace::USER) || self.has_new(namespace::USER) && !self.joined.is_empty()
+    }
+
+    /// Enters those that are joined, but for pid.
     pub(crate) fn enter(&self) -> Result<(), Failure> {
-        for (flag, fd) in self
+        let plain = |flag: u64| flag != namespace::PID && flag != namespace::USER;
+        let mut later = Vec::new();
+        for (flag, fd) in self.joined.iter().filter(|(flag, _)| plain(*flag)) {
+            match move_into_link_name_space(fd.as_fd(), link_type(*flag)) {
+                // Its user namespace's root may.
+                Err(rustix::io::Errno::PERM) if self.joins(namespace::USER) => {
+                    later.push((flag, fd));
+                }
+                other => other.map_err(|error| Failure::at("join a namespace")(error.into()))?,
+            }
+        }
+        let user = self
             .joined
             .iter()
-            .filter(|(flag, _)| *flag != namespace::PID)
-        {
-            let kind = link_type(*flag);
-            let entered = move_into_link_name_space(fd.as_fd(), kind);
+            .filter(|(flag, _)| *flag == namespace::USER);
+        for (flag, fd) in user.map(|(flag, fd)| (flag, fd)).chain(later) {
+            let entered = move_into_link_name_space(fd.as_fd(), link_type(*flag));
             entered.map_err(|error| Failure::at("join a namespace")(error.into()))?;
         }
         Ok(())
+    }
+
+    /// Enters a joined pid namespace, for children.
+    pub(crate) fn enter_pid_in_child(&self) -> Result<(), Failure> {
+        self.enter_pid().map_err(|error| match error {
+            RuntimeError::System { operation, source } => Failure::at(operation)(source),
+            other => Failure::other(other.to_string()),
+        })
+    }
+}
+
+/// A path that leads to a namespace of another kind, or to none, is refused (OCI, `config-linux`).
+fn check_kind(file: &File, kind: LinuxNamespaceType) -> Result<(), RuntimeError> {
+    // The kernel calls it `pid:[4026531836]`.
+    let name = wharf_sys::process::name_of(file.as_fd());
+    let name = name.map_err(RuntimeError::system("look at a namespace"))?;
+    let wanted = match kind {
+        LinuxNamespaceType::Mount => "mnt".to_owned(),
+        LinuxNamespaceType::Network => "net".to_owned(),
+        other => serde_json::to_value(other)
+            .ok()
+            .and_then(|word| word.as_str().map(str::to_owned))
+            .unwrap_or_default(),
+    };
+    match name.split(':').next() == Some(&wanted) {
+        true => Ok(()),
+        false => Err(RuntimeError::Unsupported(format!(
+            "namespace path leads to {name}, which is no {wanted} namespace"
+        ))),
     }
 }
 

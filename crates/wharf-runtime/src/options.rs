@@ -7,12 +7,77 @@ use wharf_sys::mount::{Propagation, attr};
 pub(crate) struct Asked {
     pub(crate) bind: bool,
     pub(crate) recursive: bool,
+    pub(crate) remount: bool,
     pub(crate) set: u64,
     pub(crate) clear: u64,
     pub(crate) recursive_set: u64,
+    pub(crate) recursive_clear: u64,
     pub(crate) copy_up: bool,
+    /// Mapped owners; `true`: below the mount too.
+    pub(crate) idmap: Option<bool>,
     pub(crate) propagation: Vec<(Propagation, bool)>,
     pub(crate) data: Vec<(String, Option<String>)>,
+}
+
+/// Word, attribute, and whether the word sets it; with an `r` before it, the word means all mounts below too.
+const ATTRIBUTES: &[(&str, u64, bool)] = &[
+    ("ro", attr::RDONLY, true),
+    ("rw", attr::RDONLY, false),
+    ("nosuid", attr::NOSUID, true),
+    ("suid", attr::NOSUID, false),
+    ("nodev", attr::NODEV, true),
+    ("dev", attr::NODEV, false),
+    ("noexec", attr::NOEXEC, true),
+    ("exec", attr::NOEXEC, false),
+    ("nodiratime", attr::NODIRATIME, true),
+    ("diratime", attr::NODIRATIME, false),
+    ("nosymfollow", attr::NOSYMFOLLOW, true),
+    ("symfollow", attr::NOSYMFOLLOW, false),
+];
+
+/// Word, and the mode of access times that it asks for.
+const ACCESS_TIMES: &[(&str, u64)] = &[
+    ("noatime", attr::NOATIME),
+    ("strictatime", attr::STRICTATIME),
+    ("relatime", attr::RELATIME),
+    ("atime", attr::RELATIME),
+    ("norelatime", attr::RELATIME),
+    ("nostrictatime", attr::RELATIME),
+];
+
+const PROPAGATIONS: &[(&str, Propagation)] = &[
+    ("shared", Propagation::Shared),
+    ("slave", Propagation::Slave),
+    ("private", Propagation::Private),
+    ("unbindable", Propagation::Unbindable),
+];
+
+/// Words of `mount(8)` that are the filesystem's, without a value.
+const OF_FILESYSTEM: &[&str] = &["sync", "dirsync", "lazytime", "mand"];
+
+/// Words that ask for what is so anyway, or that no kernel of today listens to.
+const WITHOUT_EFFECT: &[&str] = &[
+    "defaults",
+    "async",
+    "nolazytime",
+    "nomand",
+    "silent",
+    "loud",
+    "iversion",
+    "noiversion",
+];
+
+/// The options that are understood, sorted; others go to the filesystem.
+pub fn mount_options() -> Vec<String> {
+    let words = ATTRIBUTES.iter().map(|(word, ..)| *word);
+    let words = words.chain(ACCESS_TIMES.iter().map(|(word, _)| *word));
+    let words = words.chain(PROPAGATIONS.iter().map(|(word, _)| *word));
+    let both = words.flat_map(|word| [word.to_owned(), format!("r{word}")]);
+    let more = ["bind", "rbind", "remount", "tmpcopyup", "idmap", "ridmap"];
+    let more = more.iter().chain(OF_FILESYSTEM).chain(WITHOUT_EFFECT);
+    let mut all: Vec<String> = both.chain(more.map(|word| (*word).to_owned())).collect();
+    all.sort();
+    all
 }
 
 impl Asked {
@@ -25,26 +90,27 @@ impl Asked {
     }
 
     fn take(&mut self, option: &str) {
-        if let Some((bits, on)) = flag_of(option) {
-            if on {
-                self.set |= bits;
-                self.clear &= !bits;
-            } else {
-                self.clear |= bits;
-                self.set &= !bits;
-            }
+        if let Some((bits, on)) = attribute(option) {
+            change(&mut self.set, &mut self.clear, bits, on);
             return;
         }
         if let Some(propagation) = Self::propagation(option) {
             self.propagation.push(propagation);
             return;
         }
+        let below = option.strip_prefix('r').and_then(attribute);
+        if let Some((bits, on)) = below {
+            change(&mut self.recursive_set, &mut self.recursive_clear, bits, on);
+            return;
+        }
         match option {
             "bind" => self.bind = true,
             "rbind" => (self.bind, self.recursive) = (true, true),
-            "rro" => self.recursive_set |= attr::RDONLY,
+            "remount" => self.remount = true,
             "tmpcopyup" => self.copy_up = true,
-            "defaults" | "async" | "nolazytime" | "loud" | "nomand" | "noiversion" => {}
+            "idmap" => self.idmap = Some(false),
+            "ridmap" => self.idmap = Some(true),
+            _ if WITHOUT_EFFECT.contains(&option) => {}
             _ => match option.split_once('=') {
                 Some((key, value)) => self.data.push((key.to_owned(), Some(value.to_owned()))),
                 None => self.data.push((option.to_owned(), None)),
@@ -53,40 +119,40 @@ impl Asked {
     }
 
     pub(crate) fn propagation(option: &str) -> Option<(Propagation, bool)> {
-        let (word, recursive) = match option {
-            "rshared" | "rslave" | "rprivate" | "runbindable" => (&option[1..], true),
-            _ => (option, false),
-        };
-        let propagation = match word {
-            "shared" => Propagation::Shared,
-            "slave" => Propagation::Slave,
-            "private" => Propagation::Private,
-            "unbindable" => Propagation::Unbindable,
-            _ => return None,
-        };
-        Some((propagation, recursive))
+        let find = |word: &str| PROPAGATIONS.iter().find(|(known, _)| *known == word);
+        let plain = find(option).map(|(_, propagation)| (*propagation, false));
+        plain.or_else(|| {
+            let (_, propagation) = find(option.strip_prefix('r')?)?;
+            Some((*propagation, true))
+        })
     }
 }
 
-/// The attribute that an option sets or clears.
-fn flag_of(option: &str) -> Option<(u64, bool)> {
-    Some(match option {
-        "ro" => (attr::RDONLY, true),
-        "rw" => (attr::RDONLY, false),
-        "nosuid" => (attr::NOSUID, true),
-        "suid" => (attr::NOSUID, false),
-        "nodev" => (attr::NODEV, true),
-        "dev" => (attr::NODEV, false),
-        "noexec" => (attr::NOEXEC, true),
-        "exec" => (attr::NOEXEC, false),
-        "noatime" => (attr::NOATIME, true),
-        "strictatime" => (attr::STRICTATIME, true),
-        "relatime" | "atime" | "norelatime" | "nostrictatime" => (attr::RELATIME, true),
-        "nodiratime" => (attr::NODIRATIME, true),
-        "diratime" => (attr::NODIRATIME, false),
-        "nosymfollow" => (attr::NOSYMFOLLOW, true),
-        _ => return None,
+/// The attributes that a word sets or clears. A mode of access times stands for all of its bits.
+fn attribute(word: &str) -> Option<(u64, bool)> {
+    let plain = ATTRIBUTES.iter().find(|(known, ..)| *known == word);
+    let plain = plain.map(|(_, bits, on)| (*bits, *on));
+    plain.or_else(|| {
+        let (_, mode) = ACCESS_TIMES.iter().find(|(known, _)| *known == word)?;
+        Some((attr::ATIME_MASK | mode << MODE, true))
     })
+}
+
+/// Where [`attribute`] keeps a mode of access times, beside the mask of its bits.
+const MODE: u32 = 32;
+
+fn change(set: &mut u64, clear: &mut u64, bits: u64, on: bool) {
+    if bits & attr::ATIME_MASK == attr::ATIME_MASK {
+        // The kernel wants the whole mask cleared and one mode set.
+        *clear |= attr::ATIME_MASK;
+        *set = *set & !attr::ATIME_MASK | bits >> MODE;
+    } else if on {
+        *set |= bits;
+        *clear &= !bits;
+    } else {
+        *clear |= bits;
+        *set &= !bits;
+    }
 }
 
 #[cfg(test)]
@@ -112,5 +178,37 @@ mod tests {
             asked.data,
             [("size".into(), Some("64k".into())), ("x".into(), None)]
         );
+    }
+
+    #[test]
+    fn words_with_an_r_mean_what_is_below() {
+        let asked = parse(&[
+            "rro",
+            "rnosuid",
+            "rexec",
+            "rnoatime",
+            "strictatime",
+            "ridmap",
+        ]);
+        assert_eq!(
+            asked.recursive_set,
+            attr::RDONLY | attr::NOSUID | attr::NOATIME
+        );
+        assert_eq!(asked.recursive_clear, attr::NOEXEC | attr::ATIME_MASK);
+        assert_eq!(
+            (asked.set, asked.clear),
+            (attr::STRICTATIME, attr::ATIME_MASK)
+        );
+        assert_eq!(asked.idmap, Some(true));
+        assert!(asked.data.is_empty());
+    }
+
+    #[test]
+    fn all_that_is_listed_is_understood() {
+        for word in mount_options() {
+            let asked = parse(&[&word]);
+            let kept = OF_FILESYSTEM.contains(&&*word);
+            assert_eq!(asked.data.is_empty(), !kept, "{word}");
+        }
     }
 }

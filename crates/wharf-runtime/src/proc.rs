@@ -6,20 +6,44 @@
 use std::fs::File;
 use std::io::{self, Write as _};
 use std::os::fd::{AsRawFd as _, BorrowedFd, OwnedFd};
+use std::path::Path;
 
-use rustix::fs::{Mode, OFlags, ResolveFlags, openat2};
+use rustix::fs::{Mode, OFlags, ResolveFlags, fstat, fstatfs, openat2};
 use wharf_sys::mount;
+use wharf_sys::root::Root;
 
 use crate::Failure;
+
+/// `linux/magic.h`, `linux/proc_ns.h`
+const PROC_SUPER_MAGIC: i128 = 0x9fa0;
+const PROC_ROOT_INO: u64 = 1;
 
 /// A private procfs of the calling process's pid namespace.
 pub(crate) struct Proc(OwnedFd);
 
 impl Proc {
     pub(crate) fn open() -> Result<Self, Failure> {
-        mount::filesystem("proc", &[], 0)
-            .map(Self)
-            .map_err(Failure::at("open a procfs"))
+        match mount::filesystem("proc", &[], 0) {
+            Ok(mounted) => Ok(Self(mounted)),
+            // In a user namespace only who sees a whole procfs already may have another.
+            Err(_) => Self::of_container(),
+        }
+    }
+
+    /// The container's own, if it is one: writes do not cross into what covers parts of it.
+    fn of_container() -> Result<Self, Failure> {
+        let root = Root::open(Path::new("/"));
+        let found = root.and_then(|root| {
+            let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW;
+            root.open_at(Path::new("/proc"), flags, Mode::empty())
+        });
+        let proc = found.map_err(Failure::at("open a procfs"))?;
+        let is_proc = fstatfs(&proc).is_ok_and(|stat| i128::from(stat.f_type) == PROC_SUPER_MAGIC)
+            && fstat(&proc).is_ok_and(|stat| stat.st_ino == PROC_ROOT_INO);
+        match is_proc {
+            true => Ok(Self(proc)),
+            false => Err(Failure::other("open a procfs: /proc is none")),
+        }
     }
 
     /// Writes `value` to `path` below it, in one write as such files want it.

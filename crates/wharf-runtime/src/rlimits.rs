@@ -1,12 +1,32 @@
 //! Resource limits of the process.
 
 use oci_spec::runtime::{PosixRlimitType, Process};
-use rustix::process::{Resource, Rlimit, setrlimit};
+use rustix::process::{Pid, Resource, Rlimit, prlimit, setrlimit};
 
 use crate::Failure;
 
-/// Sets those of the spec.
+/// Sets those of the spec, on this process.
 pub(crate) fn apply(process: &Process) -> Result<(), Failure> {
+    each(process, setrlimit)
+}
+
+/// Sets them on the process `pid`, with the score for when memory is short: in its user namespace it will not be
+/// allowed to.
+pub(crate) fn apply_to(process: &Process, pid: Pid) -> Result<(), Failure> {
+    each(process, |resource, new| {
+        prlimit(Some(pid), resource, new).map(drop)
+    })?;
+    let Some(score) = process.oom_score_adj() else {
+        return Ok(());
+    };
+    let path = format!("/proc/{}/oom_score_adj", pid.as_raw_nonzero());
+    std::fs::write(path, score.to_string()).map_err(Failure::at("set the oom score"))
+}
+
+fn each(
+    process: &Process,
+    set: impl Fn(Resource, Rlimit) -> rustix::io::Result<()>,
+) -> Result<(), Failure> {
     for limit in process.rlimits().iter().flatten() {
         // The largest number is the kernel's RLIM_INFINITY.
         let value = |number: u64| (number != u64::MAX).then_some(number);
@@ -15,7 +35,7 @@ pub(crate) fn apply(process: &Process) -> Result<(), Failure> {
             maximum: value(limit.hard()),
         };
         let failed = Failure::at(format!("error setting rlimit type {:?}", limit.typ()));
-        setrlimit(resource(limit.typ()), new).map_err(|error| failed(error.into()))?;
+        set(resource(limit.typ()), new).map_err(|error| failed(error.into()))?;
     }
     Ok(())
 }

@@ -4,6 +4,7 @@ use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
 use wharf_sys::mount;
+use wharf_sys::root::Root;
 
 use crate::Failure;
 
@@ -39,6 +40,41 @@ impl Rootfs {
             }
         }
     }
+}
+
+impl Rootfs {
+    /// Mounts an overlay whose layers belong to the user namespace `user` (Linux 6.13).
+    pub(crate) fn mount_mapped(&self, user: &OwnedFd) -> Result<OwnedFd, Failure> {
+        let Self::Overlay {
+            lowers,
+            upper,
+            work,
+        } = self
+        else {
+            return self.mount();
+        };
+        let lowers = lowers
+            .iter()
+            .map(|lower| mapped(lower, user))
+            .collect::<Result<Vec<_>, _>>()?;
+        // Upper and work must be of one mount.
+        let both = upper.parent().filter(|parent| work.starts_with(parent));
+        let both =
+            both.ok_or_else(|| Failure::other("upper and work folders are not neighbours"))?;
+        let root = Root::from_fd(mapped(both, user)?);
+        let below = |path: &Path| {
+            let name = path.strip_prefix(both).unwrap_or(path);
+            root.find(name).map_err(Failure::at("open a layer"))
+        };
+        mount::overlay(&lowers, &below(upper)?, &below(work)?)
+            .map_err(Failure::at("mount the overlay"))
+    }
+}
+
+fn mapped(folder: &Path, user: &OwnedFd) -> Result<OwnedFd, Failure> {
+    let bound = mount::bind_path(text(folder)?, false).map_err(Failure::at("bind a layer"))?;
+    crate::idmap::apply(&bound, user, false).map_err(Failure::at("map the owners of a layer"))?;
+    Ok(bound)
 }
 
 fn mount_overlay(lowers: &[PathBuf], upper: &Path, work: &Path) -> Result<OwnedFd, Failure> {

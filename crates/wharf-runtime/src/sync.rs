@@ -10,8 +10,23 @@ use crate::{Failure, RuntimeError};
 
 const GO: &[u8] = b"g";
 const START: &[u8] = b"s";
+const MAPPED: &[u8] = b"m";
+const HOOKED: &[u8] = b"k";
+const HEARD: &[u8] = b"d";
 const READY: u8 = b'r';
 const PROCESS: u8 = b'p';
+const HOOKS: u8 = b'h';
+const LISTENER: u8 = b'l';
+
+/// What a child says on its way.
+pub(crate) enum Word {
+    /// All is done; its terminal, if it has one.
+    Ready(Option<OwnedFd>),
+    /// It has its namespaces and mounts: time for the hooks of the runtime.
+    Hooks,
+    /// Its filter tells of calls by this descriptor of its own.
+    Listener(i32),
+}
 
 /// The caller's end.
 #[derive(Debug)]
@@ -31,17 +46,35 @@ impl Caller {
             .map_err(RuntimeError::system("tell the child to go on"))
     }
 
-    /// Waits until the child is ready; its terminal, if it has one.
-    pub(crate) fn wait_until_ready(&self) -> Result<Option<OwnedFd>, RuntimeError> {
+    /// Tells the child that its user namespace has its mappings.
+    pub(crate) fn mapped(&self) {
+        // A child that has died meanwhile says so by the end of the socket; so in the others.
+        let _ = socket::send(self.0.as_fd(), MAPPED, &[]);
+    }
+
+    /// Tells the child that the hooks of the runtime have run.
+    pub(crate) fn hooked(&self) {
+        let _ = socket::send(self.0.as_fd(), HOOKED, &[]);
+    }
+
+    /// Tells the child that its filter's listener is in good hands.
+    pub(crate) fn heard(&self) {
+        let _ = socket::send(self.0.as_fd(), HEARD, &[]);
+    }
+
+    /// Waits for the child's next word.
+    pub(crate) fn word(&self) -> Result<Word, RuntimeError> {
         let mut buffer = [0; 4096];
         let (length, mut fds) =
             receive(&self.0, &mut buffer).map_err(RuntimeError::system("wait for the child"))?;
-        match buffer[..length].first() {
-            Some(&READY) => Ok(fds.pop()),
-            Some(_) => Err(RuntimeError::Child(Failure::decode(&buffer[..length]))),
-            None => Err(RuntimeError::Child(Failure::other(
+        match &buffer[..length] {
+            [READY] => Ok(Word::Ready(fds.pop())),
+            [HOOKS] => Ok(Word::Hooks),
+            [LISTENER, a, b, c, d] => Ok(Word::Listener(i32::from_ne_bytes([*a, *b, *c, *d]))),
+            [] => Err(RuntimeError::Child(Failure::other(
                 "the container's process died while it was made",
             ))),
+            words => Err(RuntimeError::Child(Failure::decode(words))),
         }
     }
 
@@ -94,6 +127,24 @@ impl Child {
     pub(crate) fn ready(&self, terminal: Option<BorrowedFd<'_>>) -> Result<(), Failure> {
         let sent = socket::send(self.0.as_fd(), &[READY], terminal.as_slice());
         sent.map_err(Failure::at("report to the runtime"))
+    }
+
+    pub(crate) fn wait_for_mapped(&self) -> Result<(), Failure> {
+        self.wait_for(MAPPED)
+    }
+
+    pub(crate) fn wait_for_hooks(&self) -> Result<(), Failure> {
+        let sent = socket::send(self.0.as_fd(), &[HOOKS], &[]);
+        sent.map_err(Failure::at("report to the runtime"))?;
+        self.wait_for(HOOKED)
+    }
+
+    /// A plain write, as the filter that is loaded already may hold any other call up until somebody listens.
+    pub(crate) fn announce(&self, number: i32) -> Result<(), Failure> {
+        let [a, b, c, d] = number.to_ne_bytes();
+        let sent = rustix::io::write(&self.0, &[LISTENER, a, b, c, d]);
+        sent.map_err(|error| Failure::at("report to the runtime")(error.into()))?;
+        self.wait_for(HEARD)
     }
 
     pub(crate) fn give_process(&self, pid: Pid, pidfd: BorrowedFd<'_>) -> Result<(), Failure> {

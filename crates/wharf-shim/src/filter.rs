@@ -1,9 +1,11 @@
 //! The system-call filter of a spec, when nobody has compiled it before.
 
 use oci_spec::runtime::Spec;
+use serde_json::Value;
+use wharf_runtime::{Filter, Listener};
 
-/// Compiles `linux.seccomp`; `None` if the spec has none.
-pub(crate) fn of(spec: &Spec) -> Result<Option<Vec<u8>>, String> {
+/// Compiles `linux.seccomp`; `None` if the spec has none. `state` is the container's, for who listens.
+pub(crate) fn of(spec: &Spec, state: &Value) -> Result<Option<Filter>, String> {
     let seccomp = spec
         .linux()
         .as_ref()
@@ -11,9 +13,18 @@ pub(crate) fn of(spec: &Spec) -> Result<Option<Vec<u8>>, String> {
     let Some(seccomp) = seccomp else {
         return Ok(None);
     };
+    Filter::check(seccomp)?;
     let text = serde_json::to_string(seccomp).map_err(|error| error.to_string())?;
     let profile = wharf_seccomp::Profile::parse(&text).map_err(|error| error.to_string())?;
-    wharf_seccomp::filter(&profile, &[])
-        .map(Some)
-        .map_err(|error| error.to_string())
+    let program = wharf_seccomp::filter(&profile, &[]).map_err(|error| error.to_string())?;
+    let listener = seccomp.listener_path().as_ref().map(|path| Listener {
+        path: path.clone(),
+        metadata: seccomp.listener_metadata().clone().unwrap_or_default(),
+        state: state.clone(),
+    });
+    Ok(Some(Filter {
+        flags: Filter::flags_of(seccomp),
+        program,
+        listener,
+    }))
 }

@@ -1,69 +1,11 @@
-//! The shim as an OCI runtime: a bundle, and runc's verbs.
+//! The shim as an OCI runtime: runc's verbs, flags, answers and exit codes.
 
 #![allow(clippy::unwrap_used, reason = "tests")]
 
-use std::os::unix::fs::symlink;
-use std::path::PathBuf;
-use std::process::{Command, Output};
+mod common;
 
+use common::{Bundle, until, wait_for_end};
 use serde_json::{Value, json};
-
-struct Bundle(tempfile::TempDir);
-
-impl Bundle {
-    fn new(arguments: &[&str]) -> Self {
-        let bundle = Self(tempfile::tempdir().unwrap());
-        let root = bundle.0.path().join("rootfs");
-        for name in ["bin", "proc", "dev", "sys"] {
-            std::fs::create_dir_all(root.join(name)).unwrap();
-        }
-        std::fs::copy("/bin/busybox", root.join("bin/busybox")).unwrap();
-        for name in ["sh", "echo", "cat", "sleep", "true", "mount", "id"] {
-            symlink("busybox", root.join("bin").join(name)).unwrap();
-        }
-        let spec = json!({
-            "ociVersion": "1.2.0",
-            "root": {"path": "rootfs"},
-            "process": {"user": {"uid": 0, "gid": 0}, "args": arguments, "env": ["PATH=/bin"], "cwd": "/"},
-            "mounts": [
-                {"destination": "/proc", "type": "proc", "source": "proc"},
-                {"destination": "/dev", "type": "tmpfs", "source": "tmpfs", "options": ["mode=755"]},
-            ],
-            "linux": {
-                "cgroupsPath": format!("/wharf-test-cli-{}", std::process::id()),
-                "namespaces": [{"type": "mount"}, {"type": "pid"}, {"type": "ipc"}, {"type": "uts"}, {"type": "network"}],
-            },
-        });
-        std::fs::write(bundle.0.path().join("config.json"), spec.to_string()).unwrap();
-        bundle
-    }
-
-    fn change(&self, change: impl FnOnce(&mut Value)) {
-        let path = self.0.path().join("config.json");
-        let mut spec = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
-        change(&mut spec);
-        std::fs::write(path, spec.to_string()).unwrap();
-    }
-
-    fn rootfs(&self) -> PathBuf {
-        self.0.path().join("rootfs")
-    }
-
-    fn shim(&self, words: &[&str]) -> Output {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_wharf-shim"));
-        command
-            .arg("--root")
-            .arg(self.0.path().join("state"))
-            .args(words);
-        command.current_dir(self.0.path()).output().unwrap()
-    }
-
-    fn text(&self, words: &[&str]) -> String {
-        let output = self.shim(words);
-        let text = [output.stdout, output.stderr].concat();
-        String::from_utf8(text).unwrap()
-    }
-}
 
 #[test]
 fn run_gives_output_and_code_and_leaves_nothing() {
@@ -71,141 +13,311 @@ fn run_gives_output_and_code_and_leaves_nothing() {
     let output = bundle.shim(&["run", "one"]);
     assert_eq!(String::from_utf8_lossy(&output.stdout), "hello\n");
     assert_eq!(output.status.code(), Some(7));
-    assert!(!bundle.0.path().join("state/one").exists());
+    assert!(!bundle.path("state/one").exists());
     bundle.change(|spec| spec["process"]["args"] = json!(["nope"]));
-    let text = bundle.text(&["run", "one"]);
-    let expected =
-        "unable to start container process: exec: \"nope\": executable file not found in $PATH\n";
-    assert_eq!(text, expected);
+    let log = bundle.path("log");
+    let output = bundle.shim(&[
+        "--log",
+        log.to_str().unwrap(),
+        "--log-format",
+        "json",
+        "run",
+        "one",
+    ]);
+    let expected = "runc run failed: unable to start container process: exec: \"nope\": executable file not found in $PATH";
+    assert_eq!(output.status.code(), Some(1));
+    assert_eq!(
+        String::from_utf8_lossy(&output.stderr),
+        format!("{expected}\n")
+    );
+    let line: Value = serde_json::from_slice(&std::fs::read(log).unwrap()).unwrap();
+    assert_eq!(
+        (&line["msg"], &line["level"]),
+        (&json!(expected), &json!("error"))
+    );
+    assert!(
+        bundle
+            .text(&["run", "one"])
+            .contains("level=error msg=\"runc run failed: unable to start")
+    );
 }
 
 #[test]
 fn the_verbs_of_a_life() {
     let bundle = Bundle::new(&["sleep", "1000"]);
-    // `create` leaves its process behind, which must not hold a pipe of ours.
-    let create = Command::new(env!("CARGO_BIN_EXE_wharf-shim"))
-        .arg("--root")
-        .arg(bundle.0.path().join("state"))
-        .args(["create", "--pid-file", "pid", "life"])
-        .current_dir(bundle.0.path())
-        .stdin(std::process::Stdio::null())
-        .stdout(std::process::Stdio::null())
-        .stderr(std::process::Stdio::null())
-        .status();
-    assert!(create.unwrap().success());
-    let status = || {
-        let state: Value = serde_json::from_str(&bundle.text(&["state", "life"])).unwrap();
-        state["status"].as_str().unwrap().to_owned()
-    };
-    assert_eq!(status(), "created");
+    bundle.change(|spec| spec["annotations"] = json!({"a.b": "c"}));
+    bundle.leave(&["create", "--pid-file", "pid", "life"]);
+    assert_eq!(bundle.status("life"), "created");
+    // What becomes of the bundle's spec does not matter any more.
+    bundle.change(|spec| spec["ociVersion"] = "bad".into());
     assert_eq!(bundle.text(&["start", "life"]), "");
-    assert_eq!(status(), "running");
-    assert_eq!(
-        bundle.text(&["start", "life"]),
-        "cannot start an already running container\n"
+    let state = bundle.state("life");
+    let pid: i32 = std::fs::read_to_string(bundle.path("pid"))
+        .unwrap()
+        .parse()
+        .unwrap();
+    assert_eq!(state["status"], "running");
+    assert_eq!(state["pid"], pid);
+    assert_eq!(state["ociVersion"], "1.2.0");
+    assert_eq!(state["annotations"]["a.b"], "c");
+    assert_eq!(state["bundle"], bundle.0.path().to_str().unwrap());
+    let refused = |words: &[&str], text: &str| {
+        let output = bundle.shim(words);
+        assert_eq!(output.status.code(), Some(1), "{words:?}");
+        let errors = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(errors.contains(text), "{words:?}: {errors}");
+    };
+    refused(
+        &["start", "life"],
+        "cannot start an already running container",
     );
-    assert!(
-        bundle
-            .text(&["delete", "life"])
-            .contains("that is not stopped")
+    refused(
+        &["delete", "life"],
+        "cannot delete container life that is not stopped: running",
     );
-    let pid = std::fs::read_to_string(bundle.0.path().join("pid")).unwrap();
-    let pid = rustix::process::Pid::from_raw(pid.parse().unwrap()).unwrap();
-    let pidfd = rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty()).unwrap();
+    refused(&["kill", "life", "NONE"], "unknown signal \\\"NONE\\\"");
     assert_eq!(bundle.text(&["kill", "life", "SIGKILL"]), "");
-    let mut ended = [rustix::event::PollFd::new(
-        &pidfd,
-        rustix::event::PollFlags::IN,
-    )];
-    rustix::event::poll(&mut ended, None).unwrap();
-    assert_eq!(status(), "stopped");
-    assert_eq!(bundle.text(&["delete", "life"]), "");
+    wait_for_end(pid);
+    assert_eq!(bundle.status("life"), "stopped");
+    assert_eq!(bundle.state("life")["pid"], 0);
+    refused(&["kill", "life"], "container not running");
+    refused(
+        &["start", "life"],
+        "cannot start a container that has stopped",
+    );
     assert_eq!(
-        bundle.text(&["state", "life"]),
-        "container does not exist\n"
+        bundle.shim(&["exec", "life", "true"]).status.code(),
+        Some(255)
     );
+    assert_eq!(bundle.text(&["delete", "life"]), "");
+    refused(&["state", "life"], "container does not exist");
+    refused(&["delete", "life"], "container does not exist");
+    assert_eq!(bundle.text(&["delete", "--force", "life"]), "");
 }
 
-/// CVE-2024-21626: a working folder through a descriptor of the runtime's.
 #[test]
-fn a_descriptor_is_no_working_folder() {
+fn words_that_are_wrong_are_named() {
     let bundle = Bundle::new(&["true"]);
-    for number in 3..20 {
-        bundle.change(|spec| spec["process"]["cwd"] = format!("/proc/self/fd/{number}").into());
-        let output = bundle.shim(&["run", "cwd"]);
-        assert!(!output.status.success(), "fd {number}");
-    }
+    let said = |words: &[&str]| {
+        let output = bundle.shim(words);
+        assert!(!output.status.success(), "{words:?}");
+        String::from_utf8_lossy(&output.stderr).into_owned()
+    };
+    assert!(said(&["--nope"]).contains("flag provided but not defined: -nope"));
+    assert!(said(&["state"]).contains("requires exactly 1 argument(s)"));
+    assert!(said(&["state", "a/b"]).contains("invalid container ID format"));
+    assert!(said(&["state", "--x", "a"]).contains("flag provided but not defined: -x"));
+    assert!(said(&["--log-format", "x", "list"]).contains("invalid log-format: x"));
+    assert!(said(&["--systemd-cgroup", "list"]).contains("systemd cgroup flag passed"));
+    assert!(said(&["list", "-f", "x"]).contains("invalid format option"));
+    assert!(said(&["checkpoint", "x"]).contains("not supported"));
+    assert!(said(&["run", "-b", "/nope", "x"]).contains("chdir /nope: no such file or directory"));
+    assert!(said(&["run", "--preserve-fds", "9", "x"]).contains("unable to stat preserved-fd"));
+    assert!(said(&["create", "--console-socket", "s", "x"]).contains("cannot use console socket"));
+    assert_eq!(bundle.shim(&["nope"]).status.code(), Some(3));
+    bundle.change(|spec| spec["process"]["terminal"] = true.into());
+    assert!(said(&["create", "x"]).contains("cannot allocate tty"));
+    assert!(!bundle.path("state").exists(), "something was done");
 }
 
-/// CVE-2025-31133: a masked path is covered by the null device, and by nothing that an image calls so.
 #[test]
-fn a_link_in_place_of_the_null_device_masks_nothing_else() {
-    let bundle = Bundle::new(&["cat", "/secret"]);
-    std::fs::write(bundle.rootfs().join("secret"), "text").unwrap();
-    bundle.change(|spec| spec["linux"]["maskedPaths"] = json!(["/secret"]));
-    let output = bundle.shim(&["run", "mask"]);
-    assert_eq!((output.status.code(), &*output.stdout), (Some(0), &b""[..]));
-    symlink("/etc/passwd", bundle.rootfs().join("dev/null")).unwrap();
-    bundle.change(|spec| spec["mounts"].as_array_mut().unwrap().truncate(1));
+fn lists_as_table_json_and_names() {
+    let bundle = Bundle::new(&["sleep", "1000"]);
+    assert_eq!(bundle.ok(&["list", "-f", "json"]), "null\n");
+    bundle.leave(&["run", "-d", "one"]);
+    assert_eq!(bundle.ok(&["list", "-q"]), "one\n");
+    let listed: Value = serde_json::from_str(&bundle.ok(&["list", "-f", "json"])).unwrap();
+    assert_eq!(listed[0]["id"], "one");
+    assert_eq!(listed[0]["owner"], "root");
+    let table = bundle.ok(&["list"]);
+    let mut lines = table.lines();
+    assert!(
+        lines
+            .next()
+            .unwrap()
+            .starts_with("ID          PID         STATUS      BUNDLE")
+    );
+    assert!(lines.next().unwrap().starts_with("one         "));
+    assert_eq!(bundle.shim(&["run", "-d", "one"]).status.code(), Some(1));
+    assert_eq!(bundle.status("one"), "running");
+}
+
+#[test]
+fn a_paused_container_waits() {
+    let bundle = Bundle::new(&["sleep", "1000"]);
+    bundle.leave(&["run", "-d", "one"]);
+    bundle.ok(&["pause", "one"]);
+    assert_eq!(bundle.status("one"), "paused");
     assert!(
         bundle
-            .text(&["run", "mask"])
-            .contains("it is not the null device")
+            .text(&["pause", "one"])
+            .contains("container not running")
     );
-}
-
-/// CVE-2019-19921, CVE-2023-27561: procfs behind a link. CVE-2026-41579: `/dev` that leads out.
-#[test]
-fn links_in_an_image_lead_nowhere_else() {
-    let bundle = Bundle::new(&["true"]);
-    let root = bundle.rootfs();
-    std::fs::remove_dir(root.join("proc")).unwrap();
-    symlink("/bin", root.join("proc")).unwrap();
     assert!(
         bundle
-            .text(&["run", "proc"])
-            .contains("the target is no folder")
+            .text(&["exec", "one", "true"])
+            .contains("cannot exec in a paused container")
     );
-    std::fs::remove_file(root.join("proc")).unwrap();
-    std::fs::create_dir(root.join("proc")).unwrap();
-    std::fs::remove_dir(root.join("dev")).unwrap();
-    let outside = bundle.0.path().join("outside");
-    std::fs::create_dir(&outside).unwrap();
-    symlink("/../../outside", root.join("dev")).unwrap();
-    assert_eq!(bundle.shim(&["run", "dev"]).status.code(), Some(0));
-    assert_eq!(std::fs::read_dir(outside).unwrap().count(), 0);
+    assert!(
+        bundle
+            .text(&["delete", "one"])
+            .contains("that is not stopped: paused")
+    );
+    bundle.ok(&["resume", "one"]);
+    assert!(
+        bundle
+            .text(&["resume", "one"])
+            .contains("container not paused")
+    );
+    bundle.ok(&["exec", "one", "true"]);
+    bundle.ok(&["pause", "one"]);
+    bundle.ok(&["delete", "-f", "one"]);
 }
 
-/// CVE-2022-29162, CVE-2022-24769: nothing inheritable, nothing ambient, unless asked for.
 #[test]
-fn capabilities_are_what_the_spec_says() {
-    let bundle = Bundle::new(&[
-        "sh",
-        "-c",
-        "while read line; do echo \"$line\"; done < /proc/self/status",
+fn exec_with_all_that_it_can_be_told() {
+    let bundle = Bundle::new(&["sleep", "1000"]);
+    bundle.leave(&["run", "-d", "one"]);
+    let run = |words: &[&str]| bundle.ok(&[&["exec"], words].concat());
+    assert_eq!(run(&["-e", "A=b", "one", "sh", "-c", "echo $A"]), "b\n");
+    assert_eq!(run(&["--cwd", "/bin", "one", "sh", "-c", "pwd"]), "/bin\n");
+    assert_eq!(
+        run(&["-u", "5:6", "-g", "7", "one", "id"]),
+        "uid=5 gid=6 groups=6,7\n"
+    );
+    let status = run(&[
+        "--no-new-privs",
+        "--cap",
+        "CAP_KILL",
+        "one",
+        "cat",
+        "/proc/self/status",
     ]);
-    let caps = json!(["CAP_CHOWN", "CAP_KILL"]);
-    bundle.change(|spec| {
-        spec["process"]["capabilities"] =
-            json!({"bounding": caps, "effective": caps, "permitted": caps});
-        spec["process"]["noNewPrivileges"] = true.into();
-    });
-    let text = bundle.text(&["run", "caps"]);
     for line in [
-        "CapInh:\t0000000000000000",
-        "CapAmb:\t0000000000000000",
-        "CapEff:\t0000000000000021",
-        "CapBnd:\t0000000000000021",
         "NoNewPrivs:\t1",
+        "CapEff:\t0000000000000020",
+        "CapInh:\t0000000000000000",
     ] {
-        assert!(text.contains(line), "{line} in {text}");
+        assert!(status.contains(line), "{line}: {status}");
+    }
+    assert_eq!(
+        bundle
+            .shim(&["exec", "one", "sh", "-c", "exit 5"])
+            .status
+            .code(),
+        Some(5)
+    );
+    assert_eq!(
+        bundle
+            .shim(&["exec", "one", "sh", "-c", "kill -9 $$"])
+            .status
+            .code(),
+        Some(137)
+    );
+    let output = bundle.shim(&["exec", "one", "nope"]);
+    assert_eq!(output.status.code(), Some(255));
+    let process = json!({"args": ["echo", "said"], "cwd": "/", "user": {"uid": 0, "gid": 0}, "env": ["PATH=/bin"]});
+    std::fs::write(bundle.path("process.json"), process.to_string()).unwrap();
+    assert_eq!(run(&["-p", "process.json", "one"]), "said\n");
+    bundle.leave(&["exec", "-d", "--pid-file", "pid", "one", "sleep", "1000"]);
+    let pid: i32 = std::fs::read_to_string(bundle.path("pid"))
+        .unwrap()
+        .parse()
+        .unwrap();
+    let pids: Vec<i32> = serde_json::from_str(&run_ps(&bundle)).unwrap();
+    assert!(pids.contains(&pid) && pids.len() == 2, "{pids:?}");
+    assert!(bundle.ok(&["ps", "one"]).contains("sleep 1000"));
+}
+
+fn run_ps(bundle: &Bundle) -> String {
+    bundle.ok(&["ps", "-f", "json", "one"])
+}
+
+#[test]
+fn limits_change_and_are_counted() {
+    let bundle = Bundle::new(&["sleep", "1000"]);
+    bundle.leave(&["run", "-d", "one"]);
+    bundle.ok(&["update", "--pids-limit", "17", "--memory", "32MiB", "one"]);
+    let event: Value = serde_json::from_str(&bundle.ok(&["events", "--stats", "one"])).unwrap();
+    assert_eq!(
+        (&event["type"], &event["id"]),
+        (&json!("stats"), &json!("one"))
+    );
+    assert_eq!(event["data"]["pids"]["limit"], 17);
+    assert_eq!(event["data"]["memory"]["usage"]["limit"], 32 << 20);
+    std::fs::write(bundle.path("r.json"), r#"{"pids": {"limit": 18}}"#).unwrap();
+    bundle.ok(&["update", "-r", "r.json", "one"]);
+    let event: Value = serde_json::from_str(&bundle.ok(&["events", "--stats", "one"])).unwrap();
+    assert_eq!(event["data"]["pids"]["limit"], 18);
+    for wrong in [
+        ["--memory", "x"],
+        ["--cpu-quota", "y"],
+        ["--l3-cache-schema", "z"],
+    ] {
+        let words = ["update", wrong[0], wrong[1], "one"];
+        assert_eq!(bundle.shim(&words).status.code(), Some(1), "{wrong:?}");
     }
 }
 
-/// CVE-2019-5736: the program behind the first process is the container's own when it could be reached.
 #[test]
-fn nothing_of_the_host_is_open_inside() {
-    let bundle = Bundle::new(&["sh", "-c", "cd /proc/self/fd; echo *"]);
-    let text = bundle.text(&["run", "fds"]);
-    assert!(["0 1 2\n", "0 1 2 3\n"].contains(&&*text), "{text}");
+fn all_of_a_container_without_own_pids_is_killed() {
+    let bundle = Bundle::new(&["sh", "-c", "sleep 1000 & sleep 1000; true"]);
+    bundle.change(|spec| {
+        let all = spec["linux"]["namespaces"].as_array_mut().unwrap();
+        all.retain(|one| one["type"] != "pid");
+    });
+    bundle.leave(&["run", "-d", "one"]);
+    until(|| run_ps(&bundle).matches(',').count() == 2);
+    let pids: Vec<i32> = serde_json::from_str(&run_ps(&bundle)).unwrap();
+    bundle.ok(&["kill", "one", "KILL"]);
+    pids.into_iter().for_each(wait_for_end);
+    assert_eq!(bundle.status("one"), "stopped");
+    bundle.ok(&["delete", "one"]);
+}
+
+#[test]
+fn signals_of_a_foreground_run_are_the_container_s() {
+    let bundle = Bundle::new(&[]);
+    bundle.script("trap 'exit 9' TERM; touch /tmp/up; while :; do sleep 0.01; done");
+    let mut run = bundle.spawn(&["run", "one"]);
+    until(|| bundle.rootfs().join("tmp/up").exists());
+    let pid = rustix::process::Pid::from_child(&run);
+    rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+    assert_eq!(run.wait().unwrap().code(), Some(9));
+    assert!(!bundle.path("state/one").exists());
+}
+
+#[test]
+fn a_kept_container_is_there_after_its_end() {
+    let bundle = Bundle::new(&["true"]);
+    bundle.ok(&["run", "--keep", "one"]);
+    assert_eq!(bundle.status("one"), "stopped");
+    bundle.ok(&["delete", "one"]);
+}
+
+#[test]
+fn what_spec_writes_runs() {
+    let bundle = Bundle::new(&["true"]);
+    assert!(
+        bundle
+            .text(&["spec"])
+            .contains("File config.json exists. Remove it first")
+    );
+    std::fs::remove_file(bundle.path("config.json")).unwrap();
+    bundle.ok(&["spec"]);
+    bundle.change(|spec| {
+        spec["process"]["terminal"] = false.into();
+        spec["process"]["args"] = json!(["/bin/hostname"]);
+        // The tests' own namespaces have no cgroup filesystem to look at.
+        let mounts = spec["mounts"].as_array_mut().unwrap();
+        mounts.retain(|mount| mount["type"] != "mqueue");
+        spec["linux"]["cgroupsPath"] = "/wharf-test-cli-spec".into();
+    });
+    assert_eq!(bundle.ok(&["run", "one"]), "runc\n");
+    let features: Value = serde_json::from_str(&bundle.ok(&["features"])).unwrap();
+    assert_eq!(features["ociVersionMin"], "1.0.0");
+    assert_eq!(
+        features["linux"]["mountExtensions"]["idmap"]["enabled"],
+        true
+    );
 }

@@ -12,6 +12,7 @@ pub mod mount;
 pub mod netns;
 pub mod process;
 pub mod root;
+pub mod schedule;
 pub mod seccomp;
 pub mod signals;
 pub mod socket;

@@ -7,7 +7,8 @@ use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, OwnedFd};
 use rustix::fs::CWD;
 use rustix::mount::{
     FsMountFlags, FsOpenFlags, MountAttrFlags, MoveMountFlags, OpenTreeFlags, fsconfig_create,
-    fsconfig_set_flag, fsconfig_set_string, fsmount, fsopen, move_mount, open_tree,
+    fsconfig_set_fd, fsconfig_set_flag, fsconfig_set_string, fsmount, fsopen, move_mount,
+    open_tree,
 };
 
 /// `MOUNT_ATTR_*` (`linux/mount.h`).
@@ -34,6 +35,27 @@ pub mod attr {
     pub const IDMAP: u64 = 0x10_0000;
     /// No symbolic links.
     pub const NOSYMFOLLOW: u64 = 0x20_0000;
+}
+
+/// Gives the overlay of `lowers` (topmost first), `upper` and `work` as a detached mount; each is a folder by
+/// descriptor, of a mount with mapped owners or not (Linux 6.13).
+///
+/// # Errors
+/// The kernel's.
+pub fn overlay(lowers: &[OwnedFd], upper: &OwnedFd, work: &OwnedFd) -> io::Result<OwnedFd> {
+    let context = fsopen("overlay", FsOpenFlags::FSOPEN_CLOEXEC)?;
+    let configure = || -> rustix::io::Result<()> {
+        for lower in lowers {
+            fsconfig_set_fd(&context, "lowerdir+", lower)?;
+        }
+        fsconfig_set_fd(&context, "upperdir", upper)?;
+        fsconfig_set_fd(&context, "workdir", work)?;
+        fsconfig_create(&context)
+    };
+    configure().map_err(|error| with_words(&context, error.into()))?;
+    let none = MountAttrFlags::empty();
+    fsmount(&context, FsMountFlags::FSMOUNT_CLOEXEC, none)
+        .map_err(|error| with_words(&context, error.into()))
 }
 
 /// How mounts below a mount spread (`mount(2)`).

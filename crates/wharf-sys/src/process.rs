@@ -258,6 +258,36 @@ pub fn set_domain_name(name: &str) -> io::Result<()> {
     }
 }
 
+/// The pid of the process behind `pidfd`, as the caller's procfs counts.
+///
+/// # Errors
+/// `ESRCH` if it has ended.
+pub fn pid_of(pidfd: BorrowedFd<'_>) -> io::Result<i32> {
+    let info = std::fs::read_to_string(format!("/proc/self/fdinfo/{}", pidfd.as_raw_fd()))?;
+    let mut lines = info.lines();
+    let pid = lines.find_map(|line| line.strip_prefix("Pid:")?.trim().parse().ok());
+    pid.filter(|pid| *pid > 0)
+        .ok_or_else(|| io::Error::from_raw_os_error(libc::ESRCH))
+}
+
+/// What the kernel calls the thing behind a descriptor: a path, or `pid:[4026531836]`.
+///
+/// # Errors
+/// The kernel's.
+pub fn name_of(descriptor: BorrowedFd<'_>) -> io::Result<String> {
+    let name = std::fs::read_link(format!("/proc/self/fd/{}", descriptor.as_raw_fd()))?;
+    Ok(name.to_string_lossy().into_owned())
+}
+
+/// Whether the process has a descriptor of this number.
+pub fn is_open(number: u32) -> bool {
+    let Ok(number) = libc::c_int::try_from(number) else {
+        return false;
+    };
+    // SAFETY: F_GETFD only asks.
+    unsafe { libc::fcntl(number, libc::F_GETFD) >= 0 }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

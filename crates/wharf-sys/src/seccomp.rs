@@ -1,6 +1,7 @@
 //! Loading a seccomp filter.
 
 use std::io;
+use std::os::fd::{FromRawFd as _, OwnedFd};
 
 /// Filter flags (`linux/seccomp.h`).
 pub mod flag {
@@ -10,6 +11,10 @@ pub mod flag {
     pub const LOG: u64 = 2;
     /// No speculation mitigation.
     pub const SPEC_ALLOW: u64 = 4;
+    /// A descriptor that tells of calls (Linux 5.0).
+    pub const NEW_LISTENER: u64 = 8;
+    /// A caller that waits for who listens can be killed (Linux 5.19).
+    pub const WAIT_KILLABLE_RECV: u64 = 32;
 }
 
 /// Loads `program` (`struct sock_filter`s, 8 bytes each, in the machine's byte order) on this thread.
@@ -17,6 +22,21 @@ pub mod flag {
 /// # Errors
 /// `EINVAL` for a program the kernel does not take, `EACCES` without no_new_privs and `CAP_SYS_ADMIN`.
 pub fn load(program: &[[u8; 8]], flags: u64) -> io::Result<()> {
+    load_any(program, flags & !flag::NEW_LISTENER).map(drop)
+}
+
+/// As [`load`], and gives the descriptor that tells of calls whose verdict is to notify.
+///
+/// # Errors
+/// As [`load`]; `EBUSY` if an earlier filter has one.
+pub fn load_with_listener(program: &[[u8; 8]], flags: u64) -> io::Result<OwnedFd> {
+    let number = load_any(program, flags | flag::NEW_LISTENER)?;
+    let number = i32::try_from(number).map_err(|_| io::Error::from(io::ErrorKind::InvalidData))?;
+    // SAFETY: the kernel has just made it, with close-on-exec, and nobody else owns it.
+    Ok(unsafe { OwnedFd::from_raw_fd(number) })
+}
+
+fn load_any(program: &[[u8; 8]], flags: u64) -> io::Result<libc::c_long> {
     let filters: Vec<libc::sock_filter> = program
         .iter()
         .map(|[c0, c1, jt, jf, k @ ..]| libc::sock_filter {
@@ -44,7 +64,7 @@ pub fn load(program: &[[u8; 8]], flags: u64) -> io::Result<()> {
         )
     };
     match done {
-        0 => Ok(()),
-        _ => Err(io::Error::last_os_error()),
+        -1 => Err(io::Error::last_os_error()),
+        done => Ok(done),
     }
 }

@@ -1,44 +1,78 @@
 //! A container's folder below `--root`.
 
-use std::path::PathBuf;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
 
+use oci_spec::runtime::Spec;
 use serde::{Deserialize, Serialize};
 use wharf_cgroups::Cgroup;
 
-use super::arguments::Arguments;
+use super::flags::Said;
+use super::global::Global;
 
 /// The FIFO that a created container waits at.
 pub(crate) const FIFO: &str = "exec.fifo";
+
+/// The spec as it was when the container was made: what becomes of the bundle's does not matter (OCI, `create`).
+pub(crate) const CONFIG: &str = "config.json";
 
 /// What is known of a container.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Container {
     pub(crate) id: String,
+    pub(crate) oci_version: String,
     pub(crate) pid: i32,
     /// Field 22 of `/proc/PID/stat`: a number that was used again is another process.
     pub(crate) start_time: u64,
     pub(crate) bundle: PathBuf,
-    pub(crate) cgroup: String,
+    pub(crate) rootfs: PathBuf,
+    /// When it was made, as RFC 3339.
+    pub(crate) created: String,
+    pub(crate) annotations: BTreeMap<String, String>,
+    /// Its control group; none if it may not have one.
+    pub(crate) cgroup: Option<String>,
+    /// Its processes have numbers of their own, and die with the first.
+    pub(crate) own_pids: bool,
+    /// It joins a session keyring of its own.
+    pub(crate) keyring: bool,
     #[serde(skip)]
     pub(crate) folder: PathBuf,
 }
 
-/// OCI's words for what a container does.
+/// OCI's words for what a container does, and runc's for one that is frozen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Status {
     Created,
     Running,
+    Paused,
     Stopped,
 }
 
+impl Status {
+    pub(crate) fn word(self) -> &'static str {
+        match self {
+            Self::Created => "created",
+            Self::Running => "running",
+            Self::Paused => "paused",
+            Self::Stopped => "stopped",
+        }
+    }
+}
+
 impl Container {
-    pub(crate) fn load(arguments: &Arguments) -> Result<Self, String> {
-        let folder = arguments.root.join(arguments.id()?);
+    /// The one that is named first.
+    pub(crate) fn load(global: &Global, said: &Said) -> Result<Self, String> {
+        Self::open(&global.root.join(said.id()?))
+    }
+
+    /// The one in `folder`.
+    pub(crate) fn open(folder: &Path) -> Result<Self, String> {
         let text = std::fs::read(folder.join("state.json"))
             .map_err(|_| "container does not exist".to_owned())?;
         let container = serde_json::from_slice(&text).map_err(|error| error.to_string())?;
         Ok(Self {
-            folder,
+            folder: folder.to_owned(),
             ..container
         })
     }
@@ -51,9 +85,18 @@ impl Container {
             .map_err(|error| format!("save the state: {error}"))
     }
 
+    /// The spec that it was made of.
+    pub(crate) fn spec(&self) -> Result<Spec, String> {
+        let text = std::fs::read(self.folder.join(CONFIG))
+            .map_err(|error| format!("read the container's spec: {error}"))?;
+        serde_json::from_slice(&text).map_err(|error| error.to_string())
+    }
+
     pub(crate) fn status(&self) -> Status {
         if start_time(self.pid) != Some(self.start_time) {
             Status::Stopped
+        } else if self.cgroup().is_some_and(|cgroup| cgroup.is_frozen()) {
+            Status::Paused
         } else if self.folder.join(FIFO).exists() {
             Status::Created
         } else {
@@ -62,16 +105,63 @@ impl Container {
     }
 
     pub(crate) fn cgroup(&self) -> Option<Cgroup> {
-        Cgroup::open(&self.cgroup).ok()
+        Cgroup::open(self.cgroup.as_deref()?).ok()
     }
 
-    /// Removes the folder and the control group.
-    pub(crate) fn remove(&self) {
-        if let Some(cgroup) = self.cgroup() {
-            let _ = cgroup.kill_all();
-            let _ = cgroup.remove_when_empty(std::time::Duration::from_secs(2));
+    /// Its group, for a command that is nothing without.
+    pub(crate) fn needs_cgroup(&self) -> Result<Cgroup, String> {
+        self.cgroup()
+            .ok_or_else(|| "the container has no control group".to_owned())
+    }
+
+    /// OCI's state, as hooks get it on standard input.
+    pub(crate) fn oci_state(&self, status: &str, pid: i32) -> serde_json::Value {
+        let mut state = serde_json::json!({
+            "ociVersion": self.oci_version,
+            "id": self.id,
+            "status": status,
+            "pid": pid,
+            "bundle": self.bundle,
+        });
+        if !self.annotations.is_empty() {
+            state["annotations"] = serde_json::json!(self.annotations);
         }
-        let _ = std::fs::remove_dir_all(&self.folder);
+        state
+    }
+
+    /// Kills what is left, removes the control group and the folder, and runs the hooks of the end.
+    pub(crate) fn remove(&self, global: &Global) -> Result<(), String> {
+        // One that never was whole has no spec, and ran nothing.
+        let spec = self.spec().ok();
+        self.remove_cgroup()?;
+        match std::fs::remove_dir_all(&self.folder) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                return Err(format!("unable to remove container state dir: {error}"));
+            }
+            _ => {}
+        }
+        let hooks = spec.as_ref().and_then(|spec| spec.hooks().as_ref());
+        let hooks = hooks.and_then(|hooks| hooks.poststop().as_deref());
+        let state = self.oci_state("stopped", 0);
+        for (number, hook) in hooks.unwrap_or_default().iter().enumerate() {
+            // One that fails does not keep the others from running (OCI, lifecycle).
+            if let Err(failure) = wharf_runtime::hooks::run("poststop", number, hook, &state) {
+                super::log::warning(global, &failure.to_string());
+            }
+        }
+        Ok(())
+    }
+
+    fn remove_cgroup(&self) -> Result<(), String> {
+        let Some(cgroup) = self.cgroup() else {
+            return Ok(());
+        };
+        let killed = cgroup.kill_all();
+        if cgroup.is_frozen() {
+            let _ = cgroup.thaw();
+        }
+        let last = killed.and_then(|()| cgroup.remove_when_empty(Duration::from_secs(5)));
+        last.map_err(|error| format!("unable to remove container's cgroup: {error}"))
     }
 }
 

@@ -1,54 +1,128 @@
 //! `run` and `create`.
 
-use std::fs::File;
-use std::os::fd::OwnedFd;
-use std::path::Path;
+use std::os::fd::{AsFd as _, OwnedFd};
+use std::path::{Path, PathBuf};
 
-use oci_spec::runtime::Spec;
+use oci_spec::runtime::{LinuxNamespaceType, Spec};
 use rustix::fs::{CWD, FileType, Mode, OFlags};
-use rustix::process::{WaitOptions, waitpid};
 use wharf_cgroups::Cgroup;
 use wharf_runtime::{Config, Created, ProcessIo, Rootfs};
 
-use super::arguments::Arguments;
-use super::container::{Container, FIFO, start_time};
-use super::{Outcome, devices, terminal};
+use super::container::{CONFIG, Container, FIFO, start_time};
+use super::flags::{Command, Flag, Said, Takes};
+use super::global::Global;
+use super::{Outcome, check, devices, foreground, load, log, terminal};
+
+const BUNDLE: Flag = (
+    "bundle",
+    "b",
+    Takes::Value,
+    "path to the root of the bundle directory, defaults to the current directory",
+);
+const CONSOLE: Flag = (
+    "console-socket",
+    "",
+    Takes::Value,
+    "path to an AF_UNIX socket which will receive the master end of the console's pseudoterminal",
+);
+const PIDFD: Flag = (
+    "pidfd-socket",
+    "",
+    Takes::Value,
+    "path to an AF_UNIX socket which will receive a pidfd of the init process",
+);
+const PID_FILE: Flag = (
+    "pid-file",
+    "",
+    Takes::Value,
+    "specify the file to write the process id to",
+);
+const NO_PIVOT: Flag = (
+    "no-pivot",
+    "",
+    Takes::Nothing,
+    "do not use pivot root to jail process inside rootfs",
+);
+const NO_KEYRING: Flag = (
+    "no-new-keyring",
+    "",
+    Takes::Nothing,
+    "do not create a new session keyring for the container",
+);
+const PRESERVE: Flag = (
+    "preserve-fds",
+    "",
+    Takes::Value,
+    "Pass N additional file descriptors to the container (stdio + $LISTEN_FDS + N in total)",
+);
+
+pub(crate) const CREATE: Command = Command {
+    name: "create",
+    about: "create a container",
+    usage: "[command options] <container-id>",
+    words: (1, Some(1)),
+    flags: &[
+        BUNDLE, CONSOLE, PIDFD, PID_FILE, NO_PIVOT, NO_KEYRING, PRESERVE,
+    ],
+    stops: false,
+};
+
+pub(crate) const RUN: Command = Command {
+    name: "run",
+    about: "create and run a container",
+    usage: "[command options] <container-id>",
+    words: (1, Some(1)),
+    flags: &[
+        BUNDLE,
+        CONSOLE,
+        PIDFD,
+        (
+            "detach",
+            "d",
+            Takes::Nothing,
+            "detach from the container's process",
+        ),
+        (
+            "keep",
+            "",
+            Takes::Nothing,
+            "do not delete the container after it exits",
+        ),
+        PID_FILE,
+        (
+            "no-subreaper",
+            "",
+            Takes::Nothing,
+            "disable the use of the subreaper (there is none)",
+        ),
+        NO_PIVOT,
+        NO_KEYRING,
+        PRESERVE,
+    ],
+    stops: false,
+};
 
 /// `create`: made, and waiting for `start`.
-pub(crate) fn create(arguments: &Arguments) -> Outcome {
-    let made = Made::new(arguments, true)?;
-    made.hand_over_terminal(arguments)?;
+pub(crate) fn create(global: &Global, said: &Said) -> Outcome {
+    Made::new(global, said, true)?;
     Ok(0)
 }
 
 /// `run`: made, started, and with `--detach` left alone, else waited for.
-pub(crate) fn run(arguments: &Arguments) -> Outcome {
-    let mut made = Made::new(arguments, false)?;
-    if arguments.detach {
-        made.hand_over_terminal(arguments)?;
-        made.start()?;
+pub(crate) fn run(global: &Global, said: &Said) -> Outcome {
+    if said.has("detach") {
+        Made::new(global, said, false)?.start(global)?;
         return Ok(0);
     }
-    let master = match arguments.console_socket {
-        Some(_) => {
-            made.hand_over_terminal(arguments)?;
-            None
-        }
-        None => made.created.terminal.take(),
-    };
-    made.start()?;
-    let relayed = master.map(|master| terminal::relay(&master, &made.created.pidfd));
-    let waited = waitpid(Some(made.created.pid), WaitOptions::empty());
-    made.container.remove();
-    relayed
-        .transpose()
-        .map_err(|error| format!("terminal: {error}"))?;
-    let (_, status) = waited
-        .ok()
-        .flatten()
-        .ok_or("the container's process is lost")?;
-    let killed = status.terminating_signal().map(|signal| 128 + signal);
-    Ok(status.exit_status().or(killed).unwrap_or(255))
+    let signals = foreground::listen()?;
+    let mut made = Made::new(global, said, false)?;
+    let master = made.created.terminal.take();
+    made.start(global)?;
+    let code = foreground::wait(&made.created, master, &signals);
+    if !said.has("keep") {
+        made.container.remove(global)?;
+    }
+    code
 }
 
 struct Made {
@@ -57,98 +131,241 @@ struct Made {
 }
 
 impl Made {
-    fn new(arguments: &Arguments, fifo: bool) -> Result<Self, String> {
-        let id = arguments.id()?.to_owned();
-        let bundle = arguments
-            .bundle
-            .canonicalize()
-            .map_err(|error| format!("bundle: {error}"))?;
-        let spec = read_spec(&bundle)?;
-        let folder = arguments.root.join(&id);
-        std::fs::create_dir_all(&arguments.root).map_err(|error| format!("root: {error}"))?;
-        std::fs::create_dir(&folder).map_err(|error| match error.kind() {
-            std::io::ErrorKind::AlreadyExists => {
-                "container with given ID already exists".to_owned()
-            }
-            _ => error.to_string(),
-        })?;
-        let named = spec
-            .linux()
-            .as_ref()
-            .and_then(|linux| linux.cgroups_path().as_ref());
-        let cgroup = named.map_or_else(|| format!("/{id}"), |path| path.display().to_string());
-        let mut container = Container {
-            id,
-            pid: 0,
-            start_time: 0,
-            bundle,
-            cgroup,
-            folder,
-        };
-        match make(&container, &spec, arguments, fifo) {
-            Ok(created) => {
-                container.pid = created.pid.as_raw_nonzero().get();
-                container.start_time = start_time(container.pid).unwrap_or(0);
-                container.save()?;
-                write_pid(arguments, container.pid)?;
-                Ok(Self { container, created })
-            }
-            Err(error) => {
-                container.remove();
-                Err(error)
-            }
+    fn new(global: &Global, said: &Said, create: bool) -> Result<Self, String> {
+        let id = said.id()?.to_owned();
+        let bundle = enter_bundle(said)?;
+        let (mut spec, text) = load::spec(global, &bundle)?;
+        check::spec(global, &spec, &bundle)?;
+        check_terminal(said, &spec, create || said.has("detach"))?;
+        let extra = extra_descriptors(said, &mut spec)?;
+        let container = begin(global, said, &spec, bundle, id)?;
+        let written = std::fs::write(container.folder.join(CONFIG), text);
+        let made = written
+            .map_err(|error| format!("save the spec: {error}"))
+            .and_then(|()| make(global, said, container, &spec, create, extra));
+        log::debug(global, || "the container is made".to_owned());
+        made
+    }
+
+    /// What remains to do once its process is there.
+    fn settle(&mut self, said: &Said) -> Result<(), String> {
+        self.container.pid = self.created.pid.as_raw_nonzero().get();
+        self.container.start_time = start_time(self.container.pid).unwrap_or(0);
+        self.container.save()?;
+        if let Some(path) = said.value("pid-file") {
+            write_pid(Path::new(path), self.container.pid)?;
         }
-    }
-
-    fn start(&self) -> Result<(), String> {
-        self.created.start().map_err(|error| error.to_string())
-    }
-
-    fn hand_over_terminal(&self, arguments: &Arguments) -> Result<(), String> {
-        let (Some(master), Some(socket)) = (&self.created.terminal, &arguments.console_socket)
+        if let Some(socket) = said.value("pidfd-socket") {
+            terminal::send(self.created.pidfd.as_fd(), "pidfd", Path::new(socket))
+                .map_err(|error| format!("pidfd socket: {error}"))?;
+        }
+        let (Some(master), Some(socket)) = (&self.created.terminal, said.value("console-socket"))
         else {
             return Ok(());
         };
-        terminal::hand_over(master, socket).map_err(|error| format!("console socket: {error}"))
+        terminal::hand_over(master, Path::new(socket))
+            .map_err(|error| format!("console socket: {error}"))
+    }
+
+    fn start(&self, global: &Global) -> Result<(), String> {
+        let started = self.created.start().map_err(|error| error.to_string());
+        let started = started.and_then(|()| super::start::poststart(&self.container));
+        started.map_err(|message| discard(global, &self.container, message))
     }
 }
 
-fn make(
-    container: &Container,
+/// What was begun is taken back; `message` is why.
+fn discard(global: &Global, container: &Container, message: String) -> String {
+    if let Err(also) = container.remove(global) {
+        log::warning(global, &also);
+    }
+    message
+}
+
+fn enter_bundle(said: &Said) -> Result<PathBuf, String> {
+    if let Some(bundle) = said.value("bundle").filter(|bundle| !bundle.is_empty()) {
+        std::env::set_current_dir(bundle).map_err(|error| match error.kind() {
+            std::io::ErrorKind::NotFound => format!("chdir {bundle}: no such file or directory"),
+            _ => format!("chdir {bundle}: {error}"),
+        })?;
+    }
+    std::env::current_dir().map_err(|error| format!("getwd: {error}"))
+}
+
+fn check_terminal(said: &Said, spec: &Spec, detached: bool) -> Result<(), String> {
+    let process = spec.process().as_ref();
+    let terminal = process.and_then(|process| process.terminal()) == Some(true);
+    terminal_fits(
+        terminal,
+        detached,
+        said.value("console-socket").unwrap_or_default(),
+    )
+}
+
+/// runc's rule: who leaves a terminal behind must hand it to somebody, and nobody else may.
+pub(super) fn terminal_fits(terminal: bool, detached: bool, socket: &str) -> Result<(), String> {
+    if detached && terminal && socket.is_empty() {
+        let text = "cannot allocate tty if runc will detach without setting console socket";
+        return Err(text.to_owned());
+    }
+    if (!detached || !terminal) && !socket.is_empty() {
+        let text = "cannot use console socket if runc will not detach or allocate tty";
+        return Err(text.to_owned());
+    }
+    Ok(())
+}
+
+/// How many descriptors from 3 on go along: those of socket activation, which the program is told of, and those
+/// of `--preserve-fds`.
+fn extra_descriptors(said: &Said, spec: &mut Spec) -> Result<u32, String> {
+    let number = |name| {
+        std::env::var(name)
+            .ok()
+            .and_then(|text: String| text.parse().ok())
+    };
+    let ours = number("LISTEN_PID") == Some(std::process::id());
+    let listening: u32 = number("LISTEN_FDS").filter(|_| ours).unwrap_or(0);
+    if let Some(process) = spec.process_mut().as_mut().filter(|_| listening > 0) {
+        let mut env = process.env().clone().unwrap_or_default();
+        env.push(format!("LISTEN_FDS={listening}"));
+        env.push("LISTEN_PID=1".to_owned());
+        process.set_env(Some(env));
+    }
+    preserved(said, 3 + listening).map(|count| listening + count)
+}
+
+/// `--preserve-fds`, if they are there.
+pub(super) fn preserved(said: &Said, first: u32) -> Result<u32, String> {
+    let count: u32 = said.number("preserve-fds")?.unwrap_or(0);
+    for number in first..first.saturating_add(count) {
+        if !wharf_sys::process::is_open(number) {
+            return Err(format!(
+                "unable to stat preserved-fd {} (of {count}): bad file descriptor",
+                number - first
+            ));
+        }
+    }
+    Ok(count)
+}
+
+fn begin(
+    global: &Global,
+    said: &Said,
     spec: &Spec,
-    arguments: &Arguments,
-    fifo: bool,
-) -> Result<Created, String> {
-    let cgroup = Cgroup::create(&container.cgroup).map_err(|error| error.to_string())?;
-    let resources = spec
+    bundle: PathBuf,
+    id: String,
+) -> Result<Container, String> {
+    let folder = global.root.join(&id);
+    let cgroup = cgroup_path(spec, &id);
+    let used = Cgroup::open(&cgroup).and_then(|cgroup| cgroup.processes());
+    let used = used.map_or(0, |pids| pids.len());
+    std::fs::create_dir_all(&global.root).map_err(|error| format!("root: {error}"))?;
+    std::fs::create_dir(&folder).map_err(|error| match error.kind() {
+        std::io::ErrorKind::AlreadyExists => "container with given ID already exists".to_owned(),
+        _ => format!("{}: {error}", folder.display()),
+    })?;
+    if used > 0 {
+        let _ = std::fs::remove_dir(&folder);
+        return Err(format!(
+            "container's cgroup is not empty: {used} process(es) found"
+        ));
+    }
+    let root = spec.root().as_ref().map(|root| bundle.join(root.path()));
+    let annotations = spec.annotations().iter().flatten();
+    let namespaces = spec
         .linux()
         .as_ref()
-        .and_then(|linux| linux.resources().as_ref());
-    if let Some(resources) = resources {
-        let resources = devices::with_defaults(resources)?;
-        cgroup
-            .apply(&resources)
-            .map_err(|error| error.to_string())?;
+        .and_then(|linux| linux.namespaces().as_ref());
+    let own_pids = namespaces
+        .into_iter()
+        .flatten()
+        .any(|one| one.typ() == LinuxNamespaceType::Pid && one.path().is_none());
+    Ok(Container {
+        id,
+        oci_version: spec.version().clone(),
+        pid: 0,
+        start_time: 0,
+        rootfs: root.unwrap_or_default(),
+        bundle,
+        created: jiff::Timestamp::now().to_string(),
+        annotations: annotations
+            .map(|(key, value)| (key.clone(), value.clone()))
+            .collect(),
+        cgroup: Some(cgroup),
+        own_pids,
+        keyring: !said.has("no-new-keyring"),
+        folder,
+    })
+}
+
+/// Where its control group is, below the hierarchy's root whatever the spec writes.
+fn cgroup_path(spec: &Spec, id: &str) -> String {
+    let named = spec
+        .linux()
+        .as_ref()
+        .and_then(|linux| linux.cgroups_path().as_ref());
+    let mut path = PathBuf::from("/");
+    for part in named.into_iter().flat_map(|path| path.components()) {
+        match part {
+            std::path::Component::Normal(name) => path.push(name),
+            std::path::Component::ParentDir => drop(path.pop()),
+            _ => {}
+        }
     }
-    let start_fifo = fifo
+    if path == Path::new("/") {
+        path.push(id);
+    }
+    path.display().to_string()
+}
+
+fn make(
+    global: &Global,
+    said: &Said,
+    mut container: Container,
+    spec: &Spec,
+    create: bool,
+    extra: u32,
+) -> Result<Made, String> {
+    let created = match create_process(global, said, &mut container, spec, create, extra) {
+        Ok(created) => created,
+        Err(message) => return Err(discard(global, &container, message)),
+    };
+    let mut made = Made { container, created };
+    match made.settle(said) {
+        Ok(()) => Ok(made),
+        Err(message) => {
+            let _ = wharf_sys::process::send_signal(made.created.pidfd.as_fd(), 9);
+            let options = rustix::process::WaitOptions::empty();
+            let _ = rustix::process::waitpid(Some(made.created.pid), options);
+            Err(discard(global, &made.container, message))
+        }
+    }
+}
+
+fn create_process(
+    global: &Global,
+    said: &Said,
+    container: &mut Container,
+    spec: &Spec,
+    create: bool,
+    extra: u32,
+) -> Result<Created, String> {
+    let cgroup = make_cgroup(global, container, spec)?;
+    if cgroup.is_none() {
+        container.cgroup = None;
+    }
+    let start_fifo = create
         .then(|| make_fifo(&container.folder.join(FIFO)))
         .transpose()?;
-    let root = spec
-        .root()
-        .as_ref()
-        .map(|root| root.path().clone())
-        .unwrap_or_default();
-    let has_terminal = spec
-        .process()
-        .as_ref()
-        .and_then(|process| process.terminal())
-        == Some(true);
+    let process = spec.process().as_ref();
+    let has_terminal = process.and_then(|process| process.terminal()) == Some(true);
+    let state = container.oci_state("creating", 0);
     let config = Config {
         spec,
-        rootfs: Rootfs::Folder(container.bundle.join(root)),
-        cgroup: Some(&cgroup),
+        rootfs: Rootfs::Folder(container.rootfs.clone()),
+        cgroup: cgroup.as_ref(),
         network: None,
-        seccomp: crate::filter::of(spec)?,
+        seccomp: crate::filter::of(spec, &state)?,
         io: if has_terminal {
             ProcessIo::Terminal { size: None }
         } else {
@@ -159,10 +376,42 @@ fn make(
         init: None,
         die_with_caller: false,
         start_fifo,
-        preserve_fds: arguments.preserve_fds,
+        preserve_fds: extra,
+        keyring: container.keyring.then(|| format!("_ses.{}", container.id)),
+        no_pivot: said.has("no-pivot"),
+        state: Some(state),
     };
     wharf_runtime::create(config)
-        .map_err(|error| format!("unable to start container process: {error}"))
+        .map_err(|error| format!("unable to start container process: {}", chain(&error)))
+}
+
+/// An error with its causes.
+pub(super) fn chain(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(error.source(), |error| error.source());
+    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
+}
+
+fn make_cgroup(
+    global: &Global,
+    container: &Container,
+    spec: &Spec,
+) -> Result<Option<Cgroup>, String> {
+    let path = container.cgroup.as_deref().unwrap_or_default();
+    let made = Cgroup::create(path);
+    let cgroup = match made {
+        // Somebody who may make none goes on without, unless limits are asked for.
+        Err(_) if global.rootless => return Ok(None),
+        made => made.map_err(|error| chain(&error))?,
+    };
+    let resources = spec
+        .linux()
+        .as_ref()
+        .and_then(|linux| linux.resources().as_ref());
+    if let Some(resources) = resources {
+        let resources = devices::with_defaults(resources)?;
+        cgroup.apply(&resources).map_err(|error| chain(&error))?;
+    }
+    Ok(Some(cgroup))
 }
 
 /// Anybody in the container may write to it: that is how its process, whoever it is, says that it goes on.
@@ -174,16 +423,11 @@ fn make_fifo(path: &Path) -> Result<OwnedFd, String> {
         .map_err(|error| format!("make the FIFO: {error}"))
 }
 
-fn read_spec(bundle: &Path) -> Result<Spec, String> {
-    let path = bundle.join("config.json");
-    let file = File::open(&path).map_err(|error| format!("{}: {error}", path.display()))?;
-    let read = serde_json::from_reader(std::io::BufReader::new(file));
-    read.map_err(|error| format!("{}: {error}", path.display()))
-}
-
-fn write_pid(arguments: &Arguments, pid: i32) -> Result<(), String> {
-    let Some(path) = &arguments.pid_file else {
-        return Ok(());
-    };
-    std::fs::write(path, pid.to_string()).map_err(|error| format!("pid file: {error}"))
+/// Whole or not at all, as somebody may wait for it.
+pub(super) fn write_pid(path: &Path, pid: i32) -> Result<(), String> {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let new = path.with_file_name(format!(".{name}"));
+    std::fs::write(&new, pid.to_string())
+        .and_then(|()| std::fs::rename(&new, path))
+        .map_err(|error| format!("pid file: {error}"))
 }

@@ -1,28 +1,54 @@
 //! `delete`.
 
 use super::Outcome;
-use super::arguments::Arguments;
 use super::container::{Container, Status};
+use super::flags::{Command, Said, Takes};
+use super::global::Global;
+
+pub(crate) const DELETE: Command = Command {
+    name: "delete",
+    about: "delete any resources held by the container often used with detached container",
+    usage: "[command options] <container-id>",
+    words: (1, Some(1)),
+    flags: &[(
+        "force",
+        "f",
+        Takes::Nothing,
+        "Forcibly deletes the container if it is still running (uses SIGKILL)",
+    )],
+    stops: false,
+};
 
 /// Removes what is left of a stopped container; with `--force` of any.
-pub(crate) fn delete(arguments: &Arguments) -> Outcome {
-    let container = match Container::load(arguments) {
-        Err(_) if arguments.force => return Ok(0),
+pub(crate) fn delete(global: &Global, said: &Said) -> Outcome {
+    let force = said.has("force");
+    let container = match Container::load(global, said) {
+        Err(message) if message == "container does not exist" => {
+            // What a killed `create` has left.
+            let _ = std::fs::remove_dir_all(global.root.join(said.id()?));
+            return if force { Ok(0) } else { Err(message) };
+        }
         other => other?,
     };
-    match container.status() {
-        Status::Running if !arguments.force => {
-            let id = &container.id;
+    let status = container.status();
+    let stop = match status {
+        Status::Stopped => false,
+        Status::Created => true,
+        _ if force => true,
+        _ => {
+            let (id, word) = (&container.id, status.word());
             return Err(format!(
-                "cannot delete container {id} that is not stopped: running"
+                "cannot delete container {id} that is not stopped: {word}"
             ));
         }
-        Status::Running | Status::Created => {
-            // It may end at this moment.
-            let _ = super::kill::send(&container, 9);
+    };
+    if stop {
+        // It may end at this moment.
+        let _ = super::kill::send(&container, 9);
+        if status == Status::Paused {
+            let _ = container.cgroup().map(|cgroup| cgroup.thaw());
         }
-        Status::Stopped => {}
+        super::kill::wait_for_end(&container)?;
     }
-    container.remove();
-    Ok(0)
+    container.remove(global).map(|()| 0)
 }

@@ -1,29 +1,22 @@
 //! The other side of a container's terminal.
 
 use std::io;
-use std::os::fd::{AsFd, AsRawFd as _, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, OwnedFd};
 use std::path::Path;
 
-use rustix::event::{PollFd, PollFlags, poll};
-use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
 use rustix::stdio::{stdin, stdout};
 use rustix::termios::{OptionalActions, Termios, tcgetattr, tcgetwinsize, tcsetattr, tcsetwinsize};
 
 /// Sends the master to who listens at `socket`, with its name, as runc does.
 pub(crate) fn hand_over(master: &OwnedFd, socket: &Path) -> io::Result<()> {
-    let connection = std::os::unix::net::UnixStream::connect(socket)?;
-    let mut space = [std::mem::MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
-    let mut control = SendAncillaryBuffer::new(&mut space);
-    let descriptors = [master.as_fd()];
-    control.push(SendAncillaryMessage::ScmRights(&descriptors));
     let name = format!("/dev/pts/{}", master.as_raw_fd());
-    sendmsg(
-        &connection,
-        &[io::IoSlice::new(name.as_bytes())],
-        &mut control,
-        SendFlags::NOSIGNAL,
-    )?;
-    Ok(())
+    send(master.as_fd(), &name, socket)
+}
+
+/// Sends a descriptor and a word to who listens at `socket`.
+pub(crate) fn send(descriptor: BorrowedFd<'_>, word: &str, socket: &Path) -> io::Result<()> {
+    let connection = std::os::unix::net::UnixStream::connect(socket)?;
+    wharf_sys::socket::send(connection.as_fd(), word.as_bytes(), &[descriptor])
 }
 
 /// Our own terminal as it was, put back at the end.
@@ -50,35 +43,55 @@ impl Drop for Raw {
     }
 }
 
-/// Copies between our terminal and the container's until the container's is closed.
-pub(crate) fn relay(master: &OwnedFd, process: &OwnedFd) -> io::Result<()> {
-    let _raw = Raw::enter();
-    if let Ok(size) = tcgetwinsize(stdin()) {
-        tcsetwinsize(master, size)?;
-    }
-    let mut input_open = true;
-    loop {
-        let input = if input_open {
-            PollFlags::IN
-        } else {
-            PollFlags::empty()
+/// Copies between our terminal and the container's.
+pub(crate) struct Relay {
+    master: OwnedFd,
+    input_open: bool,
+    output_open: bool,
+    _raw: Raw,
+}
+
+impl Relay {
+    /// Makes our terminal raw, and the container's as large as it.
+    pub(crate) fn begin(master: OwnedFd) -> io::Result<Self> {
+        let relay = Self {
+            master,
+            input_open: true,
+            output_open: true,
+            _raw: Raw::enter(),
         };
-        let mut polled = [
-            PollFd::new(master, PollFlags::IN),
-            PollFd::from_borrowed_fd(stdin(), input),
-            PollFd::new(process, PollFlags::IN),
-        ];
-        poll(&mut polled, None)?;
-        let [output, typed, ended] = polled.map(|one| one.revents());
-        if !output.is_empty() && !copy(master, stdout())? {
-            return Ok(());
+        relay.resize();
+        Ok(relay)
+    }
+
+    pub(crate) fn master(&self) -> BorrowedFd<'_> {
+        self.master.as_fd()
+    }
+
+    pub(crate) fn input_open(&self) -> bool {
+        self.input_open && self.output_open
+    }
+
+    pub(crate) fn output_open(&self) -> bool {
+        self.output_open
+    }
+
+    /// The size of our terminal, if it is one.
+    pub(crate) fn resize(&self) {
+        if let Ok(size) = tcgetwinsize(stdin()) {
+            let _ = tcsetwinsize(&self.master, size);
         }
-        if output.is_empty() && !ended.is_empty() {
-            return Ok(());
+    }
+
+    /// Copies what has come; whether there is no more output for now.
+    pub(crate) fn go_on(&mut self, output: bool, typed: bool) -> io::Result<bool> {
+        if output && self.output_open {
+            self.output_open = copy(&self.master, stdout())?;
         }
-        if input_open && !typed.is_empty() {
-            input_open = copy(stdin(), master)?;
+        if typed && self.input_open() {
+            self.input_open = copy(stdin(), &self.master)?;
         }
+        Ok(!output || !self.output_open)
     }
 }
 

@@ -5,7 +5,7 @@ use std::os::fd::{AsFd as _, OwnedFd};
 
 use oci_spec::runtime::{LinuxNamespaceType, Spec};
 use wharf_cgroups::Cgroup;
-use wharf_runtime::{Config, ExecConfig, ProcessIo, Rootfs, RuntimeError, create, exec};
+use wharf_runtime::{Config, ExecConfig, Filter, ProcessIo, Rootfs, RuntimeError, create, exec};
 use wharf_shim_api::{Create, Exec, FailureKind, Reply, Request, VERSION};
 
 use super::client::Client;
@@ -132,13 +132,28 @@ impl Shim {
             .transpose()?
             .map(read)
             .transpose()?;
+        let state = serde_json::json!({
+            "ociVersion": spec.version(),
+            "id": config.id,
+            "status": "creating",
+            "pid": 0,
+            "bundle": self.folder,
+            "annotations": spec.annotations().clone().unwrap_or_default(),
+        });
         let seccomp = match seccomp {
-            None => crate::filter::of(&spec).map_err(Refusal::other)?,
-            compiled => compiled,
+            None => crate::filter::of(&spec, &state).map_err(Refusal::other)?,
+            compiled => compiled.map(Into::into),
         };
         self.log = Log::open(&config.log).map_err(|error| Refusal::other(chain(&error)))?;
         let cgroup = cgroup_of(&spec)?;
-        let made = self.make_process(&config, &spec, network, seccomp.clone(), cgroup.as_ref());
+        let made = self.make_process(
+            &config,
+            &spec,
+            network,
+            seccomp.clone(),
+            state,
+            cgroup.as_ref(),
+        );
         if made.is_err()
             && let Some(cgroup) = &cgroup
         {
@@ -178,7 +193,8 @@ impl Shim {
         config: &Create,
         spec: &Spec,
         network: Option<OwnedFd>,
-        seccomp: Option<Vec<u8>>,
+        seccomp: Option<Filter>,
+        state: serde_json::Value,
         cgroup: Option<&Cgroup>,
     ) -> Result<(wharf_runtime::Created, Streams), Refusal> {
         let (io, mut streams) = match config.terminal {
@@ -214,6 +230,9 @@ impl Shim {
             die_with_caller: true,
             start_fifo: None,
             preserve_fds: 0,
+            keyring: Some(format!("_ses.{}", config.id)),
+            no_pivot: false,
+            state: Some(state),
         })?;
         if let Some(master) = created.terminal.take() {
             streams.take_terminal(master)?;
@@ -282,6 +301,8 @@ impl Shim {
             user: config.user,
             groups: container.groups.clone(),
             die_with_caller: true,
+            preserve_fds: 0,
+            keyring: None,
         })?;
         if let Some(master) = created.terminal.take() {
             streams.take_terminal(master)?;

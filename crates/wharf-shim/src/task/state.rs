@@ -28,7 +28,7 @@ pub(crate) struct Container {
     /// Until it is started.
     pub(crate) waiting: Option<Created>,
     /// For execs: the same filter, and the spec's default streams.
-    pub(crate) seccomp: Option<Vec<u8>>,
+    pub(crate) seccomp: Option<wharf_runtime::Filter>,
     pub(crate) groups: Vec<String>,
     pub(crate) own_pids: bool,
     /// None where the host has no memory controller.

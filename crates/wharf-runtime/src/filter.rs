@@ -1,0 +1,114 @@
+//! The system-call filter, and who is told of calls.
+
+use std::io;
+use std::os::fd::{AsFd as _, BorrowedFd};
+use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
+
+use oci_spec::runtime::{LinuxSeccomp, LinuxSeccompAction, LinuxSeccompFilterFlag};
+use serde_json::{Value, json};
+use wharf_sys::seccomp::{self, flag};
+
+use crate::Failure;
+
+/// A compiled system-call filter.
+#[derive(Clone, Debug, Default)]
+pub struct Filter {
+    /// The bytes of its `struct sock_filter` array.
+    pub program: Vec<u8>,
+    /// `SECCOMP_FILTER_FLAG_*`.
+    pub flags: u64,
+    /// Who decides about calls whose verdict is to notify.
+    pub listener: Option<Listener>,
+}
+
+/// Somebody at a Unix socket who gets the descriptor that tells of calls.
+#[derive(Clone, Debug)]
+pub struct Listener {
+    /// The socket.
+    pub path: PathBuf,
+    /// Told along.
+    pub metadata: String,
+    /// The container's state, told along.
+    pub state: Value,
+}
+
+impl From<Vec<u8>> for Filter {
+    fn from(program: Vec<u8>) -> Self {
+        Self {
+            program,
+            ..Self::default()
+        }
+    }
+}
+
+impl Filter {
+    /// The spec's flags as the kernel's. All threads are meant anyway: there is one.
+    pub fn flags_of(seccomp: &LinuxSeccomp) -> u64 {
+        let flags = seccomp.flags().iter().flatten().map(|one| match one {
+            LinuxSeccompFilterFlag::SeccompFilterFlagLog => flag::LOG,
+            LinuxSeccompFilterFlag::SeccompFilterFlagTsync => 0,
+            LinuxSeccompFilterFlag::SeccompFilterFlagSpecAllow => flag::SPEC_ALLOW,
+            LinuxSeccompFilterFlag::SeccompFilterFlagWaitKillableRecv => flag::WAIT_KILLABLE_RECV,
+        });
+        flags.fold(0, |all, one| all | one)
+    }
+
+    /// Refuses what would leave the process waiting for ever, in runc's words.
+    ///
+    /// # Errors
+    /// The words.
+    pub fn check(seccomp: &LinuxSeccomp) -> Result<(), String> {
+        let notify = LinuxSeccompAction::ScmpActNotify;
+        if seccomp.default_action() == notify {
+            return Err("SCMP_ACT_NOTIFY cannot be used as default action".to_owned());
+        }
+        let rules = seccomp.syscalls().iter().flatten();
+        let mut notified = rules.filter(|rule| rule.action() == notify).peekable();
+        if notified.peek().is_some() && seccomp.listener_path().is_none() {
+            return Err("seccomp listenerPath is not set but SCMP_ACT_NOTIFY is used".to_owned());
+        }
+        // The runtime is told of the descriptor by that call.
+        if notified.any(|rule| rule.names().iter().any(|name| name == "write")) {
+            return Err("SCMP_ACT_NOTIFY cannot be used for the write syscall".to_owned());
+        }
+        Ok(())
+    }
+
+    /// Loads it on this process. With a listener, `announce` gets the descriptor's number, and returns when who
+    /// listens has it.
+    pub(crate) fn load(
+        &self,
+        announce: impl FnOnce(i32) -> Result<(), Failure>,
+    ) -> Result<(), Failure> {
+        use std::os::fd::AsRawFd as _;
+        let failed =
+            || Failure::at("unable to init seccomp: error loading seccomp filter into kernel");
+        let instructions = self.program.as_chunks::<8>().0;
+        if self.listener.is_none() {
+            return seccomp::load(instructions, self.flags).map_err(failed());
+        }
+        let listener = seccomp::load_with_listener(instructions, self.flags).map_err(failed())?;
+        announce(listener.as_raw_fd())
+    }
+}
+
+impl Listener {
+    /// Hands the descriptor over, with OCI's container process state.
+    pub(crate) fn hand_over(&self, descriptor: BorrowedFd<'_>, pid: i32) -> io::Result<()> {
+        let mut state = self.state.clone();
+        if state["pid"] == 0 {
+            state["pid"] = pid.into();
+        }
+        let message = json!({
+            "ociVersion": state["ociVersion"],
+            "fds": ["seccompFd"],
+            "pid": pid,
+            "metadata": self.metadata,
+            "state": state,
+        });
+        let socket = UnixStream::connect(&self.path)?;
+        let text = message.to_string();
+        wharf_sys::socket::send(socket.as_fd(), text.as_bytes(), &[descriptor])
+    }
+}

@@ -1,0 +1,133 @@
+//! The spec's hooks: programs that run at points of a container's life, with its state on standard input.
+
+use std::fs::File;
+use std::io::{self, Read as _, Seek as _, Write as _};
+use std::os::unix::process::CommandExt as _;
+use std::process::{Child, Command, ExitStatus};
+
+use oci_spec::runtime::{Hook, Hooks, Spec};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fs::{MemfdFlags, memfd_create};
+use rustix::process::{Pid, PidfdFlags, pidfd_open};
+use serde_json::Value;
+
+use crate::Failure;
+
+/// Whether any of the spec's hooks run before the container's root is its own.
+pub(crate) fn any_early(spec: &Spec) -> bool {
+    let listed = |hooks: &Option<Vec<Hook>>| hooks.as_ref().is_some_and(|all| !all.is_empty());
+    let hooks = spec.hooks().as_ref();
+    hooks.is_some_and(|hooks| {
+        listed(&prestart(hooks))
+            || listed(hooks.create_runtime())
+            || listed(hooks.create_container())
+    })
+}
+
+/// The hooks of `prestart`, which the specification has given up and its users have not.
+#[allow(deprecated, reason = "as long as runc runs them")]
+fn prestart(hooks: &Hooks) -> Option<Vec<Hook>> {
+    hooks.prestart().clone()
+}
+
+/// Those that the runtime runs in its own namespaces once the container's are there.
+pub(crate) fn run_in_runtime(hooks: &Hooks, state: &Value) -> Result<(), Failure> {
+    run_all("prestart", prestart(hooks).as_deref(), state)?;
+    run_all("createRuntime", hooks.create_runtime().as_deref(), state)
+}
+
+/// Runs the hooks of one point, up to the first that fails.
+pub(crate) fn run_all(point: &str, hooks: Option<&[Hook]>, state: &Value) -> Result<(), Failure> {
+    let mut hooks = hooks.unwrap_or_default().iter().enumerate();
+    hooks.try_for_each(|(number, hook)| run(point, number, hook, state))
+}
+
+/// Runs a hook, the `number`th of `point`, with `state` on its standard input.
+///
+/// # Errors
+/// If it cannot be run, ends with another code than 0, or takes longer than it may: it is killed then.
+pub fn run(point: &str, number: usize, hook: &Hook, state: &Value) -> Result<(), Failure> {
+    let failed =
+        |words: String| Failure::other(format!("error running {point} hook #{number}: {words}"));
+    attempt(hook, state).map_err(failed)
+}
+
+fn attempt(hook: &Hook, state: &Value) -> Result<(), String> {
+    let words = |error: io::Error| {
+        let path = hook.path().display();
+        format!("fork/exec {path}: {}", crate::error::words(&error))
+    };
+    // Files in memory: nothing blocks on them, and a program that is left behind holds none of ours open.
+    let (mut output, mut errors) = (file().map_err(words)?, file().map_err(words)?);
+    let mut child = command(hook, state, &output, &errors)
+        .and_then(|mut command| command.spawn())
+        .map_err(words)?;
+    let status = wait(hook, &mut child)?;
+    if status.success() {
+        return Ok(());
+    }
+    Err(format!(
+        "{}, stdout: {}, stderr: {}",
+        ended(status),
+        text(&mut output),
+        text(&mut errors)
+    ))
+}
+
+fn command(hook: &Hook, state: &Value, output: &File, errors: &File) -> io::Result<Command> {
+    let mut input = file()?;
+    input.write_all(state.to_string().as_bytes())?;
+    input.rewind()?;
+    let mut command = Command::new(hook.path());
+    if let Some((name, arguments)) = hook.args().as_deref().and_then(<[String]>::split_first) {
+        command.arg0(name).args(arguments);
+    }
+    command.env_clear();
+    for entry in hook.env().iter().flatten() {
+        if let Some((key, value)) = entry.split_once('=').filter(|(key, _)| !key.is_empty()) {
+            command.env(key, value);
+        }
+    }
+    command
+        .stdin(input)
+        .stdout(output.try_clone()?)
+        .stderr(errors.try_clone()?);
+    Ok(command)
+}
+
+fn file() -> io::Result<File> {
+    Ok(memfd_create("hook", MemfdFlags::CLOEXEC)?.into())
+}
+
+fn wait(hook: &Hook, child: &mut Child) -> Result<ExitStatus, String> {
+    let limit = hook.timeout().filter(|seconds| *seconds > 0);
+    if let Some(tv_sec) = limit {
+        let timeout = Timespec { tv_sec, tv_nsec: 0 };
+        let pidfd = pidfd_open(Pid::from_child(child), PidfdFlags::empty());
+        let pidfd = pidfd.map_err(|error| error.to_string())?;
+        let ended = poll(&mut [PollFd::new(&pidfd, PollFlags::IN)], Some(&timeout));
+        if ended == Ok(0) {
+            let _ = child.kill();
+            let _ = child.wait();
+            return Err(format!("hook ran past specified timeout of {tv_sec}.0s"));
+        }
+    }
+    child.wait().map_err(|error| error.to_string())
+}
+
+/// As Go says it.
+fn ended(status: ExitStatus) -> String {
+    use std::os::unix::process::ExitStatusExt as _;
+    match (status.code(), status.signal()) {
+        (Some(code), _) => format!("exit status {code}"),
+        (None, signal) => format!("signal: {}", signal.unwrap_or(0)),
+    }
+}
+
+/// What it said, to a sensible length.
+fn text(file: &mut File) -> String {
+    let mut bytes = Vec::new();
+    let _ = file.rewind();
+    let _ = file.take(2048).read_to_end(&mut bytes);
+    String::from_utf8_lossy(&bytes).into_owned()
+}

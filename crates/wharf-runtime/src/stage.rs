@@ -1,0 +1,57 @@
+//! A process between the caller and the container's first one.
+//!
+//! Namespaces that are joined want the caller's rights, new ones are to belong to the container's user namespace,
+//! and a time namespace takes its offsets only before anybody is in it. So a first child goes ahead, and makes the
+//! container's process as a child of the caller.
+
+use std::collections::HashMap;
+use std::os::fd::AsFd as _;
+
+use oci_spec::runtime::{LinuxTimeOffset, Spec};
+use wharf_sys::process::{CloneOptions, Cloned, clone, namespace, unshare};
+
+use crate::namespaces::Namespaces;
+use crate::{Failure, sync};
+
+/// Whether one is needed.
+pub(crate) fn is_needed(spec: &Spec, namespaces: &Namespaces) -> bool {
+    namespaces.need_a_stage() || offsets(spec).is_some()
+}
+
+fn offsets(spec: &Spec) -> Option<&HashMap<String, LinuxTimeOffset>> {
+    let offsets = spec.linux().as_ref()?.time_offsets().as_ref()?;
+    (!offsets.is_empty()).then_some(offsets)
+}
+
+/// Goes ahead. `Some` in the process between, which has only to end; `None` in the container's.
+pub(crate) fn run(
+    spec: &Spec,
+    namespaces: &Namespaces,
+    sync: &sync::Child,
+) -> Result<Option<()>, Failure> {
+    let mut new = namespaces.new;
+    if let Some(offsets) = offsets(spec) {
+        unshare(namespace::TIME).map_err(Failure::at("make a time namespace"))?;
+        new &= !namespace::TIME;
+        let mut text = String::new();
+        for (clock, offset) in offsets {
+            let (seconds, rest) = (offset.secs().unwrap_or(0), offset.nanosecs().unwrap_or(0));
+            text += &format!("{clock} {seconds} {rest}\n");
+        }
+        std::fs::write("/proc/self/timens_offsets", text)
+            .map_err(Failure::at("set the clocks' offsets"))?;
+    }
+    if namespaces.joins_pid() {
+        namespaces.enter_pid_in_child()?;
+    }
+    namespaces.enter()?;
+    let options = CloneOptions {
+        namespaces: new,
+        cgroup: None,
+        sibling: true,
+    };
+    match clone(options).map_err(Failure::at("clone a process"))? {
+        Cloned::Child => Ok(None),
+        Cloned::Parent { pid, pidfd } => sync.give_process(pid, pidfd.as_fd()).map(Some),
+    }
+}

@@ -1,0 +1,374 @@
+//! Specs that cannot work are refused before anything is done, in runc's words (`libcontainer/configs/validate`,
+//! `libcontainer/specconv`).
+
+use std::path::Path;
+
+use oci_spec::runtime::{Linux, LinuxNamespaceType, Mount, Process, Scheduler, Spec};
+
+use super::global::Global;
+use super::log;
+
+/// Checks all that can be known beforehand. `bundle` is absolute.
+pub(crate) fn spec(global: &Global, spec: &Spec, bundle: &Path) -> Result<(), String> {
+    version(spec.version())?;
+    let process = spec.process().as_ref();
+    self::process(process.ok_or("process property must not be empty")?)?;
+    let root = spec.root().as_ref().ok_or("root must be specified")?;
+    rootfs(&bundle.join(root.path()))?;
+    let none = Linux::default();
+    let linux = spec.linux().as_ref().unwrap_or(&none);
+    namespaces(linux)?;
+    names(spec, linux)?;
+    if has(linux, LinuxNamespaceType::Mount) {
+        propagation(linux)?;
+    } else if linux.masked_paths().iter().flatten().count() > 0
+        || linux.readonly_paths().iter().flatten().count() > 0
+    {
+        return Err("unable to restrict sys entries without a private MNT namespace".to_owned());
+    }
+    for key in linux.sysctl().iter().flatten().map(|(key, _)| key) {
+        sysctl(key, linux)?;
+    }
+    for mount in spec.mounts().iter().flatten() {
+        self::mount(global, mount, linux)
+            .map_err(|why| format!("invalid mount {:?}: {why}", mount.destination()))?;
+    }
+    devices(linux)?;
+    unsupported(linux)
+}
+
+/// Semantic versioning 2.0.0, major version 1 (OCI, `config.md`).
+fn version(version: &str) -> Result<(), String> {
+    let refused = || format!("invalid ociVersion \"{version}\"");
+    let plain = version.split(['-', '+']).next().unwrap_or_default();
+    let numbers: Vec<&str> = plain.split('.').collect();
+    let number = |text: &&str| {
+        !text.is_empty()
+            && text.bytes().all(|byte| byte.is_ascii_digit())
+            && (text.len() == 1 || !text.starts_with('0'))
+    };
+    if numbers.len() != 3 || !numbers.iter().all(number) {
+        return Err(refused());
+    }
+    match numbers[0] {
+        "1" => Ok(()),
+        _ => Err(format!("unsupported ociVersion \"{version}\"")),
+    }
+}
+
+/// A process of a spec or of `exec --process`.
+pub(crate) fn process(process: &Process) -> Result<(), String> {
+    let cwd = process.cwd();
+    if cwd.as_os_str().is_empty() {
+        return Err("Cwd property must not be empty".to_owned());
+    }
+    if !cwd.is_absolute() {
+        return Err("Cwd must be an absolute path".to_owned());
+    }
+    if process.args().as_deref().unwrap_or_default().is_empty() {
+        return Err("args must not be empty".to_owned());
+    }
+    let label = process.selinux_label().as_deref().unwrap_or_default();
+    if !label.is_empty() && !Path::new("/sys/fs/selinux/enforce").exists() {
+        return Err(
+            "selinux label is specified in config, but selinux is disabled or not supported"
+                .to_owned(),
+        );
+    }
+    let profile = process.apparmor_profile().as_deref().unwrap_or_default();
+    if !matches!(profile, "" | "unconfined") && !Path::new("/sys/kernel/security/apparmor").exists()
+    {
+        return Err(
+            "apparmor profile is specified in config, but apparmor is disabled or not supported"
+                .to_owned(),
+        );
+    }
+    let mut seen = Vec::new();
+    for limit in process.rlimits().iter().flatten() {
+        if seen.contains(&limit.typ()) {
+            return Err(format!("duplicated rlimit {}", limit.typ()));
+        }
+        seen.push(limit.typ());
+    }
+    process.scheduler().as_ref().map_or(Ok(()), scheduler)
+}
+
+fn scheduler(scheduler: &Scheduler) -> Result<(), String> {
+    use oci_spec::runtime::LinuxSchedulerPolicy as Policy;
+    let policy = scheduler.policy();
+    let nice = scheduler.nice().unwrap_or(0);
+    if !(-20..=19).contains(&nice) {
+        return Err(format!("invalid scheduler.nice: {nice}"));
+    }
+    let real_time = matches!(policy, Policy::SchedFifo | Policy::SchedRr);
+    if scheduler.priority().unwrap_or(0) != 0 && !real_time {
+        return Err(
+            "scheduler.priority can only be specified for SchedFIFO or SchedRR policy".to_owned(),
+        );
+    }
+    let numbers = [
+        scheduler.runtime(),
+        scheduler.deadline(),
+        scheduler.period(),
+    ];
+    let timed = numbers.iter().any(|number| number.unwrap_or(0) != 0);
+    if timed && *policy != Policy::SchedDeadline {
+        let text =
+            "scheduler runtime/deadline/period can only be specified for SchedDeadline policy";
+        return Err(text.to_owned());
+    }
+    Ok(())
+}
+
+fn rootfs(path: &Path) -> Result<(), String> {
+    let shown = path.display();
+    let words = |error: std::io::Error| match error.kind() {
+        std::io::ErrorKind::NotFound => {
+            format!("invalid rootfs: stat {shown}: no such file or directory")
+        }
+        _ => format!("invalid rootfs: {error}"),
+    };
+    let real = path.canonicalize().map_err(words)?;
+    let clean: std::path::PathBuf = path.components().collect();
+    if !real.is_dir() {
+        return Err(format!("invalid rootfs: {shown} is no directory"));
+    }
+    if has_parent(&clean) || real == clean {
+        return Ok(());
+    }
+    Err("invalid rootfs: not an absolute path, or a symlink".to_owned())
+}
+
+fn has_parent(path: &Path) -> bool {
+    path.components()
+        .any(|part| part == std::path::Component::ParentDir)
+}
+
+fn has(linux: &Linux, kind: LinuxNamespaceType) -> bool {
+    let mut listed = linux.namespaces().iter().flatten();
+    listed.any(|one| one.typ() == kind)
+}
+
+fn namespaces(linux: &Linux) -> Result<(), String> {
+    let mut seen = Vec::new();
+    for one in linux.namespaces().iter().flatten() {
+        if seen.contains(&one.typ()) {
+            return Err(format!(
+                "malformed spec file: duplicated ns \"{}\"",
+                one.typ()
+            ));
+        }
+        seen.push(one.typ());
+        if let Some(path) = one.path().as_ref().filter(|path| !path.is_absolute()) {
+            return Err(format!("namespace path {path:?} is not absolute"));
+        }
+    }
+    let mapped = |mappings: &Option<Vec<_>>| mappings.as_ref().is_some_and(|all| !all.is_empty());
+    let any = mapped(linux.uid_mappings()) || mapped(linux.gid_mappings());
+    let user = linux
+        .namespaces()
+        .iter()
+        .flatten()
+        .find(|one| one.typ() == LinuxNamespaceType::User);
+    match user {
+        None if any => {
+            let text =
+                "User namespace mappings specified, but USER namespace isn't enabled in the config";
+            return Err(text.to_owned());
+        }
+        Some(user)
+            if user.path().is_none()
+                && !(mapped(linux.uid_mappings()) && mapped(linux.gid_mappings())) =>
+        {
+            return Err("User namespaces enabled, but no user mapping found.".to_owned());
+        }
+        _ => {}
+    }
+    let offsets = linux.time_offsets().as_ref();
+    if offsets.is_some_and(|all| !all.is_empty()) && !has(linux, LinuxNamespaceType::Time) {
+        let text =
+            "time namespace offsets specified, but time namespace isn't enabled in the config";
+        return Err(text.to_owned());
+    }
+    Ok(())
+}
+
+fn names(spec: &Spec, linux: &Linux) -> Result<(), String> {
+    let said = |name: &Option<String>| name.as_ref().is_some_and(|name| !name.is_empty());
+    for (name, word) in [
+        (spec.hostname(), "hostname"),
+        (spec.domainname(), "domainname"),
+    ] {
+        if said(name) && !has(linux, LinuxNamespaceType::Uts) {
+            return Err(format!(
+                "unable to set {word} without a private UTS namespace"
+            ));
+        }
+    }
+    Ok(())
+}
+
+fn propagation(linux: &Linux) -> Result<(), String> {
+    match linux.rootfs_propagation().as_deref().unwrap_or_default() {
+        "" | "shared" | "slave" | "private" | "unbindable" | "rshared" | "rslave" | "rprivate"
+        | "runbindable" => Ok(()),
+        other => Err(format!("rootfsPropagation={other} is not supported")),
+    }
+}
+
+fn sysctl(key: &str, linux: &Linux) -> Result<(), String> {
+    let first = key.find(['.', '/']).map(|at| key.as_bytes()[at]);
+    let swap = |letter| match letter {
+        '.' => '/',
+        '/' => '.',
+        other => other,
+    };
+    let key = match first {
+        Some(b'/') => key.chars().map(swap).collect(),
+        _ => key.to_owned(),
+    };
+    let ipc = [
+        "kernel.msgmax",
+        "kernel.msgmnb",
+        "kernel.msgmni",
+        "kernel.sem",
+        "kernel.shmall",
+        "kernel.shmmax",
+        "kernel.shmmni",
+        "kernel.shm_rmid_forced",
+    ];
+    if ipc.contains(&&*key) || key.starts_with("fs.mqueue.") {
+        return match has(linux, LinuxNamespaceType::Ipc) {
+            true => Ok(()),
+            false => Err(format!(
+                "sysctl \"{key}\" is not allowed in the hosts ipc namespace"
+            )),
+        };
+    }
+    if key.starts_with("net.") {
+        return match host_network(linux) {
+            false => Ok(()),
+            true => Err(format!(
+                "sysctl \"{key}\" not allowed in host network namespace"
+            )),
+        };
+    }
+    match &*key {
+        "kernel.domainname" if has(linux, LinuxNamespaceType::Uts) => Ok(()),
+        "kernel.hostname" if has(linux, LinuxNamespaceType::Uts) => Err(format!(
+            "sysctl \"{key}\" is not allowed as it conflicts with the OCI \"hostname\" field"
+        )),
+        _ => Err(format!(
+            "sysctl \"{key}\" is not in a separate kernel namespace"
+        )),
+    }
+}
+
+fn host_network(linux: &Linux) -> bool {
+    use std::os::unix::fs::MetadataExt as _;
+    let mut listed = linux.namespaces().iter().flatten();
+    let Some(network) = listed.find(|one| one.typ() == LinuxNamespaceType::Network) else {
+        return true;
+    };
+    let Some(path) = network.path() else {
+        return false;
+    };
+    let number = |path: &Path| std::fs::metadata(path).ok().map(|of| (of.dev(), of.ino()));
+    number(path) == number(Path::new("/proc/self/ns/net"))
+}
+
+fn mount(global: &Global, mount: &Mount, linux: &Linux) -> Result<(), String> {
+    if !mount.destination().is_absolute() {
+        let text = format!(
+            "mount {:?}: relative destination path is **deprecated**, using it as relative to /",
+            mount.destination()
+        );
+        log::warning(global, &text);
+    }
+    let options = mount.options().as_deref().unwrap_or_default();
+    let bind = mount.typ().as_deref() == Some("bind")
+        || options.iter().any(|one| one == "bind" || one == "rbind");
+    let mapped = |mappings: &Option<Vec<_>>| mappings.as_ref().is_some_and(|all| !all.is_empty());
+    let (users, groups) = (mapped(mount.uid_mappings()), mapped(mount.gid_mappings()));
+    let asked = options.iter().any(|one| one == "idmap" || one == "ridmap");
+    if !users && !groups && !asked {
+        return Ok(());
+    }
+    if !bind {
+        return Err("id-mapped mounts are only supported for bind-mounts".to_owned());
+    }
+    if users != groups {
+        return Err("both uidMappings and gidMappings must be provided".to_owned());
+    }
+    if !users && !has(linux, LinuxNamespaceType::User) {
+        return Err("idmap mounts without mappings need a user namespace".to_owned());
+    }
+    if !rustix::process::geteuid().is_root() {
+        let text = "id-mapped mounts are not supported for rootless containers";
+        return Err(text.to_owned());
+    }
+    Ok(())
+}
+
+fn devices(linux: &Linux) -> Result<(), String> {
+    for device in linux.devices().iter().flatten() {
+        if !device.path().is_absolute() {
+            return Err(format!("device path {:?} is not absolute", device.path()));
+        }
+    }
+    Ok(())
+}
+
+/// What is understood, and not done.
+fn unsupported(linux: &Linux) -> Result<(), String> {
+    if linux.intel_rdt().is_some() {
+        return Err("intelRdt is specified in config, but Intel RDT is not enabled".to_owned());
+    }
+    if linux
+        .net_devices()
+        .as_ref()
+        .is_some_and(|all| !all.is_empty())
+    {
+        return Err("netDevices is specified in config, but not supported".to_owned());
+    }
+    if linux.memory_policy().is_some() {
+        return Err("memoryPolicy is specified in config, but not supported".to_owned());
+    }
+    let label = linux.mount_label().as_deref().unwrap_or_default();
+    if !label.is_empty() && !Path::new("/sys/fs/selinux/enforce").exists() {
+        return Err(
+            "selinux label is specified in config, but selinux is disabled or not supported"
+                .to_owned(),
+        );
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions() {
+        for good in ["1.0.0", "1.2.1", "1.0.2-dev", "1.1.0-rc.1+x"] {
+            assert_eq!(version(good), Ok(()), "{good}");
+        }
+        for bad in ["", "1", "1.0", "01.0.0", "1.0.x", "one", "2.0.0", "0.9.0"] {
+            assert!(version(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn settings_of_the_host_are_refused() {
+        let linux = |text: &str| serde_json::from_str::<Linux>(text).expect("linux");
+        let host = linux(r#"{"namespaces":[]}"#);
+        let own = linux(r#"{"namespaces":[{"type":"ipc"},{"type":"network"},{"type":"uts"}]}"#);
+        for key in ["kernel.shmmax", "fs.mqueue.msg_max", "net.ipv4.ip_forward"] {
+            assert!(sysctl(key, &host).is_err(), "{key}");
+            assert_eq!(sysctl(key, &own), Ok(()), "{key}");
+        }
+        assert_eq!(sysctl("net/ipv4/conf/e.1/x", &own), Ok(()));
+        assert!(sysctl("kernel.hostname", &own).is_err());
+        assert!(sysctl("vm.swappiness", &own).is_err());
+    }
+}

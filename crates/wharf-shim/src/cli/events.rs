@@ -1,0 +1,216 @@
+//! `events`.
+
+use std::io::Write as _;
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+use wharf_cgroups::{Cgroup, IoEntry, MemoryStats, Stats};
+
+use super::Outcome;
+use super::container::{Container, Status};
+use super::create::chain;
+use super::flags::{Command, Said, Takes};
+use super::global::Global;
+
+pub(crate) const EVENTS: Command = Command {
+    name: "events",
+    about: "display container events such as OOM notifications, cpu, memory, and IO usage statistics",
+    usage: "[command options] <container-id>",
+    words: (1, Some(1)),
+    flags: &[
+        (
+            "interval",
+            "",
+            Takes::Value,
+            "set the stats collection interval (default: 5s)",
+        ),
+        (
+            "stats",
+            "",
+            Takes::Nothing,
+            "display the container's stats then exit",
+        ),
+    ],
+    stops: false,
+};
+
+/// How often the end and the kernel's kills are looked for.
+const GLANCE: Duration = Duration::from_millis(100);
+
+/// Prints statistics once, or until the container ends, and each kill for lack of memory.
+pub(crate) fn events(global: &Global, said: &Said) -> Outcome {
+    let container = Container::load(global, said)?;
+    let interval = duration(said.value("interval").unwrap_or("5s"))?;
+    if interval.is_zero() {
+        return Err("duration interval must be greater than 0".to_owned());
+    }
+    if container.status() == Status::Stopped {
+        return Err(format!("container with id {} is not running", container.id));
+    }
+    let cgroup = container.needs_cgroup()?;
+    if said.has("stats") {
+        return print(&container, "stats", statistics(&cgroup)?).map(|()| 0);
+    }
+    let mut next = Instant::now() + interval;
+    let mut kills = oom_kills(&cgroup);
+    while container.status() != Status::Stopped {
+        std::thread::sleep(GLANCE.min(next.saturating_duration_since(Instant::now())));
+        let now = oom_kills(&cgroup);
+        for _ in kills..now {
+            print(&container, "oom", Value::Null)?;
+        }
+        kills = now;
+        if Instant::now() >= next {
+            next += interval;
+            // It may end at this moment.
+            if let Ok(data) = statistics(&cgroup) {
+                print(&container, "stats", data)?;
+            }
+        }
+    }
+    Ok(0)
+}
+
+fn print(container: &Container, kind: &str, data: Value) -> Result<(), String> {
+    let mut event = json!({ "type": kind, "id": container.id });
+    if !data.is_null() {
+        event["data"] = data;
+    }
+    let mut out = std::io::stdout();
+    writeln!(out, "{event}")
+        .and_then(|()| out.flush())
+        .map_err(|error| error.to_string())
+}
+
+/// How often the kernel has killed a process of the group for lack of memory.
+fn oom_kills(cgroup: &Cgroup) -> u64 {
+    let file = match cgroup.layout() {
+        wharf_cgroups::Layout::V2 { mount } => mount.join(cgroup.path()).join("memory.events"),
+        wharf_cgroups::Layout::V1 { controllers } => {
+            let memory = controllers.iter().find(|(name, _)| *name == "memory");
+            let Some((_, mount)) = memory else { return 0 };
+            mount.join(cgroup.path()).join("memory.oom_control")
+        }
+    };
+    let text = std::fs::read_to_string(file).unwrap_or_default();
+    let mut lines = text.lines();
+    let count = lines.find_map(|line| line.strip_prefix("oom_kill ")?.parse().ok());
+    count.unwrap_or(0)
+}
+
+fn statistics(cgroup: &Cgroup) -> Result<Value, String> {
+    let Stats {
+        cpu,
+        memory,
+        io,
+        pids,
+    } = cgroup.stats().map_err(|error| chain(&error))?;
+    let mut usage = json!({ "total": cpu.total, "kernel": cpu.kernel, "user": cpu.user });
+    if !cpu.per_cpu.is_empty() {
+        usage["percpu"] = json!(cpu.per_cpu);
+    }
+    let mut throttling = json!({});
+    for (key, number) in [
+        ("periods", cpu.periods),
+        ("throttledPeriods", cpu.throttled_periods),
+        ("throttledTime", cpu.throttled_time),
+    ] {
+        if number > 0 {
+            throttling[key] = number.into();
+        }
+    }
+    let mut shown_pids = json!({ "current": pids.current });
+    if let Some(limit) = pids.limit {
+        shown_pids["limit"] = limit.into();
+    }
+    let mut blkio = json!({});
+    for (key, entries) in [
+        ("ioServiceBytesRecursive", &io.service_bytes),
+        ("ioServicedRecursive", &io.serviced),
+        ("ioQueueRecursive", &io.queued),
+        ("ioServiceTimeRecursive", &io.service_time),
+        ("ioWaitTimeRecursive", &io.wait_time),
+        ("ioMergedRecursive", &io.merged),
+        ("ioTimeRecursive", &io.time),
+        ("sectorsRecursive", &io.sectors),
+    ] {
+        if let Some(entries) = entries.as_ref().filter(|entries| !entries.is_empty()) {
+            blkio[key] = entries.iter().map(entry).collect();
+        }
+    }
+    Ok(json!({
+        "cpu": { "usage": usage, "throttling": throttling },
+        "cpuset": {},
+        "memory": memory_of(&memory),
+        "pids": shown_pids,
+        "blkio": blkio,
+        "hugetlb": {},
+        "intel_rdt": {},
+        "network_interfaces": null,
+    }))
+}
+
+fn memory_of(memory: &MemoryStats) -> Value {
+    let mut usage = json!({ "limit": memory.limit, "failcnt": memory.failures });
+    if memory.usage > 0 {
+        usage["usage"] = memory.usage.into();
+    }
+    if let Some(most) = memory.max_usage {
+        usage["max"] = most.into();
+    }
+    let cache = memory.stats.get("cache").or(memory.stats.get("file"));
+    let mut shown = json!({ "usage": usage, "raw": memory.stats });
+    if let Some(cache) = cache.filter(|bytes| **bytes > 0) {
+        shown["cache"] = (*cache).into();
+    }
+    shown
+}
+
+fn entry(entry: &IoEntry) -> Value {
+    let mut shown = json!({ "value": entry.value, "major": entry.major, "minor": entry.minor });
+    if !entry.operation.is_empty() {
+        shown["op"] = entry.operation.clone().into();
+    }
+    shown
+}
+
+/// Go's durations: `100ms`, `1m30s`, `1.5h`.
+fn duration(text: &str) -> Result<Duration, String> {
+    let refused = || format!("invalid value \"{text}\" for flag -interval: parse error");
+    let mut rest = text;
+    let mut total = Duration::ZERO;
+    while !rest.is_empty() {
+        let digits = rest.find(|letter: char| !letter.is_ascii_digit() && letter != '.');
+        let (number, after) = rest.split_at(digits.ok_or_else(refused)?);
+        let end = after.find(|letter: char| letter.is_ascii_digit() || letter == '.');
+        let (unit, after) = after.split_at(end.unwrap_or(after.len()));
+        let seconds = match unit {
+            "ns" => 1e-9,
+            "us" | "µs" => 1e-6,
+            "ms" => 1e-3,
+            "s" => 1.0,
+            "m" => 60.0,
+            "h" => 3600.0,
+            _ => return Err(refused()),
+        };
+        let number: f64 = number.parse().map_err(|_| refused())?;
+        total += Duration::try_from_secs_f64(number * seconds).map_err(|_| refused())?;
+        rest = after;
+    }
+    Ok(total)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations() {
+        assert_eq!(duration("100ms"), Ok(Duration::from_millis(100)));
+        assert_eq!(duration("1m1.5s"), Ok(Duration::from_millis(61_500)));
+        assert_eq!(duration(""), Ok(Duration::ZERO));
+        for bad in ["5", "s", "-1s", "1y"] {
+            assert!(duration(bad).is_err(), "{bad}");
+        }
+    }
+}

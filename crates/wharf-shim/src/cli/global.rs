@@ -1,0 +1,112 @@
+//! What is said before the command's name.
+
+use std::path::PathBuf;
+
+use super::flags::{Flag, Said, Takes};
+
+pub(crate) const FLAGS: &[Flag] = &[
+    ("debug", "", Takes::Nothing, "say what is done"),
+    (
+        "log",
+        "",
+        Takes::Value,
+        "the file that failures are written to (default: standard error)",
+    ),
+    (
+        "log-format",
+        "",
+        Takes::Value,
+        "its format: text (default) or json",
+    ),
+    (
+        "root",
+        "",
+        Takes::Value,
+        "the folder of the containers' states (default: /run/wharf-shim)",
+    ),
+    (
+        "criu",
+        "",
+        Takes::Value,
+        "refused: there is no checkpointing",
+    ),
+    (
+        "systemd-cgroup",
+        "",
+        Takes::Nothing,
+        "refused: groups are made by the kernel's files",
+    ),
+    (
+        "rootless",
+        "",
+        Takes::Value,
+        "go on without control groups that may not be made: true, false or auto (default)",
+    ),
+    ("help", "h", Takes::Nothing, "show help"),
+    ("version", "v", Takes::Nothing, "print the version"),
+];
+
+/// What is said before the command's name, understood.
+#[derive(Debug)]
+pub(crate) struct Global {
+    pub(crate) root: PathBuf,
+    pub(crate) log: Option<PathBuf>,
+    pub(crate) log_json: bool,
+    pub(crate) debug: bool,
+    /// Go on without control groups if they may not be made.
+    pub(crate) rootless: bool,
+}
+
+impl Global {
+    pub(crate) fn of(said: &Said) -> Result<Self, String> {
+        let mut global = Self {
+            root: root(said),
+            log: said
+                .value("log")
+                .filter(|path| !path.is_empty() && *path != "/dev/stderr")
+                .map(Into::into),
+            log_json: false,
+            debug: said.has("debug"),
+            rootless: false,
+        };
+        match said.value("log-format") {
+            None | Some("" | "text") => {}
+            Some("json") => global.log_json = true,
+            Some(other) => return Err(format!("invalid log-format: {other}")),
+        }
+        global.rootless = match said.value("rootless") {
+            Some("true") => true,
+            Some("false") => false,
+            None | Some("" | "auto") => !rustix::process::geteuid().is_root(),
+            Some(other) => {
+                return Err(format!(
+                    "strconv.ParseBool: parsing \"{other}\": invalid syntax"
+                ));
+            }
+        };
+        Ok(global)
+    }
+
+    /// What is understood, and cannot be done.
+    pub(crate) fn refuse(said: &Said) -> Result<(), String> {
+        if said.has("systemd-cgroup") {
+            return Err(
+                "systemd cgroup flag passed, but systemd support for managing cgroups is not \
+                        available"
+                    .to_owned(),
+            );
+        }
+        Ok(())
+    }
+}
+
+fn root(said: &Said) -> PathBuf {
+    if let Some(root) = said.value("root") {
+        return std::path::absolute(root).unwrap_or_else(|_| root.into());
+    }
+    let own = std::env::var_os("XDG_RUNTIME_DIR").filter(|dir| !dir.is_empty());
+    match own.filter(|_| !rustix::process::geteuid().is_root()) {
+        Some(folder) => PathBuf::from(folder).join("wharf-shim"),
+        None => "/run/wharf-shim".into(),
+    }
+}

@@ -1,0 +1,226 @@
+//! `update`.
+
+use std::io::Read as _;
+
+use oci_spec::runtime::LinuxResources;
+use serde_json::{Value, json};
+
+use super::Outcome;
+use super::container::{Container, Status};
+use super::create::chain;
+use super::flags::{Command, Said, Takes};
+use super::global::Global;
+
+pub(crate) const UPDATE: Command = Command {
+    name: "update",
+    about: "update container resource constraints",
+    usage: "[command options] <container-id>",
+    words: (1, Some(1)),
+    flags: &[
+        (
+            "resources",
+            "r",
+            Takes::Value,
+            "path to the file containing the resources to update or '-' to read from the standard input",
+        ),
+        (
+            "blkio-weight",
+            "",
+            Takes::Value,
+            "Specifies per cgroup weight, range is from 10 to 1000",
+        ),
+        (
+            "cpu-period",
+            "",
+            Takes::Value,
+            "CPU CFS period to be used for hardcapping (in usecs)",
+        ),
+        (
+            "cpu-quota",
+            "",
+            Takes::Value,
+            "CPU CFS hardcap limit (in usecs). Allowed cpu time in a given period",
+        ),
+        (
+            "cpu-burst",
+            "",
+            Takes::Value,
+            "CPU CFS hardcap burst limit (in usecs)",
+        ),
+        (
+            "cpu-share",
+            "",
+            Takes::Value,
+            "CPU shares (relative weight vs. other containers)",
+        ),
+        (
+            "cpu-rt-period",
+            "",
+            Takes::Value,
+            "CPU realtime period to be used for hardcapping (in usecs)",
+        ),
+        (
+            "cpu-rt-runtime",
+            "",
+            Takes::Value,
+            "CPU realtime hardcap limit (in usecs)",
+        ),
+        ("cpuset-cpus", "", Takes::Value, "CPU(s) to use"),
+        ("cpuset-mems", "", Takes::Value, "Memory node(s) to use"),
+        (
+            "cpu-idle",
+            "",
+            Takes::Value,
+            "set cgroup SCHED_IDLE or not, 0: default behavior, 1: SCHED_IDLE",
+        ),
+        ("memory", "", Takes::Value, "Memory limit (in bytes)"),
+        (
+            "memory-reservation",
+            "",
+            Takes::Value,
+            "Memory reservation or soft_limit (in bytes)",
+        ),
+        (
+            "memory-swap",
+            "",
+            Takes::Value,
+            "Total memory usage (memory + swap); set '-1' to enable unlimited swap",
+        ),
+        (
+            "pids-limit",
+            "",
+            Takes::Value,
+            "Maximum number of pids allowed in the container",
+        ),
+        (
+            "l3-cache-schema",
+            "",
+            Takes::Value,
+            "refused: The string of Intel RDT/CAT L3 cache schema",
+        ),
+        (
+            "mem-bw-schema",
+            "",
+            Takes::Value,
+            "refused: The string of Intel RDT/MBA memory bandwidth schema",
+        ),
+    ],
+    stops: false,
+};
+
+/// Flag, and where its number stands in OCI's resources.
+const NUMBERS: &[(&str, &str, &str)] = &[
+    ("blkio-weight", "blockIO", "weight"),
+    ("cpu-period", "cpu", "period"),
+    ("cpu-quota", "cpu", "quota"),
+    ("cpu-burst", "cpu", "burst"),
+    ("cpu-share", "cpu", "shares"),
+    ("cpu-rt-period", "cpu", "realtimePeriod"),
+    ("cpu-rt-runtime", "cpu", "realtimeRuntime"),
+    ("cpu-idle", "cpu", "idle"),
+    ("pids-limit", "pids", "limit"),
+];
+
+const SIZES: &[(&str, &str)] = &[
+    ("memory", "limit"),
+    ("memory-reservation", "reservation"),
+    ("memory-swap", "swap"),
+];
+
+/// Changes a container's limits.
+pub(crate) fn update(global: &Global, said: &Said) -> Outcome {
+    let container = Container::load(global, said)?;
+    let resources = match said.value("resources").filter(|path| !path.is_empty()) {
+        Some(path) => read(path)?,
+        None => resources(said)?,
+    };
+    if container.status() == Status::Stopped {
+        return Err("container not running".to_owned());
+    }
+    let applied = container.needs_cgroup()?.apply(&resources);
+    applied.map(|()| 0).map_err(|error| chain(&error))
+}
+
+fn read(path: &str) -> Result<LinuxResources, String> {
+    let mut text = Vec::new();
+    let read = match path {
+        "-" => std::io::stdin().read_to_end(&mut text),
+        _ => std::fs::File::open(path).and_then(|mut file| file.read_to_end(&mut text)),
+    };
+    read.map_err(|error| format!("open {path}: {error}"))?;
+    serde_json::from_slice(&text).map_err(|error| error.to_string())
+}
+
+fn resources(said: &Said) -> Result<LinuxResources, String> {
+    if said.value("l3-cache-schema").is_some() {
+        return Err("Intel RDT/CAT: l3 cache schema is not enabled".to_owned());
+    }
+    if said.value("mem-bw-schema").is_some() {
+        return Err("Intel RDT/MBA: memory bandwidth schema is not enabled".to_owned());
+    }
+    let mut resources = json!({});
+    for (flag, group, field) in NUMBERS {
+        let Some(text) = said.value(flag).filter(|text| !text.is_empty()) else {
+            continue;
+        };
+        let number: i64 = text.parse().map_err(|_| {
+            format!(
+                "invalid value for {flag}: strconv.ParseInt: parsing \"{text}\": invalid syntax"
+            )
+        })?;
+        resources[group][field] = Value::from(number);
+    }
+    for (flag, field) in SIZES {
+        let Some(text) = said.value(flag).filter(|text| !text.is_empty()) else {
+            continue;
+        };
+        let bytes = size(text)
+            .ok_or_else(|| format!("invalid value for {flag}: invalid size: '{text}'"))?;
+        resources["memory"][field] = Value::from(bytes);
+    }
+    for (flag, field) in [("cpuset-cpus", "cpus"), ("cpuset-mems", "mems")] {
+        if let Some(text) = said.value(flag).filter(|text| !text.is_empty()) {
+            resources["cpu"][field] = Value::from(text);
+        }
+    }
+    serde_json::from_value(resources).map_err(|error| error.to_string())
+}
+
+/// `10m`, `1.5GiB`, `-1`: as Docker's `units.RAMInBytes`.
+fn size(text: &str) -> Option<i64> {
+    if text == "-1" {
+        return Some(-1);
+    }
+    let digits = text.find(|letter: char| !letter.is_ascii_digit() && letter != '.');
+    let (number, unit) = text.split_at(digits.unwrap_or(text.len()));
+    let number: f64 = number.parse().ok()?;
+    let unit = unit.trim_start().to_ascii_lowercase();
+    let letter = unit.strip_suffix("ib").or_else(|| unit.strip_suffix('b'));
+    let shift = match letter.unwrap_or(&unit) {
+        "" => 0,
+        "k" => 10,
+        "m" => 20,
+        "g" => 30,
+        "t" => 40,
+        "p" => 50,
+        _ => return None,
+    };
+    Some((number * (1_u64 << shift) as f64) as i64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::size;
+
+    #[test]
+    fn sizes() {
+        assert_eq!(size("32MiB"), Some(32 << 20));
+        assert_eq!(size("1.5g"), Some(3 << 29));
+        assert_eq!(size("4096"), Some(4096));
+        assert_eq!(size("10kb"), Some(10 << 10));
+        assert_eq!(size("-1"), Some(-1));
+        for bad in ["x", "1x", "", "-2", "kb"] {
+            assert_eq!(size(bad), None, "{bad}");
+        }
+    }
+}
