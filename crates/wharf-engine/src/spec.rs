@@ -1,6 +1,7 @@
 //! A container's record → the bundle's `ContainerSpec` → an OCI specification: the second of the two conversions of
 //! settings.
 
+mod devices;
 mod filesystem;
 mod limits;
 mod seccomp;
@@ -86,8 +87,8 @@ pub(crate) fn bundle(
         sysctls: sysctls(host),
         annotations: host.annotations.clone(),
         resources: limits::resources(&host.resources)?,
-        devices: limits::devices(host)?,
-        device_rules: limits::rules(host)?,
+        devices: devices::devices(host)?,
+        device_rules: devices::rules(host)?,
         cgroup_path: cgroup(host, &shared.config.cgroup_parent, &record.id),
         apparmor: record.app_armor_profile.clone(),
         ..process(config, host)

@@ -80,7 +80,7 @@ scenarios! {
         containers_reach_each_other;
     resources: stats_of_a_container stats_stream_and_table
         update_changes_what_runs update_is_refused_as_a_whole pause_stops_everything oom_kills_are_seen
-        limits_that_make_no_sense limits_of_devices;
+        limits_that_make_no_sense limits_of_devices limits_outlive_the_daemon;
     apparmor: profiles_confine;
     safety: default_capabilities masked_and_read_only_paths seccomp_denies no_new_privileges privileged_has_all
         workdir_through_proc_is_refused;

@@ -557,3 +557,69 @@ pub(crate) fn limits_of_devices(case: &mut Case) -> Result<()> {
     );
     Ok(())
 }
+
+pub(crate) fn limits_outlive_the_daemon(case: &mut Case) -> Result<()> {
+    if case.engine.kind.is_dockerd() {
+        return Ok(()); // It kills containers when it starts again, unless told to leave them alive.
+    }
+    let gate = case.engine.world.path().join("gate");
+    std::fs::create_dir(&gate)?;
+    let bind = format!("{}:/gate", gate.display());
+    let eat = "until [ -e /gate/open ]; do usleep 20000; done; head -c 200m /dev/zero | tail -c 200m >/dev/null; touch /gate/done; exec sleep 1000";
+    let start = [
+        "run",
+        "-d",
+        "--name",
+        "c1",
+        "-v",
+        &bind,
+        "-m",
+        "64m",
+        "--memory-swap",
+        "64m",
+        "busybox",
+        "sh",
+        "-c",
+        eat,
+    ];
+    case.ok(&start)?;
+    case.ok(&[
+        "update",
+        "-m",
+        "32m",
+        "--memory-swap",
+        "32m",
+        "--pids-limit",
+        "77",
+        "c1",
+    ])?;
+    case.engine.kill_9()?;
+    std::fs::write(gate.join("open"), "")?;
+    super::containers::until(|| Ok(gate.join("done").exists()))?;
+    case.engine.launch()?;
+    let memory = limit(case, "c1", "memory/memory.limit_in_bytes", "memory.max")?;
+    ensure!(memory == (32 << 20).to_string(), "{memory}");
+    ensure!(limit(case, "c1", "pids/pids.max", "pids.max")? == "77");
+    let oom = [
+        "inspect",
+        "-f",
+        "{{.State.OOMKilled}} {{.State.Running}}",
+        "c1",
+    ];
+    super::containers::until(|| Ok(case.ok(&oom)? == "true true"))?;
+    let stats = case.expect(
+        "GET",
+        "/containers/c1/stats?stream=false&one-shot=true",
+        None,
+        200,
+    )?;
+    ensure!(stats["memory_stats"]["limit"] == 32 << 20, "{stats}");
+    case.ok(&["update", "--pids-limit", "88", "c1"])?;
+    ensure!(limit(case, "c1", "pids/pids.max", "pids.max")? == "88");
+    case.ok(&["pause", "c1"])?;
+    case.engine.kill_9()?;
+    case.engine.launch()?;
+    case.prints(&["inspect", "-f", "{{.State.Status}}", "c1"], "paused")?;
+    case.ok(&["unpause", "c1"])?;
+    case.prints(&["exec", "c1", "echo", "on"], "on")
+}

@@ -1,11 +1,10 @@
-//! Limits, devices and device rules of a container, with paths of the host turned into numbers.
+//! Limits of a container, with paths of the host turned into numbers.
 
-use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
-use std::path::Path;
+use std::os::unix::fs::MetadataExt as _;
 
 use wharf_bundle as bundle;
 
-use crate::{EngineError, HostConfig, Resources, Throttle, Ulimit, WeightDevice};
+use crate::{EngineError, Resources, Throttle, Ulimit, WeightDevice};
 
 pub(super) fn rlimits(resources: &Resources) -> Vec<bundle::Rlimit> {
     // −1 is without limit; the kernel's RLIM_INFINITY is the largest number.
@@ -59,25 +58,13 @@ pub(crate) fn limits(r: &Resources) -> Result<oci_spec::runtime::LinuxResources,
 /// The number of the block device `path`; Go's words if there is none.
 fn number(path: &str) -> Result<(i64, i64), EngineError> {
     let metadata = std::fs::metadata(path).map_err(|error| {
-        let text = rustix::io::Errno::from_io_error(&error)
-            .map_or_else(|| error.to_string(), |errno| errno_text(errno).to_owned());
-        EngineError::Failed(format!("stat {path}: {text}"))
+        EngineError::Failed(format!("stat {path}: {}", super::devices::words(&error)))
     })?;
     let device = metadata.rdev();
     Ok((
         i64::from(rustix::fs::major(device)),
         i64::from(rustix::fs::minor(device)),
     ))
-}
-
-/// What Go says, which is what C says in small letters.
-fn errno_text(errno: rustix::io::Errno) -> &'static str {
-    match errno {
-        rustix::io::Errno::NOENT => "no such file or directory",
-        rustix::io::Errno::ACCESS => "permission denied",
-        rustix::io::Errno::NOTDIR => "not a directory",
-        _ => "cannot be read",
-    }
 }
 
 fn weights(list: &[WeightDevice]) -> Result<Vec<bundle::WeightDevice>, EngineError> {
@@ -104,141 +91,9 @@ fn throttles(list: &[Throttle]) -> Result<Vec<bundle::Throttle>, EngineError> {
     list.iter().map(throttle).collect()
 }
 
-/// The node `path` of the host, to be made at `target`.
-fn node(path: &str, target: &str) -> Result<bundle::Device, EngineError> {
-    let gather = |text: String| {
-        EngineError::Failed(format!(
-            "error gathering device information while adding custom device {path:?}: {text}"
-        ))
-    };
-    let metadata = std::fs::metadata(path).map_err(|error| gather(error.to_string()))?;
-    let kind = metadata.file_type();
-    if !kind.is_char_device() && !kind.is_block_device() {
-        return Err(gather("not a device node".to_owned()));
-    }
-    let device = metadata.rdev();
-    Ok(bundle::Device {
-        path: target.to_owned(),
-        block: kind.is_block_device(),
-        major: i64::from(rustix::fs::major(device)),
-        minor: i64::from(rustix::fs::minor(device)),
-        mode: metadata.mode() & 0o7777,
-        uid: metadata.uid(),
-        gid: metadata.gid(),
-    })
-}
-
-/// Nodes to make in `/dev` beside the default ones.
-pub(super) fn devices(host: &HostConfig) -> Result<Vec<bundle::Device>, EngineError> {
-    let mut devices = Vec::new();
-    if host.privileged {
-        below(Path::new("/dev"), &mut devices);
-    }
-    for mapping in &host.resources.devices {
-        let target = if mapping.container.is_empty() {
-            &mapping.host
-        } else {
-            &mapping.container
-        };
-        devices.push(node(&mapping.host, target)?);
-    }
-    Ok(devices)
-}
-
-/// All nodes of the host, for `--privileged` (runc `devices.HostDevices`).
-fn below(folder: &Path, devices: &mut Vec<bundle::Device>) {
-    const OTHERS: &[&str] = &[
-        "pts",
-        "shm",
-        "fd",
-        "mqueue",
-        ".lxc",
-        ".lxd-mounts",
-        ".udev",
-        "console",
-        "ptmx",
-        "tty",
-    ];
-    for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
-        let (path, name) = (entry.path(), entry.file_name());
-        let Ok(kind) = entry.file_type() else {
-            continue;
-        };
-        if OTHERS.iter().any(|other| *other == name) {
-            continue;
-        }
-        if kind.is_dir() {
-            below(&path, devices);
-        } else if let Some(text) = path
-            .to_str()
-            .filter(|_| !kind.is_symlink() && !kind.is_file())
-        {
-            // A socket or a FIFO is no device.
-            devices.extend(node(text, text).ok());
-        }
-    }
-}
-
-/// Rules beside the default ones: for the devices that are given, and those that are typed.
-pub(super) fn rules(host: &HostConfig) -> Result<Vec<bundle::DeviceRule>, EngineError> {
-    let mut rules = Vec::new();
-    for mapping in &host.resources.devices {
-        let node = node(&mapping.host, &mapping.host)?;
-        let access = mapping.permissions.as_str();
-        rules.push(bundle::DeviceRule {
-            allow: true,
-            kind: if node.block { 'b' } else { 'c' },
-            major: Some(node.major),
-            minor: Some(node.minor),
-            access: if access.is_empty() { "rwm" } else { access }.to_owned(),
-        });
-    }
-    for text in &host.resources.device_cgroup_rules {
-        rules.push(rule(text)?);
-    }
-    Ok(rules)
-}
-
-/// `c 1:3 rwm`, `a *:* rwm`.
-fn rule(text: &str) -> Result<bundle::DeviceRule, EngineError> {
-    let invalid = || EngineError::Invalid(format!("invalid device cgroup rule format: '{text}'"));
-    let words: Vec<&str> = text.split_whitespace().collect();
-    let [kind, numbers, access] = words[..] else {
-        return Err(invalid());
-    };
-    let kind = match kind {
-        "a" => 'a',
-        "b" => 'b',
-        "c" => 'c',
-        _ => return Err(invalid()),
-    };
-    let (major, minor) = numbers.split_once(':').ok_or_else(invalid)?;
-    let number = |text: &str| match text {
-        "*" => Ok(None),
-        text => text.parse().map(Some).map_err(|_| invalid()),
-    };
-    Ok(bundle::DeviceRule {
-        allow: true,
-        kind,
-        major: number(major)?,
-        minor: number(minor)?,
-        access: access.to_owned(),
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn reads_device_rules() {
-        let read = rule("c 1:* r").unwrap();
-        assert_eq!(
-            (read.kind, read.major, read.minor, read.access.as_str()),
-            ('c', Some(1), None, "r")
-        );
-        assert!(rule("x 1:1 r").is_err() && rule("c 1 r").is_err() && rule("c a:1 r").is_err());
-    }
 
     #[test]
     fn billionths_become_a_quota() {

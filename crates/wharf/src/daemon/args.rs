@@ -95,6 +95,12 @@ pub struct DaemonArgs {
     /// Parent control group of containers
     #[arg(long, value_name = "PATH")]
     pub(super) cgroup_parent: Option<String>,
+    /// Namespace of control groups of containers that name none: `host` or `private`
+    #[arg(long, value_name = "MODE")]
+    pub(super) default_cgroupns_mode: Option<String>,
+    /// Runtime options: `native.cgroupdriver=cgroupfs`
+    #[arg(long = "exec-opt", value_name = "KEY=VALUE")]
+    pub(super) exec_opts: Vec<String>,
     /// Run an init in containers
     #[arg(long)]
     pub(super) init: bool,

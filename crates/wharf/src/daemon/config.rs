@@ -39,6 +39,8 @@ pub(super) struct ConfigFile {
     pub(super) default_ulimits: BTreeMap<String, UlimitConfig>,
     pub(super) default_shm_size: Option<String>,
     pub(super) cgroup_parent: Option<String>,
+    pub(super) default_cgroupns_mode: Option<String>,
+    pub(super) exec_opts: Vec<String>,
     pub(super) init: Option<bool>,
     pub(super) no_new_privileges: Option<bool>,
     pub(super) live_restore: Option<bool>,

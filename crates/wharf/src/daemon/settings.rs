@@ -27,6 +27,7 @@ impl Settings {
     pub(super) fn resolve(args: &DaemonArgs) -> Result<Self> {
         let file = ConfigFile::read(&args.config_file)?;
         refuse_both(args, &file)?;
+        cgroup_driver(&[args.exec_opts.as_slice(), &file.exec_opts].concat())?;
         let defaults = EngineConfig::default();
         let exec_root = args
             .exec_root
@@ -74,6 +75,8 @@ impl Settings {
                     .clone()
                     .or(file.cgroup_parent.clone())
                     .unwrap_or_default(),
+                default_cgroupns_mode: cgroupns_mode(args, &file)?
+                    .unwrap_or(defaults.default_cgroupns_mode.clone()),
                 init: args.init || file.init == Some(true),
                 no_new_privileges: args.no_new_privileges || file.no_new_privileges == Some(true),
                 dns: [args.dns.clone(), file.dns.clone()].concat(),
@@ -153,6 +156,42 @@ fn refuse_both(args: &DaemonArgs, file: &ConfigFile) -> Result<()> {
         args.config_file.display(),
         both.join(", ")
     )
+}
+
+/// dockerd's words for a driver that does not exist; ours for the one that we have not.
+fn cgroup_driver(options: &[String]) -> Result<()> {
+    for option in options {
+        let (key, value) = option
+            .split_once('=')
+            .with_context(|| format!("unable to parse key/value option: {option}"))?;
+        if !key.trim().eq_ignore_ascii_case("native.cgroupdriver") {
+            bail!("unknown option: exec-opt {key:?}");
+        }
+        match value.trim() {
+            "" | "cgroupfs" => {}
+            "systemd" => bail!(
+                "native.cgroupdriver option systemd not supported: wharf makes control groups through the kernel's files (cgroupfs), beside systemd's"
+            ),
+            "none" => bail!(
+                "native.cgroupdriver option none is internally used and cannot be specified manually"
+            ),
+            other => bail!("native.cgroupdriver option {other} not supported"),
+        }
+    }
+    Ok(())
+}
+
+fn cgroupns_mode(args: &DaemonArgs, file: &ConfigFile) -> Result<Option<String>> {
+    let mode = args
+        .default_cgroupns_mode
+        .clone()
+        .or(file.default_cgroupns_mode.clone());
+    match mode.as_deref() {
+        None | Some("host" | "private") => Ok(mode),
+        Some(other) => {
+            bail!("default cgroup namespace mode ({other}) is invalid; use \"host\" or \"private\"")
+        }
+    }
 }
 
 fn log_level(level: &str) -> Result<String> {
@@ -294,4 +333,23 @@ fn shm_size(args: &DaemonArgs, file: &ConfigFile) -> Result<Option<u64>> {
         .parse()
         .with_context(|| format!("invalid size: '{text}'"))?;
     Ok(Some(number << shift))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cgroup_driver_is_ours_or_refused() {
+        let check = |option: &str| cgroup_driver(&[option.to_owned()]);
+        assert!(check("native.cgroupdriver=cgroupfs").is_ok());
+        for wrong in [
+            "native.cgroupdriver=systemd",
+            "native.cgroupdriver=x",
+            "other=1",
+            "x",
+        ] {
+            assert!(check(wrong).is_err(), "{wrong}");
+        }
+    }
 }
