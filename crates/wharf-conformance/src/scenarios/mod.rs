@@ -7,6 +7,7 @@ mod containers;
 mod files;
 mod images;
 mod life;
+mod limits;
 mod network;
 mod resources;
 mod run;
@@ -79,8 +80,8 @@ scenarios! {
     network: bridge_gives_an_address published_port_answers port_conflict_is_refused none_has_only_loopback
         containers_reach_each_other;
     resources: stats_of_a_container stats_stream_and_table
-        update_changes_what_runs update_is_refused_as_a_whole pause_stops_everything oom_kills_are_seen
-        limits_that_make_no_sense limits_of_devices limits_outlive_the_daemon;
+        update_changes_what_runs update_is_refused_as_a_whole pause_stops_everything oom_kills_are_seen;
+    limits: nonsense_is_refused devices_are_filtered they_outlive_the_daemon they_work_or_are_discarded_aloud;
     apparmor: profiles_confine;
     safety: default_capabilities masked_and_read_only_paths seccomp_denies no_new_privileges privileged_has_all
         workdir_through_proc_is_refused;
