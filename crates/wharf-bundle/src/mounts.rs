@@ -25,6 +25,11 @@ fn defaults(spec: &ContainerSpec) -> Vec<Value> {
     let safe = ["nosuid", "noexec", "nodev"];
     let access = if spec.privileged { "rw" } else { "ro" };
     let guarded: Vec<&str> = safe.into_iter().chain([access]).collect();
+    let groups = match spec.writable_cgroups.unwrap_or(spec.privileged) {
+        true => "rw",
+        false => "ro",
+    };
+    let groups: Vec<&str> = safe.into_iter().chain([groups]).collect();
     let pts = [
         "nosuid",
         "noexec",
@@ -43,7 +48,7 @@ fn defaults(spec: &ContainerSpec) -> Vec<Value> {
         ),
         mount("/dev/pts", "devpts", "devpts", &pts),
         mount("/sys", "sysfs", "sysfs", &guarded),
-        mount("/sys/fs/cgroup", "cgroup", "cgroup", &guarded),
+        mount("/sys/fs/cgroup", "cgroup", "cgroup", &groups),
         mount("/dev/mqueue", "mqueue", "mqueue", &safe),
     ];
     match &spec.namespaces.ipc {

@@ -42,6 +42,7 @@ pub fn to_oci(spec: &ContainerSpec, host: &HostFacts) -> Result<Spec, BundleErro
         cap_drop,
         no_new_privileges,
         apparmor,
+        writable_cgroups: _,
         masked_paths,
         readonly_paths,
         readonly_rootfs,

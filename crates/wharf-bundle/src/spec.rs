@@ -32,6 +32,8 @@ pub struct ContainerSpec {
     pub cap_drop: Vec<String>,
     /// The process cannot gain privileges by executing.
     pub no_new_privileges: bool,
+    /// Whether the container may make groups below its own; those that are privileged may if `None`.
+    pub writable_cgroups: Option<bool>,
     /// AppArmor profile; none if empty.
     pub apparmor: String,
     /// Paths that are hidden; Docker's if `None`.

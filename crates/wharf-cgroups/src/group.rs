@@ -239,7 +239,12 @@ impl Cgroup {
             folder.push(name);
             let offered =
                 std::fs::read_to_string(folder.join("cgroup.controllers")).unwrap_or_default();
-            for controller in offered.split_whitespace() {
+            let handed =
+                std::fs::read_to_string(folder.join("cgroup.subtree_control")).unwrap_or_default();
+            let missing = offered
+                .split_whitespace()
+                .filter(|name| !handed.split_whitespace().any(|known| known == *name));
+            for controller in missing {
                 // One by one, as some cannot be handed down everywhere; a limit that needs one says so.
                 let _ = write(
                     &folder.join("cgroup.subtree_control"),

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 
+use crate::sysinfo::SysInfo;
 use crate::{LogConfig, Ulimit};
 
 /// Settings of an engine, resolved: `daemon.json` and flags have been merged and checked by the daemon.
@@ -25,7 +26,7 @@ pub struct EngineConfig {
     pub default_ulimits: BTreeMap<String, Ulimit>,
     /// Size of /dev/shm, bytes.
     pub default_shm_size: u64,
-    /// `host` or `private`.
+    /// `host` or `private`; by default private on cgroup v2, the host's on v1.
     pub default_cgroupns_mode: String,
     /// Parent control group; empty is `/wharf`.
     pub cgroup_parent: String,
@@ -69,7 +70,11 @@ impl Default for EngineConfig {
             },
             default_ulimits: BTreeMap::new(),
             default_shm_size: 64 << 20,
-            default_cgroupns_mode: "private".to_owned(),
+            // As dockerd has it: programs of v1's time look for their container's id in /proc/self/cgroup.
+            default_cgroupns_mode: match SysInfo::now().unified {
+                true => "private".to_owned(),
+                false => "host".to_owned(),
+            },
             cgroup_parent: String::new(),
             init: false,
             no_new_privileges: false,

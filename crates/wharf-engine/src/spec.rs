@@ -91,6 +91,7 @@ pub(crate) fn bundle(
         device_rules: devices::rules(host)?,
         cgroup_path: cgroup(host, &shared.config.cgroup_parent, &record.id),
         apparmor: record.app_armor_profile.clone(),
+        writable_cgroups: writable_cgroups(host),
         ..process(config, host)
     };
     let mut oci = to_oci(&spec)?;
@@ -164,6 +165,15 @@ fn no_new_privileges(host: &HostConfig) -> bool {
         .iter()
         .rfind(|option| option.starts_with("no-new-privileges"));
     last.is_some_and(|option| !option.ends_with("false") && !option.ends_with('0'))
+}
+
+/// `writable-cgroups=BOOL`; the last one holds.
+pub(crate) fn writable_cgroups(host: &HostConfig) -> Option<bool> {
+    let said = host.security_opt.iter().rev().find_map(|option| {
+        let (key, value) = option.split_once(['=', ':'])?;
+        (key == "writable-cgroups").then_some(value)
+    });
+    Some(matches!(said?, "1" | "t" | "T" | "true" | "TRUE" | "True"))
 }
 
 fn size((rows, columns): (u32, u32)) -> Option<(u16, u16)> {

@@ -30,6 +30,8 @@ pub(crate) struct SysInfo {
     pub(crate) read_iops: bool,
     pub(crate) write_iops: bool,
     pub(crate) cgroup_namespaces: bool,
+    /// cgroup v2 treats a cgroup namespace as a border of delegation (`nsdelegate`).
+    pub(crate) delegates: bool,
     pub(crate) ipv4_forwarding: bool,
 }
 
@@ -63,6 +65,7 @@ fn v2(root: &Path, controllers: &str) -> SysInfo {
         cpus: text(&root.join("cpuset.cpus.effective")),
         mems: text(&root.join("cpuset.mems.effective")),
         pids_limit: has("pids"),
+        delegates: delegates(),
         blkio_weight: io,
         blkio_weight_device: io,
         read_bps: io,
@@ -71,6 +74,19 @@ fn v2(root: &Path, controllers: &str) -> SysInfo {
         write_iops: io,
         ..SysInfo::default()
     }
+}
+
+/// The options of the file system, behind the dash of its line (proc_pid_mountinfo(5)).
+fn delegates() -> bool {
+    let text = std::fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+    text.lines().any(|line| {
+        let of_it = line.contains(&format!(" {ROOT} ")) && line.contains(" - cgroup2 ");
+        of_it
+            && line
+                .rsplit(' ')
+                .next()
+                .is_some_and(|options| options.contains("nsdelegate"))
+    })
 }
 
 fn v1(root: &Path) -> SysInfo {

@@ -158,6 +158,13 @@ pub(crate) fn devices_are_filtered(case: &mut Case) -> Result<()> {
         groups.lines().any(|line| line.contains("/outer/")),
         "{groups}"
     );
+    let v2 = std::path::Path::new("/sys/fs/cgroup/cgroup.controllers").exists();
+    case.ok(&["create", "--name", "d1", "busybox", "true"])?;
+    let default = if v2 { "private" } else { "host" };
+    case.prints(
+        &["inspect", "-f", "{{.HostConfig.CgroupnsMode}}", "d1"],
+        default,
+    )?;
     let own = case.ok(&[
         "run",
         "--rm",
@@ -337,4 +344,54 @@ pub(crate) fn they_work_or_are_discarded_aloud(case: &mut Case) -> Result<()> {
         answer.text()
     );
     Ok(())
+}
+
+pub(crate) fn groups_below_the_own_one(case: &mut Case) -> Result<()> {
+    let v2 = std::path::Path::new("/sys/fs/cgroup/cgroup.controllers").exists();
+    let folder = if v2 {
+        "/sys/fs/cgroup/own"
+    } else {
+        "/sys/fs/cgroup/memory/own"
+    };
+    let plain = case.run(&["run", "--rm", "busybox", "mkdir", folder])?;
+    ensure!(plain.stderr.contains("Read-only file system"), "{plain:?}");
+    case.ok(&["run", "--rm", "--privileged", "busybox", "mkdir", folder])?;
+    if case.engine.kind.is_dockerd() {
+        return Ok(()); // The option is of 28.
+    }
+    let option = ["--security-opt", "writable-cgroups=true"];
+    let asked =
+        |rest: &[&'static str]| -> Vec<&str> { [&["run", "--rm"], &option[..], rest].concat() };
+    if !v2 {
+        return case.fails(
+            &asked(&["busybox", "true"]),
+            125,
+            "writable-cgroups=true needs cgroup v2",
+        );
+    }
+    case.fails(
+        &asked(&["--cgroupns", "host", "busybox", "true"]),
+        125,
+        "private cgroup namespace",
+    )?;
+    // A group of its own it may make; its own limits it may not change.
+    let script = "mkdir /sys/fs/cgroup/own && echo 0 > /sys/fs/cgroup/own/cgroup.procs && cat /proc/self/cgroup && ! echo max > /sys/fs/cgroup/memory.max";
+    let run = case.run(&asked(&["-m", "64m", "busybox", "sh", "-c", script]))?;
+    ensure!(run.code == 0 && run.stdout == "0::/own", "{run:?}");
+    let closed = [
+        "run",
+        "--rm",
+        "--privileged",
+        "--security-opt",
+        "writable-cgroups=false",
+        "busybox",
+        "mkdir",
+        "/sys/fs/cgroup/own",
+    ];
+    ensure!(case.run(&closed)?.stderr.contains("Read-only file system"));
+    case.fails(
+        &["create", "--security-opt", "writable-cgroups=x", "busybox"],
+        1,
+        "invalid --security-opt 2: \"writable-cgroups=x\"",
+    )
 }

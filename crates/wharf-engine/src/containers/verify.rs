@@ -90,6 +90,7 @@ pub(super) fn host(
     for option in &host.security_opt {
         security(option)?;
     }
+    delegation(host, daemon, &info)?;
     if !host.storage_opt.is_empty() {
         return invalid(
             "--storage-opt is supported only for overlay over xfs with 'pquota' mount option",
@@ -192,6 +193,32 @@ fn network(host: &HostConfig, warnings: &mut Vec<String>) -> Result<(), EngineEr
     }
 }
 
+/// What Go's `strconv.ParseBool` reads.
+const GO_BOOLEANS: &[&str] = &[
+    "1", "t", "T", "TRUE", "true", "True", "0", "f", "F", "FALSE", "false", "False",
+];
+
+/// Groups of one's own to write: the kernel keeps a container within its limits only where it knows that groups are
+/// delegated with their namespace.
+fn delegation(host: &HostConfig, daemon: &EngineConfig, info: &SysInfo) -> Result<(), EngineError> {
+    if host.privileged || crate::spec::writable_cgroups(host) != Some(true) {
+        return Ok(());
+    }
+    if !info.delegates {
+        return invalid(
+            "--security-opt writable-cgroups=true needs cgroup v2, mounted with nsdelegate",
+        );
+    }
+    let mode = match host.cgroupns_mode.as_str() {
+        "" => daemon.default_cgroupns_mode.as_str(),
+        mode => mode,
+    };
+    if mode == "host" {
+        return invalid("--security-opt writable-cgroups=true needs a private cgroup namespace");
+    }
+    Ok(())
+}
+
 fn security(option: &str) -> Result<(), EngineError> {
     if matches!(option, "no-new-privileges" | "disable") {
         return Ok(());
@@ -200,7 +227,8 @@ fn security(option: &str) -> Result<(), EngineError> {
         return invalid(format!("invalid --security-opt 1: {option:?}"));
     };
     let known = match key {
-        "label" | "apparmor" | "seccomp" | "systempaths" | "writable-cgroups" => true,
+        "label" | "apparmor" | "seccomp" | "systempaths" => true,
+        "writable-cgroups" => GO_BOOLEANS.contains(&value),
         "no-new-privileges" => matches!(value, "true" | "false" | "1" | "0"),
         _ => false,
     };
