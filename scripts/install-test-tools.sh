@@ -5,7 +5,7 @@ set -euo pipefail
 
 packages=(
     busybox-static debootstrap docker-registry docker.io iproute2 iptables nftables procps python3 runc crun
-    skopeo util-linux
+    skopeo util-linux podman conmon
 )
 missing=()
 for package in "${packages[@]}"; do

@@ -122,6 +122,7 @@ fn prepare(plan: &Plan<'_>, sync: &sync::Child) -> Result<(Ready, Proc), Failure
         seccomp: plan.seccomp.as_ref(),
         die_with_caller: plan.die_with_caller,
         preserve_fds: plan.preserve_fds,
+        helped: plan.namespaces.has_user(),
     };
     let ready = last.prepare(&proc, sync)?;
     sync.ready(master.as_ref().map(|master| master.as_fd()))?;
@@ -241,6 +242,8 @@ pub(crate) struct Last<'a> {
     pub(crate) seccomp: Option<&'a Filter>,
     pub(crate) die_with_caller: bool,
     pub(crate) preserve_fds: u32,
+    /// The caller has set limits and scores: in the process's user namespace there is no right to.
+    pub(crate) helped: bool,
 }
 
 /// A child that has only to execute its program.
@@ -255,11 +258,13 @@ impl Last<'_> {
     pub(crate) fn prepare(self, proc: &Proc, sync: &sync::Child) -> Result<Ready, Failure> {
         let (program, identity) = (self.program, self.identity);
         let command = Command::of(program, identity)?;
-        rlimits::apply(program)?;
         schedule::apply(program)?;
-        if let Some(score) = program.oom_score_adj() {
-            let written = proc.write_own("oom_score_adj", &score.to_string());
-            written.map_err(Failure::at("set the oom score"))?;
+        if !self.helped {
+            rlimits::apply(program)?;
+            if let Some(score) = program.oom_score_adj() {
+                let written = proc.write_own("oom_score_adj", &score.to_string());
+                written.map_err(Failure::at("set the oom score"))?;
+            }
         }
         label(program, proc)?;
         terminal::give_to(identity.uid)?;

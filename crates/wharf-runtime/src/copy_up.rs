@@ -13,12 +13,10 @@ use rustix::fs::{Gid, Uid};
 
 /// Copies what is in `from` to `to`, owners and modes with it.
 pub(crate) fn copy(from: impl AsFd, to: impl AsFd) -> io::Result<()> {
-    let folder = openat(
-        &from,
-        ".",
-        OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC,
-        Mode::empty(),
-    )?;
+    // What is given may stand for a place only (`O_PATH`).
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let folder = openat(from, ".", flags, Mode::empty())?;
+    let to = openat(to, ".", flags, Mode::empty())?;
     for entry in Dir::read_from(&folder)? {
         let entry = entry?;
         let name = entry.file_name();
@@ -28,7 +26,7 @@ pub(crate) fn copy(from: impl AsFd, to: impl AsFd) -> io::Result<()> {
         one(&folder, to.as_fd(), name)?;
     }
     let stat = fstat(&folder)?;
-    own(&to.as_fd().try_clone_to_owned()?, &stat)
+    own(&to, &stat)
 }
 
 fn one(from: &OwnedFd, to: std::os::fd::BorrowedFd<'_>, name: &CStr) -> io::Result<()> {

@@ -193,6 +193,7 @@ fn prepare(
         seccomp: config.seccomp.as_ref(),
         die_with_caller: config.die_with_caller,
         preserve_fds: config.preserve_fds,
+        helped: differ.user,
     };
     let ready = last.prepare(&proc, sync)?;
     sync.ready(master.as_ref().map(|master| master.as_fd()))?;

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use oci_spec::runtime::{Mount, Spec};
 use rustix::fs::{CWD, FileType, Mode, OFlags, fstat};
-use rustix::mount::{UnmountFlags, unmount};
+use rustix::mount::{MountPropagationFlags, UnmountFlags, mount_change, unmount};
 use rustix::process::{chdir, fchdir, pivot_root};
 use wharf_cgroups::{Cgroup, Layout};
 use wharf_sys::mount::{self, Change, Propagation, attr};
@@ -40,7 +40,8 @@ impl Tree<'_> {
         let propagation = propagation.and_then(Asked::propagation);
         // Nothing of ours is to appear outside; what the host mounts appears in shared binds only. The root itself
         // is private in any case, as the container's is attached to it.
-        if !matches!(propagation, Some((Propagation::Shared, _))) {
+        let shared = matches!(propagation, Some((Propagation::Shared, _)));
+        if !shared {
             set_propagation_of_host(Propagation::Slave, true)?;
         }
         set_propagation_of_host(Propagation::Private, false)?;
@@ -67,7 +68,7 @@ impl Tree<'_> {
             made.map_err(Failure::at(format!("mkdir {}", process.cwd().display())))?;
         }
         before_entering()?;
-        enter(root, self.no_pivot)?;
+        enter(root, self.no_pivot, shared)?;
         self.finish_root(propagation)
     }
 
@@ -135,27 +136,33 @@ fn attach_root(detached: &OwnedFd) -> Result<(), Failure> {
     mount::attach(detached, &place).map_err(Failure::at("attach the root"))
 }
 
-fn enter(root: Root, no_pivot: bool) -> Result<(), Failure> {
+/// Makes `root` this process's root. `shared`: what is done in the host's tree would be done outside too.
+fn enter(root: Root, no_pivot: bool, shared: bool) -> Result<(), Failure> {
     let entered = || -> rustix::io::Result<()> {
-        fchdir(root.as_fd())?;
         if no_pivot {
             // The container's root lies on the host's already: whoever looks from here sees nothing else.
+            fchdir(root.as_fd())?;
             rustix::process::chroot(".")?;
             return chdir("/");
         }
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let old = shared.then(|| rustix::fs::open("/", flags, Mode::empty()));
+        let old = old.transpose()?;
+        fchdir(root.as_fd())?;
         // The old root goes on top of the new one, and off it again: nothing has to be made for it.
         pivot_root(".", ".")?;
-        cut_off()?;
+        if let Some(old) = old {
+            // What is unmounted here must stay mounted on the host.
+            fchdir(old)?;
+            mount_change(
+                ".",
+                MountPropagationFlags::DOWNSTREAM | MountPropagationFlags::REC,
+            )?;
+        }
         unmount(".", UnmountFlags::DETACH)?;
         chdir("/")
     };
     entered().map_err(|error| Failure::at("pivot_root")(error.into()))
-}
-
-/// What is unmounted here must stay mounted on the host.
-fn cut_off() -> rustix::io::Result<()> {
-    use rustix::mount::{MountPropagationFlags as Flags, mount_change};
-    mount_change(".", Flags::DOWNSTREAM | Flags::REC)
 }
 
 pub(crate) fn source_of(mount: &Mount) -> PathBuf {

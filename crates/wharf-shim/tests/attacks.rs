@@ -4,7 +4,8 @@
 
 mod common;
 
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{MetadataExt as _, symlink};
+use std::path::{Path, PathBuf};
 
 use common::Bundle;
 use serde_json::json;
@@ -91,4 +92,338 @@ fn nothing_of_the_host_is_open_inside() {
     let bundle = Bundle::new(&["sh", "-c", "cd /proc/self/fd; echo *"]);
     let text = bundle.text(&["run", "fds"]);
     assert!(["0 1 2\n", "0 1 2 3\n"].contains(&&*text), "{text}");
+}
+
+/// What runs beside the container and swaps things until it is told to stop.
+struct Swapper {
+    stop: std::sync::Arc<std::sync::atomic::AtomicBool>,
+    thread: Option<std::thread::JoinHandle<u64>>,
+}
+
+impl Swapper {
+    /// `place` is by turns what it was and a link to `target`.
+    fn new(place: PathBuf, target: &Path) -> Self {
+        let stop = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
+        let (told, link) = (stop.clone(), place.with_extension("link"));
+        symlink(target, &link).unwrap();
+        let thread = std::thread::spawn(move || {
+            let mut swaps = 0;
+            let exchange = rustix::fs::RenameFlags::EXCHANGE;
+            while !told.load(std::sync::atomic::Ordering::Relaxed) {
+                let done = rustix::fs::renameat_with(
+                    rustix::fs::CWD,
+                    &place,
+                    rustix::fs::CWD,
+                    &link,
+                    exchange,
+                );
+                swaps += u64::from(done.is_ok());
+            }
+            swaps
+        });
+        Self {
+            stop,
+            thread: Some(thread),
+        }
+    }
+
+    /// How often it has swapped.
+    fn stop(mut self) -> u64 {
+        self.stop.store(true, std::sync::atomic::Ordering::Relaxed);
+        self.thread.take().unwrap().join().unwrap()
+    }
+}
+
+const ROUNDS: usize = 60;
+
+/// All that is at `folder`, with kinds and times of change: whatever is done there shows.
+fn picture(folder: &Path) -> Vec<String> {
+    let mut seen: Vec<String> = std::fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| {
+            let entry = entry.unwrap();
+            let stat = std::fs::symlink_metadata(entry.path()).unwrap();
+            format!(
+                "{:?} {:o} {} {}",
+                entry.path(),
+                stat.mode(),
+                stat.ino(),
+                stat.mtime_nsec()
+            )
+        })
+        .collect();
+    seen.sort();
+    seen
+}
+
+fn outside(bundle: &Bundle) -> PathBuf {
+    let outside = bundle.path("outside");
+    std::fs::create_dir(&outside).unwrap();
+    std::fs::write(outside.join("console"), "host").unwrap();
+    std::fs::write(outside.join("null"), "host").unwrap();
+    outside
+}
+
+/// CVE-2021-30465: the target of a mount, in a volume that somebody else writes to, becomes a link on the way. What
+/// is mounted is mounted inside.
+#[test]
+fn targets_of_mounts_that_are_swapped_for_links() {
+    let bundle = Bundle::new(&[]);
+    let (volume, outside) = (bundle.path("volume"), outside(&bundle));
+    std::fs::create_dir_all(volume.join("target")).unwrap();
+    std::fs::create_dir_all(bundle.rootfs().join("volume")).unwrap();
+    bundle.mount(
+        json!({"destination": "/volume", "type": "bind", "source": volume, "options": ["rbind"]}),
+    );
+    bundle.mount(json!({"destination": "/volume/target", "type": "tmpfs", "source": "tmpfs"}));
+    bundle.mount(
+        json!({"destination": "/volume/target/made/deep", "type": "tmpfs", "source": "tmpfs"}),
+    );
+    bundle.script("touch /volume/target/x; cat /proc/self/mountinfo");
+    let before = picture(&outside);
+    let relative: PathBuf = Path::new("../..").join(outside.strip_prefix("/").unwrap());
+    for link in [
+        outside.clone(),
+        Path::new("../../../../../../..").join(relative),
+    ] {
+        let swapper = Swapper::new(volume.join("target"), &link);
+        for _ in 0..ROUNDS {
+            // Whether it starts is a matter of luck; where it mounts is not.
+            let output = bundle.shim(&["run", "swap"]);
+            let seen = String::from_utf8_lossy(&output.stdout).into_owned();
+            for line in seen.lines().filter(|line| line.contains(" tmpfs ")) {
+                let place = line.split(' ').nth(4).unwrap();
+                let inside = bundle.rootfs().join(place.trim_start_matches('/'));
+                assert!(
+                    place.starts_with('/') && !place.contains(".."),
+                    "{line} {inside:?}"
+                );
+            }
+        }
+        assert!(swapper.stop() > 0);
+        std::fs::remove_file(volume.join("target.link"))
+            .or_else(|_| std::fs::remove_dir_all(volume.join("target.link")))
+            .unwrap();
+        let _ = std::fs::remove_file(volume.join("target"));
+        std::fs::create_dir_all(volume.join("target")).unwrap();
+    }
+    assert_eq!(picture(&outside), before, "something was done outside");
+}
+
+/// CVE-2024-45310: folders for a mount's target are made, while a part of the way becomes a link.
+#[test]
+fn folders_that_are_made_while_the_way_is_swapped() {
+    let bundle = Bundle::new(&["true"]);
+    let (volume, outside) = (bundle.path("volume"), outside(&bundle));
+    std::fs::create_dir_all(volume.join("way")).unwrap();
+    bundle.mount(
+        json!({"destination": "/volume", "type": "bind", "source": volume, "options": ["rbind"]}),
+    );
+    for number in 0..8 {
+        let target = format!("/volume/way/a{number}/b/c");
+        bundle.mount(json!({"destination": target, "type": "tmpfs", "source": "tmpfs"}));
+    }
+    bundle.mount(json!({"destination": "/volume/way/file", "type": "bind", "source": "/etc/hostname", "options": ["bind"]}));
+    let before = picture(&outside);
+    let swapper = Swapper::new(volume.join("way"), &outside);
+    for _ in 0..ROUNDS {
+        bundle.shim(&["run", "way"]);
+    }
+    assert!(swapper.stop() > 0);
+    assert_eq!(picture(&outside), before, "something was made outside");
+}
+
+/// CVE-2025-52565: `/dev/console`, and `/dev/pts` before it, become links while the terminal is bound there.
+#[test]
+fn a_console_that_is_swapped_for_a_link() {
+    let bundle = Bundle::new(&["sh", "-c", "tty; cat /proc/self/mountinfo"]);
+    let (dev, outside) = (bundle.path("dev"), outside(&bundle));
+    std::fs::create_dir(&dev).unwrap();
+    bundle.change(|spec| {
+        spec["process"]["terminal"] = true.into();
+        spec["mounts"][1] =
+            json!({"destination": "/dev", "type": "bind", "source": dev, "options": ["rbind"]});
+    });
+    bundle.mount(json!({"destination": "/dev/pts", "type": "devpts", "source": "devpts", "options": ["newinstance", "ptmxmode=0666"]}));
+    std::fs::write(dev.join("console"), "").unwrap();
+    let before = picture(&outside);
+    let secret = outside.join("console");
+    let swapper = Swapper::new(dev.join("console"), &secret);
+    for _ in 0..ROUNDS {
+        let output = bundle.shim(&["run", "console"]);
+        let seen = String::from_utf8_lossy(&output.stdout).into_owned();
+        let terminals = seen.lines().filter(|line| line.contains(" - devpts "));
+        for line in terminals {
+            let place = line.split(' ').nth(4).unwrap();
+            assert!(
+                ["/dev/pts", "/dev/console", "/dev/console.link"].contains(&place),
+                "{line}"
+            );
+        }
+    }
+    assert!(swapper.stop() > 0);
+    assert_eq!(picture(&outside), before);
+    assert_eq!(std::fs::read_to_string(&secret).unwrap(), "host");
+    // A link that stays is refused, or something is bound over it; it is never followed.
+    std::fs::remove_file(dev.join("console")).unwrap();
+    symlink(&secret, dev.join("console")).unwrap();
+    bundle.shim(&["run", "console"]);
+    assert_eq!(std::fs::read_to_string(&secret).unwrap(), "host");
+}
+
+/// CVE-2025-52881, CVE-2019-16884: what is meant for procfs is written there, whatever the container has at `/proc`.
+#[test]
+fn settings_are_written_to_a_real_procfs() {
+    let bundle = Bundle::new(&[
+        "sh",
+        "-c",
+        "cat /fake/sys/net/ipv4/ip_forward /fake/self/oom_score_adj",
+    ]);
+    let fake = bundle.path("fake");
+    for folder in ["sys/net/ipv4", "self/attr/apparmor", "thread-self/attr"] {
+        std::fs::create_dir_all(fake.join(folder)).unwrap();
+    }
+    for file in [
+        "sys/net/ipv4/ip_forward",
+        "self/oom_score_adj",
+        "self/attr/exec",
+    ] {
+        std::fs::write(fake.join(file), "untouched\n").unwrap();
+    }
+    std::fs::create_dir(bundle.rootfs().join("fake")).unwrap();
+    bundle.mount(
+        json!({"destination": "/fake", "type": "bind", "source": fake, "options": ["rbind"]}),
+    );
+    bundle.change(|spec| {
+        spec["linux"]["sysctl"] = json!({"net.ipv4.ip_forward": "1"});
+        spec["process"]["oomScoreAdj"] = json!(100);
+    });
+    // A whole folder in procfs's place, then parts of procfs covered by files that lead elsewhere.
+    bundle.change(|spec| {
+        spec["mounts"][0] = json!({"destination": "/proc", "type": "bind", "source": fake, "options": ["rbind"]});
+    });
+    assert_eq!(bundle.ok(&["run", "fake"]), "untouched\nuntouched\n");
+    bundle.change(|spec| {
+        spec["mounts"][0] = json!({"destination": "/proc", "type": "proc", "source": "proc"});
+    });
+    let sysrq = fake.join("sys/net/ipv4/ip_forward");
+    bundle.mount(json!({"destination": "/proc/sys/net/ipv4/ip_forward", "type": "bind", "source": sysrq, "options": ["bind"]}));
+    assert_eq!(bundle.ok(&["run", "fake"]), "untouched\nuntouched\n");
+}
+
+/// CVE-2016-9962: who is first in the container can neither trace what enters it nor look at its descriptors.
+#[test]
+fn what_enters_cannot_be_looked_into() {
+    let bundle = Bundle::new(&[]);
+    bundle.script(
+        "touch /tmp/up; while [ ! -e /tmp/stop ]; do \
+           for process in /proc/[0-9]*; do \
+             case $process in /proc/1|/proc/$$) continue;; esac; \
+             for fd in $process/fd/*; do \
+               case $(readlink $fd 2>/dev/null) in \
+                 ''|/dev/*|pipe:*|/proc/*|*.tmp*/output|'/'|/tmp/*) ;; \
+                 *) readlink $fd >> /tmp/seen 2>/dev/null;; \
+               esac; \
+             done; \
+             cat $process/exe 2>/dev/null | grep -q wharf-shim-marker && echo exe >> /tmp/seen; \
+           done; \
+         done",
+    );
+    bundle.change(|spec| {
+        // Everything that a process could need for it.
+        let all = json!([
+            "CAP_SYS_PTRACE",
+            "CAP_DAC_OVERRIDE",
+            "CAP_DAC_READ_SEARCH",
+            "CAP_KILL"
+        ]);
+        spec["process"]["capabilities"] =
+            json!({"bounding": all, "effective": all, "permitted": all});
+    });
+    bundle.leave(&["run", "-d", "looked"]);
+    common::until(|| bundle.rootfs().join("tmp/up").exists());
+    for _ in 0..30 {
+        bundle.leave(&["exec", "looked", "/bin/true"]);
+    }
+    std::fs::write(bundle.rootfs().join("tmp/stop"), "").unwrap();
+    let seen = std::fs::read_to_string(bundle.rootfs().join("tmp/seen")).unwrap_or_default();
+    for line in seen.lines() {
+        // A socket of ours, or the spaces that it joins; never a file or folder of the host's.
+        assert!(
+            ["socket:", "anon_inode:"]
+                .iter()
+                .any(|kind| line.starts_with(kind)),
+            "{seen}"
+        );
+    }
+}
+
+/// CVE-2024-21626 by exec: a working folder through a descriptor of the runtime's.
+#[test]
+fn a_descriptor_is_no_working_folder_of_an_exec() {
+    let bundle = Bundle::new(&["sleep", "1000"]);
+    bundle.leave(&["run", "-d", "cwd"]);
+    for number in 3..20 {
+        let folder = format!("/proc/self/fd/{number}");
+        let output = bundle.shim(&["exec", "--cwd", &folder, "cwd", "ls", "../../../.."]);
+        assert_eq!(output.status.code(), Some(255), "fd {number}");
+    }
+}
+
+/// CVE-2022-29162 by exec: nothing inheritable, nothing ambient.
+#[test]
+fn capabilities_of_an_exec() {
+    let bundle = Bundle::new(&["sleep", "1000"]);
+    let caps = json!(["CAP_CHOWN"]);
+    bundle.change(|spec| {
+        spec["process"]["capabilities"] =
+            json!({"bounding": caps, "effective": caps, "permitted": caps});
+    });
+    bundle.leave(&["run", "-d", "caps"]);
+    for user in ["0", "5"] {
+        let words = [
+            "exec",
+            "--cap",
+            "CAP_KILL",
+            "-u",
+            user,
+            "caps",
+            "cat",
+            "/proc/self/status",
+        ];
+        let text = bundle.ok(&words);
+        for line in [
+            "CapInh:\t0000000000000000",
+            "CapAmb:\t0000000000000000",
+            "CapBnd:\t0000000000000021",
+        ] {
+            assert!(text.contains(line), "{line} in {text}");
+        }
+    }
+}
+
+/// CVE-2023-25809: whoever is root of a user namespace only writes nowhere in the host's control groups.
+#[test]
+fn control_groups_are_not_written_from_a_user_namespace() {
+    let bundle = Bundle::new(&[]);
+    bundle.change(|spec| {
+        let namespaces = spec["linux"]["namespaces"].as_array_mut().unwrap();
+        namespaces.push(json!({"type": "user"}));
+        namespaces.push(json!({"type": "cgroup"}));
+        let maps = json!([{"containerID": 0, "hostID": 100_000, "size": 65_536}]);
+        spec["linux"]["uidMappings"] = maps.clone();
+        spec["linux"]["gidMappings"] = maps;
+    });
+    std::fs::create_dir_all(bundle.rootfs().join("sys/fs/cgroup")).unwrap();
+    bundle.mount(json!({"destination": "/sys/fs/cgroup", "type": "cgroup", "source": "cgroup", "options": ["ro", "nosuid", "noexec", "nodev"]}));
+    bundle.script(
+        "cd /sys/fs/cgroup; for place in . *; do \
+           mkdir $place/made 2>/dev/null && echo made $place; \
+           echo 1 2>/dev/null > $place/cgroup.procs && echo wrote $place; \
+           mount -o remount,rw,bind $place 2>/dev/null && mkdir $place/made 2>/dev/null && echo remounted $place; \
+         done; ls | wc -l",
+    );
+    let output = bundle.ok(&["run", "groups"]);
+    let count: usize = output.trim().parse().unwrap_or_else(|_| panic!("{output}"));
+    assert!(count > 0, "nothing was there to be written to");
 }
