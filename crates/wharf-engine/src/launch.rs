@@ -143,6 +143,11 @@ fn task_config(
         .rootfs(&record.id)
         .map_err(|error| EngineError::failed(&error))?;
     let (spec, seccomp) = spec::bundle(shared, record, joined)?;
+    let mut groups = record.host.group_add.clone();
+    // Those of devices stand in the specification only.
+    let more = spec.process().as_ref().map(|process| process.user());
+    let more = more.and_then(|user| user.additional_gids().as_ref());
+    groups.extend(more.into_iter().flatten().map(u32::to_string));
     let log = match record.host.log.driver.as_str() {
         "json-file" => wharf_tasks::LogConfig::JsonFile {
             path: shared.folders.log(&record.id),
@@ -167,7 +172,7 @@ fn task_config(
         netns,
         seccomp,
         user: spec::user(&record.config.user),
-        groups: record.host.group_add.clone(),
+        groups,
         init: record.host.init.unwrap_or(shared.config.init),
     })
 }

@@ -11,6 +11,7 @@
 //! setting of the engine.
 
 mod apparmor;
+mod cdi;
 mod changes;
 mod config;
 mod containers;
@@ -39,6 +40,7 @@ mod sysinfo;
 mod time;
 mod volumes;
 
+pub use cdi::FOLDERS as CDI_FOLDERS;
 pub use changes::apply_changes;
 pub use config::{BridgeConfig, EngineConfig};
 pub use containers::{

@@ -96,6 +96,10 @@ pub(crate) fn bundle(
     };
     let mut oci = to_oci(&spec)?;
     propagate(&mut oci, record);
+    let named = devices::named(host)?;
+    if !named.is_empty() {
+        crate::cdi::inject(&mut oci, &named)?;
+    }
     let filter = seccomp::filter(&shared.filters, &shared.config, host, capabilities(host)?)?;
     Ok((oci, filter))
 }

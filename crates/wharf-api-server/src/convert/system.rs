@@ -162,7 +162,10 @@ pub(crate) fn info(facts: InfoFacts) -> wire::SystemInfo {
                 size: size.into(),
             })
             .collect(),
-        cdi_spec_dirs: Vec::new(),
+        cdi_spec_dirs: wharf_engine::CDI_FOLDERS
+            .iter()
+            .map(|folder| (*folder).to_owned())
+            .collect(),
         warnings: nil(facts.warnings),
     }
 }

@@ -310,7 +310,7 @@ pub(crate) fn they_work_or_are_discarded_aloud(case: &mut Case) -> Result<()> {
         ]
         .concat();
         let flags: Vec<&str> = flags.iter().map(String::as_str).collect();
-        let script = "cat /sys/fs/cgroup/io.max 2>/dev/null || cd /sys/fs/cgroup/blkio && cat blkio.throttle.read_bps_device blkio.throttle.write_bps_device blkio.throttle.read_iops_device blkio.throttle.write_iops_device";
+        let script = "cat /sys/fs/cgroup/io.max 2>/dev/null || { cd /sys/fs/cgroup/blkio && cat blkio.throttle.read_bps_device blkio.throttle.write_bps_device blkio.throttle.read_iops_device blkio.throttle.write_iops_device; }";
         let printed = case.ok(&[
             &["run", "--rm"],
             &flags[..],
@@ -393,5 +393,65 @@ pub(crate) fn groups_below_the_own_one(case: &mut Case) -> Result<()> {
         &["create", "--security-opt", "writable-cgroups=x", "busybox"],
         1,
         "invalid --security-opt 2: \"writable-cgroups=x\"",
+    )
+}
+
+const CDI: &str = r#"
+cdiVersion: 0.6.0
+kind: example.com/thing
+containerEdits: {env: [THING=every]}
+devices:
+- name: one
+  containerEdits:
+    env: [ONE=1]
+    deviceNodes: [{path: /dev/thing, hostPath: /dev/zero}]
+    mounts: [{hostPath: /etc/hostname, containerPath: /thing, options: [ro, bind]}]
+    additionalGids: [1234]
+"#;
+
+pub(crate) fn devices_by_name(case: &mut Case) -> Result<()> {
+    // There is no driver for these on a host without their hardware; that shows at the start only.
+    case.ok(&["create", "--name", "g1", "--gpus", "all", "busybox", "true"])?;
+    case.fails(
+        &["start", "g1"],
+        1,
+        "could not select device driver \"\" with capabilities: [[gpu]]",
+    )?;
+    if case.engine.kind.is_dockerd() {
+        return Ok(()); // CDI is on by default since 28.2.
+    }
+    // The world's own /var/run: nothing of this machine's is touched.
+    let write =
+        format!("mkdir -p /var/run/cdi && cat > /var/run/cdi/thing.yaml <<'END'\n{CDI}\nEND");
+    case.engine.world.sh(&write)?;
+    let show = "echo $THING $ONE; ls -l /dev/thing | cut -c1; test -s /thing && : < /dev/thing && ! touch /thing 2>/dev/null && id -G";
+    let device = [
+        "run",
+        "--rm",
+        "--device",
+        "example.com/thing=one",
+        "busybox",
+        "sh",
+        "-c",
+        show,
+    ];
+    let printed = case.ok(&device)?;
+    let lines: Vec<_> = printed.lines().collect();
+    ensure!(
+        lines.len() == 3 && lines[..2] == ["every 1", "c"] && lines[2].contains("1234"),
+        "{printed}"
+    );
+    let unknown = [
+        "run",
+        "--rm",
+        "--device",
+        "example.com/thing=two",
+        "busybox",
+        "true",
+    ];
+    case.fails(
+        &unknown,
+        125,
+        "CDI device injection failed: unresolvable CDI devices example.com/thing=two",
     )
 }

@@ -82,7 +82,7 @@ scenarios! {
     resources: stats_of_a_container stats_stream_and_table
         update_changes_what_runs update_is_refused_as_a_whole pause_stops_everything oom_kills_are_seen;
     limits: nonsense_is_refused devices_are_filtered they_outlive_the_daemon they_work_or_are_discarded_aloud
-        groups_below_the_own_one;
+        groups_below_the_own_one devices_by_name;
     apparmor: profiles_confine;
     safety: default_capabilities masked_and_read_only_paths seccomp_denies no_new_privileges privileged_has_all
         workdir_through_proc_is_refused;

@@ -96,12 +96,6 @@ pub(super) fn host(
             "--storage-opt is supported only for overlay over xfs with 'pquota' mount option",
         );
     }
-    if let Some(request) = host.resources.device_requests.first() {
-        let (driver, capabilities) = (&request.driver, &request.capabilities);
-        return invalid(format!(
-            "could not select device driver {driver:?} with capabilities: {capabilities:?}"
-        ));
-    }
     log(host, daemon)?;
     defaults(host, daemon);
     Ok(warnings)

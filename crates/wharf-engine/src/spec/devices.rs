@@ -73,6 +73,28 @@ fn within(folder: &Path, target: &str, nodes: &mut Vec<bundle::Device>) {
     }
 }
 
+/// The devices that are asked for by name (CDI). Other drivers of devices we have none.
+pub(super) fn named(host: &HostConfig) -> Result<Vec<String>, EngineError> {
+    let mut names = Vec::new();
+    for request in &host.resources.device_requests {
+        if request.driver != "cdi" {
+            // Go's `%v` of a list of lists.
+            let capabilities = request
+                .capabilities
+                .iter()
+                .map(|any| format!("[{}]", any.join(" ")));
+            let capabilities: Vec<String> = capabilities.collect();
+            return Err(EngineError::Failed(format!(
+                "could not select device driver {:?} with capabilities: [{}]",
+                request.driver,
+                capabilities.join(" ")
+            )));
+        }
+        names.extend(request.device_ids.iter().cloned());
+    }
+    Ok(names)
+}
+
 /// Nodes to make in `/dev` beside the default ones.
 pub(super) fn devices(host: &HostConfig) -> Result<Vec<bundle::Device>, EngineError> {
     let mut devices = Vec::new();

@@ -1,4 +1,7 @@
 # Then it says so, and reaps until it is killed.
 echo ready
-sleep infinity &
-while :; do wait || true; done
+# Its child is killed with it; should somebody kill the child alone, this must not become a busy loop.
+while :; do
+    sleep infinity &
+    wait $! || true
+done

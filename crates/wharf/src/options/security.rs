@@ -43,8 +43,12 @@ pub fn apply(matches: &Matches, host: &mut Fields) -> Result<(), String> {
     host.on("ReadonlyRootfs", matches.on("read-only"));
     host.text("Isolation", matches.text("isolation"));
     namespaces(matches, host)?;
-    let devices = matches
+    let (named, paths): (Vec<String>, Vec<String>) = matches
         .list("device")
+        .iter()
+        .cloned()
+        .partition(|spec| is_qualified(spec));
+    let devices = paths
         .iter()
         .map(|spec| device(spec))
         .collect::<Result<Vec<_>, _>>()?;
@@ -52,8 +56,15 @@ pub fn apply(matches: &Matches, host: &mut Fields) -> Result<(), String> {
     if !devices.is_empty() {
         host.set("Devices", devices);
     }
+    let mut requests = Vec::new();
     if let Some(request) = matches.list("gpus").last() {
-        host.set("DeviceRequests", json!([gpus(request)?]));
+        requests.push(gpus(request)?);
+    }
+    if !named.is_empty() {
+        requests.push(json!({"Driver": "cdi", "DeviceIDs": named}));
+    }
+    if !requests.is_empty() {
+        host.set("DeviceRequests", requests);
     }
     security_options(matches, host)
 }
@@ -128,6 +139,18 @@ fn is_access(text: &str) -> bool {
             seen.push(letter);
             fresh
         })
+}
+
+/// Whether it is a device's name in the Container Device Interface: `vendor/class=name`.
+fn is_qualified(spec: &str) -> bool {
+    let Some((kind, name)) = spec.split_once('=') else {
+        return false;
+    };
+    let Some((vendor, class)) = kind.split_once('/') else {
+        return false;
+    };
+    let starts = |text: &str| text.starts_with(|letter: char| letter.is_ascii_alphanumeric());
+    starts(vendor) && starts(class) && starts(name) && !class.contains('/')
 }
 
 /// Reads one `--device`; a path that ends with `*` stands for all that match.
