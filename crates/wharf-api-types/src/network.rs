@@ -92,6 +92,9 @@ pub struct Network {
     /// Only of a network that is inspected.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub containers: Option<BTreeMap<String, NetworkContainer>>,
+    /// Only of a network that is inspected, since 1.52.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub status: Option<NetworkStatus>,
     #[serde(deserialize_with = "or_default")]
     pub options: BTreeMap<String, String>,
     #[serde(deserialize_with = "or_default")]
@@ -110,12 +113,124 @@ pub struct Ipam {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
 pub struct IpamConfig {
-    #[serde(skip_serializing_if = "is_default")]
+    #[serde(skip_serializing_if = "is_default", deserialize_with = "or_default")]
     pub subnet: String,
-    #[serde(rename = "IPRange", skip_serializing_if = "is_default")]
+    #[serde(
+        rename = "IPRange",
+        skip_serializing_if = "is_default",
+        deserialize_with = "or_default"
+    )]
     pub ip_range: String,
-    #[serde(skip_serializing_if = "is_default")]
+    #[serde(skip_serializing_if = "is_default", deserialize_with = "or_default")]
     pub gateway: String,
+    #[serde(
+        alias = "AuxAddress",
+        skip_serializing_if = "is_default",
+        deserialize_with = "or_default"
+    )]
+    pub auxiliary_addresses: BTreeMap<String, String>,
+}
+
+/// Docker's `NetworkStatus`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct NetworkStatus {
+    #[serde(rename = "IPAM")]
+    pub ipam: IpamStatus,
+}
+
+/// Docker's `IPAMStatus`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct IpamStatus {
+    pub subnets: BTreeMap<String, SubnetStatus>,
+}
+
+/// Docker's `SubnetStatus`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct SubnetStatus {
+    #[serde(rename = "IPsInUse")]
+    pub ips_in_use: u64,
+    #[serde(rename = "DynamicIPsAvailable")]
+    pub dynamic_ips_available: u64,
+}
+
+/// Docker's `NetworkCreateRequest`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct NetworkCreateRequest {
+    #[serde(deserialize_with = "or_default")]
+    pub name: String,
+    pub check_duplicate: Option<bool>,
+    #[serde(deserialize_with = "or_default")]
+    pub driver: String,
+    #[serde(deserialize_with = "or_default")]
+    pub scope: String,
+    #[serde(rename = "EnableIPv4")]
+    pub enable_ipv4: Option<bool>,
+    #[serde(rename = "EnableIPv6")]
+    pub enable_ipv6: Option<bool>,
+    #[serde(rename = "IPAM")]
+    pub ipam: Option<IpamRequest>,
+    #[serde(deserialize_with = "or_default")]
+    pub internal: bool,
+    #[serde(deserialize_with = "or_default")]
+    pub attachable: bool,
+    #[serde(deserialize_with = "or_default")]
+    pub ingress: bool,
+    #[serde(deserialize_with = "or_default")]
+    pub config_only: bool,
+    pub config_from: Option<ConfigReference>,
+    #[serde(deserialize_with = "or_default")]
+    pub options: BTreeMap<String, String>,
+    #[serde(deserialize_with = "or_default")]
+    pub labels: BTreeMap<String, String>,
+}
+
+/// Docker's `IPAM` in a request.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct IpamRequest {
+    #[serde(deserialize_with = "or_default")]
+    pub driver: String,
+    pub options: Option<BTreeMap<String, String>>,
+    #[serde(deserialize_with = "or_default")]
+    pub config: Vec<IpamConfig>,
+}
+
+/// Docker's `NetworkCreateResponse`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct NetworkCreateResponse {
+    pub id: String,
+    pub warning: String,
+}
+
+/// Docker's `NetworkConnectRequest`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct NetworkConnectRequest {
+    #[serde(deserialize_with = "or_default")]
+    pub container: String,
+    pub endpoint_config: Option<EndpointSettings>,
+}
+
+/// Docker's `NetworkDisconnectRequest`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct NetworkDisconnectRequest {
+    #[serde(deserialize_with = "or_default")]
+    pub container: String,
+    #[serde(deserialize_with = "or_default")]
+    pub force: bool,
+}
+
+/// Docker's `NetworkPruneResponse`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct NetworkPruneResponse {
+    pub networks_deleted: Option<Vec<String>>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

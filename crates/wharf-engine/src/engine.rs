@@ -20,12 +20,14 @@ use wharf_volumes::Volumes;
 use crate::containers::Shared;
 use crate::lifecycle::Event;
 use crate::record::Folders;
-use crate::{Containers, EngineConfig, EngineError, Events, ImageService, VolumeService, recover};
+use crate::{
+    Containers, EngineConfig, EngineError, Events, ImageService, NetworkService, VolumeService,
+    recover,
+};
 
 const DAEMON: Table<String> = Table::new("daemon", 1);
 
-/// A plain struct of services: it has no logic of its own. `networks` is the store itself, as nothing of the
-/// engine's belongs to it yet.
+/// A plain struct of services: it has no logic of its own.
 pub struct Engine {
     /// The settings it was opened with.
     pub config: Arc<EngineConfig>,
@@ -36,7 +38,7 @@ pub struct Engine {
     /// Volumes.
     pub volumes: VolumeService,
     /// Networks.
-    pub networks: Networks,
+    pub networks: NetworkService,
     /// Events.
     pub events: Events,
     /// A UUID that stays with the data root.
@@ -112,9 +114,13 @@ impl Engine {
                 containers: containers.clone(),
                 events: events.clone(),
             },
+            networks: NetworkService {
+                store: networks,
+                containers: containers.clone(),
+                events: events.clone(),
+            },
             config,
             containers,
-            networks,
             events,
             id,
             _lock: lock,
@@ -153,7 +159,7 @@ impl Engine {
         }
         shared.background.close();
         shared.background.wait().await;
-        self.networks.shutdown().await;
+        self.networks.store.shutdown().await;
     }
 
     /// Takes new settings of the registry (SIGHUP).

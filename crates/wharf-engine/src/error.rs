@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use wharf_images::ImageError;
+use wharf_network::NetworkError;
 use wharf_records::RecordError;
 use wharf_volumes::VolumeError;
 
@@ -101,6 +102,9 @@ pub enum EngineError {
     /// An error of the volume store.
     #[error(transparent)]
     Volume(#[from] VolumeError),
+    /// An error of the networks.
+    #[error(transparent)]
+    Network(#[from] NetworkError),
     /// Records could not be read or written.
     #[error("container records")]
     Record(#[from] RecordError),
@@ -137,6 +141,7 @@ impl EngineError {
             Self::Start { kind, .. } => *kind,
             Self::Image(error) => image_kind(error.kind()),
             Self::Volume(error) => volume_kind(error),
+            Self::Network(error) => network_kind(error),
             Self::Locked { .. } | Self::Failed(_) | Self::Record(_) | Self::Io { .. } => {
                 ErrorKind::System
             }
@@ -192,6 +197,25 @@ fn image_kind(kind: wharf_images::ErrorKind) -> ErrorKind {
         Kind::System => ErrorKind::System,
         // Docker answers 500 when a registry cannot be reached.
         Kind::Unavailable => ErrorKind::System,
+    }
+}
+
+fn network_kind(error: &NetworkError) -> ErrorKind {
+    use NetworkError as E;
+    match error {
+        E::NotFound(_) | E::UnknownDriver(_) => ErrorKind::NotFound,
+        E::NameInUse(_) => ErrorKind::Conflict,
+        E::AlreadyConnected(..) | E::Forbidden(_) | E::InUse { .. } | E::AddressInUse(_) => {
+            ErrorKind::Forbidden
+        }
+        E::NotSupported(_) => ErrorKind::NotImplemented,
+        E::Ambiguous(..)
+        | E::Invalid(_)
+        | E::AddressOutside(_)
+        | E::StaticAddress
+        | E::UnknownProtocol(_)
+        | E::BadMac(_) => ErrorKind::InvalidParameter,
+        _ => ErrorKind::System,
     }
 }
 

@@ -1,21 +1,17 @@
 //! One start of a container: network, files, bundle, process; and each undone when a later one fails.
 
+pub(crate) mod files;
+pub(crate) mod network;
+
 use std::collections::BTreeMap;
-use std::net::IpAddr;
-use std::path::Path;
 
 use wharf_logs::Rotation;
-use wharf_network::files::{self, Dns, Hosts};
-use wharf_network::{Endpoint, EndpointConfig, HostPort};
 use wharf_tasks::{Task, TaskConfig, TaskError};
 
 use crate::containers::{Entry, Shared, mounts};
 use crate::error::chain;
 use crate::record::Record;
-use crate::{
-    EndpointView, EngineError, ErrorKind, HostConfig, NetworkMode, NetworkView, Port, PortBinding,
-    Protocol, spec,
-};
+use crate::{EngineError, ErrorKind, NetworkView, spec};
 
 /// A container that runs.
 pub(crate) struct Launched {
@@ -58,8 +54,11 @@ pub(crate) async fn launch(
     mounts::make_sources(&record.mounts)?;
     confine(&record.app_armor_profile).await?;
     let joined = spec::Joined::find(shared, record)?;
-    let endpoint = connect(shared, record).await?;
-    let launched = with_network(shared, entry, record, &joined, endpoint).await;
+    let netns = network::connect(shared, record).await;
+    let launched = match netns {
+        Ok(netns) => with_network(shared, entry, record, &joined, netns).await,
+        Err(error) => Err(error.into()),
+    };
     if launched.is_err()
         && let Err(error) = shared.networks.disconnect(&record.id).await
     {
@@ -83,22 +82,27 @@ async fn with_network(
     entry: &Entry,
     record: &Record,
     joined: &spec::Joined,
-    endpoint: Option<Endpoint>,
+    netns: Option<std::os::fd::OwnedFd>,
 ) -> Result<Launched, Failure> {
-    let (info, netns) = match endpoint {
-        Some(endpoint) => (Some(endpoint.info), endpoint.netns),
-        None => (None, None),
-    };
-    write_files(shared, record, info.as_ref(), joined)?;
+    let endpoints = shared.networks.endpoints_of(&record.id);
+    files::write_all(shared, record, &endpoints, joined)?;
     let config = task_config(shared, record, joined, netns)?;
+    let names = serve_names(shared, record);
     let task = shared
         .tasks
         .create(&record.id, config)
         .await
         .map_err(|error| explain(&error))?;
+    // Names resolve before the program runs.
+    if let Err(error) = names.await {
+        if let Err(error) = task.delete().await {
+            tracing::warn!(container = %record.id, error = chain(&error), "delete the task");
+        }
+        return Err(error.into());
+    }
     match begin(entry, &task).await {
         Ok(()) => {
-            let network = network_view(record, info.as_ref(), task.pid());
+            let network = network::view(record, &endpoints, task.pid());
             Ok(Launched {
                 pid: task.pid(),
                 task,
@@ -112,6 +116,20 @@ async fn with_network(
             }
             Err(explain(&error))
         }
+    }
+}
+
+/// Resolves names for the container on its networks, beside what else its start needs.
+fn serve_names(
+    shared: &Shared,
+    record: &Record,
+) -> impl Future<Output = Result<(), EngineError>> + use<> {
+    let (networks, id) = (shared.networks.clone(), record.id.clone());
+    let config = files::dns_config(shared, record);
+    let work = tokio::task::spawn_blocking(move || networks.serve_names(&id, config));
+    async move {
+        let served = work.await.map_err(|error| EngineError::failed(&error))?;
+        Ok(served?)
     }
 }
 
@@ -241,248 +259,6 @@ pub(crate) fn size(text: &str) -> Option<u64> {
     };
     let number: f64 = number.parse().ok()?;
     Some((number * (1u64 << shift) as f64) as u64)
-}
-
-/// Takes the container into its network, unless it shares one.
-async fn connect(shared: &Shared, record: &Record) -> Result<Option<Endpoint>, EngineError> {
-    let Some((name, endpoint)) = record.network.endpoints.iter().next() else {
-        // Without any network, the container still wants a namespace of its own.
-        return match (&record.host.network_mode, record.config.network_disabled) {
-            (NetworkMode::Container(_), false) => Ok(None),
-            _ => join(shared, record, "none", &EndpointView::default()).await,
-        };
-    };
-    join(shared, record, name, endpoint).await
-}
-
-async fn join(
-    shared: &Shared,
-    record: &Record,
-    network: &str,
-    endpoint: &EndpointView,
-) -> Result<Option<Endpoint>, EngineError> {
-    let fail = |error: wharf_network::NetworkError| {
-        let (id, name, text) = (&record.id, &record.name, chain(&error));
-        tracing::debug!(container = %id, name, error = text, "connect");
-        EngineError::Failed(text)
-    };
-    let settings = &endpoint.settings;
-    let mac = match settings.mac_address.as_str() {
-        "" => None,
-        text => Some(text.parse().map_err(fail)?),
-    };
-    let config = EndpointConfig {
-        name: record.name.clone(),
-        ip: settings.ipv4_address,
-        mac,
-        hostname: record.config.hostname.clone(),
-        aliases: settings.aliases.clone(),
-        ports: wishes(&record.config.exposed_ports, &record.host),
-    };
-    shared
-        .networks
-        .connect(&record.id, network, config)
-        .await
-        .map(Some)
-        .map_err(fail)
-}
-
-/// The ports to publish: those asked for, and with `-P` all exposed ones.
-fn wishes(
-    exposed: &std::collections::BTreeSet<Port>,
-    host: &HostConfig,
-) -> Vec<wharf_network::PortBinding> {
-    if host.network_mode == NetworkMode::Host {
-        return Vec::new();
-    }
-    let mut wishes = Vec::new();
-    let any = [PortBinding {
-        host_ip: None,
-        host_port: 0,
-        host_port_end: 0,
-    }];
-    for (port, bindings) in &host.port_bindings {
-        let bindings = if bindings.is_empty() {
-            &any[..]
-        } else {
-            &bindings[..]
-        };
-        wishes.extend(bindings.iter().map(|binding| wish(*port, binding)));
-    }
-    if host.publish_all_ports {
-        let others = exposed
-            .iter()
-            .filter(|port| !host.port_bindings.contains_key(port));
-        wishes.extend(others.map(|port| wish(*port, &any[0])));
-    }
-    wishes
-}
-
-fn wish(port: Port, binding: &PortBinding) -> wharf_network::PortBinding {
-    let host_port = match (binding.host_port, binding.host_port_end) {
-        (0, _) => HostPort::Any,
-        (first, last) if last > first => HostPort::Range(first, last),
-        (exact, _) => HostPort::Exact(exact),
-    };
-    wharf_network::PortBinding {
-        protocol: match port.protocol {
-            Protocol::Tcp => wharf_network::Protocol::Tcp,
-            Protocol::Udp => wharf_network::Protocol::Udp,
-            Protocol::Sctp => wharf_network::Protocol::Sctp,
-        },
-        container_port: port.number,
-        host_ip: binding.host_ip,
-        host_port,
-    }
-}
-
-/// `hostname`, `hosts` and `resolv.conf` of this start.
-fn write_files(
-    shared: &Shared,
-    record: &Record,
-    info: Option<&wharf_network::EndpointInfo>,
-    joined: &spec::Joined,
-) -> Result<(), EngineError> {
-    // A container in another's network has the other's files.
-    if joined.network.is_some() {
-        return Ok(());
-    }
-    let folder = shared.folders.of(&record.id);
-    std::fs::create_dir_all(&folder).map_err(EngineError::io("make", &folder))?;
-    let (config, host) = (&record.config, &record.host);
-    let on_host = host.network_mode == NetworkMode::Host;
-    let fqdn = match config.domainname.as_str() {
-        "" => config.hostname.clone(),
-        domain => format!("{}.{domain}", config.hostname),
-    };
-    write(&folder.join("hostname"), &files::hostname(&fqdn))?;
-    let addresses: Vec<IpAddr> = info
-        .and_then(|info| info.address)
-        .map(|address| address.ip.into())
-        .into_iter()
-        .collect();
-    let extra: Vec<_> = host
-        .extra_hosts
-        .iter()
-        .filter_map(|text| extra_host(text))
-        .collect();
-    let hosts = match on_host && extra.is_empty() {
-        true => std::fs::read_to_string("/etc/hosts").unwrap_or_default(),
-        false => files::hosts(&Hosts {
-            hostname: &config.hostname,
-            domainname: &config.domainname,
-            addresses: &addresses,
-            extra: &extra,
-            host_gateway: shared
-                .config
-                .host_gateway_ip
-                .or_else(|| bridge_gateway(shared)),
-        }),
-    };
-    write(&folder.join("hosts"), &hosts)?;
-    let own = |own: &Vec<String>, daemon: &Vec<String>| {
-        if own.is_empty() {
-            daemon.clone()
-        } else {
-            own.clone()
-        }
-    };
-    let servers = own(&host.dns, &shared.config.dns);
-    let dns = Dns {
-        servers: servers
-            .iter()
-            .filter_map(|server| server.parse().ok())
-            .collect(),
-        search: own(&host.dns_search, &shared.config.dns_search),
-        options: own(&host.dns_options, &shared.config.dns_options),
-    };
-    let resolv = files::resolv_conf(&files::host_resolv_conf(on_host), &dns, on_host);
-    write(&folder.join("resolv.conf"), &resolv)
-}
-
-fn extra_host(text: &str) -> Option<(String, String)> {
-    let (name, address) = text.split_once([':', '='])?;
-    Some((name.to_owned(), address.trim_matches(['[', ']']).to_owned()))
-}
-
-fn bridge_gateway(shared: &Shared) -> Option<IpAddr> {
-    let bridge = shared.networks.get("bridge").ok()?.bridge?;
-    Some(bridge.gateway.into())
-}
-
-/// In place, as a container that still holds the file bound must see it too.
-fn write(path: &Path, text: &str) -> Result<(), EngineError> {
-    std::fs::write(path, text).map_err(EngineError::io("write", path))
-}
-
-pub(crate) fn network_view(
-    record: &Record,
-    info: Option<&wharf_network::EndpointInfo>,
-    pid: u32,
-) -> NetworkView {
-    let mut view = record.network.clone();
-    view.ports = exposed(record);
-    let Some(info) = info else { return view };
-    view.sandbox_id.clone_from(&info.sandbox);
-    if record.host.network_mode != NetworkMode::Host {
-        view.sandbox_key = format!("/proc/{pid}/ns/net");
-    }
-    if let Some(endpoint) = view.endpoints.get_mut(&info.network_name) {
-        endpoint.network_id.clone_from(&info.network_id);
-        endpoint.endpoint_id.clone_from(&info.id);
-        if let Some(address) = info.address {
-            endpoint.ip = Some(address.ip.into());
-            endpoint.prefix = address.prefix;
-            endpoint.gateway = Some(address.gateway.into());
-            endpoint.mac = address.mac.to_string();
-        }
-        endpoint.dns_names.clone_from(&info.aliases);
-    }
-    for port in &info.ports {
-        let protocol = match port.protocol {
-            wharf_network::Protocol::Tcp => Protocol::Tcp,
-            wharf_network::Protocol::Udp => Protocol::Udp,
-            wharf_network::Protocol::Sctp => Protocol::Sctp,
-        };
-        let key = Port {
-            number: port.container_port,
-            protocol,
-        };
-        view.ports.entry(key).or_default().push(PortBinding {
-            host_ip: Some(port.host_ip),
-            host_port: port.host_port,
-            host_port_end: port.host_port,
-        });
-    }
-    view
-}
-
-fn exposed(record: &Record) -> BTreeMap<Port, Vec<PortBinding>> {
-    if record.host.network_mode == NetworkMode::Host {
-        return BTreeMap::new();
-    }
-    let ports = record
-        .config
-        .exposed_ports
-        .iter()
-        .chain(record.host.port_bindings.keys());
-    ports.map(|port| (*port, Vec::new())).collect()
-}
-
-/// After a run nothing of its addresses is left to see.
-pub(crate) fn forget_endpoints(network: &mut NetworkView) {
-    for endpoint in network.endpoints.values_mut() {
-        let settings = std::mem::take(&mut endpoint.settings);
-        let network_id = std::mem::take(&mut endpoint.network_id);
-        *endpoint = EndpointView {
-            settings,
-            network_id,
-            ..EndpointView::default()
-        };
-    }
-    network.ports.clear();
-    network.sandbox_key.clear();
-    network.sandbox_id.clear();
 }
 
 /// Docker's sentence, exit code and class for a process that could not be started (moby

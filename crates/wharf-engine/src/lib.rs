@@ -1,6 +1,6 @@
 //! Containers and all that acts on them, without HTTP.
 //!
-//! [`Engine`] is a struct of services: [`Containers`], [`ImageService`], [`VolumeService`], `Networks`, [`Events`].
+//! [`Engine`] is a struct of services: [`Containers`], [`ImageService`], [`VolumeService`], [`NetworkService`], [`Events`].
 //! A face (the API server, later CRI) translates its requests into their verbs and their views and errors into
 //! its replies.
 //!
@@ -30,6 +30,7 @@ mod launch;
 mod lifecycle;
 mod model;
 mod names;
+mod networks;
 mod proc;
 mod record;
 mod recover;
@@ -58,6 +59,7 @@ pub use filters::Filters;
 pub use images::ImageService;
 pub use info::{InfoFacts, VersionFacts};
 pub use model::*;
+pub use networks::NetworkService;
 pub use time::parse as parse_time;
 pub use volumes::VolumeService;
 pub use wharf_cgroups::{IoEntry, Stats as CgroupStats};

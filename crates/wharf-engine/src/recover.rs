@@ -11,12 +11,13 @@ use tracing::{info, warn};
 use wharf_network::LiveContainer;
 use wharf_tasks::{ExitStatus, Found};
 
-use crate::EngineError;
 use crate::containers::Shared;
 use crate::error::chain;
+use crate::launch::files;
 use crate::lifecycle::{Event, Phase};
 use crate::record::{CONTAINERS, Record};
 use crate::supervisor::Supervisor;
+use crate::{EngineError, NetworkMode};
 
 /// What dockerd gives a run whose end nobody saw.
 const UNKNOWN_EXIT: i32 = 255;
@@ -33,6 +34,11 @@ pub(crate) async fn recover(shared: &Arc<Shared>) -> Result<(), EngineError> {
         Found::Running(task) => Some(LiveContainer {
             id: record.id.clone(),
             pid: task.pid(),
+            shared: matches!(
+                record.host.network_mode,
+                NetworkMode::Host | NetworkMode::Container(_)
+            ),
+            dns: files::dns_config(shared, record),
         }),
         _ => None,
     });

@@ -11,6 +11,7 @@
 //! what was about to be done, and does it or finds it done. Waiting (for an exit, a timer) happens in the loop's
 //! `select`, never inside an effect.
 
+mod network;
 mod update;
 
 use std::future::Future;
@@ -29,7 +30,7 @@ use crate::containers::{Entry, Shared};
 use crate::launch::{self, Launched};
 use crate::lifecycle::{Effect, Event, Phase, Refusal, Then, step};
 use crate::record::{CONTAINERS, Record};
-use crate::{EngineError, Resources, RestartPolicy, View, signal};
+use crate::{EndpointSettings, EngineError, Resources, RestartPolicy, View, signal};
 
 /// How long a run must have been for the back-off to begin anew (moby `restartmanager`).
 const LONG_RUN: Duration = Duration::from_secs(10);
@@ -47,6 +48,14 @@ pub(crate) enum Command {
     },
     /// It has another name now; the registry knows already.
     Rename { name: String, reply: Reply },
+    /// It is to be in a further network.
+    Connect {
+        network: String,
+        settings: Box<EndpointSettings>,
+        reply: Reply,
+    },
+    /// It is to leave one of its networks.
+    Disconnect { network: String, reply: Reply },
     /// Its policy or limits change.
     Update {
         policy: Option<RestartPolicy>,
@@ -188,10 +197,21 @@ impl Supervisor {
                 if saved.is_err() {
                     self.record.name = old;
                 } else {
+                    self.renamed();
                     self.publish();
                     self.emit("rename", &[("oldName", format!("/{old}"))]);
                 }
                 let _ = reply.send(saved);
+            }
+            Command::Connect {
+                network,
+                settings,
+                reply,
+            } => {
+                let _ = reply.send(self.connect(&network, *settings).await);
+            }
+            Command::Disconnect { network, reply } => {
+                let _ = reply.send(self.disconnect(&network).await);
             }
             Command::Update {
                 policy,
@@ -212,10 +232,9 @@ impl Supervisor {
 
     /// A daemon that has started hands over what the shim says.
     pub(crate) fn adopt(&mut self, task: Task) {
+        // The record was written before a connection; the rest of it is found out now.
+        self.record.network = self.network_view(task.pid());
         if self.record.state.phase == Phase::Starting {
-            // The record was written before the start; the rest of it is found out now.
-            let info = self.shared.networks.endpoint(&self.record.id);
-            self.record.network = launch::network_view(&self.record, info.as_ref(), task.pid());
             self.record.last.started_at = Some(Timestamp::now());
         }
         self.exit = Some(exit_of(&task));
@@ -262,7 +281,7 @@ impl Supervisor {
         self.emit("die", &[("exitCode", status.code.to_string()), duration]);
         self.shared
             .emit_networks("disconnect", &self.record.id, &self.record.network);
-        launch::forget_endpoints(&mut self.record.network);
+        launch::network::forget_all(&mut self.record.network);
         if let Phase::Stopping {
             then: Then::Rest | Then::Start,
             ..

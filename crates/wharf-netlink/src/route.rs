@@ -8,7 +8,7 @@ use netlink_sys::protocols::NETLINK_ROUTE;
 use crate::socket::Channel;
 use crate::{NetlinkError, Request};
 
-pub use address::{Address, RouteEntry, add_address, add_neighbour, add_route};
+pub use address::{Address, RouteEntry, add_address, add_neighbour, add_route, replace_route};
 pub use link::{
     Link, LinkChange, LinkName, Peer, PortMode, Veth, add_bridge, add_dummy, add_veth, delete_link,
     set_link, set_port,

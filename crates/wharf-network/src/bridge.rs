@@ -15,6 +15,11 @@ pub(crate) fn plan(config: &Config, route: &mut Route) -> Result<Bridge, Network
         mtu: config.mtu,
         icc: config.icc,
         masquerade: config.ip_masq,
+        v6: None,
+        internal: false,
+        host_binding: None,
+        link_prefix: None,
+        foreign: false,
     };
     if let Some(bip) = config.bip {
         let usable = bip.addr() != bip.network()
@@ -27,14 +32,19 @@ pub(crate) fn plan(config: &Config, route: &mut Route) -> Result<Bridge, Network
     }
     let used =
         used_subnets(&config.bridge_name, route).map_err(kernel("list the host's networks"))?;
+    let subnet = free_subnet(config, &used)?;
+    let gateway = subnet.hosts().next().ok_or(NetworkError::PoolsExhausted)?;
+    Ok(with(Ipv4Net::new_assert(gateway, subnet.prefix_len())))
+}
+
+/// The first subnet of the pools that overlaps none of these.
+pub(crate) fn free_subnet(config: &Config, used: &[Ipv4Net]) -> Result<Ipv4Net, NetworkError> {
     let mut candidates = config
         .pools()
         .into_iter()
         .flat_map(|(pool, size)| pool.subnets(size).into_iter().flatten());
     let free = candidates.find(|subnet| !used.iter().any(|other| overlap(subnet, other)));
-    let subnet = free.ok_or(NetworkError::PoolsExhausted)?;
-    let gateway = subnet.hosts().next().ok_or(NetworkError::PoolsExhausted)?;
-    Ok(with(Ipv4Net::new_assert(gateway, subnet.prefix_len())))
+    free.ok_or(NetworkError::PoolsExhausted)
 }
 
 /// Makes the bridge if it is not there, and sets it up with its address. Returns its index.
@@ -70,25 +80,34 @@ fn ensure_link(bridge: &Bridge, route: &mut Route) -> Result<u32, NetlinkError> 
         bridge.gateway,
         bridge.subnet.prefix_len(),
     ));
-    let present = route
-        .addresses()?
-        .iter()
-        .any(|a| a.link == link.index && a.network == host);
+    let host6 = bridge.v6.map(|v6| {
+        let net = ipnet::Ipv6Net::new_assert(v6.gateway, v6.subnet.prefix_len());
+        IpNet::V6(net)
+    });
+    let present = route.addresses()?;
+    let missing = |host: &IpNet| {
+        !present
+            .iter()
+            .any(|a| a.link == link.index && a.network == *host)
+    };
     let up = LinkChange {
         up: true,
         mtu: Some(bridge.mtu),
         ..LinkChange::default()
     };
     let mut requests = vec![set_link(LinkName::Index(link.index), &up)];
-    if !present {
-        requests.push(add_address(link.index, host));
-    }
+    let hosts = [Some(host), host6].into_iter().flatten();
+    requests.extend(
+        hosts
+            .filter(missing)
+            .map(|host| add_address(link.index, host)),
+    );
     route.apply(&requests)?;
     Ok(link.index)
 }
 
 /// Subnets of the host's links and routes, but for those of a bridge of ours that an earlier daemon left.
-fn used_subnets(own: &str, route: &mut Route) -> Result<Vec<Ipv4Net>, NetlinkError> {
+pub(crate) fn used_subnets(own: &str, route: &mut Route) -> Result<Vec<Ipv4Net>, NetlinkError> {
     let own = route.link(own)?.map(|link| link.index);
     let mut used = Vec::new();
     for address in route.addresses()? {

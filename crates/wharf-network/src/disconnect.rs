@@ -1,15 +1,20 @@
-//! Disconnecting a container that has ended.
+//! Disconnecting a container that has ended, or one that runs from one of its networks.
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 
+use rustix::io::Errno;
+use wharf_netlink::{LinkName, Route, delete_link};
 use wharf_records::RecordError;
 
+use crate::connect::{addresses, default_routes};
+use crate::error::kernel;
 use crate::networks::Inner;
-use crate::record::ENDPOINTS;
+use crate::record::{ENDPOINTS, endpoint_key};
+use crate::sandbox::inside;
 use crate::{EndpointInfo, NetworkError, Networks};
 
 impl Networks {
-    /// Gives back all that a container holds: address, ports, link. Quick; the slow part goes on behind.
+    /// Gives back all that a container holds: addresses, ports, links. Quick; the slow part goes on behind.
     /// Nothing happens if it is not connected.
     ///
     /// # Errors
@@ -20,37 +25,175 @@ impl Networks {
         work.await
             .unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))
     }
+
+    /// Takes a running container out of one of its networks; its ports and its default route move to another one
+    /// if there is one. The container keeps its namespace.
+    ///
+    /// # Errors
+    /// [`NetworkError::NotConnected`]; if links or routes cannot be changed.
+    pub async fn leave(&self, container: &str, network_id: &str) -> Result<(), NetworkError> {
+        let (inner, container) = (Arc::clone(&self.inner), container.to_owned());
+        let network_id = network_id.to_owned();
+        let work = tokio::task::spawn_blocking(move || inner.leave(&container, &network_id));
+        work.await
+            .unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))
+    }
+
+    /// A running container has another name: it is found by `names` from now on.
+    ///
+    /// # Errors
+    /// If the record cannot be written.
+    pub fn rename(
+        &self,
+        container: &str,
+        name: &str,
+        names: impl Fn(&EndpointInfo) -> Vec<String>,
+    ) -> Result<(), NetworkError> {
+        let mut state = self.inner.lock();
+        let mut changed = Vec::new();
+        let of_container = |key: &(String, String)| key.0 == container;
+        for (_, info) in state
+            .endpoints
+            .iter_mut()
+            .filter(|(key, _)| of_container(key))
+        {
+            info.name = name.to_owned();
+            info.aliases = names(info);
+            changed.push(info.clone());
+        }
+        drop(state);
+        let written = self.inner.db.write(|tx| {
+            changed
+                .iter()
+                .try_for_each(|info| ENDPOINTS.put(tx, &endpoint_key(info), info))
+        });
+        Ok(written?)
+    }
 }
 
 impl Inner {
     fn disconnect(&self, container: &str) -> Result<(), NetworkError> {
-        let Some(info) = self.lock().endpoints.remove(container) else {
+        let gone: Vec<EndpointInfo> = {
+            let mut state = self.lock();
+            state.sandboxes.remove(container);
+            state.resolvers.remove(container);
+            let gone: Vec<_> = state.endpoints_of(container).cloned().collect();
+            for info in &gone {
+                let key = (container.to_owned(), info.network_id.clone());
+                state.endpoints.remove(&key);
+            }
+            gone
+        };
+        // Rules first: nothing is sent to an address that may soon be another container's.
+        let rules = match gone.iter().any(|info| !info.ports.is_empty()) {
+            true => self.apply_firewall(),
+            false => Ok(()),
+        };
+        for info in &gone {
+            self.give_back(info);
+        }
+        if gone.is_empty() {
+            return rules;
+        }
+        let deleted = self.db.write(|tx| -> Result<(), RecordError> {
+            gone.iter()
+                .try_for_each(|info| ENDPOINTS.delete(tx, &endpoint_key(info)).map(drop))
+        });
+        rules.and(deleted.map_err(Into::into))
+    }
+
+    fn leave(&self, container: &str, network_id: &str) -> Result<(), NetworkError> {
+        let key = (container.to_owned(), network_id.to_owned());
+        let (mut info, next) = {
+            let mut state = self.lock();
+            let info = state.endpoints.remove(&key).ok_or_else(|| {
+                NetworkError::NotConnected(container.to_owned(), network_id.to_owned())
+            })?;
+            (info, state.way_out(container).cloned())
+        };
+        let mut moved = None;
+        if let Some(mut next) = next.clone().filter(|_| !info.ports.is_empty()) {
+            next.ports = std::mem::take(&mut info.ports);
+            let mut state = self.lock();
+            if let (Some(served), Some(address)) = (state.served.get(container), next.address) {
+                served.target.set(address.ip);
+            }
+            let key = (container.to_owned(), next.network_id.clone());
+            state.endpoints.insert(key, next.clone());
+            moved = Some(next);
+        }
+        self.db.write(|tx| -> Result<(), RecordError> {
+            if let Some(next) = &moved {
+                ENDPOINTS.put(tx, &endpoint_key(next), next)?;
+            }
+            ENDPOINTS.delete(tx, &endpoint_key(&info)).map(drop)
+        })?;
+        if moved.is_some() || !info.ports.is_empty() {
+            self.apply_firewall()?;
+        }
+        self.unplug(&info)?;
+        match next {
+            Some(next) => self.lead_out(&next),
+            None => Ok(()),
+        }
+    }
+
+    /// Takes the link down now, and gives everything back.
+    fn unplug(&self, info: &EndpointInfo) -> Result<(), NetworkError> {
+        let mut gone = info.clone();
+        if let Some(name) = gone.host_interface.take() {
+            let mut route = self.route.lock().unwrap_or_else(PoisonError::into_inner);
+            match route.apply(&[delete_link(LinkName::Name(&name))]) {
+                Err(error) if !error.is(Errno::NODEV) => {
+                    return Err(kernel("take a container's link down")(error));
+                }
+                _ => {}
+            }
+        }
+        debug_assert_eq!(addresses(&gone), addresses(info));
+        self.give_back(&gone);
+        Ok(())
+    }
+
+    /// Makes an endpoint its container's way outside.
+    pub(crate) fn lead_out(&self, info: &EndpointInfo) -> Result<(), NetworkError> {
+        let sandbox = self.lock().sandboxes.get(&info.container).cloned();
+        let Some(netns) = sandbox.and_then(|sandbox| sandbox.netns) else {
             return Ok(());
         };
-        let published = !info.ports.is_empty();
-        // Rules first: nothing is sent to an address that may soon be another container's.
-        let rules = if published {
-            self.apply_firewall()
-        } else {
-            Ok(())
-        };
-        self.give_back(&info);
-        let deleted = self
-            .db
-            .write(|tx| -> Result<_, RecordError> { ENDPOINTS.delete(tx, container) });
-        rules.and(deleted.map(drop).map_err(Into::into))
+        inside(&netns, || {
+            let mut route = Route::open().map_err(kernel("open a route socket"))?;
+            let link = route
+                .link(&info.interface)
+                .map_err(kernel("find a container's link"))?;
+            // Somebody inside the container took it away or gave it another name.
+            let Some(link) = link else { return Ok(()) };
+            route
+                .apply(&default_routes(info, link.index))
+                .map_err(kernel("change a container's default route"))
+        })
     }
 
     /// Undoes a connection that failed halfway.
-    pub(crate) fn forget(&self, info: &EndpointInfo, published: bool) {
-        self.lock().endpoints.remove(&info.container);
-        if published && let Err(error) = self.apply_firewall() {
+    pub(crate) fn forget(&self, info: &EndpointInfo, fresh: bool) {
+        {
+            let mut state = self.lock();
+            let key = (info.container.clone(), info.network_id.clone());
+            state.endpoints.remove(&key);
+            if fresh {
+                state.sandboxes.remove(&info.container);
+                state.resolvers.remove(&info.container);
+            }
+        }
+        if !info.ports.is_empty()
+            && let Err(error) = self.apply_firewall()
+        {
             tracing::warn!(error = &error as &dyn std::error::Error, "take rules back");
         }
         self.give_back(info);
         let deleted = self
             .db
-            .write(|tx| -> Result<_, RecordError> { ENDPOINTS.delete(tx, &info.container) });
+            .write(|tx| -> Result<_, RecordError> { ENDPOINTS.delete(tx, &endpoint_key(info)) });
         if let Err(error) = deleted {
             tracing::warn!(
                 error = &error as &dyn std::error::Error,

@@ -21,6 +21,32 @@ pub enum NetworkError {
     /// The container already has an endpoint in a network.
     #[error("endpoint with name {0} already exists in network {1}")]
     AlreadyConnected(String, String),
+    /// A network of this name is there.
+    #[error("network with name {0} already exists")]
+    NameInUse(String),
+    /// What is asked for makes no sense in itself.
+    #[error("{0}")]
+    Invalid(String),
+    /// What is asked for is not allowed.
+    #[error("{0}")]
+    Forbidden(String),
+    /// Docker can, we cannot (yet).
+    #[error("{0} is not supported by wharf yet")]
+    NotSupported(String),
+    /// Nobody knows the driver.
+    #[error("plugin \"{0}\" not found")]
+    UnknownDriver(String),
+    /// It is not in the network.
+    #[error("container {0} is not connected to network {1}")]
+    NotConnected(String, String),
+    /// Containers are in the network.
+    #[error("error while removing network: network {name} id {id} has active endpoints")]
+    InUse {
+        /// Its name.
+        name: String,
+        /// Its id.
+        id: String,
+    },
     /// The records could not be read or written.
     #[error(transparent)]
     Records(#[from] RecordError),
@@ -36,6 +62,9 @@ pub enum NetworkError {
     /// No namespace could be made.
     #[error("make a network namespace")]
     Namespace(#[source] io::Error),
+    /// No socket could be opened for name resolution.
+    #[error("resolve names for a container")]
+    Resolver(#[source] io::Error),
     /// The namespace of a running container could not be opened.
     #[error("open {}", path.display())]
     OpenNamespace {
@@ -69,10 +98,10 @@ pub enum NetworkError {
     },
     /// A static address is taken.
     #[error("Address already in use")]
-    AddressInUse(Ipv4Addr),
+    AddressInUse(IpAddr),
     /// A static address lies outside of the subnet.
     #[error("no configured subnet contains IP address {0}")]
-    AddressOutside(Ipv4Addr),
+    AddressOutside(IpAddr),
     /// A static address on a network that has none, or on the default bridge.
     #[error("user specified IP address is supported on user defined networks only")]
     StaticAddress,

@@ -3,8 +3,8 @@
 mod hosts;
 mod resolver;
 
-pub use hosts::{Hosts, hosts};
-pub use resolver::{Dns, HostResolver, host_resolv_conf, resolv_conf};
+pub use hosts::{Hosts, host_lines, hosts};
+pub use resolver::{Dns, HostResolver, host_resolv_conf, internal_resolv_conf, resolv_conf};
 
 /// Renders `/etc/hostname`.
 pub fn hostname(hostname: &str) -> String {

@@ -10,7 +10,7 @@ mod rules;
 
 use std::net::Ipv4Addr;
 
-use ipnet::Ipv4Net;
+use ipnet::{IpNet, Ipv4Net};
 
 /// Name of our table, in the family `inet`.
 pub const TABLE: &str = "wharf";
@@ -77,8 +77,8 @@ enum Match {
     Output(String),
     /// Leaves by another link.
     OutputNot(String),
-    /// IPv4, from this subnet.
-    Source(Ipv4Net),
+    /// From this subnet.
+    Source(IpNet),
     /// IPv4, to outside of this subnet.
     DestinationNot(Ipv4Net),
     /// To an address of this host.

@@ -8,38 +8,69 @@ use ipnet::Ipv4Net;
 #[derive(Clone, Debug)]
 pub(crate) struct Pool {
     subnet: Ipv4Net,
+    /// Offsets that are given out by themselves, both ends included.
+    range: (u64, u64),
     /// Grows with the highest address that was taken.
     bits: Vec<u64>,
 }
 
 impl Pool {
     /// A pool in which the subnet's own address, its broadcast address and the gateway are taken.
-    pub(crate) fn new(subnet: Ipv4Net, gateway: Ipv4Addr) -> Self {
+    #[cfg(test)]
+    fn new(subnet: Ipv4Net, gateway: Ipv4Addr) -> Self {
+        Self::with_range(subnet, None, [gateway])
+    }
+
+    /// A pool in which the subnet's own address, its broadcast address and `reserved` are taken, and which gives
+    /// out those of `range`.
+    pub(crate) fn with_range(
+        subnet: Ipv4Net,
+        range: Option<Ipv4Net>,
+        reserved: impl IntoIterator<Item = Ipv4Addr>,
+    ) -> Self {
         let mut pool = Self {
             subnet: subnet.trunc(),
+            range: (0, 0),
             bits: Vec::new(),
         };
-        pool.set(0);
-        if let Some(offset) = pool.offset(gateway) {
-            pool.set(offset);
+        let all = (0, pool.last().saturating_sub(1));
+        pool.range = range.map_or(all, |range| {
+            let offset = |ip| pool.offset(ip).unwrap_or(0);
+            (
+                offset(range.network()),
+                offset(range.broadcast()).min(all.1),
+            )
+        });
+        if subnet.prefix_len() < 31 {
+            pool.set(0);
+        }
+        for ip in reserved {
+            if let Some(offset) = pool.offset(ip) {
+                pool.set(offset);
+            }
         }
         pool
     }
 
     /// Takes the lowest free address.
     pub(crate) fn allocate(&mut self) -> Option<Ipv4Addr> {
-        let word = self.bits.iter().position(|word| *word != u64::MAX);
-        let offset = match word {
-            Some(index) => index as u64 * 64 + u64::from(self.bits[index].trailing_ones()),
-            None => self.bits.len() as u64 * 64,
-        };
-        if offset >= self.last() {
-            return None;
+        let (first, last) = self.range;
+        let mut offset = first;
+        while offset <= last {
+            let word = self.bits.get((offset / 64) as usize).copied().unwrap_or(0);
+            // Bits below the offset count as taken: they are of no interest.
+            let taken = word | ((1 << (offset % 64)) - 1);
+            if taken != u64::MAX {
+                let free = offset / 64 * 64 + u64::from(taken.trailing_ones());
+                if free > last {
+                    return None;
+                }
+                self.set(free);
+                return Some(Ipv4Addr::from(u32::from(self.subnet.addr()) + free as u32));
+            }
+            offset = (offset / 64 + 1) * 64;
         }
-        self.set(offset);
-        Some(Ipv4Addr::from(
-            u32::from(self.subnet.addr()) + offset as u32,
-        ))
+        None
     }
 
     /// Takes this address; whether it was free.
@@ -51,6 +82,26 @@ impl Pool {
             }
             _ => false,
         }
+    }
+
+    /// Its subnet.
+    pub(crate) fn subnet(&self) -> Ipv4Net {
+        self.subnet
+    }
+
+    /// How many addresses are taken, the subnet's own and the broadcast address among them, and how many are left
+    /// in the range.
+    pub(crate) fn usage(&self) -> (u64, u64) {
+        let size = 1u64 << (32 - self.subnet.prefix_len());
+        let taken: u64 = self
+            .bits
+            .iter()
+            .map(|word| u64::from(word.count_ones()))
+            .sum();
+        let left = (self.range.0..=self.range.1)
+            .filter(|offset| !self.is_set(*offset))
+            .count();
+        (taken + (size - self.last()), left as u64)
     }
 
     /// Gives an address back.
@@ -118,6 +169,18 @@ mod tests {
         for taken in ["10.0.0.0", "10.0.0.1", "10.0.0.7", "10.0.0.3", "10.0.1.1"] {
             assert!(!pool.take(taken.parse().unwrap()), "{taken}");
         }
+    }
+
+    #[test]
+    fn a_range_is_given_out_and_the_rest_can_be_asked_for() {
+        let (subnet, range) = ("10.0.0.0/16", "10.0.5.0/30");
+        let gateway = "10.0.5.0".parse().unwrap();
+        let mut pool = Pool::with_range(subnet.parse().unwrap(), range.parse().ok(), [gateway]);
+        let all: Vec<_> = std::iter::from_fn(|| pool.allocate())
+            .map(|ip| ip.octets()[3])
+            .collect();
+        assert_eq!(all, [1, 2, 3]);
+        assert!(pool.take("10.0.200.1".parse().unwrap()));
     }
 
     #[test]

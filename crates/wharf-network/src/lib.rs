@@ -13,9 +13,12 @@ pub mod firewall;
 mod bridge;
 mod config;
 mod connect;
+mod create;
 mod disconnect;
+mod dns;
 mod error;
 mod ipam;
+mod ipam6;
 mod mac;
 mod networks;
 mod pool;
@@ -23,15 +26,19 @@ mod ports;
 mod proxy;
 mod reaper;
 mod record;
+mod remove;
 mod restore;
+mod sandbox;
 mod sysctl;
 mod types;
 
 pub use config::Config;
+pub use dns::DnsConfig;
 pub use error::NetworkError;
 pub use mac::Mac;
 pub use networks::Networks;
 pub use types::{
-    Address, Bridge, Driver, Endpoint, EndpointConfig, EndpointInfo, HostPort, LiveContainer,
-    Network, PortBinding, Protocol, PublishedPort,
+    Address, Address6, Bridge, Bridge6, Driver, Endpoint, EndpointConfig, EndpointInfo, HostPort,
+    Ipam, IpamPool, LiveContainer, Network, NewNetwork, NewPool, PortBinding, Protocol,
+    PublishedPort,
 };

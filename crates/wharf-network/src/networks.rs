@@ -1,24 +1,30 @@
 //! The networks of one daemon: what is there, and how it is found.
 
 use std::collections::{BTreeMap, HashMap};
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::mpsc::Sender;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use ipnet::IpNet;
 use jiff::Timestamp;
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 use wharf_netlink::{Nftables, Route};
 use wharf_records::{Db, RecordError};
 
+use crate::dns::Resolver;
 use crate::error::kernel;
 use crate::firewall::Ruleset;
+use crate::ipam6::Pool6;
 use crate::pool::Pool;
 use crate::ports::Allocator;
-use crate::proxy::Served;
+use crate::proxy::{Served, Target};
 use crate::reaper::{self, Job};
-use crate::record::{ENDPOINTS, NETWORKS, random_id};
-use crate::{Bridge, Config, Driver, EndpointInfo, Network, NetworkError, bridge, ipam};
+use crate::record::{ENDPOINTS, NETWORKS, endpoint_key, random_id};
+use crate::sandbox::Sandbox;
+use crate::{
+    Bridge, Config, Driver, EndpointInfo, Ipam, IpamPool, Network, NetworkError, bridge, ipam,
+};
 
 /// All networks. Clones share them.
 #[derive(Clone)]
@@ -37,29 +43,121 @@ pub(crate) struct Inner {
     pub(crate) route: Mutex<Route>,
     /// Held over making a ruleset from the state and committing it, so that a newer one is never overtaken.
     pub(crate) nftables: Mutex<Nftables>,
+    /// Held over making and removing a network. Never taken while another of these locks is held.
+    pub(crate) changes: Mutex<()>,
     state: Mutex<State>,
 }
 
 /// What is known in memory; networks and endpoints are as in the records.
 pub(crate) struct State {
     pub(crate) networks: BTreeMap<String, Network>,
-    /// By container id.
-    pub(crate) endpoints: BTreeMap<String, EndpointInfo>,
+    /// By container id and network id; one that is being connected is here already.
+    pub(crate) endpoints: BTreeMap<(String, String), EndpointInfo>,
+    /// Namespaces by container id.
+    pub(crate) sandboxes: HashMap<String, Sandbox>,
+    /// Resolvers by container id.
+    pub(crate) resolvers: HashMap<String, Resolver>,
     /// Addresses by network id.
-    pub(crate) addresses: HashMap<String, ipam::Pool>,
+    pub(crate) addresses: HashMap<String, Addresses>,
     /// Index of the Linux bridge by network id.
     pub(crate) bridges: HashMap<String, u32>,
     pub(crate) ports: Allocator,
     /// Sockets by container id.
-    pub(crate) served: HashMap<String, Vec<Served>>,
+    pub(crate) served: HashMap<String, ServedPorts>,
+}
+
+/// The published ports of one container.
+pub(crate) struct ServedPorts {
+    /// Where they lead.
+    pub(crate) target: Target,
+    /// The sockets; they close with this.
+    pub(crate) _sockets: Vec<Served>,
+}
+
+/// Addresses of one network.
+pub(crate) struct Addresses {
+    pub(crate) v4: ipam::Pool,
+    pub(crate) v6: Option<Pool6>,
+}
+
+impl Addresses {
+    /// The addresses of a network in which only what is reserved is taken; `None` if it has none.
+    pub(crate) fn of(network: &Network) -> Option<Self> {
+        let bridge = network.bridge.as_ref()?;
+        let pools = || network.ipam.pools.iter();
+        let reserved = || pools().flat_map(|pool| pool.auxiliary.values().copied());
+        let four = |ip| match ip {
+            IpAddr::V4(ip) => Some(ip),
+            IpAddr::V6(_) => None,
+        };
+        let six = |ip| match ip {
+            IpAddr::V6(ip) => Some(ip),
+            IpAddr::V4(_) => None,
+        };
+        let range = pools().find_map(|pool| match pool.range {
+            Some(IpNet::V4(net)) => Some(net),
+            _ => None,
+        });
+        let range6 = pools().find_map(|pool| match pool.range {
+            Some(IpNet::V6(net)) => Some(net),
+            _ => None,
+        });
+        let v4 = ipam::Pool::with_range(
+            bridge.subnet,
+            range,
+            reserved().filter_map(four).chain([bridge.gateway]),
+        );
+        let v6 = bridge.v6.map(|v6| {
+            let reserved = reserved().filter_map(six).chain([v6.gateway]);
+            Pool6::new(v6.subnet, range6, reserved)
+        });
+        Some(Self { v4, v6 })
+    }
 }
 
 impl State {
-    /// Gives an address back.
-    pub(crate) fn release_address(&mut self, network: &str, ip: Ipv4Addr) {
-        if let Some(pool) = self.addresses.get_mut(network) {
+    /// Gives the addresses of an endpoint back.
+    pub(crate) fn release_addresses(
+        &mut self,
+        network: &str,
+        ip: Option<Ipv4Addr>,
+        ip6: Option<Ipv6Addr>,
+    ) {
+        let Some(pools) = self.addresses.get_mut(network) else {
+            return;
+        };
+        if let Some(ip) = ip {
+            pools.v4.release(ip);
+        }
+        if let (Some(pool), Some(ip)) = (&mut pools.v6, ip6) {
             pool.release(ip);
         }
+    }
+
+    /// The endpoints of one container.
+    pub(crate) fn endpoints_of<'a>(
+        &'a self,
+        container: &str,
+    ) -> impl Iterator<Item = &'a EndpointInfo> + use<'a> {
+        let container = container.to_owned();
+        self.endpoints
+            .range((container.clone(), String::new())..)
+            .take_while(move |((id, _), _)| *id == container)
+            .map(|(_, info)| info)
+    }
+
+    /// The endpoint that leads outside: of the highest priority, then not internal, then the first by its
+    /// network's name (moby `libnetwork`, `(*Endpoint).Less`).
+    pub(crate) fn way_out(&self, container: &str) -> Option<&EndpointInfo> {
+        let candidates = self
+            .endpoints_of(container)
+            .filter(|one| one.address.is_some() && !one.internal);
+        candidates.min_by_key(|one| {
+            (
+                std::cmp::Reverse(one.gateway_priority),
+                one.network_name.clone(),
+            )
+        })
     }
 }
 
@@ -75,6 +173,14 @@ impl Networks {
         let (networks, endpoints) = db
             .read(|tx| -> Result<_, RecordError> { Ok((NETWORKS.all(tx)?, ENDPOINTS.all(tx)?)) })?;
         let mut networks: BTreeMap<_, _> = networks.into_iter().collect();
+        // Records of an early version have another key.
+        db.write(|tx| -> Result<(), RecordError> {
+            for (key, info) in endpoints.iter().filter(|(key, _)| !key.contains('/')) {
+                ENDPOINTS.delete(tx, key)?;
+                ENDPOINTS.put(tx, &endpoint_key(info), info)?;
+            }
+            Ok(())
+        })?;
         for network in built_in(&networks, &config, &mut route)? {
             networks.insert(network.id.clone(), network);
         }
@@ -83,17 +189,16 @@ impl Networks {
                 .iter()
                 .try_for_each(|(id, network)| NETWORKS.put(tx, id, network))
         })?;
-        let addresses = networks.values().filter_map(|network| {
-            let bridge = network.bridge.as_ref()?;
-            Some((
-                network.id.clone(),
-                ipam::Pool::new(bridge.subnet, bridge.gateway),
-            ))
-        });
+        let addresses = networks
+            .values()
+            .filter_map(|network| Some((network.id.clone(), Addresses::of(network)?)));
+        let of = |info: EndpointInfo| ((info.container.clone(), info.network_id.clone()), info);
         let state = State {
             addresses: addresses.collect(),
             networks,
-            endpoints: endpoints.into_iter().collect(),
+            endpoints: endpoints.into_iter().map(|(_, info)| of(info)).collect(),
+            sandboxes: HashMap::new(),
+            resolvers: HashMap::new(),
             bridges: HashMap::new(),
             ports: Allocator::default(),
             served: HashMap::new(),
@@ -107,6 +212,7 @@ impl Networks {
             reaper,
             route: Mutex::new(route),
             nftables: Mutex::new(nftables),
+            changes: Mutex::new(()),
             state: Mutex::new(state),
         });
         reaper::run(jobs, &inner).map_err(NetworkError::Namespace)?;
@@ -115,7 +221,10 @@ impl Networks {
 
     /// All networks, by name.
     pub fn list(&self) -> Vec<Network> {
-        let mut networks: Vec<_> = self.inner.lock().networks.values().cloned().collect();
+        let state = self.inner.lock();
+        let there = state.networks.values().filter(|one| !one.removing);
+        let mut networks: Vec<_> = there.cloned().collect();
+        drop(state);
         networks.sort_by(|a, b| a.name.cmp(&b.name));
         networks
     }
@@ -131,18 +240,15 @@ impl Networks {
             name_or_id
         };
         let state = self.inner.lock();
-        let exact = state
-            .networks
-            .values()
-            .find(|n| n.name == name || n.id == name);
+        let there = || state.networks.values().filter(|one| !one.removing);
+        // A full id, a name, a beginning of an id, in this order.
+        let exact = there()
+            .find(|n| n.id == name)
+            .or_else(|| there().find(|n| n.name == name));
         if let Some(network) = exact {
             return Ok(network.clone());
         }
-        let found: Vec<_> = state
-            .networks
-            .values()
-            .filter(|n| n.id.starts_with(name))
-            .collect();
+        let found: Vec<_> = there().filter(|n| n.id.starts_with(name)).collect();
         match found.as_slice() {
             [network] if !name.is_empty() => Ok((*network).clone()),
             [_, _, ..] if !name.is_empty() => {
@@ -162,9 +268,24 @@ impl Networks {
         of_network.cloned().collect()
     }
 
-    /// The endpoint of a container, while it is connected.
-    pub fn endpoint(&self, container: &str) -> Option<EndpointInfo> {
-        self.inner.lock().endpoints.get(container).cloned()
+    /// The endpoints of a container, while it is connected.
+    pub fn endpoints_of(&self, container: &str) -> Vec<EndpointInfo> {
+        self.inner.lock().endpoints_of(container).cloned().collect()
+    }
+
+    /// Addresses of a network by subnet: how many are in use or reserved, and how many are left to be given out.
+    pub fn usage(&self, network: &Network) -> Vec<(String, u64, u64)> {
+        let state = self.inner.lock();
+        let Some(addresses) = state.addresses.get(&network.id) else {
+            return Vec::new();
+        };
+        let (used, left) = addresses.v4.usage();
+        let mut all = vec![(addresses.v4.subnet().to_string(), used, left)];
+        if let Some(six) = &addresses.v6 {
+            let (used, left) = six.usage();
+            all.push((six.subnet().to_string(), used, left));
+        }
+        all
     }
 
     /// Waits for the part of disconnects that goes on behind, and drops the ready namespaces; before the daemon
@@ -227,7 +348,8 @@ fn built_in(
             (Driver::Bridge, _) => Some(bridge::plan(config, route)?),
             _ => None,
         };
-        if old.is_none_or(|network| network.bridge != bridge) {
+        let pools = bridge.iter().count();
+        if old.is_none_or(|network| network.bridge != bridge || network.ipam.pools.len() != pools) {
             changed.push(Network {
                 id: old.map_or_else(random_id, |network| network.id.clone()),
                 name: name.to_owned(),
@@ -241,11 +363,28 @@ fn built_in(
                     .map(|bridge| options(bridge, config))
                     .unwrap_or_default(),
                 labels: BTreeMap::new(),
+                internal: false,
+                attachable: false,
+                ipv6: false,
+                ipam: Ipam {
+                    pools: bridge.iter().map(pool).collect(),
+                    ..Ipam::default()
+                },
+                removing: false,
                 bridge,
             });
         }
     }
     Ok(changed)
+}
+
+fn pool(bridge: &Bridge) -> IpamPool {
+    IpamPool {
+        subnet: bridge.subnet.into(),
+        range: None,
+        gateway: Some(bridge.gateway.into()),
+        auxiliary: BTreeMap::new(),
+    }
 }
 
 /// What `network inspect bridge` shows.

@@ -18,7 +18,7 @@ use crate::record::random_bytes;
 use crate::{NetworkError, sysctl};
 
 /// Name of a container's first link.
-const INNER_NAME: &str = "eth0";
+pub(crate) const INNER_NAME: &str = "eth0";
 /// Between a namespace being taken and its successor being made: the container's start needs the kernel's link
 /// lock and a processor more urgently.
 const PAUSE: Duration = Duration::from_millis(10);
@@ -219,7 +219,7 @@ fn make_inside(link: Option<(&mut Route, u32)>) -> Result<Ready, NetworkError> {
     let link = match link {
         None => None,
         Some((host, mtu)) => {
-            let link = add_link(host, &mut route, &netns, mtu)
+            let link = add_link(host, &mut route, &netns, INNER_NAME, mtu)
                 .map_err(kernel("add a container's link"))?;
             // As dockerd does on networks without IPv6.
             sysctl::set(&format!("net/ipv6/conf/{INNER_NAME}/disable_ipv6"), "1")?;
@@ -229,10 +229,27 @@ fn make_inside(link: Option<(&mut Route, u32)>) -> Result<Ready, NetworkError> {
     Ok(Ready { netns, route, link })
 }
 
+/// A further link, called `name` inside, into a namespace in use; and a socket inside.
+pub(crate) fn link_into(
+    netns: &OwnedFd,
+    name: &str,
+    mtu: u32,
+) -> Result<(Route, ReadyLink), NetworkError> {
+    let mut host = Route::open().map_err(kernel("open a route socket"))?;
+    crate::sandbox::inside(netns, || {
+        let mut route = Route::open().map_err(kernel("open a route socket"))?;
+        let link = add_link(&mut host, &mut route, netns, name, mtu)
+            .map_err(kernel("add a container's link"))?;
+        sysctl::set(&format!("net/ipv6/conf/{name}/disable_ipv6"), "1")?;
+        Ok((route, link))
+    })
+}
+
 fn add_link(
     host: &mut Route,
     inside: &mut Route,
     netns: &OwnedFd,
+    name: &str,
     mtu: u32,
 ) -> Result<ReadyLink, NetlinkError> {
     let host_name = random_link_name();
@@ -240,7 +257,7 @@ fn add_link(
         name: &host_name,
         mtu,
         peer: Peer {
-            name: INNER_NAME,
+            name,
             netns: netns.as_fd(),
         },
     };
@@ -257,7 +274,7 @@ fn add_link(
         None => Err(NetlinkError::Malformed),
     };
     let host_index = index(host, &host_name)?;
-    let inner_index = index(inside, INNER_NAME)?;
+    let inner_index = index(inside, name)?;
     Ok(ReadyLink {
         host_name,
         host_index,

@@ -7,11 +7,32 @@ mod udp;
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use tokio::runtime::Handle;
 use tokio::task::AbortHandle;
 
 use crate::ports::{Held, HostSocket};
+
+/// The container's address, which changes when its ports move to another of its networks.
+#[derive(Clone, Debug)]
+pub(crate) struct Target(Arc<AtomicU32>);
+
+impl Target {
+    pub(crate) fn new(ip: Ipv4Addr) -> Self {
+        Self(Arc::new(AtomicU32::new(ip.into())))
+    }
+
+    /// From now on for new connections.
+    pub(crate) fn set(&self, ip: Ipv4Addr) {
+        self.0.store(ip.into(), Ordering::Relaxed);
+    }
+
+    fn with_port(&self, port: u16) -> SocketAddr {
+        (Ipv4Addr::from(self.0.load(Ordering::Relaxed)), port).into()
+    }
+}
 
 /// A port being served; dropping it closes its socket and all that came through it.
 #[derive(Debug)]
@@ -29,24 +50,28 @@ impl Drop for Served {
     }
 }
 
-/// Serves a held port for the container at `container`; without `serve` the port is only held.
+/// Serves a held port for the container at `target`; without `serve` the port is only held.
 pub(crate) fn start(
     runtime: &Handle,
     held: Held,
-    container: Ipv4Addr,
+    target: Target,
     serve: bool,
 ) -> io::Result<Served> {
-    let target = SocketAddr::from((container, held.port.container_port));
+    let port = held.port.container_port;
     // Sockets register with the runtime that is current.
     let _guard = runtime.enter();
     let task = match held.socket {
         HostSocket::Tcp(listener) if serve => {
             let listener = tokio::net::TcpListener::from_std(listener)?;
-            runtime.spawn(tcp::serve(listener, target)).abort_handle()
+            runtime
+                .spawn(tcp::serve(listener, target, port))
+                .abort_handle()
         }
         HostSocket::Udp(socket) if serve => {
             let socket = tokio::net::UdpSocket::from_std(socket)?;
-            runtime.spawn(udp::serve(socket, target)).abort_handle()
+            runtime
+                .spawn(udp::serve(socket, target, port))
+                .abort_handle()
         }
         socket => {
             return Ok(Served {

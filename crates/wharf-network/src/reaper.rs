@@ -1,6 +1,6 @@
 //! Taking links down behind the back of whoever waits: the kernel takes its time to forget one.
 
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Weak};
 use std::thread;
@@ -13,11 +13,12 @@ use crate::networks::Inner;
 
 /// Something to take down.
 pub(crate) enum Job {
-    /// A container's link; its address is free afterwards.
+    /// A container's link; its addresses are free afterwards.
     Link {
         host_interface: String,
         network: String,
-        ip: Ipv4Addr,
+        ip: Option<Ipv4Addr>,
+        ip6: Option<Ipv6Addr>,
     },
     /// Says when all earlier jobs are done.
     Flush(oneshot::Sender<()>),
@@ -55,6 +56,7 @@ fn work(jobs: &Receiver<Job>, inner: &Weak<Inner>) {
                 host_interface,
                 network,
                 ip,
+                ip6,
             } => {
                 if let Err(error) = route.apply(&[delete_link(LinkName::Name(&host_interface))])
                     // Gone with its namespace already.
@@ -63,7 +65,7 @@ fn work(jobs: &Receiver<Job>, inner: &Weak<Inner>) {
                     tracing::warn!(error = &error as &dyn std::error::Error, "take a link down");
                 }
                 if let Some(inner) = inner.upgrade() {
-                    inner.lock().release_address(&network, ip);
+                    inner.lock().release_addresses(&network, ip, ip6);
                 }
             }
             Job::Flush(done) => {

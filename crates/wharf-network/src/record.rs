@@ -6,8 +6,13 @@ use crate::{EndpointInfo, Network};
 
 /// Networks by id.
 pub(crate) const NETWORKS: Table<Network> = Table::new("networks", 1);
-/// Connected endpoints by container id.
+/// Connected endpoints by container and network id ([`endpoint_key`]).
 pub(crate) const ENDPOINTS: Table<EndpointInfo> = Table::new("endpoints", 1);
+
+/// The key of an endpoint's record. One of an early version was the container's id alone.
+pub(crate) fn endpoint_key(info: &EndpointInfo) -> String {
+    format!("{}/{}", info.container, info.network_id)
+}
 
 /// 64 random hexadecimal digits, as Docker names networks, endpoints and sandboxes.
 pub(crate) fn random_id() -> String {

@@ -7,8 +7,9 @@ use wharf_netlink::{LinkChange, LinkName, set_link};
 use wharf_records::RecordError;
 
 use crate::networks::Inner;
-use crate::record::ENDPOINTS;
-use crate::{EndpointInfo, LiveContainer, NetworkError, Networks, bridge, sysctl};
+use crate::record::{ENDPOINTS, endpoint_key, random_id};
+use crate::sandbox::Sandbox;
+use crate::{EndpointInfo, LiveContainer, NetworkError, Networks, bridge, dns, sysctl};
 
 impl Networks {
     /// Makes the kernel's state from the records: bridges, firewall, host sockets of the containers in `live`;
@@ -19,7 +20,17 @@ impl Networks {
     /// logged, not an error.
     pub async fn restore(&self, live: &[LiveContainer]) -> Result<(), NetworkError> {
         let (inner, live) = (Arc::clone(&self.inner), live.to_vec());
-        let work = tokio::task::spawn_blocking(move || inner.restore(&live));
+        let work = tokio::task::spawn_blocking(move || {
+            inner.restore(&live)?;
+            for container in &live {
+                let served = dns::serve_names(&inner, &container.id, container.dns.clone());
+                if let Err(error) = served {
+                    let (error, container) = (&error as &dyn std::error::Error, &container.id);
+                    tracing::warn!(error, container, "its name resolution is lost");
+                }
+            }
+            Ok(())
+        });
         work.await
             .unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))
     }
@@ -30,8 +41,10 @@ impl Inner {
         if self.config.ip_forward {
             sysctl::set("net/ipv4/ip_forward", "1")?;
         }
+        self.finish_removals()?;
         self.restore_bridges()?;
         self.take_addresses();
+        self.find_sandboxes(live);
         self.drop_dead(live)?;
         let endpoints: Vec<_> = self.lock().endpoints.values().cloned().collect();
         for endpoint in &endpoints {
@@ -39,6 +52,46 @@ impl Inner {
         }
         self.apply_firewall()?;
         self.pool.start()
+    }
+
+    /// Networks whose removal was interrupted.
+    fn finish_removals(&self) -> Result<(), NetworkError> {
+        let half: Vec<_> = {
+            let state = self.lock();
+            let half = state.networks.values().filter(|network| network.removing);
+            half.cloned().collect()
+        };
+        half.iter()
+            .try_for_each(|network| self.remove_network(network))
+    }
+
+    /// Opens the namespaces of running containers, for what is connected later.
+    fn find_sandboxes(&self, live: &[LiveContainer]) {
+        for container in live {
+            let id = {
+                let state = self.lock();
+                if state.sandboxes.contains_key(&container.id) {
+                    continue;
+                }
+                let known = state.endpoints_of(&container.id).next();
+                known.map_or_else(random_id, |info| info.sandbox.clone())
+            };
+            let found = match container.shared {
+                true => Ok(Sandbox { id, netns: None }),
+                false => Sandbox::of_process(id, container.pid),
+            };
+            match found {
+                Ok(sandbox) => {
+                    let mut state = self.lock();
+                    state.sandboxes.insert(container.id.clone(), sandbox);
+                }
+                // It ended just now, and we shall hear of it.
+                Err(error) => {
+                    let (error, container) = (&error as &dyn std::error::Error, &container.id);
+                    tracing::warn!(error, container, "a container's namespace is lost");
+                }
+            }
+        }
     }
 
     fn restore_bridges(&self) -> Result<(), NetworkError> {
@@ -68,6 +121,12 @@ impl Inner {
             if let (Some(address), Some(pool)) =
                 (endpoint.address, addresses.get_mut(&endpoint.network_id))
             {
+                pool.v4.take(address.ip);
+            }
+            if let (Some(address), Some(pool)) =
+                (endpoint.address6, addresses.get_mut(&endpoint.network_id))
+                && let Some(pool) = &mut pool.v6
+            {
                 pool.take(address.ip);
             }
         }
@@ -80,7 +139,7 @@ impl Inner {
             let mut state = self.lock();
             let (kept, dead) = std::mem::take(&mut state.endpoints)
                 .into_iter()
-                .partition(|(container, _)| live.contains(container.as_str()));
+                .partition(|((container, _), _)| live.contains(container.as_str()));
             state.endpoints = kept;
             dead.into_values().collect()
         };
@@ -89,7 +148,7 @@ impl Inner {
         }
         self.db.write(|tx| -> Result<(), RecordError> {
             dead.iter()
-                .try_for_each(|e| ENDPOINTS.delete(tx, &e.container).map(drop))
+                .try_for_each(|e| ENDPOINTS.delete(tx, &endpoint_key(e)).map(drop))
         })?;
         Ok(())
     }

@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::os::fd::OwnedFd;
 
-use ipnet::Ipv4Net;
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use serde::{Deserialize, Serialize};
 
 use crate::Mac;
@@ -50,6 +50,97 @@ pub struct Network {
     pub options: BTreeMap<String, String>,
     /// Labels.
     pub labels: BTreeMap<String, String>,
+    /// Without a way to the outside.
+    #[serde(default)]
+    pub internal: bool,
+    /// `--attachable`: of meaning to swarms only, and shown.
+    #[serde(default)]
+    pub attachable: bool,
+    /// Whether it has IPv6 addresses.
+    #[serde(default)]
+    pub ipv6: bool,
+    /// Address pools as they were asked for or chosen.
+    #[serde(default)]
+    pub ipam: Ipam,
+    /// It is being removed; a daemon that finds it so finishes that.
+    #[serde(default)]
+    pub removing: bool,
+}
+
+impl Network {
+    /// Whether it is one of the three that are always there.
+    pub fn is_built_in(&self) -> bool {
+        matches!(self.name.as_str(), "bridge" | "host" | "none")
+    }
+
+    /// Whether names of containers are resolved on it.
+    pub fn has_names(&self) -> bool {
+        self.bridge.is_some() && !self.is_built_in()
+    }
+}
+
+/// A network's address management.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ipam {
+    /// Options, shown as they were given.
+    pub options: BTreeMap<String, String>,
+    /// Pools, IPv4 first.
+    pub pools: Vec<IpamPool>,
+    /// Whether the user chose the IPv4 subnet: only then static addresses are allowed.
+    pub chosen: bool,
+    /// The same of IPv6.
+    pub chosen6: bool,
+}
+
+/// One subnet of a network.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct IpamPool {
+    /// Its addresses.
+    pub subnet: IpNet,
+    /// Those that are given out by themselves.
+    pub range: Option<IpNet>,
+    /// The host's own.
+    pub gateway: Option<IpAddr>,
+    /// Addresses that are never given out, by name.
+    pub auxiliary: BTreeMap<String, IpAddr>,
+}
+
+/// What is asked of a new network.
+#[derive(Clone, Debug, Default)]
+pub struct NewNetwork {
+    /// Name.
+    pub name: String,
+    /// Driver; `bridge` if empty.
+    pub driver: String,
+    /// Without a way to the outside.
+    pub internal: bool,
+    /// Shown.
+    pub attachable: bool,
+    /// IPv6 addresses, too.
+    pub ipv6: bool,
+    /// Name of the address management; `default` or empty.
+    pub ipam_driver: String,
+    /// Its options.
+    pub ipam_options: BTreeMap<String, String>,
+    /// Subnets, as typed.
+    pub pools: Vec<NewPool>,
+    /// Options of the driver.
+    pub options: BTreeMap<String, String>,
+    /// Labels.
+    pub labels: BTreeMap<String, String>,
+}
+
+/// A subnet that is asked for, as typed; empty texts stand for nothing.
+#[derive(Clone, Debug, Default)]
+pub struct NewPool {
+    /// Subnet.
+    pub subnet: String,
+    /// Range.
+    pub range: String,
+    /// Gateway.
+    pub gateway: String,
+    /// Auxiliary addresses by name.
+    pub auxiliary: BTreeMap<String, String>,
 }
 
 /// The bridge under a network.
@@ -67,6 +158,30 @@ pub struct Bridge {
     pub icc: bool,
     /// Whether its containers are hidden behind the host's address.
     pub masquerade: bool,
+    /// IPv6 subnet and the host's address in it.
+    #[serde(default)]
+    pub v6: Option<Bridge6>,
+    /// Nothing passes between it and the outside.
+    #[serde(default)]
+    pub internal: bool,
+    /// Host address of ports published without one; `None` is the daemon's.
+    #[serde(default)]
+    pub host_binding: Option<IpAddr>,
+    /// Beginning of the names of its links inside containers; `None` is `eth`.
+    #[serde(default)]
+    pub link_prefix: Option<String>,
+    /// Somebody else made the Linux bridge: it stays when the network goes.
+    #[serde(default)]
+    pub foreign: bool,
+}
+
+/// The IPv6 half of a bridge.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Bridge6 {
+    /// Addresses of the network.
+    pub subnet: Ipv6Net,
+    /// The host's address in it.
+    pub gateway: Ipv6Addr,
 }
 
 /// Transport protocol of a published port.
@@ -160,14 +275,20 @@ pub struct EndpointConfig {
     pub name: String,
     /// A static address within the network's subnet.
     pub ip: Option<Ipv4Addr>,
+    /// A static IPv6 address within the network's subnet.
+    pub ip6: Option<Ipv6Addr>,
     /// A chosen hardware address.
     pub mac: Option<Mac>,
-    /// The container's hostname (for name resolution on user-defined networks).
+    /// The container's hostname.
     pub hostname: String,
-    /// Further names (for name resolution on user-defined networks).
+    /// All names that others on a user-defined network find it by.
     pub aliases: Vec<String>,
+    /// Names that only this container knows, for others on the network: alias and container.
+    pub links: Vec<(String, String)>,
     /// Ports to publish.
     pub ports: Vec<PortBinding>,
+    /// Which of the container's networks leads outside: the one with the highest number.
+    pub gateway_priority: i64,
 }
 
 /// A container's place in a network, as `inspect` shows it.
@@ -187,13 +308,28 @@ pub struct EndpointInfo {
     pub sandbox: String,
     /// Address, prefix, gateway; only on a bridge.
     pub address: Option<Address>,
+    /// IPv6 address; only where the network has them.
+    #[serde(default)]
+    pub address6: Option<Address6>,
+    /// Whether its network has no way to the outside, so that its gateway is nobody's default route.
+    #[serde(default)]
+    pub internal: bool,
+    /// As it was asked for.
+    #[serde(default)]
+    pub gateway_priority: i64,
+    /// The container's side of its link, such as `eth0`.
+    #[serde(default)]
+    pub interface: String,
     /// Host side of the container's link, such as `veth1a2b3c4`; only on a bridge.
     pub host_interface: Option<String>,
     /// The container's hostname.
     pub hostname: String,
-    /// Further names.
+    /// All names that others on a user-defined network find it by.
     pub aliases: Vec<String>,
-    /// Ports that are bound on the host.
+    /// Names that only this container knows: alias and container.
+    #[serde(default)]
+    pub links: Vec<(String, String)>,
+    /// Ports that are bound on the host; only of the endpoint that leads outside.
     pub ports: Vec<PublishedPort>,
 }
 
@@ -210,12 +346,23 @@ pub struct Address {
     pub mac: Mac,
 }
 
+/// An endpoint's IPv6 address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Address6 {
+    /// The container's address.
+    pub ip: Ipv6Addr,
+    /// Length of the subnet's prefix, in bits.
+    pub prefix: u8,
+    /// Default gateway.
+    pub gateway: Ipv6Addr,
+}
+
 /// A connection that was just made.
 #[derive(Debug)]
 pub struct Endpoint {
     /// What `inspect` shows.
     pub info: EndpointInfo,
-    /// The namespace to start the container in; `None` on the network `host`.
+    /// The namespace to start the container in, if this is its first connection; `None` on the network `host`.
     pub netns: Option<OwnedFd>,
 }
 
@@ -226,4 +373,8 @@ pub struct LiveContainer {
     pub id: String,
     /// Its first process.
     pub pid: u32,
+    /// Whether it runs in the host's own namespace or in another container's.
+    pub shared: bool,
+    /// How it resolves names on user-defined networks.
+    pub dns: crate::DnsConfig,
 }

@@ -24,9 +24,19 @@ fn bridge(icc: bool, masquerade: bool) -> Network {
             mtu: 1500,
             icc,
             masquerade,
+            v6: None,
+            internal: false,
+            host_binding: None,
+            link_prefix: None,
+            foreign: false,
         }),
         options: BTreeMap::new(),
         labels: BTreeMap::new(),
+        internal: false,
+        attachable: false,
+        ipv6: false,
+        ipam: wharf_network::Ipam::default(),
+        removing: false,
     }
 }
 
@@ -35,6 +45,26 @@ fn second() -> Network {
     if let Some(bridge) = &mut network.bridge {
         bridge.interface = "wharf1".to_owned();
         bridge.subnet = "172.18.0.0/16".parse().unwrap();
+    }
+    network
+}
+
+fn dual() -> Network {
+    let mut network = bridge(true, true);
+    if let Some(bridge) = &mut network.bridge {
+        bridge.v6 = Some(wharf_network::Bridge6 {
+            subnet: "fd00:1::/64".parse().unwrap(),
+            gateway: "fd00:1::1".parse().unwrap(),
+        });
+    }
+    network
+}
+
+fn internal() -> Network {
+    let mut network = second();
+    if let Some(bridge) = &mut network.bridge {
+        bridge.internal = true;
+        bridge.masquerade = false;
     }
     network
 }
@@ -60,9 +90,14 @@ fn web() -> EndpointInfo {
             gateway: Ipv4Addr::new(172, 17, 0, 1),
             mac: Mac::of_address(ip),
         }),
+        address6: None,
+        internal: false,
+        gateway_priority: 0,
+        interface: "eth0".to_owned(),
         host_interface: Some("veth0000001".to_owned()),
         hostname: String::new(),
         aliases: Vec::new(),
+        links: Vec::new(),
         ports: vec![
             port(Protocol::Tcp, Ipv4Addr::UNSPECIFIED.into(), 8080, 80),
             port(Protocol::Tcp, Ipv6Addr::UNSPECIFIED.into(), 8080, 80),
@@ -108,6 +143,12 @@ fn rules_are_as_written_down() {
         (
             "Two bridges",
             vec![bridge(true, true), second()],
+            vec![],
+            true,
+        ),
+        (
+            "A network with IPv6, and an internal one",
+            vec![dual(), internal()],
             vec![],
             true,
         ),

@@ -175,7 +175,7 @@ fn a_disconnect_gives_everything_back() {
         drop(first);
         networks.shutdown().await;
         assert_eq!(link_names(), before);
-        assert!(networks.endpoint("c1").is_none());
+        assert!(networks.endpoints_of("c1").is_empty());
         assert!(TcpListener::bind((Ipv4Addr::UNSPECIFIED, 8080)).is_ok());
         let again = networks.connect("c2", "bridge", named("web", &ports)).await;
         assert_eq!(
@@ -215,7 +215,9 @@ fn a_running_container_keeps_its_network_over_a_restart() {
         assert_eq!(networks.get("bridge").unwrap().id, id);
         let live = LiveContainer {
             id: "c1".to_owned(),
-            pid: 0,
+            pid: std::process::id(),
+            shared: true,
+            dns: wharf_network::DnsConfig::default(),
         };
         networks.restore(&[live]).await.unwrap();
         assert_eq!(
@@ -223,7 +225,7 @@ fn a_running_container_keeps_its_network_over_a_restart() {
             "172.17.0.1 ping"
         );
         assert!(within(&world.neighbour, || ask_tcp((HOST, 8080))).is_ok());
-        assert!(networks.endpoint("c2").is_none());
+        assert!(networks.endpoints_of("c2").is_empty());
         networks.shutdown().await;
         let other = networks
             .connect("c3", "bridge", named("other", &[]))
@@ -257,7 +259,9 @@ fn a_flushed_table_and_a_lost_bridge_are_repaired() {
         assert!(nftables.tables(Family::Inet).unwrap().is_empty());
         let live = LiveContainer {
             id: "c1".to_owned(),
-            pid: 0,
+            pid: std::process::id(),
+            shared: true,
+            dns: wharf_network::DnsConfig::default(),
         };
         networks.restore(std::slice::from_ref(&live)).await.unwrap();
         assert_eq!(nftables.tables(Family::Inet).unwrap(), ["wharf"]);

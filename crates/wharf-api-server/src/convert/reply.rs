@@ -7,7 +7,6 @@ use wharf_api_types as wire;
 use wharf_engine::{
     EndpointView, ExecView, Listed, MountPoint, NetworkView, PortBinding, Size, StateView, View,
 };
-use wharf_network::{EndpointInfo, Network};
 use wharf_volumes::Volume;
 
 use super::{host, nil, time};
@@ -193,15 +192,22 @@ fn endpoint(view: &EndpointView) -> wire::EndpointSettings {
         ip,
         prefix,
         gateway,
+        ip6,
+        prefix6,
+        gateway6,
         mac,
         dns_names,
     } = view.clone();
-    let ipam = settings
-        .ipv4_address
-        .map(|address| wire::EndpointIpamConfig {
-            ipv4_address: address.to_string(),
-            ..wire::EndpointIpamConfig::default()
-        });
+    let text = |ip: Option<std::net::Ipv6Addr>| ip.map(|ip| ip.to_string()).unwrap_or_default();
+    let asked = settings.ipv4_address.is_some() || settings.ipv6_address.is_some();
+    let ipam = asked.then(|| wire::EndpointIpamConfig {
+        ipv4_address: settings
+            .ipv4_address
+            .map(|ip| ip.to_string())
+            .unwrap_or_default(),
+        ipv6_address: text(settings.ipv6_address),
+        ..wire::EndpointIpamConfig::default()
+    });
     wire::EndpointSettings {
         ipam_config: ipam,
         links: nil(settings.links),
@@ -212,7 +218,7 @@ fn endpoint(view: &EndpointView) -> wire::EndpointSettings {
             mac
         },
         driver_opts: Some(settings.driver_opts).filter(|options| !options.is_empty()),
-        gw_priority: 0,
+        gw_priority: settings.gateway_priority,
         network_id,
         endpoint_id,
         gateway: gateway
@@ -220,9 +226,9 @@ fn endpoint(view: &EndpointView) -> wire::EndpointSettings {
             .unwrap_or_default(),
         ip_address: ip.map(|ip| ip.to_string()).unwrap_or_default(),
         ip_prefix_len: prefix.into(),
-        ipv6_gateway: String::new(),
-        global_ipv6_address: String::new(),
-        global_ipv6_prefix_len: 0,
+        ipv6_gateway: text(gateway6),
+        global_ipv6_address: text(ip6),
+        global_ipv6_prefix_len: prefix6.into(),
         dns_names: nil(dns_names),
     }
 }
@@ -360,62 +366,4 @@ pub(crate) fn volume(volume: Volume) -> wire::Volume {
         status: None,
         usage_data: None,
     }
-}
-
-/// A network; its containers if it is inspected.
-pub(crate) fn network(network: &Network, endpoints: Option<Vec<EndpointInfo>>) -> wire::Network {
-    let Network {
-        id,
-        name,
-        driver,
-        created,
-        bridge,
-        options,
-        labels,
-    } = network.clone();
-    let config = bridge.map(|bridge| wire::IpamConfig {
-        subnet: bridge.subnet.to_string(),
-        ip_range: String::new(),
-        gateway: bridge.gateway.to_string(),
-    });
-    let containers = endpoints.map(|list| list.into_iter().map(network_container).collect());
-    wire::Network {
-        name,
-        id,
-        created,
-        scope: "local".to_owned(),
-        driver: driver.to_string(),
-        enable_ipv4: true,
-        enable_ipv6: false,
-        ipam: wire::Ipam {
-            driver: "default".to_owned(),
-            options: None,
-            config: config.into_iter().collect(),
-        },
-        internal: false,
-        attachable: false,
-        ingress: false,
-        config_from: wire::ConfigReference::default(),
-        config_only: false,
-        containers,
-        options,
-        labels,
-    }
-}
-
-fn network_container(endpoint: EndpointInfo) -> (String, wire::NetworkContainer) {
-    let (address, mac) = endpoint.address.map_or_else(Default::default, |address| {
-        (
-            format!("{}/{}", address.ip, address.prefix),
-            address.mac.to_string(),
-        )
-    });
-    let container = wire::NetworkContainer {
-        name: endpoint.name,
-        endpoint_id: endpoint.id,
-        mac_address: mac,
-        ipv4_address: address,
-        ipv6_address: String::new(),
-    };
-    (endpoint.container, container)
 }

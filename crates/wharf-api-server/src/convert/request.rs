@@ -553,7 +553,8 @@ fn endpoints(config: Option<wire::NetworkingConfig>) -> Result<BTreeMap<String, 
     endpoints.into_iter().map(endpoint).collect()
 }
 
-fn endpoint(settings: wire::EndpointSettings) -> Result<EndpointSettings> {
+/// What is asked of one network.
+pub(crate) fn endpoint(settings: wire::EndpointSettings) -> Result<EndpointSettings> {
     let ipam = settings.ipam_config.unwrap_or_default();
     let ipv4_address = match ipam.ipv4_address.as_str() {
         "" => None,
@@ -562,15 +563,32 @@ fn endpoint(settings: wire::EndpointSettings) -> Result<EndpointSettings> {
                 .map_err(|_| ApiError::bad(format!("invalid IPv4 address: {text}")))?,
         ),
     };
-    if !ipam.ipv6_address.is_empty() || !ipam.link_local_ips.is_empty() {
-        return Err(ApiError::not_implemented("an IPv6 address of an endpoint"));
+    let ipv6_address = match ipam.ipv6_address.as_str() {
+        "" => None,
+        text => Some(
+            text.parse()
+                .map_err(|_| ApiError::bad(format!("invalid IPv6 address: {text}")))?,
+        ),
+    };
+    if !ipam.link_local_ips.is_empty() {
+        return Err(ApiError::not_implemented(
+            "a link-local address of an endpoint",
+        ));
+    }
+    let driver_opts = settings.driver_opts.unwrap_or_default();
+    if let Some(key) = driver_opts.keys().next() {
+        return Err(ApiError::not_implemented(&format!(
+            "the driver option {key} of an endpoint"
+        )));
     }
     Ok(EndpointSettings {
         ipv4_address,
+        ipv6_address,
+        gateway_priority: settings.gw_priority,
         mac_address: settings.mac_address,
         aliases: settings.aliases.unwrap_or_default(),
         links: settings.links.unwrap_or_default(),
-        driver_opts: settings.driver_opts.unwrap_or_default(),
+        driver_opts,
     })
 }
 

@@ -109,7 +109,14 @@ fn others() -> Router<Arc<Engine>> {
             get(volumes::inspect).delete(volumes::remove),
         )
         .route("/networks", get(networks::list))
-        .route("/networks/{id}", get(networks::inspect))
+        .route("/networks/create", post(networks::create))
+        .route("/networks/prune", post(networks::prune))
+        .route(
+            "/networks/{id}",
+            get(networks::inspect).delete(networks::remove),
+        )
+        .route("/networks/{id}/connect", post(networks::connect))
+        .route("/networks/{id}/disconnect", post(networks::disconnect))
 }
 
 /// Operations of the API that are not built yet say so.
@@ -125,10 +132,6 @@ fn not_built() -> Router<Arc<Engine>> {
         .route("/containers/{id}/copy", refuse())
         .route("/containers/{id}/attach/ws", refuse())
         .route("/distribution/{*rest}", refuse())
-        .route("/networks/create", refuse())
-        .route("/networks/prune", refuse())
-        .route("/networks/{id}/connect", refuse())
-        .route("/networks/{id}/disconnect", refuse())
         .route("/plugins", refuse())
         .route("/plugins/{*rest}", refuse())
         .route("/swarm", swarm())

@@ -1,42 +1,112 @@
-//! `/networks`: those that are built in.
+//! `/networks`.
 
 use axum::extract::Path;
 use http::StatusCode;
-use wharf_network::Network;
+use wharf_api_types::{
+    NetworkConnectRequest, NetworkCreateRequest, NetworkCreateResponse, NetworkDisconnectRequest,
+    NetworkPruneResponse,
+};
 
 use super::State;
 use crate::convert;
 use crate::error::ApiError;
-use crate::params::Params;
+use crate::params::{Json, Params};
 use crate::reply::{self, Answer};
 
 pub(crate) async fn list(engine: State, params: Params) -> Answer {
-    let filters = params.filters()?;
-    filters.check(&["dangling", "driver", "id", "label", "name", "scope", "type"])?;
-    let dangling = filters.boolean("dangling")?;
-    let wanted = |network: &Network| {
-        filters.any("driver", |driver| network.driver.to_string() == driver)
-            && filters.any("name", |name| network.name.contains(name))
-            && filters.any("id", |id| network.id.contains(id))
-            && filters.any("scope", |scope| scope == "local")
-            && filters.any("type", |kind| kind == "builtin")
-            && filters.labels("label", &network.labels)
-            // The built-in ones never count as unused.
-            && dangling != Some(true)
-    };
-    let networks = engine.networks.list();
-    let rows: Vec<_> = networks
-        .iter()
-        .filter(|one| wanted(one))
-        .map(|one| convert::network(one, None))
-        .collect();
+    let networks = engine.networks.list(&params.filters()?)?;
+    let row = |network: &_| convert::network(network, None, None);
+    let rows: Vec<_> = networks.iter().map(row).collect();
     reply::ok(&rows)
 }
 
-pub(crate) async fn inspect(engine: State, Path(id): Path<String>) -> Answer {
-    let network = engine.networks.get(&id);
-    let network = network
-        .map_err(|_| ApiError::new(StatusCode::NOT_FOUND, format!("network {id} not found")))?;
-    let endpoints = engine.networks.endpoints(&network.id);
-    reply::ok(&convert::network(&network, Some(endpoints)))
+pub(crate) async fn inspect(engine: State, Path(id): Path<String>, params: Params) -> Answer {
+    // Services are all that `verbose` adds, and there are none without a swarm.
+    let verbose = params.get("verbose");
+    if !matches!(
+        verbose,
+        "" | "0"
+            | "1"
+            | "t"
+            | "T"
+            | "f"
+            | "F"
+            | "true"
+            | "false"
+            | "TRUE"
+            | "FALSE"
+            | "True"
+            | "False"
+    ) {
+        return Err(ApiError::bad(format!(
+            "invalid value for verbose: {verbose}: strconv.ParseBool: parsing {verbose:?}: invalid syntax"
+        )));
+    }
+    let gone = || ApiError::new(StatusCode::NOT_FOUND, format!("network {id} not found"));
+    if !matches!(params.get("scope"), "" | "local") {
+        return Err(gone());
+    }
+    let network = engine.networks.inspect(&id)?;
+    let endpoints = engine.networks.endpoints(&network);
+    let usage = engine.networks.usage(&network);
+    reply::ok(&convert::network(&network, Some(endpoints), Some(usage)))
+}
+
+pub(crate) async fn create(engine: State, Json(request): Json<NetworkCreateRequest>) -> Answer {
+    let new = convert::new_network(request)?;
+    let network = engine.networks.create(new).await?;
+    let body = NetworkCreateResponse {
+        id: network.id,
+        warning: String::new(),
+    };
+    Ok(reply::json(StatusCode::CREATED, &body))
+}
+
+pub(crate) async fn remove(engine: State, Path(id): Path<String>) -> Answer {
+    engine.networks.remove(&id).await?;
+    reply::empty(StatusCode::NO_CONTENT)
+}
+
+pub(crate) async fn prune(engine: State, params: Params) -> Answer {
+    let report = engine.networks.prune(&params.filters()?).await?;
+    reply::ok(&NetworkPruneResponse {
+        networks_deleted: convert::nil(report.deleted),
+    })
+}
+
+pub(crate) async fn connect(
+    engine: State,
+    Path(id): Path<String>,
+    Json(request): Json<NetworkConnectRequest>,
+) -> Answer {
+    let NetworkConnectRequest {
+        container,
+        endpoint_config,
+    } = request;
+    named(&container)?;
+    let settings = convert::endpoint(endpoint_config.unwrap_or_default())?;
+    engine.networks.connect(&id, &container, settings).await?;
+    reply::empty(StatusCode::OK)
+}
+
+pub(crate) async fn disconnect(
+    engine: State,
+    Path(id): Path<String>,
+    Json(request): Json<NetworkDisconnectRequest>,
+) -> Answer {
+    // With us an endpoint never outlives its container: there is nothing more to force.
+    let NetworkDisconnectRequest {
+        container,
+        force: _,
+    } = request;
+    named(&container)?;
+    engine.networks.disconnect(&id, &container).await?;
+    reply::empty(StatusCode::OK)
+}
+
+fn named(container: &str) -> Result<(), ApiError> {
+    match container.is_empty() {
+        true => Err(ApiError::bad("invalid name or ID supplied: \"\"")),
+        false => Ok(()),
+    }
 }

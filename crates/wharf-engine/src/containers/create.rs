@@ -196,6 +196,8 @@ fn hostname(shared: &Shared, config: &mut Config, host: &HostConfig, id: &str) {
     }
 }
 
+/// Its networks: that of the network mode and all that settings are given for. One that is not there is met at
+/// the start, as with dockerd.
 fn network(
     shared: &Shared,
     config: &Config,
@@ -206,27 +208,43 @@ fn network(
     if config.network_disabled {
         return Ok(view);
     }
-    let Some(name) = host.network_mode.network_name() else {
+    let Some(mode) = host.network_mode.network_name() else {
         return Ok(view);
     };
-    let network = shared.networks.get(name);
-    let network = network.map_err(|error| EngineError::NotFound(crate::error::chain(&error)))?;
-    let mut settings = EndpointSettings::default();
-    for (key, asked) in endpoints {
-        let same = key == network.name || key == "default" || network.id.starts_with(&key);
-        if !same {
-            let text = format!("Container cannot be connected to network endpoints: {key}, {name}");
-            return Err(EngineError::Invalid(text));
-        }
-        settings = asked;
-    }
-    if settings.mac_address.is_empty() {
-        settings.mac_address.clone_from(&config.mac_address);
-    }
-    let endpoint = EndpointView {
-        settings,
-        ..EndpointView::default()
+    let known = |text: &str| match shared.networks.get(text) {
+        Ok(network) => (network.name.clone(), Some(network)),
+        Err(_) => (text.to_owned(), None),
     };
-    view.endpoints.insert(network.name, endpoint);
+    let main = known(mode).0;
+    let first = [(main.clone(), EndpointSettings::default())];
+    for (key, mut settings) in first.into_iter().chain(endpoints) {
+        let (name, network) = known(&key);
+        if name == main && settings.mac_address.is_empty() {
+            settings.mac_address.clone_from(&config.mac_address);
+        }
+        if let Some(network) = &network {
+            let faults = crate::networks::check_endpoint(network, &settings);
+            if !faults.is_empty() {
+                let text = faults.join("\n");
+                return Err(EngineError::Invalid(format!(
+                    "invalid config for network {name}: invalid endpoint settings:\n{text}"
+                )));
+            }
+        }
+        let endpoint = EndpointView {
+            settings,
+            ..EndpointView::default()
+        };
+        view.endpoints.insert(name, endpoint);
+    }
+    let private = |name: &str| view.endpoints.contains_key(name) && view.endpoints.len() > 1;
+    if private("host") {
+        let text = "container sharing network namespace with another container or host cannot be connected to any other network";
+        return Err(EngineError::Invalid(text.to_owned()));
+    }
+    if private("none") {
+        let text = "container cannot be connected to multiple networks with one of the networks in private (none) mode";
+        return Err(EngineError::Invalid(text.to_owned()));
+    }
     Ok(view)
 }

@@ -46,6 +46,7 @@ pub use wait::Waiter;
 pub(crate) use attach::Pending;
 pub(crate) use merge::environment;
 pub use mounts::parse_bind;
+pub(crate) use prune::until;
 pub(crate) use registry::{Entry, Shared};
 
 use std::sync::Arc;

@@ -1,7 +1,7 @@
 //! What `inspect` and `ps` read: a container as it was at one moment.
 
 use std::collections::BTreeMap;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -156,6 +156,12 @@ pub struct ExitInfo {
 pub struct EndpointSettings {
     /// Static IPv4 address.
     pub ipv4_address: Option<Ipv4Addr>,
+    /// Static IPv6 address.
+    #[serde(default)]
+    pub ipv6_address: Option<Ipv6Addr>,
+    /// The network with the highest number leads outside.
+    #[serde(default)]
+    pub gateway_priority: i64,
     /// MAC address, as typed.
     pub mac_address: String,
     /// Further names in that network.
@@ -194,6 +200,15 @@ pub struct EndpointView {
     pub prefix: u8,
     /// Default gateway.
     pub gateway: Option<IpAddr>,
+    /// IPv6 address.
+    #[serde(default)]
+    pub ip6: Option<Ipv6Addr>,
+    /// Length of its prefix.
+    #[serde(default)]
+    pub prefix6: u8,
+    /// IPv6 default gateway.
+    #[serde(default)]
+    pub gateway6: Option<Ipv6Addr>,
     /// MAC address.
     pub mac: String,
     /// Names under which it is found.

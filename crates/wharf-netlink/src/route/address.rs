@@ -69,6 +69,15 @@ pub fn add_address(link: u32, network: IpNet) -> Request {
 
 /// A route to `destination`, through a router or straight on a link.
 pub fn add_route(destination: IpNet, gateway: Option<IpAddr>, link: Option<u32>) -> Request {
+    route(CREATE_NEW, destination, gateway, link)
+}
+
+/// As [`add_route`], in the place of another route to the same destination.
+pub fn replace_route(destination: IpNet, gateway: Option<IpAddr>, link: Option<u32>) -> Request {
+    route(CREATE_OR_REPLACE, destination, gateway, link)
+}
+
+fn route(flags: u16, destination: IpNet, gateway: Option<IpAddr>, link: Option<u32>) -> Request {
     let scope = if gateway.is_some() {
         SCOPE_UNIVERSE
     } else {
@@ -82,7 +91,7 @@ pub fn add_route(destination: IpNet, gateway: Option<IpAddr>, link: Option<u32>)
     header[6] = scope;
     header[7] = KIND_UNICAST;
     let operation = format!("add route {destination}");
-    let mut request = Request::new(NEW_ROUTE, CREATE_NEW, operation).fixed(&header);
+    let mut request = Request::new(NEW_ROUTE, flags, operation).fixed(&header);
     if destination.prefix_len() > 0 {
         request.attribute(RTA_DST, &octets(destination.addr()));
     }

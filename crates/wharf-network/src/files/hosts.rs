@@ -37,12 +37,22 @@ pub fn hosts(hosts: &Hosts<'_>) -> String {
             _ => writeln!(text, "{address}\t{name}"),
         };
     }
-    for address in hosts.addresses {
-        let _ = if hosts.domainname.is_empty() {
-            writeln!(text, "{address}\t{}", hosts.hostname)
+    text.push_str(&host_lines(
+        hosts.hostname,
+        hosts.domainname,
+        hosts.addresses,
+    ));
+    text
+}
+
+/// The lines of a container's own name: one for each of its addresses.
+pub fn host_lines(hostname: &str, domainname: &str, addresses: &[IpAddr]) -> String {
+    let mut text = String::new();
+    for address in addresses {
+        let _ = if domainname.is_empty() {
+            writeln!(text, "{address}\t{hostname}")
         } else {
-            let (host, domain) = (hosts.hostname, hosts.domainname);
-            writeln!(text, "{address}\t{host}.{domain} {host}")
+            writeln!(text, "{address}\t{hostname}.{domainname} {hostname}")
         };
     }
     text

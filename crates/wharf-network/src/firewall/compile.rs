@@ -1,6 +1,6 @@
 //! Rules as an nftables transaction.
 
-use ipnet::Ipv4Net;
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use wharf_netlink::nft::{
     Base, BaseChain, Batch, ChainKind, CtKey, Expression, Family, Field, Map, MetaKey, Register,
     Verdict,
@@ -13,6 +13,8 @@ const R0: Register = Register(0);
 const R1: Register = Register(1);
 const R2: Register = Register(2);
 const IPV4: u8 = 2;
+const IPV6: u8 = 10;
+const SOURCE6_OFFSET: u32 = 8;
 const ICMP: u8 = 1;
 const ICMP_REDIRECT: u8 = 5;
 const SOURCE_OFFSET: u32 = 12;
@@ -117,7 +119,8 @@ fn condition(condition: &Match) -> Vec<Expression> {
             Expression::Meta(MetaKey::OutputName, R0),
             Expression::NotEqual(R0, link_name(link)),
         ],
-        Match::Source(net) => subnet(SOURCE_OFFSET, *net, true),
+        Match::Source(IpNet::V4(net)) => subnet(SOURCE_OFFSET, *net, true),
+        Match::Source(IpNet::V6(net)) => from_subnet6(net),
         Match::DestinationNot(net) => subnet(DESTINATION_OFFSET, *net, false),
         Match::DestinationLocal => vec![
             Expression::DestinationKind(R0),
@@ -194,6 +197,16 @@ fn subnet(offset: u32, net: Ipv4Net, inside: bool) -> Vec<Expression> {
         Expression::NotEqual(R0, value)
     });
     steps
+}
+
+fn from_subnet6(net: &Ipv6Net) -> Vec<Expression> {
+    vec![
+        Expression::Meta(MetaKey::NetworkProtocol, R0),
+        Expression::Equal(R0, vec![IPV6]),
+        payload(Base::Network, SOURCE6_OFFSET, 16, R0),
+        Expression::Mask(R0, net.netmask().octets().to_vec()),
+        Expression::Equal(R0, net.network().octets().to_vec()),
+    ]
 }
 
 /// Goes on if any of the bits is set.

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use ipnet::IpNet;
+
 use super::{Action, Destination, Hook, Match, Rule, Ruleset, TABLE, Target};
 
 impl fmt::Display for Ruleset {
@@ -68,7 +70,8 @@ impl fmt::Display for Match {
             Self::Input(link) => write!(f, "iifname \"{link}\""),
             Self::Output(link) => write!(f, "oifname \"{link}\""),
             Self::OutputNot(link) => write!(f, "oifname != \"{link}\""),
-            Self::Source(net) => write!(f, "ip saddr {net}"),
+            Self::Source(IpNet::V4(net)) => write!(f, "ip saddr {net}"),
+            Self::Source(IpNet::V6(net)) => write!(f, "ip6 saddr {net}"),
             Self::DestinationNot(net) => write!(f, "ip daddr != {net}"),
             Self::DestinationLocal => f.write_str("fib daddr type local"),
             Self::Own => f.write_str("ip saddr . meta l4proto . th dport @own"),

@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 
-use ipnet::Ipv4Net;
+use ipnet::{IpNet, Ipv4Net};
 
 use super::{Action, Chain, Destination, Hook, Match, Rule, Ruleset, Target};
 use crate::{Bridge, EndpointInfo, Network};
@@ -14,10 +14,12 @@ impl Ruleset {
         endpoints: impl IntoIterator<Item = &'a EndpointInfo>,
         proxy: bool,
     ) -> Self {
-        let bridges: Vec<&Bridge> = networks
+        let mut bridges: Vec<&Bridge> = networks
             .into_iter()
             .filter_map(|n| n.bridge.as_ref())
             .collect();
+        // What an internal network refuses is refused before another one lets it in.
+        bridges.sort_by_key(|bridge| (!bridge.internal, bridge.interface.clone()));
         let (mut published, mut published_any) = (Vec::new(), Vec::new());
         for endpoint in endpoints {
             collect(endpoint, &mut published, &mut published_any);
@@ -155,24 +157,28 @@ fn from_the_host() -> Rule {
 /// must pass through the host again, which the other container would otherwise leave aside.
 fn leaving(bridge: &Bridge) -> Vec<Rule> {
     let name = || bridge.interface.clone();
-    let subnet = bridge.subnet.trunc();
-    let hairpin = rule(
-        [
-            Match::Source(subnet),
-            Match::Output(name()),
-            Match::Redirected,
-        ],
-        Action::Masquerade,
-    );
-    let outside = rule(
-        [Match::Source(subnet), Match::OutputNot(name())],
-        Action::Masquerade,
-    );
-    if bridge.masquerade {
-        vec![outside, hairpin]
-    } else {
-        vec![hairpin]
+    let subnets = [
+        Some(IpNet::V4(bridge.subnet.trunc())),
+        bridge.v6.map(|v6| IpNet::V6(v6.subnet.trunc())),
+    ];
+    let mut rules = Vec::new();
+    for subnet in subnets.into_iter().flatten() {
+        if bridge.masquerade {
+            rules.push(rule(
+                [Match::Source(subnet), Match::OutputNot(name())],
+                Action::Masquerade,
+            ));
+        }
+        rules.push(rule(
+            [
+                Match::Source(subnet),
+                Match::Output(name()),
+                Match::Redirected,
+            ],
+            Action::Masquerade,
+        ));
     }
+    rules
 }
 
 /// What may be sent on to a bridge's containers: answers, published ports, their neighbours on the same bridge.
@@ -183,10 +189,19 @@ fn through(bridge: &Bridge) -> Vec<Rule> {
     } else {
         Action::Drop
     };
+    let from = || Match::Input(bridge.interface.clone());
+    if bridge.internal {
+        // Nothing from outside, and nothing to it: not even answers.
+        return vec![
+            rule([from(), to()], among),
+            rule([to()], Action::Drop),
+            rule([from()], Action::Drop),
+        ];
+    }
     vec![
         rule([to(), Match::Known], Action::Accept),
         rule([to(), Match::Redirected], Action::Accept),
-        rule([Match::Input(bridge.interface.clone()), to()], among),
+        rule([from(), to()], among),
         rule([to()], Action::Drop),
     ]
 }

@@ -7,17 +7,19 @@ use tokio::io::copy_bidirectional;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 
+use super::Target;
+
 /// Pause after a failed accept (out of descriptors), so that it is not tried in a tight loop.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// Serves until it is aborted; its connections end with it.
-pub(super) async fn serve(listener: TcpListener, target: SocketAddr) {
+pub(super) async fn serve(listener: TcpListener, target: Target, port: u16) {
     let mut connections = JoinSet::new();
     loop {
         tokio::select! {
             accepted = listener.accept() => match accepted {
                 Ok((client, _)) => {
-                    connections.spawn(carry(client, target));
+                    connections.spawn(carry(client, target.with_port(port)));
                 }
                 Err(_) => tokio::time::sleep(ACCEPT_PAUSE).await,
             },

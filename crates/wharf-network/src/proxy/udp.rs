@@ -9,6 +9,8 @@ use tokio::net::UdpSocket;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
+use super::Target;
+
 /// Docker's proxy forgets a silent client after as long.
 const SILENCE: Duration = Duration::from_secs(90);
 const LARGEST: usize = 65_507;
@@ -16,7 +18,7 @@ const LARGEST: usize = 65_507;
 const MOST_CLIENTS: usize = 4096;
 
 /// Serves until it is aborted.
-pub(super) async fn serve(socket: UdpSocket, target: SocketAddr) {
+pub(super) async fn serve(socket: UdpSocket, target: Target, port: u16) {
     let socket = Arc::new(socket);
     let (gone, mut ended) = mpsc::unbounded_channel::<SocketAddr>();
     let mut clients: HashMap<SocketAddr, Arc<UdpSocket>> = HashMap::new();
@@ -31,7 +33,7 @@ pub(super) async fn serve(socket: UdpSocket, target: SocketAddr) {
                     if clients.len() >= MOST_CLIENTS {
                         continue;
                     }
-                    let Ok(upstream) = connect(target).await else { continue };
+                    let Ok(upstream) = connect(target.with_port(port)).await else { continue };
                     let upstream = Arc::new(upstream);
                     clients.insert(client, Arc::clone(&upstream));
                     replies.spawn(answer(Arc::clone(&socket), upstream, client, gone.clone()));

@@ -1,5 +1,8 @@
 //! `wharf network …`.
 
+mod create;
+mod members;
+
 use serde_json::Value;
 use wharf_client::Url;
 
@@ -17,7 +20,15 @@ use crate::row;
 pub static COMMAND: Command = Command {
     name: "network",
     about: "Manage networks",
-    commands: &[&inspect::NETWORK, &LS, &prune::NETWORKS],
+    commands: &[
+        &members::CONNECT,
+        &create::COMMAND,
+        &members::DISCONNECT,
+        &inspect::NETWORK,
+        &LS,
+        &prune::NETWORKS,
+        &members::RM,
+    ],
     ..EMPTY
 };
 

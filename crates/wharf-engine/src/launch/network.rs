@@ -1,0 +1,235 @@
+//! A container's networks: connecting it at its start, and what `inspect` shows of them.
+
+use std::collections::BTreeMap;
+use std::os::fd::OwnedFd;
+
+use wharf_network::{EndpointConfig, EndpointInfo, HostPort};
+
+use crate::containers::Shared;
+use crate::record::Record;
+use crate::{
+    EndpointView, EngineError, HostConfig, NetworkMode, NetworkView, Port, PortBinding, Protocol,
+};
+
+/// Takes the container into its networks, unless it shares another's. Returns its namespace.
+pub(super) async fn connect(
+    shared: &Shared,
+    record: &Record,
+) -> Result<Option<OwnedFd>, EngineError> {
+    let endpoints = &record.network.endpoints;
+    if endpoints.is_empty() {
+        // Without any network, the container still wants a namespace of its own.
+        return match (&record.host.network_mode, record.config.network_disabled) {
+            (NetworkMode::Container(_), false) => Ok(None),
+            _ => join(shared, record, "none", &EndpointView::default()).await,
+        };
+    }
+    // The network that it was made for gives it its first link.
+    let first = record.host.network_mode.network_name().unwrap_or_default();
+    let mut ordered: Vec<_> = endpoints.iter().collect();
+    ordered.sort_by_key(|(name, endpoint)| *name != first && endpoint.network_id != first);
+    let mut netns = None;
+    for (name, endpoint) in ordered {
+        let made = join(shared, record, name, endpoint).await?;
+        netns = netns.or(made);
+    }
+    Ok(netns)
+}
+
+/// Connects a container to one network, by name.
+pub(crate) async fn join(
+    shared: &Shared,
+    record: &Record,
+    network: &str,
+    endpoint: &EndpointView,
+) -> Result<Option<OwnedFd>, EngineError> {
+    let settings = &endpoint.settings;
+    let mac = match settings.mac_address.as_str() {
+        "" => None,
+        text => Some(text.parse()?),
+    };
+    let config = EndpointConfig {
+        name: record.name.clone(),
+        ip: settings.ipv4_address,
+        ip6: settings.ipv6_address,
+        mac,
+        hostname: record.config.hostname.clone(),
+        aliases: dns_names(
+            &record.id,
+            &record.name,
+            &record.config.hostname,
+            &settings.aliases,
+        ),
+        links: settings
+            .links
+            .iter()
+            .filter_map(|link| link_of(link))
+            .collect(),
+        ports: wishes(&record.config.exposed_ports, &record.host),
+        gateway_priority: settings.gateway_priority,
+    };
+    let made = shared.networks.connect(&record.id, network, config).await;
+    Ok(made
+        .inspect_err(|error| {
+            let (id, text) = (&record.id, crate::error::chain(error));
+            tracing::debug!(container = %id, error = text, "connect");
+        })?
+        .netns)
+}
+
+/// `container:alias`; the alias is the name if there is none.
+fn link_of(text: &str) -> Option<(String, String)> {
+    let (container, alias) = text.split_once(':').unwrap_or((text, text));
+    let container = container.trim_start_matches('/');
+    (!container.is_empty()).then(|| (alias.to_owned(), container.to_owned()))
+}
+
+/// The names that others on a user-defined network find a container by (moby `buildEndpointDNSNames`).
+pub(crate) fn dns_names(id: &str, name: &str, hostname: &str, aliases: &[String]) -> Vec<String> {
+    let mut names = vec![name.to_owned()];
+    let short = id.get(..12).unwrap_or(id).to_owned();
+    let rest = aliases.iter().cloned().chain([short, hostname.to_owned()]);
+    for one in rest.filter(|one| !one.is_empty()) {
+        if !names.contains(&one) {
+            names.push(one);
+        }
+    }
+    names
+}
+
+/// The ports to publish: those asked for, and with `-P` all exposed ones.
+pub(crate) fn wishes(
+    exposed: &std::collections::BTreeSet<Port>,
+    host: &HostConfig,
+) -> Vec<wharf_network::PortBinding> {
+    if host.network_mode == NetworkMode::Host {
+        return Vec::new();
+    }
+    let mut wishes = Vec::new();
+    let any = [PortBinding {
+        host_ip: None,
+        host_port: 0,
+        host_port_end: 0,
+    }];
+    for (port, bindings) in &host.port_bindings {
+        let bindings = if bindings.is_empty() {
+            &any[..]
+        } else {
+            &bindings[..]
+        };
+        wishes.extend(bindings.iter().map(|binding| wish(*port, binding)));
+    }
+    if host.publish_all_ports {
+        let others = exposed
+            .iter()
+            .filter(|port| !host.port_bindings.contains_key(port));
+        wishes.extend(others.map(|port| wish(*port, &any[0])));
+    }
+    wishes
+}
+
+fn wish(port: Port, binding: &PortBinding) -> wharf_network::PortBinding {
+    let host_port = match (binding.host_port, binding.host_port_end) {
+        (0, _) => HostPort::Any,
+        (first, last) if last > first => HostPort::Range(first, last),
+        (exact, _) => HostPort::Exact(exact),
+    };
+    wharf_network::PortBinding {
+        protocol: match port.protocol {
+            Protocol::Tcp => wharf_network::Protocol::Tcp,
+            Protocol::Udp => wharf_network::Protocol::Udp,
+            Protocol::Sctp => wharf_network::Protocol::Sctp,
+        },
+        container_port: port.number,
+        host_ip: binding.host_ip,
+        host_port,
+    }
+}
+
+/// What is to be seen of a running container's networks.
+pub(crate) fn view(record: &Record, endpoints: &[EndpointInfo], pid: u32) -> NetworkView {
+    let mut view = record.network.clone();
+    view.ports = exposed(record);
+    view.sandbox_id.clear();
+    view.sandbox_key.clear();
+    if let Some(info) = endpoints.first() {
+        view.sandbox_id.clone_from(&info.sandbox);
+    }
+    if !endpoints.is_empty() && record.host.network_mode != NetworkMode::Host {
+        view.sandbox_key = format!("/proc/{pid}/ns/net");
+    }
+    for (name, endpoint) in &mut view.endpoints {
+        match endpoints.iter().find(|info| info.network_name == *name) {
+            Some(info) => show(endpoint, info),
+            None => forget(endpoint),
+        }
+    }
+    for port in endpoints.iter().flat_map(|info| &info.ports) {
+        let protocol = match port.protocol {
+            wharf_network::Protocol::Tcp => Protocol::Tcp,
+            wharf_network::Protocol::Udp => Protocol::Udp,
+            wharf_network::Protocol::Sctp => Protocol::Sctp,
+        };
+        let key = Port {
+            number: port.container_port,
+            protocol,
+        };
+        view.ports.entry(key).or_default().push(PortBinding {
+            host_ip: Some(port.host_ip),
+            host_port: port.host_port,
+            host_port_end: port.host_port,
+        });
+    }
+    view
+}
+
+fn show(endpoint: &mut EndpointView, info: &EndpointInfo) {
+    forget(endpoint);
+    endpoint.network_id.clone_from(&info.network_id);
+    endpoint.endpoint_id.clone_from(&info.id);
+    if let Some(address) = info.address {
+        endpoint.ip = Some(address.ip.into());
+        endpoint.prefix = address.prefix;
+        endpoint.gateway = Some(address.gateway.into()).filter(|_| !info.internal);
+        endpoint.mac = address.mac.to_string();
+    }
+    if let Some(address) = info.address6 {
+        endpoint.ip6 = Some(address.ip);
+        endpoint.prefix6 = address.prefix;
+        endpoint.gateway6 = Some(address.gateway).filter(|_| !info.internal);
+    }
+    // The built-in networks resolve no names.
+    if !matches!(info.network_name.as_str(), "bridge" | "host" | "none") {
+        endpoint.dns_names.clone_from(&info.aliases);
+    }
+}
+
+fn exposed(record: &Record) -> BTreeMap<Port, Vec<PortBinding>> {
+    if record.host.network_mode == NetworkMode::Host {
+        return BTreeMap::new();
+    }
+    let ports = record
+        .config
+        .exposed_ports
+        .iter()
+        .chain(record.host.port_bindings.keys());
+    ports.map(|port| (*port, Vec::new())).collect()
+}
+
+/// After a run nothing of its addresses is left to see.
+pub(crate) fn forget_all(network: &mut NetworkView) {
+    network.endpoints.values_mut().for_each(forget);
+    network.ports.clear();
+    network.sandbox_key.clear();
+    network.sandbox_id.clear();
+}
+
+fn forget(endpoint: &mut EndpointView) {
+    let settings = std::mem::take(&mut endpoint.settings);
+    let network_id = std::mem::take(&mut endpoint.network_id);
+    *endpoint = EndpointView {
+        settings,
+        network_id,
+        ..EndpointView::default()
+    };
+}

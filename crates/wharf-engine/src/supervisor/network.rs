@@ -1,0 +1,193 @@
+//! Networks that a container joins and leaves, whether it runs or not.
+
+use tracing::warn;
+
+use super::Supervisor;
+use crate::lifecycle::Phase;
+use crate::networks::check_endpoint;
+use crate::{
+    EndpointSettings, EndpointView, EngineError, EventKind, NetworkMode, NetworkView, launch,
+};
+
+const HOST: &str =
+    "container cannot be disconnected from host network or connected to host network";
+const SHARED: &str = "container sharing network namespace with another container or host cannot be connected to any other network";
+const NONE: &str = "container cannot be connected to multiple networks with one of the networks in private (none) mode";
+
+impl Supervisor {
+    /// What is to be seen of its networks now.
+    pub(super) fn network_view(&self, pid: u32) -> NetworkView {
+        let endpoints = self.shared.networks.endpoints_of(&self.record.id);
+        launch::network::view(&self.record, &endpoints, pid)
+    }
+
+    fn pid(&self) -> Option<u32> {
+        match self.record.state.phase {
+            Phase::Running { pid } | Phase::Paused { pid } | Phase::Stopping { pid, .. } => {
+                Some(pid)
+            }
+            _ => None,
+        }
+    }
+
+    fn refuse_dead(&self) -> Result<(), EngineError> {
+        match self.record.state.phase {
+            Phase::Removing | Phase::Dead => Err(EngineError::Conflict(format!(
+                "container {} is marked for removal and cannot be connected or disconnected to the network",
+                self.record.id
+            ))),
+            _ => Ok(()),
+        }
+    }
+
+    /// moby `daemon/container_operations.go`, `ConnectToNetwork`.
+    pub(super) async fn connect(
+        &mut self,
+        network: &str,
+        settings: EndpointSettings,
+    ) -> Result<(), EngineError> {
+        self.refuse_dead()?;
+        let network = self.shared.networks.get(network)?;
+        let mode = &self.record.host.network_mode;
+        let names: Vec<&String> = self.record.network.endpoints.keys().collect();
+        let known = names.iter().any(|name| **name == network.name);
+        let invalid = |text: &str| Err(EngineError::Invalid(text.to_owned()));
+        if network.name == "host" && *mode != NetworkMode::Host {
+            return invalid(HOST);
+        }
+        if matches!(mode, NetworkMode::Host | NetworkMode::Container(_)) {
+            return invalid(SHARED);
+        }
+        let private = names.iter().any(|name| *name == "none") || network.name == "none";
+        if private && !known && !names.is_empty() {
+            return invalid(NONE);
+        }
+        let faults = check_endpoint(&network, &settings);
+        if !faults.is_empty() {
+            let text = format!("invalid endpoint settings:\n{}", faults.join("\n"));
+            return Err(EngineError::Invalid(text));
+        }
+        let pid = self.pid();
+        if known && pid.is_some() {
+            return Err(EngineError::Forbidden(format!(
+                "endpoint with name {} already exists in network {}",
+                self.record.name, network.name
+            )));
+        }
+        let endpoint = EndpointView {
+            settings,
+            network_id: network.id.clone(),
+            ..EndpointView::default()
+        };
+        let before = self.record.network.clone();
+        let endpoints = &mut self.record.network.endpoints;
+        endpoints.insert(network.name.clone(), endpoint.clone());
+        if let Err(error) = self.save() {
+            self.record.network = before;
+            return Err(error);
+        }
+        if let Some(pid) = pid
+            && let Err(error) = self.plug(&network.name, &endpoint, pid).await
+        {
+            self.record.network = before;
+            self.save()?;
+            return Err(error);
+        }
+        self.publish();
+        if pid.is_some() {
+            self.emit_network("connect", &network);
+        }
+        Ok(())
+    }
+
+    /// The live half.
+    async fn plug(
+        &mut self,
+        network: &str,
+        endpoint: &EndpointView,
+        pid: u32,
+    ) -> Result<(), EngineError> {
+        let before = self.shared.networks.endpoints_of(&self.record.id);
+        launch::network::join(&self.shared, &self.record, network, endpoint).await?;
+        self.replugged(&before, pid);
+        self.save()
+    }
+
+    /// Files and view after a change of a running container's networks.
+    fn replugged(&mut self, before: &[wharf_network::EndpointInfo], pid: u32) {
+        let after = self.shared.networks.endpoints_of(&self.record.id);
+        let changed = launch::files::change(&self.shared, &self.record, before, &after);
+        if let Err(error) = changed {
+            warn!(container = %self.record.id, error = error.message(), "write its files");
+        }
+        let config = launch::files::dns_config(&self.shared, &self.record);
+        if let Err(error) = self.shared.networks.serve_names(&self.record.id, config) {
+            let error = crate::error::chain(&error);
+            warn!(container = %self.record.id, error, "resolve names");
+        }
+        self.record.network = launch::network::view(&self.record, &after, pid);
+    }
+
+    /// moby `DisconnectFromNetwork`.
+    pub(super) async fn disconnect(&mut self, network: &str) -> Result<(), EngineError> {
+        self.refuse_dead()?;
+        let found = self.shared.networks.get(network).ok();
+        let name = found.as_ref().map_or(network, |found| found.name.as_str());
+        let pid = self.pid();
+        let known = self.record.network.endpoints.contains_key(name);
+        if known && name == "host" && pid.is_some() {
+            return Err(EngineError::Invalid(HOST.to_owned()));
+        }
+        if !known {
+            let (id, the) = (&self.record.id, if pid.is_some() { "" } else { "the " });
+            return Err(EngineError::Forbidden(format!(
+                "container {id} is not connected to {the}network {name}"
+            )));
+        }
+        if let (Some(pid), Some(network)) = (pid, &found) {
+            let before = self.shared.networks.endpoints_of(&self.record.id);
+            self.shared
+                .networks
+                .leave(&self.record.id, &network.id)
+                .await?;
+            self.record.network.endpoints.remove(name);
+            self.replugged(&before, pid);
+        }
+        self.record.network.endpoints.remove(name);
+        self.save()?;
+        self.publish();
+        if let Some(network) = found.filter(|_| pid.is_some()) {
+            self.emit_network("disconnect", &network);
+        }
+        Ok(())
+    }
+
+    /// Others find it by its new name.
+    pub(super) fn renamed(&mut self) {
+        let record = &self.record;
+        let names = |info: &wharf_network::EndpointInfo| {
+            let endpoint = record.network.endpoints.get(&info.network_name);
+            let aliases = endpoint.map(|endpoint| endpoint.settings.aliases.as_slice());
+            let hostname = &record.config.hostname;
+            let aliases = aliases.unwrap_or_default();
+            launch::network::dns_names(&record.id, &record.name, hostname, aliases)
+        };
+        if let Err(error) = self.shared.networks.rename(&record.id, &record.name, names) {
+            let error = crate::error::chain(&error);
+            warn!(container = %record.id, error, "rename its endpoints");
+        }
+        if let Some(pid) = self.pid() {
+            self.record.network = self.network_view(pid);
+        }
+    }
+
+    fn emit_network(&self, action: &str, network: &wharf_network::Network) {
+        let attributes = [
+            ("container".to_owned(), self.record.id.clone()),
+            ("name".to_owned(), network.name.clone()),
+            ("type".to_owned(), network.driver.to_string()),
+        ];
+        let events = &self.shared.events;
+        events.emit(EventKind::Network, action, &network.id, attributes.into());
+    }
+}

@@ -1,0 +1,83 @@
+//! Removing a network. Its record says so first; a daemon that dies in between finishes it on its next start.
+
+use std::sync::{Arc, PoisonError};
+
+use rustix::io::Errno;
+use wharf_netlink::{LinkName, delete_link};
+use wharf_records::RecordError;
+
+use crate::error::kernel;
+use crate::networks::Inner;
+use crate::record::NETWORKS;
+use crate::{Network, NetworkError, Networks};
+
+impl Networks {
+    /// Removes the network `name_or_id`, which no container may be connected to.
+    ///
+    /// # Errors
+    /// [`NetworkError::NotFound`], [`NetworkError::InUse`], or that it is one of those that are always there.
+    pub async fn remove(&self, name_or_id: &str) -> Result<Network, NetworkError> {
+        let network = self.get(name_or_id)?;
+        let inner = Arc::clone(&self.inner);
+        let work = tokio::task::spawn_blocking(move || inner.remove(network));
+        work.await
+            .unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))
+    }
+}
+
+impl Inner {
+    fn remove(&self, mut network: Network) -> Result<Network, NetworkError> {
+        let _turn = self.changes.lock().unwrap_or_else(PoisonError::into_inner);
+        if network.is_built_in() {
+            let text = format!(
+                "{} is a pre-defined network and cannot be removed",
+                network.name
+            );
+            return Err(NetworkError::Forbidden(text));
+        }
+        {
+            let mut state = self.lock();
+            if state
+                .endpoints
+                .values()
+                .any(|one| one.network_id == network.id)
+            {
+                let Network { name, id, .. } = network;
+                return Err(NetworkError::InUse { name, id });
+            }
+            // From here on nobody can connect.
+            if state.networks.remove(&network.id).is_none() {
+                return Err(NetworkError::NotFound(network.name));
+            }
+            state.addresses.remove(&network.id);
+        }
+        network.removing = true;
+        self.db
+            .write(|tx| NETWORKS.put(tx, &network.id, &network))?;
+        self.remove_network(&network)?;
+        Ok(network)
+    }
+
+    /// Takes down what a network is made of, then its record.
+    pub(crate) fn remove_network(&self, network: &Network) -> Result<(), NetworkError> {
+        {
+            let mut state = self.lock();
+            state.networks.remove(&network.id);
+            state.addresses.remove(&network.id);
+            state.bridges.remove(&network.id);
+        }
+        let rules = self.apply_firewall();
+        if let Some(bridge) = network.bridge.as_ref().filter(|bridge| !bridge.foreign) {
+            let mut route = self.route.lock().unwrap_or_else(PoisonError::into_inner);
+            match route.apply(&[delete_link(LinkName::Name(&bridge.interface))]) {
+                Err(error) if !error.is(Errno::NODEV) => {
+                    return Err(kernel("take the bridge down")(error));
+                }
+                _ => {}
+            }
+        }
+        self.db
+            .write(|tx| -> Result<_, RecordError> { NETWORKS.delete(tx, &network.id) })?;
+        rules
+    }
+}
