@@ -33,8 +33,13 @@ pub(crate) struct Connection {
 }
 
 impl Connection {
-    /// Takes over `socket` (seqpacket). `folder` is the task's.
-    pub(crate) fn new(socket: OwnedFd, folder: &Path) -> Result<Arc<Self>, TaskError> {
+    /// Takes over `socket` (seqpacket). `folder` is the task's, `record` what stands in it: by the time that the
+    /// shim is gone another task may have the folder.
+    pub(crate) fn new(
+        socket: OwnedFd,
+        folder: &Path,
+        record: Option<TaskRecord>,
+    ) -> Result<Arc<Self>, TaskError> {
         let failed = |error| TaskError::Connection("connect to", error);
         rustix::io::ioctl_fionbio(&socket, true).map_err(|error| failed(error.into()))?;
         #[expect(
@@ -50,7 +55,7 @@ impl Connection {
             closed: watch::Sender::new(false),
             out_of_memory: watch::Sender::new(0),
         });
-        tokio::spawn(read(connection.clone(), folder.to_owned()));
+        tokio::spawn(read(connection.clone(), folder.to_owned(), record));
         Ok(connection)
     }
 
@@ -171,7 +176,7 @@ fn tell(sender: &watch::Sender<Option<ExitStatus>>, status: ExitStatus) {
     });
 }
 
-async fn read(connection: Arc<Connection>, folder: PathBuf) {
+async fn read(connection: Arc<Connection>, folder: PathBuf, record: Option<TaskRecord>) {
     // Filled by the kernel only as far as packets are long, so the pages behind are never touched.
     let mut buffer = vec![0; MAX_PACKET];
     loop {
@@ -198,7 +203,7 @@ async fn read(connection: Arc<Connection>, folder: PathBuf) {
             }
         }
     }
-    close(&connection, &folder).await;
+    close(&connection, &folder, record).await;
 }
 
 async fn take(connection: &Connection, buffer: &mut [u8]) -> io::Result<usize> {
@@ -213,11 +218,11 @@ async fn take(connection: &Connection, buffer: &mut [u8]) -> io::Result<usize> {
 }
 
 /// The shim has gone. If it has left no record of the end, it was killed: so is what it looked after.
-async fn close(connection: &Connection, folder: &Path) {
+async fn close(connection: &Connection, folder: &Path, record: Option<TaskRecord>) {
     let status = match exit_status(folder) {
         Some(status) => (&status).into(),
         None => {
-            if let Some(record) = TaskRecord::read(folder) {
+            if let Some(record) = record {
                 crate::load::kill_leftovers(record).await;
             }
             ExitStatus::lost()

@@ -11,6 +11,9 @@ use crate::connection::Connection;
 use crate::folder::{self, TaskRecord};
 use crate::{LogConfig, RootfsSource, Task, TaskConfig, TaskError, Tasks};
 
+/// How long a shim that could not make its process may take to end.
+const ENDING: std::time::Duration = std::time::Duration::from_secs(10);
+
 impl Tasks {
     /// Makes the container's process, which waits for [`Task::start`]. A folder that an ended task of the same
     /// id left is taken over.
@@ -40,12 +43,13 @@ impl Tasks {
     ) -> Result<Task, TaskError> {
         let cgroup = cgroup_of(config);
         let version = VERSION;
-        TaskRecord { version, cgroup }.write(folder)?;
+        let record = TaskRecord { version, cgroup };
+        record.write(folder)?;
         let pair = socket::pair().map_err(|error| TaskError::Connection("connect to", error))?;
         let (near, far) = pair;
         let shim = self.shim.spawn(folder, far)?;
         reap(shim);
-        let connection = Connection::new(near, folder)?;
+        let connection = Connection::new(near, folder, Some(record))?;
         let exit = connection.watch(None);
         let spec = spec_in_memory(&config.spec)?;
         let seccomp = config.seccomp.as_deref().map(in_memory).transpose()?;
@@ -56,10 +60,15 @@ impl Tasks {
             .map(|descriptor| descriptor.as_fd())
             .collect();
         let request = Request::Create(Box::new(create_of(id, config)));
-        match connection.ask(&request, &descriptors).await? {
-            Reply::Process { pid } => Ok(Task::new(id, folder, pid, connection, exit)),
-            _ => Err(TaskError::Shim("another answer than a process")),
-        }
+        let failure = match connection.ask(&request, &descriptors).await {
+            Ok(Reply::Process { pid }) => return Ok(Task::new(id, folder, pid, connection, exit)),
+            Ok(_) => TaskError::Shim("another answer than a process"),
+            Err(error) => error,
+        };
+        // Its shim ends now, and what is left in the group is killed: that must be over before somebody tries
+        // again in the same group.
+        let _ = tokio::time::timeout(ENDING, connection.closed()).await;
+        Err(failure)
     }
 }
 

@@ -53,7 +53,7 @@ impl Tasks {
         let Ok(socket) = dial(folder) else {
             return Ok(None);
         };
-        let connection = Connection::new(socket, folder)?;
+        let connection = Connection::new(socket, folder, TaskRecord::read(folder))?;
         let exit = connection.watch(None);
         match connection.ask(&Request::State, &[]).await {
             Ok(Reply::State {
