@@ -9,6 +9,9 @@ pub enum CgroupError {
     /// No hierarchy is mounted below `/sys/fs/cgroup`.
     #[error("no cgroup hierarchy is mounted on /sys/fs/cgroup")]
     NoHierarchy,
+    /// A path that means the top of the hierarchy.
+    #[error("a control group needs a path below the top")]
+    Top,
     /// The host lacks the controller that a limit needs.
     #[error("the host has no {0} controller")]
     NoController(&'static str),

@@ -45,11 +45,16 @@ impl Cgroup {
     /// The group `path`, which may or may not be there.
     ///
     /// # Errors
-    /// [`CgroupError::NoHierarchy`].
+    /// [`CgroupError::NoHierarchy`]; [`CgroupError::Top`] for a path of nothing.
     pub fn open(path: &str) -> Result<Self, CgroupError> {
+        let path = clean(path);
+        // The top of the hierarchy is everybody's: what is done to a group must never be done to it.
+        if path.is_empty() {
+            return Err(CgroupError::Top);
+        }
         Ok(Self {
             layout: Layout::detect()?,
-            path: path.trim_matches('/').to_owned(),
+            path,
             folder: None,
         })
     }
@@ -256,6 +261,19 @@ impl Cgroup {
     }
 }
 
+/// `path` without slashes at its ends, and without a way out of the hierarchy (runc `utils.CleanPath`).
+fn clean(path: &str) -> String {
+    let mut parts = Vec::new();
+    for part in path.split('/') {
+        match part {
+            "" | "." => {}
+            ".." => drop(parts.pop()),
+            part => parts.push(part),
+        }
+    }
+    parts.join("/")
+}
+
 fn wait_for_end(pidfd: &OwnedFd, until: Instant) {
     let left = until.saturating_duration_since(Instant::now());
     let timeout = Timespec {
@@ -329,4 +347,16 @@ pub(crate) fn write(file: &Path, value: &str) -> Result<(), CgroupError> {
         .open(file)
         .and_then(|mut file| file.write_all(value.as_bytes()))
         .map_err(CgroupError::file(format!("write \"{value}\" to"), file))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Cgroup, clean};
+
+    #[test]
+    fn no_path_leads_out() {
+        let cleaned = ["/wharf/x/", "../../tmp/x", "/a/../../b/./c", "..", ""].map(clean);
+        assert_eq!(cleaned, ["wharf/x", "tmp/x", "b/c", "", ""]);
+        assert!(Cgroup::open("/..").is_err(), "the top is nobody's group");
+    }
 }

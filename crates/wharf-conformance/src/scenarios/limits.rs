@@ -158,6 +158,14 @@ pub(crate) fn devices_are_filtered(case: &mut Case) -> Result<()> {
         groups.lines().any(|line| line.contains("/outer/")),
         "{groups}"
     );
+    // No parent leads out of the hierarchy.
+    let outside = case.engine.world.path().join("outside");
+    let up = format!("/../../../../../..{}", outside.display());
+    case.ok(&["run", "--rm", "--cgroup-parent", &up, "busybox", "true"])?;
+    ensure!(
+        !outside.exists(),
+        "a folder was made outside of the hierarchy"
+    );
     let v2 = std::path::Path::new("/sys/fs/cgroup/cgroup.controllers").exists();
     case.ok(&["create", "--name", "d1", "busybox", "true"])?;
     let default = if v2 { "private" } else { "host" };

@@ -81,7 +81,7 @@ scenarios! {
     network: bridge_gives_an_address published_port_answers port_conflict_is_refused none_has_only_loopback
         containers_reach_each_other;
     resources: stats_of_a_container stats_stream_and_table
-        update_changes_what_runs update_is_refused_as_a_whole pause_stops_everything oom_kills_are_seen;
+        update_changes_what_runs update_is_refused_as_a_whole update_that_the_kernel_refuses pause_stops_everything oom_kills_are_seen;
     limits: nonsense_is_refused devices_are_filtered they_outlive_the_daemon they_work_or_are_discarded_aloud
         groups_below_the_own_one devices_by_name;
     apparmor: profiles_confine;

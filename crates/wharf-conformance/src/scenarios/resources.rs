@@ -267,6 +267,29 @@ pub(crate) fn update_is_refused_as_a_whole(case: &mut Case) -> Result<()> {
     )
 }
 
+pub(crate) fn update_that_the_kernel_refuses(case: &mut Case) -> Result<()> {
+    let flags = ["-m", "64m", "--memory-swap", "64m", "--shm-size", "64m"];
+    let fill = "head -c 40m /dev/zero > /dev/shm/full; exec sleep 1000";
+    let image = ["busybox", "sh", "-c", fill];
+    case.ok(&[&["run", "-d", "--name", "c1"], &flags[..], &image[..]].concat())?;
+    let full = ["exec", "c1", "stat", "-c", "%s", "/dev/shm/full"];
+    super::containers::until(|| Ok(case.run(&full)?.stdout == (40 << 20).to_string()))?;
+    if std::path::Path::new("/sys/fs/cgroup/cgroup.controllers").exists() {
+        return Ok(()); // v2 takes any limit, and kills.
+    }
+    let words = "unable to set memory limit to 16777216 (current usage: ";
+    case.fails(
+        &["update", "-m", "16m", "--memory-swap", "16m", "c1"],
+        1,
+        words,
+    )?;
+    let limits = "{{.HostConfig.Memory}} {{.State.Running}}";
+    case.prints(&["inspect", "-f", limits, "c1"], "67108864 true")?;
+    ensure!(limit(case, "c1", "memory/memory.limit_in_bytes", "")? == (64 << 20).to_string());
+    case.ok(&["restart", "-t", "0", "c1"])?;
+    Ok(())
+}
+
 pub(crate) fn pause_stops_everything(case: &mut Case) -> Result<()> {
     let count =
         "while :; do echo x >> /tmp/count; usleep 1000; done & while :; do usleep 1000; done";

@@ -1,5 +1,7 @@
 //! `wharf update`.
 
+use std::sync::{Mutex, PoisonError};
+
 use serde_json::Value;
 use wharf_client::{Method, Url};
 
@@ -75,18 +77,28 @@ async fn run(context: &Context, matches: &Matches) -> Outcome {
     }
     let body = Value::Object(body(matches)?.0);
     let client = context.client().await?;
-    each(&matches.args, |name| {
-        let body = &body;
+    let warnings = Mutex::new(Vec::new());
+    let done = each(&matches.args, |name| {
+        let (body, warnings) = (&body, &warnings);
         async move {
             let url = Url::new(["containers", name, "update"]);
             let answer: Value = client.json(Method::POST, url, Some(body)).await?;
-            for warning in json::texts(&answer, "Warnings") {
-                eprintln!("{warning}");
-            }
+            let new = json::texts(&answer, "Warnings");
+            let new = new.iter().map(|text| (*text).to_string());
+            let mut warnings = warnings.lock().unwrap_or_else(PoisonError::into_inner);
+            warnings.extend(new);
             line(name)
         }
     })
-    .await
+    .await;
+    // Behind all names, on the same stream, as Docker's client has it.
+    for warning in warnings
+        .into_inner()
+        .unwrap_or_else(PoisonError::into_inner)
+    {
+        line(warning)?;
+    }
+    done
 }
 
 fn body(matches: &Matches) -> Result<Fields, String> {
