@@ -49,7 +49,7 @@ impl From<wharf_images::ImageError> for ApiError {
 }
 
 /// The one place where a kind of error becomes a status (moby `api/server/httpstatus`).
-fn status_of(kind: ErrorKind) -> StatusCode {
+pub(crate) fn status_of(kind: ErrorKind) -> StatusCode {
     match kind {
         ErrorKind::NotModified => StatusCode::NOT_MODIFIED,
         ErrorKind::InvalidParameter => StatusCode::BAD_REQUEST,

@@ -15,6 +15,7 @@ mod convert;
 mod error;
 mod hijack;
 mod params;
+mod peer;
 mod reply;
 mod routes;
 mod server;

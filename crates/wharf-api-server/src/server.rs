@@ -1,6 +1,7 @@
 //! Listeners, connections, and what every answer carries.
 
 use std::convert::Infallible;
+use std::os::fd::AsFd;
 use std::sync::Arc;
 
 use axum::Router;
@@ -16,6 +17,7 @@ use tower::ServiceExt as _;
 use wharf_api_types::API_VERSION;
 use wharf_engine::Engine;
 
+use crate::peer::Peer;
 use crate::{routes, version};
 
 /// A bound socket that the API is served on.
@@ -44,12 +46,14 @@ impl Api {
     pub async fn serve(self, listener: Listener) {
         loop {
             let accepted = match &listener {
-                Listener::Unix(socket) => {
-                    socket.accept().await.map(|(stream, _)| self.spawn(stream))
-                }
-                Listener::Tcp(socket) => {
-                    socket.accept().await.map(|(stream, _)| self.spawn(stream))
-                }
+                Listener::Unix(socket) => socket
+                    .accept()
+                    .await
+                    .map(|(stream, _)| self.spawn(stream, true)),
+                Listener::Tcp(socket) => socket
+                    .accept()
+                    .await
+                    .map(|(stream, _)| self.spawn(stream, false)),
             };
             if let Err(error) = accepted {
                 // Out of descriptors, most likely: others must end before the next can begin.
@@ -59,14 +63,16 @@ impl Api {
         }
     }
 
-    fn spawn<S>(&self, stream: S)
+    fn spawn<S>(&self, stream: S, is_unix: bool)
     where
-        S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
+        S: tokio::io::AsyncRead + tokio::io::AsyncWrite + AsFd + Unpin + Send + 'static,
     {
         let router = self.router.clone();
+        let peer = Peer::of(&stream, is_unix);
         tokio::spawn(async move {
-            let service =
-                hyper::service::service_fn(move |request| answer(router.clone(), request));
+            let service = hyper::service::service_fn(move |request| {
+                answer(router.clone(), peer.clone(), request)
+            });
             let mut builder = auto::Builder::new(TokioExecutor::new());
             // A client that has said all still listens: attach with a closed stdin.
             builder.http1().half_close(true).title_case_headers(true);
@@ -82,13 +88,18 @@ impl Api {
     }
 }
 
-async fn answer(router: Router, request: http::Request<Incoming>) -> Result<Response, Infallible> {
+async fn answer(
+    router: Router,
+    peer: Peer,
+    request: http::Request<Incoming>,
+) -> Result<Response, Infallible> {
     let mut request: Request = request.map(Body::new);
     let mut response = match version::split(request.uri()) {
         Err(error) => error.into_response(),
         Ok((version, uri)) => {
             *request.uri_mut() = uri;
             request.extensions_mut().insert(version);
+            request.extensions_mut().insert(peer);
             let Ok(response) = router.oneshot(request).await;
             response
         }

@@ -118,11 +118,24 @@ impl Client {
 
     /// A `POST` that sends `body` while the answer is awaited (`load`).
     pub async fn upload(&self, url: Url, content_type: &str, body: Body) -> Result<BodyStream> {
-        let request = self
+        self.upload_with_headers(url, content_type, body, &[]).await
+    }
+
+    /// As [`Client::upload`], with headers of its own (`build`).
+    pub async fn upload_with_headers(
+        &self,
+        url: Url,
+        content_type: &str,
+        body: Body,
+        headers: &[(&'static str, String)],
+    ) -> Result<BodyStream> {
+        let mut request = self
             .builder(Method::POST, &url)
-            .header(CONTENT_TYPE, content_type)
-            .body(body)?;
-        self.send_stream(request).await
+            .header(CONTENT_TYPE, content_type);
+        for (name, value) in headers {
+            request = request.header(*name, value);
+        }
+        self.send_stream(request.body(body)?).await
     }
 
     /// A `POST` that turns its connection into a raw stream: `101 UPGRADED`, or `200` as before API 1.24.

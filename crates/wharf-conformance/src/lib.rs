@@ -8,6 +8,7 @@
 //! against Wharf, a test each.
 
 pub mod case;
+mod corpus;
 pub mod scenarios;
 pub mod schema;
 

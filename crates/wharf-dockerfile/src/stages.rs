@@ -2,7 +2,7 @@
 
 use crate::lines::{self, Line};
 use crate::parse::{self, Parsed};
-use crate::{Arg, Expander, Instruction, Located, ParseError, Span};
+use crate::{Expander, Instruction, Located, ParseError, Span};
 
 /// A Dockerfile.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -11,8 +11,8 @@ pub struct Dockerfile {
     pub escape: char,
     /// What `# syntax=` says.
     pub syntax: Option<String>,
-    /// `ARG`s before the first stage; only `FROM` sees them.
-    pub args: Vec<Arg>,
+    /// `ARG` instructions before the first stage; only `FROM` sees them.
+    pub args: Vec<Located>,
     /// The stages, in order.
     pub stages: Vec<Stage>,
 }
@@ -99,7 +99,9 @@ impl Dockerfile {
             (Parsed::Instruction(instruction), Some(stage)) => {
                 stage.instructions.push(located(line, instruction));
             }
-            (Parsed::Instruction(Instruction::Arg(args)), None) => self.args.extend(args),
+            (Parsed::Instruction(instruction @ Instruction::Arg(_)), None) => {
+                self.args.push(located(line, instruction));
+            }
             (Parsed::Instruction(_), None) => {
                 return Err(ParseError::new(
                     line.span.start,
@@ -138,7 +140,10 @@ mod tests {
         let text =
             "ARG V=1\nFROM --platform=$X a:$V AS Base\nRUN x\nfrom base\nCOPY --from=base /a /b\n";
         let file = Dockerfile::parse(text).unwrap();
-        assert_eq!(file.args[0].default.as_deref(), Some("1"));
+        let Instruction::Arg(args) = &file.args[0].instruction else {
+            panic!()
+        };
+        assert_eq!(args[0].default.as_deref(), Some("1"));
         assert_eq!(file.stages.len(), 2);
         assert_eq!(file.stages[0].from.name.as_deref(), Some("base"));
         assert_eq!(file.stages[0].from.platform.as_deref(), Some("$X"));

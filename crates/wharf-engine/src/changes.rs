@@ -43,78 +43,134 @@ pub fn apply_changes(config: &mut RunConfig, changes: &[String]) -> Result<(), E
     }
     let parsed = Dockerfile::instructions(&text);
     let parsed = parsed.map_err(|error| EngineError::Invalid(error.message))?;
-    let mut state = Applying {
-        config,
-        command_set: false,
-    };
+    let mut settings = Settings::new(config, '\\');
     for Located { instruction, .. } in parsed {
-        state.apply(instruction).map_err(EngineError::Invalid)?;
+        settings.apply(&instruction).map_err(EngineError::Invalid)?;
     }
     Ok(())
 }
 
-struct Applying<'a> {
+/// An image's settings while instructions change them.
+pub struct Settings<'a> {
     config: &'a mut RunConfig,
+    /// Variables beside those of the environment, which win.
+    variables: BTreeMap<String, String>,
+    expander: Expander,
     /// Whether a `CMD` was among the changes: an `ENTRYPOINT` takes away only an older one.
     command_set: bool,
 }
 
-impl Applying<'_> {
-    fn apply(&mut self, instruction: Instruction) -> Result<(), String> {
-        match instruction {
+impl<'a> Settings<'a> {
+    /// Of `config`, changed by a text with this escape character.
+    pub fn new(config: &'a mut RunConfig, escape: char) -> Self {
+        Self {
+            config,
+            variables: BTreeMap::new(),
+            expander: Expander::new(escape),
+            command_set: false,
+        }
+    }
+
+    /// With variables of the build, and whether the stage has had a `CMD`.
+    pub fn in_stage(mut self, variables: BTreeMap<String, String>, command_set: bool) -> Self {
+        self.variables = variables;
+        self.command_set = command_set;
+        self
+    }
+
+    /// Applies one instruction. The answer is what the history says of it.
+    ///
+    /// # Errors
+    /// BuildKit's words for what is malformed, or no setting.
+    pub fn apply(&mut self, instruction: &Instruction) -> Result<String, String> {
+        Ok(match instruction {
             Instruction::Cmd(line) => {
-                self.config.cmd = Some(self.command(line));
+                let words = self.command(line);
+                self.config.cmd = Some(words.clone());
                 self.command_set = true;
+                format!("CMD {}", quoted(&words))
             }
             Instruction::Entrypoint(line) => {
                 let words = self.command(line);
+                let text = format!("ENTRYPOINT {}", quoted(&words));
                 self.config.entrypoint = Some(words).filter(|words| !words.is_empty());
                 if !self.command_set {
                     self.config.cmd = None;
                 }
+                text
             }
-            Instruction::Env(pairs) => {
-                // One instruction sees the values from before it.
-                let expand = self.expansion();
-                for (name, value) in pairs {
-                    self.set_env(&expand.one(&name)?, &expand.one(&value)?);
-                }
-            }
-            Instruction::Expose(ports) => self.expose(&ports)?,
+            Instruction::Env(pairs) => self.env(pairs)?,
+            Instruction::Expose(ports) => self.expose(ports)?,
             Instruction::Healthcheck(check) => self.health(check),
-            Instruction::Label(pairs) => {
-                let expand = self.expansion();
-                for (name, value) in pairs {
-                    let name = expand.one(&name)?;
-                    self.config.labels.insert(name, expand.one(&value)?);
-                }
-            }
+            Instruction::Label(pairs) => self.label(pairs)?,
             Instruction::Onbuild(trigger) => {
-                self.config.on_build.get_or_insert_default().push(trigger);
+                let triggers = self.config.on_build.get_or_insert_default();
+                triggers.push(trigger.clone());
+                format!("ONBUILD {trigger}")
+            }
+            Instruction::Shell(words) => {
+                self.config.shell = Some(words.clone());
+                format!("SHELL [{}]", words.join(" "))
             }
             Instruction::StopSignal(text) => {
-                let text = self.expansion().one(&text)?;
+                let text = self.expansion().one(text)?;
                 signal::parse(&text).map_err(|error| error.message())?;
-                self.config.stop_signal = text;
+                self.config.stop_signal.clone_from(&text);
+                format!("STOPSIGNAL {text}")
             }
-            Instruction::User(text) => self.config.user = self.expansion().one(&text)?,
-            Instruction::Volume(paths) => self.volumes(&paths)?,
-            Instruction::Workdir(path) => self.work_dir(&path)?,
+            Instruction::User(text) => {
+                self.config.user = self.expansion().one(text)?;
+                format!("USER {}", self.config.user)
+            }
+            Instruction::Volume(paths) => self.volumes(paths)?,
+            Instruction::Workdir(path) => {
+                self.work_dir(path)?;
+                format!("WORKDIR {}", self.config.working_dir)
+            }
             other => return Err(format!("{} is not a valid change command", other.name())),
-        }
-        Ok(())
+        })
     }
 
-    fn command(&self, line: CommandLine) -> Vec<String> {
+    /// One instruction sees the values from before it.
+    fn env(&mut self, pairs: &[(String, String)]) -> Result<String, String> {
+        let expand = self.expansion();
+        let mut text = "ENV".to_owned();
+        for (name, value) in pairs {
+            let (name, value) = (expand.one(name)?, expand.one(value)?);
+            if name.is_empty() {
+                return Err("ENV names can not be blank".to_owned());
+            }
+            text.push_str(&format!(" {name}={value}"));
+            self.set_env(&name, &value);
+        }
+        Ok(text)
+    }
+
+    fn label(&mut self, pairs: &[(String, String)]) -> Result<String, String> {
+        let expand = self.expansion();
+        let mut text = "LABEL".to_owned();
+        for (name, value) in pairs {
+            let (name, value) = (expand.one(name)?, expand.one(value)?);
+            if name.is_empty() {
+                return Err("LABEL names can not be blank".to_owned());
+            }
+            text.push_str(&format!(" {name}={value}"));
+            self.config.labels.insert(name, value);
+        }
+        Ok(text)
+    }
+
+    /// A command as it is run: its words, or the shell's and the text.
+    pub fn command(&self, line: &CommandLine) -> Vec<String> {
         match line {
-            CommandLine::Exec(words) => words,
+            CommandLine::Exec(words) => words.clone(),
             CommandLine::Shell(text) => {
                 let shell = self.config.shell.clone();
                 let default = || vec!["/bin/sh".to_owned(), "-c".to_owned()];
                 let mut words = shell
                     .filter(|shell| !shell.is_empty())
                     .unwrap_or_else(default);
-                words.push(text);
+                words.push(text.clone());
                 words
             }
         }
@@ -123,11 +179,12 @@ impl Applying<'_> {
     fn expansion(&self) -> Expansion {
         let env = self.config.env.iter().flatten();
         let pairs = env.filter_map(|pair| pair.split_once('='));
-        Expansion(
-            pairs
-                .map(|(name, value)| (name.to_owned(), value.to_owned()))
-                .collect(),
-        )
+        let mut values = self.variables.clone();
+        values.extend(pairs.map(|(name, value)| (name.to_owned(), value.to_owned())));
+        Expansion {
+            values,
+            expander: self.expander,
+        }
     }
 
     fn set_env(&mut self, name: &str, value: &str) {
@@ -140,26 +197,31 @@ impl Applying<'_> {
         }
     }
 
-    fn expose(&mut self, ports: &[String]) -> Result<(), String> {
+    fn expose(&mut self, ports: &[String]) -> Result<String, String> {
         let expand = self.expansion();
+        let mut all = std::collections::BTreeSet::new();
         for text in ports {
             for word in expand.many(text)? {
-                for port in ports_of(&word)? {
-                    self.config.exposed_ports.insert(port, Empty {});
-                }
+                all.extend(ports_of(&word)?);
             }
         }
-        Ok(())
+        let text = all.iter().cloned().collect::<Vec<_>>().join(" ");
+        let all = all.into_iter().map(|port| (port, Empty {}));
+        self.config.exposed_ports.extend(all);
+        Ok(format!("EXPOSE {text}"))
     }
 
-    fn health(&mut self, check: Healthcheck) {
-        let test = match check.test {
+    fn health(&mut self, check: &Healthcheck) -> String {
+        let test = match &check.test {
             HealthTest::None => vec!["NONE".to_owned()],
             HealthTest::Command(CommandLine::Exec(words)) => {
-                [vec!["CMD".to_owned()], words].concat()
+                [vec!["CMD".to_owned()], words.clone()].concat()
             }
-            HealthTest::Command(CommandLine::Shell(text)) => vec!["CMD-SHELL".to_owned(), text],
+            HealthTest::Command(CommandLine::Shell(text)) => {
+                vec!["CMD-SHELL".to_owned(), text.clone()]
+            }
         };
+        let text = health_text(&test, check);
         self.config.healthcheck = Some(wharf_oci::Healthcheck {
             test,
             interval: check.interval.unwrap_or(0),
@@ -168,18 +230,21 @@ impl Applying<'_> {
             start_interval: check.start_interval.unwrap_or(0),
             retries: check.retries.unwrap_or(0),
         });
+        text
     }
 
-    fn volumes(&mut self, paths: &[String]) -> Result<(), String> {
+    fn volumes(&mut self, paths: &[String]) -> Result<String, String> {
         let expand = self.expansion();
+        let mut all = Vec::new();
         for text in paths {
             let path = expand.one(text)?;
             if path.is_empty() {
                 return Err("VOLUME specified can not be an empty string".to_owned());
             }
+            all.push(path.clone());
             self.config.volumes.insert(path, Empty {});
         }
-        Ok(())
+        Ok(format!("VOLUME [{}]", all.join(" ")))
     }
 
     /// Relative to the one before.
@@ -195,18 +260,49 @@ impl Applying<'_> {
 }
 
 /// The variables that words are expanded with.
-struct Expansion(BTreeMap<String, String>);
+struct Expansion {
+    values: BTreeMap<String, String>,
+    expander: Expander,
+}
 
 impl Expansion {
     fn one(&self, text: &str) -> Result<String, String> {
-        let get = |name: &str| self.0.get(name).cloned();
-        Expander::new('\\').word(text, &get)
+        let get = |name: &str| self.values.get(name).cloned();
+        self.expander.word(text, &get)
     }
 
     fn many(&self, text: &str) -> Result<Vec<String>, String> {
-        let get = |name: &str| self.0.get(name).cloned();
-        Expander::new('\\').words(text, &get)
+        let get = |name: &str| self.values.get(name).cloned();
+        self.expander.words(text, &get)
     }
+}
+
+/// A list as Go's `%q` writes it: `["a" "b"]`.
+fn quoted(words: &[String]) -> String {
+    let words: Vec<String> = words.iter().map(|word| format!("{word:?}")).collect();
+    format!("[{}]", words.join(" "))
+}
+
+/// A health check as Go's `%q` writes its structure.
+fn health_text(test: &[String], check: &Healthcheck) -> String {
+    let time = |nanoseconds: Option<i64>| {
+        let nanoseconds = u64::try_from(nanoseconds.unwrap_or(0)).unwrap_or(0);
+        let text = crate::human::go_duration(std::time::Duration::from_nanos(nanoseconds));
+        format!("{text:?}")
+    };
+    let retries = char::from(u8::try_from(check.retries.unwrap_or(0)).unwrap_or(0));
+    let retries = match retries.is_ascii_graphic() {
+        true => format!("'{retries}'"),
+        false => format!("'\\x{:02x}'", u32::from(retries)),
+    };
+    let times = [
+        check.interval,
+        check.timeout,
+        check.start_period,
+        check.start_interval,
+    ];
+    let times = times.map(time).join(" ");
+    format!("HEALTHCHECK &{{{} {times} {retries}}}", quoted(test))
 }
 
 /// `80`, `80/udp`, `8000-8010/tcp` as ports (`go-connections` `nat.ParsePortSpec`).

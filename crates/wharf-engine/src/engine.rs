@@ -162,6 +162,11 @@ impl Engine {
         self.networks.store.shutdown().await;
     }
 
+    /// The file of records, for what is built on the engine and keeps some of its own.
+    pub fn records(&self) -> &Db {
+        &self.containers.shared.db
+    }
+
     /// Takes new settings of the registry (SIGHUP).
     ///
     /// # Errors

@@ -47,8 +47,62 @@ pub(crate) fn duration(seconds: i64) -> String {
     }
 }
 
+/// A duration as Go's `Duration.String` writes it: `1m30s`, `1.5s`, `20ms`, `0s`.
+pub(crate) fn go_duration(time: std::time::Duration) -> String {
+    let nanos = time.as_nanos();
+    let fraction = |per: u128| {
+        let text = format!(
+            "{}.{:0width$}",
+            nanos / per,
+            nanos % per,
+            width = per.ilog10() as usize
+        );
+        text.trim_end_matches('0').trim_end_matches('.').to_owned()
+    };
+    match nanos {
+        0 => "0s".to_owned(),
+        1..1_000 => format!("{nanos}ns"),
+        1_000..1_000_000 => format!("{}µs", fraction(1_000)),
+        1_000_000..1_000_000_000 => format!("{}ms", fraction(1_000_000)),
+        _ => {
+            let minutes = time.as_secs() / 60;
+            let rest = time - std::time::Duration::from_secs(minutes * 60);
+            let seconds = match rest.subsec_nanos() {
+                0 => rest.as_secs().to_string(),
+                part => {
+                    let text = format!("{}.{part:09}", rest.as_secs());
+                    text.trim_end_matches('0').to_owned()
+                }
+            };
+            match (minutes / 60, minutes % 60) {
+                (0, 0) => format!("{seconds}s"),
+                (0, minutes) => format!("{minutes}m{seconds}s"),
+                (hours, minutes) => format!("{hours}h{minutes}m{seconds}s"),
+            }
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    #[test]
+    fn durations_are_gos() {
+        let cases = [
+            (0, "0s"),
+            (1_500, "1.5µs"),
+            (20_000_000, "20ms"),
+            (1_500_000_000, "1.5s"),
+            (90_000_000_000, "1m30s"),
+            (3_600_000_000_000, "1h0m0s"),
+        ];
+        for (nanos, text) in cases {
+            assert_eq!(
+                super::go_duration(std::time::Duration::from_nanos(nanos)),
+                text
+            );
+        }
+    }
+
     #[test]
     fn speaks_like_go_units() {
         let texts = [

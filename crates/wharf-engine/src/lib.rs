@@ -40,9 +40,10 @@ mod supervisor;
 mod sysinfo;
 mod time;
 mod volumes;
+mod workspace;
 
 pub use cdi::FOLDERS as CDI_FOLDERS;
-pub use changes::apply_changes;
+pub use changes::{Settings, apply_changes};
 pub use config::{BridgeConfig, EngineConfig};
 pub use containers::{
     AttachEnd, AttachOptions, Attachment, ChangeKind, CommitOptions, Containers, Created,
@@ -54,7 +55,7 @@ pub use df::{DfParts, DfReport};
 pub use engine::Engine;
 pub use error::{EngineError, ErrorKind};
 pub use events::{Event, EventKind, EventOptions, EventStream, Events};
-pub use files::FileStream;
+pub use files::{FileStream, Resolved, owner, resolve};
 pub use filters::Filters;
 pub use images::ImageService;
 pub use info::{InfoFacts, VersionFacts};
@@ -63,3 +64,4 @@ pub use networks::NetworkService;
 pub use time::parse as parse_time;
 pub use volumes::VolumeService;
 pub use wharf_cgroups::{IoEntry, Stats as CgroupStats};
+pub use workspace::Workspace;

@@ -65,28 +65,29 @@ impl Images {
     }
 
     /// Records the image that `config` describes: all layers of `parent`, and `layer` on top unless it is empty. It
-    /// gets `name`, if one is given. Nothing is visible before everything is there.
+    /// gets `name`, if one is given. Nothing is visible before everything is there. Without a parent the layer is all.
     ///
     /// # Errors
     /// [`ImageError::NoSuchImage`] if the parent is gone; [`ImageError::RootFsMismatch`] if `config` has other layers.
     pub async fn commit(
         &self,
-        parent: &Digest,
-        layer: NewLayer,
+        parent: Option<&Digest>,
+        layer: Option<NewLayer>,
         config: Vec<u8>,
         name: Option<Reference>,
     ) -> Result<Image, ImageError> {
-        let _pin = self.pin(&parent.to_string())?;
-        let mut layers: Vec<Descriptor> = match self.read().images.get(parent) {
-            Some(entry) => {
-                let layers = entry.record.layers.iter();
-                layers.map(|layer| layer.blob.clone()).collect()
-            }
-            None => return Err(ImageError::NoSuchImage(parent.to_string())),
+        let _pin = parent
+            .map(|parent| self.pin(&parent.to_string()))
+            .transpose()?;
+        let mut layers = match parent {
+            Some(parent) => self.blobs_of(parent)?,
+            None => Vec::new(),
         };
         let old = layers.len();
-        if let Some(diff_id) = layer.diff_id() {
-            layers.push(Descriptor::new(media_type::OCI_LAYER, *diff_id, layer.size));
+        let layer = layer.filter(|layer| layer.diff_id().is_some());
+        if let Some(layer) = &layer {
+            let blob = Descriptor::new(media_type::OCI_LAYER, layer.diff_id, layer.size);
+            layers.push(blob);
         }
         let config = ImageConfig::parse(config)?;
         let descriptor = Descriptor::of(media_type::OCI_CONFIG, config.raw());
@@ -97,21 +98,59 @@ impl Images {
             Descriptor::of(media_type::OCI_MANIFEST, &bytes),
             Bytes::from(bytes),
         );
-        let mut incoming = Incoming::new(config, &manifest, raw, |at| {
-            if at < old {
-                return Feed::Here;
-            }
-            Feed::Spool {
+        let mut incoming = Incoming::new(config, &manifest, raw, |at| match &layer {
+            Some(layer) if at >= old => Feed::Spool {
                 file: layer.file.clone(),
                 offset: 0,
-            }
+            },
+            _ => Feed::Here,
         })?;
-        incoming.parent = Some(*parent);
+        incoming.parent = parent.copied();
         let names = name.into_iter().collect();
         let (image, _) = self
             .bring_in(incoming, names, &ProgressSender::discard())
             .await?;
         Ok(image)
+    }
+
+    /// Records the image that `config` describes, which has the lowest `layers` layers of `source`: a step of another
+    /// build that is used again.
+    ///
+    /// # Errors
+    /// As [`Self::commit`].
+    pub async fn cut(
+        &self,
+        source: &Digest,
+        layers: usize,
+        parent: Option<&Digest>,
+        config: Vec<u8>,
+    ) -> Result<Image, ImageError> {
+        let _pin = self.pin(&source.to_string())?;
+        let mut blobs = self.blobs_of(source)?;
+        blobs.truncate(layers);
+        let config = ImageConfig::parse(config)?;
+        let descriptor = Descriptor::of(media_type::OCI_CONFIG, config.raw());
+        let manifest = Manifest::oci(descriptor, blobs);
+        let bytes =
+            serde_json::to_vec(&manifest).map_err(|error| ImageError::content("write", &error))?;
+        let raw = (
+            Descriptor::of(media_type::OCI_MANIFEST, &bytes),
+            Bytes::from(bytes),
+        );
+        let mut incoming = Incoming::new(config, &manifest, raw, |_| Feed::Here)?;
+        incoming.parent = parent.copied();
+        let progress = ProgressSender::discard();
+        let (image, _) = self.bring_in(incoming, Vec::new(), &progress).await?;
+        Ok(image)
+    }
+
+    /// The blobs of an image's layers, bottom first.
+    fn blobs_of(&self, image: &Digest) -> Result<Vec<Descriptor>, ImageError> {
+        let state = self.read();
+        let entry = state.images.get(image);
+        let entry = entry.ok_or_else(|| ImageError::NoSuchImage(image.to_string()))?;
+        let layers = entry.record.layers.iter();
+        Ok(layers.map(|layer| layer.blob.clone()).collect())
     }
 }
 

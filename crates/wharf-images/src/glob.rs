@@ -4,7 +4,7 @@
 ///
 /// # Errors
 /// Go's text for a malformed one.
-pub(crate) fn validate(pattern: &str) -> Result<(), String> {
+pub fn validate(pattern: &str) -> Result<(), String> {
     let mut letters = pattern.chars();
     while let Some(letter) = letters.next() {
         let fine = match letter {
@@ -36,7 +36,7 @@ fn class_end(letters: &mut std::str::Chars<'_>) -> bool {
 }
 
 /// Whether the whole text fits the pattern. A malformed pattern fits nothing.
-pub(crate) fn matches(pattern: &str, text: &str) -> bool {
+pub fn matches(pattern: &str, text: &str) -> bool {
     let pattern: Vec<char> = pattern.chars().collect();
     let text: Vec<char> = text.chars().collect();
     fits(&pattern, &text)

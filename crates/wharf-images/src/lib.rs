@@ -12,7 +12,7 @@ mod catalogue;
 mod commit;
 mod error;
 mod flight;
-mod glob;
+pub mod glob;
 mod history;
 mod list;
 mod load;

@@ -32,6 +32,8 @@ pub struct Plain {
     pub folder: PathBuf,
     /// Owner and group of everything, instead of the archive's.
     pub owner: Option<(u32, u32)>,
+    /// Permissions of all files and folders, instead of the archive's.
+    pub mode: Option<u32>,
     /// Refuse to replace a folder by something else, and the reverse.
     pub keep_kinds: bool,
     /// Members at or below the first path go to the second one.

@@ -77,6 +77,9 @@ pub(crate) fn adapted<'a>(
         let member = member.to_mut();
         (member.uid, member.gid) = (uid.into(), gid.into());
     }
+    if let Some(mode) = plain.mode {
+        member.to_mut().mode = mode;
+    }
     if member.kind == Kind::HardLink && plain.rename.is_some() {
         let link = renamed(&member.link, options).into_owned();
         member.to_mut().link = link;

@@ -433,7 +433,7 @@ fn device_request(request: wire::DeviceRequest) -> DeviceRequest {
     }
 }
 
-fn ulimit(ulimit: wire::Ulimit) -> Ulimit {
+pub(crate) fn ulimit(ulimit: wire::Ulimit) -> Ulimit {
     let wire::Ulimit { name, hard, soft } = ulimit;
     Ulimit { name, soft, hard }
 }

@@ -81,6 +81,11 @@ fn credentials(headers: &HeaderMap) -> Option<Credentials> {
         .decode(text)
         .ok()?;
     let auth: AuthConfig = serde_json::from_slice(&bytes).ok()?;
+    identity(auth)
+}
+
+/// Who somebody is; nobody if nothing is said.
+pub(crate) fn identity(auth: AuthConfig) -> Option<Credentials> {
     if !auth.registrytoken.is_empty() {
         return Some(Credentials::Bearer(auth.registrytoken));
     }

@@ -1,5 +1,6 @@
 //! The routes, one file for each resource.
 
+mod build;
 mod commit;
 mod containers;
 mod exec;
@@ -11,7 +12,7 @@ mod streams;
 mod system;
 mod volumes;
 
-pub(crate) use images::platform;
+pub(crate) use images::{identity, platform};
 
 use std::sync::Arc;
 
@@ -32,6 +33,7 @@ pub(crate) fn all(engine: Arc<Engine>) -> Router {
         .merge(system())
         .merge(containers())
         .merge(images())
+        .merge(builds(&engine))
         .merge(others())
         .merge(not_built())
         .fallback(|| async { ApiError::new(StatusCode::NOT_FOUND, "page not found") })
@@ -99,6 +101,15 @@ fn images() -> Router<Arc<Engine>> {
         .route("/images/{*rest}", any(images::named))
 }
 
+fn builds(engine: &Arc<Engine>) -> Router<Arc<Engine>> {
+    let builder = wharf_builder::Builder::new(engine.clone());
+    Router::new()
+        .route("/build", post(build::build))
+        .route("/build/prune", post(build::prune))
+        .route("/build/cancel", post(build::cancel))
+        .layer(axum::Extension(builder))
+}
+
 fn others() -> Router<Arc<Engine>> {
     Router::new()
         .route("/volumes", get(volumes::list))
@@ -125,8 +136,6 @@ fn not_built() -> Router<Arc<Engine>> {
     let swarm = || any(no_swarm);
     Router::new()
         .route("/auth", refuse())
-        .route("/build", refuse())
-        .route("/build/{*rest}", refuse())
         .route("/session", refuse())
         .route("/grpc", refuse())
         .route("/containers/{id}/copy", refuse())

@@ -2,6 +2,7 @@
 
 mod api;
 mod apparmor;
+mod builds;
 mod commit;
 mod containers;
 mod files;
@@ -85,6 +86,9 @@ scenarios! {
     limits: nonsense_is_refused devices_are_filtered they_outlive_the_daemon they_work_or_are_discarded_aloud
         groups_below_the_own_one devices_by_name;
     apparmor: profiles_confine;
+    builds: settings files commands stages mistakes archives_are_unpacked added_archives_stay_inside
+        steps_are_used_again steps_of_another_image options containers_of_steps standard_input
+        a_client_that_goes_stops_its_build;
     networks: create_list_inspect_remove bad_networks_are_refused connect_and_disconnect_live names_resolve
         port_53_stays_free links_name_others networks_are_apart several_networks_at_the_start
         prune_takes_the_unused events_of_networks dual_stack networks_outlive_the_daemon;

@@ -207,6 +207,7 @@ fn extract(
         plain: Some(Plain {
             folder: resolved.path,
             owner,
+            mode: None,
             keep_kinds: options.keep_kinds,
             rename: None,
         }),

@@ -7,8 +7,8 @@ use wharf_layer::{PackOptions, pack_only};
 use wharf_oci::{Digest, Empty, Reference, RunConfig};
 use wharf_snapshots::Rootfs;
 
-use super::Containers;
 use super::changes::Layers;
+use super::{Containers, Shared};
 use crate::lifecycle::Event;
 use crate::{Config, EngineError, EventKind, Status, View, apply_changes};
 
@@ -47,7 +47,7 @@ impl Containers {
         let (parent, _pin) = store.pin(&view.image.to_string())?;
         // One that is not running cannot be paused, which is as good.
         let paused = options.pause && !view.state.paused && entry.ask(Event::Pause).await.is_ok();
-        let layer = self.layer(&view).await;
+        let layer = self.layer(&view.id).await;
         if paused && let Err(error) = entry.ask(Event::Unpause).await {
             // It may have been killed meanwhile.
             tracing::debug!(container = %view.id, error = error.message(), "unpause");
@@ -55,20 +55,23 @@ impl Containers {
         let layer = layer?;
         let document = describe(&view, &parent, &layer, &options, &config)?;
         let image = store
-            .commit(&parent.id, layer, document, options.name.clone())
+            .commit(
+                Some(&parent.id),
+                Some(layer),
+                document,
+                options.name.clone(),
+            )
             .await?;
         self.announce(&view, &image, &options);
         Ok(image.id)
     }
 
-    /// The container's own layer as an archive.
-    async fn layer(&self, view: &View) -> Result<NewLayer, EngineError> {
-        let rootfs = self.shared.snapshots.rootfs(&view.id);
-        let rootfs = rootfs.map_err(|error| EngineError::failed(&error))?;
-        let store = self.shared.images.clone();
-        let work = move || store.spool_layer(|out| pack_layer(&rootfs, out));
-        let spooled = tokio::task::spawn_blocking(work).await;
-        spooled.map_err(|error| EngineError::failed(&error))?
+    /// The own layer of the container with this id as an archive.
+    ///
+    /// # Errors
+    /// If it cannot be read or written down.
+    pub async fn layer(&self, id: &str) -> Result<NewLayer, EngineError> {
+        spool(&self.shared, id).await
     }
 
     fn announce(&self, view: &View, image: &Image, options: &CommitOptions) {
@@ -91,6 +94,16 @@ impl Containers {
         ];
         self.shared.emit_view(view, "commit", &more);
     }
+}
+
+/// What was written on top of the layers below `id`, as an archive.
+pub(crate) async fn spool(shared: &Shared, id: &str) -> Result<NewLayer, EngineError> {
+    let rootfs = shared.snapshots.rootfs(id);
+    let rootfs = rootfs.map_err(|error| EngineError::failed(&error))?;
+    let store = shared.images.clone();
+    let work = move || store.spool_layer(|out| pack_layer(&rootfs, out));
+    let spooled = tokio::task::spawn_blocking(work).await;
+    spooled.map_err(|error| EngineError::failed(&error))?
 }
 
 fn refuse_removed(view: &View) -> Result<(), EngineError> {

@@ -7,7 +7,7 @@
 mod archive;
 mod attach;
 mod changes;
-mod commit;
+pub(crate) mod commit;
 mod create;
 mod exec;
 mod export;

@@ -76,7 +76,7 @@ fn cloned(namespace: &OwnedFd) -> Result<OwnedFd, EngineError> {
 }
 
 /// The layers of a container that does not run, as the shim would mount them.
-fn overlay(rootfs: &Rootfs) -> Result<OwnedFd, EngineError> {
+pub(crate) fn overlay(rootfs: &Rootfs) -> Result<OwnedFd, EngineError> {
     let text = |path: &std::path::Path| path.to_string_lossy().into_owned();
     let lowers: Vec<String> = rootfs.lowers.iter().map(|lower| text(lower)).collect();
     let (upper, work) = (text(&rootfs.upper), text(&rootfs.work));

@@ -11,9 +11,10 @@ mod owner;
 mod path;
 mod stream;
 
-pub(crate) use base::Base;
-pub(crate) use owner::owner;
-pub(crate) use path::{clean, go_path, resolve, split};
+pub(crate) use base::{Base, overlay};
+pub use owner::owner;
+pub use path::{Resolved, resolve};
+pub(crate) use path::{clean, go_path, split};
 pub use stream::FileStream;
 pub(crate) use stream::channel;
 

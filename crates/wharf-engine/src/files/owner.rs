@@ -10,7 +10,10 @@ use crate::EngineError;
 const LIMIT: u64 = 16 << 20;
 
 /// The ids of `text` (`user[:group]`, names or numbers), looked up in the container's own files; none if it is empty.
-pub(crate) fn owner(root: &Root, text: &str) -> Result<Option<(u32, u32)>, EngineError> {
+///
+/// # Errors
+/// `Failed` for a name that is not there.
+pub fn owner(root: &Root, text: &str) -> Result<Option<(u32, u32)>, EngineError> {
     if text.is_empty() {
         return Ok(None);
     }

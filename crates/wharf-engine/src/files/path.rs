@@ -12,12 +12,12 @@ use wharf_sys::root::Root;
 const MAX_LINKS: usize = 40;
 
 /// Where a path leads when all its links are followed.
-#[derive(Debug)]
-pub(crate) struct Resolved {
+#[derive(Clone, Debug)]
+pub struct Resolved {
     /// From the root, without links.
-    pub(crate) path: PathBuf,
+    pub path: PathBuf,
     /// Whether something is there.
-    pub(crate) exists: bool,
+    pub exists: bool,
 }
 
 /// Go's `filepath.Clean` of an absolute path; a relative one is taken from `/`.
@@ -53,7 +53,10 @@ pub(crate) fn split(path: &str) -> (&str, &str) {
 
 /// Follows every link of `path`, each looked up inside the root. A name that does not exist, and all behind it, are
 /// taken as they are. The result is a text to show and to compare: whoever opens it opens it inside the root again.
-pub(crate) fn resolve(root: &Root, path: &Path) -> io::Result<Resolved> {
+///
+/// # Errors
+/// The kernel's; `ELOOP` after 40 links.
+pub fn resolve(root: &Root, path: &Path) -> io::Result<Resolved> {
     let mut done = PathBuf::new();
     let mut exists = true;
     let mut links = 0;

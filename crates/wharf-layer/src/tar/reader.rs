@@ -179,9 +179,22 @@ impl<R: BufRead> Archive<R> {
         }
     }
 
+    /// As Go's reader, takes an input that ends in the padding of its last member, which some writers leave out with the
+    /// end mark (`docker build -f -`).
     fn skip_rest(&mut self) -> Result<(), LayerError> {
-        self.left += std::mem::take(&mut self.padding);
-        self.data(|_| Ok(()))
+        self.data(|_| Ok(()))?;
+        while self.padding > 0 {
+            let length = fill(&mut self.input)?.len();
+            if length == 0 {
+                self.ended = true;
+                self.padding = 0;
+                return Ok(());
+            }
+            let count = length.min(usize::try_from(self.padding).unwrap_or(length));
+            self.padding -= count as u64;
+            self.consume(count)?;
+        }
+        Ok(())
     }
 
     /// The next block that is not the end mark (two blocks of zeros, or simply nothing more).

@@ -9,6 +9,7 @@ pub static COMMAND: Command = Command {
     name: "image",
     about: "Manage images",
     commands: &[
+        &build::COMMAND,
         &history::COMMAND,
         &inspect::IMAGE,
         &load::COMMAND,

@@ -1,6 +1,9 @@
 //! One file per command. Each has a `COMMAND` (name, help, flags) and the function that does it.
 
 pub mod attach;
+pub mod build;
+pub mod build_context;
+pub mod builder;
 pub mod completion;
 pub mod container;
 pub mod create;

@@ -39,6 +39,7 @@ static COMMON: &[&Command] = &[
     &run::COMMAND,
     &exec::COMMAND,
     &ps::COMMAND,
+    &build::COMMAND,
     &pull::COMMAND,
     &images::COMMAND,
     &search::COMMAND,
@@ -47,6 +48,7 @@ static COMMON: &[&Command] = &[
 ];
 /// Groups by object.
 static GROUPS: &[&Command] = &[
+    &builder::COMMAND,
     &container::COMMAND,
     &image::COMMAND,
     &network::COMMAND,

@@ -129,7 +129,7 @@ impl<W: Write> Display<W> {
 
     fn draw(&mut self, message: &Message) -> Outcome {
         if let Some(error) = error_of(message) {
-            return Err(Exit::new(error));
+            return Err(error);
         }
         let bar = message
             .detail
@@ -158,16 +158,31 @@ impl<W: Write> Display<W> {
     }
 }
 
-fn error_of(message: &Message) -> Option<String> {
-    let detail = message
-        .error_detail
-        .as_ref()
-        .and_then(|detail| detail["message"].as_str());
-    detail.map(str::to_owned).or_else(|| message.error.clone())
+/// The failure that a message tells of; a command of a build that failed passes its exit code on.
+fn error_of(message: &Message) -> Option<Exit> {
+    let detail = message.error_detail.as_ref();
+    let text = detail.and_then(|detail| detail["message"].as_str());
+    let text = text.map(str::to_owned).or_else(|| message.error.clone())?;
+    let code = detail.and_then(|detail| detail["code"].as_i64());
+    let code = code.and_then(|code| i32::try_from(code).ok());
+    Some(match code {
+        None | Some(0) => Exit::new(text),
+        Some(code) => Exit::with_code(code, text),
+    })
 }
 
 /// Shows a whole stream on standard output or standard error.
-pub async fn show(mut stream: BodyStream, to_stderr: bool) -> Outcome {
+pub async fn show(stream: BodyStream, to_stderr: bool) -> Outcome {
+    show_all(stream, to_stderr).await.map(drop)
+}
+
+/// Shows a build on standard output; the id of its image.
+pub async fn show_build(stream: BodyStream) -> Outcome<String> {
+    show_all(stream, false).await
+}
+
+/// The last id that the stream has told beside its text.
+async fn show_all(mut stream: BodyStream, to_stderr: bool) -> Outcome<String> {
     let (out, is_terminal): (Box<dyn Write>, bool) = match to_stderr {
         true => (Box::new(std::io::stderr()), std::io::stderr().is_terminal()),
         false => (Box::new(std::io::stdout()), std::io::stdout().is_terminal()),
@@ -179,20 +194,32 @@ pub async fn show(mut stream: BodyStream, to_stderr: bool) -> Outcome {
     };
     let width = is_terminal.then(|| size.map_or(200, |size| size.ws_col));
     let mut display = Display::new(out, width);
+    let mut id = String::new();
     while let Some(message) = stream.next::<Message>().await? {
+        if let Some(found) = message.aux.as_ref().and_then(|aux| aux["ID"].as_str()) {
+            id = found.to_owned();
+        }
         display.show(&message)?;
     }
-    Ok(())
+    Ok(id)
 }
 
 /// Reads a whole stream without showing it; fails as it fails.
-pub async fn discard(mut stream: BodyStream) -> Outcome {
+pub async fn discard(stream: BodyStream) -> Outcome {
+    collect(stream).await.map(drop)
+}
+
+/// The text of a whole stream, which is shown only if it fails.
+pub async fn collect(mut stream: BodyStream) -> Outcome<String> {
+    let mut text = String::new();
     while let Some(message) = stream.next::<Message>().await? {
         if let Some(error) = error_of(&message) {
-            return Err(Exit::new(error));
+            std::io::stdout().write_all(text.as_bytes())?;
+            return Err(error);
         }
+        text.push_str(message.stream.as_deref().unwrap_or_default());
     }
-    Ok(())
+    Ok(text)
 }
 
 #[cfg(test)]

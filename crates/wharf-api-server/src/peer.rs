@@ -1,0 +1,84 @@
+//! Whether a client is still there: work that says nothing for long is given up when nobody will hear of it.
+
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
+
+use rustix::event::{PollFd, PollFlags, poll};
+use tokio::io::Interest;
+use tokio::net::UnixStream;
+
+/// A connection, as its requests see it (an extension of each).
+#[derive(Clone, Debug)]
+pub(crate) struct Peer {
+    socket: Option<Arc<OwnedFd>>,
+    /// What says that the client is gone. Of TCP only the end of what it sends is seen, which no client of a build or
+    /// pull ends before its answer; a Unix socket tells a closed connection from half of one.
+    signs: PollFlags,
+}
+
+impl Peer {
+    /// The other end of `stream`. Without a descriptor to spare, it is never gone.
+    pub(crate) fn of(stream: &impl AsFd, is_unix: bool) -> Self {
+        let socket = stream.as_fd().try_clone_to_owned();
+        let half = if is_unix {
+            PollFlags::empty()
+        } else {
+            PollFlags::RDHUP
+        };
+        Self {
+            socket: socket.ok().map(Arc::new),
+            signs: half | PollFlags::HUP | PollFlags::ERR,
+        }
+    }
+
+    /// Until the client is gone.
+    pub(crate) async fn gone(&self) {
+        let watch = self.socket.as_ref().and_then(|socket| {
+            let socket = std::os::unix::net::UnixStream::from(socket.try_clone().ok()?);
+            // Of TCP, too: only its readiness is asked for.
+            UnixStream::from_std(socket).ok()
+        });
+        let Some(watch) = watch else {
+            return std::future::pending().await;
+        };
+        loop {
+            if watch.readable().await.is_err() {
+                return std::future::pending().await;
+            }
+            if self.is_gone(&watch) {
+                return;
+            }
+            // What there is to read is the server's; the next event wakes again.
+            let wait = || Err::<(), _>(std::io::ErrorKind::WouldBlock.into());
+            let _ = watch.try_io(Interest::READABLE, wait);
+        }
+    }
+
+    fn is_gone(&self, socket: &impl AsFd) -> bool {
+        let mut watched = [PollFd::new(socket, self.signs)];
+        let now = rustix::event::Timespec {
+            tv_sec: 0,
+            tv_nsec: 0,
+        };
+        poll(&mut watched, Some(&now)).is_ok() && watched[0].revents().intersects(self.signs)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::io::AsyncWriteExt as _;
+
+    #[tokio::test]
+    async fn a_closed_connection_is_told_from_half_of_one() {
+        let (ours, mut theirs) = UnixStream::pair().unwrap();
+        let peer = Peer::of(&ours, true);
+        let gone = tokio::spawn(async move { peer.gone().await });
+        theirs.write_all(b"x").await.unwrap();
+        theirs.shutdown().await.unwrap();
+        ours.readable().await.unwrap();
+        assert!(!gone.is_finished());
+        drop(theirs);
+        gone.await.unwrap();
+    }
+}

@@ -1,0 +1,314 @@
+//! `/build`.
+
+use std::collections::BTreeMap;
+use std::io;
+
+use axum::Extension;
+use axum::extract::Request;
+use base64::Engine as _;
+use bytes::Bytes;
+use futures_util::{StreamExt as _, TryStreamExt as _};
+use http::HeaderMap;
+use tokio::sync::mpsc::Receiver;
+use tokio_util::io::StreamReader;
+use tokio_util::task::AbortOnDropHandle;
+use wharf_api_types::{AuthConfig, ErrorDetail, JsonMessage};
+use wharf_builder::{
+    BuildError, BuildEvent, BuildOptions, BuildSource, Builder, Output, PruneOptions,
+};
+use wharf_distribution::Credentials;
+use wharf_engine::{NetworkMode, Resources};
+use wharf_oci::{Digest, Reference};
+
+use crate::error::ApiError;
+use crate::params::Params;
+use crate::peer::Peer;
+use crate::reply::{self, Answer};
+use crate::{convert, routes};
+
+type Work = AbortOnDropHandle<Result<Digest, BuildError>>;
+
+pub(crate) async fn build(
+    Extension(builder): Extension<Builder>,
+    Extension(peer): Extension<Peer>,
+    params: Params,
+    headers: HeaderMap,
+    request: Request,
+) -> Answer {
+    let options = options(&params, &headers)?;
+    let quiet = params.flag("q");
+    let source = match params.some("remote") {
+        Some(url) => BuildSource::Remote(url),
+        None => {
+            let body = request.into_body().into_data_stream();
+            BuildSource::Archive(Box::new(StreamReader::new(body.map_err(io::Error::other))))
+        }
+    };
+    let (output, events) = Output::channel();
+    // Given up when the client is gone, though a silent step has nothing to tell it.
+    let work = async move {
+        tokio::select! {
+            built = builder.build(source, &options, &output) => built,
+            () = peer.gone() => Err(BuildError::Failed("Build cancelled".to_owned())),
+        }
+    };
+    let work = AbortOnDropHandle::new(tokio::spawn(work));
+    match quiet {
+        true => only_the_id(work, events).await,
+        false => report(work, events).await,
+    }
+}
+
+/// The first thing said decides: until then an error is an ordinary answer.
+async fn report(work: Work, mut events: Receiver<BuildEvent>) -> Answer {
+    let Some(first) = events.recv().await else {
+        // What says nothing has failed: a build speaks of its steps.
+        let image = ended(work).await?;
+        return reply::ok(&text(format!("{image}\n")));
+    };
+    let first = line(&first);
+    let rest = futures_util::stream::unfold(Some((work, events)), |state| async move {
+        let (work, mut events) = state?;
+        if let Some(event) = events.recv().await {
+            return Some((Ok(line(&event)), Some((work, events))));
+        }
+        let error = ended(work).await.err()?;
+        Some((Ok(reply::line(&failure(&error))), None))
+    });
+    let first = futures_util::stream::once(async move { Ok::<_, io::Error>(first) });
+    Ok(reply::stream("application/json", first.chain(rest)))
+}
+
+/// `q`: nothing is said but the image's id, or everything if the build fails.
+async fn only_the_id(work: Work, mut events: Receiver<BuildEvent>) -> Answer {
+    let mut said = Vec::new();
+    while let Some(event) = events.recv().await {
+        said.extend_from_slice(&line(&event));
+    }
+    let bytes = match ended(work).await {
+        Ok(image) => reply::line(&text(format!("{image}\n"))),
+        Err(error) if said.is_empty() => return Err(error.into()),
+        Err(error) => {
+            said.extend_from_slice(&reply::line(&failure(&error)));
+            said.into()
+        }
+    };
+    let once = futures_util::stream::once(async move { Ok::<_, io::Error>(bytes) });
+    Ok(reply::stream("application/json", once))
+}
+
+async fn ended(work: Work) -> Result<Digest, BuildError> {
+    let ended = work.await;
+    ended.unwrap_or_else(|error| {
+        Err(BuildError::Failed(format!(
+            "the build ended early: {error}"
+        )))
+    })
+}
+
+fn text(text: String) -> JsonMessage {
+    JsonMessage {
+        stream: Some(text),
+        ..JsonMessage::default()
+    }
+}
+
+fn line(event: &BuildEvent) -> Bytes {
+    let message = match event {
+        BuildEvent::Stream(said) => text(said.clone()),
+        BuildEvent::Image(id) => JsonMessage {
+            aux: Some(serde_json::json!({ "ID": id.to_string() })),
+            ..JsonMessage::default()
+        },
+        BuildEvent::Progress(progress) => convert::progress(progress),
+    };
+    reply::line(&message)
+}
+
+fn failure(error: &BuildError) -> JsonMessage {
+    let message = error.to_string();
+    JsonMessage {
+        error_detail: Some(ErrorDetail {
+            code: error.code().unwrap_or(0).into(),
+            message: message.clone(),
+        }),
+        error: Some(message),
+        ..JsonMessage::default()
+    }
+}
+
+impl From<BuildError> for ApiError {
+    fn from(error: BuildError) -> Self {
+        ApiError::new(crate::error::status_of(error.kind()), error.to_string())
+    }
+}
+
+/// moby `api/server/router/build`, `newImageBuildOptions`.
+fn options(params: &Params, headers: &HeaderMap) -> Result<BuildOptions, ApiError> {
+    match params.get("version") {
+        "" | "1" => {}
+        "2" => return Err(ApiError::bad("buildkit is not enabled on daemon")),
+        other => return Err(ApiError::bad(format!("invalid version {other}"))),
+    }
+    if params.flag("squash") {
+        return Err(ApiError::bad(
+            "squash is only supported with experimental mode",
+        ));
+    }
+    if params.some("securityopt").is_some() {
+        return Err(ApiError::bad(
+            "The daemon on this platform does not support setting security options on build",
+        ));
+    }
+    match params.get("isolation") {
+        "" | "default" => {}
+        other => return Err(ApiError::bad(format!("Unsupported isolation: {other:?}"))),
+    }
+    let force_remove = params.flag("forcerm");
+    Ok(BuildOptions {
+        dockerfile: params.get("dockerfile").to_owned(),
+        tags: tags(params)?,
+        args: map(params, "buildargs", "error reading build args")?,
+        labels: map(params, "labels", "error reading labels")?,
+        target: params.get("target").to_owned(),
+        no_cache: params.flag("nocache"),
+        cache_from: cache_from(params)?,
+        pull: params.flag("pull"),
+        remove: force_remove || params.flag_or("rm", true),
+        force_remove,
+        platform: routes::platform(params.get("platform"))?,
+        network: NetworkMode::parse(params.get("networkmode")),
+        extra_hosts: params.all("extrahosts"),
+        shm_size: params.number("shmsize")?.unwrap_or(0),
+        resources: resources(params)?,
+        credentials: credentials(headers),
+    })
+}
+
+fn map<T: serde::de::DeserializeOwned>(
+    params: &Params,
+    name: &str,
+    problem: &str,
+) -> Result<BTreeMap<String, T>, ApiError> {
+    match params.some(name) {
+        None => Ok(BTreeMap::new()),
+        Some(text) => {
+            let parsed: Result<Option<_>, _> = serde_json::from_str(&text);
+            let parsed = parsed.map_err(|error| ApiError::bad(format!("{problem}: {error}")))?;
+            Ok(parsed.unwrap_or_default())
+        }
+    }
+}
+
+fn cache_from(params: &Params) -> Result<Vec<String>, ApiError> {
+    let Some(text) = params.some("cachefrom") else {
+        return Ok(Vec::new());
+    };
+    let parsed: Result<Option<_>, _> = serde_json::from_str(&text);
+    let parsed =
+        parsed.map_err(|error| ApiError::bad(format!("error reading cache-from: {error}")))?;
+    Ok(parsed.unwrap_or_default())
+}
+
+fn tags(params: &Params) -> Result<Vec<Reference>, ApiError> {
+    let mut tags: Vec<Reference> = Vec::new();
+    for text in params.all("t").iter().filter(|text| !text.is_empty()) {
+        let tag =
+            Reference::parse_normalized(text).map_err(|error| ApiError::bad(error.to_string()))?;
+        if tag.digest().is_some() {
+            return Err(ApiError::bad("build tag cannot contain a digest"));
+        }
+        let tag = tag.with_default_tag();
+        if !tags.contains(&tag) {
+            tags.push(tag);
+        }
+    }
+    Ok(tags)
+}
+
+fn resources(params: &Params) -> Result<Resources, ApiError> {
+    // moby's `Int64ValueOrZero`: what is no number is none.
+    let number = |name: &str| params.get(name).parse().unwrap_or(0);
+    let mut ulimits = Vec::new();
+    if let Some(text) = params.some("ulimits") {
+        let parsed: Result<Option<Vec<wharf_api_types::Ulimit>>, _> = serde_json::from_str(&text);
+        let parsed = parsed
+            .map_err(|error| ApiError::bad(format!("error reading ulimit settings: {error}")))?;
+        ulimits = parsed
+            .unwrap_or_default()
+            .into_iter()
+            .map(convert::ulimit)
+            .collect();
+    }
+    Ok(Resources {
+        cpu_shares: number("cpushares"),
+        cpu_period: number("cpuperiod"),
+        cpu_quota: number("cpuquota"),
+        cpuset_cpus: params.get("cpusetcpus").to_owned(),
+        cpuset_mems: params.get("cpusetmems").to_owned(),
+        memory: number("memory"),
+        memory_swap: number("memswap"),
+        cgroup_parent: params.get("cgroupparent").to_owned(),
+        ulimits,
+        ..Resources::default()
+    })
+}
+
+/// `X-Registry-Config`: who asks, by registry. What cannot be read is nobody, as with dockerd.
+fn credentials(headers: &HeaderMap) -> BTreeMap<String, Credentials> {
+    let read = || -> Option<BTreeMap<String, AuthConfig>> {
+        let text = headers.get("X-Registry-Config")?.to_str().ok()?;
+        let text = text.trim_end_matches('=');
+        let url_safe = base64::engine::general_purpose::URL_SAFE_NO_PAD.decode(text);
+        let bytes = url_safe
+            .or_else(|_| base64::engine::general_purpose::STANDARD_NO_PAD.decode(text))
+            .ok()?;
+        serde_json::from_slice(&bytes).ok()
+    };
+    let all = read().unwrap_or_default().into_iter();
+    all.filter_map(|(server, auth)| Some((domain_of(&server), routes::identity(auth)?)))
+        .collect()
+}
+
+/// The registry's name in references.
+fn domain_of(server: &str) -> String {
+    let bare = server.split_once("://").map_or(server, |(_, rest)| rest);
+    let host = bare.split('/').next().unwrap_or_default();
+    match host {
+        "index.docker.io" | "registry-1.docker.io" => "docker.io".to_owned(),
+        host => host.to_owned(),
+    }
+}
+
+pub(crate) async fn prune(Extension(builder): Extension<Builder>, params: Params) -> Answer {
+    let filters = params.filters()?;
+    filters.check(&["until", "unused-for"])?;
+    let until = ["until", "unused-for"]
+        .iter()
+        .find_map(|name| filters.values(name).next().map(str::to_owned));
+    let until = until.map(|text| {
+        let time = wharf_engine::parse_time(&text, jiff::Timestamp::now());
+        time.ok_or_else(|| ApiError::bad(format!("invalid filter 'until={text}'")))
+    });
+    let options = PruneOptions {
+        all: params.flag("all"),
+        until: until.transpose()?,
+        keep_bytes: params.number("keep-storage")?.unwrap_or(0),
+    };
+    let pruned = builder.prune(options).await?;
+    reply::ok(&serde_json::json!({
+        "CachesDeleted": pruned.gone,
+        "SpaceReclaimed": pruned.bytes,
+    }))
+}
+
+/// Of BuildKit's builds, which have ids; ours end with their connection.
+pub(crate) async fn cancel(params: Params) -> Answer {
+    match params.some("id") {
+        None => Err(ApiError::bad("build ID not provided")),
+        Some(id) => Err(ApiError::new(
+            http::StatusCode::NOT_FOUND,
+            format!("no build with the id {id}"),
+        )),
+    }
+}

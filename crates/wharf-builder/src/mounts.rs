@@ -1,0 +1,332 @@
+//! `RUN --mount`: what a command sees that does not stay in the image.
+
+use std::collections::BTreeMap;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::FlockOperation;
+use tempfile::TempDir;
+use wharf_dockerfile::{MountFlag, Run};
+use wharf_engine::{MountKind, MountRequest, Propagation, TmpfsRequest};
+
+use crate::BuildError;
+use crate::build::Build;
+use crate::copy::blocking;
+use crate::hash::{self, hex};
+use crate::sources::Exclude;
+use crate::stage::Stage;
+use crate::transfer::{self, Looks};
+
+/// What a command is given.
+#[derive(Default)]
+pub(crate) struct Mounts {
+    pub(crate) requests: Vec<MountRequest>,
+    /// What of them counts for the cache.
+    pub(crate) key: String,
+    /// Folders that live as long as the command.
+    folders: Vec<TempDir>,
+    /// Locks of caches.
+    locks: Vec<std::fs::File>,
+}
+
+impl Mounts {
+    /// A file with this text at `target`, that may be run.
+    pub(crate) fn file(
+        &mut self,
+        folder: TempDir,
+        name: &str,
+        content: &str,
+        target: &str,
+    ) -> Result<(), BuildError> {
+        let failed = BuildError::io("write a script");
+        let path = folder.path().join(name);
+        std::fs::write(&path, content).map_err(&failed)?;
+        let mode = std::fs::Permissions::from_mode(0o755);
+        std::fs::set_permissions(&path, mode).map_err(&failed)?;
+        self.requests.push(bind(path, target, true));
+        self.folders.push(folder);
+        Ok(())
+    }
+
+    /// The command has ended.
+    pub(crate) fn done(self) {
+        drop(self.locks);
+    }
+}
+
+/// One flag, its words expanded.
+struct Fields(BTreeMap<String, Option<String>>);
+
+impl Fields {
+    fn text(&self, names: &[&str]) -> Option<&str> {
+        names.iter().find_map(|name| self.0.get(*name)?.as_deref())
+    }
+
+    fn is_on(&self, names: &[&str]) -> bool {
+        names.iter().any(|name| match self.0.get(*name) {
+            Some(None) => true,
+            Some(Some(text)) => matches!(text.as_str(), "true" | "1"),
+            None => false,
+        })
+    }
+
+    fn number(&self, name: &str, radix: u32) -> Result<Option<u32>, BuildError> {
+        let text = self.text(&[name]);
+        let number = text.map(|text| u32::from_str_radix(text, radix));
+        number.transpose().map_err(|_| {
+            BuildError::Invalid(format!(
+                "invalid value {} for {name}",
+                text.unwrap_or_default()
+            ))
+        })
+    }
+
+    fn target(&self, stage: &Stage) -> Result<String, BuildError> {
+        let target = self.text(&["target", "dst", "destination"]);
+        let target = target.filter(|target| !target.is_empty());
+        target
+            .map(|target| stage.absolute(target))
+            .ok_or_else(|| BuildError::Invalid("target is required for a mount".to_owned()))
+    }
+}
+
+impl Build<'_> {
+    pub(crate) async fn mounts(&mut self, stage: &Stage, run: &Run) -> Result<Mounts, BuildError> {
+        let mut mounts = Mounts::default();
+        for flag in &run.mounts {
+            let fields = self.fields(stage, flag)?;
+            match fields.text(&["type"]).unwrap_or("bind") {
+                "bind" => self.bind(stage, &fields, &mut mounts).await?,
+                "cache" => self.cache_mount(stage, &fields, &mut mounts).await?,
+                "tmpfs" => {
+                    let size = fields
+                        .text(&["size"])
+                        .map(|size| self.size(size))
+                        .transpose()?;
+                    mounts.requests.push(MountRequest {
+                        target: fields.target(stage)?,
+                        read_only: false,
+                        consistency: String::new(),
+                        kind: MountKind::Tmpfs(TmpfsRequest {
+                            size: size.unwrap_or(0),
+                            ..TmpfsRequest::default()
+                        }),
+                    });
+                }
+                // Without a session nobody has secrets or keys to give.
+                kind @ ("secret" | "ssh") if !fields.is_on(&["required"]) => {
+                    tracing::debug!(kind, "a mount that needs a session is left out");
+                }
+                "secret" => {
+                    let id = fields.text(&["id", "target", "dst"]).unwrap_or_default();
+                    return Err(BuildError::Failed(format!("secret {id}: not found")));
+                }
+                "ssh" => {
+                    let id = fields.text(&["id"]).unwrap_or("default");
+                    return Err(BuildError::Failed(format!("unset ssh forward key {id}")));
+                }
+                other => {
+                    return Err(BuildError::Invalid(format!(
+                        "unsupported mount type {other:?}"
+                    )));
+                }
+            }
+        }
+        Ok(mounts)
+    }
+
+    fn fields(&self, stage: &Stage, flag: &MountFlag) -> Result<Fields, BuildError> {
+        let mut fields = BTreeMap::new();
+        for (name, value) in &flag.fields {
+            let value = value.as_ref().map(|value| self.word(stage, value));
+            fields.insert(name.to_ascii_lowercase(), value.transpose()?);
+        }
+        Ok(Fields(fields))
+    }
+
+    fn size(&self, text: &str) -> Result<u64, BuildError> {
+        let digits = text.trim_end_matches(|letter: char| !letter.is_ascii_digit());
+        let factor = match text[digits.len()..].to_ascii_lowercase().as_str() {
+            "" | "b" => 1,
+            "k" | "kb" => 1 << 10,
+            "m" | "mb" => 1 << 20,
+            "g" | "gb" => 1 << 30,
+            _ => return Err(BuildError::Invalid(format!("invalid size: '{text}'"))),
+        };
+        let number: u64 = digits
+            .parse()
+            .map_err(|_| BuildError::Invalid(format!("invalid size: '{text}'")))?;
+        Ok(number.saturating_mul(factor))
+    }
+
+    /// Files of the context, of a stage or of an image. What is written to a writable one is thrown away with its copy.
+    async fn bind(
+        &mut self,
+        stage: &Stage,
+        fields: &Fields,
+        mounts: &mut Mounts,
+    ) -> Result<(), BuildError> {
+        let target = fields.target(stage)?;
+        let source = fields.text(&["source", "src"]).unwrap_or("/").to_owned();
+        let writable = fields.is_on(&["rw", "readwrite"]);
+        let from = fields.text(&["from"]).filter(|from| !from.is_empty());
+        let (root, _workspace) = match from {
+            Some(from) => self.tree_of(from).await?,
+            None => (self.context.root.clone(), None),
+        };
+        let is_context = from.is_none();
+        let asked = PathBuf::from(&source);
+        let (found, digest) = {
+            let root = root.clone();
+            blocking(move || {
+                let io = BuildError::io(&format!("failed to calculate the checksum of {source:?}"));
+                let found = wharf_engine::resolve(&root, &asked).map_err(&io)?;
+                if !found.exists {
+                    return Err(BuildError::Failed(format!(
+                        "failed to compute cache key: failed to calculate checksum: {source:?}: not found"
+                    )));
+                }
+                let path = found.path.strip_prefix("/").unwrap_or(&found.path);
+                let path = if path == Path::new("") { Path::new(".") } else { path };
+                let nothing = Exclude::new(&[])?;
+                let counting = hash::Counting {
+                    owner: true,
+                    wanted: &nothing,
+                };
+                let digest = hash::of(&root, path, counting).map_err(&io)?;
+                Ok((path.to_owned(), digest))
+            })
+            .await?
+        };
+        mounts.key.push_str(&format!("bind {digest} {target},"));
+        if is_context && !writable {
+            let path = self.context.host_path(&found);
+            mounts.requests.push(bind(path, &target, true));
+            return Ok(());
+        }
+        let folder = self.context.scratch()?;
+        let copy = folder.path().join("tree");
+        let destination = copy.clone();
+        blocking(move || {
+            let failed = BuildError::io("copy files for a mount");
+            let parent = copy.parent().unwrap_or(Path::new("/"));
+            let to = wharf_sys::root::Root::open(parent).map_err(&failed)?;
+            let nothing = Exclude::new(&[])?;
+            match transfer::is_folder(&root, &found) {
+                true => transfer::folder(
+                    (&root, &found),
+                    (&to, Path::new("tree")),
+                    Looks::default(),
+                    &nothing,
+                ),
+                false => {
+                    transfer::file((&root, &found), (&to, Path::new("tree")), Looks::default())
+                }
+            }
+        })
+        .await?;
+        mounts.requests.push(bind(destination, &target, !writable));
+        mounts.folders.push(folder);
+        Ok(())
+    }
+
+    /// A folder that stays from build to build.
+    async fn cache_mount(
+        &mut self,
+        stage: &Stage,
+        fields: &Fields,
+        mounts: &mut Mounts,
+    ) -> Result<(), BuildError> {
+        use sha2::Digest as _;
+        let target = fields.target(stage)?;
+        if fields.text(&["from"]).is_some() {
+            let text = "from= of a cache mount is not supported yet";
+            return Err(BuildError::NotImplemented(text.to_owned()));
+        }
+        let id = fields.text(&["id"]).unwrap_or(&target).to_owned();
+        let name = hex(&sha2::Sha256::digest(id.as_bytes()));
+        let sharing = fields.text(&["sharing"]).unwrap_or("shared").to_owned();
+        let (mode, uid, gid) = (
+            fields.number("mode", 8)?.unwrap_or(0o755),
+            fields.number("uid", 10)?.unwrap_or(0),
+            fields.number("gid", 10)?.unwrap_or(0),
+        );
+        let base = self.builder.caches();
+        let (folder, lock) =
+            blocking(move || take(&base, &name, &sharing, mode, (uid, gid))).await?;
+        let read_only = fields.is_on(&["readonly", "ro"]);
+        mounts.requests.push(bind(folder, &target, read_only));
+        mounts.locks.extend(lock);
+        mounts.key.push_str(&format!("cache {id} {target},"));
+        Ok(())
+    }
+}
+
+/// The folder of a cache; with `locked` after everyone else, with `private` one that nobody else uses now.
+fn take(
+    base: &Path,
+    name: &str,
+    sharing: &str,
+    mode: u32,
+    (uid, gid): (u32, u32),
+) -> Result<(PathBuf, Option<std::fs::File>), BuildError> {
+    let failed = BuildError::io("open a cache mount");
+    let make = |name: &str| -> std::io::Result<(PathBuf, std::fs::File)> {
+        let folder = base.join(name).join("data");
+        std::fs::create_dir_all(base.join(name))?;
+        match std::fs::create_dir(&folder) {
+            Ok(()) => {
+                std::os::unix::fs::chown(&folder, Some(uid), Some(gid))?;
+                std::fs::set_permissions(&folder, std::fs::Permissions::from_mode(mode))?;
+            }
+            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
+            Err(error) => return Err(error),
+        }
+        let lock = std::fs::File::create(base.join(name).join("lock"))?;
+        Ok((folder, lock))
+    };
+    match sharing {
+        "shared" => {
+            let (folder, lock) = make(name).map_err(&failed)?;
+            // Shared with others that mount it, not with a prune.
+            rustix::fs::flock(&lock, FlockOperation::LockShared)
+                .map_err(|error| failed(error.into()))?;
+            Ok((folder, Some(lock)))
+        }
+        "locked" => {
+            let (folder, lock) = make(name).map_err(&failed)?;
+            rustix::fs::flock(&lock, FlockOperation::LockExclusive)
+                .map_err(|error| failed(error.into()))?;
+            Ok((folder, Some(lock)))
+        }
+        "private" => {
+            let mut number = 0;
+            loop {
+                let (folder, lock) = make(&format!("{name}-{number}")).map_err(&failed)?;
+                if rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive).is_ok() {
+                    return Ok((folder, Some(lock)));
+                }
+                number += 1;
+            }
+        }
+        other => Err(BuildError::Invalid(format!(
+            "unsupported sharing value {other:?}"
+        ))),
+    }
+}
+
+fn bind(source: PathBuf, target: &str, read_only: bool) -> MountRequest {
+    MountRequest {
+        target: target.to_owned(),
+        read_only,
+        consistency: String::new(),
+        kind: MountKind::Bind {
+            source,
+            propagation: Propagation::RPrivate,
+            non_recursive: false,
+            create_source: false,
+            read_only_non_recursive: false,
+            read_only_force_recursive: false,
+        },
+    }
+}

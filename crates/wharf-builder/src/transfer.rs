@@ -1,0 +1,180 @@
+//! Files from one tree into another, both by descriptor: packed on one side and unpacked on the other, by the same code as
+//! layers, so that attributes are kept and nothing leaves its tree.
+
+use std::io::{self, Read};
+use std::os::fd::AsFd;
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, Stat, Uid, chownat, fstat, mkdirat};
+use rustix::io::Errno;
+use wharf_engine::resolve;
+use wharf_layer::{ApplyOptions, LayerError, PackOptions, Plain, apply, pack_only, pack_path};
+use wharf_sys::root::Root;
+
+use crate::BuildError;
+use crate::context::chain;
+use crate::hash::Wanted;
+
+/// How files look when they have arrived.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Looks {
+    /// Owner and group; `None` keeps theirs.
+    pub(crate) owner: Option<(u32, u32)>,
+    /// Permissions; `None` keeps theirs.
+    pub(crate) mode: Option<u32>,
+}
+
+/// Where in a tree, and what is there.
+pub(crate) fn stat(root: &Root, path: &Path) -> Option<Stat> {
+    fstat(root.find(path).ok()?).ok()
+}
+
+pub(crate) fn is_folder(root: &Root, path: &Path) -> bool {
+    stat(root, path)
+        .is_some_and(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::Directory)
+}
+
+/// Makes the folder `path` and those above it that are missing; new ones belong to `owner`.
+pub(crate) fn make_folders(
+    root: &Root,
+    path: &Path,
+    owner: Option<(u32, u32)>,
+) -> Result<PathBuf, BuildError> {
+    let failed = |error: io::Error| {
+        BuildError::Failed(format!("failed to make {}: {error}", path.display()))
+    };
+    let resolved = resolve(root, path).map_err(failed)?.path;
+    let mut walked = PathBuf::from("/");
+    for name in resolved.components() {
+        let std::path::Component::Normal(name) = name else {
+            continue;
+        };
+        let flags = OFlags::PATH | OFlags::DIRECTORY;
+        let parent = root
+            .open_at(&walked, flags, Mode::empty())
+            .map_err(failed)?;
+        walked.push(name);
+        match mkdirat(&parent, name, Mode::from_raw_mode(0o755)) {
+            Ok(()) => {}
+            Err(Errno::EXIST) => continue,
+            Err(error) => return Err(failed(error.into())),
+        }
+        // Whatever our umask has taken away.
+        let made = root.open_at(&walked, OFlags::RDONLY | OFlags::DIRECTORY, Mode::empty());
+        let made = made.map_err(failed)?;
+        rustix::fs::fchmod(&made, Mode::from_raw_mode(0o755))
+            .map_err(|error| failed(error.into()))?;
+        if let Some((uid, gid)) = owner {
+            let (uid, gid) = (Uid::from_raw(uid), Gid::from_raw(gid));
+            chownat(
+                &parent,
+                name,
+                Some(uid),
+                Some(gid),
+                AtFlags::SYMLINK_NOFOLLOW,
+            )
+            .map_err(|error| failed(error.into()))?;
+        }
+    }
+    Ok(resolved)
+}
+
+/// Copies what is in the folder `from` into the folder `to`, which is made if it is missing.
+pub(crate) fn folder(
+    (source, from): (&Root, &Path),
+    (target, to): (&Root, &Path),
+    looks: Looks,
+    wanted: &dyn Wanted,
+) -> Result<(), BuildError> {
+    let to = make_folders(target, to, looks.owner)?;
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY;
+    let folder = source.open_at(from, flags, Mode::empty());
+    let folder = folder.map_err(BuildError::io("failed to copy files"))?;
+    let options = PackOptions {
+        whole_seconds: true,
+        ..PackOptions::default()
+    };
+    let pack = |out: io::PipeWriter| {
+        pack_only(folder.as_fd(), out, &options, &|path, _| wanted.wants(path)).map(drop)
+    };
+    through(pack, target, to, looks)
+}
+
+/// Copies the file (or link, or device) `from` to the path `to`, whose folder is made if it is missing.
+pub(crate) fn file(
+    (source, from): (&Root, &Path),
+    (target, to): (&Root, &Path),
+    looks: Looks,
+) -> Result<(), BuildError> {
+    let parent = to.parent().unwrap_or(Path::new("/"));
+    let parent = make_folders(target, parent, looks.owner)?;
+    let name = to.file_name().unwrap_or_default();
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY;
+    let folder = from.parent().filter(|path| *path != Path::new(""));
+    let folder = source.open_at(folder.unwrap_or(Path::new(".")), flags, Mode::empty());
+    let folder = folder.map_err(BuildError::io("failed to copy files"))?;
+    let own = from.file_name().unwrap_or_default();
+    let pack = |out: io::PipeWriter| {
+        pack_path(folder.as_fd(), own.as_bytes(), name.as_bytes(), out).map(drop)
+    };
+    through(pack, target, parent, looks)
+}
+
+/// Unpacks the archive in `from` into the folder `to`.
+pub(crate) fn archive(
+    (source, from): (&Root, &Path),
+    (target, to): (&Root, &Path),
+    looks: Looks,
+) -> Result<(), BuildError> {
+    let to = make_folders(target, to, looks.owner)?;
+    let archive = open_file(source, from).map_err(BuildError::io("failed to copy files"))?;
+    unpack(archive, target, to, looks).map_err(|error| failed(&error))
+}
+
+/// Opens a regular file for reading, and nothing else.
+pub(crate) fn open_file(root: &Root, path: &Path) -> io::Result<std::fs::File> {
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK;
+    let file = root.open_at(path, flags, Mode::empty())?;
+    match FileType::from_raw_mode(fstat(&file)?.st_mode) {
+        FileType::RegularFile => Ok(file.into()),
+        _ => Err(io::ErrorKind::InvalidInput.into()),
+    }
+}
+
+fn through(
+    pack: impl FnOnce(io::PipeWriter) -> Result<(), LayerError> + Send,
+    target: &Root,
+    to: PathBuf,
+    looks: Looks,
+) -> Result<(), BuildError> {
+    let (reader, writer) = io::pipe().map_err(BuildError::io("failed to copy files"))?;
+    let (packed, unpacked) = std::thread::scope(|scope| {
+        let packer = scope.spawn(move || pack(writer));
+        let unpacked = unpack(reader, target, to, looks);
+        (packer.join(), unpacked)
+    });
+    // Where both fail, the unpacking is the cause: the other end of its pipe is gone.
+    unpacked.map_err(|error| failed(&error))?;
+    match packed {
+        Ok(packed) => packed.map_err(|error| failed(&error)),
+        Err(panic) => std::panic::resume_unwind(panic),
+    }
+}
+
+fn unpack(archive: impl Read, target: &Root, to: PathBuf, looks: Looks) -> Result<(), LayerError> {
+    let options = ApplyOptions {
+        plain: Some(Plain {
+            folder: to,
+            owner: looks.owner,
+            mode: looks.mode,
+            ..Plain::default()
+        }),
+        ..ApplyOptions::default()
+    };
+    apply(archive, target.as_fd(), &options).map(drop)
+}
+
+fn failed(error: &LayerError) -> BuildError {
+    BuildError::Failed(format!("failed to copy files: {}", chain(error)))
+}

@@ -1,0 +1,254 @@
+//! Builds. What a Dockerfile means is in the folder `builds`, as data.
+
+use std::io::Write as _;
+use std::process::Stdio;
+
+use anyhow::{Context as _, Result, ensure};
+use tempfile::TempDir;
+
+use super::containers::until;
+use crate::{Case, corpus};
+
+pub(crate) fn settings(case: &mut Case) -> Result<()> {
+    corpus::run(case, include_str!("../../builds/settings.md"))
+}
+
+pub(crate) fn files(case: &mut Case) -> Result<()> {
+    corpus::run(case, include_str!("../../builds/files.md"))
+}
+
+pub(crate) fn commands(case: &mut Case) -> Result<()> {
+    corpus::run(case, include_str!("../../builds/commands.md"))
+}
+
+pub(crate) fn stages(case: &mut Case) -> Result<()> {
+    corpus::run(case, include_str!("../../builds/stages.md"))
+}
+
+pub(crate) fn mistakes(case: &mut Case) -> Result<()> {
+    corpus::run(case, include_str!("../../builds/mistakes.md"))
+}
+
+/// A context with these files.
+fn context(files: &[(&str, &str)]) -> Result<(TempDir, String)> {
+    let folder = tempfile::tempdir()?;
+    for (name, text) in files {
+        let path = folder.path().join(name);
+        std::fs::create_dir_all(path.parent().context("a file without a folder")?)?;
+        std::fs::write(path, text)?;
+    }
+    let path = folder.path().display().to_string();
+    Ok((folder, path))
+}
+
+fn archive(files: &[(&str, &str)]) -> Result<Vec<u8>> {
+    let mut archive = tar::Builder::new(Vec::new());
+    for (name, text) in files {
+        let mut header = tar::Header::new_gnu();
+        header.set_size(text.len() as u64);
+        header.set_mode(0o640);
+        header.set_uid(12);
+        header.set_gid(34);
+        archive.append_data(&mut header, name, text.as_bytes())?;
+    }
+    Ok(archive.into_inner()?)
+}
+
+pub(crate) fn archives_are_unpacked(case: &mut Case) -> Result<()> {
+    let file = "FROM busybox\nADD a.tar text /x/\nADD a.tar /y\n";
+    let (folder, path) = context(&[("Dockerfile", file), ("text", "T\n")])?;
+    std::fs::write(folder.path().join("a.tar"), archive(&[("d/f", "F\n")])?)?;
+    case.ok(&["build", "-q", "-t", "made", &path])?;
+    let script = "cat /x/d/f /x/text /y/d/f; stat -c '%a %u:%g' /x/d/f";
+    case.prints(
+        &["run", "--rm", "made", "sh", "-c", script],
+        "F\nT\nF\n640 12:34",
+    )
+}
+
+pub(crate) fn added_archives_stay_inside(case: &mut Case) -> Result<()> {
+    let file = "FROM busybox\nRUN ln -s / /y\nADD a.tar /x\n";
+    let (folder, path) = context(&[("Dockerfile", file)])?;
+    let mut tar = tar::Builder::new(Vec::new());
+    let mut link = tar::Header::new_gnu();
+    link.set_entry_type(tar::EntryType::Symlink);
+    link.set_size(0);
+    tar.append_link(&mut link, "out", "../../../../../../../../tmp")?;
+    let mut header = tar::Header::new_gnu();
+    header.set_size(1);
+    header.set_mode(0o644);
+    tar.append_data(&mut header, "out/wharf-was-here", &b"x"[..])?;
+    std::fs::write(folder.path().join("a.tar"), tar.into_inner()?)?;
+    // Refused or kept inside: either way nothing is outside of the image.
+    case.run(&["build", "-q", "-t", "made", &path])?;
+    ensure!(!std::path::Path::new("/tmp/wharf-was-here").exists());
+    Ok(())
+}
+
+pub(crate) fn steps_are_used_again(case: &mut Case) -> Result<()> {
+    let file = "FROM busybox\nARG A=1\nCOPY f /f\nRUN cat /f > /g\nCMD [\"cat\", \"/g\"]\n";
+    let (folder, path) = context(&[("Dockerfile", file), ("f", "one\n")])?;
+    let build = |more: &[&str]| {
+        let args = [&["build", "-t", "made"], more, &[path.as_str()]].concat();
+        case.ok(&args)
+    };
+    let hits = |said: &str| said.matches(" ---> Using cache").count();
+    ensure!(hits(&build(&[])?) == 0, "the first build");
+    let id = case.ok(&["images", "-q", "--no-trunc", "made"])?;
+    // Times do not count.
+    let touched = std::fs::File::options()
+        .write(true)
+        .open(folder.path().join("f"))?;
+    touched.set_modified(std::time::SystemTime::UNIX_EPOCH)?;
+    ensure!(hits(&build(&[])?) == 4, "the same again");
+    ensure!(
+        case.ok(&["images", "-q", "--no-trunc", "made"])? == id,
+        "another image"
+    );
+    ensure!(hits(&build(&["--no-cache"])?) == 0, "--no-cache");
+    std::fs::write(folder.path().join("f"), "two\n")?;
+    ensure!(hits(&build(&[])?) == 1, "another file");
+    case.prints(&["run", "--rm", "made"], "two")?;
+    ensure!(
+        hits(&build(&["--build-arg", "A=2"])?) <= 2,
+        "another argument"
+    );
+    Ok(())
+}
+
+pub(crate) fn steps_of_another_image(case: &mut Case) -> Result<()> {
+    let file = "FROM busybox\nRUN echo x > /x\nENV A=1\n";
+    let (_folder, path) = context(&[("Dockerfile", file)])?;
+    case.ok(&["build", "-q", "-t", "made", &path])?;
+    let keep = tempfile::NamedTempFile::new()?;
+    let archive = keep.path().display().to_string();
+    case.engine.docker_ok(&["save", "-o", &archive, "made"])?;
+    case.ok(&["rmi", "-f", "made"])?;
+    let left = case.ok(&["images", "-aq", "--filter", "dangling=true"])?;
+    ensure!(left.is_empty(), "steps are left: {left}");
+    case.ok(&["load", "-q", "-i", &archive])?;
+    let said = case.ok(&["build", "--cache-from", "made", "-t", "again", &path])?;
+    ensure!(said.matches(" ---> Using cache").count() == 2, "{said}");
+    let id = |name: &str| case.ok(&["images", "-q", name]);
+    ensure!(id("made")? == id("again")?, "another image");
+    Ok(())
+}
+
+pub(crate) fn options(case: &mut Case) -> Result<()> {
+    let file = "FROM busybox\nRUN cat /etc/hosts | grep named; df -m /dev/shm | tail -n 1; ulimit -n; ls /sys/class/net\n";
+    let (folder, path) = context(&[
+        ("Dockerfile", file),
+        (".dockerignore", "big\n"),
+        ("big", "x"),
+    ])?;
+    let iid = folder.path().join("iid").display().to_string();
+    let said = case.ok(&[
+        "build",
+        "--add-host",
+        "named:192.0.2.9",
+        "--shm-size",
+        "3m",
+        "--ulimit",
+        "nofile=77:88",
+        "--network",
+        "none",
+        "-m",
+        "64m",
+        "--iidfile",
+        &iid,
+        "-t",
+        "made:one",
+        "-t",
+        "made:two",
+        &path,
+    ])?;
+    for wanted in ["192.0.2.9\tnamed", " 3 ", "\n77\n", "\nlo\n"] {
+        ensure!(said.contains(wanted), "{wanted:?}: {said}");
+    }
+    ensure!(!said.contains("eth0"), "{said}");
+    let id = std::fs::read_to_string(&iid)?;
+    case.prints(&["images", "-q", "--no-trunc", "made:two"], &id)?;
+    case.prints(
+        &[
+            "build",
+            "-q",
+            "--add-host",
+            "named:192.0.2.9",
+            "--shm-size",
+            "3m",
+            "--ulimit",
+            "nofile=77:88",
+            "--network",
+            "none",
+            "-m",
+            "64m",
+            &path,
+        ],
+        &id,
+    )
+}
+
+pub(crate) fn containers_of_steps(case: &mut Case) -> Result<()> {
+    let (_folder, path) = context(&[("Dockerfile", "FROM busybox\nRUN true\n")])?;
+    case.ok(&["build", "-q", &path])?;
+    case.prints(&["ps", "-aq"], "")?;
+    case.ok(&["build", "--no-cache", "-q", "--rm=false", &path])?;
+    ensure!(case.ok(&["ps", "-aq"])?.lines().count() == 1);
+    case.ok(&["container", "prune", "-f"])?;
+    let (_folder, path) = context(&[("Dockerfile", "FROM busybox\nRUN exit 7\n")])?;
+    let run = case.run(&["build", &path])?;
+    ensure!(run.code == 7, "{run:?}");
+    ensure!(
+        case.ok(&["ps", "-aq"])?.lines().count() == 1,
+        "kept for a look"
+    );
+    case.ok(&["container", "prune", "-f"])?;
+    let run = case.run(&["build", "--force-rm", &path])?;
+    ensure!(run.code == 7, "{run:?}");
+    until(|| Ok(case.ok(&["ps", "-aq"])?.is_empty()))
+}
+
+pub(crate) fn standard_input(case: &mut Case) -> Result<()> {
+    let feed = |bytes: &[u8], args: &[&str]| -> Result<String> {
+        let mut child = case
+            .command(args)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()?;
+        child.stdin.take().context("stdin")?.write_all(bytes)?;
+        let output = child.wait_with_output()?;
+        ensure!(output.status.success(), "{args:?}");
+        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+    };
+    feed(
+        b"FROM busybox\nENV A=1\n",
+        &["build", "-q", "-t", "made", "-"],
+    )?;
+    case.prints(
+        &["image", "inspect", "-f", "{{index .Config.Env 1}}", "made"],
+        "A=1",
+    )?;
+    let files = [("Dockerfile", "FROM busybox\nCOPY f /f\n"), ("f", "F\n")];
+    feed(&archive(&files)?, &["build", "-q", "-t", "made", "-"])?;
+    case.prints(&["run", "--rm", "made", "cat", "/f"], "F")?;
+    let (_folder, path) = context(&[("f", "G\n")])?;
+    let file = b"FROM busybox\nCOPY f /f\nCOPY . /all\n";
+    feed(file, &["build", "-q", "-t", "made", "-f", "-", &path])?;
+    case.prints(
+        &["run", "--rm", "made", "sh", "-c", "cat /f; ls -A /all"],
+        "G\nf",
+    )
+}
+
+pub(crate) fn a_client_that_goes_stops_its_build(case: &mut Case) -> Result<()> {
+    let (_folder, path) = context(&[("Dockerfile", "FROM busybox\nRUN sleep 1000\n")])?;
+    let mut child = case
+        .command(&["build", &path])
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()?;
+    until(|| Ok(!case.ok(&["ps", "-q"])?.is_empty()))?;
+    child.kill()?;
+    child.wait()?;
+    until(|| Ok(case.ok(&["ps", "-q"])?.is_empty()))
+}
