@@ -138,6 +138,39 @@ impl Client {
         self.send_stream(request.body(body)?).await
     }
 
+    /// A `PUT` that sends `body` while the answer is awaited; the answer does not matter.
+    pub async fn put(&self, url: Url, content_type: &str, body: Body) -> Result<()> {
+        let request = self
+            .builder(Method::PUT, &url)
+            .header(CONTENT_TYPE, content_type)
+            .body(body)?;
+        self.send_stream(request).await.map(drop)
+    }
+
+    /// The value of one header of the answer to a `HEAD`.
+    pub async fn head(&self, url: Url, header: &str) -> Result<Option<String>> {
+        let request = self.request(Method::HEAD, &url, NO_BODY)?;
+        let mut sender = self.take().await?;
+        let response = succeed(sender.send_request(request).await?).await?;
+        let value = value_of(&response, header);
+        self.keep(sender);
+        Ok(value)
+    }
+
+    /// A `GET` whose answer is read as it arrives, and one of its headers.
+    pub async fn get_with_header(
+        &self,
+        url: Url,
+        header: &str,
+    ) -> Result<(Option<String>, BodyStream)> {
+        let request = self.request(Method::GET, &url, NO_BODY)?;
+        let mut sender = self.take().await?;
+        let response = succeed(sender.send_request(request).await?).await?;
+        let kind = content_type(&response);
+        let value = value_of(&response, header);
+        Ok((value, BodyStream::new(response.into_body(), kind)))
+    }
+
     /// A `POST` that turns its connection into a raw stream: `101 UPGRADED`, or `200` as before API 1.24.
     pub async fn hijack(&self, url: Url, body: Option<&impl Serialize>) -> Result<Hijacked> {
         let mut sender = self.take().await?;
@@ -265,6 +298,11 @@ where
         let _ = connection.with_upgrades().await;
     });
     Ok(sender)
+}
+
+fn value_of(response: &Response<Incoming>, header: &str) -> Option<String> {
+    let value = response.headers().get(header)?;
+    value.to_str().ok().map(str::to_owned)
 }
 
 fn content_type(response: &Response<Incoming>) -> String {

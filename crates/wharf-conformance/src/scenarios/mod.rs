@@ -5,6 +5,7 @@ mod apparmor;
 mod builds;
 mod commit;
 mod containers;
+mod cp;
 mod files;
 mod images;
 mod life;
@@ -69,6 +70,7 @@ macro_rules! scenarios {
 
 scenarios! {
     commit: commit_keeps_what_was_changed commit_of_nothing_has_no_layer commit_changes commit_api;
+    cp: into_a_container out_of_a_container streams owners diff_and_export;
     files: archive_api changes_api export_api hostile_archives_stay_inside swapped_links_stay_inside
         devices_are_not_read;
     run: prints_output_and_streams exit_codes failing_commands env_and_workdir users stdin_is_passed

@@ -10,8 +10,12 @@ pub static COMMAND: Command = Command {
     about: "Manage containers",
     commands: &[
         &attach::COMMAND,
+        &commit::COMMAND,
+        &cp::COMMAND,
         &create::COMMAND,
+        &diff::COMMAND,
         &exec::COMMAND,
+        &export::COMMAND,
         &inspect::CONTAINER,
         &kill::COMMAND,
         &logs::COMMAND,

@@ -58,10 +58,14 @@ static GROUPS: &[&Command] = &[
 /// All others.
 static OTHERS: &[&Command] = &[
     &attach::COMMAND,
+    &commit::COMMAND,
     &completion::COMMAND,
+    &cp::COMMAND,
     &create::COMMAND,
     &daemon::COMMAND,
+    &diff::COMMAND,
     &events::COMMAND,
+    &export::COMMAND,
     &history::COMMAND,
     &inspect::COMMAND,
     &kill::COMMAND,
