@@ -1,6 +1,7 @@
 //! One start of a container: network, files, bundle, process; and each undone when a later one fails.
 
 pub(crate) mod files;
+pub(crate) mod links;
 pub(crate) mod network;
 
 use std::collections::BTreeMap;

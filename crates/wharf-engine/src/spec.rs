@@ -71,7 +71,17 @@ pub(crate) fn bundle(
     joined: &Joined,
 ) -> Result<(Spec, Option<Vec<u8>>), EngineError> {
     let (config, host) = (record.config.as_ref(), record.host.as_ref());
+    let mut env = environment(config);
+    let known = |one: &String| one.split('=').next().unwrap_or_default().to_owned();
+    let names: Vec<String> = env.iter().map(known).collect();
+    let links = crate::launch::links::of(shared, record)?.into_iter();
+    env.extend(
+        links
+            .flat_map(|link| link.env)
+            .filter(|one| !names.contains(&known(one))),
+    );
     let spec = ContainerSpec {
+        env,
         args: std::iter::once(&record.path)
             .chain(&record.args)
             .cloned()

@@ -6,6 +6,7 @@ use std::os::fd::OwnedFd;
 use std::sync::{Arc, PoisonError};
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
+use tokio::sync::oneshot;
 use wharf_netlink::{
     LinkChange, LinkName, PortMode, Request as Netlink, Route, add_address, replace_route,
     set_link, set_port,
@@ -73,7 +74,14 @@ impl Inner {
             links: config.links.clone(),
             ports: Vec::new(),
         };
-        let held = self.reserve(&mut info, network, &config)?;
+        let held = match self.reserve(&mut info, network, &config) {
+            // It may be that of a container which has just ended, whose link is being taken down.
+            Err(NetworkError::AddressInUse(_) | NetworkError::NoAddress { .. }) => {
+                self.settle_down();
+                self.reserve(&mut info, network, &config)?
+            }
+            reserved => reserved?,
+        };
         let done = self.enter(&mut info, network, sandbox.as_ref());
         let done = done.and_then(|netns| self.settle(&mut info, held).map(|()| netns));
         match done {
@@ -82,6 +90,14 @@ impl Inner {
                 self.forget(&info, sandbox.is_none());
                 Err(error)
             }
+        }
+    }
+
+    /// Waits until what was given back is free again.
+    fn settle_down(&self) {
+        let (done, finished) = oneshot::channel();
+        if self.reaper.send(Job::Flush(done)).is_ok() {
+            let _ = finished.blocking_recv();
         }
     }
 

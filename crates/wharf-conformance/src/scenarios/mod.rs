@@ -93,7 +93,8 @@ scenarios! {
         a_client_that_goes_stops_its_build;
     networks: create_list_inspect_remove bad_networks_are_refused connect_and_disconnect_live names_resolve
         port_53_stays_free links_name_others networks_are_apart several_networks_at_the_start
-        prune_takes_the_unused events_of_networks dual_stack networks_outlive_the_daemon;
+        prune_takes_the_unused events_of_networks dual_stack networks_outlive_the_daemon
+        links_of_the_default_bridge;
     safety: default_capabilities masked_and_read_only_paths seccomp_denies no_new_privileges privileged_has_all
         workdir_through_proc_is_refused;
     life: daemon_killed_container_lives exit_code_while_daemon_is_dead nothing_is_left_behind;

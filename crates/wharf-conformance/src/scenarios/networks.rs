@@ -657,3 +657,40 @@ pub(crate) fn networks_outlive_the_daemon(case: &mut Case) -> Result<()> {
     ensure!(!links.contains("br-"), "{links}");
     Ok(())
 }
+
+pub(crate) fn links_of_the_default_bridge(case: &mut Case) -> Result<()> {
+    start(case, "db", &["-e", "TOKEN=t1", "--expose", "5432"])?;
+    start(case, "c1", &["--link", "db:my-db"])?;
+    sh(case, "c1", "ping -c1 -W5 my-db && ping -c1 -W5 db")?;
+    let ip = inspect(
+        case,
+        "db",
+        "{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}",
+    )?;
+    let env = case.ok(&[
+        "run", "--rm", "--name", "c2", "--link", "db:my-db", "busybox", "env",
+    ])?;
+    for wanted in [
+        "MY_DB_NAME=/c2/my-db".to_owned(),
+        format!("MY_DB_PORT=tcp://{ip}:5432"),
+        format!("MY_DB_PORT_5432_TCP_ADDR={ip}"),
+        "MY_DB_ENV_TOKEN=t1".to_owned(),
+    ] {
+        ensure!(env.lines().any(|line| line == wanted), "{wanted}: {env}");
+    }
+    case.prints(
+        &["inspect", "-f", "{{json .HostConfig.Links}}", "c1"],
+        "[\"/db:/c1/my-db\"]",
+    )?;
+    case.fails(
+        &["run", "--link", "nope", "busybox", "true"],
+        125,
+        "could not get container for nope",
+    )?;
+    case.ok(&["stop", "-t", "0", "db"])?;
+    case.fails(
+        &["run", "--link", "db", "busybox", "true"],
+        125,
+        "Cannot link to a non running container: /db AS",
+    )
+}

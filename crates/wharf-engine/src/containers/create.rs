@@ -69,6 +69,7 @@ fn create(shared: &Arc<Shared>, new: NewContainer) -> Result<(Record, Vec<String
     names_to_ids(shared, &mut host);
     let id = names::new_id();
     let hold = shared.reserve_name(name, &id)?;
+    crate::launch::links::check(shared, &mut host, hold.name())?;
     hostname(shared, &mut config, &host, &id);
     let network = network(shared, &config, &host, endpoints)?;
     if !is_host_platform(&image) {

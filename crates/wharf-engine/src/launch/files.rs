@@ -31,11 +31,13 @@ pub(super) fn write_all(
     };
     write(&folder.join("hostname"), &files::hostname(&fqdn))?;
     let addresses: Vec<IpAddr> = endpoints.iter().flat_map(addresses).collect();
-    let extra: Vec<_> = host
+    let mut extra: Vec<_> = host
         .extra_hosts
         .iter()
         .filter_map(|text| extra_host(text))
         .collect();
+    let links = super::links::of(shared, record)?;
+    extra.extend(links.into_iter().map(|link| link.host));
     let hosts = match on_host && extra.is_empty() {
         true => std::fs::read_to_string("/etc/hosts").unwrap_or_default(),
         false => files::hosts(&Hosts {

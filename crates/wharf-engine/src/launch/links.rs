@@ -1,0 +1,135 @@
+//! Links of the default bridge (`--link`): lines of `/etc/hosts` and variables about another container.
+
+use crate::containers::Shared;
+use crate::record::Record;
+use crate::{EngineError, HostConfig, NetworkMode, View};
+
+/// Another container, as it is known inside.
+pub(crate) struct Link {
+    /// Names and address of a line of `/etc/hosts`.
+    pub(crate) host: (String, String),
+    /// Variables.
+    pub(crate) env: Vec<String>,
+}
+
+fn on_default_bridge(host: &HostConfig) -> bool {
+    matches!(&host.network_mode, NetworkMode::Default)
+        || host.network_mode.network_name() == Some("bridge")
+}
+
+/// Checks the links of a new container called `name`, and writes them as `inspect` shows them:
+/// `/other:/name/alias`. Those of user-defined networks belong to their endpoints.
+pub(crate) fn check(shared: &Shared, host: &mut HostConfig, name: &str) -> Result<(), EngineError> {
+    if !on_default_bridge(host) {
+        let refuse = |kind: &str| {
+            Err(EngineError::Invalid(format!(
+                "conflicting options: {kind} can't be used with links. This would result in undefined behavior"
+            )))
+        };
+        match &host.network_mode {
+            _ if host.links.is_empty() => {}
+            NetworkMode::Host => return refuse("host type networking"),
+            NetworkMode::Container(_) => return refuse("container type network"),
+            _ => host.links.clear(),
+        }
+        return Ok(());
+    }
+    for link in &mut host.links {
+        let (other, alias) = split(link);
+        if other.is_empty() || alias.is_empty() || alias.contains([':', ' ', '\t', '\n']) {
+            return Err(EngineError::Invalid(format!(
+                "bad format for links: {link}"
+            )));
+        }
+        let entry = shared.find(&other);
+        let entry = entry
+            .map_err(|_| EngineError::Invalid(format!("could not get container for {other}")))?;
+        let other = entry.now();
+        if other.host.network_mode == NetworkMode::Host {
+            let text = "conflicting options: host type networking can't be used with links. This would result in undefined behavior";
+            return Err(EngineError::Invalid(text.to_owned()));
+        }
+        *link = format!("/{}:/{name}/{alias}", other.name);
+    }
+    Ok(())
+}
+
+/// `other`, `other:alias` or `/other:/name/alias`.
+fn split(link: &str) -> (String, String) {
+    let (other, alias) = link.split_once(':').unwrap_or((link, link));
+    let alias = alias.rsplit('/').next().unwrap_or_default();
+    (other.trim_start_matches('/').to_owned(), alias.to_owned())
+}
+
+/// The links of a container that starts.
+pub(crate) fn of(shared: &Shared, record: &Record) -> Result<Vec<Link>, EngineError> {
+    if !on_default_bridge(&record.host) {
+        return Ok(Vec::new());
+    }
+    let links = record.host.links.iter();
+    links
+        .map(|link| {
+            let (other, alias) = split(link);
+            let view = shared.find(&other)?.now();
+            let own = format!("/{}/{alias}", record.name);
+            if !view.state.running {
+                return Err(EngineError::Conflict(format!(
+                    "Cannot link to a non running container: /{} AS {own}",
+                    view.name
+                )));
+            }
+            let ip = view.network.endpoints.get("bridge").and_then(|one| one.ip);
+            let ip = ip.map(|ip| ip.to_string()).unwrap_or_default();
+            Ok(Link {
+                host: (names(&view, &alias), ip.clone()),
+                env: variables(&view, &alias, &own, &ip),
+            })
+        })
+        .collect()
+}
+
+/// Alias, hostname, name.
+fn names(view: &View, alias: &str) -> String {
+    let mut names = format!("{alias} {}", view.config.hostname);
+    if alias != view.name {
+        names = format!("{names} {}", view.name);
+    }
+    names
+}
+
+/// moby `daemon/links`, `ToEnv`.
+fn variables(view: &View, alias: &str, own: &str, ip: &str) -> Vec<String> {
+    let alias = alias.to_ascii_uppercase().replace('-', "_");
+    let mut env = vec![format!("{alias}_NAME={own}")];
+    for (index, port) in view.network.ports.keys().enumerate() {
+        let (number, protocol) = (port.number, port.protocol.as_str());
+        let url = format!("{protocol}://{ip}:{number}");
+        if index == 0 {
+            env.push(format!("{alias}_PORT={url}"));
+        }
+        let base = format!("{alias}_PORT_{number}_{}", protocol.to_ascii_uppercase());
+        env.extend([
+            format!("{base}={url}"),
+            format!("{base}_ADDR={ip}"),
+            format!("{base}_PORT={number}"),
+            format!("{base}_PROTO={protocol}"),
+        ]);
+    }
+    let own = view.config.env.iter().filter_map(|one| one.split_once('='));
+    let told = own.filter(|(name, _)| !matches!(*name, "HOME" | "PATH"));
+    env.extend(told.map(|(name, value)| format!("{alias}_ENV_{name}={value}")));
+    env
+}
+
+#[cfg(test)]
+mod tests {
+    use super::split;
+
+    #[test]
+    fn the_three_forms() {
+        let pair = |a: &str, b: &str| (a.to_owned(), b.to_owned());
+        assert_eq!(split("db"), pair("db", "db"));
+        assert_eq!(split("db:store"), pair("db", "store"));
+        assert_eq!(split("/db:/web/store"), pair("db", "store"));
+    }
+}
