@@ -53,6 +53,9 @@ impl Engine {
     /// # Errors
     /// `Locked` if another daemon holds the data root; those of the parts.
     pub async fn open(config: EngineConfig) -> Result<Arc<Self>, EngineError> {
+        crate::logging::verify(&config.log).map_err(|error| {
+            EngineError::Invalid(format!("failed to set log opts: {}", error.message()))
+        })?;
         let config = Arc::new(config);
         let root = &config.data_root;
         folder(root, 0o710)?;

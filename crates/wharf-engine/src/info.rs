@@ -162,7 +162,14 @@ impl Engine {
         facts.log_driver.clone_from(&self.config.log.driver);
         facts.volume_plugins = list(&["local"]);
         facts.network_plugins = list(&["bridge", "host", "null"]);
-        facts.log_plugins = list(&["json-file", "none"]);
+        facts.log_plugins = list(&[
+            "fluentd",
+            "gelf",
+            "journald",
+            "json-file",
+            "local",
+            "syslog",
+        ]);
         facts.runtimes = list(&["wharf", "runc", "io.containerd.runc.v2"]);
         facts.init_binary = "wharf-shim".to_owned();
     }

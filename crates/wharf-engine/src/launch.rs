@@ -4,9 +4,6 @@ pub(crate) mod files;
 pub(crate) mod links;
 pub(crate) mod network;
 
-use std::collections::BTreeMap;
-
-use wharf_logs::Rotation;
 use wharf_tasks::{Task, TaskConfig, TaskError};
 
 use crate::containers::{Entry, Shared, mounts};
@@ -167,14 +164,7 @@ fn task_config(
     let more = spec.process().as_ref().map(|process| process.user());
     let more = more.and_then(|user| user.additional_gids().as_ref());
     groups.extend(more.into_iter().flatten().map(u32::to_string));
-    let log = match record.host.log.driver.as_str() {
-        "json-file" => wharf_tasks::LogConfig::JsonFile {
-            path: shared.folders.log(&record.id),
-            rotation: rotation(&record.host.log.options)?,
-            attrs: String::new(),
-        },
-        _ => wharf_tasks::LogConfig::None,
-    };
+    let log = crate::logging::plan(&shared.folders, record)?;
     Ok(TaskConfig {
         spec,
         rootfs: wharf_tasks::RootfsSource::Overlay {
@@ -196,76 +186,18 @@ fn task_config(
     })
 }
 
-/// `max-size` and `max-file` of the json-file driver; Docker's words for what is wrong with them.
-pub(crate) fn rotation(options: &BTreeMap<String, String>) -> Result<Rotation, EngineError> {
-    const KNOWN: &[&str] = &[
-        "max-file",
-        "max-size",
-        "compress",
-        "labels",
-        "labels-regex",
-        "env",
-        "env-regex",
-        "tag",
-        "mode",
-        "max-buffer-size",
-    ];
-    let invalid = |text: String| EngineError::Invalid(text);
-    if let Some(key) = options.keys().find(|key| !KNOWN.contains(&key.as_str())) {
-        return Err(invalid(format!(
-            "unknown log opt '{key}' for json-file log driver"
-        )));
-    }
-    let max_size = match options.get("max-size").map(String::as_str) {
-        None | Some("" | "-1") => None,
-        Some(text) => {
-            Some(size(text).ok_or_else(|| invalid(format!("invalid value for max-size: {text}")))?)
-        }
-    };
-    let max_files = match options.get("max-file") {
-        None => 1,
-        Some(text) => text
-            .parse()
-            .map_err(|_| invalid(format!("invalid value for max-file: {text}")))?,
-    };
-    if max_files > 1 && max_size.is_none() {
-        return Err(invalid(
-            "max-size must be set if max-file is greater than 1".to_owned(),
-        ));
-    }
-    if max_files < 1 {
-        return Err(invalid("max-file cannot be less than 1".to_owned()));
-    }
-    Ok(Rotation {
-        max_size,
-        max_files,
-    })
-}
-
-/// go-units `RAMInBytes`: a number with `b k m g t p`, with or without `b` or `ib` behind.
-pub(crate) fn size(text: &str) -> Option<u64> {
-    let lower = text.trim().to_ascii_lowercase();
-    let end = lower
-        .find(|c: char| !c.is_ascii_digit() && c != '.')
-        .unwrap_or(lower.len());
-    let (number, unit) = lower.split_at(end);
-    let shift = match unit.trim().trim_end_matches('b').trim_end_matches('i') {
-        "" => 0,
-        "k" => 10,
-        "m" => 20,
-        "g" => 30,
-        "t" => 40,
-        "p" => 50,
-        _ => return None,
-    };
-    let number: f64 = number.parse().ok()?;
-    Some((number * (1u64 << shift) as f64) as u64)
-}
-
 /// Docker's sentence, exit code and class for a process that could not be started (moby
 /// `daemon/errors.go`, `setExitCodeFromError`).
 pub(crate) fn explain(error: &TaskError) -> Failure {
     let reason = chain(error);
+    if reason.starts_with("failed to initialize logging driver: ") {
+        return Failure {
+            message: format!("failed to create task for container: {reason}"),
+            reason,
+            code: 128,
+            kind: ErrorKind::System,
+        };
+    }
     let lower = reason.to_ascii_lowercase();
     let code = if lower.contains("permission denied") || lower.contains("is a directory") {
         126
@@ -290,49 +222,5 @@ pub(crate) fn explain(error: &TaskError) -> Failure {
         reason,
         code,
         kind,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn reads_log_options() {
-        let options = |pairs: &[(&str, &str)]| {
-            pairs
-                .iter()
-                .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
-                .collect()
-        };
-        let read = |pairs: &[(&str, &str)]| rotation(&options(pairs));
-        let full = read(&[("max-size", "10m"), ("max-file", "3")]).unwrap();
-        assert_eq!(
-            full,
-            Rotation {
-                max_size: Some(10 << 20),
-                max_files: 3
-            }
-        );
-        assert_eq!(read(&[]).unwrap(), Rotation::default());
-        let error = read(&[("max-file", "2")]).unwrap_err().to_string();
-        assert_eq!(error, "max-size must be set if max-file is greater than 1");
-        let error = read(&[("nonsense", "2")]).unwrap_err().to_string();
-        assert_eq!(error, "unknown log opt 'nonsense' for json-file log driver");
-    }
-
-    #[test]
-    fn reads_sizes() {
-        assert_eq!(
-            ["10", "1k", "1.5m", "2gb", "1KiB", "x"].map(size),
-            [
-                Some(10),
-                Some(1024),
-                Some(1_572_864),
-                Some(2 << 30),
-                Some(1024),
-                None
-            ]
-        );
     }
 }

@@ -28,6 +28,7 @@ mod images;
 mod info;
 mod launch;
 mod lifecycle;
+mod logging;
 mod model;
 mod names;
 mod networks;

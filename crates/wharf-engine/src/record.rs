@@ -126,6 +126,7 @@ impl Record {
             hosts_path: file(&folder, "hosts"),
             resolv_conf_path: file(&folder, "resolv.conf"),
             log_path,
+            log_store: crate::logging::store(folders, &self.id, &self.host.log),
             exec_ids: Vec::new(),
             layers: None,
             app_armor_profile: self.app_armor_profile.clone(),

@@ -22,7 +22,7 @@ pub fn parse(text: &str, now: Timestamp) -> Option<Timestamp> {
 }
 
 /// A Go duration: numbers with units `h m s ms us ns`.
-fn duration(text: &str) -> Option<SignedDuration> {
+pub(crate) fn duration(text: &str) -> Option<SignedDuration> {
     let mut rest = text;
     let mut nanos = 0f64;
     while !rest.is_empty() {

@@ -173,7 +173,7 @@ fn lives_stops_and_execs() {
             ..LogOptions::default()
         };
         let mut logs = containers.logs("web", options).await.unwrap();
-        assert_eq!(logs.next().await.unwrap().unwrap().log, "begun\n");
+        assert_eq!(logs.next().await.unwrap().unwrap().log, b"begun\n");
         assert!(logs.next().await.is_none());
         containers
             .restart("web", StopOptions::default())
@@ -308,8 +308,8 @@ fn a_new_daemon_finds_its_containers() {
             ..LogOptions::default()
         };
         let mut logs = containers.logs("lives", options).await.unwrap();
-        assert_eq!(logs.next().await.unwrap().unwrap().log, "begun\n");
-        assert_eq!(logs.next().await.unwrap().unwrap().log, "later\n");
+        assert_eq!(logs.next().await.unwrap().unwrap().log, b"begun\n");
+        assert_eq!(logs.next().await.unwrap().unwrap().log, b"later\n");
         for name in ["lives", "ends", "again"] {
             let force = RemoveOptions {
                 force: true,

@@ -16,6 +16,25 @@ pub enum LogError {
         #[source]
         source: std::io::Error,
     },
+    /// No connection to who takes the lines; in Go's words.
+    #[error("dial {address}: {reason}")]
+    Dial {
+        /// Kind and address.
+        address: String,
+        /// What the system says.
+        reason: String,
+    },
+    /// A line did not get away.
+    #[error("{driver}: {reason}")]
+    Send {
+        /// The driver's name.
+        driver: &'static str,
+        /// Why.
+        reason: String,
+    },
+    /// There is nobody of this kind; in Docker's words.
+    #[error("{0}")]
+    Unavailable(String),
 }
 
 impl LogError {

@@ -23,8 +23,12 @@ impl Watch {
         let folder = path.parent().unwrap_or(Path::new("/"));
         let watch = || -> rustix::io::Result<OwnedFd> {
             let flags = inotify::CreateFlags::CLOEXEC | inotify::CreateFlags::NONBLOCK;
+            // The container may not have been started yet: the writer would make it.
+            let _ = std::fs::create_dir_all(folder);
             let descriptor = inotify::init(flags)?;
-            let events = inotify::WatchFlags::MODIFY | inotify::WatchFlags::CREATE;
+            let events = inotify::WatchFlags::MODIFY
+                | inotify::WatchFlags::CREATE
+                | inotify::WatchFlags::MOVED_TO;
             inotify::add_watch(&descriptor, folder, events)?;
             Ok(descriptor)
         };

@@ -1,4 +1,4 @@
-//! Reading a json-file log back, through rotations.
+//! Reading a log in files back, through rotations.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::io::Read as _;
@@ -6,10 +6,10 @@ use std::io::{Seek as _, SeekFrom};
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 
-use crate::files::{LogFile, open_all};
-use crate::{LogError, Stream, tail};
+use crate::files::{LogFile, open_newer};
+use crate::{Format, LogError, Stream, local, tail};
 
 /// How much of the end of a log is wanted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,7 +45,8 @@ impl Default for ReadOptions {
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub struct Entry {
     /// What was written; without a `\n` at its end it is a part of a longer line, or the last one.
-    pub log: String,
+    #[serde(deserialize_with = "text")]
+    pub log: Vec<u8>,
     /// Where it was written.
     pub stream: Stream,
     /// When it was read from the container.
@@ -55,9 +56,14 @@ pub struct Entry {
     pub attrs: BTreeMap<String, String>,
 }
 
+fn text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<u8>, D::Error> {
+    String::deserialize(deserializer).map(String::into_bytes)
+}
+
 /// A place in a log. It stays valid while the log is written and rotated.
 pub struct Reader {
     path: PathBuf,
+    format: Format,
     /// The file being read and those behind it, oldest first.
     files: VecDeque<LogFile>,
     options: ReadOptions,
@@ -75,20 +81,23 @@ impl Reader {
     ///
     /// # Errors
     /// If a file of it cannot be read.
-    pub fn open(path: &Path, options: ReadOptions) -> Result<Self, LogError> {
+    pub fn open(path: &Path, format: Format, options: ReadOptions) -> Result<Self, LogError> {
         let open = || -> std::io::Result<Vec<LogFile>> {
-            let mut files = open_all(path)?;
+            let mut files = open_newer(path, None)?;
             if let Tail::Lines(lines) = options.tail {
-                let offset = tail::start(&mut files, lines)?;
+                let offset = tail::start(path, format, &mut files, lines)?;
                 if let Some(first) = files.first_mut() {
                     first.file.seek(SeekFrom::Start(offset))?;
                 }
+            } else if let Some(first) = files.first_mut() {
+                first.unpack(path)?;
             }
             Ok(files)
         };
         let files = open().map_err(LogError::file("open", path))?;
         Ok(Self {
             path: path.to_owned(),
+            format,
             files: files.into(),
             options,
             buffer: Vec::new(),
@@ -115,7 +124,12 @@ impl Reader {
             else {
                 return Ok(None);
             };
-            let Ok(entry) = serde_json::from_slice::<Entry>(&self.buffer[line]) else {
+            let line = &self.buffer[line];
+            let entry = match self.format {
+                Format::Json => serde_json::from_slice(line).ok(),
+                Format::Local => local::entry(line),
+            };
+            let Some(entry): Option<Entry> = entry else {
                 continue;
             };
             if self.options.until.is_some_and(|until| entry.time > until) {
@@ -135,12 +149,9 @@ impl Reader {
     fn next_line(&mut self) -> std::io::Result<Option<std::ops::Range<usize>>> {
         let mut searched = self.taken;
         loop {
-            let newline = self.buffer[searched..]
-                .iter()
-                .position(|&byte| byte == b'\n');
-            if let Some(newline) = newline {
-                let line = self.taken..searched + newline;
-                self.taken = line.end + 1;
+            if let Some((length, all)) = self.whole(searched)? {
+                let line = self.taken..self.taken + length;
+                self.taken += all;
                 return Ok(Some(line));
             }
             self.buffer.drain(..self.taken);
@@ -155,12 +166,32 @@ impl Reader {
         }
     }
 
+    /// The length of the line that is next in the buffer, without and with what parts it from the one behind it; that
+    /// it does not end before `searched` is known.
+    fn whole(&self, searched: usize) -> std::io::Result<Option<(usize, usize)>> {
+        match self.format {
+            Format::Json => {
+                let newline = memchr::memchr(b'\n', &self.buffer[searched..]);
+                let length = newline.map(|newline| searched + newline - self.taken);
+                Ok(length.map(|length| (length, length + 1)))
+            }
+            Format::Local => {
+                let all = local::whole(&self.buffer[self.taken..])?;
+                Ok(all.map(|all| (all, all)))
+            }
+        }
+    }
+
     /// Reads a block of the present file behind what is buffered; 0 at its end.
     fn fill(&mut self) -> std::io::Result<usize> {
         let Some(current) = self.files.front_mut() else {
             return Ok(0);
         };
         let held = self.buffer.len();
+        // Cleared while nobody wrote: what comes stands at its beginning.
+        if current.file.stream_position()? > current.file.metadata()?.len() {
+            current.file.rewind()?;
+        }
         self.buffer.resize(held + BLOCK, 0);
         let read = current.file.read(&mut self.buffer[held..]);
         self.buffer.truncate(held + *read.as_ref().unwrap_or(&0));
@@ -171,15 +202,13 @@ impl Reader {
     /// be more to read.
     fn next_file(&mut self) -> std::io::Result<bool> {
         if self.files.len() < 2 {
-            let known = self.files.front().map(|current| current.inode);
-            let files = open_all(&self.path)?;
-            let newer = match files.iter().position(|file| Some(file.inode) == known) {
-                Some(at) => at + 1,
-                // Rotated away altogether, or nothing was there before: all that is there is newer.
-                None => 0,
-            };
-            self.files.extend(files.into_iter().skip(newer));
+            let known = self.files.front().map(|current| current.identity);
+            // If it was rotated away altogether, or nothing was there before, all that is there is newer.
+            self.files.extend(open_newer(&self.path, known)?);
             if known.is_none() {
+                if let Some(first) = self.files.front_mut() {
+                    first.unpack(&self.path)?;
+                }
                 return Ok(!self.files.is_empty());
             }
         }
@@ -193,6 +222,9 @@ impl Reader {
         self.files.pop_front();
         // A torn line has no end in the next file.
         self.buffer.clear();
+        if let Some(first) = self.files.front_mut() {
+            first.unpack(&self.path)?;
+        }
         Ok(true)
     }
 }

@@ -10,8 +10,14 @@
 //! A shim outlives the daemon that started it, so both sides must understand the other's older versions: a
 //! field may be added with a default, never changed; what cannot be done that way raises [`VERSION`].
 
+mod log;
+
 use std::path::PathBuf;
 
+pub use log::{
+    Files, Fluentd, Gelf, GelfCompression, GelfTransport, Journald, Log, Remote, RemoteLog, Socket,
+    Syslog, SyslogFormat,
+};
 use oci_spec::runtime::Process;
 use serde::{Deserialize, Serialize};
 
@@ -64,6 +70,8 @@ pub enum Request {
     Resume,
     /// List all processes of the container, as the shim's pid namespace counts.
     Pids,
+    /// Throw away what the log holds. An older shim ends the connection; the daemon connects again.
+    ClearLog,
 }
 
 /// Everything a container is made of, but for its spec.
@@ -112,26 +120,6 @@ pub enum Rootfs {
     },
     /// A folder as it is.
     Folder(PathBuf),
-}
-
-/// Where a container's output is kept.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Log {
-    /// Nowhere.
-    None,
-    /// In Docker's json-file format.
-    JsonFile {
-        /// The file.
-        path: PathBuf,
-        /// Size in bytes at which it is rotated; never if none.
-        max_size: Option<u64>,
-        /// How many files are kept.
-        max_files: u32,
-        /// A JSON object that every line carries, or empty.
-        #[serde(default)]
-        attrs: String,
-    },
 }
 
 /// Another process in the container.

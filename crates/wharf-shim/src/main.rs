@@ -1,29 +1,38 @@
 //! One process per container: stdio, log, reap; and an OCI runtime command line.
 //!
-//! Three programs in one file, as the file is executed from memory:
+//! Several programs in one file, as the file is executed from memory:
 //! - `wharf-shim task FOLDER`: looks after one container ([`task`]). The daemon starts it.
+//! - `wharf-shim logger`: sends the lines of one container away ([`logger`]). A task starts it, if its log needs it.
+//! - `wharf-shim compress FILE`: compresses a log file that was set aside. A task starts it.
 //! - `/sbin/docker-init -- PROGRAM …`: the small init of `--init` ([`init`]). The runtime starts it.
 //! - anything else: an OCI runtime's command line ([`cli`]), as runc's.
 //!
-//! Single-threaded by design: `fork` is only sound that way, and the memory of a thread is not needed.
+//! Single-threaded by design but for the logger: `fork` is only sound that way, and the memory of a thread is not needed.
 
 mod cli;
 mod filter;
 mod init;
+mod logger;
 mod task;
 
 fn main() {
     let mut arguments = std::env::args_os();
     let name = arguments.next().unwrap_or_default();
-    let code = if name == "/sbin/docker-init" {
-        init::run(arguments)
-    } else if std::env::args_os()
-        .nth(1)
-        .is_some_and(|first| first == "task")
-    {
-        task::run(arguments.nth(1))
-    } else {
-        cli::run(arguments)
+    let word = std::env::args_os().nth(1).unwrap_or_default();
+    let code = match word.to_str() {
+        _ if name == "/sbin/docker-init" => init::run(arguments),
+        Some("task") => task::run(arguments.nth(1)),
+        Some("logger") => logger::run(),
+        Some("compress") => compress(arguments.nth(1)),
+        _ => cli::run(arguments),
     };
     std::process::exit(code);
+}
+
+fn compress(path: Option<std::ffi::OsString>) -> i32 {
+    let compressed = wharf_logs::compress(std::path::Path::new(&path.unwrap_or_default()));
+    if let Err(error) = &compressed {
+        eprintln!("wharf-shim: {error}");
+    }
+    i32::from(compressed.is_err())
 }

@@ -4,12 +4,12 @@ use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::path::Path;
 
 use tokio::process::Child;
-use wharf_shim_api::{Create, Log, Reply, Request, Rootfs, VERSION};
+use wharf_shim_api::{Create, Reply, Request, Rootfs, VERSION};
 use wharf_sys::socket;
 
 use crate::connection::Connection;
 use crate::folder::{self, TaskRecord};
-use crate::{LogConfig, RootfsSource, Task, TaskConfig, TaskError, Tasks};
+use crate::{RootfsSource, Task, TaskConfig, TaskError, Tasks};
 
 /// How long a shim that could not make its process may take to end.
 const ENDING: std::time::Duration = std::time::Duration::from_secs(10);
@@ -97,19 +97,7 @@ fn create_of(id: &str, config: &TaskConfig) -> Create {
         },
         stdin: config.stdio.open_stdin,
         stdin_once: config.stdio.stdin_once,
-        log: match config.log.clone() {
-            LogConfig::None => Log::None,
-            LogConfig::JsonFile {
-                path,
-                rotation,
-                attrs,
-            } => Log::JsonFile {
-                path,
-                max_size: rotation.max_size,
-                max_files: rotation.max_files,
-                attrs,
-            },
-        },
+        log: config.log.clone(),
         user: config.user.clone(),
         groups: config.groups.clone(),
         init: config.init,

@@ -28,10 +28,8 @@ pub use exec::ExecTask;
 pub use load::Found;
 pub use shim::ShimProgram;
 pub use task::Task;
-pub use types::{
-    AttachOptions, ExecConfig, ExitStatus, LogConfig, RootfsSource, Stdio, TaskConfig,
-};
-pub use wharf_logs::Rotation;
+pub use types::{AttachOptions, ExecConfig, ExitStatus, RootfsSource, Stdio, TaskConfig};
+pub use wharf_shim_api::Log as LogConfig;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

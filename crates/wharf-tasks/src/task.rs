@@ -160,6 +160,14 @@ impl Task {
         delete::folder(&self.folder)
     }
 
+    /// Throws away what its log holds.
+    ///
+    /// # Errors
+    /// If the shim cannot, or has gone.
+    pub async fn clear_log(&self) -> Result<(), TaskError> {
+        self.ask(&Request::ClearLog).await.map(drop)
+    }
+
     async fn ask(&self, request: &Request) -> Result<Reply, TaskError> {
         self.connection.ask(request, &[]).await
     }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use jiff::Timestamp;
 use oci_spec::runtime::{Process, Spec};
-use wharf_logs::Rotation;
+use wharf_shim_api::Log;
 
 /// Everything that a task is made of.
 #[derive(Debug)]
@@ -17,7 +17,7 @@ pub struct TaskConfig {
     /// What its standard streams are.
     pub stdio: Stdio,
     /// Where its output goes beside those who are attached.
-    pub log: LogConfig,
+    pub log: Log,
     /// The network namespace to join; else what the spec says.
     pub netns: Option<OwnedFd>,
     /// The system-call filter, compiled: the bytes of its `struct sock_filter` array. `None`: from the spec.
@@ -55,22 +55,6 @@ pub struct Stdio {
     pub open_stdin: bool,
     /// Input ends when the first one attached to it ends.
     pub stdin_once: bool,
-}
-
-/// Where output goes.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum LogConfig {
-    /// Nowhere.
-    None,
-    /// Docker's json-file.
-    JsonFile {
-        /// The log file.
-        path: PathBuf,
-        /// When it is set aside.
-        rotation: Rotation,
-        /// A JSON object that each line carries, or empty.
-        attrs: String,
-    },
 }
 
 /// A further process in a container.

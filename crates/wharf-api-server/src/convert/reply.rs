@@ -36,6 +36,7 @@ pub(crate) fn container_inspect(view: &View, size: Option<Size>) -> wire::Contai
         layers,
         app_armor_profile,
         exits: _,
+        log_store: _,
         removed: _,
     } = view;
     let text = |path: &std::path::Path| path.to_string_lossy().into_owned();

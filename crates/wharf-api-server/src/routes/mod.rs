@@ -76,6 +76,11 @@ fn containers() -> Router<Arc<Engine>> {
         .route("/containers/{id}/top", get(containers::top))
         .route("/containers/{id}/attach", post(streams::attach))
         .route("/containers/{id}/logs", get(streams::logs))
+        // Not Docker's: below a prefix of our own.
+        .route(
+            "/wharf/containers/{id}/logs",
+            axum::routing::delete(streams::clear),
+        )
         .route("/containers/{id}/stats", get(stats::stats))
         .route(
             "/containers/{id}/archive",

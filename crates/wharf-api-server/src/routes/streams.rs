@@ -74,6 +74,12 @@ pub(crate) async fn logs(
     Ok(reply::stream(kind, lines(stream, shape)))
 }
 
+/// Ours: throws away what the log holds.
+pub(crate) async fn clear(engine: State, Path(id): Path<String>) -> Answer {
+    engine.containers.clear_logs(&id).await?;
+    reply::empty(http::StatusCode::NO_CONTENT)
+}
+
 #[derive(Clone, Copy)]
 struct Shape {
     framed: bool,
@@ -95,10 +101,10 @@ fn lines(
 }
 
 fn encode(entry: &Entry, shape: Shape) -> Bytes {
-    let mut text = String::new();
+    let mut head = String::new();
     if shape.timestamps {
         // RFC3339NanoFixed: nine digits always, so that lines align.
-        text.push_str(&format!("{:.9} ", entry.time));
+        head.push_str(&format!("{:.9} ", entry.time));
     }
     if shape.details {
         let pairs: Vec<_> = entry
@@ -106,17 +112,18 @@ fn encode(entry: &Entry, shape: Shape) -> Bytes {
             .iter()
             .map(|(key, value)| format!("{}={}", escape(key), escape(value)))
             .collect();
-        text.push_str(&pairs.join(","));
-        text.push(' ');
+        head.push_str(&pairs.join(","));
+        head.push(' ');
     }
-    text.push_str(&entry.log);
-    let mut bytes = BytesMut::with_capacity(text.len() + 8);
+    let length = head.len() + entry.log.len();
+    let mut bytes = BytesMut::with_capacity(length + 8);
     if shape.framed {
         bytes.put_u8(if entry.stream == Stream::Stdout { 1 } else { 2 });
         bytes.put_bytes(0, 3);
-        bytes.put_u32(text.len() as u32);
+        bytes.put_u32(length as u32);
     }
-    bytes.put_slice(text.as_bytes());
+    bytes.put_slice(head.as_bytes());
+    bytes.put_slice(&entry.log);
     bytes.freeze()
 }
 

@@ -10,6 +10,7 @@ mod files;
 mod images;
 mod life;
 mod limits;
+mod logs;
 mod network;
 mod networks;
 mod resources;
@@ -91,6 +92,9 @@ scenarios! {
     builds: settings files commands stages mistakes archives_are_unpacked added_archives_stay_inside
         steps_are_used_again steps_of_another_image options containers_of_steps standard_input
         a_client_that_goes_stops_its_build;
+    logs: options_that_no_driver_has_are_refused wrong_values_are_refused_at_the_start details_are_the_attributes
+        rotated_and_compressed_logs_are_read_whole no_driver_keeps_nothing times_and_parts_of_lines
+        following_ends_with_the_container a_log_that_may_lose_lines the_daemon_names_its_drivers a_log_is_cleared;
     networks: create_list_inspect_remove bad_networks_are_refused connect_and_disconnect_live names_resolve
         port_53_stays_free links_name_others networks_are_apart several_networks_at_the_start
         prune_takes_the_unused events_of_networks dual_stack networks_outlive_the_daemon

@@ -253,7 +253,7 @@ async fn feed(
 
 /// A log line as the attached client reads it: Docker's frame (8 bytes: stream, 0, 0, 0, length) or raw.
 fn frame(entry: &LogEntry, tty: bool) -> Vec<u8> {
-    let text = entry.log.as_bytes();
+    let text = entry.log.as_slice();
     if tty {
         return text.to_vec();
     }

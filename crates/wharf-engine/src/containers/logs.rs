@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use tokio::io::unix::AsyncFd;
 use tokio::sync::watch;
-use wharf_logs::{Entry, ReadOptions, Reader, Stream, Tail, Watch};
+use wharf_logs::{Entry, Format, ReadOptions, Reader, Stream, Tail, Watch};
 
 use super::{Containers, LogOptions};
 use crate::{EngineError, View};
@@ -49,12 +49,12 @@ impl Containers {
         }
         let entry = self.find(container)?;
         let view = entry.now();
-        if view.log_path.as_os_str().is_empty() {
+        let Some((path, format)) = view.log_store.clone() else {
             let text = "configured logging driver does not support reading";
             return Err(EngineError::NotImplemented(text.to_owned()));
-        }
+        };
         let follow = match options.follow {
-            true => Some(follow(&view.log_path, entry.view.clone())?),
+            true => Some(follow(&path, entry.view.clone())?),
             false => None,
         };
         let read = ReadOptions {
@@ -62,8 +62,7 @@ impl Containers {
             until: options.until,
             tail: options.tail.map_or(Tail::All, Tail::Lines),
         };
-        let path = view.log_path.clone();
-        let reader = open(path, read).await?;
+        let reader = open(path, format, read).await?;
         Ok(LogStream {
             reader: Some(reader),
             lines: VecDeque::new(),
@@ -76,8 +75,35 @@ impl Containers {
     }
 }
 
-async fn open(path: PathBuf, options: ReadOptions) -> Result<Reader, EngineError> {
-    let open = move || Reader::open(&path, options);
+impl Containers {
+    /// Throws away what its log holds. Who follows it goes on with what comes.
+    ///
+    /// # Errors
+    /// If its driver keeps nothing, or a file cannot be removed.
+    pub async fn clear_logs(&self, container: &str) -> Result<(), EngineError> {
+        let entry = self.find(container)?;
+        let view = entry.now();
+        let Some((path, _)) = view.log_store.clone() else {
+            let text = "configured logging driver does not support reading";
+            return Err(EngineError::NotImplemented(text.to_owned()));
+        };
+        let task = entry.io().task.clone().filter(|_| view.state.running);
+        if let Some(task) = task {
+            // The shim has the file open.
+            return task
+                .clear_log()
+                .await
+                .map_err(|error| EngineError::failed(&error));
+        }
+        let clear = move || wharf_logs::clear(&path);
+        let cleared = tokio::task::spawn_blocking(clear).await;
+        let cleared = cleared.map_err(|error| EngineError::failed(&error))?;
+        cleared.map_err(|error| EngineError::failed(&error))
+    }
+}
+
+async fn open(path: PathBuf, format: Format, options: ReadOptions) -> Result<Reader, EngineError> {
+    let open = move || Reader::open(&path, format, options);
     let opened = tokio::task::spawn_blocking(open).await;
     let opened = opened.map_err(|error| EngineError::failed(&error))?;
     opened.map_err(|error| EngineError::failed(&error))

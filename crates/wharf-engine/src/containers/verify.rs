@@ -96,7 +96,7 @@ pub(super) fn host(
             "--storage-opt is supported only for overlay over xfs with 'pquota' mount option",
         );
     }
-    log(host, daemon)?;
+    crate::logging::complete(host, daemon)?;
     defaults(host, daemon);
     Ok(warnings)
 }
@@ -230,26 +230,5 @@ fn security(option: &str) -> Result<(), EngineError> {
         Ok(())
     } else {
         invalid(format!("invalid --security-opt 2: {option:?}"))
-    }
-}
-
-fn log(host: &mut HostConfig, daemon: &EngineConfig) -> Result<(), EngineError> {
-    let log = &mut host.log;
-    if log.driver.is_empty() {
-        log.driver.clone_from(&daemon.log.driver);
-    }
-    if log.driver == daemon.log.driver {
-        for (key, value) in &daemon.log.options {
-            log.options
-                .entry(key.clone())
-                .or_insert_with(|| value.clone());
-        }
-    }
-    match log.driver.as_str() {
-        "json-file" => crate::launch::rotation(&log.options).map(|_| ()),
-        "none" => Ok(()),
-        driver => invalid(format!(
-            "logger: no log driver named '{driver}' is registered"
-        )),
     }
 }

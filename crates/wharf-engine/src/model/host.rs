@@ -93,7 +93,7 @@ pub struct HostConfig {
 /// A log driver and its options.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct LogConfig {
-    /// `json-file`, `none`; empty is the daemon's default.
+    /// `json-file`, `none` …; empty is the daemon's default.
     pub driver: String,
     /// Its options.
     pub options: BTreeMap<String, String>,

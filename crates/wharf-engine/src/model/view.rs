@@ -51,6 +51,8 @@ pub struct View {
     pub resolv_conf_path: PathBuf,
     /// The log file; empty without a json-file log.
     pub log_path: PathBuf,
+    /// Where its log can be read, and how.
+    pub log_store: Option<(PathBuf, wharf_logs::Format)>,
     /// Ids of its live exec sessions.
     pub exec_ids: Vec<String>,
     /// The lower directories of its file system, top first; the upper and work directories.

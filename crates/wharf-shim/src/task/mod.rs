@@ -11,7 +11,8 @@
 mod client;
 mod control;
 mod exit;
-mod output;
+mod lines;
+pub(crate) mod output;
 mod process;
 mod requests;
 mod state;

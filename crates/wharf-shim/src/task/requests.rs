@@ -110,6 +110,7 @@ impl Shim {
                 .cgroup()
                 .and_then(|cgroup| Ok(cgroup.processes()?))
                 .map(Reply::Pids),
+            Request::ClearLog => self.log.clear().map(done).map_err(Refusal::other),
         };
         done.unwrap_or_else(|Refusal { kind, message }| Reply::Failed { kind, message })
     }
@@ -144,7 +145,9 @@ impl Shim {
             None => crate::filter::of(&spec, &state).map_err(Refusal::other)?,
             compiled => compiled.map(Into::into),
         };
-        self.log = Log::open(&config.log).map_err(|error| Refusal::other(chain(&error)))?;
+        self.log = Log::open(&config.log).map_err(|error| {
+            Refusal::other(format!("failed to initialize logging driver: {error}"))
+        })?;
         let cgroup = cgroup_of(&spec)?;
         let made = self.make_process(
             &config,

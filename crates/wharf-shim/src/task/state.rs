@@ -3,7 +3,7 @@
 use std::io;
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use wharf_cgroups::{Cgroup, OomWatch};
@@ -21,6 +21,8 @@ use super::process::Process;
 const IGNORED: &[i32] = &[1, 2, 3, 13, 15];
 /// How long a control group may take to become empty after its last process was reaped.
 const PATIENCE: Duration = Duration::from_secs(2);
+/// How long lines may take to the logger after the end.
+const LAST_LINES: Duration = Duration::from_secs(10);
 
 /// The container, once it is made.
 pub(crate) struct Container {
@@ -49,7 +51,8 @@ pub(crate) struct Shim {
     nothing: Log,
     /// The container could not be made.
     pub(crate) failed: bool,
-    recorded: bool,
+    /// When the end was recorded.
+    recorded: Option<Instant>,
     /// How often memory has run out.
     pub(crate) out_of_memory: u64,
 }
@@ -64,6 +67,7 @@ enum Source {
     Output(usize, Stream),
     Input(usize),
     Client(usize, usize),
+    Log,
 }
 
 impl Shim {
@@ -94,7 +98,7 @@ impl Shim {
             log: Log::none(),
             nothing: Log::none(),
             failed: false,
-            recorded: false,
+            recorded: None,
             out_of_memory: 0,
         })
     }
@@ -116,11 +120,19 @@ impl Shim {
         if self.container.is_none() {
             return self.failed || self.connections.is_empty();
         }
-        self.recorded
-            && !self
-                .processes
-                .iter()
-                .any(|process| process.streams.is_behind())
+        let behind = |process: &Process| process.streams.is_behind();
+        let Some(recorded) = self.recorded else {
+            return false;
+        };
+        let waits = self.log.waits_for().is_some() && recorded.elapsed() < LAST_LINES;
+        !waits && !self.processes.iter().any(behind)
+    }
+
+    /// How long the log may still take.
+    fn patience(&self) -> Option<Timespec> {
+        self.log.waits_for()?;
+        let left = LAST_LINES.saturating_sub(self.recorded?.elapsed());
+        Timespec::try_from(left).ok()
     }
 
     fn wait(&self) -> io::Result<Vec<(Source, PollFlags)>> {
@@ -136,10 +148,16 @@ impl Shim {
             polled.push(PollFd::from_borrowed_fd(connection.socket(), PollFlags::IN));
         }
         for (index, process) in self.processes.iter().enumerate() {
-            add_process(index, process, &mut sources, &mut polled);
+            let held = process.exec.is_none() && self.log.is_behind();
+            add_process(index, process, held, &mut sources, &mut polled);
         }
+        if let Some(pipe) = self.log.waits_for() {
+            sources.push(Source::Log);
+            polled.push(PollFd::from_borrowed_fd(pipe, PollFlags::OUT));
+        }
+        let patience = self.patience();
         loop {
-            match poll(&mut polled, None::<&Timespec>) {
+            match poll(&mut polled, patience.as_ref()) {
                 Ok(_) => break,
                 Err(rustix::io::Errno::INTR) => {}
                 Err(error) => return Err(error.into()),
@@ -168,6 +186,7 @@ impl Shim {
                 };
                 process.streams.read(stream, log);
             }
+            Source::Log => self.log.flush(),
             Source::Input(index) => self.processes[index].streams.pass_input(),
             Source::Client(index, client) => {
                 let streams = &mut self.processes[index].streams;
@@ -280,10 +299,11 @@ impl Shim {
     fn record(&mut self, status: &ExitStatus) {
         self.log.finish(Stream::Stdout);
         self.log.finish(Stream::Stderr);
+        self.log.close();
         if let Err(error) = exit::record(&self.folder, status) {
             eprintln!("wharf-shim: record the exit: {error}");
         }
-        self.recorded = true;
+        self.recorded = Some(Instant::now());
     }
 
     /// The last thing: nobody waits for it. A group is busy until the kernel has buried its processes.
@@ -300,6 +320,7 @@ impl Shim {
 fn add_process<'a>(
     index: usize,
     process: &'a Process,
+    held: bool,
     sources: &mut Vec<Source>,
     polled: &mut Vec<PollFd<'a>>,
 ) {
@@ -311,7 +332,7 @@ fn add_process<'a>(
     if process.ended.is_none() {
         add(Source::Exit(index), process.pidfd.as_fd(), PollFlags::IN);
     }
-    if !streams.is_behind() && process.ended.is_none() {
+    if !held && !streams.is_behind() && process.ended.is_none() {
         for (stream, source) in [
             (Stream::Stdout, &streams.stdout),
             (Stream::Stderr, &streams.stderr),

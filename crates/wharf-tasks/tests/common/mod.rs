@@ -195,8 +195,12 @@ impl World {
             },
             log: LogConfig::JsonFile {
                 path: self.log(),
-                rotation: Default::default(),
+                max_size: None,
+                max_files: 1,
                 attrs: String::new(),
+                attributes: Default::default(),
+                compress: false,
+                buffer: None,
             },
             netns: None,
             seccomp: None,

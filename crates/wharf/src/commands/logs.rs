@@ -9,6 +9,10 @@ use crate::format::{json, time};
 use crate::term::pump::{Splitter, write};
 
 static FLAGS: &[Flag] = &[
+    switch(
+        "clear",
+        "Throw away what was logged so far, and print nothing (wharf only)",
+    ),
     switch("details", "Show extra attributes of lines"),
     switch("follow", "Go on with new output").short('f'),
     text(
@@ -38,6 +42,15 @@ pub static COMMAND: Command = Command {
 };
 
 async fn run(context: &Context, matches: &Matches) -> Outcome {
+    let reads = ["details", "follow", "timestamps"];
+    let reads = reads.iter().any(|flag| matches.on(flag));
+    let bounded = ["since", "until"];
+    let bounded = bounded.iter().any(|flag| matches.maybe(flag).is_some());
+    if matches.on("clear") && (reads || bounded || matches.text("tail") != "all") {
+        return Err("conflicting options: --clear reads nothing"
+            .to_owned()
+            .into());
+    }
     let point = |flag: &str| {
         let invalid = |error: String| format!("invalid value for \"{flag}\": {error}");
         matches
@@ -51,7 +64,13 @@ async fn run(context: &Context, matches: &Matches) -> Outcome {
     let inspect: Value = client
         .get(Url::new(["containers", &matches.args[0], "json"]))
         .await?;
-    let url = Url::new(["containers", json::text(&inspect, "Id"), "logs"])
+    let id = json::text(&inspect, "Id");
+    if matches.on("clear") {
+        let url = Url::new(["wharf", "containers", id, "logs"]);
+        client.bytes(Method::DELETE, url, None::<&()>).await?;
+        return Ok(());
+    }
+    let url = Url::new(["containers", id, "logs"])
         .flag("stdout", true)
         .flag("stderr", true)
         .flag("follow", matches.on("follow"))
