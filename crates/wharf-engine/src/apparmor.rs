@@ -10,7 +10,7 @@ use std::process::{Command, Stdio};
 use crate::{EngineError, HostConfig};
 
 /// dockerd's name, so that a profile that it has loaded serves as well, and tools that look for it find it.
-const DEFAULT: &str = "docker-default";
+pub(crate) const DEFAULT: &str = "docker-default";
 const UNCONFINED: &str = "unconfined";
 const PROFILES: &str = "/sys/kernel/security/apparmor/profiles";
 /// Where Debian, SUSE and Arch have it; services may run without it in their PATH.
@@ -125,6 +125,9 @@ fn text(daemon: &str, folder: &Path) -> String {
 profile {DEFAULT} flags=(attach_disconnected,mediate_deleted) {{
   {base}
   network,
+  # The kernel's ciphers and the machine's own bus, also by the calls that seccomp cannot look into.
+  deny network alg,
+  deny network vsock,
   capability,
   file,
   umount,

@@ -110,7 +110,13 @@ pub(crate) fn bundle(
     if !named.is_empty() {
         crate::cdi::inject(&mut oci, &named)?;
     }
-    let filter = seccomp::filter(&shared.filters, &shared.config, host, capabilities(host)?)?;
+    let filter = seccomp::filter(
+        &shared.filters,
+        &shared.config,
+        host,
+        capabilities(host)?,
+        &record.app_armor_profile,
+    )?;
     Ok((oci, filter))
 }
 

@@ -43,6 +43,11 @@ fn the_other_interfaces_of_x86_are_held_too() {
     for number in [3, 102, 403] {
         assert_eq!(call(&program, I386, number), ALLOW, "{number}");
     }
+    // socketcall: all but SYS_SOCKET, whose address family nobody can see.
+    for (what, verdict) in [(1, ENOSYS), (2, ALLOW), (3, ALLOW), (8, ALLOW), (20, ALLOW)] {
+        assert_eq!(with(&program, I386, 102, what), verdict, "{what}");
+    }
+    assert_eq!(with(&program, I386, 102, 1 << 32 | 1), ENOSYS);
     for number in [21, 310, 288, 357] {
         assert_eq!(call(&program, I386, number), EPERM, "{number}");
     }
@@ -101,6 +106,21 @@ fn sockets_to_the_machine_and_to_the_kernels_ciphers_are_closed() {
         assert_eq!(with(&program, arch, number, 40 | 1 << 32), EPERM);
         assert_eq!(with(&program, arch, number, 38 | 1 << 63), EPERM);
     }
+}
+
+/// Where a security module holds the address families, 32-bit programs make their sockets as ever.
+#[test]
+fn socketcall_is_open_where_something_else_holds_it() {
+    let host = Host {
+        target: Target::X86_64,
+        kernel: (6, 1),
+    };
+    let profile = Profile::docker_default().unwrap().with_socketcall();
+    let resolved = profile.resolve(&[], &host).unwrap();
+    let program = compile(&resolved, Target::X86_64).unwrap();
+    assert_eq!(with(&program, I386, 102, 1), ALLOW);
+    assert_eq!(with(&program, I386, 102, 2), ALLOW);
+    assert_eq!(with(&program, I386, 359, 38), EPERM);
 }
 
 #[test]

@@ -427,3 +427,61 @@ fn control_groups_are_not_written_from_a_user_namespace() {
     let count: usize = output.trim().parse().unwrap_or_else(|_| panic!("{output}"));
     assert!(count > 0, "nothing was there to be written to");
 }
+
+/// A 32-bit program of x86 that does `socketcall(call, {family, kind, 0})`, and ends with the error's number.
+fn socketcall(call: u8, family: u8, kind: u8) -> Vec<u8> {
+    const BASE: u32 = 0x0804_8000;
+    const CODE: u32 = 84;
+    let arguments = BASE + CODE + 28;
+    let mut code = vec![0xb8, 102, 0, 0, 0, 0xbb, call, 0, 0, 0, 0xb9];
+    code.extend(arguments.to_le_bytes());
+    // int 0x80; neg eax; mov ebx, eax; mov eax, 1; int 0x80
+    code.extend([
+        0xcd, 0x80, 0xf7, 0xd8, 0x89, 0xc3, 0xb8, 1, 0, 0, 0, 0xcd, 0x80,
+    ]);
+    code.extend([family, 0, 0, 0, kind, 0, 0, 0, 0, 0, 0, 0]);
+    let mut elf = b"\x7fELF\x01\x01\x01".to_vec();
+    elf.resize(16, 0);
+    elf.extend([2, 0, 3, 0, 1, 0, 0, 0]);
+    let length = CODE + code.len() as u32;
+    for word in [BASE + CODE, 52, 0, 0] {
+        elf.extend(u32::to_le_bytes(word));
+    }
+    elf.extend([52, 0, 32, 0, 1, 0, 0, 0, 0, 0, 0, 0]);
+    for word in [1, 0, BASE, BASE, length, length, 7, 0x1000] {
+        elf.extend(u32::to_le_bytes(word));
+    }
+    elf.extend(code);
+    elf
+}
+
+/// CVE-2026-123876, CVE-2026-31431: what the filter forbids of sockets it forbids to 32-bit programs too, whose own
+/// call hides the address family from it.
+#[test]
+#[cfg(target_arch = "x86_64")]
+fn sockets_of_programs_with_32_bits() {
+    use std::os::unix::fs::PermissionsExt as _;
+    const ENOSYS: i32 = 38;
+    let bundle = Bundle::new(&["/bin/call"]);
+    let end = |bundle: &Bundle, call, family, kind| {
+        let program = bundle.rootfs().join("bin/call");
+        std::fs::write(&program, socketcall(call, family, kind)).unwrap();
+        std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
+        bundle.shim(&["run", "call"]).status.code().unwrap()
+    };
+    let (unix, alg, vsock) = (1, 38, 40);
+    let open = end(&bundle, 1, unix, 1);
+    if open == 255 {
+        eprintln!("this kernel runs no 32-bit programs");
+        return;
+    }
+    assert!(open > 200, "a socket, less its number: {open}");
+    let profile = wharf_seccomp::Profile::docker_default().unwrap();
+    let host = wharf_seccomp::Host::current().unwrap();
+    let resolved = profile.resolve(&[], &host).unwrap();
+    bundle.change(|spec| spec["linux"]["seccomp"] = serde_json::to_value(resolved).unwrap());
+    assert_eq!(end(&bundle, 1, alg, 5), ENOSYS);
+    assert_eq!(end(&bundle, 1, vsock, 1), ENOSYS);
+    // Calls on sockets that are there go on: bind(1, …) of no socket.
+    assert_ne!(end(&bundle, 2, 1, 0), ENOSYS);
+}

@@ -8,9 +8,10 @@ use wharf_seccomp::Profile;
 
 use crate::{EngineConfig, EngineError, HostConfig};
 
-/// Compiled filters of the daemon's default profile, by the capabilities they are for.
+/// Compiled filters of the daemon's default profile, by the capabilities they are for and whether AppArmor holds the
+/// container's address families.
 #[derive(Default)]
-pub(crate) struct Filters(Mutex<HashMap<Vec<&'static str>, Arc<Vec<u8>>>>);
+pub(crate) struct Filters(Mutex<HashMap<(Vec<&'static str>, bool), Arc<Vec<u8>>>>);
 
 /// The profile that a container is to run under.
 enum Choice {
@@ -27,23 +28,27 @@ pub(super) fn filter(
     daemon: &EngineConfig,
     host: &HostConfig,
     capabilities: Vec<&'static str>,
+    apparmor: &str,
 ) -> Result<Option<Vec<u8>>, EngineError> {
     match choice(daemon, host) {
         Choice::Unconfined => Ok(None),
         Choice::Own(text) => compile(&parse(&text)?, &capabilities).map(Some),
         Choice::Default => {
+            // Its own default profile denies them; of another nobody knows.
+            let held = apparmor == crate::apparmor::DEFAULT;
+            let key = (capabilities, held);
             let known = filters
                 .0
                 .lock()
                 .unwrap_or_else(PoisonError::into_inner)
-                .get(&capabilities)
+                .get(&key)
                 .cloned();
             if let Some(filter) = known {
                 return Ok(Some(filter.to_vec()));
             }
-            let filter = compile(&default_profile(daemon)?, &capabilities)?;
+            let filter = compile(&default_profile(daemon, held)?, &key.0)?;
             let mut known = filters.0.lock().unwrap_or_else(PoisonError::into_inner);
-            known.insert(capabilities, Arc::new(filter.clone()));
+            known.insert(key, Arc::new(filter.clone()));
             Ok(Some(filter))
         }
     }
@@ -65,10 +70,14 @@ fn choice(daemon: &EngineConfig, host: &HostConfig) -> Choice {
     }
 }
 
-fn default_profile(daemon: &EngineConfig) -> Result<Profile, EngineError> {
+fn default_profile(daemon: &EngineConfig, held: bool) -> Result<Profile, EngineError> {
     match daemon.seccomp_profile.as_str() {
         "" | "builtin" | "default" => {
-            Profile::docker_default().map_err(|error| EngineError::failed(&error))
+            let profile = Profile::docker_default().map_err(|error| EngineError::failed(&error))?;
+            Ok(match held {
+                true => profile.with_socketcall(),
+                false => profile,
+            })
         }
         path => {
             let read = std::fs::read_to_string(path);
@@ -108,6 +117,7 @@ mod tests {
             &EngineConfig::default(),
             &host,
             vec!["CAP_CHOWN"],
+            "",
         )
         .unwrap()
     }

@@ -258,7 +258,9 @@ fn begin(
     let folder = global.root.join(&id);
     let cgroup = cgroup_path(spec, &id);
     let used = Cgroup::open(&cgroup).and_then(|cgroup| cgroup.processes());
-    let used = used.map_or(0, |pids| pids.len());
+    // Those that have ended stay listed until they are switched away from.
+    let lives = |pid: &i32| start_time(*pid).is_some();
+    let used = used.map_or(0, |pids| pids.into_iter().filter(lives).count());
     std::fs::create_dir_all(&global.root).map_err(|error| format!("root: {error}"))?;
     std::fs::create_dir(&folder).map_err(|error| match error.kind() {
         std::io::ErrorKind::AlreadyExists => "container with given ID already exists".to_owned(),

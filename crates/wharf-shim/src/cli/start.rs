@@ -35,10 +35,21 @@ pub(crate) fn start(global: &Global, said: &Said) -> Outcome {
         .and_then(|_| std::fs::remove_file(&fifo))
         .map_err(|error| format!("start: {error}"))?;
     if let Some(reason) = said.get(1..).filter(|reason| !reason.is_empty()) {
-        return Err(reason.trim_end().to_owned());
+        return Err(destroyed(global, &container, reason.trim_end()));
     }
-    poststart(&container)?;
+    let done = poststart(&container);
+    done.map_err(|reason| destroyed(global, &container, &reason))?;
     Ok(0)
+}
+
+/// A hook that fails ends the container, and the hooks of the end run (OCI, lifecycle).
+fn destroyed(global: &Global, container: &Container, reason: &str) -> String {
+    let _ = super::kill::send(container, 9);
+    let gone = super::kill::wait_for_end(container).and_then(|()| container.remove(global));
+    if let Err(also) = gone {
+        super::log::warning(global, &also);
+    }
+    reason.to_owned()
 }
 
 /// Runs the hooks of the start. If one fails the container is stopped.
