@@ -246,8 +246,12 @@ fn a_console_that_is_swapped_for_a_link() {
     });
     bundle.mount(json!({"destination": "/dev/pts", "type": "devpts", "source": "devpts", "options": ["newinstance", "ptmxmode=0666"]}));
     std::fs::write(dev.join("console"), "").unwrap();
-    let before = picture(&outside);
     let secret = outside.join("console");
+    // The link leads somewhere inside too, to what must not be covered by a terminal.
+    let inside = bundle.rootfs().join(secret.strip_prefix("/").unwrap());
+    std::fs::create_dir_all(inside.parent().unwrap()).unwrap();
+    std::fs::write(inside, "").unwrap();
+    let before = picture(&outside);
     let swapper = Swapper::new(dev.join("console"), &secret);
     for _ in 0..ROUNDS {
         let output = bundle.shim(&["run", "console"]);
@@ -264,11 +268,23 @@ fn a_console_that_is_swapped_for_a_link() {
     assert!(swapper.stop() > 0);
     assert_eq!(picture(&outside), before);
     assert_eq!(std::fs::read_to_string(&secret).unwrap(), "host");
-    // A link that stays is refused, or something is bound over it; it is never followed.
+    // A link that stays is refused, never followed.
     std::fs::remove_file(dev.join("console")).unwrap();
     symlink(&secret, dev.join("console")).unwrap();
-    bundle.shim(&["run", "console"]);
+    let said = bundle.text(&["run", "console"]);
+    assert!(said.contains("it is a symbolic link"), "{said}");
     assert_eq!(std::fs::read_to_string(&secret).unwrap(), "host");
+    // What stands in for a devpts is none: its `ptmx` is not opened, whatever it leads to.
+    let fake = bundle.path("fake");
+    std::fs::create_dir(&fake).unwrap();
+    symlink(&secret, fake.join("ptmx")).unwrap();
+    symlink(&secret, fake.join("0")).unwrap();
+    bundle.change(|spec| {
+        spec["mounts"][2] =
+            json!({"destination": "/dev/pts", "type": "bind", "source": fake, "options": ["rbind"]});
+    });
+    let said = bundle.text(&["run", "console"]);
+    assert!(said.contains("/dev/pts is no devpts"), "{said}");
 }
 
 /// CVE-2025-52881, CVE-2019-16884: what is meant for procfs is written there, whatever the container has at `/proc`.
@@ -311,51 +327,70 @@ fn settings_are_written_to_a_real_procfs() {
     assert_eq!(bundle.ok(&["run", "fake"]), "untouched\nuntouched\n");
 }
 
-/// CVE-2016-9962: who is first in the container can neither trace what enters it nor look at its descriptors.
-#[test]
-fn what_enters_cannot_be_looked_into() {
+/// Runs `sleep 0` in a container whose first process runs `watch` all the time, with a descriptor of the host's open,
+/// and slowly: names of users are looked up in a long file, and programs along a long path. Gives what was seen.
+fn entered_under_watch(caps: &serde_json::Value, watch: &str) -> String {
     let bundle = Bundle::new(&[]);
-    bundle.script(
-        "touch /tmp/up; while [ ! -e /tmp/stop ]; do \
-           for process in /proc/[0-9]*; do \
-             case $process in /proc/1|/proc/$$) continue;; esac; \
-             for fd in $process/fd/*; do \
-               case $(readlink $fd 2>/dev/null) in \
-                 ''|/dev/*|pipe:*|/proc/*|*.tmp*/output|'/'|/tmp/*) ;; \
-                 *) readlink $fd >> /tmp/seen 2>/dev/null;; \
-               esac; \
-             done; \
-             cat $process/exe 2>/dev/null | grep -q wharf-shim-marker && echo exe >> /tmp/seen; \
-           done; \
-         done",
-    );
+    bundle.script(&format!(
+        "touch /tmp/up; while [ ! -e /tmp/stop ]; do for process in /proc/[0-9]*; do \
+           case $process in /proc/1|/proc/$$) continue;; esac; \
+           read name < $process/comm || continue; [ \"$name\" = wharf-shim ] || continue; \
+           echo met >> /tmp/seen; {watch}; \
+         done; done 2>/dev/null"
+    ));
     bundle.change(|spec| {
-        // Everything that a process could need for it.
-        let all = json!([
-            "CAP_SYS_PTRACE",
-            "CAP_DAC_OVERRIDE",
-            "CAP_DAC_READ_SEARCH",
-            "CAP_KILL"
-        ]);
         spec["process"]["capabilities"] =
-            json!({"bounding": all, "effective": all, "permitted": all});
+            json!({"bounding": caps, "effective": caps, "permitted": caps});
     });
+    std::fs::create_dir(bundle.rootfs().join("etc")).unwrap();
+    let passwd = "nobody:x:7777:7777::/:\n".repeat(100_000);
+    std::fs::write(bundle.rootfs().join("etc/passwd"), passwd).unwrap();
     bundle.leave(&["run", "-d", "looked"]);
     common::until(|| bundle.rootfs().join("tmp/up").exists());
-    for _ in 0..30 {
-        bundle.leave(&["exec", "looked", "/bin/true"]);
+    let path = format!("PATH={}/bin", "/none:".repeat(15_000));
+    let script = "exec 7</etc/hostname; exec \"$0\" --root state exec -e \"$1\" looked sleep 0";
+    let enter = || {
+        std::process::Command::new("/bin/bash")
+            .args(["-c", script, env!("CARGO_BIN_EXE_wharf-shim"), &path])
+            .current_dir(bundle.0.path())
+            .stdin(std::process::Stdio::null())
+            .status()
+    };
+    let seen = bundle.rootfs().join("tmp/seen");
+    let seen = || std::fs::read_to_string(&seen).unwrap_or_default();
+    let mut met = 0;
+    for _ in 0..20 {
+        assert!(enter().unwrap().success());
+        met = seen().lines().filter(|line| *line == "met").count();
+        if met > 5 {
+            break;
+        }
     }
+    assert!(met > 0, "nothing was seen on its way in");
     std::fs::write(bundle.rootfs().join("tmp/stop"), "").unwrap();
-    let seen = std::fs::read_to_string(bundle.rootfs().join("tmp/seen")).unwrap_or_default();
-    for line in seen.lines() {
-        // A socket of ours, or the spaces that it joins; never a file or folder of the host's.
-        assert!(
-            ["socket:", "anon_inode:"]
-                .iter()
-                .any(|kind| line.starts_with(kind)),
-            "{seen}"
-        );
-    }
+    seen()
+}
+
+/// CVE-2016-9962: who may trace everything in the container finds no descriptor of the host's in what enters it.
+#[test]
+fn what_enters_has_no_descriptors_of_the_host() {
+    let caps = json!(["CAP_SYS_PTRACE", "CAP_DAC_OVERRIDE", "CAP_KILL"]);
+    let seen = entered_under_watch(&caps, "ls -l $process/fd >> /tmp/seen");
+    assert!(seen.contains("socket:"), "it could not look: {seen}");
+    assert!(!seen.contains("/etc/hostname"), "{seen}");
+}
+
+/// CVE-2016-9962: who has the same rights as what enters, but not that to trace, cannot look into it at all.
+#[test]
+fn what_enters_cannot_be_looked_into() {
+    let caps = json!(["CAP_CHOWN"]);
+    let seen = entered_under_watch(
+        &caps,
+        "readlink $process/exe >> /tmp/seen && echo found >> /tmp/seen",
+    );
+    // Its program is the container's own then, if the name has not changed yet.
+    let found = seen.lines().filter(|line| line.contains("wharf-shim"));
+    assert_eq!(found.count(), 0, "{seen}");
 }
 
 /// CVE-2024-21626 by exec: a working folder through a descriptor of the runtime's.
@@ -423,9 +458,21 @@ fn control_groups_are_not_written_from_a_user_namespace() {
            mount -o remount,rw,bind $place 2>/dev/null && mkdir $place/made 2>/dev/null && echo remounted $place; \
          done; ls | wc -l",
     );
-    let output = bundle.ok(&["run", "groups"]);
-    let count: usize = output.trim().parse().unwrap_or_else(|_| panic!("{output}"));
-    assert!(count > 0, "nothing was there to be written to");
+    let written_to_none = || {
+        let output = bundle.ok(&["run", "groups"]);
+        let count: usize = output.trim().parse().unwrap_or_else(|_| panic!("{output}"));
+        assert!(count > 0, "nothing was there to be written to");
+    };
+    written_to_none();
+    // Nor by the host's root, whose the groups are, without the right to mount.
+    bundle.change(|spec| {
+        let namespaces = spec["linux"]["namespaces"].as_array_mut().unwrap();
+        namespaces.retain(|one| one["type"] != "user");
+        for key in ["uidMappings", "gidMappings"] {
+            spec["linux"].as_object_mut().unwrap().remove(key);
+        }
+    });
+    written_to_none();
 }
 
 /// A 32-bit program of x86 that does `socketcall(call, {family, kind, 0})`, and ends with the error's number.

@@ -11,7 +11,9 @@ use crate::{EngineConfig, EngineError, HostConfig};
 /// Compiled filters of the daemon's default profile, by the capabilities they are for and whether AppArmor holds the
 /// container's address families.
 #[derive(Default)]
-pub(crate) struct Filters(Mutex<HashMap<(Vec<&'static str>, bool), Arc<Vec<u8>>>>);
+pub(crate) struct Filters(Mutex<HashMap<Key, Arc<Vec<u8>>>>);
+
+type Key = (Vec<&'static str>, bool);
 
 /// The profile that a container is to run under.
 enum Choice {
