@@ -12,6 +12,7 @@
 pub mod api;
 pub mod engine;
 pub mod fixtures;
+pub mod receivers;
 mod registry;
 mod world;
 
