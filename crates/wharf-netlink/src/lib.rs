@@ -20,6 +20,6 @@ pub use message::Request;
 pub use nft::Nftables;
 pub use route::{
     Address, Link, LinkChange, LinkName, Peer, PortMode, Route, RouteEntry, Veth, add_address,
-    add_bridge, add_dummy, add_neighbour, add_route, add_veth, delete_link, replace_route,
-    set_link, set_port,
+    add_bridge, add_dummy, add_neighbour, add_route, add_veth, delete_link, move_link,
+    replace_route, set_link, set_port,
 };

@@ -11,7 +11,7 @@ use crate::{NetlinkError, Request};
 pub use address::{Address, RouteEntry, add_address, add_neighbour, add_route, replace_route};
 pub use link::{
     Link, LinkChange, LinkName, Peer, PortMode, Veth, add_bridge, add_dummy, add_veth, delete_link,
-    set_link, set_port,
+    move_link, set_link, set_port,
 };
 
 const CREATE_NEW: u16 = 0x400 | 0x200;

@@ -115,6 +115,7 @@ fn prepare(plan: &Plan<'_>, sync: &sync::Child) -> Result<(Ready, Proc), Failure
         masks::apply(plan.spec)?;
     }
     schedule::personality(plan.spec)?;
+    schedule::memory_policy(plan.spec)?;
     let identity = user::resolve(program, &plan.user, &plan.groups)?;
     let last = Last {
         program,

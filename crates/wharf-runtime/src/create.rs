@@ -149,6 +149,7 @@ pub fn create(config: Config<'_>) -> Result<Created, RuntimeError> {
             .process()
             .as_ref()
             .filter(|_| namespaces.has_user()),
+        devices: Some((config.spec, namespaces.network())),
         hooks: config.spec.hooks().as_ref().zip(plan.state.as_ref()),
         listener: plan
             .seccomp
@@ -184,6 +185,8 @@ pub(crate) struct Help<'a> {
     pub(crate) maps: Option<Maps<'a>>,
     /// What its user namespace takes the right to: limits and scores.
     pub(crate) process: Option<&'a Process>,
+    /// The spec, for its network devices, and the namespace that they go to; the process's own if `None`.
+    pub(crate) devices: Option<(&'a Spec, Option<&'a OwnedFd>)>,
     /// Hooks of the runtime, and the container's state.
     pub(crate) hooks: Option<(&'a Hooks, &'a Value)>,
     /// Who decides about its calls.
@@ -234,6 +237,9 @@ impl Help<'_> {
             Err(CgroupError::File { source, .. }) if source.raw_os_error() == Some(ESRCH) => {}
             other => other?,
         }
+        if let Some((spec, namespace)) = self.devices {
+            give_devices(spec, namespace, pid)?;
+        }
         // A child that has ended already has said why.
         let _ = sync.go();
         loop {
@@ -272,6 +278,24 @@ impl Help<'_> {
         let told = listener.hand_over(taken.as_fd(), pid.as_raw_nonzero().get());
         told.map_err(RuntimeError::system("reach the seccomp listener"))
     }
+}
+
+/// Network devices are moved while the process waits: it is in its namespaces already.
+fn give_devices(spec: &Spec, namespace: Option<&OwnedFd>, pid: Pid) -> Result<(), RuntimeError> {
+    let linux = spec.linux().as_ref();
+    let any = linux.and_then(|linux| linux.net_devices().as_ref());
+    if any.is_none_or(|all| all.is_empty()) {
+        return Ok(());
+    }
+    let given = match namespace {
+        Some(namespace) => crate::net_devices::give(spec, namespace.as_fd()),
+        None => {
+            let path = format!("/proc/{}/ns/net", pid.as_raw_nonzero());
+            let own = File::open(path).map_err(RuntimeError::system("open a namespace"))?;
+            crate::net_devices::give(spec, own.as_fd())
+        }
+    };
+    given.map_err(RuntimeError::Child)
 }
 
 const ESRCH: i32 = 3;

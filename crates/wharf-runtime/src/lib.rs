@@ -38,6 +38,7 @@ mod idmap;
 mod masks;
 mod mounts;
 mod namespaces;
+mod net_devices;
 mod options;
 mod proc;
 mod rlimits;

@@ -58,6 +58,14 @@ impl Namespaces {
         self.joined.iter().any(|(flag, _)| *flag == namespace::PID)
     }
 
+    /// The network namespace that is joined.
+    pub(crate) fn network(&self) -> Option<&OwnedFd> {
+        let mut joined = self.joined.iter();
+        joined
+            .find(|(flag, _)| *flag == namespace::NETWORK)
+            .map(|(_, fd)| fd)
+    }
+
     /// A joined pid namespace is entered by the caller, as it is for children only.
     pub(crate) fn enter_pid(&self) -> Result<(), RuntimeError> {
         let pid = self.joined.iter().find(|(flag, _)| *flag == namespace::PID);

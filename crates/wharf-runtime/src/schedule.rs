@@ -1,8 +1,8 @@
 //! Scheduling of the process: processors, priorities, and its personality.
 
 use oci_spec::runtime::{
-    IOPriorityClass, LinuxPersonalityDomain, LinuxSchedulerFlag, LinuxSchedulerPolicy, Process,
-    Scheduler, Spec,
+    IOPriorityClass, LinuxPersonalityDomain, LinuxSchedulerFlag, LinuxSchedulerPolicy,
+    MemoryPolicyFlagType, MemoryPolicyModeType, Process, Scheduler, Spec,
 };
 use rustix::thread::{CpuSet, sched_setaffinity};
 use wharf_sys::schedule::{self, Policy};
@@ -74,6 +74,49 @@ pub(crate) fn personality(spec: &Spec) -> Result<(), Failure> {
     schedule::set_personality(domain).map_err(Failure::at("unable to set personality"))
 }
 
+/// Where the container's memory comes from (`set_mempolicy(2)`).
+pub(crate) fn memory_policy(spec: &Spec) -> Result<(), Failure> {
+    let linux = spec.linux().as_ref();
+    let Some(policy) = linux.and_then(|linux| linux.memory_policy().as_ref()) else {
+        return Ok(());
+    };
+    let mode = match policy.mode() {
+        MemoryPolicyModeType::MpolDefault => 0,
+        MemoryPolicyModeType::MpolPreferred => 1,
+        MemoryPolicyModeType::MpolBind => 2,
+        MemoryPolicyModeType::MpolInterleave => 3,
+        MemoryPolicyModeType::MpolLocal => 4,
+        MemoryPolicyModeType::MpolPreferredMany => 5,
+        MemoryPolicyModeType::MpolWeightedInterleave => 6,
+    };
+    let flags = policy.flags().iter().flatten().map(|flag| match flag {
+        MemoryPolicyFlagType::MpolFNumaBalancing => 1 << 13,
+        MemoryPolicyFlagType::MpolFRelativeNodes => 1 << 14,
+        MemoryPolicyFlagType::MpolFStaticNodes => 1 << 15,
+    });
+    let mode = flags.fold(mode, |all, one: u32| all | one);
+    let text = policy.nodes().as_deref().unwrap_or_default();
+    let nodes = nodes_of(text)
+        .ok_or_else(|| Failure::other(format!("invalid memoryPolicy.nodes {text:?}")))?;
+    schedule::set_memory_policy(mode, &nodes).map_err(Failure::at("unable to set memory policy"))
+}
+
+/// `0-3,7` as bits, none for an empty text.
+fn nodes_of(text: &str) -> Option<Vec<u64>> {
+    const HIGHEST: usize = 1023;
+    let mut bits = Vec::new();
+    for part in text.split(',').map(str::trim).filter(|_| !text.is_empty()) {
+        let (first, last) = part.split_once('-').unwrap_or((part, part));
+        let (first, last): (usize, usize) = (first.parse().ok()?, last.parse().ok()?);
+        if first > last || last > HIGHEST {
+            return None;
+        }
+        bits.resize(bits.len().max(last / 64 + 1), 0);
+        (first..=last).for_each(|node| bits[node / 64] |= 1 << (node % 64));
+    }
+    Some(bits)
+}
+
 /// The processors of an exec: before it is in the container's group, or once it is.
 pub(crate) fn affinity(cpus: Option<&str>) -> Result<(), Failure> {
     let Some(cpus) = cpus.filter(|cpus| !cpus.is_empty()) else {
@@ -100,7 +143,16 @@ fn set_of(cpus: &str) -> Option<CpuSet> {
 
 #[cfg(test)]
 mod tests {
-    use super::set_of;
+    use super::{nodes_of, set_of};
+
+    #[test]
+    fn lists_of_memory_nodes() {
+        assert_eq!(nodes_of(""), Some(vec![]));
+        assert_eq!(nodes_of("0-1, 65"), Some(vec![3, 2]));
+        for bad in ["x", "3-1", "5000", "1,,2"] {
+            assert_eq!(nodes_of(bad), None, "{bad}");
+        }
+    }
 
     #[test]
     fn lists_of_processors() {

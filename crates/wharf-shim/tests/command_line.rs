@@ -58,7 +58,7 @@ fn the_verbs_of_a_life() {
         .unwrap();
     assert_eq!(state["status"], "running");
     assert_eq!(state["pid"], pid);
-    assert_eq!(state["ociVersion"], "1.2.0");
+    assert_eq!(state["ociVersion"], "1.3.0");
     assert_eq!(state["annotations"]["a.b"], "c");
     assert_eq!(state["bundle"], bundle.0.path().to_str().unwrap());
     let refused = |words: &[&str], text: &str| {

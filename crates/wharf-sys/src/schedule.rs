@@ -83,3 +83,21 @@ pub fn set_policy(policy: Policy) -> io::Result<()> {
         _ => Err(io::Error::last_os_error()),
     }
 }
+
+/// `set_mempolicy(2)` of this thread: `mode` with its flags, on the memory nodes that are set in `nodes`, 64 a word.
+///
+/// # Errors
+/// The kernel's; `ENOSYS` from one without NUMA.
+pub fn set_memory_policy(mode: u32, nodes: &[u64]) -> io::Result<()> {
+    // The kernel takes one bit less than it is told (set_mempolicy(2), bugs).
+    let (mask, bits) = match nodes.is_empty() {
+        true => (std::ptr::null(), 0),
+        false => (nodes.as_ptr(), nodes.len() * 64 + 1),
+    };
+    // SAFETY: the kernel reads `bits` bits, less one, of a live slice that has as many; or none of a null pointer.
+    let done = unsafe { libc::syscall(libc::SYS_set_mempolicy, mode, mask, bits) };
+    match done {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
+}

@@ -150,6 +150,15 @@ pub fn set_link(link: LinkName<'_>, change: &LinkChange<'_>) -> Request {
     request
 }
 
+/// Moves a link to another namespace, under a name that may be new. It is set down on the way, and loses its
+/// addresses.
+pub fn move_link(link: u32, netns: BorrowedFd<'_>, name: &str) -> Request {
+    let mut request = named(NEW_LINK, LinkName::Index(link), "move", 0);
+    request.ne32(IFLA_NET_NS_FD, netns.as_raw_fd() as u32);
+    request.text(IFLA_IFNAME, name);
+    request
+}
+
 /// Settings of a bridge's port.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PortMode {

@@ -34,6 +34,7 @@ pub(crate) fn spec(global: &Global, spec: &Spec, bundle: &Path) -> Result<(), St
             .map_err(|why| format!("invalid mount {:?}: {why}", mount.destination()))?;
     }
     devices(linux)?;
+    net_devices(linux)?;
     unsupported(linux)
 }
 
@@ -69,7 +70,7 @@ pub(crate) fn process(process: &Process) -> Result<(), String> {
         return Err("args must not be empty".to_owned());
     }
     let label = process.selinux_label().as_deref().unwrap_or_default();
-    if !label.is_empty() && !Path::new("/sys/fs/selinux/enforce").exists() {
+    if !label.is_empty() {
         return Err(
             "selinux label is specified in config, but selinux is disabled or not supported"
                 .to_owned(),
@@ -319,23 +320,41 @@ fn devices(linux: &Linux) -> Result<(), String> {
     Ok(())
 }
 
+/// Names that the kernel takes, no two the same, for a namespace that is not the host's.
+fn net_devices(linux: &Linux) -> Result<(), String> {
+    let mut seen = Vec::new();
+    for (name, device) in linux.net_devices().iter().flatten() {
+        if host_network(linux) {
+            let text = "unable to move network devices without a private NET namespace";
+            return Err(text.to_owned());
+        }
+        let new = device.name().as_deref().filter(|new| !new.is_empty());
+        let new = new.unwrap_or(name);
+        for name in [name.as_str(), new] {
+            let bad = |letter: char| letter == '/' || letter == ':' || letter.is_whitespace();
+            if name.is_empty()
+                || name.len() > 15
+                || matches!(name, "." | "..")
+                || name.contains(bad)
+            {
+                return Err(format!("invalid network device name {name:?}"));
+            }
+        }
+        if seen.contains(&new) {
+            return Err(format!("duplicated network device name {new:?}"));
+        }
+        seen.push(new);
+    }
+    Ok(())
+}
+
 /// What is understood, and not done.
 fn unsupported(linux: &Linux) -> Result<(), String> {
     if linux.intel_rdt().is_some() {
         return Err("intelRdt is specified in config, but Intel RDT is not enabled".to_owned());
     }
-    if linux
-        .net_devices()
-        .as_ref()
-        .is_some_and(|all| !all.is_empty())
-    {
-        return Err("netDevices is specified in config, but not supported".to_owned());
-    }
-    if linux.memory_policy().is_some() {
-        return Err("memoryPolicy is specified in config, but not supported".to_owned());
-    }
     let label = linux.mount_label().as_deref().unwrap_or_default();
-    if !label.is_empty() && !Path::new("/sys/fs/selinux/enforce").exists() {
+    if !label.is_empty() {
         return Err(
             "selinux label is specified in config, but selinux is disabled or not supported"
                 .to_owned(),

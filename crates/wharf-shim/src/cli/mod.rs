@@ -32,7 +32,7 @@ use global::Global;
 type Outcome = Result<i32, String>;
 
 /// The OCI runtime specification that this follows.
-pub(crate) const SPEC_VERSION: &str = "1.2.0";
+pub(crate) const SPEC_VERSION: &str = "1.3.0";
 
 type Verb = fn(&Global, &Said) -> Outcome;
 

@@ -27,7 +27,7 @@ impl Bundle {
         }
         let name = bundle.0.path().file_name().unwrap().to_string_lossy();
         let spec = json!({
-            "ociVersion": "1.2.0",
+            "ociVersion": "1.3.0",
             "root": {"path": "rootfs"},
             "process": {"user": {"uid": 0, "gid": 0}, "args": arguments, "env": ["PATH=/bin"], "cwd": "/"},
             "mounts": [
