@@ -161,10 +161,10 @@ fn token_call(
         message: "token realm is not an address".to_owned(),
     };
     let mut query = vec![("service", bearer.service.as_str())];
-    if !scope.is_empty() {
-        query.push(("scope", scope));
-    }
     if let Some(Credentials::Identity(token)) = credentials {
+        if !scope.is_empty() {
+            query.push(("scope", scope));
+        }
         query.push(("client_id", "docker"));
         query.push(("grant_type", "refresh_token"));
         query.push(("refresh_token", token));
@@ -177,6 +177,8 @@ fn token_call(
         );
         return Ok(call);
     }
+    let scopes = scope.split(' ').filter(|one| !one.is_empty());
+    query.extend(scopes.map(|one| ("scope", one)));
     if let Some(Credentials::Basic { username, .. }) = credentials {
         query.push(("account", username));
     }

@@ -36,6 +36,8 @@ pub struct Source {
     pub(crate) endpoint: Arc<Endpoint>,
     pub(crate) reference: Reference,
     pub(crate) credentials: Option<Credentials>,
+    /// What a token is asked for: scopes of the token specification, with spaces between them.
+    pub(crate) scope: String,
 }
 
 impl Client {
@@ -81,11 +83,34 @@ impl Client {
                 endpoint: endpoint.clone(),
                 reference: reference.clone(),
                 credentials: credentials.filter(|_| !endpoint.is_mirror).cloned(),
+                scope: format!("repository:{}:pull", reference.path()),
             })
             .collect())
     }
 
-    fn endpoints(&self, domain: &str) -> Result<Arc<Vec<Arc<Endpoint>>>, RegistryError> {
+    /// Where an image is pushed to: the registry itself, with the right to write, and to read the repositories that
+    /// layers may be taken over from.
+    ///
+    /// # Errors
+    /// [`RegistryError::Config`] if the registry's name is no host.
+    pub fn push_target(
+        &self,
+        reference: &Reference,
+        credentials: Option<&Credentials>,
+        mounts: &[String],
+    ) -> Result<Source, RegistryError> {
+        let mut sources = self.sources(reference, credentials)?;
+        let mut target = sources
+            .pop()
+            .ok_or_else(|| RegistryError::Config("no registry endpoint".to_owned()))?;
+        target.scope = format!("repository:{}:pull,push", reference.path());
+        for from in mounts {
+            target.scope.push_str(&format!(" repository:{from}:pull"));
+        }
+        Ok(target)
+    }
+
+    pub(crate) fn endpoints(&self, domain: &str) -> Result<Arc<Vec<Arc<Endpoint>>>, RegistryError> {
         let mut known = self
             .0
             .endpoints
@@ -117,8 +142,12 @@ impl Client {
         mut call: Call,
     ) -> Result<Response<Incoming>, RegistryError> {
         let reached = source.endpoint.reach(&self.0.http).await?;
-        let scope = format!("repository:{}:pull", source.reference.path());
-        let mut challenge = reached.challenge.clone();
+        let scope = &source.scope;
+        // An upload may go to another host than the registry's, and that one gets no credentials.
+        let ours = reached.base.parse::<Uri>().is_ok_and(|base| {
+            base.authority() == call.uri.authority() && base.scheme() == call.uri.scheme()
+        });
+        let mut challenge = reached.challenge.clone().filter(|_| ours);
         let mut fresh = false;
         loop {
             call.headers.remove(AUTHORIZATION);
@@ -127,7 +156,7 @@ impl Client {
                 let value = self
                     .0
                     .tokens
-                    .authorization(&self.0.http, challenge, &scope, credentials, fresh)
+                    .authorization(&self.0.http, challenge, scope, credentials, fresh)
                     .await?;
                 call.headers
                     .extend(value.map(|value| (AUTHORIZATION, value)));
@@ -137,7 +166,7 @@ impl Client {
                     source.endpoint.forget();
                 }
             })?;
-            if fresh || response.status().as_u16() != 401 {
+            if fresh || !ours || response.status().as_u16() != 401 {
                 return Ok(response);
             }
             let Some(offered) = challenge::parse(response.headers()).into_iter().next() else {

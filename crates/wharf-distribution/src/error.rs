@@ -23,7 +23,7 @@ pub enum RegistryError {
     /// No connection, in Go's form: `Get "https://registry-1.docker.io/v2/": dial tcp: …`.
     #[error("{method} \"{url}\": {message}")]
     Unreachable {
-        /// `Get`, `Head` or `Post`.
+        /// `Get`, `Head`, `Post`, `Put` or `Patch`.
         method: &'static str,
         /// What was asked for.
         url: String,
@@ -149,6 +149,14 @@ impl RegistryError {
             | Self::TooShort { .. }
             | Self::Manifest { .. }
             | Self::Protocol { .. } => Kind::Protocol,
+        }
+    }
+
+    /// What a push says of it: Docker leaves out the request, and speaks of no pull.
+    pub fn push_message(&self) -> String {
+        match self {
+            Self::Unauthorized { cause, .. } | Self::Denied { cause, .. } => cause.clone(),
+            other => other.to_string(),
         }
     }
 

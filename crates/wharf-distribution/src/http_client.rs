@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::error::Error;
+use std::sync::atomic::Ordering;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -15,11 +16,12 @@ use hyper_util::client::legacy::Client;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 
 use crate::dial::{DialError, Dialer, os_text};
+use crate::send_body::{self, FileBody, RequestBody};
 use crate::{Config, RegistryError, tls};
 
 const MAX_REDIRECTS: usize = 10;
 
-type HyperClient = Client<HttpsConnector<Dialer>, Full<Bytes>>;
+type HyperClient = Client<HttpsConnector<Dialer>, RequestBody>;
 
 /// HTTP for all registries.
 pub(crate) struct Http {
@@ -34,6 +36,8 @@ pub(crate) struct Call {
     pub(crate) uri: Uri,
     pub(crate) headers: HeaderMap,
     pub(crate) body: Bytes,
+    /// A part of a file that is sent instead of `body`.
+    pub(crate) file: Option<FileBody>,
 }
 
 impl Call {
@@ -43,6 +47,14 @@ impl Call {
             uri,
             headers: HeaderMap::new(),
             body: Bytes::new(),
+            file: None,
+        }
+    }
+
+    pub(crate) fn new(method: Method, uri: Uri) -> Call {
+        Call {
+            method,
+            ..Call::get(uri)
         }
     }
 
@@ -51,6 +63,8 @@ impl Call {
         match self.method {
             Method::HEAD => "Head",
             Method::POST => "Post",
+            Method::PUT => "Put",
+            Method::PATCH => "Patch",
             _ => "Get",
         }
     }
@@ -101,7 +115,16 @@ impl Http {
     }
 
     async fn send_one(&self, call: &Call) -> Result<Response<Incoming>, RegistryError> {
-        let mut request = Request::new(Full::new(call.body.clone()));
+        let (body, sent) = match &call.file {
+            Some(file) => send_body::stream(file),
+            None => (
+                Full::new(call.body.clone())
+                    .map_err(|never| match never {})
+                    .boxed_unsync(),
+                Default::default(),
+            ),
+        };
+        let mut request = Request::new(body);
         *request.method_mut() = call.method.clone();
         *request.uri_mut() = call.uri.clone();
         *request.headers_mut() = call.headers.clone();
@@ -116,13 +139,19 @@ impl Http {
         let client = self.client(&call.uri)?;
         // The connection has its own limit; what stalls after that is a server that does not answer.
         let limit = self.config.connect_timeout + self.config.stall_timeout;
-        match tokio::time::timeout(limit, client.request(request)).await {
-            Ok(Ok(response)) => Ok(response),
-            Ok(Err(error)) => Err(unreachable(cause(&error))),
-            Err(_) => Err(unreachable(
+        let mut answer = std::pin::pin!(client.request(request));
+        loop {
+            let before = sent.load(Ordering::Relaxed);
+            match tokio::time::timeout(limit, &mut answer).await {
+                Ok(Ok(response)) => return Ok(response),
+                Ok(Err(error)) => return Err(unreachable(cause(&error))),
+                // A long upload is alive while bytes go out.
+                Err(_) if sent.load(Ordering::Relaxed) != before => {}
+                Err(_) => return Err(unreachable(
                 "net/http: request canceled while waiting for connection (Client.Timeout exceeded while awaiting headers)"
                     .to_owned(),
             )),
+            }
         }
     }
 
@@ -199,7 +228,7 @@ impl Http {
 }
 
 /// Resolves a `Location` against the address that it came from.
-fn join(base: &Uri, target: &str) -> Option<Uri> {
+pub(crate) fn join(base: &Uri, target: &str) -> Option<Uri> {
     let target = target.split('#').next().unwrap_or(target);
     if target.contains("://") {
         return target.parse().ok();

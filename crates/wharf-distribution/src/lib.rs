@@ -1,4 +1,4 @@
-//! Registry client: the pull side of the distribution protocol, authentication, mirrors, search.
+//! Registry client: the distribution protocol in both directions, authentication, mirrors, search.
 //!
 //! `resolve` finds an image at the first place that has it (mirrors of Docker Hub, then the registry) and says where
 //! its blobs are; `blob` streams one of them and goes on after a cut where it was. Every document is compared
@@ -19,8 +19,10 @@ mod endpoint;
 mod error;
 mod fetch;
 mod http_client;
+mod push;
 mod resolve;
 mod search;
+mod send_body;
 mod tls;
 
 pub use blob::{Blob, BlobEvent};
@@ -29,5 +31,6 @@ pub use config::Config;
 pub use credentials::Credentials;
 pub use error::{RegistryError, RegistryErrorKind};
 pub use fetch::Download;
+pub use push::{BlobPushed, Content};
 pub use resolve::{Raw, Resolved};
 pub use search::SearchHit;

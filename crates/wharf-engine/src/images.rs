@@ -6,7 +6,7 @@ use std::sync::Arc;
 use tokio::io::AsyncRead;
 use wharf_images::{
     Image, ImageError, ImageUse, Images, ListOptions, ProgressSender, Pruned, PullOptions, Pulled,
-    RemoveOptions, Removed,
+    PushOptions, RemoveOptions, Removed,
 };
 use wharf_oci::{Digest, Reference};
 
@@ -50,6 +50,26 @@ impl ImageService {
                 .emit(EventKind::Image, "pull", &name, attributes);
         }
         Ok(pulled)
+    }
+
+    /// Pushes one tag, or all of a repository.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub async fn push(
+        &self,
+        reference: &Reference,
+        options: PushOptions,
+        progress: ProgressSender,
+    ) -> Result<(), EngineError> {
+        for (name, image) in self.store.push(reference, options, progress).await? {
+            let mut attributes = labels(&image);
+            attributes.insert("name".to_owned(), name.familiar_name());
+            let text = name.familiar();
+            self.events
+                .emit(EventKind::Image, "push", &text, attributes);
+        }
+        Ok(())
     }
 
     /// Loads an archive of `docker save`.

@@ -39,6 +39,30 @@ pub enum ImageError {
     /// A tag operation that the rules forbid.
     #[error("{0}")]
     InvalidTag(String),
+    /// A push of a repository of which there is nothing here.
+    #[error("An image does not exist locally with the tag: {0}")]
+    NoSuchRepository(String),
+    /// A push of a tag that is not here.
+    #[error("tag does not exist: {0}")]
+    NoSuchTag(String),
+    /// A push of all tags of a repository that has none.
+    #[error("no tags to push for {0}")]
+    NoTags(String),
+    /// The image is for another platform than the one that was asked for.
+    #[error(
+        "image with reference {reference} was found but its platform ({found}) does not match the specified platform ({wanted})"
+    )]
+    OtherPlatform {
+        /// Familiar name.
+        reference: String,
+        /// The image's platform.
+        found: String,
+        /// What was asked for.
+        wanted: String,
+    },
+    /// A registry refused a push.
+    #[error("{0}")]
+    Push(String),
     /// A name cannot be removed: it is the last one of an image that a container uses.
     #[error(
         "conflict: unable to remove repository reference {reference:?} (must force) - container {container} is using its referenced image {image}"
@@ -141,7 +165,11 @@ impl ImageError {
     /// The class of the error.
     pub fn kind(&self) -> ErrorKind {
         match self {
-            ImageError::NoSuchImage(_) => ErrorKind::NotFound,
+            ImageError::NoSuchImage(_) | ImageError::OtherPlatform { .. } => ErrorKind::NotFound,
+            ImageError::NoSuchRepository(_)
+            | ImageError::NoSuchTag(_)
+            | ImageError::NoTags(_)
+            | ImageError::Push(_) => ErrorKind::System,
             ImageError::Reference(_)
             | ImageError::InvalidTag(_)
             | ImageError::InvalidFilter(_)

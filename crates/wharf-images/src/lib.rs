@@ -19,6 +19,7 @@ mod load;
 mod lookup;
 mod progress;
 mod pull;
+mod push;
 mod records;
 mod remove;
 mod save;
@@ -33,5 +34,5 @@ pub use progress::{LayerState, Line, Progress, ProgressSender};
 pub use store::{ImagePin, Images};
 pub use types::{
     DiskUsage, HistoryEntry, Image, ImageUsage, ImageUse, ListOptions, Pruned, PullOptions, Pulled,
-    RemoveOptions, Removed, SearchResults,
+    PushOptions, RemoveOptions, Removed, SearchResults,
 };

@@ -72,6 +72,27 @@ pub enum Progress {
     },
     /// Something that the user should know and that does not stop the work.
     Warning(String),
+    /// A push begins.
+    PushTo {
+        /// Full name of the repository, with its registry.
+        repository: String,
+    },
+    /// A layer was taken over from another repository of the same registry.
+    Mounted {
+        /// Twelve digits of the layer's diff id.
+        id: String,
+        /// The repository's path.
+        from: String,
+    },
+    /// The end of one tag in a push. A program reads it as `aux`, after the line.
+    PushedTag {
+        /// The tag.
+        tag: String,
+        /// Digest of the manifest.
+        digest: Digest,
+        /// Bytes of the manifest.
+        size: u64,
+    },
     /// A load takes a name away from the image that had it.
     RenamedOld {
         /// The name.
@@ -119,6 +140,19 @@ pub enum LayerState {
     PullComplete,
     /// The layer was in the store before.
     AlreadyExists,
+    /// It will be looked for at the registry.
+    Preparing,
+    /// Bytes are going out.
+    Pushing {
+        /// Bytes so far.
+        current: u64,
+        /// Bytes in all.
+        total: u64,
+    },
+    /// The registry has it now.
+    Pushed,
+    /// The registry had it.
+    AtRegistry,
     /// A layer of a loaded archive is being unpacked.
     LoadingLayer {
         /// Bytes of the archive's member so far.
@@ -167,6 +201,17 @@ impl Progress {
                 "No registry could be reached ({reason}): taking {name} from the built-in catalogue"
             )),
             Progress::Warning(text) => Line::status(format!("WARNING: {text}")),
+            Progress::PushTo { repository } => {
+                Line::status(format!("The push refers to repository [{repository}]"))
+            }
+            Progress::Mounted { id, from } => Line {
+                id: Some(id.clone()),
+                status: format!("Mounted from {from}"),
+                ..Line::default()
+            },
+            Progress::PushedTag { tag, digest, size } => {
+                Line::status(format!("{tag}: digest: {digest} size: {size}"))
+            }
             Progress::RenamedOld { name, id } => Line::stream(format!(
                 "The image {name} already exists, renaming the old one with ID {id} to empty string\n"
             )),
@@ -207,6 +252,10 @@ impl LayerState {
             LayerState::Extracting { .. } => "Extracting".to_owned(),
             LayerState::PullComplete => "Pull complete".to_owned(),
             LayerState::AlreadyExists => "Already exists".to_owned(),
+            LayerState::Preparing => "Preparing".to_owned(),
+            LayerState::Pushing { .. } => "Pushing".to_owned(),
+            LayerState::Pushed => "Pushed".to_owned(),
+            LayerState::AtRegistry => "Layer already exists".to_owned(),
             LayerState::LoadingLayer { .. } => "Loading layer".to_owned(),
         }
     }
@@ -215,6 +264,7 @@ impl LayerState {
         match self {
             LayerState::Downloading { current, total }
             | LayerState::Extracting { current, total }
+            | LayerState::Pushing { current, total }
             | LayerState::LoadingLayer { current, total } => Some((current, total)),
             _ => None,
         }

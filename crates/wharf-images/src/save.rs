@@ -11,11 +11,11 @@ use crate::records::{Entry, State};
 use crate::store::Images;
 
 /// An image that goes into the archive, and the names that go with it.
-struct Picked {
-    config: Vec<u8>,
-    layers: Vec<Descriptor>,
-    manifest: (Descriptor, Vec<u8>),
-    names: Vec<Reference>,
+pub(crate) struct Picked {
+    pub(crate) config: Vec<u8>,
+    pub(crate) layers: Vec<Descriptor>,
+    pub(crate) manifest: (Descriptor, Vec<u8>),
+    pub(crate) names: Vec<Reference>,
 }
 
 impl Images {
@@ -81,7 +81,7 @@ impl Images {
             .collect()
     }
 
-    fn describe(
+    pub(crate) fn describe(
         &self,
         state: &State,
         entry: &Entry,

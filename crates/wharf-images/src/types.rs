@@ -54,6 +54,15 @@ pub struct PullOptions {
     pub all_tags: bool,
 }
 
+/// How to push.
+#[derive(Debug, Clone, Default)]
+pub struct PushOptions {
+    /// The platform that the image must have.
+    pub platform: Option<Platform>,
+    /// Who is asking.
+    pub credentials: Option<Credentials>,
+}
+
 /// What a pull brought.
 #[derive(Debug, Clone)]
 pub struct Pulled {

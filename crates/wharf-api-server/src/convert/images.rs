@@ -151,6 +151,19 @@ pub(crate) fn search_hit(hit: SearchHit) -> wire::ImageSearchItem {
     }
 }
 
+/// What programs read of a push, behind its line: moby's `PushResult`.
+pub(crate) fn aux(event: &Progress) -> Option<wire::JsonMessage> {
+    let Progress::PushedTag { tag, digest, size } = event else {
+        return None;
+    };
+    let result = serde_json::json!({ "Tag": tag, "Digest": digest.to_string(), "Size": size });
+    Some(wire::JsonMessage {
+        progress_detail: Some(wire::ProgressDetail::default()),
+        aux: Some(result),
+        ..wire::JsonMessage::default()
+    })
+}
+
 /// A line of a progress stream.
 pub(crate) fn progress(event: &Progress) -> wire::JsonMessage {
     let line = event.line();
@@ -162,7 +175,7 @@ pub(crate) fn progress(event: &Progress) -> wire::JsonMessage {
     }
     let (current, total) = line.detail.unwrap_or_default();
     // Docker sends an empty object with every status of a layer.
-    let has_detail = matches!(event, Progress::Layer { .. });
+    let has_detail = matches!(event, Progress::Layer { .. } | Progress::Mounted { .. });
     wire::JsonMessage {
         status: Some(line.status),
         progress_detail: has_detail.then(|| wire::ProgressDetail {

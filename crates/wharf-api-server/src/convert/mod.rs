@@ -8,7 +8,9 @@ mod request;
 mod stats;
 mod system;
 
-pub(crate) use images::{history, image_inspect, image_summary, progress, removed, search_hit};
+pub(crate) use images::{
+    aux, history, image_inspect, image_summary, progress, removed, search_hit,
+};
 pub(crate) use networks::{network, new_network};
 pub(crate) use reply::{container_inspect, container_summary, exec_inspect, volume};
 pub(crate) use request::{

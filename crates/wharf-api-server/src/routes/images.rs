@@ -6,6 +6,7 @@ use axum::Extension;
 use axum::extract::{Path, Request};
 use axum::response::IntoResponse as _;
 use base64::Engine as _;
+use bytes::Bytes;
 use futures_util::StreamExt as _;
 use http::{HeaderMap, Method, StatusCode};
 use tokio::sync::mpsc::UnboundedReceiver;
@@ -14,7 +15,9 @@ use tokio_util::task::AbortOnDropHandle;
 use wharf_api_types::{AuthConfig, ErrorDetail, ImagePruneResponse, JsonMessage};
 use wharf_distribution::Credentials;
 use wharf_engine::{Engine, EngineError, Filters, parse_time};
-use wharf_images::{ListOptions, Progress, ProgressSender, PullOptions, RemoveOptions};
+use wharf_images::{
+    ListOptions, Progress, ProgressSender, PullOptions, PushOptions, RemoveOptions,
+};
 use wharf_oci::{Platform, Reference};
 
 use super::State;
@@ -183,7 +186,7 @@ async fn report(
     // Aborted when the client, and with it this stream, is gone.
     let work = AbortOnDropHandle::new(tokio::spawn(work));
     let first = match events.recv().await {
-        Some(event) => reply::line(&convert::progress(&event)),
+        Some(event) => line(&event),
         None => {
             ended(work).await?;
             return Ok(reply::stream(
@@ -195,7 +198,7 @@ async fn report(
     let rest = futures_util::stream::unfold(Some((work, events)), |state| async move {
         let (work, mut events) = state?;
         if let Some(event) = events.recv().await {
-            let line = reply::line(&convert::progress(&event));
+            let line = line(&event);
             return Some((Ok(line), Some((work, events))));
         }
         let error = ended(work).await.err()?;
@@ -203,6 +206,14 @@ async fn report(
     });
     let first = futures_util::stream::iter([Ok(first)]);
     Ok(reply::stream("application/json", first.chain(rest)))
+}
+
+fn line(event: &Progress) -> Bytes {
+    let mut text = reply::line(&convert::progress(event)).to_vec();
+    if let Some(aux) = convert::aux(event) {
+        text.extend_from_slice(&reply::line(&aux));
+    }
+    text.into()
 }
 
 async fn ended(work: AbortOnDropHandle<Result<(), EngineError>>) -> Result<(), EngineError> {
@@ -304,6 +315,7 @@ pub(crate) async fn named(
     Extension(version): Extension<ApiVersion>,
     method: Method,
     Path(rest): Path<String>,
+    headers: HeaderMap,
     params: Params,
 ) -> Answer {
     let ends_with = |suffix: &str| rest.strip_suffix(suffix).filter(|name| !name.is_empty());
@@ -314,8 +326,8 @@ pub(crate) async fn named(
         if let Some(name) = ends_with("/tag") {
             return tag(&engine, name, &params);
         }
-        if ends_with("/push").is_some() {
-            return Err(ApiError::not_implemented("the push of an image"));
+        if let Some(name) = ends_with("/push") {
+            return push(engine, name, &params, &headers).await;
         }
     }
     if method == Method::GET {
@@ -341,6 +353,31 @@ fn inspect(engine: &Engine, name: &str, version: ApiVersion) -> Answer {
         serde_json::to_value(inspect).map_err(|error| ApiError::bad(error.to_string()))?;
     compat::image_inspect(&mut document, version);
     reply::ok(&document)
+}
+
+/// Without `tag`, all tags of the repository.
+async fn push(engine: State, name: &str, params: &Params, headers: &HeaderMap) -> Answer {
+    let text = match params.get("tag") {
+        "" => name.to_owned(),
+        tag => format!("{name}:{tag}"),
+    };
+    let reference =
+        Reference::parse_normalized(&text).map_err(|error| ApiError::bad(error.to_string()))?;
+    let platform = match params.get("platform") {
+        "" => None,
+        text if text.starts_with('{') => Some(
+            serde_json::from_str(text)
+                .map_err(|error| ApiError::bad(format!("failed to parse platform: {error}")))?,
+        ),
+        text => platform(text)?,
+    };
+    let options = PushOptions {
+        platform,
+        credentials: credentials(headers),
+    };
+    let (progress, events) = ProgressSender::channel();
+    let work = async move { engine.0.images.push(&reference, options, progress).await };
+    report(work, events).await
 }
 
 fn tag(engine: &Engine, name: &str, params: &Params) -> Answer {

@@ -13,6 +13,7 @@ mod limits;
 mod logs;
 mod network;
 mod networks;
+mod push;
 mod remote_logs;
 mod resources;
 mod run;
@@ -90,6 +91,7 @@ scenarios! {
     limits: nonsense_is_refused devices_are_filtered they_outlive_the_daemon they_work_or_are_discarded_aloud
         groups_below_the_own_one devices_by_name;
     apparmor: profiles_confine;
+    push: there_and_back layers_are_taken_over all_tags what_cannot_be_pushed what_was_built_is_pushed;
     builds: settings files commands stages mistakes archives_are_unpacked added_archives_stay_inside
         steps_are_used_again steps_of_another_image options containers_of_steps standard_input
         a_client_that_goes_stops_its_build;

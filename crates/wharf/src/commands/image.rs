@@ -16,6 +16,7 @@ pub static COMMAND: Command = Command {
         &images::LS,
         &prune::IMAGES,
         &pull::COMMAND,
+        &push::COMMAND,
         &rmi::RM,
         &tag::COMMAND,
     ],

@@ -109,7 +109,7 @@ pub async fn pull(
 }
 
 // The user's name and password for a registry, as `docker login` left them in config.json.
-fn credentials(context: &Context, domain: &str) -> Option<String> {
+pub(crate) fn credentials(context: &Context, domain: &str) -> Option<String> {
     let server = if domain == "docker.io" {
         "https://index.docker.io/v1/"
     } else {

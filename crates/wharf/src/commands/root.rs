@@ -41,6 +41,7 @@ static COMMON: &[&Command] = &[
     &ps::COMMAND,
     &build::COMMAND,
     &pull::COMMAND,
+    &push::COMMAND,
     &images::COMMAND,
     &search::COMMAND,
     &version::COMMAND,

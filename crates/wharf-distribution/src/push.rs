@@ -1,0 +1,302 @@
+//! The push side: blobs that are there already, blobs taken over from another repository, uploads that go on after
+//! a cut, and the manifest at the end (distribution specification, "Push").
+
+use std::fs::File;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::header::{CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, LOCATION, RANGE};
+use http::{HeaderMap, HeaderValue, Method, Uri};
+use wharf_oci::{Descriptor, Digest};
+
+use crate::answer::{RegistryAnswer, escape};
+use crate::http_client::{Call, join};
+use crate::send_body::FileBody;
+use crate::{Client, RegistryError, Source};
+
+/// What a blob is read from. A registry may want it again from any byte.
+#[derive(Clone)]
+pub struct Content {
+    /// The file; its own position is not used.
+    pub file: Arc<File>,
+    /// Told, as often as a piece goes out, how many bytes are on their way.
+    pub progress: Arc<dyn Fn(u64) + Send + Sync>,
+}
+
+/// How a blob came to be in the repository.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum BlobPushed {
+    /// It was there.
+    Exists,
+    /// The registry took it from this repository of its own (path without the registry's name).
+    Mounted(String),
+    /// It was sent.
+    Uploaded,
+}
+
+impl Client {
+    /// Whether a blob is in the repository.
+    ///
+    /// # Errors
+    /// If the registry refuses to say.
+    pub async fn has_blob(&self, target: &Source, digest: &Digest) -> Result<bool, RegistryError> {
+        let uri = self.address(target, &format!("blobs/{digest}")).await?;
+        let response = self
+            .send(target, Call::new(Method::HEAD, uri.clone()))
+            .await?;
+        match response.status().as_u16() {
+            200..300 => Ok(true),
+            404 => Ok(false),
+            _ => Err(self.refusal(&uri, response).await),
+        }
+    }
+
+    /// Brings a blob into the repository. `mounts` are repositories of the same registry that may have it.
+    ///
+    /// # Errors
+    /// If the registry refuses, or the transfer breaks more often than it is tried again.
+    pub async fn push_blob(
+        &self,
+        target: &Source,
+        blob: &Descriptor,
+        mounts: &[String],
+        content: &Content,
+    ) -> Result<BlobPushed, RegistryError> {
+        let config = self.0.http.config();
+        let mut failures = 0;
+        loop {
+            match self.push_blob_once(target, blob, mounts, content).await {
+                Err(error) if error.is_transient() && failures < config.retries => {
+                    failures += 1;
+                    tracing::debug!(digest = %blob.digest, %error, "trying the upload again");
+                    tokio::time::sleep(config.retry_delay * failures).await;
+                }
+                result => return result,
+            }
+        }
+    }
+
+    async fn push_blob_once(
+        &self,
+        target: &Source,
+        blob: &Descriptor,
+        mounts: &[String],
+        content: &Content,
+    ) -> Result<BlobPushed, RegistryError> {
+        if self.has_blob(target, &blob.digest).await? {
+            return Ok(BlobPushed::Exists);
+        }
+        let mut upload = None;
+        for from in mounts {
+            let rest = format!(
+                "blobs/uploads/?mount={}&from={}",
+                escape(&blob.digest.to_string()),
+                escape(from)
+            );
+            match self.begin(target, &rest).await? {
+                Begun::Mounted => return Ok(BlobPushed::Mounted(from.clone())),
+                Begun::Upload(uri) => upload = Some(uri),
+            }
+        }
+        let uri = match upload {
+            // A mount that the registry could not do has begun an ordinary upload.
+            Some(uri) => uri,
+            None => match self.begin(target, "blobs/uploads/").await? {
+                Begun::Upload(uri) => uri,
+                Begun::Mounted => return Ok(BlobPushed::Uploaded),
+            },
+        };
+        let end = self.upload(target, blob, content, uri).await?;
+        self.finish(target, &blob.digest, end).await?;
+        Ok(BlobPushed::Uploaded)
+    }
+
+    async fn begin(&self, target: &Source, rest: &str) -> Result<Begun, RegistryError> {
+        let uri = self.address(target, rest).await?;
+        let mut call = Call::new(Method::POST, uri.clone());
+        call.headers
+            .insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
+        let response = self.send(target, call).await?;
+        match response.status().as_u16() {
+            201 => Ok(Begun::Mounted),
+            200 | 202 => Ok(Begun::Upload(location(&uri, response.headers())?)),
+            _ => Err(self.refusal(&uri, response).await),
+        }
+    }
+
+    /// Sends the bytes, and after a cut those that are missing; where the upload is to be finished.
+    async fn upload(
+        &self,
+        target: &Source,
+        blob: &Descriptor,
+        content: &Content,
+        mut uri: Uri,
+    ) -> Result<Uri, RegistryError> {
+        let (mut offset, mut failures) = (0, 0);
+        while offset < blob.size {
+            match self.patch(target, blob, content, &uri, offset).await {
+                Ok(next) => return Ok(next),
+                Err(error) if error.is_transient() && failures < self.0.http.config().retries => {
+                    failures += 1;
+                    let config = self.0.http.config();
+                    tokio::time::sleep(config.retry_delay * failures).await;
+                    // Where the registry stands; if it does not know, the whole upload begins anew.
+                    (uri, offset) = self.standing(target, &uri).await.map_err(|_| error)?;
+                    if offset > blob.size {
+                        return Err(RegistryError::Protocol {
+                            url: uri.to_string(),
+                            message: "says that it has more than was sent".to_owned(),
+                        });
+                    }
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(uri)
+    }
+
+    async fn patch(
+        &self,
+        target: &Source,
+        blob: &Descriptor,
+        content: &Content,
+        uri: &Uri,
+        offset: u64,
+    ) -> Result<Uri, RegistryError> {
+        let mut call = Call::new(Method::PATCH, uri.clone());
+        let size = blob.size - offset;
+        call.file = Some(FileBody {
+            file: content.file.clone(),
+            offset,
+            size,
+            progress: content.progress.clone(),
+        });
+        let octets = HeaderValue::from_static("application/octet-stream");
+        call.headers.insert(CONTENT_TYPE, octets);
+        call.headers.insert(CONTENT_LENGTH, size.into());
+        if offset > 0 {
+            let range = format!("{offset}-{}", blob.size - 1);
+            let range = HeaderValue::from_str(&range).ok();
+            call.headers
+                .extend(range.map(|range| (CONTENT_RANGE, range)));
+        }
+        let response = self.send(target, call).await?;
+        match response.status().as_u16() {
+            200..300 => location(uri, response.headers()),
+            _ => Err(self.refusal(uri, response).await),
+        }
+    }
+
+    async fn standing(&self, target: &Source, uri: &Uri) -> Result<(Uri, u64), RegistryError> {
+        let response = self.send(target, Call::get(uri.clone())).await?;
+        if !response.status().is_success() {
+            return Err(self.refusal(uri, response).await);
+        }
+        // `Range: 0-99` means that 100 bytes are there; none is `0-0`, or no such header.
+        let range = response.headers().get(RANGE);
+        let last = range
+            .and_then(|range| range.to_str().ok()?.rsplit_once('-')?.1.parse::<u64>().ok())
+            .unwrap_or(0);
+        let next = location(uri, response.headers()).unwrap_or_else(|_| uri.clone());
+        Ok((next, if last == 0 { 0 } else { last + 1 }))
+    }
+
+    async fn finish(
+        &self,
+        target: &Source,
+        digest: &Digest,
+        uri: Uri,
+    ) -> Result<(), RegistryError> {
+        let mark = if uri.query().is_some() { '&' } else { '?' };
+        let text = format!("{uri}{mark}digest={}", escape(&digest.to_string()));
+        let uri: Uri = text.parse().map_err(|_| RegistryError::Protocol {
+            url: text.clone(),
+            message: "not an address".to_owned(),
+        })?;
+        let mut call = Call::new(Method::PUT, uri.clone());
+        call.headers
+            .insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
+        let response = self.send(target, call).await?;
+        match response.status().as_u16() {
+            200..300 => Ok(()),
+            _ => Err(self.refusal(&uri, response).await),
+        }
+    }
+
+    /// Puts a manifest at a tag or a digest, when all that it names is there.
+    ///
+    /// # Errors
+    /// If the registry refuses, or says that it is another one.
+    pub async fn push_manifest(
+        &self,
+        target: &Source,
+        which: &str,
+        manifest: &Descriptor,
+        bytes: &Bytes,
+    ) -> Result<(), RegistryError> {
+        let uri = self.address(target, &format!("manifests/{which}")).await?;
+        let mut call = Call::new(Method::PUT, uri.clone());
+        call.body = bytes.clone();
+        let kind = HeaderValue::from_str(&manifest.media_type).ok();
+        call.headers.extend(kind.map(|kind| (CONTENT_TYPE, kind)));
+        let config = self.0.http.config();
+        let mut failures = 0;
+        let response = loop {
+            let response = self.send(target, call.clone()).await;
+            let again = match &response {
+                Ok(response) => response.status().is_server_error(),
+                Err(error) => error.is_transient(),
+            };
+            if !again || failures >= config.retries {
+                break response?;
+            }
+            failures += 1;
+            tokio::time::sleep(config.retry_delay * failures).await;
+        };
+        if !response.status().is_success() {
+            return Err(self.refusal(&uri, response).await);
+        }
+        let said = response
+            .headers()
+            .get("docker-content-digest")
+            .and_then(|value| value.to_str().ok());
+        match said {
+            Some(said) if said != manifest.digest.to_string() => {
+                Err(RegistryError::DigestMismatch {
+                    what: "manifest",
+                    expected: manifest.digest,
+                    found: said.to_owned(),
+                })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    async fn refusal(
+        &self,
+        uri: &Uri,
+        response: http::Response<hyper::body::Incoming>,
+    ) -> RegistryError {
+        match RegistryAnswer::read(&self.0.http, uri, response).await {
+            Ok(answer) => answer.into_error(),
+            Err(error) => error,
+        }
+    }
+}
+
+enum Begun {
+    Mounted,
+    Upload(Uri),
+}
+
+fn location(base: &Uri, headers: &HeaderMap) -> Result<Uri, RegistryError> {
+    let target = headers.get(LOCATION).and_then(|value| value.to_str().ok());
+    let uri = target.and_then(|target| join(base, target));
+    let downgrade =
+        |uri: &Uri| base.scheme_str() == Some("https") && uri.scheme_str() != Some("https");
+    uri.filter(|uri| !downgrade(uri))
+        .ok_or_else(|| RegistryError::Protocol {
+            url: base.to_string(),
+            message: "answers with no usable Location for the upload".to_owned(),
+        })
+}

@@ -1,0 +1,363 @@
+//! From the store to a registry: layers side by side, then the configuration, then the manifest, and the name.
+//!
+//! What was pulled is pushed as it came, byte for byte, so that its digest stays. A layer that is here only
+//! uncompressed (of a load, an import or a commit) is compressed on the way, as Docker does, into a file without a name.
+
+use std::collections::BTreeSet;
+use std::fs::File;
+use std::io::{self, Seek as _, Write};
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use bytes::Bytes;
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use futures_util::FutureExt as _;
+use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
+use wharf_distribution::{BlobPushed, Client, Content, RegistryError, Source};
+use wharf_oci::{Descriptor, Digest, Hasher, Manifest, Reference, media_type};
+
+use crate::records::Change;
+use crate::save::Picked;
+use crate::store::Images;
+use crate::{Image, ImageError, LayerState, Progress, ProgressSender, PushOptions};
+
+/// Docker's `max-concurrent-uploads`.
+const UPLOADS: usize = 5;
+/// More repositories than this are not asked whether they have a layer.
+const MAX_MOUNTS: usize = 3;
+
+/// A registry that is pushed to.
+struct Target {
+    registry: Client,
+    source: Source,
+    reference: Reference,
+    mounts: Vec<String>,
+}
+
+/// A layer on its way.
+struct Layer {
+    /// Twelve digits of its diff id.
+    label: String,
+    blob: Descriptor,
+}
+
+impl Images {
+    /// Pushes a name, or all tags of a repository if it has no tag; the names that were pushed.
+    ///
+    /// # Errors
+    /// In Docker's words, if there is no such name, or the registry refuses. Tags before the failed one stay pushed.
+    pub async fn push(
+        &self,
+        reference: &Reference,
+        options: PushOptions,
+        progress: ProgressSender,
+    ) -> Result<Vec<(Reference, Image)>, ImageError> {
+        progress.send(Progress::PushTo {
+            repository: reference.name(),
+        });
+        let mut pushed = Vec::new();
+        for name in self.names_to_push(reference)? {
+            let image = self.push_one(&name, &options, &progress).await?;
+            pushed.push((name, image));
+        }
+        Ok(pushed)
+    }
+
+    fn names_to_push(&self, reference: &Reference) -> Result<Vec<Reference>, ImageError> {
+        let state = self.read();
+        let repository = reference.name();
+        let known: Vec<_> = state
+            .names
+            .keys()
+            .filter(|name| name.name() == repository)
+            .collect();
+        if known.is_empty() {
+            return Err(ImageError::NoSuchRepository(reference.familiar_name()));
+        }
+        if !reference.is_name_only() {
+            return match known.contains(&&crate::lookup::key_of(reference)) {
+                true if reference.digest().is_none() => Ok(vec![reference.clone()]),
+                true => Err(ImageError::Push(
+                    "cannot push a digest reference".to_owned(),
+                )),
+                false => Err(ImageError::NoSuchTag(reference.familiar())),
+            };
+        }
+        let mut tags: Vec<Reference> = known
+            .into_iter()
+            .filter(|name| name.digest().is_none())
+            .cloned()
+            .collect();
+        if tags.is_empty() {
+            return Err(ImageError::NoTags(reference.familiar_name()));
+        }
+        tags.sort_by_cached_key(Reference::to_string);
+        Ok(tags)
+    }
+
+    async fn push_one(
+        &self,
+        name: &Reference,
+        options: &PushOptions,
+        progress: &ProgressSender,
+    ) -> Result<Image, ImageError> {
+        let (image, _pin) = self.pin(&name.to_string())?;
+        let found = image.config.platform();
+        if let Some(wanted) = options.platform.as_ref()
+            && !wanted.matches(&found)
+        {
+            return Err(ImageError::OtherPlatform {
+                reference: name.familiar(),
+                found: found.to_string(),
+                wanted: wanted.to_string(),
+            });
+        }
+        let mounts = self.repositories_with(name, &image);
+        let registry = self.registry();
+        let source = registry.push_target(name, options.credentials.as_ref(), &mounts)?;
+        let target = Target {
+            registry,
+            source,
+            reference: name.clone(),
+            mounts,
+        };
+        let digest = self.send_image(&target, &image, progress).await?;
+        let by_digest = name.clone().without_tag_and_digest().with_digest(digest);
+        let change = Change {
+            put_names: vec![(by_digest, image.id)],
+            ..Change::default()
+        };
+        self.write().apply(self.db(), change)?;
+        Ok(image)
+    }
+
+    /// Repositories of the same registry from where the image, or one with a layer of it, came.
+    fn repositories_with(&self, name: &Reference, image: &Image) -> Vec<String> {
+        let state = self.read();
+        let shares = |other: &Digest| {
+            *other == image.id
+                || state.images.get(other).is_some_and(|entry| {
+                    let bottom = entry.chain.first();
+                    bottom.is_some() && bottom == image.chain.first()
+                })
+        };
+        let from = state.names.iter().filter(|(other, id)| {
+            let same_registry = other.domain() == name.domain() && other.path() != name.path();
+            same_registry && other.digest().is_some() && shares(id)
+        });
+        let all: BTreeSet<String> = from.map(|(other, _)| other.path().to_owned()).collect();
+        all.into_iter().take(MAX_MOUNTS).collect()
+    }
+
+    async fn send_image(
+        &self,
+        target: &Target,
+        image: &Image,
+        progress: &ProgressSender,
+    ) -> Result<Digest, ImageError> {
+        let picked = {
+            let state = self.read();
+            let entry = state
+                .images
+                .get(&image.id)
+                .ok_or_else(|| ImageError::NoSuchImage(image.id.to_string()))?;
+            self.describe(&state, entry, Vec::new())?
+        };
+        let diff_ids = &image.config.rootfs.diff_ids;
+        let layers: Vec<Layer> = picked
+            .layers
+            .iter()
+            .zip(diff_ids)
+            .map(|(blob, diff_id)| Layer {
+                label: diff_id.short(),
+                blob: blob.clone(),
+            })
+            .collect();
+        // Docker begins with the newest layer.
+        for layer in layers.iter().rev() {
+            progress.layer(&layer.label, LayerState::Preparing);
+        }
+        let mut uploads = Vec::new();
+        for (at, layer) in layers.iter().enumerate().rev() {
+            let upload = async move {
+                let blob = self.send_layer(target, layer, progress).await?;
+                Ok::<_, ImageError>((at, blob))
+            };
+            uploads.push(upload.boxed());
+        }
+        let sent: Vec<(usize, Descriptor)> = stream::iter(uploads)
+            .buffer_unordered(UPLOADS)
+            .try_collect()
+            .await?;
+        let mut blobs = picked.layers.clone();
+        for (at, blob) in sent {
+            blobs[at] = blob;
+        }
+        self.finish(target, picked, blobs, progress).await
+    }
+
+    async fn send_layer(
+        &self,
+        target: &Target,
+        layer: &Layer,
+        progress: &ProgressSender,
+    ) -> Result<Descriptor, ImageError> {
+        let (blob, file) = self.outgoing(&layer.blob).await?;
+        let (label, total, last) = (layer.label.clone(), blob.size, AtomicU64::new(0));
+        let sender = progress.clone();
+        let step = (total / 50).max(256 * 1024);
+        let told = move |current: u64| {
+            if current == total || current >= last.load(Ordering::Relaxed) + step {
+                last.store(current, Ordering::Relaxed);
+                sender.layer(&label, LayerState::Pushing { current, total });
+            }
+        };
+        let content = Content {
+            file: Arc::new(file),
+            progress: Arc::new(told),
+        };
+        let pushed = target
+            .registry
+            .push_blob(&target.source, &blob, &target.mounts, &content)
+            .await
+            .map_err(|error| refused(&error))?;
+        match pushed {
+            BlobPushed::Exists => progress.layer(&layer.label, LayerState::AtRegistry),
+            BlobPushed::Uploaded => progress.layer(&layer.label, LayerState::Pushed),
+            BlobPushed::Mounted(from) => progress.send(Progress::Mounted {
+                id: layer.label.clone(),
+                from,
+            }),
+        }
+        Ok(blob)
+    }
+
+    /// The blob as it is sent.
+    async fn outgoing(&self, blob: &Descriptor) -> Result<(Descriptor, File), ImageError> {
+        let file = self.stores().open(&blob.digest)?;
+        let plain = [media_type::OCI_LAYER, media_type::DOCKER_LAYER];
+        if !plain.contains(&blob.media_type.as_str()) {
+            return Ok((blob.clone(), file));
+        }
+        let root = self.root().to_owned();
+        tokio::task::spawn_blocking(move || compress(file, &root))
+            .await
+            .unwrap_or(Err(ImageError::Cancelled))
+    }
+
+    async fn finish(
+        &self,
+        target: &Target,
+        picked: Picked,
+        blobs: Vec<Descriptor>,
+        progress: &ProgressSender,
+    ) -> Result<Digest, ImageError> {
+        let (descriptor, bytes, config) = document(picked, blobs)?;
+        let file = self.stores().open(&config.digest)?;
+        let content = Content {
+            file: Arc::new(file),
+            progress: Arc::new(|_| {}),
+        };
+        let registry = &target.registry;
+        registry
+            .push_blob(&target.source, &config, &target.mounts, &content)
+            .await
+            .map_err(|error| refused(&error))?;
+        let tag = target.reference.tag().unwrap_or("latest");
+        registry
+            .push_manifest(&target.source, tag, &descriptor, &bytes)
+            .await
+            .map_err(|error| refused(&error))?;
+        progress.send(Progress::PushedTag {
+            tag: tag.to_owned(),
+            digest: descriptor.digest,
+            size: descriptor.size,
+        });
+        Ok(descriptor.digest)
+    }
+}
+
+/// The manifest as it was pulled, or, if layers were compressed, one of Docker's type as dockerd writes it.
+fn document(
+    picked: Picked,
+    mut blobs: Vec<Descriptor>,
+) -> Result<(Descriptor, Bytes, Descriptor), ImageError> {
+    if blobs == picked.layers {
+        let (descriptor, bytes) = picked.manifest;
+        let manifest = Manifest::parse(&bytes, Some(&descriptor.media_type))
+            .map_err(|error| ImageError::content("read", &error))?;
+        return Ok((descriptor, bytes.into(), manifest.config));
+    }
+    for blob in &mut blobs {
+        if blob.media_type == media_type::OCI_LAYER_GZIP {
+            media_type::DOCKER_LAYER_GZIP.clone_into(&mut blob.media_type);
+        }
+    }
+    // zstd has no place in Docker's manifests, and a foreign layer is as it came.
+    let docker = blobs
+        .iter()
+        .all(|blob| blob.media_type == media_type::DOCKER_LAYER_GZIP);
+    let (kind, config) = match docker {
+        true => (media_type::DOCKER_MANIFEST, media_type::DOCKER_CONFIG),
+        false => (media_type::OCI_MANIFEST, media_type::OCI_CONFIG),
+    };
+    if !docker {
+        for blob in &mut blobs {
+            if blob.media_type == media_type::DOCKER_LAYER_GZIP {
+                media_type::OCI_LAYER_GZIP.clone_into(&mut blob.media_type);
+            }
+        }
+    }
+    let config = Descriptor::of(config, &picked.config);
+    let manifest = Manifest {
+        media_type: kind.to_owned(),
+        ..Manifest::oci(config.clone(), blobs)
+    };
+    let bytes =
+        serde_json::to_vec(&manifest).map_err(|error| ImageError::content("write", &error))?;
+    Ok((Descriptor::of(kind, &bytes), bytes.into(), config))
+}
+
+/// A gzip of a layer, always the same for the same bytes, in a file that a kill takes away.
+fn compress(mut layer: File, root: &Path) -> Result<(Descriptor, File), ImageError> {
+    struct Hashed<'a> {
+        file: &'a File,
+        hasher: Hasher,
+        size: u64,
+    }
+    impl Write for Hashed<'_> {
+        fn write(&mut self, piece: &[u8]) -> io::Result<usize> {
+            let count = self.file.write(piece)?;
+            self.hasher.update(&piece[..count]);
+            self.size += count as u64;
+            Ok(count)
+        }
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+    let failed = |source| ImageError::io("write a compressed layer in", root, source);
+    let file = tempfile::tempfile_in(root).map_err(failed)?;
+    let out = Hashed {
+        file: &file,
+        hasher: Hasher::sha256(),
+        size: 0,
+    };
+    let mut encoder = GzEncoder::new(io::BufWriter::new(out), Compression::default());
+    layer.rewind().map_err(failed)?;
+    io::copy(&mut layer, &mut encoder).map_err(failed)?;
+    let out = encoder
+        .finish()
+        .map_err(failed)?
+        .into_inner()
+        .map_err(|error| failed(error.into_error()))?;
+    let (digest, size) = (out.hasher.finish(), out.size);
+    let blob = Descriptor::new(media_type::OCI_LAYER_GZIP, digest, size);
+    Ok((blob, file))
+}
+
+fn refused(error: &RegistryError) -> ImageError {
+    ImageError::Push(error.push_message())
+}
