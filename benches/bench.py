@@ -191,6 +191,66 @@ def shim_memory():
     return statistics.median(private(pid) for pid in pids) if pids else float("nan")
 
 
+def processor(pid):
+    """Seconds of processor time that a process has had."""
+    try:
+        with open(f"/proc/{pid}/stat", encoding="utf-8") as file:
+            fields = file.read().rsplit(")", 1)[1].split()
+            return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    except OSError:
+        return 0.0
+
+
+def log_run(engine, lines, times):
+    """A container that writes as fast as it can, nobody attached; MB/s, and processor seconds of who logs for a GB."""
+    def loggers():
+        pids = engine.processes()
+        pids += [int(pid) for pid in os.listdir("/proc") if pid.isdigit() and comm(int(pid)).startswith(("wharf-shim", "containerd-sh"))]
+        return {pid: processor(pid) for pid in pids}
+
+    before = loggers()
+    used = {}
+    over = threading.Event()
+
+    def watch():
+        # What a process has had is gone with it, so it is looked at until then.
+        while not over.is_set():
+            for pid, seconds in loggers().items():
+                used[pid] = max(used.get(pid, 0), seconds - before.get(pid, 0))
+            time.sleep(0.01)
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    script = f"i=0; while [ $i -lt {times} ]; do cat /lines; i=$((i+1)); done"
+    engine.run("docker", "create", "--name", "log", "--network", "none", "-v", f"{lines}:/lines:ro", "busybox", "sh", "-c", script)
+    start = time.perf_counter()
+    engine.run("docker", "start", "log")
+    engine.run("docker", "wait", "log")
+    seconds = time.perf_counter() - start
+    over.set()
+    watcher.join()
+    engine.run("docker", "rm", "log")
+    size = os.path.getsize(lines) * times / 1e6
+    return size / seconds, sum(used.values()) * 1000 / size
+
+
+def bench_logs(wharf, dockerd):
+    lines = f"{args.work}/lines"
+    with open(lines, "w", encoding="utf-8") as file:
+        for number in range(100_000):
+            file.write(f"{number:08} GET /an/address/that/is/neither/long/nor/short 200 some more words of a usual line\n")
+    ours, theirs = [], []
+    for _ in range(3):
+        ours.append(log_run(wharf, lines, 30))
+        theirs.append(log_run(dockerd, lines, 30))
+    ours, theirs = ([statistics.median(values) for values in zip(*runs)] for runs in (ours, theirs))
+    for what, goal, unit, index in (("json-file, one container, MB/s", "3x", "MB/s", 0), ("json-file, processor time per GB", "3x", "s", 1)):
+        mine, other = ours[index], theirs[index]
+        ratio = mine / other if index == 0 else other / mine
+        rows.append((what, goal, mine, other, "dockerd", unit, ratio))
+        print(f"{what:58} wharf {mine:9.1f} {unit:5} dockerd  {other:9.1f} {unit:5} ratio {ratio:6.1f}  goal {goal}", flush=True)
+
+
 def bench_idle(wharf, dockerd):
     row("idle daemon, resident", "20 MB", "MB", wharf.memory() / 1024, dockerd.memory() / 1024, "dockerd")
 
@@ -268,7 +328,7 @@ def main():
     dockerd = Engine("dockerd", ["dockerd", "--bip", "172.31.0.1/16"])
     for engine in (wharf, dockerd):
         engine.run("docker", "load", "-q", "-i", f"{args.fixtures}/busybox.tar")
-    for bench in (bench_idle, bench_bundle, bench_run, bench_exec, bench_burst, bench_pull):
+    for bench in (bench_idle, bench_bundle, bench_run, bench_exec, bench_burst, bench_pull, bench_logs):
         if args.only in bench.__name__:
             try:
                 bench(wharf, dockerd)

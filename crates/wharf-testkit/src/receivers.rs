@@ -137,7 +137,7 @@ impl Receiver {
             let waited = self.shared.changed.wait_timeout(state, PATIENCE);
             let (now, timeout) = waited.unwrap_or_else(PoisonError::into_inner);
             if timeout.timed_out() {
-                let pieces: Vec<_> = now.pieces.iter().map(|one| text(one)).collect();
+                let pieces: Vec<_> = now.pieces.iter().map(text).collect();
                 bail!("what came does not suffice: {pieces:#?}");
             }
             state = now;
@@ -346,11 +346,13 @@ fn unpack(rest: &mut &[u8]) -> Option<Value> {
     }
 }
 
+/// Id of a message in pieces, how many there are, those that came with their numbers.
+type Parts<'a> = (&'a [u8], usize, Vec<(u8, &'a [u8])>);
+
 fn graylog(pieces: &[Vec<u8>]) -> Vec<Value> {
     use flate2::read::{GzDecoder, ZlibDecoder};
     let mut whole: Vec<Vec<u8>> = Vec::new();
-    // Of messages in pieces: id, how many, what there is.
-    let mut parts: Vec<(&[u8], usize, Vec<(u8, &[u8])>)> = Vec::new();
+    let mut parts: Vec<Parts<'_>> = Vec::new();
     for piece in pieces {
         let [0x1e, 0x0f, rest @ ..] = piece.as_slice() else {
             // Compressed, zeros are its own; over a connection they end a message.
