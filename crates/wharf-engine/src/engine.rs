@@ -29,7 +29,7 @@ const DAEMON: Table<String> = Table::new("daemon", 1);
 
 /// A plain struct of services: it has no logic of its own.
 pub struct Engine {
-    /// The settings it was opened with.
+    /// The settings it was opened with. Some can change: see [`Engine::settings`].
     pub config: Arc<EngineConfig>,
     /// Containers.
     pub containers: Containers,
@@ -79,6 +79,7 @@ impl Engine {
         let tasks = Tasks::new(&config.exec_root, shim).map_err(|error| fail(&error))?;
         let events = Events::default();
         let shared = Arc::new(Shared {
+            live: std::sync::RwLock::new(config.clone()),
             config: config.clone(),
             db,
             images: images.clone(),
@@ -134,7 +135,8 @@ impl Engine {
     /// behind.
     pub async fn shutdown(&self) {
         let shared = &self.containers.shared;
-        if !self.config.live_restore {
+        let settings = self.settings();
+        if !settings.live_restore {
             let mut stops = tokio::task::JoinSet::new();
             for entry in shared.entries() {
                 let view = entry.now();
@@ -146,7 +148,7 @@ impl Engine {
                     .stop_timeout
                     .and_then(|seconds| u64::try_from(seconds).ok());
                 let patience =
-                    Duration::from_secs(seconds.unwrap_or(10).min(self.config.shutdown_timeout));
+                    Duration::from_secs(seconds.unwrap_or(10).min(settings.shutdown_timeout));
                 stops.spawn(async move {
                     // One that ends by itself at this moment needs no stop.
                     if entry
@@ -168,16 +170,6 @@ impl Engine {
     /// The file of records, for what is built on the engine and keeps some of its own.
     pub fn records(&self) -> &Db {
         &self.containers.shared.db
-    }
-
-    /// Takes new settings of the registry (SIGHUP).
-    ///
-    /// # Errors
-    /// If they are malformed.
-    pub fn reload_registry(&self, registry: wharf_distribution::Config) -> Result<(), EngineError> {
-        let client = Client::new(registry).map_err(|error| EngineError::failed(&error))?;
-        self.images.store.set_registry(client);
-        Ok(())
     }
 }
 

@@ -139,7 +139,7 @@ impl Engine {
             }
         }
         self.drivers(&mut facts);
-        self.settings(&mut facts);
+        self.add_settings(&mut facts);
         machine(&mut facts);
         cgroups(&mut facts);
         warnings(&mut facts);
@@ -159,23 +159,20 @@ impl Engine {
             ("Native Overlay Diff".to_owned(), "true".to_owned()),
             ("userxattr".to_owned(), "false".to_owned()),
         ];
-        facts.log_driver.clone_from(&self.config.log.driver);
+        facts.log_driver.clone_from(&self.settings().log.driver);
         facts.volume_plugins = list(&["local"]);
         facts.network_plugins = list(&["bridge", "host", "null"]);
-        facts.log_plugins = list(&[
-            "fluentd",
-            "gelf",
-            "journald",
-            "json-file",
-            "local",
-            "syslog",
-        ]);
+        let drivers = crate::logging::DRIVERS.iter();
+        facts.log_plugins = drivers
+            .filter(|name| **name != "none")
+            .map(|name| (*name).to_owned())
+            .collect();
         facts.runtimes = list(&["wharf", "runc", "io.containerd.runc.v2"]);
         facts.init_binary = "wharf-shim".to_owned();
     }
 
-    fn settings(&self, facts: &mut InfoFacts) {
-        let config = &self.config;
+    fn add_settings(&self, facts: &mut InfoFacts) {
+        let config = &self.settings();
         facts.data_root = config.data_root.to_string_lossy().into_owned();
         facts.labels.clone_from(&config.labels);
         facts.proxies.clone_from(&config.proxies);

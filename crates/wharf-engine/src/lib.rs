@@ -35,6 +35,7 @@ mod networks;
 mod proc;
 mod record;
 mod recover;
+mod reload;
 mod signal;
 mod spec;
 mod supervisor;

@@ -53,7 +53,7 @@ fn create(shared: &Arc<Shared>, new: NewContainer) -> Result<(Record, Vec<String
         .map(names::check)
         .transpose()?;
     verify::config(&config)?;
-    let mut warnings = verify::host(&mut host, &shared.config)?;
+    let mut warnings = verify::host(&mut host, &shared.settings())?;
     let (image, pin) = shared.images.pin(&config.image)?;
     if let Some(platform) = &platform
         && !platform_fits(platform, &image)

@@ -23,7 +23,10 @@ use crate::{Config, EngineConfig, EngineError, EventKind, Events, NetworkView, V
 
 /// What all containers share.
 pub(crate) struct Shared {
+    /// What never changes; see [`Shared::settings`].
     pub(crate) config: Arc<EngineConfig>,
+    /// The settings as they are now.
+    pub(crate) live: RwLock<Arc<EngineConfig>>,
     pub(crate) db: Db,
     pub(crate) images: Images,
     pub(crate) snapshots: Snapshots,
@@ -128,6 +131,12 @@ impl Entry {
 }
 
 impl Shared {
+    /// The settings as they are now: some can change.
+    pub(crate) fn settings(&self) -> Arc<EngineConfig> {
+        let live = self.live.read();
+        live.unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
     /// Says that a process will soon be moved into a container's cgroups.
     pub(crate) fn expect_a_move(self: &Arc<Self>) {
         if self.move_ahead.due() {

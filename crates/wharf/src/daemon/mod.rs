@@ -27,28 +27,35 @@ pub fn run(args: DaemonArgs) -> Result<()> {
         println!("configuration OK");
         return Ok(());
     }
-    log_to_stderr(&settings.log_level)?;
+    let set_level = log_to_stderr(&settings.log_level)?;
     // Two workers: the daemon waits for most of its life, and each thread costs memory.
     tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .max_blocking_threads(64)
         .enable_all()
         .build()?
-        .block_on(serve(settings, args))
+        .block_on(serve(settings, args, set_level))
 }
 
-fn log_to_stderr(level: &str) -> Result<()> {
-    let filter = tracing_subscriber::EnvFilter::try_new(level)
-        .with_context(|| format!("unable to parse logging level: {level}"))?;
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
+/// Says what is to be logged from now on.
+type SetLevel = Box<dyn Fn(&str) -> Result<()>>;
+
+fn log_to_stderr(level: &str) -> Result<SetLevel> {
+    let filter = |level: &str| {
+        tracing_subscriber::EnvFilter::try_new(level)
+            .with_context(|| format!("unable to parse logging level: {level}"))
+    };
+    let subscriber = tracing_subscriber::fmt()
+        .with_env_filter(filter(level)?)
         .with_writer(std::io::stderr)
         .with_ansi(false)
-        .init();
-    Ok(())
+        .with_filter_reloading();
+    let handle = subscriber.reload_handle();
+    subscriber.init();
+    Ok(Box::new(move |level| Ok(handle.reload(filter(level)?)?)))
 }
 
-async fn serve(settings: Settings, args: DaemonArgs) -> Result<()> {
+async fn serve(settings: Settings, args: DaemonArgs, set_level: SetLevel) -> Result<()> {
     let pid_file = PidFile::write(&settings)?;
     let engine = Engine::open(settings.engine.clone()).await?;
     let listeners = sockets::bind(&settings)?;
@@ -61,7 +68,7 @@ async fn serve(settings: Settings, args: DaemonArgs) -> Result<()> {
         tracing::info!("API listen on {host}");
     }
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
-    until_told_to_stop(&engine, &args).await?;
+    until_told_to_stop(&engine, &args, &set_level).await?;
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
     tracing::info!("stopping");
     serving.abort_all();
@@ -71,7 +78,11 @@ async fn serve(settings: Settings, args: DaemonArgs) -> Result<()> {
     Ok(())
 }
 
-async fn until_told_to_stop(engine: &Arc<Engine>, args: &DaemonArgs) -> Result<()> {
+async fn until_told_to_stop(
+    engine: &Arc<Engine>,
+    args: &DaemonArgs,
+    set_level: &SetLevel,
+) -> Result<()> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut hang_up = signal(SignalKind::hangup())?;
@@ -79,17 +90,18 @@ async fn until_told_to_stop(engine: &Arc<Engine>, args: &DaemonArgs) -> Result<(
         tokio::select! {
             _ = terminate.recv() => return Ok(()),
             _ = interrupt.recv() => return Ok(()),
-            _ = hang_up.recv() => reload(engine, args),
+            _ = hang_up.recv() => reload(engine, args, set_level),
         }
     }
 }
 
 /// SIGHUP: what can change while the daemon runs, changes; a file that cannot be read changes nothing.
-fn reload(engine: &Arc<Engine>, args: &DaemonArgs) {
+fn reload(engine: &Arc<Engine>, args: &DaemonArgs, set_level: &SetLevel) {
     let reloaded = Settings::resolve(args).and_then(|settings| {
         engine
-            .reload_registry(settings.engine.registry)
-            .map_err(|error| anyhow::anyhow!(error.message()))
+            .reload(&settings.engine)
+            .map_err(|error| anyhow::anyhow!(error.message()))?;
+        set_level(&settings.log_level)
     });
     match reloaded {
         Ok(()) => tracing::info!("configuration reloaded"),
