@@ -21,4 +21,4 @@ mod routes;
 mod server;
 mod version;
 
-pub use server::{Api, Listener};
+pub use server::{Api, Listener, TlsAcceptor};

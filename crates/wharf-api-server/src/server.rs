@@ -1,8 +1,8 @@
 //! Listeners, connections, and what every answer carries.
 
 use std::convert::Infallible;
-use std::os::fd::AsFd;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
@@ -12,7 +12,9 @@ use http::HeaderValue;
 use hyper::body::Incoming;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto;
-use tokio::net::{TcpListener, UnixListener};
+use tokio::net::{TcpListener, TcpStream, UnixListener};
+use tokio::sync::Notify;
+pub use tokio_rustls::TlsAcceptor;
 use tower::ServiceExt as _;
 use wharf_api_types::API_VERSION;
 use wharf_engine::Engine;
@@ -20,18 +22,27 @@ use wharf_engine::Engine;
 use crate::peer::Peer;
 use crate::{routes, version};
 
+/// How long a TLS handshake may take.
+const HANDSHAKE: Duration = Duration::from_secs(10);
+/// When it is tried again to accept a connection, though none of ours has ended.
+const RETRY: Duration = Duration::from_secs(1);
+
 /// A bound socket that the API is served on.
 pub enum Listener {
     /// A Unix socket.
     Unix(UnixListener),
     /// A TCP socket, in clear.
     Tcp(TcpListener),
+    /// A TCP socket, with TLS.
+    Tls(TcpListener, TlsAcceptor),
 }
 
 /// The Engine API over an engine.
 #[derive(Clone)]
 pub struct Api {
     router: Router,
+    /// A connection has ended, and its descriptors are free.
+    ended: Arc<Notify>,
 }
 
 impl Api {
@@ -39,36 +50,53 @@ impl Api {
     pub fn new(engine: Arc<Engine>) -> Self {
         Self {
             router: routes::all(engine),
+            ended: Arc::default(),
         }
     }
 
     /// Serves connections of `listener`, until the task is dropped.
     pub async fn serve(self, listener: Listener) {
         loop {
+            let ended = self.ended.notified();
             let accepted = match &listener {
-                Listener::Unix(socket) => socket
-                    .accept()
-                    .await
-                    .map(|(stream, _)| self.spawn(stream, true)),
-                Listener::Tcp(socket) => socket
-                    .accept()
-                    .await
-                    .map(|(stream, _)| self.spawn(stream, false)),
+                Listener::Unix(socket) => socket.accept().await.map(|(stream, _)| {
+                    let peer = Peer::of(&stream, true);
+                    self.spawn(stream, peer);
+                }),
+                Listener::Tcp(socket) => socket.accept().await.map(|(stream, _)| {
+                    let peer = Peer::of(&stream, false);
+                    self.spawn(stream, peer);
+                }),
+                Listener::Tls(socket, acceptor) => socket.accept().await.map(|(stream, _)| {
+                    let api = self.clone();
+                    tokio::spawn(api.secure(stream, acceptor.clone()));
+                }),
             };
             if let Err(error) = accepted {
-                // Out of descriptors, most likely: others must end before the next can begin.
+                // Out of descriptors, most likely: one of ours ends, or something else gives some back.
                 tracing::warn!(%error, "accept a connection");
-                tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+                let _ = tokio::time::timeout(RETRY, ended).await;
             }
         }
     }
 
-    fn spawn<S>(&self, stream: S, is_unix: bool)
+    /// TLS first. Who does not come to the point is not waited for.
+    async fn secure(self, stream: TcpStream, acceptor: TlsAcceptor) {
+        let peer = Peer::of(&stream, false);
+        let handshake = tokio::time::timeout(HANDSHAKE, acceptor.accept(stream)).await;
+        match handshake {
+            Ok(Ok(stream)) => self.spawn(stream, peer),
+            Ok(Err(error)) => tracing::warn!(%error, "TLS handshake"),
+            Err(_) => tracing::warn!("TLS handshake: no end of it"),
+        }
+    }
+
+    fn spawn<S>(&self, stream: S, peer: Peer)
     where
-        S: tokio::io::AsyncRead + tokio::io::AsyncWrite + AsFd + Unpin + Send + 'static,
+        S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
     {
         let router = self.router.clone();
-        let peer = Peer::of(&stream, is_unix);
+        let ended = self.ended.clone();
         tokio::spawn(async move {
             let service = hyper::service::service_fn(move |request| {
                 answer(router.clone(), peer.clone(), request)
@@ -84,6 +112,7 @@ impl Api {
             if let Err(error) = connection.await {
                 tracing::trace!(%error, "connection");
             }
+            ended.notify_waiters();
         });
     }
 }

@@ -1,7 +1,7 @@
 //! Connections to a daemon, and the calls made over them.
 
 use std::io::ErrorKind;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use http::header::{CONNECTION, CONTENT_TYPE, HOST, UPGRADE, USER_AGENT};
 use http::{Method, Request, Response, StatusCode};
@@ -20,6 +20,7 @@ use crate::{Body, BodyStream, Endpoint, Error, Hijacked, Result, Url};
 pub struct Client {
     endpoint: Endpoint,
     headers: Vec<(String, String)>,
+    tls: Option<Arc<rustls::ClientConfig>>,
     idle: Mutex<Vec<SendRequest<Body>>>,
 }
 
@@ -29,6 +30,7 @@ impl Client {
         Client {
             endpoint,
             headers: Vec::new(),
+            tls: None,
             idle: Mutex::new(Vec::new()),
         }
     }
@@ -38,6 +40,15 @@ impl Client {
     pub fn with_headers(mut self, headers: Vec<(String, String)>) -> Client {
         self.headers = headers;
         self
+    }
+
+    /// Speaks TLS over TCP.
+    ///
+    /// # Errors
+    /// If one of the files cannot be used.
+    pub fn with_tls(mut self, tls: &crate::Tls) -> Result<Client> {
+        self.tls = Some(Arc::new(tls.config()?));
+        Ok(self)
     }
 
     /// The address this client talks to.
@@ -279,10 +290,33 @@ impl Client {
             Endpoint::Tcp(address) => {
                 let stream = TcpStream::connect(address).await.map_err(failed)?;
                 stream.set_nodelay(true)?;
-                handshake(stream).await
+                match &self.tls {
+                    None => handshake(stream).await,
+                    Some(config) => handshake(secure(config, address, stream).await?).await,
+                }
             }
         }
     }
+}
+
+/// TLS over `stream`, with who is at `address`.
+async fn secure(
+    config: &Arc<rustls::ClientConfig>,
+    address: &str,
+    stream: TcpStream,
+) -> Result<tokio_rustls::client::TlsStream<TcpStream>> {
+    let host = address.rsplit_once(':').map_or(address, |(host, _)| host);
+    let host = host.trim_start_matches('[').trim_end_matches(']');
+    let failed = |error: &dyn std::fmt::Display| {
+        Error::Tls(format!(
+            "error during connect: https://{address}: tls: {error}"
+        ))
+    };
+    let name = rustls::pki_types::ServerName::try_from(host.to_owned());
+    let name = name.map_err(|error| failed(&error))?;
+    let connector = tokio_rustls::TlsConnector::from(config.clone());
+    let connected = connector.connect(name, stream).await;
+    connected.map_err(|error| failed(&error))
 }
 
 /// What to pass as the body of a request that has none.

@@ -33,6 +33,9 @@ pub enum Error {
         /// The daemon's own words.
         message: String,
     },
+    /// The files of `--tlscacert`, `--tlscert` and `--tlskey`, or who is at the other end, will not do.
+    #[error("{0}")]
+    Tls(String),
     /// The connection broke in the middle of an exchange.
     #[error("error during connect: {0}")]
     Http(#[from] hyper::Error),

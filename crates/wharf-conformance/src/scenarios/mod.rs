@@ -99,7 +99,8 @@ scenarios! {
     logs: options_that_no_driver_has_are_refused wrong_values_are_refused_at_the_start details_are_the_attributes
         rotated_and_compressed_logs_are_read_whole no_driver_keeps_nothing times_and_parts_of_lines
         following_ends_with_the_container a_log_that_may_lose_lines the_daemon_names_its_drivers a_log_is_cleared;
-    settings: new_settings_without_a_new_daemon log_driver_of_containers_to_come log_driver_of_the_daemon;
+    settings: new_settings_without_a_new_daemon log_driver_of_containers_to_come log_driver_of_the_daemon
+        clients_over_tls;
     remote_logs: syslog_formats nobody_there_is_an_error fluentd_events fluentd_that_comes_later gelf_messages
         journal_entries no_copy_if_none_is_wanted lines_go_away_while_the_daemon_is_dead;
     networks: create_list_inspect_remove bad_networks_are_refused connect_and_disconnect_live names_resolve

@@ -150,3 +150,82 @@ pub(crate) fn log_driver_of_the_daemon(case: &mut Case) -> Result<()> {
     }
     Ok(())
 }
+
+/// An authority, and certificates of a daemon and of a client, in the folder.
+const CERTIFICATES: &str = r#"
+set -e
+mkdir -p "$0" && cd "$0"
+new() { openssl req -newkey rsa:2048 -nodes -keyout "$1-key.pem" -subj "/CN=$1" "${@:2}" 2> /dev/null; }
+new ca -x509 -days 2 -out ca.pem
+new other-ca -x509 -days 2 -out other-ca.pem
+printf 'subjectAltName=IP:127.0.0.1\nextendedKeyUsage=serverAuth\n' > server.ext
+printf 'extendedKeyUsage=clientAuth\n' > client.ext
+for name in server client; do
+    new $name | openssl x509 -req -days 2 -CA ca.pem -CAkey ca-key.pem -CAcreateserial \
+        -extfile $name.ext -out $name.pem 2> /dev/null
+done
+"#;
+
+pub(crate) fn clients_over_tls(case: &mut Case) -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let path = |name: &str| folder.path().join(name).display().to_string();
+    let made = std::process::Command::new("bash")
+        .args(["-c", CERTIFICATES])
+        .arg(folder.path())
+        .status()?;
+    ensure!(made.success(), "certificates");
+    let mut args = vec!["-H".to_owned(), "tcp://127.0.0.1:2376".to_owned()];
+    args.push("--tlsverify".to_owned());
+    for (flag, file) in [
+        ("tlscacert", "ca"),
+        ("tlscert", "server"),
+        ("tlskey", "server-key"),
+    ] {
+        args.extend([format!("--{flag}"), path(&format!("{file}.pem"))]);
+    }
+    let options = EngineOptions {
+        args,
+        ..EngineOptions::default()
+    };
+    let engine = Engine::start(case.engine.kind, options)?;
+    let program = match case.client {
+        crate::Client::Docker => std::path::PathBuf::from("docker"),
+        crate::Client::Wharf => wharf_testkit::engine::program("wharf"),
+    };
+    // Inside, as only there is the daemon's loopback.
+    let run = |flags: &[String]| -> Result<(bool, String)> {
+        let mut command = engine.world.command(&program);
+        command.env("HOME", folder.path());
+        command.args(["-H", "tcp://127.0.0.1:2376"]).args(flags);
+        let output = command.args(["info", "-f", "{{.OSType}}"]).output()?;
+        let text = [output.stdout, output.stderr].concat();
+        let text = String::from_utf8_lossy(&text).into_owned();
+        Ok((output.status.success(), text))
+    };
+    let identity = [
+        format!("--tlscert={}", path("client.pem")),
+        format!("--tlskey={}", path("client-key.pem")),
+    ];
+    let authority = |file: &str| {
+        [
+            format!("--tlscacert={}", path(file)),
+            "--tlsverify".to_owned(),
+        ]
+    };
+    let (good, text) = run(&[&identity[..], &authority("ca.pem")].concat())?;
+    ensure!(good && text.trim() == "linux", "{text}");
+    let anybody = [
+        "--tls".to_owned(),
+        format!("--tlscacert={}", path("other-ca.pem")),
+    ];
+    let (good, text) = run(&[&identity[..], &anybody].concat())?;
+    ensure!(good && text.trim() == "linux", "{text}");
+    // The daemon is not who it should be; the client says nothing of who it is; no TLS at all.
+    let (good, text) = run(&[&identity[..], &authority("other-ca.pem")].concat())?;
+    ensure!(!good && text.contains("ertificate"), "{text}");
+    let (_, text) = run(&authority("ca.pem"))?;
+    ensure!(!text.contains("linux"), "{text}");
+    let (_, text) = run(&[])?;
+    ensure!(!text.contains("linux"), "{text}");
+    Ok(())
+}

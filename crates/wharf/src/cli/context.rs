@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use serde_json::Value;
-use wharf_client::{Client, Endpoint, Error};
+use wharf_client::{Client, Endpoint, Error, Tls};
 
 use super::{Exit, Outcome};
 use crate::autostart;
@@ -23,7 +23,11 @@ pub struct Context {
 impl Context {
     /// Finds the daemon by `-H`, `WHARF_HOST`, `DOCKER_HOST`, or the default socket, and reads the configuration
     /// in `config_dir` (default: `DOCKER_CONFIG`, `~/.docker`).
-    pub fn new(host: Option<&str>, config_dir: Option<&str>) -> Outcome<Context> {
+    pub fn new(
+        host: Option<&str>,
+        config_dir: Option<&str>,
+        tls: Option<&Tls>,
+    ) -> Outcome<Context> {
         let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
         let host = host
             .map(str::to_owned)
@@ -35,7 +39,11 @@ impl Context {
         };
         let config = read_config(config_dir);
         let headers = json::pairs(json::field(&config, "HttpHeaders"));
-        let client = Arc::new(Client::new(endpoint).with_headers(headers));
+        let mut client = Client::new(endpoint).with_headers(headers);
+        if let Some(tls) = tls {
+            client = client.with_tls(tls)?;
+        }
+        let client = Arc::new(client);
         Ok(Context {
             client,
             default_host: host.is_none(),

@@ -1,5 +1,9 @@
 //! `wharf` itself: global flags, and the list of commands.
 
+use std::path::PathBuf;
+
+use wharf_client::Tls;
+
 use super::*;
 use crate::cli::context::{Context, line, out};
 use crate::cli::{Command, Exit, Flag, Matches, Outcome, help, list, switch, text};
@@ -26,11 +30,20 @@ pub static FLAGS: &[Flag] = &[
     )
     .short('l')
     .default("info"),
-    switch("tls", "").hidden(),
-    text("tlscacert", "").hidden(),
-    text("tlscert", "").hidden(),
-    text("tlskey", "").hidden(),
-    switch("tlsverify", "").hidden(),
+    switch("tls", "Speak TLS with the daemon, whoever it is"),
+    text(
+        "tlscacert",
+        "Certificates of the daemon's authority (default: ca.pem in DOCKER_CERT_PATH or ~/.docker)",
+    ),
+    text(
+        "tlscert",
+        "Certificate to show to the daemon (default: cert.pem there)",
+    ),
+    text("tlskey", "Key of the certificate (default: key.pem there)"),
+    switch(
+        "tlsverify",
+        "Speak TLS with a daemon whose certificate is of the authority",
+    ),
     switch("version", "Print the version").short('v'),
 ];
 
@@ -127,13 +140,14 @@ pub async fn run(words: &[String]) -> Outcome {
         [host] => Some(host.as_str()),
         _ => return Err(Exit::new("specify only one -H")),
     };
-    let context = Context::new(host, matches.maybe("config"))?;
+    let tls = tls(&matches);
+    let context = Context::new(host, matches.maybe("config"), tls.as_ref())?;
     command
         .dispatch(&context, &format!("wharf {}", command.name), rest)
         .await
 }
 
-// Contexts and TLS are not there yet; saying so beats connecting to the wrong daemon.
+// Contexts are not there yet; saying so beats connecting to the wrong daemon.
 fn check_context(matches: &Matches) -> Outcome {
     match matches.maybe("context") {
         None | Some("default") => {}
@@ -143,15 +157,41 @@ fn check_context(matches: &Matches) -> Outcome {
             )));
         }
     }
-    let tls = ["tls", "tlsverify"].iter().any(|flag| matches.on(flag));
-    if tls
-        || ["tlscacert", "tlscert", "tlskey"]
-            .iter()
-            .any(|flag| matches.given(flag))
-    {
-        return Err(Exit::new("wharf's client does not speak TLS yet"));
-    }
     Ok(())
+}
+
+/// Docker's rules: who says anything of verifying means TLS; a file that nobody named and that is not there is none.
+fn tls(matches: &Matches) -> Option<Tls> {
+    let variable = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty());
+    let asked = matches.on("tlsverify");
+    let verify = match matches.given("tlsverify") {
+        true => asked,
+        false => variable("DOCKER_TLS_VERIFY").is_some(),
+    };
+    let on = matches.on("tls") || variable("DOCKER_TLS").is_some();
+    if !on && !verify && !matches.given("tlsverify") {
+        return None;
+    }
+    let folder = variable("DOCKER_CERT_PATH").map_or_else(
+        || match (matches.maybe("config"), variable("DOCKER_CONFIG")) {
+            (Some(folder), _) => PathBuf::from(folder),
+            (None, Some(folder)) => PathBuf::from(folder),
+            (None, None) => PathBuf::from(variable("HOME").unwrap_or_default()).join(".docker"),
+        },
+        PathBuf::from,
+    );
+    let file = |flag: &str, name: &str| match matches.maybe(flag) {
+        Some(path) => (PathBuf::from(path), true),
+        None => (folder.join(name), false),
+    };
+    let (authorities, _) = file("tlscacert", "ca.pem");
+    let (certificate, named) = file("tlscert", "cert.pem");
+    let (key, key_named) = file("tlskey", "key.pem");
+    let there = named || key_named || (certificate.exists() && key.exists());
+    Some(Tls {
+        authorities: verify.then_some(authorities),
+        identity: there.then_some((certificate, key)),
+    })
 }
 
 fn help_for(words: &[String]) -> Outcome {

@@ -113,4 +113,19 @@ pub struct DaemonArgs {
     /// Seconds for containers to stop when the daemon does
     #[arg(long, value_name = "SECONDS")]
     pub(super) shutdown_timeout: Option<u64>,
+    /// Speak TLS on TCP
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    pub(super) tls: Option<bool>,
+    /// Speak TLS on TCP, only with clients that have a certificate of the authority
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    pub(super) tlsverify: Option<bool>,
+    /// Certificates of the authorities of clients (default: ca.pem in DOCKER_CERT_PATH or ~/.docker)
+    #[arg(long, value_name = "FILE")]
+    pub(super) tlscacert: Option<PathBuf>,
+    /// The daemon's certificate (default: cert.pem)
+    #[arg(long, value_name = "FILE")]
+    pub(super) tlscert: Option<PathBuf>,
+    /// The key of the certificate (default: key.pem)
+    #[arg(long, value_name = "FILE")]
+    pub(super) tlskey: Option<PathBuf>,
 }

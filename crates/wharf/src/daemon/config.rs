@@ -45,6 +45,11 @@ pub(super) struct ConfigFile {
     pub(super) no_new_privileges: Option<bool>,
     pub(super) live_restore: Option<bool>,
     pub(super) shutdown_timeout: Option<u64>,
+    pub(super) tls: Option<bool>,
+    pub(super) tlsverify: Option<bool>,
+    pub(super) tlscacert: Option<PathBuf>,
+    pub(super) tlscert: Option<PathBuf>,
+    pub(super) tlskey: Option<PathBuf>,
 }
 
 #[derive(Clone, Debug, Deserialize)]

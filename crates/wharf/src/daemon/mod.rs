@@ -9,6 +9,7 @@ mod args;
 mod config;
 mod settings;
 mod sockets;
+mod tls;
 
 use std::sync::Arc;
 

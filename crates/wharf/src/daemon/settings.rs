@@ -8,6 +8,7 @@ use wharf_engine::{BridgeConfig, EngineConfig, LogConfig, Ulimit};
 
 use super::DaemonArgs;
 use super::config::ConfigFile;
+use super::tls::Tls;
 
 /// The default socket.
 const DEFAULT_HOST: &str = "unix:///run/wharf.sock";
@@ -19,6 +20,7 @@ pub(super) struct Settings {
     pub(super) pid_file: PathBuf,
     pub(super) group: Option<String>,
     pub(super) log_level: String,
+    pub(super) tls: Option<Tls>,
     pub(super) engine: EngineConfig,
 }
 
@@ -57,6 +59,7 @@ impl Settings {
             } else {
                 log_level(&level)?
             },
+            tls: Tls::resolve(args, &file),
             engine: EngineConfig {
                 data_root: args
                     .data_root

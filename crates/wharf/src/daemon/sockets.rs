@@ -6,9 +6,10 @@ use std::path::Path;
 use anyhow::{Context as _, Result, bail};
 use rustix::fs::{Gid, chown};
 use tokio::net::{TcpListener, UnixListener};
-use wharf_api_server::Listener;
+use wharf_api_server::{Listener, TlsAcceptor};
 
 use super::settings::Settings;
+use super::tls::Tls;
 
 /// Binds all of them.
 pub(super) fn bind(settings: &Settings) -> Result<Vec<Listener>> {
@@ -18,7 +19,7 @@ pub(super) fn bind(settings: &Settings) -> Result<Vec<Listener>> {
             Some(("unix", path)) => {
                 listeners.push(unix(Path::new(path), settings.group.as_deref())?)
             }
-            Some(("tcp", address)) => listeners.push(tcp(address)?),
+            Some(("tcp", address)) => listeners.push(tcp(address, settings.tls.as_ref())?),
             Some(("fd", _)) => listeners.extend(inherited()?),
             _ => bail!("invalid bind address ({host}): use unix://PATH, tcp://HOST:PORT or fd://"),
         }
@@ -59,17 +60,23 @@ fn group_id(name: &str) -> Option<u32> {
     line.split(':').nth(2)?.parse().ok()
 }
 
-/// Without TLS everybody who reaches the port is root: loopback only.
-fn tcp(address: &str) -> Result<Listener> {
+/// Without certificates of clients everybody who reaches the port is root: loopback only.
+fn tcp(address: &str, tls: Option<&Tls>) -> Result<Listener> {
+    let config = tls.map(Tls::server).transpose()?;
     let listener = std::net::TcpListener::bind(address)
         .with_context(|| format!("listen on tcp://{address}"))?;
-    if !listener.local_addr()?.ip().is_loopback() {
+    let verified = tls.is_some_and(|tls| tls.verify);
+    if !verified && !listener.local_addr()?.ip().is_loopback() {
         bail!(
-            "tcp://{address}: only loopback addresses can be served, as TLS is not supported yet"
+            "tcp://{address}: who reaches this address would be root here: use --tlsverify, or a loopback address"
         );
     }
     listener.set_nonblocking(true)?;
-    Ok(Listener::Tcp(TcpListener::from_std(listener)?))
+    let listener = TcpListener::from_std(listener)?;
+    Ok(match config {
+        Some(config) => Listener::Tls(listener, TlsAcceptor::from(config)),
+        None => Listener::Tcp(listener),
+    })
 }
 
 /// Sockets that systemd has bound for us.
