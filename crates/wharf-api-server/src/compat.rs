@@ -63,6 +63,15 @@ pub(crate) fn stats(document: &mut Value, version: ApiVersion) {
     }
 }
 
+/// A row of `GET /containers/json` as `version` has it.
+pub(crate) fn container_summary(row: &mut Value, version: ApiVersion) {
+    if version.before(52)
+        && let Some(fields) = row.as_object_mut()
+    {
+        fields.shift_remove("Health");
+    }
+}
+
 /// `GET /images/{name}/json` as `version` has it.
 pub(crate) fn image_inspect(document: &mut Value, version: ApiVersion) {
     if version.before(44) {

@@ -2,14 +2,20 @@
 
 use jiff::Timestamp;
 
-use crate::{StateView, Status};
+use crate::{HealthStatus, StateView, Status};
 
 /// moby `container/state.go`, `State.String`.
 pub(crate) fn status(state: &StateView, now: Timestamp) -> String {
     let since = |then: Option<Timestamp>| then.map_or(0, |then| now.as_second() - then.as_second());
     let up = || duration(since(state.started_at));
     match state.status {
-        Status::Running => format!("Up {}", up()),
+        Status::Running => match &state.health {
+            None => format!("Up {}", up()),
+            Some(health) if health.status == HealthStatus::Starting => {
+                format!("Up {} (health: starting)", up())
+            }
+            Some(health) => format!("Up {} ({})", up(), health.status.as_str()),
+        },
         Status::Paused => format!("Up {} (Paused)", up()),
         Status::Restarting => format!(
             "Restarting ({}) {} ago",

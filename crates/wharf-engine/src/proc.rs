@@ -22,6 +22,21 @@ fn ignores_by(status: &str, signal: i32) -> bool {
     bit("SigIgn:") || (first && nested)
 }
 
+/// Set in the flags of a process from the moment it ends (`include/linux/sched.h`).
+const PF_EXITING: u64 = 0x4;
+
+/// Whether the process `pid` is ending or has ended.
+pub(crate) fn is_ending(pid: u32) -> bool {
+    let Ok(stat) = std::fs::read_to_string(format!("/proc/{pid}/stat")) else {
+        return true;
+    };
+    let fields = stat.rsplit_once(')').map_or("", |(_, rest)| rest);
+    let mut fields = fields.split_whitespace();
+    let is_dead = matches!(fields.next(), Some("Z" | "X"));
+    let flags = fields.nth(5).and_then(|flags| flags.parse::<u64>().ok());
+    is_dead || flags.is_some_and(|flags| flags & PF_EXITING != 0)
+}
+
 /// Clock ticks per second that `/proc/<pid>/stat` counts in; 100 on every Linux that we run on (USER_HZ).
 const TICKS: u64 = 100;
 

@@ -9,7 +9,7 @@ use wharf_oci::{ChainId, Digest, Platform};
 use wharf_records::Table;
 
 use crate::lifecycle::{Phase, State};
-use crate::{Config, HostConfig, MountPoint, NetworkView, StateView, Status, View};
+use crate::{Config, HealthView, HostConfig, MountPoint, NetworkView, StateView, Status, View};
 
 pub(crate) const CONTAINERS: Table<Record> = Table::new("containers", 1);
 
@@ -34,6 +34,9 @@ pub(crate) struct Record {
     pub(crate) app_armor_profile: String,
     pub(crate) state: State,
     pub(crate) last: LastRun,
+    /// Of a container with a health check that has run.
+    #[serde(default)]
+    pub(crate) health: Option<HealthView>,
     /// With the container go its anonymous volumes; decided by whoever removes it.
     pub(crate) remove_volumes: bool,
 }
@@ -97,6 +100,7 @@ impl Record {
             error: self.last.error.clone(),
             started_at: self.last.started_at,
             finished_at: self.last.finished_at,
+            health: self.health.clone(),
         }
     }
 

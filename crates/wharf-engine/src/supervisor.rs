@@ -11,6 +11,7 @@
 //! what was about to be done, and does it or finds it done. Waiting (for an exit, a timer) happens in the loop's
 //! `select`, never inside an effect.
 
+mod health;
 mod network;
 mod update;
 
@@ -23,6 +24,7 @@ use jiff::Timestamp;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
+use tokio_util::task::AbortOnDropHandle;
 use tracing::{debug, error, warn};
 use wharf_tasks::{ExitStatus, Task, TaskError};
 
@@ -30,7 +32,9 @@ use crate::containers::{Entry, Shared};
 use crate::launch::{self, Launched};
 use crate::lifecycle::{Effect, Event, Phase, Refusal, Then, step};
 use crate::record::{CONTAINERS, Record};
-use crate::{EndpointSettings, EngineError, Resources, RestartPolicy, View, signal};
+use crate::{
+    EndpointSettings, EngineError, HealthStatus, Probe, Resources, RestartPolicy, View, signal,
+};
 
 /// How long a run must have been for the back-off to begin anew (moby `restartmanager`).
 const LONG_RUN: Duration = Duration::from_secs(10);
@@ -62,6 +66,11 @@ pub(crate) enum Command {
         resources: Option<Box<Resources>>,
         reply: Reply,
     },
+    /// A probe of its health has ended.
+    Probed {
+        probe: Probe,
+        reply: oneshot::Sender<()>,
+    },
 }
 
 type Reply = oneshot::Sender<Result<(), EngineError>>;
@@ -84,6 +93,8 @@ pub(crate) struct Supervisor {
     patience: Option<Duration>,
     /// What a launch failed with; for whoever asked for it.
     failure: Option<EngineError>,
+    /// Watches its health while it runs.
+    monitor: Option<AbortOnDropHandle<()>>,
     gone: bool,
 }
 
@@ -117,6 +128,7 @@ impl Supervisor {
             release: None,
             patience: None,
             failure: None,
+            monitor: None,
             gone: false,
         }
     }
@@ -220,6 +232,11 @@ impl Supervisor {
             } => {
                 let _ = reply.send(self.update(policy, resources).await);
             }
+            Command::Probed { probe, reply } => {
+                self.probed(probe);
+                // A monitor that has ended meanwhile waits for nothing.
+                let _ = reply.send(());
+            }
         }
     }
 
@@ -274,6 +291,10 @@ impl Supervisor {
         last.oom_killed = status.oom_killed;
         last.finished_at = Some(at);
         last.exits += 1;
+        self.monitor = None;
+        if let Some(health) = &mut self.record.health {
+            health.status = HealthStatus::Unhealthy;
+        }
         self.stop_at = None;
         self.entry.io().task = None;
         let phase = self.record.state.phase;
@@ -325,6 +346,7 @@ impl Supervisor {
             for effect in effects {
                 next = self.act(effect, event).await?.or(next);
             }
+            self.watch_health();
         }
         self.failure.take().map_or(Ok(()), Err)
     }
@@ -397,6 +419,9 @@ impl Supervisor {
                 last.started_at = Some(Timestamp::now());
                 last.error.clear();
                 (last.exit_code, last.oom_killed) = (0, false);
+                if crate::health::command(&self.record.config).is_some() {
+                    self.record.health.get_or_insert_default().begin();
+                }
                 self.shared
                     .emit_networks("connect", &self.record.id, &self.record.network);
                 self.emit("start", &[]);

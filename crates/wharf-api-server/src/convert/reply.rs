@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use wharf_api_types as wire;
 use wharf_engine::{
-    EndpointView, ExecView, Listed, MountPoint, NetworkView, PortBinding, Size, StateView, View,
+    EndpointView, ExecView, HealthView, Listed, MountPoint, NetworkView, PortBinding, Probe, Size,
+    StateView, View,
 };
 use wharf_volumes::Volume;
 
@@ -108,6 +109,7 @@ fn state(state: &StateView) -> wire::ContainerState {
         error,
         started_at,
         finished_at,
+        health,
     } = state.clone();
     wire::ContainerState {
         status: status.as_str().to_owned(),
@@ -121,7 +123,26 @@ fn state(state: &StateView) -> wire::ContainerState {
         error,
         started_at: time(started_at),
         finished_at: time(finished_at),
-        health: None,
+        health: health.map(self::health),
+    }
+}
+
+fn health(health: HealthView) -> wire::Health {
+    let HealthView {
+        status,
+        failing_streak,
+        log,
+    } = health;
+    let result = |probe: Probe| wire::HealthcheckResult {
+        start: time(Some(probe.start)),
+        end: time(Some(probe.end)),
+        exit_code: probe.exit_code.into(),
+        output: probe.output,
+    };
+    wire::Health {
+        status: status.as_str().to_owned(),
+        failing_streak: failing_streak.into(),
+        log: log.into_iter().map(result).collect(),
     }
 }
 
@@ -267,7 +288,14 @@ pub(crate) fn container_summary(listed: Listed) -> wire::ContainerSummary {
             .filter(|mount| mount.tmpfs.is_none() || mount.kind == "tmpfs")
             .map(mount_point)
             .collect(),
-        health: None,
+        health: Some(wire::ContainerSummaryHealth {
+            status: view.state.health_word().to_owned(),
+            failing_streak: view
+                .state
+                .health
+                .as_ref()
+                .map_or(0, |health| health.failing_streak.into()),
+        }),
     }
 }
 

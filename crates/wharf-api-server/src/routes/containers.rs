@@ -18,7 +18,11 @@ use crate::reply::{self, Answer};
 use crate::version::ApiVersion;
 use crate::{compat, convert};
 
-pub(crate) async fn list(engine: State, params: Params) -> Answer {
+pub(crate) async fn list(
+    engine: State,
+    Extension(version): Extension<ApiVersion>,
+    params: Params,
+) -> Answer {
     let limit: Option<i64> = params.number("limit")?;
     let mut filters = params.filters()?;
     // Parameters of the oldest clients, which are filters today.
@@ -36,7 +40,13 @@ pub(crate) async fn list(engine: State, params: Params) -> Answer {
         filters,
     };
     let listed = engine.containers.list(options).await?;
-    let rows: Vec<_> = listed.into_iter().map(convert::container_summary).collect();
+    let mut rows = Vec::new();
+    for row in listed.into_iter().map(convert::container_summary) {
+        let mut row =
+            serde_json::to_value(row).map_err(|error| ApiError::bad(error.to_string()))?;
+        compat::container_summary(&mut row, version);
+        rows.push(row);
+    }
     reply::ok(&rows)
 }
 

@@ -7,6 +7,7 @@ mod commit;
 mod containers;
 mod cp;
 mod files;
+mod health;
 mod images;
 mod life;
 mod limits;
@@ -92,6 +93,8 @@ scenarios! {
     limits: nonsense_is_refused devices_are_filtered they_outlive_the_daemon they_work_or_are_discarded_aloud
         groups_below_the_own_one devices_by_name;
     apparmor: profiles_confine;
+    health: follows_its_probes what_probes_say probes_that_take_too_long_or_cannot_run of_images
+        stands_still_with_the_container is_watched_by_the_next_daemon;
     push: there_and_back layers_are_taken_over all_tags what_cannot_be_pushed what_was_built_is_pushed;
     builds: settings files commands stages mistakes archives_are_unpacked added_archives_stay_inside
         steps_are_used_again steps_of_another_image options containers_of_steps standard_input

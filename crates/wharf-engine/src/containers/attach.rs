@@ -7,7 +7,7 @@
 
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::UnixStream;
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 use wharf_logs::{Entry as LogEntry, Stream};
 
 use super::{AttachEnd, AttachOptions, Containers, LogOptions, LogStream};
@@ -35,6 +35,24 @@ pub struct Attachment {
     stdin: bool,
     keys: Keys,
     log: Option<LogStream>,
+    end: Option<End>,
+}
+
+/// The end of a process whose stream this is.
+struct End {
+    pid: u32,
+    told: watch::Receiver<bool>,
+}
+
+impl End {
+    /// If the stream has ended because the process does, waits until everybody can see that it has: whoever asks for the exit
+    /// code at the end of the stream gets it. One that has only closed its stream is not waited for.
+    async fn come(mut self) {
+        if crate::proc::is_ending(self.pid) {
+            // The session may be forgotten.
+            let _ = self.told.wait_for(|told| *told).await;
+        }
+    }
 }
 
 impl Containers {
@@ -81,6 +99,7 @@ impl Containers {
             stdin,
             keys,
             log,
+            end: None,
         })
     }
 
@@ -123,6 +142,15 @@ impl Attachment {
             stdin,
             keys,
             log: None,
+            end: None,
+        }
+    }
+
+    /// The stream of the process `pid`, whose end is told.
+    pub(super) fn with_end(self, pid: u32, told: watch::Receiver<bool>) -> Self {
+        Self {
+            end: Some(End { pid, told }),
+            ..self
         }
     }
 
@@ -159,6 +187,9 @@ impl Attachment {
         let (mut from_task, mut to_task) = stream.into_split();
         let output = async {
             let copied = tokio::io::copy(&mut from_task, &mut to_client).await;
+            if let Some(end) = self.end.take() {
+                end.come().await;
+            }
             let _ = to_client.shutdown().await;
             if copied.is_ok() {
                 AttachEnd::Ended

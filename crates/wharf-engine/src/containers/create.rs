@@ -124,6 +124,7 @@ fn record(
             backoff: 0,
         },
         last: LastRun::default(),
+        health: None,
         remove_volumes: false,
         config: Arc::new(config),
         host: Arc::new(host),

@@ -6,6 +6,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use tokio::sync::watch;
 use tracing::debug;
 use wharf_tasks::ExecTask;
 
@@ -23,6 +24,8 @@ struct Session {
     view: ExecView,
     started: bool,
     task: Option<ExecTask>,
+    /// Whether it has ended, for those who wait for it.
+    ended: watch::Sender<bool>,
 }
 
 impl Execs {
@@ -101,6 +104,7 @@ impl Containers {
             },
             started: false,
             task: None,
+            ended: watch::Sender::new(false),
         };
         self.shared.execs.lock().insert(id.clone(), session);
         self.emit_exec(&view, &format!("exec_create: {command}"), &id, &[]);
@@ -156,12 +160,40 @@ impl Containers {
         let Some(stream) = started.take_stream() else {
             return Ok(None);
         };
-        Ok(Some(Attachment::ready(
-            stream,
-            session.spec.tty,
-            session.spec.attach_stdin,
-            keys,
-        )))
+        let ended = self
+            .shared
+            .execs
+            .change(exec, |session| session.ended.subscribe())?;
+        let attached = Attachment::ready(stream, session.spec.tty, session.spec.attach_stdin, keys);
+        Ok(Some(attached.with_end(started.pid(), ended)))
+    }
+
+    /// The process of a session that runs.
+    pub(crate) fn exec_task(&self, exec: &str) -> Option<ExecTask> {
+        let task = self
+            .shared
+            .execs
+            .change(exec, |session| session.task.clone());
+        task.ok().flatten()
+    }
+
+    /// Its exit code, as soon as it has one.
+    pub(crate) async fn exec_code(&self, exec: &str) -> i32 {
+        let ended = self
+            .shared
+            .execs
+            .change(exec, |session| session.ended.subscribe());
+        if let Ok(mut ended) = ended {
+            // A session that is forgotten has ended, too.
+            let _ = ended.wait_for(|ended| *ended).await;
+        }
+        let view = self.exec_inspect(exec).ok();
+        view.and_then(|view| view.exit_code).unwrap_or(-1)
+    }
+
+    /// Forgets a session that nobody can ask for any more.
+    pub(crate) fn exec_forget(&self, exec: &str) {
+        self.shared.execs.lock().remove(exec);
     }
 
     fn exec_failed(&self, exec: &str, error: &wharf_tasks::TaskError) -> EngineError {
@@ -171,6 +203,7 @@ impl Containers {
         let _ = self.shared.execs.change(exec, |session| {
             session.view.exit_code = Some(code);
             session.view.can_remove = true;
+            session.ended.send_replace(true);
         });
         let message = format!("OCI runtime exec failed: exec failed: {}", failure.reason);
         EngineError::Start {
@@ -243,6 +276,7 @@ fn exec_ended(shared: &Shared, exec: &str, view: &View, code: i32) {
         session.view.exit_code = Some(code);
         session.view.can_remove = true;
         session.task = None;
+        session.ended.send_replace(true);
     });
     if ended.is_ok() {
         let more = [("execID", exec.to_owned()), ("exitCode", code.to_string())];

@@ -204,7 +204,7 @@ impl Wanted {
             && filters.any("id", id)
             && filters.labels("label", &view.config.labels)
             && filters.any("status", |wanted| state.status.as_str() == wanted)
-            && filters.any("health", |wanted| wanted == "none")
+            && filters.any("health", |wanted| wanted == state.health_word())
             && filters.any("is-task", |wanted| matches!(wanted, "false" | "0"))
             && (self.exited.is_empty()
                 || (!state.running

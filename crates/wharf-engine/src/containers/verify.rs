@@ -6,7 +6,7 @@ pub(super) use resources::resources;
 
 use crate::sysinfo::SysInfo;
 use crate::{
-    Config, EngineConfig, EngineError, HostConfig, IpcMode, NetworkMode, Port, PortBinding,
+    Config, EngineConfig, EngineError, Health, HostConfig, IpcMode, NetworkMode, Port, PortBinding,
     RestartPolicy, signal,
 };
 
@@ -37,7 +37,25 @@ pub(super) fn config(config: &Config) -> Result<(), EngineError> {
     {
         return invalid(format!("invalid environment variable: {variable}"));
     }
-    Ok(())
+    config.healthcheck.as_ref().map_or(Ok(()), health)
+}
+
+/// moby `daemon/container.go`, `validateHealthCheck`.
+fn health(health: &Health) -> Result<(), EngineError> {
+    const MINIMUM: i64 = 1_000_000;
+    let times = [
+        ("Interval", health.interval),
+        ("Timeout", health.timeout),
+        ("StartPeriod", health.start_period),
+        ("StartInterval", health.start_interval),
+    ];
+    if let Some((name, _)) = times.iter().find(|(_, time)| *time != 0 && *time < MINIMUM) {
+        return invalid(format!("{name} in Healthcheck cannot be less than 1ms"));
+    }
+    match health.retries < 0 {
+        true => invalid("Retries in Healthcheck cannot be negative"),
+        false => Ok(()),
+    }
 }
 
 /// Checks the settings of the host, and fills in the daemon's defaults; Docker's warnings.

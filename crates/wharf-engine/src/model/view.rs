@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use wharf_oci::{ChainId, Digest, Platform};
 
 use super::{Config, HostConfig, MountPoint, Port, PortBinding};
+use crate::HealthView;
 
 /// A container at one moment. Published by its supervisor after each change; reading it takes no lock that
 /// a change waits for.
@@ -131,9 +132,18 @@ pub struct StateView {
     pub started_at: Option<Timestamp>,
     /// When the last run ended.
     pub finished_at: Option<Timestamp>,
+    /// Its health, if it has a check and has run.
+    pub health: Option<HealthView>,
 }
 
 impl StateView {
+    /// Docker's word for its health; `none` without a check.
+    pub fn health_word(&self) -> &'static str {
+        self.health
+            .as_ref()
+            .map_or("none", |health| health.status.as_str())
+    }
+
     /// `ps`'s status column: `Up 5 minutes`, `Exited (0) 2 hours ago`, in Docker's words.
     pub fn human(&self, now: Timestamp) -> String {
         crate::human::status(self, now)

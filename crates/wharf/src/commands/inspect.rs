@@ -128,7 +128,7 @@ async fn inspect(context: &Context, matches: &Matches, kinds: &[&str]) -> Outcom
         (Some(_), "json") => out(&format!("{}\n", Value::Array(documents)))?,
         (Some(template), _) => {
             for document in &documents {
-                match template.render(document) {
+                match template.render(&completed(document)) {
                     Ok(text) => out(&format!("{text}\n"))?,
                     Err(error) => {
                         // Docker ends the line that it had begun.
@@ -144,6 +144,15 @@ async fn inspect(context: &Context, matches: &Matches, kinds: &[&str]) -> Outcom
     } else {
         Err(Exit::new(failures.join("\n")))
     }
+}
+
+/// With the fields that an engine leaves out when they are empty, and that templates of `docker` know all the same.
+fn completed(document: &Value) -> Value {
+    let mut document = document.clone();
+    if let Some(state) = document.get_mut("State").and_then(Value::as_object_mut) {
+        state.entry("Health").or_insert(Value::Null);
+    }
+    document
 }
 
 async fn find(client: &Client, matches: &Matches, kinds: &[&str], name: &str) -> Outcome<Value> {

@@ -1,0 +1,44 @@
+//! Health: when it is watched, and what its probes change.
+
+use tracing::error;
+
+use super::Supervisor;
+use crate::lifecycle::Phase;
+use crate::{Probe, health};
+
+impl Supervisor {
+    /// A container is watched while it runs, and not while it is frozen.
+    pub(super) fn watch_health(&mut self) {
+        let runs = matches!(
+            self.record.state.phase,
+            Phase::Running { .. } | Phase::Stopping { .. }
+        );
+        if !runs {
+            self.monitor = None;
+        } else if self.monitor.is_none()
+            && let Some(command) = health::command(&self.record.config)
+        {
+            let (shared, entry) = (self.shared.clone(), self.entry.clone());
+            self.monitor = Some(health::watch(shared, entry, command));
+        }
+    }
+
+    pub(super) fn probed(&mut self, probe: Probe) {
+        // The result of a monitor that has been ended since.
+        if self.monitor.is_none() {
+            return;
+        }
+        let check = self.record.config.healthcheck.clone().unwrap_or_default();
+        let started = self.record.last.started_at.unwrap_or(probe.start);
+        let health = self.record.health.get_or_insert_default();
+        let changed = health.take(probe, &check, started);
+        let status = health.status;
+        if let Err(error) = self.save() {
+            error!(container = %self.record.id, error = error.message(), "write the record");
+        }
+        self.publish();
+        if changed {
+            self.emit(&format!("health_status: {}", status.as_str()), &[]);
+        }
+    }
+}
