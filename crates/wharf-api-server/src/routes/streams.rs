@@ -94,13 +94,20 @@ fn lines(
     futures_util::stream::unfold(Some(stream), move |stream| async move {
         let mut stream = stream?;
         match stream.next().await? {
-            Ok(entry) => Some((Ok(encode(&entry, shape)), Some(stream))),
+            Ok(entry) => {
+                let mut bytes = BytesMut::new();
+                encode(&mut bytes, &entry, shape);
+                while let Some(entry) = stream.at_hand() {
+                    encode(&mut bytes, &entry, shape);
+                }
+                Some((Ok(bytes.freeze()), Some(stream)))
+            }
             Err(error) => Some((Err(std::io::Error::other(error.message())), None)),
         }
     })
 }
 
-fn encode(entry: &Entry, shape: Shape) -> Bytes {
+fn encode(bytes: &mut BytesMut, entry: &Entry, shape: Shape) {
     let mut head = String::new();
     if shape.timestamps {
         // RFC3339NanoFixed: nine digits always, so that lines align.
@@ -116,7 +123,7 @@ fn encode(entry: &Entry, shape: Shape) -> Bytes {
         head.push(' ');
     }
     let length = head.len() + entry.log.len();
-    let mut bytes = BytesMut::with_capacity(length + 8);
+    bytes.reserve(length + 8);
     if shape.framed {
         bytes.put_u8(if entry.stream == Stream::Stdout { 1 } else { 2 });
         bytes.put_bytes(0, 3);
@@ -124,7 +131,6 @@ fn encode(entry: &Entry, shape: Shape) -> Bytes {
     }
     bytes.put_slice(head.as_bytes());
     bytes.put_slice(&entry.log);
-    bytes.freeze()
 }
 
 fn escape(text: &str) -> String {
@@ -134,6 +140,12 @@ fn escape(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn encoded(entry: &Entry, shape: Shape) -> Bytes {
+        let mut bytes = BytesMut::new();
+        encode(&mut bytes, entry, shape);
+        bytes.freeze()
+    }
 
     #[test]
     fn a_line_is_framed_and_stamped() {
@@ -148,14 +160,14 @@ mod tests {
             timestamps: false,
             details: false,
         };
-        assert_eq!(&encode(&entry, plain)[..], b"\x02\0\0\0\0\0\0\x03hi\n");
+        assert_eq!(&encoded(&entry, plain)[..], b"\x02\0\0\0\0\0\0\x03hi\n");
         let all = Shape {
             framed: false,
             timestamps: true,
             details: true,
         };
         assert_eq!(
-            &encode(&entry, all)[..],
+            &encoded(&entry, all)[..],
             b"2026-01-02T03:04:05.100000000Z a+b=c%2Cd hi\n"
         );
     }

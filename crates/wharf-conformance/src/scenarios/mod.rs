@@ -105,7 +105,8 @@ scenarios! {
     settings: new_settings_without_a_new_daemon log_driver_of_containers_to_come log_driver_of_the_daemon
         clients_over_tls;
     remote_logs: syslog_formats nobody_there_is_an_error fluentd_events fluentd_that_comes_later gelf_messages
-        journal_entries no_copy_if_none_is_wanted lines_go_away_while_the_daemon_is_dead;
+        journal_entries no_copy_if_none_is_wanted lines_go_away_while_the_daemon_is_dead
+        a_logger_that_is_killed_is_started_again nobody_who_takes_lines_stops_what_may_lose_them;
     networks: create_list_inspect_remove bad_networks_are_refused connect_and_disconnect_live names_resolve
         port_53_stays_free links_name_others networks_are_apart several_networks_at_the_start
         prune_takes_the_unused events_of_networks dual_stack networks_outlive_the_daemon

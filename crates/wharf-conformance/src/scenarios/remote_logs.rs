@@ -379,3 +379,73 @@ pub(crate) fn lines_go_away_while_the_daemon_is_dead(case: &mut Case) -> Result<
     ensure!(case.ok(&["logs", "c1"])?.lines().count() == 51);
     Ok(())
 }
+
+pub(crate) fn a_logger_that_is_killed_is_started_again(case: &mut Case) -> Result<()> {
+    if case.engine.kind.is_dockerd() {
+        return Ok(());
+    }
+    let receiver = Receiver::tcp(case.engine.pid()?, 0, |_| Vec::new())?;
+    let option = format!("syslog-address=tcp://{}", receiver.address);
+    let script = "n=0; while [ ! -e /end ]; do [ -e /go ] && { n=$((n+1)); echo $n; rm /go; }; sleep 0.05; done";
+    let args = [
+        "run",
+        "-d",
+        "--name",
+        "c1",
+        "--log-driver",
+        "syslog",
+        "--log-opt",
+        &option,
+        "busybox",
+        "sh",
+        "-c",
+        script,
+    ];
+    case.ok(&args)?;
+    for number in 1..=4 {
+        case.ok(&["exec", "c1", "touch", "/go"])?;
+        let lines = receiver.lines(number)?;
+        ensure!(
+            lines.len() == number && lines[number - 1].ends_with(&format!("]: {number}")),
+            "{lines:?}"
+        );
+        case.engine.world.sh("pkill -9 wharf-logger")?;
+    }
+    case.ok(&["exec", "c1", "touch", "/end"])?;
+    case.prints(&["wait", "c1"], "0")?;
+    case.prints(&["logs", "c1"], "1\n2\n3\n4")
+}
+
+pub(crate) fn nobody_who_takes_lines_stops_what_may_lose_them(case: &mut Case) -> Result<()> {
+    if case.engine.kind.is_dockerd() {
+        // dockerd 26 did not come to the end of this in minutes.
+        return Ok(());
+    }
+    // A socket where nobody reads: its buffer is full soon.
+    let folder = case.engine.data_root().join("sockets");
+    std::fs::create_dir_all(&folder)?;
+    let path = folder.join("silent");
+    let silent = std::os::unix::net::UnixListener::bind(&path)?;
+    let options = [
+        format!("fluentd-address=unix://{}", path.display()),
+        "mode=non-blocking".to_owned(),
+        "max-buffer-size=100k".to_owned(),
+    ];
+    let mut args = vec!["run", "-d", "--name", "c1", "--log-driver", "fluentd"];
+    for option in &options {
+        args.extend(["--log-opt", option]);
+    }
+    args.extend([
+        "busybox",
+        "sh",
+        "-c",
+        "seq 1 300000; touch /written; sleep 1000",
+    ]);
+    case.ok(&args)?;
+    // All was written, though hardly any of it was taken.
+    while case.run(&["exec", "c1", "test", "-e", "/written"])?.code != 0 {}
+    drop(silent);
+    // The copy has all.
+    ensure!(case.ok(&["logs", "c1"])?.lines().count() == 300_000);
+    case.ok(&["rm", "-f", "c1"]).map(drop)
+}

@@ -151,6 +151,11 @@ impl LogStream {
         }
     }
 
+    /// The next line, if it is at hand: who sends lines sends these together.
+    pub fn at_hand(&mut self) -> Option<Entry> {
+        self.lines.pop_front()
+    }
+
     /// Reads a batch. The log lies in the page cache as a rule, and a batch is small: no thread is asked for it.
     fn fill(&mut self) -> Result<(), EngineError> {
         let Some(reader) = &mut self.reader else {

@@ -44,6 +44,7 @@ enum Sink {
 
 /// Runs until the input ends; the exit code.
 pub(crate) fn run() -> i32 {
+    let _ = rustix::thread::set_name(c"wharf-logger");
     let mut input = std::io::stdin().lock();
     let opened = frame::read_config(&mut input)
         .map_err(|error| format!("read the settings: {error}"))

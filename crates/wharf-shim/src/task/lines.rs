@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::io::{Read as _, Write as _};
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
@@ -14,7 +14,7 @@ use wharf_shim_api::Log;
 
 use crate::logger::frame;
 
-/// A logger that ends sooner than this after its start is not started again for the same lines.
+/// A logger that could not begin is not started again sooner than this.
 const SETTLED: Duration = Duration::from_secs(1);
 /// How long a disk may take for the last lines.
 const LAST_LINES: Duration = Duration::from_secs(10);
@@ -24,6 +24,8 @@ pub(crate) struct Logger {
     config: Vec<u8>,
     process: Child,
     pipe: OwnedFd,
+    /// Where it says once whether it can take lines.
+    answer: ChildStdout,
     since: Instant,
     waiting: VecDeque<Vec<u8>>,
     /// Of the first that waits.
@@ -43,11 +45,22 @@ impl Logger {
     pub(crate) fn start(config: &Log, buffer: Option<u64>) -> Result<Self, String> {
         let files = !matches!(config, Log::Remote(_));
         let config = frame::config(config).map_err(|error| error.to_string())?;
-        let (process, pipe) = spawn(&config)?;
+        let failed = |error: std::io::Error| format!("start a logger: {error}");
+        let (mut process, pipe, mut answer) = spawn(&config).map_err(failed)?;
+        let mut said = Vec::new();
+        let length = frame::READY.len() as u64;
+        let read = answer.by_ref().take(length).read_to_end(&mut said);
+        read.map_err(failed)?;
+        if said != frame::READY {
+            answer.read_to_end(&mut said).map_err(failed)?;
+            let _ = process.wait();
+            return Err(String::from_utf8_lossy(&said).into_owned());
+        }
         Ok(Self {
             config,
             process,
             pipe,
+            answer,
             since: Instant::now(),
             waiting: VecDeque::new(),
             sent: 0,
@@ -184,15 +197,19 @@ impl Logger {
         self.waiting.shrink_to(0);
     }
 
-    /// The logger has ended (somebody killed it): another takes its place. What it had in hand is lost.
+    /// The logger has ended (somebody killed it): another takes its place. What it had in hand is lost. Whether that one
+    /// can begin is not waited for.
     fn again(&mut self) {
         let _ = self.process.wait();
         self.sent = 0;
-        if self.since.elapsed() >= SETTLED {
+        // One that has begun has said so, and then closed it.
+        let mut said = Vec::new();
+        let began = self.answer.read_to_end(&mut said).is_ok() && said.is_empty();
+        if began || said == frame::READY || self.since.elapsed() >= SETTLED {
             self.since = Instant::now();
             match spawn(&self.config) {
-                Ok((process, pipe)) => {
-                    (self.process, self.pipe) = (process, pipe);
+                Ok((process, pipe, answer)) => {
+                    (self.process, self.pipe, self.answer) = (process, pipe, answer);
                     return;
                 }
                 Err(error) => eprintln!("wharf-shim: logger: {error}"),
@@ -204,31 +221,17 @@ impl Logger {
     }
 }
 
-fn spawn(config: &[u8]) -> Result<(Child, OwnedFd), String> {
-    let start = || -> std::io::Result<(Child, OwnedFd, Vec<u8>)> {
-        let mut command = Command::new("/proc/self/exe");
-        command.arg("logger");
-        command.stdin(Stdio::piped()).stdout(Stdio::piped());
-        let mut process = command.spawn()?;
-        let none = || std::io::Error::from(std::io::ErrorKind::BrokenPipe);
-        let mut input = process.stdin.take().ok_or_else(none)?;
-        let mut output = process.stdout.take().ok_or_else(none)?;
-        input.write_all(config)?;
-        let mut answer = Vec::new();
-        output
-            .by_ref()
-            .take(frame::READY.len() as u64)
-            .read_to_end(&mut answer)?;
-        if answer != frame::READY {
-            output.read_to_end(&mut answer)?;
-            let _ = process.wait();
-        }
-        Ok((process, input.into(), answer))
-    };
-    let (process, pipe, answer) = start().map_err(|error| format!("start a logger: {error}"))?;
-    if answer != frame::READY {
-        return Err(String::from_utf8_lossy(&answer).into_owned());
-    }
-    rustix::io::ioctl_fionbio(&pipe, true).map_err(|error| error.to_string())?;
-    Ok((process, pipe))
+fn spawn(config: &[u8]) -> std::io::Result<(Child, OwnedFd, ChildStdout)> {
+    let mut command = Command::new("/proc/self/exe");
+    command.arg("logger");
+    command.stdin(Stdio::piped()).stdout(Stdio::piped());
+    let mut process = command.spawn()?;
+    let none = || std::io::Error::from(std::io::ErrorKind::BrokenPipe);
+    let mut input = process.stdin.take().ok_or_else(none)?;
+    let answer = process.stdout.take().ok_or_else(none)?;
+    // It reads this before anything else, so it is not waited for long.
+    input.write_all(config)?;
+    let pipe = OwnedFd::from(input);
+    rustix::io::ioctl_fionbio(&pipe, true)?;
+    Ok((process, pipe, answer))
 }
