@@ -94,6 +94,7 @@ impl Engine {
             move_ahead: wharf_cgroups::MoveAhead::of_this_process(),
             background: Default::default(),
             registry: Default::default(),
+            followers: Default::default(),
         });
         recover::recover(&shared).await?;
         let store = images.clone();

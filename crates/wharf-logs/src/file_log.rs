@@ -193,9 +193,11 @@ impl FileLog {
     }
 
     fn append(&mut self, bytes: &[u8]) -> Result<(), LogError> {
-        self.file
-            .write_all(bytes)
-            .map_err(LogError::file("write", &self.path))?;
+        if let Err(error) = self.file.write_all(bytes) {
+            // A part of a line (a full disk) would spoil the one behind it.
+            let _ = self.file.set_len(self.size);
+            return Err(LogError::file("write", &self.path)(error));
+        }
         self.size += bytes.len() as u64;
         Ok(())
     }
@@ -237,6 +239,13 @@ impl FileLog {
             // What could not be compressed stays as it is.
             let _ = child.wait();
         }
+    }
+}
+
+impl Drop for FileLog {
+    /// Whoever waits for the writer's end may remove the folder.
+    fn drop(&mut self) {
+        self.wait_for_compression();
     }
 }
 

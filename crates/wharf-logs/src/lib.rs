@@ -32,7 +32,7 @@ mod tail;
 pub use compress::compress;
 pub use error::LogError;
 pub use file_log::{Compress, FileLog, Format, Rotation, clear};
-pub use follow::Watch;
+pub use follow::{Watched, Watches};
 pub use lines::{Lines, MAX_LINE, Message, Part};
 pub use reader::{Entry, ReadOptions, Reader, Tail};
 pub use remote::{Ending, Sender};

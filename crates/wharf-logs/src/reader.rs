@@ -106,7 +106,7 @@ impl Reader {
         })
     }
 
-    /// The next wanted line; `None` at the (present) end. After `None` more may come: see [`crate::Watch`].
+    /// The next wanted line; `None` at the (present) end. After `None` more may come: see [`crate::Watches`].
     ///
     /// A line that is not in the format (a file edited by hand) is passed over.
     ///

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use jiff::Timestamp;
 use rustix::event::{PollFd, PollFlags, poll};
-use wharf_logs::{Entry, FileLog, Format, ReadOptions, Reader, Rotation, Stream, Tail, Watch};
+use wharf_logs::{Entry, FileLog, Format, ReadOptions, Reader, Rotation, Stream, Tail, Watches};
 
 fn at(second: i64) -> Timestamp {
     Timestamp::from_second(second).unwrap()
@@ -136,7 +136,8 @@ fn tail_since_and_until_choose_lines_over_files() {
 fn a_follower_loses_and_repeats_nothing_through_rotations() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("c-json.log");
-    let watch = Watch::new(&path).unwrap();
+    let watch = Watches::new().unwrap();
+    let watched = watch.add(&path).unwrap();
     let mut reader = Reader::open(&path, Format::Json, ReadOptions::default()).unwrap();
     let writer = std::thread::spawn({
         let path = path.clone();
@@ -156,7 +157,7 @@ fn a_follower_loses_and_repeats_nothing_through_rotations() {
     let mut seen = Vec::new();
     while seen.len() < 5000 {
         poll(&mut [PollFd::new(&watch.as_fd(), PollFlags::IN)], None).unwrap();
-        watch.drain();
+        watch.take(|changed| assert_eq!(changed, Some(watched)));
         seen.extend(rest(&mut reader).into_iter().map(text));
     }
     writer.join().unwrap();

@@ -413,3 +413,35 @@ pub(crate) fn a_log_is_cleared(case: &mut Case) -> Result<()> {
     }
     Ok(())
 }
+
+pub(crate) fn many_follow_at_once(case: &mut Case) -> Result<()> {
+    let script = "echo begun; while [ ! -e /go ]; do sleep 0.1; done; seq 1 100";
+    case.ok(&[
+        "run", "-d", "--name", "c1", "-t", "busybox", "sh", "-c", script,
+    ])?;
+    // More than the kernel lets a user have of watches of files.
+    let case = &*case;
+    let texts: Vec<Result<String>> = std::thread::scope(|scope| {
+        let follow = || -> Result<String> {
+            let target = "/containers/c1/logs?stdout=1&follow=1";
+            Ok(case.engine.api("GET", target, None)?.text())
+        };
+        let followers: Vec<_> = (0..200).map(|_| scope.spawn(follow)).collect();
+        let gone = case.ok(&["exec", "c1", "touch", "/go"]);
+        let mut texts: Vec<Result<String>> = followers
+            .into_iter()
+            .map(|follower| {
+                follower
+                    .join()
+                    .unwrap_or_else(|_| anyhow::bail!("a follower"))
+            })
+            .collect();
+        texts.extend(gone.err().map(Err));
+        texts
+    });
+    for text in texts {
+        let text = text?;
+        ensure!(text.lines().count() == 101, "{text}");
+    }
+    Ok(())
+}

@@ -101,7 +101,8 @@ scenarios! {
         a_client_that_goes_stops_its_build;
     logs: options_that_no_driver_has_are_refused wrong_values_are_refused_at_the_start details_are_the_attributes
         rotated_and_compressed_logs_are_read_whole no_driver_keeps_nothing times_and_parts_of_lines
-        following_ends_with_the_container a_log_that_may_lose_lines the_daemon_names_its_drivers a_log_is_cleared;
+        following_ends_with_the_container a_log_that_may_lose_lines the_daemon_names_its_drivers a_log_is_cleared
+        many_follow_at_once;
     settings: new_settings_without_a_new_daemon log_driver_of_containers_to_come log_driver_of_the_daemon
         clients_over_tls;
     remote_logs: syslog_formats nobody_there_is_an_error fluentd_events fluentd_that_comes_later gelf_messages

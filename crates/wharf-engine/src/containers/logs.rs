@@ -4,11 +4,11 @@ use std::collections::VecDeque;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use tokio::io::unix::AsyncFd;
 use tokio::sync::watch;
-use wharf_logs::{Entry, Format, ReadOptions, Reader, Stream, Tail, Watch};
+use wharf_logs::{Entry, Format, ReadOptions, Reader, Stream, Tail};
 
 use super::{Containers, LogOptions};
+use crate::logging::Follower;
 use crate::{EngineError, View};
 
 /// Lines that are read from the disk at a time.
@@ -27,7 +27,7 @@ pub struct LogStream {
 
 /// What a follower waits on.
 struct Follow {
-    log: AsyncFd<Watch>,
+    log: Follower,
     view: watch::Receiver<Arc<View>>,
     /// The container has ended, and the log is read a last time.
     last: bool,
@@ -53,8 +53,13 @@ impl Containers {
             let text = "configured logging driver does not support reading";
             return Err(EngineError::NotImplemented(text.to_owned()));
         };
+        // Followed before it is read: a line written in between is seen by one or the other.
         let follow = match options.follow {
-            true => Some(follow(&path, entry.view.clone())?),
+            true => Some(Follow {
+                log: self.shared.followers.add(&path)?,
+                view: entry.view.clone(),
+                last: false,
+            }),
             false => None,
         };
         let read = ReadOptions {
@@ -107,21 +112,6 @@ async fn open(path: PathBuf, format: Format, options: ReadOptions) -> Result<Rea
     let opened = tokio::task::spawn_blocking(open).await;
     let opened = opened.map_err(|error| EngineError::failed(&error))?;
     opened.map_err(|error| EngineError::failed(&error))
-}
-
-#[expect(
-    deprecated,
-    reason = "the successor is unsafe, which is wharf-sys's alone; a Watch owns its descriptor"
-)]
-/// The watch begins before the log is read: a line written in between is seen by one or the other.
-fn follow(path: &std::path::Path, view: watch::Receiver<Arc<View>>) -> Result<Follow, EngineError> {
-    let watch = Watch::new(path).map_err(|error| EngineError::failed(&error))?;
-    let log = AsyncFd::new(watch).map_err(EngineError::io("watch", path))?;
-    Ok(Follow {
-        log,
-        view,
-        last: false,
-    })
 }
 
 impl LogStream {
@@ -193,11 +183,7 @@ impl LogStream {
         };
         let ended = |view: &Arc<View>| view.removed || !view.state.running;
         tokio::select! {
-            ready = follow.log.readable() => {
-                let Ok(mut ready) = ready else { return false };
-                ready.get_inner().drain();
-                ready.clear_ready();
-            }
+            () = follow.log.changed() => {}
             _ = follow.view.wait_for(ended) => follow.last = true,
             () = until => follow.last = true,
         }

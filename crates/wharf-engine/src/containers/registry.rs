@@ -43,6 +43,8 @@ pub(crate) struct Shared {
     /// Work that nobody waits for, but a clean end of the daemon.
     pub(crate) background: TaskTracker,
     pub(crate) registry: RwLock<Registry>,
+    /// Those who follow logs.
+    pub(crate) followers: crate::logging::Followers,
 }
 
 /// The index of containers.

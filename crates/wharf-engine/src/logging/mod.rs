@@ -4,6 +4,7 @@
 //! so does dockerd, in these words. What comes out is a [`wharf_shim_api::Log`]: the shim writes, whoever of us lives.
 
 mod attributes;
+mod follow;
 mod options;
 mod remote;
 mod values;
@@ -15,6 +16,8 @@ use wharf_shim_api::{Files, Log, RemoteLog};
 
 use crate::record::{Folders, Record};
 use crate::{EngineConfig, EngineError, HostConfig, LogConfig};
+pub(crate) use follow::{Follower, Followers};
+
 use attributes::Info;
 use options::Options;
 
