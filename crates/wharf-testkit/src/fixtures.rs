@@ -24,6 +24,14 @@ pub fn dockerd_26() -> Result<PathBuf> {
     printed_by("dockerd-26.sh")
 }
 
+/// A folder for `DOCKER_CONFIG` with the stock plugins `compose` 2.26 and `buildx` 0.13, fetched on the first call.
+///
+/// # Errors
+/// If they cannot be fetched.
+pub fn cli_plugins() -> Result<PathBuf> {
+    printed_by("cli-plugins.sh")
+}
+
 fn printed_by(script: &str) -> Result<PathBuf> {
     let script = format!("{}/fixtures/{script}", env!("CARGO_MANIFEST_DIR"));
     let output = Command::new("bash")

@@ -4,6 +4,7 @@ mod api;
 mod apparmor;
 mod builds;
 mod commit;
+mod compose;
 mod containers;
 mod cp;
 mod files;
@@ -93,6 +94,7 @@ scenarios! {
     limits: nonsense_is_refused devices_are_filtered they_outlive_the_daemon they_work_or_are_discarded_aloud
         groups_below_the_own_one devices_by_name;
     apparmor: profiles_confine;
+    compose: an_application_comes_up_and_goes single_commands;
     health: follows_its_probes what_probes_say probes_that_take_too_long_or_cannot_run of_images
         stands_still_with_the_container is_watched_by_the_next_daemon;
     push: there_and_back layers_are_taken_over all_tags what_cannot_be_pushed what_was_built_is_pushed;

@@ -1,7 +1,7 @@
 //! What every command gets: the client, the user's configuration, and where it runs.
 
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use serde_json::Value;
@@ -16,6 +16,8 @@ pub struct Context {
     client: Arc<Client>,
     /// True when the user named no daemon: then one may be started.
     default_host: bool,
+    address: String,
+    config_dir: PathBuf,
     /// Docker's own `config.json`, `null` when there is none.
     pub config: Value,
 }
@@ -37,7 +39,9 @@ impl Context {
             Some(host) => host.parse::<Endpoint>()?,
             None => Endpoint::default(),
         };
-        let config = read_config(config_dir);
+        let address = endpoint.to_string();
+        let config_dir = self::config_dir(config_dir);
+        let config = read_config(&config_dir);
         let headers = json::pairs(json::field(&config, "HttpHeaders"));
         let mut client = Client::new(endpoint).with_headers(headers);
         if let Some(tls) = tls {
@@ -47,6 +51,8 @@ impl Context {
         Ok(Context {
             client,
             default_host: host.is_none(),
+            address,
+            config_dir,
             config,
         })
     }
@@ -63,6 +69,16 @@ impl Context {
             }
             Err(error) => Err(error.into()),
         }
+    }
+
+    /// Where the daemon is, as `DOCKER_HOST` says it.
+    pub fn host(&self) -> &str {
+        &self.address
+    }
+
+    /// The folder of the user's configuration.
+    pub fn config_dir(&self) -> &Path {
+        &self.config_dir
     }
 
     /// A text of the configuration (`psFormat`, `detachKeys`).
@@ -83,13 +99,17 @@ impl Context {
     }
 }
 
-fn read_config(dir: Option<&str>) -> Value {
+/// `--config`, `DOCKER_CONFIG`, or `~/.docker`.
+fn config_dir(dir: Option<&str>) -> PathBuf {
     let dir = dir
         .map(PathBuf::from)
         .or_else(|| std::env::var_os("DOCKER_CONFIG").map(PathBuf::from));
-    let dir =
-        dir.or_else(|| std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".docker")));
-    let text = dir.and_then(|dir| std::fs::read_to_string(dir.join("config.json")).ok());
+    let home = || std::env::var_os("HOME").map_or_else(PathBuf::new, PathBuf::from);
+    dir.unwrap_or_else(|| home().join(".docker"))
+}
+
+fn read_config(dir: &Path) -> Value {
+    let text = std::fs::read_to_string(dir.join("config.json")).ok();
     text.and_then(|text| serde_json::from_str(&text).ok())
         .unwrap_or(Value::Null)
 }

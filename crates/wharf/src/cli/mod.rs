@@ -7,6 +7,7 @@ pub mod exit;
 pub mod flag;
 pub mod help;
 pub mod number;
+pub mod plugin;
 
 pub use command::{Arity, Command};
 pub use context::Context;

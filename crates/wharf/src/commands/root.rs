@@ -6,7 +6,7 @@ use wharf_client::Tls;
 
 use super::*;
 use crate::cli::context::{Context, line, out};
-use crate::cli::{Command, Exit, Flag, Matches, Outcome, help, list, switch, text};
+use crate::cli::{Command, Exit, Flag, Matches, Outcome, help, list, plugin, switch, text};
 
 /// The version of this program.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
@@ -129,11 +129,6 @@ pub async fn run(words: &[String]) -> Outcome {
     if word == "help" {
         return help_for(rest);
     }
-    let Some(command) = find(word) else {
-        return Err(Exit::new(format!(
-            "wharf: unknown command: wharf {word}\n\nRun 'wharf --help' for more information"
-        )));
-    };
     check_context(&matches)?;
     let host = match matches.list("host") {
         [] => None,
@@ -142,6 +137,16 @@ pub async fn run(words: &[String]) -> Outcome {
     };
     let tls = tls(&matches);
     let context = Context::new(host, matches.maybe("config"), tls.as_ref())?;
+    let Some(command) = find(word) else {
+        if let Some(program) = plugin::find(word, context.config_dir()) {
+            // So that it finds a daemon, too, where one can be started.
+            context.client().await?;
+            return Err(plugin::become_it(&program, &matches.args, &context));
+        }
+        return Err(Exit::new(format!(
+            "wharf: unknown command: wharf {word}\n\nRun 'wharf --help' for more information"
+        )));
+    };
     command
         .dispatch(&context, &format!("wharf {}", command.name), rest)
         .await
