@@ -50,6 +50,9 @@ pub enum RegistryError {
         /// `code: message` from the registry, or what is missing.
         cause: String,
     },
+    /// A registry does not take a user's name and password.
+    #[error("{0}")]
+    Refused(String),
     /// The tag or digest is not in the repository.
     #[error("manifest for {reference} not found: {cause}")]
     ManifestUnknown {
@@ -141,7 +144,7 @@ impl RegistryError {
             | Self::NameUnknown { .. }
             | Self::BlobUnknown(_)
             | Self::NoMatchingPlatform(_) => Kind::NotFound,
-            Self::Unauthorized { .. } => Kind::Unauthorized,
+            Self::Unauthorized { .. } | Self::Refused(_) => Kind::Unauthorized,
             Self::Config(_) => Kind::InvalidParameter,
             Self::Status { .. }
             | Self::DigestMismatch { .. }

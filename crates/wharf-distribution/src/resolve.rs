@@ -120,7 +120,7 @@ impl Client {
         }
     }
 
-    async fn manifest(
+    pub(crate) async fn manifest(
         &self,
         source: &Source,
         which: &str,

@@ -70,6 +70,9 @@ pub enum EngineError {
     /// Not permitted.
     #[error("{0}")]
     Forbidden(String),
+    /// Somebody's name and password are not taken.
+    #[error("{0}")]
+    Unauthorized(String),
     /// Known to Docker, not to us (yet).
     #[error("{0}")]
     NotImplemented(String),
@@ -137,6 +140,7 @@ impl EngineError {
             }
             Self::NameInUse { .. } | Self::Conflict(_) => ErrorKind::Conflict,
             Self::Forbidden(_) => ErrorKind::Forbidden,
+            Self::Unauthorized(_) => ErrorKind::Unauthorized,
             Self::NotImplemented(_) => ErrorKind::NotImplemented,
             Self::Start { kind, .. } => *kind,
             Self::Image(error) => image_kind(error.kind()),

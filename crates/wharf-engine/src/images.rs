@@ -4,11 +4,12 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use tokio::io::AsyncRead;
+use wharf_distribution::{Credentials, RegistryErrorKind};
 use wharf_images::{
     Image, ImageError, ImageUse, Images, ListOptions, ProgressSender, Pruned, PullOptions, Pulled,
     PushOptions, RemoveOptions, Removed,
 };
-use wharf_oci::{Digest, Reference};
+use wharf_oci::{Descriptor, Digest, Platform, Reference};
 
 use crate::{Containers, EngineError, EventKind, Events, View};
 
@@ -96,6 +97,36 @@ impl ImageService {
         let id = self.store.tag(source, target)?;
         self.emit("tag", &id.to_string(), &target.familiar());
         Ok(id)
+    }
+
+    /// Shows a registry a user's name and password.
+    ///
+    /// # Errors
+    /// `Unauthorized` if it does not take them.
+    pub async fn login(&self, domain: &str, credentials: &Credentials) -> Result<(), EngineError> {
+        let shown = self.store.registry().login(domain, credentials).await;
+        shown.map_err(|error| match error.kind() {
+            RegistryErrorKind::Unauthorized => EngineError::Unauthorized(error.to_string()),
+            _ => EngineError::Failed(error.to_string()),
+        })
+    }
+
+    /// What a name means in its registry, and the platforms that it is for.
+    ///
+    /// # Errors
+    /// Those of the registry.
+    pub async fn describe(
+        &self,
+        reference: &Reference,
+        credentials: Option<&Credentials>,
+    ) -> Result<(Descriptor, Vec<Platform>), EngineError> {
+        let registry = self.store.registry();
+        let found = registry.describe(reference, credentials).await;
+        found.map_err(|error| match error.kind() {
+            RegistryErrorKind::Unauthorized => EngineError::Unauthorized(error.to_string()),
+            RegistryErrorKind::NotFound => EngineError::NotFound(error.to_string()),
+            _ => EngineError::Failed(error.to_string()),
+        })
     }
 
     /// Removes a name or an image.

@@ -386,7 +386,8 @@ impl Images {
         self.0.state.write().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(crate) fn registry(&self) -> Client {
+    /// The client of registries, with the present settings.
+    pub fn registry(&self) -> Client {
         self.0
             .registry
             .read()

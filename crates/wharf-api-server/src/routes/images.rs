@@ -74,7 +74,7 @@ fn list_options(filters: &Filters) -> Result<ListOptions, ApiError> {
 }
 
 /// What the client's `X-Registry-Auth` says; an empty or malformed one is none, as with dockerd.
-fn credentials(headers: &HeaderMap) -> Option<Credentials> {
+pub(crate) fn credentials(headers: &HeaderMap) -> Option<Credentials> {
     let text = headers
         .get("X-Registry-Auth")?
         .to_str()
@@ -101,10 +101,15 @@ pub(crate) fn identity(auth: AuthConfig) -> Option<Credentials> {
     })
 }
 
-/// `fromImage` pulls; `fromSrc` imports, which is not built yet.
-pub(crate) async fn create(engine: State, params: Params, headers: HeaderMap) -> Answer {
-    if params.some("fromSrc").is_some() {
-        return Err(ApiError::not_implemented("the import of an image"));
+/// `fromImage` pulls; `fromSrc` imports.
+pub(crate) async fn create(
+    engine: State,
+    params: Params,
+    headers: HeaderMap,
+    request: Request,
+) -> Answer {
+    if let Some(source) = params.some("fromSrc") {
+        return super::registry::import(engine, &source, &params, request).await;
     }
     let (name, tag) = (params.get("fromImage"), params.get("tag"));
     let invalid = |error: wharf_oci::ReferenceError| ApiError::bad(error.to_string());

@@ -7,6 +7,7 @@ mod exec;
 mod files;
 mod images;
 mod networks;
+mod registry;
 mod stats;
 mod streams;
 mod system;
@@ -102,6 +103,8 @@ fn images() -> Router<Arc<Engine>> {
         .route("/images/get", get(images::save_several))
         .route("/images/search", get(images::search))
         .route("/images/prune", post(images::prune))
+        .route("/auth", post(registry::auth))
+        .route("/distribution/{*rest}", get(registry::distribution))
         // Names have slashes, so what follows them is told apart by hand.
         .route("/images/{*rest}", any(images::named))
 }
@@ -140,12 +143,10 @@ fn not_built() -> Router<Arc<Engine>> {
     let refuse = || any(not_implemented);
     let swarm = || any(no_swarm);
     Router::new()
-        .route("/auth", refuse())
         .route("/session", refuse())
         .route("/grpc", refuse())
         .route("/containers/{id}/copy", refuse())
         .route("/containers/{id}/attach/ws", refuse())
-        .route("/distribution/{*rest}", refuse())
         .route("/plugins", refuse())
         .route("/plugins/{*rest}", refuse())
         .route("/swarm", swarm())

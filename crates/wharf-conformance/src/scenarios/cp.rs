@@ -34,12 +34,7 @@ fn started(case: &Case) -> Result<()> {
         make,
     ];
     case.ok(&run)?;
-    super::containers::until(|| {
-        Ok(case
-            .run(&["exec", "r1", "ls", "-d", "/hung", "/d/fl"])?
-            .code
-            == 0)
-    })?;
+    super::containers::until(|| Ok(case.run(&["exec", "r1", "test", "-L", "/hung"])?.code == 0))?;
     let sealed = [
         "run",
         "-d",

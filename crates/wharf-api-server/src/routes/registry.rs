@@ -1,0 +1,144 @@
+//! What has to do with registries beside pull and push: `/auth`, `/distribution`; and `import`.
+
+use std::io;
+
+use axum::extract::{Path, Request};
+use futures_util::{StreamExt as _, TryStreamExt as _};
+use http::HeaderMap;
+use tokio_util::io::{StreamReader, SyncIoBridge};
+use wharf_api_types::{AuthConfig, JsonMessage};
+use wharf_distribution::Download;
+use wharf_engine::ImportOptions;
+use wharf_oci::Reference;
+
+use super::State;
+use super::images::{credentials, identity, platform};
+use crate::error::ApiError;
+use crate::params::{Json, Params};
+use crate::reply::{self, Answer};
+
+/// Docker Hub's account server, under which clients keep what they know of it.
+const HUB: &[&str] = &["", "index.docker.io", "registry-1.docker.io", "docker.io"];
+
+pub(crate) async fn auth(engine: State, Json(auth): Json<AuthConfig>) -> Answer {
+    let server = auth.serveraddress.clone();
+    let bare = server
+        .split_once("://")
+        .map_or(server.as_str(), |(_, rest)| rest);
+    let host = bare.split('/').next().unwrap_or_default();
+    let domain = if HUB.contains(&host) {
+        "docker.io"
+    } else {
+        host
+    };
+    let Some(credentials) = identity(auth) else {
+        return Err(ApiError::bad(
+            "a user name and a password are needed to log in",
+        ));
+    };
+    engine.images.login(domain, &credentials).await?;
+    reply::ok(&serde_json::json!({ "IdentityToken": "", "Status": "Login Succeeded" }))
+}
+
+pub(crate) async fn distribution(
+    engine: State,
+    Path(rest): Path<String>,
+    headers: HeaderMap,
+) -> Answer {
+    let Some(name) = rest.strip_suffix("/json").filter(|name| !name.is_empty()) else {
+        return Err(ApiError::new(http::StatusCode::NOT_FOUND, "page not found"));
+    };
+    let reference =
+        Reference::parse_normalized(name).map_err(|error| ApiError::bad(error.to_string()))?;
+    let reference = reference.with_default_tag();
+    let credentials = credentials(&headers);
+    let (descriptor, platforms) = engine
+        .images
+        .describe(&reference, credentials.as_ref())
+        .await?;
+    reply::ok(&serde_json::json!({
+        "Descriptor": {
+            "mediaType": descriptor.media_type,
+            "digest": descriptor.digest.to_string(),
+            "size": descriptor.size,
+        },
+        "Platforms": platforms,
+    }))
+}
+
+/// `POST /images/create?fromSrc=…`: `-` is the body of the request, anything else an address.
+pub(crate) async fn import(
+    engine: State,
+    source: &str,
+    params: &Params,
+    request: Request,
+) -> Answer {
+    let (repo, tag) = (params.get("repo"), params.get("tag"));
+    let text = match tag {
+        "" => repo.to_owned(),
+        tag => format!("{repo}:{tag}"),
+    };
+    let name = match repo {
+        "" => None,
+        _ => {
+            let name = Reference::parse_normalized(&text);
+            let name = name.map_err(|error| ApiError::bad(error.to_string()))?;
+            if name.digest().is_some() {
+                return Err(ApiError::bad("cannot import digest reference"));
+            }
+            Some(name.with_default_tag())
+        }
+    };
+    let message = match params.get("message") {
+        "" => format!("Imported from {source}"),
+        message => message.to_owned(),
+    };
+    let options = ImportOptions {
+        name,
+        message,
+        changes: params.all("changes"),
+        platform: platform(params.get("platform"))?,
+    };
+    let id = if source == "-" {
+        let body = request.into_body().into_data_stream();
+        let body = StreamReader::new(body.map_err(io::Error::other));
+        engine
+            .images
+            .import(SyncIoBridge::new(body), options)
+            .await?
+    } else {
+        let url = match source.contains("://") {
+            true => source.to_owned(),
+            false => format!("http://{source}"),
+        };
+        let bytes = download(&engine, &url).await?;
+        engine
+            .images
+            .import(SyncIoBridge::new(bytes), options)
+            .await?
+    };
+    let line = reply::line(&JsonMessage {
+        status: Some(id.to_string()),
+        ..JsonMessage::default()
+    });
+    let once = futures_util::stream::once(async move { Ok::<_, io::Error>(line) });
+    Ok(reply::stream("application/json", once))
+}
+
+async fn download(
+    engine: &State,
+    url: &str,
+) -> Result<impl tokio::io::AsyncRead + Send + Unpin + use<>, ApiError> {
+    let failed = |text: String| ApiError::new(http::StatusCode::INTERNAL_SERVER_ERROR, text);
+    let answer = Download::open(engine.config.registry.clone(), url).await;
+    let answer = answer.map_err(|error| failed(error.to_string()))?;
+    if !answer.is_success() {
+        let status = answer.status();
+        return Err(failed(format!("failed to GET {url} with status {status}")));
+    }
+    let pieces = futures_util::stream::try_unfold(answer, |mut answer| async move {
+        let piece = answer.chunk().await.map_err(io::Error::other)?;
+        Ok::<_, io::Error>(piece.map(|piece| (piece, answer)))
+    });
+    Ok(StreamReader::new(pieces.boxed()))
+}
