@@ -251,6 +251,29 @@ def bench_logs(wharf, dockerd):
         print(f"{what:58} wharf {mine:9.1f} {unit:5} dockerd  {other:9.1f} {unit:5} ratio {ratio:6.1f}  goal {goal}", flush=True)
 
 
+def bench_read_logs(wharf, dockerd):
+    lines = f"{args.work}/few-lines"
+    with open(lines, "w", encoding="utf-8") as file:
+        for number in range(200_000):
+            file.write(f"{number:08} GET /an/address/that/is/neither/long/nor/short 200 some more words of a usual line\n")
+    for engine in (wharf, dockerd):
+        engine.run("docker", "run", "--name", "read", "--network", "none", "-v", f"{lines}:/lines:ro", "busybox", "cat", "/lines")
+    medians = in_turn(
+        3,
+        wharf=lambda: wharf.run("docker", "logs", "read"),
+        dockerd=lambda: dockerd.run("docker", "logs", "read"),
+    )
+    row("logs of 200,000 lines, stock docker", "2x", "ms", medians["wharf"], medians["dockerd"], "dockerd")
+    medians = in_turn(
+        args.rounds,
+        wharf=lambda: wharf.run("docker", "logs", "-n", "10", "read"),
+        dockerd=lambda: dockerd.run("docker", "logs", "-n", "10", "read"),
+    )
+    row("logs -n 10, stock docker", "not slower", "ms", medians["wharf"], medians["dockerd"], "dockerd")
+    for engine in (wharf, dockerd):
+        engine.run("docker", "rm", "-f", "read")
+
+
 def bench_idle(wharf, dockerd):
     row("idle daemon, resident", "20 MB", "MB", wharf.memory() / 1024, dockerd.memory() / 1024, "dockerd")
 
@@ -328,7 +351,7 @@ def main():
     dockerd = Engine("dockerd", ["dockerd", "--bip", "172.31.0.1/16"])
     for engine in (wharf, dockerd):
         engine.run("docker", "load", "-q", "-i", f"{args.fixtures}/busybox.tar")
-    for bench in (bench_idle, bench_bundle, bench_run, bench_exec, bench_burst, bench_pull, bench_logs):
+    for bench in (bench_idle, bench_bundle, bench_run, bench_exec, bench_burst, bench_pull, bench_logs, bench_read_logs):
         if args.only in bench.__name__:
             try:
                 bench(wharf, dockerd)
