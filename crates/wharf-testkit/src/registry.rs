@@ -20,11 +20,32 @@ impl Registry {
     /// # Errors
     /// If it does not come up.
     pub fn serve(world: &World, storage: &Path, port: u16) -> Result<Self> {
+        Self::serve_with(world, storage, port, "")
+    }
+
+    /// As [`Registry::serve`], for the user `somebody` with the password `secret` alone.
+    ///
+    /// # Errors
+    /// If it does not come up.
+    pub fn serve_somebody(world: &World, storage: &Path, port: u16) -> Result<Self> {
+        let path = world.path().join("htpasswd");
+        // bcrypt of "secret", which is all that this server takes.
+        let script = "import crypt; print('somebody:' + crypt.crypt('secret', crypt.mksalt(crypt.METHOD_BLOWFISH, rounds=32)))";
+        let output = std::process::Command::new("python3")
+            .args(["-W", "ignore", "-c", script])
+            .output()?;
+        ensure!(output.status.success(), "make a htpasswd file");
+        std::fs::write(&path, output.stdout)?;
+        let auth = format!("auth: {{htpasswd: {{realm: test, path: {path:?}}}}}\n");
+        Self::serve_with(world, storage, port, &auth)
+    }
+
+    fn serve_with(world: &World, storage: &Path, port: u16, more: &str) -> Result<Self> {
         let config = world.path().join(format!("registry-{port}.yml"));
         let mut file = std::fs::File::create(&config)?;
         write!(
             file,
-            "version: 0.1\nlog: {{level: error}}\nstorage:\n  filesystem: {{rootdirectory: {storage:?}}}\n  delete: {{enabled: true}}\nhttp: {{addr: \"127.0.0.1:{port}\"}}\n"
+            "version: 0.1\nlog: {{level: error}}\nstorage:\n  filesystem: {{rootdirectory: {storage:?}}}\n  delete: {{enabled: true}}\nhttp: {{addr: \"127.0.0.1:{port}\"}}\n{more}"
         )?;
         let log = std::fs::File::create(world.path().join(format!("registry-{port}.log")))?;
         let server = world

@@ -12,6 +12,7 @@ mod health;
 mod images;
 mod life;
 mod limits;
+mod login;
 mod logs;
 mod network;
 mod networks;
@@ -97,6 +98,8 @@ scenarios! {
     compose: an_application_comes_up_and_goes single_commands;
     health: follows_its_probes what_probes_say probes_that_take_too_long_or_cannot_run of_images
         stands_still_with_the_container is_watched_by_the_next_daemon;
+    login: opens_a_registry a_helper_keeps_the_secret names_are_looked_up_in_their_registry
+        files_are_imported_as_an_image;
     push: there_and_back layers_are_taken_over all_tags what_cannot_be_pushed what_was_built_is_pushed;
     builds: settings files commands stages mistakes archives_are_unpacked added_archives_stay_inside
         steps_are_used_again steps_of_another_image options containers_of_steps standard_input

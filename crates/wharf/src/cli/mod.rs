@@ -3,6 +3,7 @@
 pub mod command;
 pub mod complete;
 pub mod context;
+pub mod credentials;
 pub mod exit;
 pub mod flag;
 pub mod help;

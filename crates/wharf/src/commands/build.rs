@@ -1,6 +1,5 @@
 //! `wharf build`.
 
-use std::collections::HashMap;
 use std::io::{Read as _, Write as _};
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
@@ -13,7 +12,8 @@ use super::build_context::{self, Packing};
 use crate::cli::command::COMMAND as EMPTY;
 use crate::cli::context::{line, out};
 use crate::cli::{
-    Arity, Command, Context, Exit, Flag, Kind, Matches, Outcome, flag, list, switch, text,
+    Arity, Command, Context, Exit, Flag, Kind, Matches, Outcome, credentials, flag, list, switch,
+    text,
 };
 use crate::format::units::human_size;
 use crate::options::{checks, resources};
@@ -331,23 +331,8 @@ fn arguments(list: &[String]) -> Value {
 
 /// All names and passwords that `docker login` left, for the base images.
 fn registries(context: &Context) -> Option<String> {
-    let auths = context.config.get("auths")?.as_object()?;
-    let mut all: HashMap<&String, Value> = HashMap::new();
-    for (server, entry) in auths {
-        let secret = entry
-            .get("auth")
-            .and_then(Value::as_str)
-            .unwrap_or_default();
-        let Ok(secret) = base64::engine::general_purpose::STANDARD.decode(secret) else {
-            continue;
-        };
-        let secret = String::from_utf8_lossy(&secret).into_owned();
-        if let Some((username, password)) = secret.split_once(':') {
-            let entry =
-                json!({"username": username, "password": password, "serveraddress": server});
-            all.insert(server, entry);
-        }
-    }
-    (!all.is_empty())
-        .then(|| base64::engine::general_purpose::URL_SAFE.encode(json!(all).to_string()))
+    let all = credentials::all(context);
+    let encode =
+        |all| base64::engine::general_purpose::URL_SAFE.encode(Value::Object(all).to_string());
+    (!all.is_empty()).then(|| encode(all))
 }

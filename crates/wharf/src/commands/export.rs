@@ -34,18 +34,22 @@ async fn run(context: &Context, matches: &Matches) -> Outcome {
             ));
         }
         None => {}
-        Some(path) => check(path)?,
+        Some(path) => check(path, "failed to export container")?,
     }
     let client = context.client().await?;
     let url = Url::new(["containers", &matches.args[0], "export"]);
-    let (_, mut body) = client.get_with_header(url, "content-type").await?;
+    let (_, body) = client.get_with_header(url, "content-type").await?;
+    write(body, output).await
+}
+
+/// Writes a stream to a file, beside its place and moved there when it is whole, or to standard output.
+pub(super) async fn write(mut body: wharf_client::BodyStream, output: Option<&str>) -> Outcome {
     let Some(path) = output else {
         while let Some(bytes) = body.chunk().await? {
             pump::write(std::io::stdout(), &bytes)?;
         }
         return Ok(());
     };
-    // Beside its place, and moved there when it is whole.
     let temporary = format!("{path}.wharf-{}", std::process::id());
     let written = async {
         let mut file = std::fs::File::create(&temporary)?;
@@ -63,8 +67,8 @@ async fn run(context: &Context, matches: &Matches) -> Outcome {
 }
 
 /// Docker's words for a place that cannot be written to.
-fn check(path: &str) -> Outcome {
-    let fail = |text: String| Err(Exit::new(format!("failed to export container: {text}")));
+pub(super) fn check(path: &str, what: &str) -> Outcome {
+    let fail = |text: String| Err(Exit::new(format!("{what}: {text}")));
     let folder = Path::new(path)
         .parent()
         .filter(|folder| *folder != Path::new(""));

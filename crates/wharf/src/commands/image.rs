@@ -11,6 +11,7 @@ pub static COMMAND: Command = Command {
     commands: &[
         &build::COMMAND,
         &history::COMMAND,
+        &import::COMMAND,
         &inspect::IMAGE,
         &load::COMMAND,
         &images::LS,
@@ -18,6 +19,7 @@ pub static COMMAND: Command = Command {
         &pull::COMMAND,
         &push::COMMAND,
         &rmi::RM,
+        &save::COMMAND,
         &tag::COMMAND,
     ],
     ..EMPTY

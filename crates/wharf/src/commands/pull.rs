@@ -1,15 +1,13 @@
 //! `wharf pull`, and the pulling in `run` and `create`.
 
-use base64::Engine;
-use base64::engine::general_purpose::{STANDARD, URL_SAFE};
-use serde_json::json;
 use wharf_client::{Client, Method, Url};
 use wharf_oci::Reference;
 
 use crate::cli::command::COMMAND as EMPTY;
 use crate::cli::context::line;
-use crate::cli::{Arity, Command, Context, Exit, Flag, Matches, Outcome, switch, text};
-use crate::format::json as read;
+use crate::cli::{
+    Arity, Command, Context, Exit, Flag, Matches, Outcome, credentials, switch, text,
+};
 use crate::term::progress;
 
 static FLAGS: &[Flag] = &[
@@ -94,7 +92,7 @@ pub async fn pull(
         .with("fromImage", reference.familiar_name())
         .maybe("tag", tag)
         .maybe("platform", platform);
-    let headers: Vec<_> = credentials(context, reference.domain())
+    let headers: Vec<_> = credentials::header(context, reference.domain())
         .map(|value| ("x-registry-auth", value))
         .into_iter()
         .collect();
@@ -106,19 +104,4 @@ pub async fn pull(
     } else {
         progress::show(stream, show.stderr).await
     }
-}
-
-// The user's name and password for a registry, as `docker login` left them in config.json.
-pub(crate) fn credentials(context: &Context, domain: &str) -> Option<String> {
-    let server = if domain == "docker.io" {
-        "https://index.docker.io/v1/"
-    } else {
-        domain
-    };
-    let entry = read::field(&context.config, "auths")?.get(server)?;
-    let decoded = STANDARD.decode(read::text(entry, "auth")).ok()?;
-    let decoded = String::from_utf8(decoded).ok()?;
-    let (username, password) = decoded.split_once(':')?;
-    let auth = json!({"username": username, "password": password, "serveraddress": server});
-    Some(URL_SAFE.encode(auth.to_string()))
 }

@@ -3,10 +3,11 @@
 use wharf_client::{Method, Url};
 use wharf_oci::{Platform, Reference};
 
-use super::pull::credentials;
 use crate::cli::command::COMMAND as EMPTY;
 use crate::cli::context::line;
-use crate::cli::{Arity, Command, Context, Exit, Flag, Matches, Outcome, switch, text};
+use crate::cli::{
+    Arity, Command, Context, Exit, Flag, Matches, Outcome, credentials, switch, text,
+};
 use crate::term::progress;
 
 static FLAGS: &[Flag] = &[
@@ -59,7 +60,8 @@ async fn run(context: &Context, matches: &Matches) -> Outcome {
         .maybe("tag", reference.tag())
         .maybe("platform", platform);
     // dockerd insists on the header, be it empty.
-    let auth = credentials(context, reference.domain()).unwrap_or_else(|| "e30=".to_owned());
+    let auth =
+        credentials::header(context, reference.domain()).unwrap_or_else(|| "e30=".to_owned());
     let client = context.client().await?;
     let stream = client
         .stream_with_headers(Method::POST, url, &[("x-registry-auth", auth)])

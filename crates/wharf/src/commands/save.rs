@@ -1,0 +1,49 @@
+//! `wharf save`.
+
+use std::io::IsTerminal as _;
+
+use wharf_client::{Method, Url};
+
+use super::export::{check, write};
+use crate::cli::command::COMMAND as EMPTY;
+use crate::cli::{Arity, Command, Context, Exit, Flag, Matches, Outcome, list, text};
+
+static FLAGS: &[Flag] = &[
+    text("output", "Write to a file, instead of STDOUT").short('o'),
+    list("platform", "Save only this platform"),
+];
+
+/// Save images
+pub static COMMAND: Command = Command {
+    name: "save",
+    about: "Save images to a tar archive",
+    usage: "[OPTIONS] IMAGE [IMAGE...]",
+    also: "wharf image save, wharf save",
+    flags: &[FLAGS],
+    arity: Arity::AtLeast(1),
+    run: Some(|context, matches| Box::pin(run(context, matches))),
+    ..EMPTY
+};
+
+async fn run(context: &Context, matches: &Matches) -> Outcome {
+    let output = matches.maybe("output");
+    match output {
+        None if std::io::stdout().is_terminal() => {
+            return Err(Exit::new(
+                "cowardly refusing to save to a terminal. Use the -o flag or redirect",
+            ));
+        }
+        None => {}
+        Some(path) => check(path, "failed to save image")?,
+    }
+    let mut url = Url::new(["images", "get"]);
+    for name in &matches.args {
+        url = url.with("names", name);
+    }
+    for platform in matches.list("platform") {
+        url = url.with("platform", platform);
+    }
+    let client = context.client().await?;
+    let body = client.stream_with_headers(Method::GET, url, &[]).await?;
+    write(body, output).await
+}
