@@ -123,6 +123,14 @@ impl<T: DeserializeOwned + Default, S: Sync + Send> FromRequest<S> for OptionalJ
     }
 }
 
+/// Reads a body to its end and forgets it. A client that is still sending does not read an answer: it would only see that its
+/// connection is closed.
+pub(crate) async fn drain(request: Request) {
+    use futures_util::StreamExt as _;
+    let mut body = request.into_body().into_data_stream();
+    while let Some(Ok(_)) = body.next().await {}
+}
+
 async fn read(body: axum::body::Body) -> Result<Bytes, ApiError> {
     let read = axum::body::to_bytes(body, MAX_BODY).await;
     read.map_err(|_| ApiError::bad(format!("request body is larger than {MAX_BODY} bytes")))

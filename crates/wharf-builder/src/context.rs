@@ -223,8 +223,12 @@ async fn unpack(
         if count == 0 {
             return Ok(());
         }
-        let archive = io::Read::chain(&first[..], archive);
-        let done = apply(archive, root.as_fd(), &options);
+        let whole = io::Read::chain(&first[..], &mut archive);
+        let done = apply(whole, root.as_fd(), &options);
+        if done.is_err() {
+            // A client that is still sending does not read why; and what it sends is not wanted any more.
+            let _ = io::copy(&mut archive, &mut io::sink());
+        }
         done.map(drop)
             .map_err(|error| format!("Error processing tar file: {}", chain(&error)))
     };

@@ -84,7 +84,11 @@ fn defaults(spec: &ContainerSpec) -> Vec<Value> {
 }
 
 fn mount_of(asked: &Mount) -> Value {
-    let access = if asked.read_only { "ro" } else { "rw" };
+    let access = match (asked.read_only, asked.recursive) {
+        (false, _) => "rw",
+        (true, false) => "ro",
+        (true, true) => "rro",
+    };
     match &asked.source {
         MountSource::Bind {
             path,

@@ -98,6 +98,8 @@ pub struct Mount {
     pub source: MountSource,
     /// Whether it is read-only.
     pub read_only: bool,
+    /// Whether what is mounted below it is read-only with it (Linux 5.12).
+    pub recursive: bool,
 }
 
 /// What is mounted.

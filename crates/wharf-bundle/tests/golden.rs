@@ -57,6 +57,7 @@ fn a_user_mount_takes_a_defaults_place_and_stands_in_its_depth() {
             destination: destination.into(),
             source,
             read_only: true,
+            recursive: true,
         });
     }
     let document = oci(&spec);
@@ -71,7 +72,7 @@ fn a_user_mount_takes_a_defaults_place_and_stands_in_its_depth() {
     assert_eq!(mounts[at("/dev/shm")]["source"], "/b");
     assert_eq!(
         mounts[at("/data")]["options"],
-        serde_json::json!(["rbind", "ro", "rprivate"])
+        serde_json::json!(["rbind", "rro", "rprivate"])
     );
 }
 

@@ -159,6 +159,7 @@ fn mount_point(mount: &MountPoint) -> wire::MountPoint {
         copy_up: _,
         create_source: _,
         non_recursive: _,
+        top_read_only: _,
         subpath: _,
         tmpfs: _,
         anonymous: _,

@@ -21,7 +21,7 @@ use wharf_engine::{NetworkMode, Resources};
 use wharf_oci::{Digest, Reference};
 
 use crate::error::ApiError;
-use crate::params::Params;
+use crate::params::{Params, drain};
 use crate::peer::Peer;
 use crate::reply::{self, Answer};
 use crate::{convert, routes};
@@ -35,7 +35,13 @@ pub(crate) async fn build(
     headers: HeaderMap,
     request: Request,
 ) -> Answer {
-    let options = options(&params, &headers)?;
+    let options = match options(&params, &headers) {
+        Ok(options) => options,
+        Err(error) => {
+            drain(request).await;
+            return Err(error);
+        }
+    };
     let quiet = params.flag("q");
     let source = match params.some("remote") {
         Some(url) => BuildSource::Remote(url),

@@ -8,13 +8,13 @@ use http::HeaderMap;
 use tokio_util::io::{StreamReader, SyncIoBridge};
 use wharf_api_types::{AuthConfig, JsonMessage};
 use wharf_distribution::Download;
-use wharf_engine::ImportOptions;
-use wharf_oci::Reference;
+use wharf_engine::{ImportOptions, apply_changes};
+use wharf_oci::{Reference, RunConfig};
 
 use super::State;
 use super::images::{credentials, identity, platform};
 use crate::error::ApiError;
-use crate::params::{Json, Params};
+use crate::params::{Json, Params, drain};
 use crate::reply::{self, Answer};
 
 /// Docker Hub's account server, under which clients keep what they know of it.
@@ -73,6 +73,36 @@ pub(crate) async fn import(
     params: &Params,
     request: Request,
 ) -> Answer {
+    let options = match options(source, params) {
+        Ok(options) => options,
+        Err(error) => {
+            drain(request).await;
+            return Err(error);
+        }
+    };
+    let id = if source == "-" {
+        let body = request.into_body().into_data_stream();
+        let body = StreamReader::new(body.map_err(io::Error::other));
+        let body = SyncIoBridge::new(body);
+        engine.images.import(body, options).await?
+    } else {
+        let url = match source.contains("://") {
+            true => source.to_owned(),
+            false => format!("http://{source}"),
+        };
+        let bytes = download(&engine, &url).await?;
+        let bytes = SyncIoBridge::new(bytes);
+        engine.images.import(bytes, options).await?
+    };
+    let line = reply::line(&JsonMessage {
+        status: Some(id.to_string()),
+        ..JsonMessage::default()
+    });
+    let once = futures_util::stream::once(async move { Ok::<_, io::Error>(line) });
+    Ok(reply::stream("application/json", once))
+}
+
+fn options(source: &str, params: &Params) -> Result<ImportOptions, ApiError> {
     let (repo, tag) = (params.get("repo"), params.get("tag"));
     let text = match tag {
         "" => repo.to_owned(),
@@ -93,36 +123,14 @@ pub(crate) async fn import(
         "" => format!("Imported from {source}"),
         message => message.to_owned(),
     };
-    let options = ImportOptions {
+    let changes = params.all("changes");
+    apply_changes(&mut RunConfig::default(), &changes)?;
+    Ok(ImportOptions {
         name,
         message,
-        changes: params.all("changes"),
+        changes,
         platform: platform(params.get("platform"))?,
-    };
-    let id = if source == "-" {
-        let body = request.into_body().into_data_stream();
-        let body = StreamReader::new(body.map_err(io::Error::other));
-        engine
-            .images
-            .import(SyncIoBridge::new(body), options)
-            .await?
-    } else {
-        let url = match source.contains("://") {
-            true => source.to_owned(),
-            false => format!("http://{source}"),
-        };
-        let bytes = download(&engine, &url).await?;
-        engine
-            .images
-            .import(SyncIoBridge::new(bytes), options)
-            .await?
-    };
-    let line = reply::line(&JsonMessage {
-        status: Some(id.to_string()),
-        ..JsonMessage::default()
-    });
-    let once = futures_util::stream::once(async move { Ok::<_, io::Error>(line) });
-    Ok(reply::stream("application/json", once))
+    })
 }
 
 async fn download(

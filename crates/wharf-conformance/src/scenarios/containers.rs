@@ -475,3 +475,36 @@ pub(crate) fn logs_options(case: &mut Case) -> Result<()> {
     case.prints(&["logs", "-f", "f1"], "1\n2\n3")?;
     Ok(())
 }
+
+pub(crate) fn read_only_binds_and_what_is_below(case: &mut Case) -> Result<()> {
+    let place = case.engine.world.path().join("bound").display().to_string();
+    let below =
+        format!("mkdir -p {place}/in; mount -t tmpfs none {place}/in; touch {place}/in/there");
+    case.engine.world.sh(&below)?;
+    let try_both = "touch /m/x 2>&1; touch /m/in/x 2>&1; ls /m/in; true";
+    let run = |flags: &[&str]| {
+        let command = ["busybox", "sh", "-c", try_both];
+        case.ok(&[&["run", "--rm"], flags, &command].concat())
+    };
+    let refused = |path: &str| format!("touch: {path}: Read-only file system");
+    let all = [refused("/m/x"), refused("/m/in/x"), "there".to_owned()].join("\n");
+    let top = [refused("/m/x"), "there\nx".to_owned()].join("\n");
+    let said = run(&["-v", &format!("{place}:/m:ro")])?;
+    ensure!(said == all, "-v: {said}");
+    let mount = |more: &str| format!("type=bind,source={place},target=/m,readonly{more}");
+    for (more, wanted) in [
+        ("", &all),
+        (",bind-recursive=enabled", &all),
+        (",bind-recursive=readonly,bind-propagation=rprivate", &all),
+        (",bind-recursive=writable", &top),
+    ] {
+        let said = run(&["--mount", &mount(more)])?;
+        ensure!(said == *wanted, "{more}: {said}");
+    }
+    let said = run(&["--mount", &mount(",bind-recursive=disabled")])?;
+    ensure!(!said.contains("there"), "disabled: {said}");
+    case.engine
+        .world
+        .sh(&format!("umount {place}/in"))
+        .map(drop)
+}

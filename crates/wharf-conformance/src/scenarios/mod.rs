@@ -85,7 +85,7 @@ scenarios! {
         auto_remove init_reaps limits_reach_the_kernel;
     containers: create_start_stop_kill wait_conditions exec_runs_in_the_container rename_and_top ps_filters
         ps_formats inspect_formats remove_rules prune_takes_stopped events_tell_the_story restart_policy
-        volumes_keep_data bind_mounts logs_options;
+        volumes_keep_data bind_mounts logs_options read_only_binds_and_what_is_below;
     images: list_tag_and_remove history_and_inspect in_use_is_refused malformed_names pull_from_a_registry
         unknown_images df_adds_up save_archive_loads_again;
     network: bridge_gives_an_address published_port_answers port_conflict_is_refused none_has_only_loopback

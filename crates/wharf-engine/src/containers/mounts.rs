@@ -150,9 +150,13 @@ fn of_mount(shared: &Shared, mount: &MountRequest, id: &str) -> Result<MountPoin
             propagation,
             non_recursive,
             create_source,
-            read_only_non_recursive: _,
-            read_only_force_recursive: _,
+            read_only_non_recursive,
+            read_only_force_recursive,
         } => {
+            if *read_only_non_recursive && *read_only_force_recursive {
+                let text = "mount options conflict: ReadOnlyNonRecursive && ReadOnlyForceRecursive";
+                return Err(invalid(text.to_owned()));
+            }
             if !source.is_absolute() {
                 let text = format!(
                     "invalid mount path: '{}' mount path must be absolute",
@@ -170,6 +174,7 @@ fn of_mount(shared: &Shared, mount: &MountRequest, id: &str) -> Result<MountPoin
                 propagation: propagation.as_str().to_owned(),
                 create_source: *create_source,
                 non_recursive: *non_recursive,
+                top_read_only: *read_only_non_recursive,
                 ..host_path(source.clone(), target)
             }
         }
@@ -242,6 +247,7 @@ fn host_path(source: PathBuf, destination: String) -> MountPoint {
         copy_up: false,
         create_source: false,
         non_recursive: false,
+        top_read_only: false,
         subpath: String::new(),
         tmpfs: None,
         anonymous: false,

@@ -163,6 +163,9 @@ pub struct MountPoint {
     pub create_source: bool,
     /// Whether mounts below are not taken along.
     pub non_recursive: bool,
+    /// Read-only is only the mount itself: what is mounted below it stays writable.
+    #[serde(default)]
+    pub top_read_only: bool,
     /// A folder inside the volume.
     pub subpath: String,
     /// Mount options of a tmpfs.

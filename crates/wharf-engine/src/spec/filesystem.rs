@@ -36,6 +36,7 @@ fn bind(target: &str, path: PathBuf, read_only: bool) -> Mount {
             propagation: "rprivate".to_owned(),
         },
         read_only,
+        recursive: false,
     }
 }
 
@@ -75,6 +76,8 @@ fn point(point: &MountPoint) -> Mount {
             propagation: propagation.to_owned(),
         },
         read_only: !point.rw,
+        // As dockerd does since API 1.44, unless it is asked otherwise.
+        recursive: !point.top_read_only,
     }
 }
 
@@ -84,5 +87,6 @@ fn tmpfs(target: &str, options: &str, read_only: bool) -> Mount {
         destination: target.to_owned(),
         source: MountSource::Tmpfs(options.map(str::to_owned).collect()),
         read_only,
+        recursive: false,
     }
 }
