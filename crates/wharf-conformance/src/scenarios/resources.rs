@@ -352,8 +352,8 @@ pub(crate) fn oom_kills_are_seen(case: &mut Case) -> Result<()> {
     ])?;
     case.prints(&["inspect", "-f", "{{.State.OOMKilled}}", "c1"], "false")?;
     let eat = "head -c 200m /dev/zero | tail -c 200m >/dev/null";
-    let run = case.run(&["exec", "c1", "sh", "-c", eat])?;
-    ensure!(run.code != 0, "{run:?}");
+    // Which of the two the kernel takes, and so how the line ends, is its own choice.
+    case.run(&["exec", "c1", "sh", "-c", eat])?;
     let oom = [
         "inspect",
         "-f",
