@@ -10,6 +10,7 @@ mod networks;
 mod registry;
 mod stats;
 mod streams;
+mod swarm;
 mod system;
 mod volumes;
 
@@ -36,6 +37,7 @@ pub(crate) fn all(engine: Arc<Engine>) -> Router {
         .merge(images())
         .merge(builds(&engine))
         .merge(others())
+        .merge(swarm::routes())
         .merge(not_built())
         .fallback(|| async { ApiError::new(StatusCode::NOT_FOUND, "page not found") })
         .method_not_allowed_fallback(|| async {
@@ -141,33 +143,12 @@ fn others() -> Router<Arc<Engine>> {
 /// Operations of the API that are not built yet say so.
 fn not_built() -> Router<Arc<Engine>> {
     let refuse = || any(not_implemented);
-    let swarm = || any(no_swarm);
     Router::new()
         .route("/session", refuse())
         .route("/grpc", refuse())
-        .route("/containers/{id}/copy", refuse())
         .route("/containers/{id}/attach/ws", refuse())
-        .route("/plugins", refuse())
-        .route("/plugins/{*rest}", refuse())
-        .route("/swarm", swarm())
-        .route("/swarm/{*rest}", swarm())
-        .route("/nodes", swarm())
-        .route("/nodes/{*rest}", swarm())
-        .route("/services", swarm())
-        .route("/services/{*rest}", swarm())
-        .route("/tasks", swarm())
-        .route("/tasks/{*rest}", swarm())
-        .route("/secrets", swarm())
-        .route("/secrets/{*rest}", swarm())
-        .route("/configs", swarm())
-        .route("/configs/{*rest}", swarm())
 }
 
 async fn not_implemented(request: Request) -> ApiError {
     ApiError::not_implemented(&format!("{} {}", request.method(), request.uri().path()))
-}
-
-async fn no_swarm() -> ApiError {
-    let text = "This node is not a swarm manager. Use \"docker swarm init\" or \"docker swarm join\" to connect this node to swarm and try again.";
-    ApiError::new(StatusCode::SERVICE_UNAVAILABLE, text)
 }

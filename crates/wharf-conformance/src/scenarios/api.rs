@@ -149,3 +149,32 @@ pub(crate) fn image_answers_are_as_described(case: &mut Case) -> Result<()> {
     case.expect("GET", "/system/df", None, 200)?;
     Ok(())
 }
+
+pub(crate) fn without_swarm_and_plugins(case: &mut Case) -> Result<()> {
+    let ping = case.engine.api("GET", "/_ping", None)?;
+    ensure!(ping.header("swarm") == Some("inactive"), "{ping:?}");
+    ensure!(ping.header("builder-version").is_some(), "{ping:?}");
+    for target in ["swarm", "nodes", "services", "tasks", "secrets", "configs"] {
+        let answer = case.expect("GET", &format!("/{target}"), None, 503)?;
+        let text = answer["message"].as_str().unwrap_or_default();
+        ensure!(
+            text.starts_with("This node is not a swarm manager."),
+            "{text}"
+        );
+    }
+    let leave = case.expect("POST", "/swarm/leave", None, 503)?;
+    ensure!(
+        leave["message"] == "This node is not part of a swarm",
+        "{leave}"
+    );
+    let plugins = case.expect("GET", "/plugins", None, 200)?;
+    ensure!(plugins == json!([]), "{plugins}");
+    let none = case.expect("GET", "/plugins/no/such:1/json", None, 404)?;
+    ensure!(
+        none["message"]
+            .as_str()
+            .is_some_and(|text| text.contains("not found")),
+        "{none}"
+    );
+    Ok(())
+}

@@ -120,6 +120,6 @@ scenarios! {
     safety: default_capabilities masked_and_read_only_paths seccomp_denies no_new_privileges privileged_has_all
         workdir_through_proc_is_refused;
     life: daemon_killed_container_lives exit_code_while_daemon_is_dead nothing_is_left_behind;
-    api: ping_and_version info_is_as_described container_answers_are_as_described errors_are_json
+    api: without_swarm_and_plugins ping_and_version info_is_as_described container_answers_are_as_described errors_are_json
         unknown_routes version_limits image_answers_are_as_described;
 }
