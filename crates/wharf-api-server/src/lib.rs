@@ -17,6 +17,7 @@ mod hijack;
 mod params;
 mod peer;
 mod reply;
+mod rest;
 mod routes;
 mod server;
 mod version;

@@ -8,7 +8,7 @@ use axum::Router;
 use axum::body::Body;
 use axum::extract::Request;
 use axum::response::{IntoResponse as _, Response};
-use http::HeaderValue;
+use http::{HeaderValue, StatusCode};
 use hyper::body::Incoming;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto;
@@ -20,6 +20,7 @@ use wharf_api_types::API_VERSION;
 use wharf_engine::Engine;
 
 use crate::peer::Peer;
+use crate::rest::Rest;
 use crate::{routes, version};
 
 /// How long a TLS handshake may take.
@@ -122,7 +123,8 @@ async fn answer(
     peer: Peer,
     request: http::Request<Incoming>,
 ) -> Result<Response, Infallible> {
-    let mut request: Request = request.map(Body::new);
+    let rest = Rest::default();
+    let mut request: Request = request.map(|body| rest.lend(Body::new(body)));
     let mut response = match version::split(request.uri()) {
         Err(error) => error.into_response(),
         Ok((version, uri)) => {
@@ -133,6 +135,9 @@ async fn answer(
             response
         }
     };
+    if response.status() != StatusCode::SWITCHING_PROTOCOLS {
+        rest.drain().await;
+    }
     let headers = response.headers_mut();
     headers.insert("Api-Version", HeaderValue::from_static(API_VERSION));
     headers.insert("Docker-Experimental", HeaderValue::from_static("false"));

@@ -1,0 +1,81 @@
+//! What is left of a request when its answer is ready.
+//!
+//! A client may say all of its request before it listens. If the connection is closed under it, it
+//! reports a broken pipe instead of the answer. As Go's `net/http`, the server therefore reads what is
+//! left of a body, up to a limit, before the answer goes out.
+
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll};
+
+use axum::body::{Body, Bytes};
+use http_body_util::BodyExt as _;
+use hyper::body::{Body as _, Frame, SizeHint};
+
+/// The most that is read of a body that nobody wants: `maxPostHandlerReadBytes` of `net/http`.
+const MOST: usize = 256 << 10;
+
+/// Where a request's body comes to lie when its reader is done with it.
+#[derive(Clone, Default)]
+pub(crate) struct Rest(Arc<Mutex<Option<Body>>>);
+
+impl Rest {
+    /// `body`, to be read by a handler, and to be finished by [`Rest::drain`].
+    pub(crate) fn lend(&self, body: Body) -> Body {
+        if body.is_end_stream() {
+            return body;
+        }
+        Body::new(Lent {
+            body,
+            back: self.clone(),
+        })
+    }
+
+    /// Reads what the handler has left. A body that is still being read is let be.
+    pub(crate) async fn drain(self) {
+        let left = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let Some(mut body) = left else { return };
+        let mut read = 0;
+        while read < MOST {
+            let Some(Ok(frame)) = body.frame().await else {
+                return;
+            };
+            read += frame.data_ref().map_or(0, Bytes::len);
+        }
+    }
+}
+
+struct Lent {
+    body: Body,
+    back: Rest,
+}
+
+impl Drop for Lent {
+    fn drop(&mut self) {
+        if !self.body.is_end_stream() {
+            let body = std::mem::take(&mut self.body);
+            let mut slot = self.back.0.lock().unwrap_or_else(PoisonError::into_inner);
+            *slot = Some(body);
+        }
+    }
+}
+
+impl hyper::body::Body for Lent {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        Pin::new(&mut self.body).poll_frame(context)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
