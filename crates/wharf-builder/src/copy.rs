@@ -12,7 +12,7 @@ use crate::hash::hex;
 use crate::sources::{self, Exclude, Item, Tree};
 use crate::stage::Stage;
 use crate::transfer::{self, Looks};
-use crate::{BuildError, cache, fetch};
+use crate::{BuildError, NamedContext, Style, cache, fetch};
 
 /// Where files go, and how they look there.
 struct Target {
@@ -73,7 +73,10 @@ impl Build<'_> {
             sources::hash_of(&items),
             copy_target(stage, copy, self)?,
         );
-        let created_by = stage.nop(&text);
+        let created_by = match stage.style {
+            Style::Classic => stage.nop(&text),
+            Style::BuildKit => self.remembered(stage, name, copy)?,
+        };
         let asked: Vec<String> = items
             .iter()
             .map(|item| item.asked.display().to_string())
@@ -83,7 +86,7 @@ impl Build<'_> {
             // The name of a single file is its name in a folder.
             false => asked.join(","),
         };
-        let more = format!("{more} {:?}", target.unpack);
+        let more = format!("{text} {more} {:?}", target.unpack);
         let key = cache::key(
             stage.image.as_ref(),
             &created_by,
@@ -108,6 +111,27 @@ impl Build<'_> {
         .await?;
         let layer = workspace.layer().await?;
         self.commit(stage, Some(layer), &created_by, &key).await
+    }
+
+    /// What BuildKit's history says of it.
+    fn remembered(&self, stage: &Stage, name: &str, copy: &Copy) -> Result<String, BuildError> {
+        let mut said = name.to_owned();
+        if copy.parents {
+            said.push_str(" --parents");
+        }
+        for (flag, value) in [("chown", &copy.chown), ("chmod", &copy.chmod)] {
+            if let Some(value) = value {
+                said.push_str(&format!(" --{flag}={}", self.word(stage, value)?));
+            }
+        }
+        for source in &copy.sources {
+            match source {
+                Source::Path(path) => said.push_str(&format!(" {}", self.word(stage, path)?)),
+                Source::Inline(document) => said.push_str(&format!(" <<{}", document.name)),
+            }
+        }
+        let target = self.word(stage, &copy.target)?;
+        Ok(format!("{said} {target} # buildkit"))
     }
 
     fn target(&self, stage: &Stage, copy: &Copy, add: Option<&Add>) -> Result<Target, BuildError> {
@@ -142,9 +166,13 @@ impl Build<'_> {
         &mut self,
         from: &str,
     ) -> Result<(Arc<Root>, Option<Workspace>), BuildError> {
-        let image = match self.stage_named(from)? {
-            Some(image) => image,
-            None => Some(self.base_image(from, None).await?.id),
+        let image = match self.options.contexts.get(from) {
+            Some(NamedContext::Files(root)) => return Ok((root.clone(), None)),
+            Some(NamedContext::Image(name)) => Some(self.base_image(name, None).await?.id),
+            None => match self.stage_named(from)? {
+                Some(image) => image,
+                None => Some(self.base_image(from, None).await?.id),
+            },
         };
         let workspace = self.builder.engine.containers.workspace(image.as_ref())?;
         blocking(move || {

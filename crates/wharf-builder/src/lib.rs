@@ -16,6 +16,7 @@
 mod args;
 mod build;
 mod cache;
+mod client;
 mod context;
 mod copy;
 mod error;
@@ -30,10 +31,12 @@ mod run;
 mod sources;
 mod stage;
 mod transfer;
+mod vertex;
 
 pub use build::Builder;
+pub use client::{Client, Silent};
 pub use context::BuildSource;
 pub use error::BuildError;
-pub use options::BuildOptions;
+pub use options::{BuildOptions, NamedContext, Style};
 pub use output::{BuildEvent, Output};
 pub use prune::{PruneOptions, Pruned};

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::FlockOperation;
 use tempfile::TempDir;
+use tokio_util::task::AbortOnDropHandle;
 use wharf_dockerfile::{MountFlag, Run};
 use wharf_engine::{MountKind, MountRequest, Propagation, TmpfsRequest};
 
@@ -27,6 +28,10 @@ pub(crate) struct Mounts {
     folders: Vec<TempDir>,
     /// Locks of caches.
     locks: Vec<std::fs::File>,
+    /// Sockets that are served.
+    agents: Vec<AbortOnDropHandle<()>>,
+    /// Variables for the command alone.
+    pub(crate) env: Vec<String>,
 }
 
 impl Mounts {
@@ -113,18 +118,8 @@ impl Build<'_> {
                         }),
                     });
                 }
-                // Without a session nobody has secrets or keys to give.
-                kind @ ("secret" | "ssh") if !fields.is_on(&["required"]) => {
-                    tracing::debug!(kind, "a mount that needs a session is left out");
-                }
-                "secret" => {
-                    let id = fields.text(&["id", "target", "dst"]).unwrap_or_default();
-                    return Err(BuildError::Failed(format!("secret {id}: not found")));
-                }
-                "ssh" => {
-                    let id = fields.text(&["id"]).unwrap_or("default");
-                    return Err(BuildError::Failed(format!("unset ssh forward key {id}")));
-                }
+                "secret" => self.secret(stage, &fields, &mut mounts).await?,
+                "ssh" => self.agent(stage, &fields, &mut mounts).await?,
                 other => {
                     return Err(BuildError::Invalid(format!(
                         "unsupported mount type {other:?}"
@@ -259,6 +254,107 @@ impl Build<'_> {
         mounts.locks.extend(lock);
         mounts.key.push_str(&format!("cache {id} {target},"));
         Ok(())
+    }
+}
+
+impl Build<'_> {
+    /// A file that only this command sees. It is never on a disk: the folder for it is in memory.
+    async fn secret(
+        &self,
+        stage: &Stage,
+        fields: &Fields,
+        mounts: &mut Mounts,
+    ) -> Result<(), BuildError> {
+        if fields.text(&["env"]).is_some() {
+            // A variable would be in the record of the container.
+            let text = "env= of a secret mount is not supported yet";
+            return Err(BuildError::NotImplemented(text.to_owned()));
+        }
+        let target = fields.text(&["target", "dst", "destination"]);
+        let target = target.filter(|target| !target.is_empty());
+        let base = |path: &str| path.rsplit('/').next().unwrap_or_default().to_owned();
+        let id = match (fields.text(&["id", "source"]), target) {
+            (Some(id), _) if !id.is_empty() => id.to_owned(),
+            (_, Some(target)) => base(target),
+            _ => {
+                let text = "one of source, target required";
+                return Err(BuildError::Invalid(text.to_owned()));
+            }
+        };
+        let target = match target {
+            Some(target) => stage.absolute(target),
+            None => format!("/run/secrets/{}", base(&id)),
+        };
+        let Some(bytes) = self.options.client.secret(&id).await? else {
+            if fields.is_on(&["required"]) {
+                let text = format!("secret {id}: not found");
+                return Err(BuildError::Failed(text));
+            }
+            return Ok(());
+        };
+        let mode = fields.number("mode", 8)?.unwrap_or(0o400);
+        let owner = (fields.number("uid", 10)?, fields.number("gid", 10)?);
+        let folder = self.volatile()?;
+        let failed = BuildError::io("write a secret");
+        let path = folder.path().join("secret");
+        std::fs::write(&path, bytes).map_err(&failed)?;
+        let (uid, gid) = (owner.0.unwrap_or(0), owner.1.unwrap_or(0));
+        std::os::unix::fs::chown(&path, Some(uid), Some(gid)).map_err(&failed)?;
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).map_err(&failed)?;
+        mounts.requests.push(bind(path, &target, true));
+        mounts.folders.push(folder);
+        mounts.key.push_str(&format!("secret {id} {target},"));
+        Ok(())
+    }
+
+    /// The socket of the client's ssh agent.
+    async fn agent(
+        &self,
+        stage: &Stage,
+        fields: &Fields,
+        mounts: &mut Mounts,
+    ) -> Result<(), BuildError> {
+        let id = fields.text(&["id"]).filter(|id| !id.is_empty());
+        let id = id.unwrap_or("default");
+        let number = mounts.agents.len();
+        let target = fields.text(&["target", "dst", "destination"]);
+        let target = target.filter(|target| !target.is_empty());
+        let target = target.map_or_else(
+            || format!("/run/buildkit/ssh_agent.{number}"),
+            |target| stage.absolute(target),
+        );
+        let folder = self.volatile()?;
+        let path = folder.path().join("agent.sock");
+        let Some(agent) = self.options.client.agent(id, &path).await? else {
+            if fields.is_on(&["required"]) {
+                let text = format!("unset ssh forward key {id}");
+                return Err(BuildError::Failed(text));
+            }
+            return Ok(());
+        };
+        let mode = fields.number("mode", 8)?.unwrap_or(0o600);
+        let (uid, gid) = (
+            fields.number("uid", 10)?.unwrap_or(0),
+            fields.number("gid", 10)?.unwrap_or(0),
+        );
+        let failed = BuildError::io("make the socket of an ssh agent");
+        std::os::unix::fs::chown(&path, Some(uid), Some(gid)).map_err(&failed)?;
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).map_err(&failed)?;
+        mounts.requests.push(bind(path, &target, false));
+        mounts.folders.push(folder);
+        mounts.agents.push(agent);
+        mounts.key.push_str(&format!("ssh {id} {target},"));
+        mounts.env.push(format!("SSH_AUTH_SOCK={target}"));
+        Ok(())
+    }
+
+    /// A folder that is in memory and that nobody else may look into.
+    fn volatile(&self) -> Result<TempDir, BuildError> {
+        let failed = BuildError::io("make a folder for a step");
+        let parent = self.builder.volatile();
+        std::fs::create_dir_all(&parent).map_err(&failed)?;
+        let folder = tempfile::Builder::new().prefix("step-").tempdir_in(parent);
+        folder.map_err(failed)
     }
 }
 

@@ -1,13 +1,16 @@
 //! What a build is asked for.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
-use wharf_distribution::Credentials;
 use wharf_engine::{NetworkMode, Resources};
 use wharf_oci::{Platform, Reference};
+use wharf_sys::root::Root;
+
+use crate::client::{Client, Silent};
 
 /// The options of a build, as `POST /build` has them.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct BuildOptions {
     /// The Dockerfile's path in the context; `Dockerfile` if empty.
     pub dockerfile: String,
@@ -39,6 +42,54 @@ pub struct BuildOptions {
     pub shm_size: u64,
     /// Limits of `RUN`.
     pub resources: Resources,
-    /// Who asks, by registry.
-    pub credentials: BTreeMap<String, Credentials>,
+    /// Contexts with names of their own, that `FROM` and `from=` see before stages and images.
+    pub contexts: BTreeMap<String, NamedContext>,
+    /// Who asks.
+    pub client: Arc<dyn Client>,
+    /// Whose words the history is in.
+    pub style: Style,
+}
+
+/// Files or an image under a name (`--build-context`).
+#[derive(Clone, Debug)]
+pub enum NamedContext {
+    /// An image.
+    Image(String),
+    /// Files.
+    Files(Arc<Root>),
+}
+
+/// How steps are recorded.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Style {
+    /// As the classic builder does.
+    #[default]
+    Classic,
+    /// As BuildKit does.
+    BuildKit,
+}
+
+impl Default for BuildOptions {
+    fn default() -> Self {
+        Self {
+            dockerfile: String::new(),
+            tags: Vec::new(),
+            args: BTreeMap::new(),
+            labels: BTreeMap::new(),
+            target: String::new(),
+            no_cache: false,
+            cache_from: Vec::new(),
+            pull: false,
+            remove: false,
+            force_remove: false,
+            platform: None,
+            network: NetworkMode::default(),
+            extra_hosts: Vec::new(),
+            shm_size: 0,
+            resources: Resources::default(),
+            contexts: BTreeMap::new(),
+            client: Arc::new(Silent::default()),
+            style: Style::default(),
+        }
+    }
 }

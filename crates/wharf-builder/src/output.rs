@@ -1,14 +1,30 @@
 //! What a build says while it works.
 
 use tokio::sync::mpsc;
+use wharf_dockerfile::Span;
 use wharf_images::Progress;
 use wharf_oci::Digest;
 
 /// One thing said.
 #[derive(Clone, Debug)]
 pub enum BuildEvent {
-    /// Text, as the user is to see it.
+    /// Text of the classic builder, as its user is to see it.
     Stream(String),
+    /// What a command says.
+    Output {
+        /// On its standard error.
+        is_error: bool,
+        /// What.
+        text: String,
+    },
+    /// An instruction is being looked at.
+    At(Span),
+    /// A step begins: a vertex of BuildKit's progress.
+    Begin(String),
+    /// The step that has begun was in the cache.
+    Cached,
+    /// The step that has begun has ended well.
+    End,
     /// The image that a stage has become.
     Image(Digest),
     /// Of a pull.
@@ -34,10 +50,5 @@ impl Output {
 
     pub(crate) async fn say(&self, text: impl Into<String>) {
         self.send(BuildEvent::Stream(text.into())).await;
-    }
-
-    /// As Docker prints standard error: red.
-    pub(crate) async fn say_error(&self, text: &str) {
-        self.say(format!("\u{1b}[91m{text}\u{1b}[0m")).await;
     }
 }

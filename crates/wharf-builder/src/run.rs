@@ -11,7 +11,7 @@ use wharf_oci::RunConfig;
 use crate::build::Build;
 use crate::mounts::Mounts;
 use crate::stage::Stage;
-use crate::{BuildError, cache};
+use crate::{BuildError, BuildEvent, Style, cache};
 
 impl Build<'_> {
     pub(crate) async fn run(&mut self, stage: &mut Stage, run: &Run) -> Result<(), BuildError> {
@@ -28,6 +28,10 @@ impl Build<'_> {
         let env = stage.config.env.clone().unwrap_or_default();
         let args = self.args.beside(&env);
         let created_by = remembered(self, &args, &command).join(" ");
+        let created_by = match stage.style {
+            Style::Classic => created_by,
+            Style::BuildKit => format!("RUN {created_by} # buildkit"),
+        };
         let more = format!("RUN {:?} {}", run.network, mounts.key);
         let key = cache::key(
             stage.image.as_ref(),
@@ -48,7 +52,7 @@ impl Build<'_> {
         let new = NewContainer {
             config: Config {
                 image: image.to_string(),
-                env: [env, args].concat(),
+                env: [env, args, std::mem::take(&mut mounts.env)].concat(),
                 cmd: Some(command.clone()),
                 entrypoint: Some(vec![String::new()]),
                 healthcheck: Some(Health {
@@ -223,10 +227,9 @@ impl Build<'_> {
     }
 
     async fn print(&self, text: &str, is_error: bool) {
-        match is_error {
-            true => self.output.say_error(text).await,
-            false => self.output.say(text).await,
-        }
+        let text = text.to_owned();
+        let said = BuildEvent::Output { is_error, text };
+        self.output.send(said).await;
     }
 }
 

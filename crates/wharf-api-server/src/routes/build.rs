@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
+use std::sync::Arc;
 
 use axum::Extension;
 use axum::extract::Request;
@@ -14,7 +15,7 @@ use tokio_util::io::StreamReader;
 use tokio_util::task::AbortOnDropHandle;
 use wharf_api_types::{AuthConfig, ErrorDetail, JsonMessage};
 use wharf_builder::{
-    BuildError, BuildEvent, BuildOptions, BuildSource, Builder, Output, PruneOptions,
+    BuildError, BuildEvent, BuildOptions, BuildSource, Builder, Output, PruneOptions, Silent,
 };
 use wharf_distribution::Credentials;
 use wharf_engine::{NetworkMode, Resources};
@@ -67,16 +68,15 @@ pub(crate) async fn build(
 
 /// The first thing said decides: until then an error is an ordinary answer.
 async fn report(work: Work, mut events: Receiver<BuildEvent>) -> Answer {
-    let Some(first) = events.recv().await else {
+    let Some(first) = next(&mut events).await else {
         // What says nothing has failed: a build speaks of its steps.
         let image = ended(work).await?;
         return reply::ok(&text(format!("{image}\n")));
     };
-    let first = line(&first);
     let rest = futures_util::stream::unfold(Some((work, events)), |state| async move {
         let (work, mut events) = state?;
-        if let Some(event) = events.recv().await {
-            return Some((Ok(line(&event)), Some((work, events))));
+        if let Some(line) = next(&mut events).await {
+            return Some((Ok(line), Some((work, events))));
         }
         let error = ended(work).await.err()?;
         Some((Ok(reply::line(&failure(&error))), None))
@@ -88,8 +88,8 @@ async fn report(work: Work, mut events: Receiver<BuildEvent>) -> Answer {
 /// `q`: nothing is said but the image's id, or everything if the build fails.
 async fn only_the_id(work: Work, mut events: Receiver<BuildEvent>) -> Answer {
     let mut said = Vec::new();
-    while let Some(event) = events.recv().await {
-        said.extend_from_slice(&line(&event));
+    while let Some(line) = next(&mut events).await {
+        said.extend_from_slice(&line);
     }
     let bytes = match ended(work).await {
         Ok(image) => reply::line(&text(format!("{image}\n"))),
@@ -101,6 +101,15 @@ async fn only_the_id(work: Work, mut events: Receiver<BuildEvent>) -> Answer {
     };
     let once = futures_util::stream::once(async move { Ok::<_, io::Error>(bytes) });
     Ok(reply::stream("application/json", once))
+}
+
+/// The next event that is said to the client.
+async fn next(events: &mut Receiver<BuildEvent>) -> Option<Bytes> {
+    loop {
+        if let Some(line) = line(&events.recv().await?) {
+            return Some(line);
+        }
+    }
 }
 
 async fn ended(work: Work) -> Result<Digest, BuildError> {
@@ -119,16 +128,26 @@ fn text(text: String) -> JsonMessage {
     }
 }
 
-fn line(event: &BuildEvent) -> Bytes {
+/// What the classic builder's user sees of an event.
+fn line(event: &BuildEvent) -> Option<Bytes> {
     let message = match event {
         BuildEvent::Stream(said) => text(said.clone()),
+        // As Docker prints standard error: red.
+        BuildEvent::Output {
+            is_error: true,
+            text: said,
+        } => text(format!("\u{1b}[91m{said}\u{1b}[0m")),
+        BuildEvent::Output { text: said, .. } => text(said.clone()),
+        BuildEvent::At(_) | BuildEvent::Begin(_) | BuildEvent::Cached | BuildEvent::End => {
+            return None;
+        }
         BuildEvent::Image(id) => JsonMessage {
             aux: Some(serde_json::json!({ "ID": id.to_string() })),
             ..JsonMessage::default()
         },
         BuildEvent::Progress(progress) => convert::progress(progress),
     };
-    reply::line(&message)
+    Some(reply::line(&message))
 }
 
 fn failure(error: &BuildError) -> JsonMessage {
@@ -187,7 +206,8 @@ fn options(params: &Params, headers: &HeaderMap) -> Result<BuildOptions, ApiErro
         extra_hosts: params.all("extrahosts"),
         shm_size: params.number("shmsize")?.unwrap_or(0),
         resources: resources(params)?,
-        credentials: credentials(headers),
+        client: Arc::new(Silent(credentials(headers))),
+        ..BuildOptions::default()
     })
 }
 
