@@ -1,0 +1,232 @@
+#!/usr/bin/env python3
+"""Asks two daemons the same questions of the Engine API and prints where the answers differ.
+
+    differ.py SOCKET-OF-THE-JUDGE SOCKET [--section NAME] [--version 1.45]
+
+The first is a real dockerd, the second the daemon under test; both hold the image `busybox` and nothing else. Each
+question is one request on a connection of its own; compared are the status, the headers that say something, and the body:
+as JSON by keys, types and values, else as text. Ids, times, addresses and sizes are made the same first. The questions are
+in `questions.py`.
+"""
+import argparse
+import json
+import re
+import socket
+import sys
+
+import questions
+
+HEADERS = ["content-type", "api-version", "docker-experimental", "ostype", "builder-version", "swarm", "cache-control",
+           "pragma", "location", "x-docker-container-path-stat", "upgrade", "connection", "allow"]
+# Values that are the machine's or the moment's; their types are compared all the same.
+VOLATILE = set("""Created CreatedAt StartedAt FinishedAt Pid Size SizeRw SizeRootFs VirtualSize SharedSize time timeNano Mountpoint MountPoint
+MacAddress Usage LogPath SandboxID SandboxKey EndpointID NetworkID ResolvConfPath HostnamePath HostsPath Id ID ExecIDs GraphDriver
+MergedDir UpperDir LowerDir WorkDir RootFS Layers LayersSize SpaceReclaimed Digest RepoDigests Metadata read preread
+cpu_stats precpu_stats memory_stats blkio_stats pids_stats networks LastTagTime BuildTime Started Finished Start End
+ExitedAt Elapsed sequenceNumber ServerVersion GitCommit KernelVersion""".split())
+
+
+class Answer:
+    def __init__(self, status, reason, headers, body):
+        self.status, self.reason, self.headers, self.body = status, reason, headers, body
+
+    def json(self):
+        return json.loads(self.body)
+
+
+def ask(path, method, target, headers=(), body=b"", proto="HTTP/1.1", timeout=60):
+    """One request, its answer read to the end."""
+    s = socket.socket(socket.AF_UNIX)
+    s.settimeout(timeout)
+    s.connect(path)
+    head = [f"{method} {target} {proto}", "Host: docker", "Connection: close"]
+    names = {name.lower() for name, _ in headers}
+    head += [f"{name}: {value}" for name, value in headers]
+    if "content-length" not in names and "transfer-encoding" not in names and (body or method in ("POST", "PUT")):
+        head.append(f"Content-Length: {len(body)}")
+    try:
+        s.sendall("\r\n".join(head).encode() + b"\r\n\r\n" + body)
+    except BrokenPipeError:
+        pass
+    data = b""
+    try:
+        while chunk := s.recv(65536):
+            data += chunk
+    except TimeoutError:
+        data += b"<no end>"
+    except ConnectionResetError:
+        pass
+    s.close()
+    return parse(data)
+
+
+def parse(data):
+    head, _, body = data.partition(b"\r\n\r\n")
+    lines = head.decode("latin-1").split("\r\n")
+    first = lines[0].split(" ", 2)
+    status = int(first[1]) if len(first) > 1 and first[1].isdigit() else 0
+    headers = {}
+    for line in lines[1:]:
+        name, _, value = line.partition(":")
+        headers[name.lower()] = value.strip()
+    if headers.get("transfer-encoding") == "chunked":
+        body = unchunk(body)
+    return Answer(status, first[2] if len(first) > 2 else "", headers, body)
+
+
+def unchunk(data):
+    out = b""
+    while data:
+        size, _, data = data.partition(b"\r\n")
+        try:
+            size = int(size, 16)
+        except ValueError:
+            return out + b"<bad chunk>"
+        if size == 0:
+            break
+        out, data = out + data[:size], data[size + 2:]
+    return out
+
+
+PATTERNS = [
+    (re.compile(r"\b[0-9a-f]{64}\b"), "<id>"),
+    (re.compile(r"\b[0-9a-f]{12}\b"), "<id12>"),
+    (re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)"), "<time>"),
+    (re.compile(r"\b02:42(:[0-9a-f]{2}){4}\b"), "<mac>"),
+    (re.compile(r"/(work|tmp)/[\w./-]*?/(d26|w)/"), "<root>/"),
+]
+
+
+def plain(text):
+    for pattern, by in PATTERNS:
+        text = pattern.sub(by, text)
+    return text
+
+
+def compare(a, b, at, out):
+    kind = lambda v: {dict: "object", list: "list", str: "string", bool: "bool", type(None): "null"}.get(type(v), "number")
+    if kind(a) != kind(b):
+        out.append(f"{at}: {kind(a)} {short(a)} -> {kind(b)} {short(b)}")
+    elif isinstance(a, dict):
+        for key in a:
+            if key not in b:
+                out.append(f"{at}.{key}: missing, is {short(a[key])}")
+        for key in b:
+            if key not in a:
+                out.append(f"{at}.{key}: extra {short(b[key])}")
+        for key in a:
+            if key in b:
+                if key in VOLATILE and not isinstance(a[key], (dict, list)):
+                    if kind(a[key]) != kind(b[key]) or (a[key] in ("", 0)) != (b[key] in ("", 0)):
+                        out.append(f"{at}.{key}: {short(a[key])} -> {short(b[key])}")
+                elif key == "message":
+                    compare(plain(str(a[key])), plain(str(b[key])), f"{at}.{key}", out)
+                else:
+                    compare(a[key], b[key], f"{at}.{key}", out)
+    elif isinstance(a, list):
+        if len(a) != len(b):
+            out.append(f"{at}: {len(a)} of them -> {len(b)}: {short(a)} -> {short(b)}")
+        for index, (x, y) in enumerate(zip(a, b)):
+            compare(x, y, f"{at}[{index}]", out)
+    elif isinstance(a, str):
+        if plain(a) != plain(b):
+            out.append(f"{at}: {plain(a)!r}\n                   -> {plain(b)!r}")
+    elif a != b:
+        out.append(f"{at}: {a!r} -> {b!r}")
+
+
+def short(value):
+    text = json.dumps(value)
+    return text if len(text) < 160 else text[:157] + "..."
+
+
+def documents(body):
+    """The JSON documents of a body, one or a stream; none if it is something else."""
+    text = body.decode("utf-8", "replace")
+    found, decoder = [], json.JSONDecoder()
+    text = text.strip()
+    while text:
+        try:
+            one, end = decoder.raw_decode(text)
+        except ValueError:
+            return None
+        found.append(one)
+        text = text[end:].strip()
+    return found
+
+
+def differences(a, b, want):
+    out = []
+    if a.status != b.status:
+        out.append(f"status {a.status} {a.reason} -> {b.status} {b.reason}")
+    for name in HEADERS:
+        x, y = a.headers.get(name), b.headers.get(name)
+        if x != y and name not in want.get("ignore_headers", ()):
+            out.append(f"header {name}: {x} -> {y}")
+    if want.get("body") is False:
+        return out
+    left, right = documents(a.body), documents(b.body)
+    if left is not None and right is not None:
+        pairs = (left[0], right[0]) if len(left) == len(right) == 1 else (left, right)
+        compare(*pairs, "$", out)
+        if a.body.endswith(b"\n") != b.body.endswith(b"\n"):
+            out.append(f"end of line: {a.body[-3:]} -> {b.body[-3:]}")
+    elif plain(a.body.decode("latin-1")) != plain(b.body.decode("latin-1")):
+        out.append(f"body {a.body[:400]!r}\n                   -> {b.body[:400]!r}")
+    return [line for line in out if not any(re.search(p, line) for p in want.get("ignore", ()))]
+
+
+def main():
+    options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    options.add_argument("judge")
+    options.add_argument("tested")
+    options.add_argument("--section", action="append")
+    options.add_argument("--version", default="1.45", help="of the API that is asked for; empty for none")
+    options.add_argument("--ignore", action="append", default=[], help="a pattern of differences that are not printed")
+    options.add_argument("--show", help="print both whole answers to questions that match this pattern")
+    args = options.parse_args()
+    ignore = [re.compile(p) for p in questions.KNOWN + args.ignore]
+    count = found = 0
+    for name, section in questions.SECTIONS.items():
+        if args.section and name not in args.section:
+            continue
+        ids = ({}, {})
+        for question in section():
+            method, target, want = question
+            if not target.startswith("!"):
+                target = (f"/v{args.version}" if args.version and not want.get("bare") else "") + target
+            target = target.lstrip("!")
+            answers = []
+            for path, names in zip((args.judge, args.tested), ids):
+                fill = lambda text: re.sub(r"\{\{(\w+)\}\}", lambda m: names.get(m[1], "none"), text)
+                body = want.get("raw")
+                headers = list(want.get("headers", ()))
+                if body is None and "json" in want:
+                    body = fill(json.dumps(want["json"])).encode()
+                if body is not None and "json" in want and not any(n.lower() == "content-type" for n, _ in headers):
+                    headers.append(("Content-Type", "application/json"))
+                answer = ask(path, method, fill(target), headers, body or b"", want.get("proto", "HTTP/1.1"), want.get("timeout", 60))
+                if "save" in want:
+                    try:
+                        names[want["save"]] = answer.json()["Id"]
+                    except (ValueError, KeyError, TypeError):
+                        pass
+                answers.append(answer)
+            count += 1
+            lines = [] if want.get("quiet") else differences(*answers, want)
+            lines = [line for line in lines if not any(p.search(line) for p in ignore)]
+            if args.show and re.search(args.show, f"{method} {target}"):
+                for answer in answers:
+                    print(answer.status, answer.headers, answer.body.decode("utf-8", "replace")[:6000], sep="\n")
+            if lines:
+                found += 1
+                about = want.get("json", want.get("raw", b""))
+                print(f"{name}: {method} {target} {short(about) if not isinstance(about, bytes) else about[:120]}")
+                for line in lines:
+                    print("    " + line)
+                sys.stdout.flush()
+    print(f"{count} questions, {found} with differences")
+
+
+if __name__ == "__main__":
+    main()
