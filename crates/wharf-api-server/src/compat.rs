@@ -3,15 +3,65 @@
 //! Handlers know the newest API only. A step takes a JSON document of the newer version and makes it what the
 //! older one promised.
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
+use wharf_api_types::{ContainerConfig, ContainerCreateRequest, HostConfig};
 
+use crate::error::ApiError;
 use crate::version::ApiVersion;
 
 /// `GET /containers/{id}/json` as `version` has it.
 pub(crate) fn container_inspect(document: &mut Value, version: ApiVersion) {
     if version.before(52) {
         inspect_before_52(document);
+    } else if document["Config"]["OnBuild"].is_null() {
+        remove(&mut document["Config"], &["OnBuild"]);
     }
+    if version.before(48) {
+        endpoints_before_48(&mut document["NetworkSettings"]["Networks"]);
+    }
+    if version.before(45) {
+        endpoints_before_45(&mut document["NetworkSettings"]["Networks"], version);
+    }
+    if version.before(43)
+        && let Some(host) = document["HostConfig"].as_object_mut()
+    {
+        host.shift_remove("Annotations");
+    }
+}
+
+fn each_endpoint(networks: &mut Value, change: impl Fn(&mut Map<String, Value>)) {
+    let endpoints = networks.as_object_mut().into_iter().flatten();
+    for (_, endpoint) in endpoints {
+        if let Some(fields) = endpoint.as_object_mut() {
+            change(fields);
+        }
+    }
+}
+
+/// 1.48 gave endpoints a priority as the gateway.
+fn endpoints_before_48(networks: &mut Value) {
+    each_endpoint(networks, |fields| {
+        fields.shift_remove("GwPriority");
+    });
+}
+
+/// 1.44 gave endpoints `DNSNames`; 1.45 took the container's short id out of `Aliases`, as it is there.
+fn endpoints_before_45(networks: &mut Value, version: ApiVersion) {
+    let is_short = |name: &&str| name.len() == 12 && name.bytes().all(|c| c.is_ascii_hexdigit());
+    each_endpoint(networks, |fields| {
+        let names = fields.get("DNSNames").and_then(Value::as_array);
+        let names = names.into_iter().flatten().filter_map(Value::as_str);
+        let short = names.filter(is_short).next_back().map(|short| json!(short));
+        if version.before(44) {
+            fields.shift_remove("DNSNames");
+        }
+        let Some(short) = short else { return };
+        match fields.get_mut("Aliases") {
+            Some(Value::Array(aliases)) if !aliases.contains(&short) => aliases.push(short),
+            Some(aliases @ Value::Null) => *aliases = json!([short]),
+            _ => {}
+        }
+    });
 }
 
 /// 1.52 took the default bridge's endpoint out of `NetworkSettings` (deprecated since 1.9).
@@ -37,6 +87,167 @@ fn inspect_before_52(document: &mut Value) {
     settings["LinkLocalIPv6PrefixLen"] = json!(0);
     settings["SecondaryIPAddresses"] = Value::Null;
     settings["SecondaryIPv6Addresses"] = Value::Null;
+}
+
+/// `GET /info` as `version` has it.
+pub(crate) fn info(document: &mut Value, version: ApiVersion) {
+    if version.before(53) {
+        remove(document, &["NRI"]);
+    }
+    if version.before(52) {
+        // Of v1 alone, and gone from kernel 5.16 on.
+        let is_v1 = document["CgroupVersion"] == "1";
+        set_if(document, is_v1, "KernelMemoryTCP");
+    }
+    if version.before(50) {
+        remove(document, &["DiscoveredDevices"]);
+        document["BridgeNfIptables"] = json!(false);
+        document["BridgeNfIp6tables"] = json!(false);
+    }
+    if version.before(49) {
+        info_before_49(document);
+    }
+    if version.before(46) {
+        remove(document, &["Containerd"]);
+    }
+    if version.before(44) {
+        remove(document, &["CDISpecDirs"]);
+        let runtimes = document["Runtimes"].as_object_mut().into_iter().flatten();
+        runtimes.for_each(|(_, runtime)| remove(runtime, &["status"]));
+    }
+    if version.before(42) {
+        let is_v1 = document["CgroupVersion"] == "1";
+        set_if(document, is_v1, "KernelMemory");
+    }
+    if version.before(25) {
+        info_before_25(document);
+    }
+}
+
+fn set_if(document: &mut Value, is_set: bool, name: &str) {
+    if is_set {
+        document[name] = json!(true);
+    }
+}
+
+/// 1.49 took out the versions that were expected of other programs, and artifacts that may not be distributed.
+fn info_before_49(document: &mut Value) {
+    remove(document, &["FirewallBackend"]);
+    for name in ["ContainerdCommit", "RuncCommit", "InitCommit"] {
+        let version = document[name]["ID"].clone();
+        if let Some(fields) = document[name].as_object_mut() {
+            fields.insert("Expected".to_owned(), version);
+        }
+    }
+    if let Some(fields) = document["RegistryConfig"].as_object_mut() {
+        for name in ["CIDRs", "Hostnames"] {
+            fields.insert(format!("AllowNondistributableArtifacts{name}"), Value::Null);
+        }
+    }
+}
+
+/// 1.25 made security options lists of `key=value`.
+fn info_before_25(document: &mut Value) {
+    document["ExecutionDriver"] = json!("<not supported>");
+    let options = document["SecurityOptions"].as_array_mut();
+    for option in options.into_iter().flatten() {
+        let name = option.as_str().and_then(|text| {
+            let mut pairs = text.split(',').filter_map(|pair| pair.split_once('='));
+            let name = pairs.find(|(key, _)| *key == "name")?;
+            Some(name.1.to_owned())
+        });
+        if let Some(name) = name {
+            *option = json!(name);
+        }
+    }
+}
+
+fn remove(document: &mut Value, names: &[&str]) {
+    if let Some(fields) = document.as_object_mut() {
+        for name in names {
+            fields.shift_remove(*name);
+        }
+    }
+}
+
+/// The body of `POST /containers/create` of a client of `version`, and what it is told.
+///
+/// # Errors
+/// If it asks for what its version does not have.
+pub(crate) fn container_create(
+    request: &mut ContainerCreateRequest,
+    version: ApiVersion,
+) -> Result<Vec<String>, ApiError> {
+    let host = request.host_config.get_or_insert_default();
+    if version.before(40) {
+        create_before_40(host);
+    }
+    if version.before(42) {
+        // What these say came later.
+        host.console_size = [0, 0];
+    } else {
+        host.resources.kernel_memory = 0;
+    }
+    if version.before(43) {
+        host.annotations.clear();
+    }
+    if version.before(44) {
+        create_before_44(request)?;
+        return Ok(Vec::new());
+    }
+    Ok(match version.before(52) {
+        true => deprecated_mac_address(&request.config),
+        false => {
+            // 1.52 does not know it any more.
+            request.config.mac_address.clear();
+            Vec::new()
+        }
+    })
+}
+
+/// Until 1.40 memory that others may share was the default, and binds were recursive.
+fn create_before_40(host: &mut HostConfig) {
+    if host.ipc_mode.is_empty() {
+        host.ipc_mode = "shareable".to_owned();
+    }
+    host.resources.pids_limit = host.resources.pids_limit.filter(|limit| *limit > 0);
+    for mount in &mut host.mounts {
+        if let Some(options) = &mut mount.bind_options {
+            options.non_recursive = false;
+        }
+    }
+}
+
+/// Until 1.44 a container was made in one network, and read-only binds were so at the top alone.
+fn create_before_44(request: &mut ContainerCreateRequest) -> Result<(), ApiError> {
+    if let Some(health) = &mut request.config.healthcheck {
+        health.start_interval = 0;
+    }
+    let networks = request.networking_config.as_ref();
+    let endpoints = networks.and_then(|networks| networks.endpoints_config.as_ref());
+    if let Some(endpoints) = endpoints.filter(|endpoints| endpoints.len() > 1) {
+        let names: Vec<_> = endpoints.keys().map(String::as_str).collect();
+        return Err(ApiError::bad(format!(
+            "Container cannot be created with multiple network endpoints: {}",
+            names.join(", ")
+        )));
+    }
+    let host = request.host_config.get_or_insert_default();
+    let binds = host.mounts.iter_mut().filter(|mount| mount.kind == "bind");
+    for bind in binds.filter(|bind| bind.read_only) {
+        let options = bind.bind_options.get_or_insert_default();
+        options.read_only_non_recursive = true;
+        options.read_only_force_recursive = false;
+    }
+    Ok(())
+}
+
+fn deprecated_mac_address(config: &ContainerConfig) -> Vec<String> {
+    let text = "The container-wide MacAddress field is now deprecated. It should be specified in EndpointsConfig instead.";
+    match config.mac_address.is_empty() {
+        true => Vec::new(),
+        false => vec![text.to_owned()],
+    }
 }
 
 /// The body of `POST /containers/{id}/update` of a client of `version`.
@@ -69,6 +280,17 @@ pub(crate) fn container_summary(row: &mut Value, version: ApiVersion) {
         && let Some(fields) = row.as_object_mut()
     {
         fields.shift_remove("Health");
+    }
+    if version.before(48) {
+        endpoints_before_48(&mut row["NetworkSettings"]["Networks"]);
+    }
+    if version.before(46) {
+        remove(&mut row["HostConfig"], &["Annotations"]);
+    }
+    if version.before(44) {
+        each_endpoint(&mut row["NetworkSettings"]["Networks"], |fields| {
+            fields.shift_remove("DNSNames");
+        });
     }
 }
 

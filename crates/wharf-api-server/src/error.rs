@@ -7,6 +7,12 @@ use wharf_engine::{EngineError, ErrorKind};
 
 use crate::reply;
 
+const NO_PAGE: &str = "page not found";
+
+/// Marks an answer that no route gave: it says nothing of the daemon.
+#[derive(Clone, Copy)]
+pub(crate) struct Unrouted;
+
 /// An error on its way to the client.
 #[derive(Debug)]
 pub(crate) struct ApiError {
@@ -25,6 +31,11 @@ impl ApiError {
     /// 400.
     pub(crate) fn bad(message: impl Into<String>) -> Self {
         Self::new(StatusCode::BAD_REQUEST, message)
+    }
+
+    /// 404 for a path that the API does not have.
+    pub(crate) fn no_page() -> Self {
+        Self::new(StatusCode::NOT_FOUND, NO_PAGE)
     }
 
     /// 501: what is not built yet says so.
@@ -68,9 +79,14 @@ impl IntoResponse for ApiError {
         if self.status == StatusCode::NOT_MODIFIED {
             return self.status.into_response();
         }
+        let unrouted = self.status == StatusCode::NOT_FOUND && self.message == NO_PAGE;
         let body = ErrorResponse {
             message: self.message,
         };
-        reply::json(self.status, &body)
+        let mut response = reply::json(self.status, &body);
+        if unrouted {
+            response.extensions_mut().insert(Unrouted);
+        }
+        response
     }
 }

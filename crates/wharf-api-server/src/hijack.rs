@@ -10,6 +10,7 @@ use tokio::io::AsyncWriteExt as _;
 use tokio_util::io::ReaderStream;
 use wharf_engine::Attachment;
 
+use crate::error::ApiError;
 use crate::version::ApiVersion;
 
 const RAW: &str = "application/vnd.docker.raw-stream";
@@ -22,13 +23,14 @@ pub(crate) fn attach(
     version: ApiVersion,
     attachment: Attachment,
 ) -> Response {
-    // Clients before 1.42 know one name for both.
-    let kind = if attachment.tty() || version.before(42) {
+    // Clients before 1.42 know one name for both, and so do those that do not upgrade.
+    let upgrades = request.headers().contains_key(header::UPGRADE);
+    let kind = if attachment.tty() || version.before(42) || !upgrades {
         RAW
     } else {
         MULTIPLEXED
     };
-    if !request.headers().contains_key(header::UPGRADE) {
+    if !upgrades {
         let (ours, theirs) = tokio::io::duplex(64 * 1024);
         tokio::spawn(attachment.serve(ours));
         return answer(
@@ -49,6 +51,12 @@ pub(crate) fn attach(
     switching(kind)
 }
 
+/// An error on the way to a stream: a line of text, as dockerd writes it.
+pub(crate) fn refuse(error: ApiError) -> Response {
+    let text = format!("{}\r\n", error.message);
+    answer(error.status, RAW, Body::from(text))
+}
+
 /// Answers with a stream that holds one line of text, and ends.
 pub(crate) fn say(
     upgrade: Option<hyper::upgrade::OnUpgrade>,
@@ -63,12 +71,11 @@ pub(crate) fn say(
         bytes.extend((text.len() as u32).to_be_bytes());
     }
     bytes.extend(text.as_bytes());
+    let Some(upgrade) = upgrade else {
+        return answer(StatusCode::OK, RAW, Body::from(bytes));
+    };
     tokio::spawn(async move {
-        let connection = match upgrade {
-            Some(upgrade) => upgrade.await,
-            None => return,
-        };
-        if let Ok(connection) = connection {
+        if let Ok(connection) = upgrade.await {
             let mut connection = TokioIo::new(connection);
             // A client that has gone does not hear it.
             let _ = connection.write_all(&bytes).await;

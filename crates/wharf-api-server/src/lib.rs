@@ -15,11 +15,14 @@ mod convert;
 mod error;
 mod hijack;
 mod params;
+mod path;
 mod peer;
 mod reply;
 mod rest;
 mod routes;
 mod server;
+mod takeover;
 mod version;
+mod websocket;
 
 pub use server::{Api, Listener, TlsAcceptor};

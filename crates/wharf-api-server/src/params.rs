@@ -4,6 +4,7 @@ use axum::body::Bytes;
 use axum::extract::{FromRequest, FromRequestParts, Request};
 use http::request::Parts;
 use http::{HeaderMap, header};
+use serde::Deserialize as _;
 use serde::de::DeserializeOwned;
 use wharf_engine::Filters;
 
@@ -75,6 +76,9 @@ impl Params {
         };
         let bad = || ApiError::bad("invalid filter");
         let document: serde_json::Value = serde_json::from_str(&text).map_err(|_| bad())?;
+        if document.is_null() {
+            return Ok(filters);
+        }
         for (key, values) in document.as_object().ok_or_else(bad)? {
             match values {
                 serde_json::Value::Array(list) => {
@@ -95,13 +99,17 @@ impl Params {
 /// A JSON body.
 pub(crate) struct Json<T>(pub(crate) T);
 
-impl<T: DeserializeOwned, S: Sync + Send> FromRequest<S> for Json<T> {
+impl<T: DeserializeOwned + Default, S: Sync + Send> FromRequest<S> for Json<T> {
     type Rejection = ApiError;
 
     async fn from_request(request: Request, _: &S) -> Result<Self, ApiError> {
         let (parts, body) = request.into_parts();
         let bytes = read(body).await?;
         check_kind(&parts.headers, !bytes.is_empty())?;
+        if bytes.is_empty() {
+            let text = "invalid JSON: got EOF while reading request body";
+            return Err(ApiError::bad(text));
+        }
         parse(&bytes).map(Self)
     }
 }
@@ -115,10 +123,10 @@ impl<T: DeserializeOwned + Default, S: Sync + Send> FromRequest<S> for OptionalJ
     async fn from_request(request: Request, _: &S) -> Result<Self, ApiError> {
         let (parts, body) = request.into_parts();
         let bytes = read(body).await?;
+        check_kind(&parts.headers, !bytes.is_empty())?;
         if bytes.is_empty() {
             return Ok(Self(T::default()));
         }
-        check_kind(&parts.headers, true)?;
         parse(&bytes).map(Self)
     }
 }
@@ -156,18 +164,32 @@ fn check_kind(headers: &HeaderMap, has_body: bool) -> Result<(), ApiError> {
     }
 }
 
-fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, ApiError> {
-    if bytes.is_empty() {
-        return Err(ApiError::bad(
-            "invalid JSON: got EOF while reading request body",
-        ));
-    }
+/// A document, and nothing behind it. As Go reads it, `null` is the zero value.
+fn parse<T: DeserializeOwned + Default>(bytes: &[u8]) -> Result<T, ApiError> {
     let mut documents = serde_json::Deserializer::from_slice(bytes);
-    let document = T::deserialize(&mut documents)
-        .map_err(|error| ApiError::bad(format!("invalid JSON: {error}")))?;
+    let document = Option::<T>::deserialize(&mut documents)
+        .map_err(|error| ApiError::bad(format!("invalid JSON: {}", why(bytes, &error))))?;
     match documents.end() {
-        Ok(()) => Ok(document),
+        Ok(()) => Ok(document.unwrap_or_default()),
         Err(_) => Err(ApiError::bad("unexpected content after JSON")),
+    }
+}
+
+/// Where Go's decoder has words of its own for what is no JSON, those.
+pub(crate) fn why(bytes: &[u8], error: &serde_json::Error) -> String {
+    if error.is_eof() {
+        return "unexpected EOF".to_owned();
+    }
+    let line = bytes
+        .split(|byte| *byte == b'\n')
+        .nth(error.line().saturating_sub(1));
+    let at = line.and_then(|line| line.get(error.column().saturating_sub(1)));
+    match at {
+        Some(at) if error.is_syntax() && at.is_ascii_graphic() => {
+            let at = char::from(*at);
+            format!("invalid character '{at}' looking for beginning of value")
+        }
+        _ => error.to_string(),
     }
 }
 

@@ -8,7 +8,7 @@ use axum::Router;
 use axum::body::Body;
 use axum::extract::Request;
 use axum::response::{IntoResponse as _, Response};
-use http::{HeaderValue, StatusCode};
+use http::{HeaderValue, Method, StatusCode, header};
 use hyper::body::Incoming;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto;
@@ -19,9 +19,11 @@ use tower::ServiceExt as _;
 use wharf_api_types::API_VERSION;
 use wharf_engine::Engine;
 
+use crate::error::{ApiError, Unrouted};
 use crate::peer::Peer;
 use crate::rest::Rest;
-use crate::{routes, version};
+use crate::takeover::Connection;
+use crate::{path, routes, version};
 
 /// How long a TLS handshake may take.
 const HANDSHAKE: Duration = Duration::from_secs(10);
@@ -99,6 +101,13 @@ impl Api {
         let router = self.router.clone();
         let ended = self.ended.clone();
         tokio::spawn(async move {
+            let stream = match Connection::open(stream).await {
+                Ok(stream) => stream,
+                Err(error) => {
+                    tracing::trace!(%error, "connection");
+                    return ended.notify_waiters();
+                }
+            };
             let service = hyper::service::service_fn(move |request| {
                 answer(router.clone(), peer.clone(), request)
             });
@@ -125,12 +134,19 @@ async fn answer(
 ) -> Result<Response, Infallible> {
     let rest = Rest::default();
     let mut request: Request = request.map(|body| rest.lend(Body::new(body)));
-    let mut response = match version::split(request.uri()) {
-        Err(error) => error.into_response(),
-        Ok((version, uri)) => {
-            *request.uri_mut() = uri;
-            request.extensions_mut().insert(version);
-            request.extensions_mut().insert(peer);
+    if let Some(path) = path::cleaned(request.uri()) {
+        return Ok(path::moved(&path));
+    }
+    let (asked, uri) = version::split(request.uri());
+    *request.uri_mut() = uri;
+    request.extensions_mut().insert(asked);
+    request.extensions_mut().insert(peer);
+    let mut response = match *request.method() {
+        Method::OPTIONS => StatusCode::OK.into_response(),
+        Method::HEAD if !path::has_head(request.uri().path()) => {
+            ApiError::no_page().into_response()
+        }
+        _ => {
             let Ok(response) = router.oneshot(request).await;
             response
         }
@@ -138,7 +154,12 @@ async fn answer(
     if response.status() != StatusCode::SWITCHING_PROTOCOLS {
         rest.drain().await;
     }
+    let unrouted = response.extensions().get::<Unrouted>().is_some();
     let headers = response.headers_mut();
+    headers.remove(header::ALLOW);
+    if unrouted {
+        return Ok(response);
+    }
     headers.insert("Api-Version", HeaderValue::from_static(API_VERSION));
     headers.insert("Docker-Experimental", HeaderValue::from_static("false"));
     headers.insert("Ostype", HeaderValue::from_static("linux"));

@@ -1,6 +1,9 @@
 //! The API version of a request: `/v1.NN/…`, or the newest.
 
-use http::{StatusCode, Uri};
+use axum::extract::Request;
+use axum::middleware::Next;
+use axum::response::{IntoResponse as _, Response};
+use http::Uri;
 use wharf_api_types::{API_VERSION, MIN_API_VERSION};
 
 use crate::error::ApiError;
@@ -11,17 +14,19 @@ pub(crate) struct ApiVersion(pub(crate) u32);
 
 impl ApiVersion {
     pub(crate) fn newest() -> Self {
-        Self::parse(API_VERSION).unwrap_or(Self(0))
+        Self::parse(API_VERSION)
     }
 
     fn oldest() -> Self {
-        Self::parse(MIN_API_VERSION).unwrap_or(Self(0))
+        Self::parse(MIN_API_VERSION)
     }
 
-    fn parse(text: &str) -> Option<Self> {
-        let (major, minor) = text.split_once('.')?;
-        let (major, minor): (u32, u32) = (major.parse().ok()?, minor.parse().ok()?);
-        (minor < 1000).then_some(Self(major * 1000 + minor))
+    /// Go's `versions.Compare`: what is missing or no number is 0, and what follows the second number is not looked at.
+    fn parse(text: &str) -> Self {
+        let mut numbers = text.split('.').map(|part| part.parse().unwrap_or(0_u32));
+        let major = numbers.next().unwrap_or(0).min(1000);
+        let minor = numbers.next().unwrap_or(0).min(999);
+        Self(major * 1000 + minor)
     }
 
     /// Whether it is before 1.`minor`.
@@ -30,35 +35,60 @@ impl ApiVersion {
     }
 }
 
-/// Takes the version off the front of a path.
-///
-/// # Errors
-/// In dockerd's words, if it is too new or too old.
-pub(crate) fn split(uri: &Uri) -> Result<(ApiVersion, Uri), ApiError> {
+/// What a request's path says of the version: the text after the `v`, if there is one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Asked(Option<String>);
+
+impl Asked {
+    /// The version.
+    ///
+    /// # Errors
+    /// In dockerd's words, if it is none, too new or too old.
+    fn version(&self) -> Result<ApiVersion, ApiError> {
+        let Some(text) = &self.0 else {
+            return Ok(ApiVersion::newest());
+        };
+        let version = ApiVersion::parse(text);
+        if version > ApiVersion::newest() {
+            return Err(ApiError::bad(format!(
+                "client version {text} is too new. Maximum supported API version is {API_VERSION}"
+            )));
+        }
+        if version < ApiVersion::oldest() {
+            return Err(ApiError::bad(format!(
+                "client version {text} is too old. Minimum supported API version is {MIN_API_VERSION}, please upgrade your client to a newer version"
+            )));
+        }
+        Ok(version)
+    }
+}
+
+/// Takes the version off the front of a path: `/v`, digits and dots.
+pub(crate) fn split(uri: &Uri) -> (Asked, Uri) {
     let whole = uri.path_and_query().map_or("/", |path| path.as_str());
-    let Some((text, rest)) = whole
-        .strip_prefix("/v")
-        .and_then(|rest| rest.split_at_checked(rest.find('/')?))
-    else {
-        return Ok((ApiVersion::newest(), uri.clone()));
+    let split = || {
+        let rest = whole.strip_prefix("/v")?;
+        let (text, rest) = rest.split_at_checked(rest.find('/')?)?;
+        let is_version = |byte: u8| byte.is_ascii_digit() || byte == b'.';
+        let uri = rest.parse().ok()?;
+        (!text.is_empty() && text.bytes().all(is_version)).then(|| (text.to_owned(), uri))
     };
-    let Some(version) = ApiVersion::parse(text) else {
-        return Ok((ApiVersion::newest(), uri.clone()));
-    };
-    if version > ApiVersion::newest() {
-        return Err(ApiError::bad(format!(
-            "client version {text} is too new. Maximum supported API version is {API_VERSION}"
-        )));
+    match split() {
+        Some((text, uri)) => (Asked(Some(text)), uri),
+        None => (Asked(None), uri.clone()),
     }
-    if version < ApiVersion::oldest() {
-        return Err(ApiError::bad(format!(
-            "client version {text} is too old. Minimum supported API version is {MIN_API_VERSION}, please upgrade your client to a newer version"
-        )));
+}
+
+/// Before every handler: the version that is asked for becomes an extension of the request, or the answer is why not.
+pub(crate) async fn check(mut request: Request, next: Next) -> Response {
+    let asked = request.extensions().get::<Asked>().cloned();
+    match asked.unwrap_or(Asked(None)).version() {
+        Ok(version) => {
+            request.extensions_mut().insert(version);
+            next.run(request).await
+        }
+        Err(error) => error.into_response(),
     }
-    let uri = rest
-        .parse()
-        .map_err(|_| ApiError::new(StatusCode::NOT_FOUND, "page not found"))?;
-    Ok((version, uri))
 }
 
 #[cfg(test)]
@@ -67,24 +97,25 @@ mod tests {
 
     fn check(uri: &str) -> Result<(u32, String), String> {
         let uri: Uri = uri.parse().expect("uri");
-        split(&uri)
-            .map(|(version, uri)| (version.0, uri.to_string()))
-            .map_err(|error| error.message)
+        let (asked, rest) = split(&uri);
+        let version = asked.version().map_err(|error| error.message)?;
+        Ok((version.0, rest.to_string()))
     }
 
     #[test]
     fn the_prefix_is_taken_off_and_held_to_the_limits() {
         assert_eq!(check("/v1.41/info?x=1"), Ok((1041, "/info?x=1".into())));
+        assert_eq!(check("/v1.41.2/info"), Ok((1041, "/info".into())));
         assert_eq!(check("/info"), Ok((1056, "/info".into())));
         assert_eq!(check("/volumes/v1.2"), Ok((1056, "/volumes/v1.2".into())));
+        assert_eq!(check("/va/info"), Ok((1056, "/va/info".into())));
         assert_eq!(
             check("/v1.99/info").unwrap_err(),
             "client version 1.99 is too new. Maximum supported API version is 1.56"
         );
-        assert!(
-            check("/v1.12/info")
-                .unwrap_err()
-                .starts_with("client version 1.12 is too old.")
-        );
+        for old in ["1.12", "1", "0.1"] {
+            let error = check(&format!("/v{old}/info")).unwrap_err();
+            assert!(error.starts_with(&format!("client version {old} is too old.")));
+        }
     }
 }

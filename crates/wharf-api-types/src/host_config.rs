@@ -181,22 +181,29 @@ pub struct RestartPolicy {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
 pub struct WeightDevice {
+    #[serde(deserialize_with = "or_default")]
     pub path: String,
+    #[serde(deserialize_with = "or_default")]
     pub weight: u16,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
 pub struct ThrottleDevice {
+    #[serde(deserialize_with = "or_default")]
     pub path: String,
+    #[serde(deserialize_with = "or_default")]
     pub rate: u64,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
 pub struct DeviceMapping {
+    #[serde(deserialize_with = "or_default")]
     pub path_on_host: String,
+    #[serde(deserialize_with = "or_default")]
     pub path_in_container: String,
+    #[serde(deserialize_with = "or_default")]
     pub cgroup_permissions: String,
 }
 
@@ -205,6 +212,7 @@ pub struct DeviceMapping {
 pub struct DeviceRequest {
     #[serde(deserialize_with = "or_default")]
     pub driver: String,
+    #[serde(deserialize_with = "or_default")]
     pub count: i64,
     #[serde(rename = "DeviceIDs")]
     pub device_ids: Option<Vec<String>>,
@@ -215,8 +223,11 @@ pub struct DeviceRequest {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
 pub struct Ulimit {
+    #[serde(deserialize_with = "or_default")]
     pub name: String,
+    #[serde(deserialize_with = "or_default")]
     pub hard: i64,
+    #[serde(deserialize_with = "or_default")]
     pub soft: i64,
 }
 
@@ -224,7 +235,11 @@ pub struct Ulimit {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
 pub struct Mount {
-    #[serde(rename = "Type", skip_serializing_if = "is_default")]
+    #[serde(
+        rename = "Type",
+        skip_serializing_if = "is_default",
+        deserialize_with = "or_default"
+    )]
     pub kind: String,
     #[serde(skip_serializing_if = "is_default", deserialize_with = "or_default")]
     pub source: String,

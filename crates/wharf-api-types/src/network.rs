@@ -104,6 +104,7 @@ pub struct Network {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
 pub struct Ipam {
+    #[serde(deserialize_with = "or_default")]
     pub driver: String,
     pub options: Option<BTreeMap<String, String>>,
     #[serde(deserialize_with = "or_default")]
@@ -236,6 +237,7 @@ pub struct NetworkPruneResponse {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
 pub struct ConfigReference {
+    #[serde(deserialize_with = "or_default")]
     pub network: String,
 }
 

@@ -223,8 +223,10 @@ impl Build<'_> {
 
     async fn announce(&mut self, text: &str) {
         self.step += 1;
-        let text = format!("Step {}/{} : {text}\n", self.step, self.steps);
+        let text = format!("Step {}/{} : {text}", self.step, self.steps);
         self.output.say(text).await;
+        // A message of its own, as dockerd's.
+        self.output.say("\n".to_owned()).await;
     }
 
     async fn arrow(&self, stage: &Stage) {

@@ -18,8 +18,8 @@ pub(crate) const CAPABILITIES: [&str; 14] = [
     "CAP_AUDIT_WRITE",
 ];
 
-/// Hidden paths.
-pub(crate) const MASKED: &[&str] = &[
+/// What is hidden of a container that is not privileged, unless its settings say otherwise.
+pub const MASKED: &[&str] = &[
     "/proc/asound",
     "/proc/acpi",
     "/proc/interrupts",
@@ -34,8 +34,8 @@ pub(crate) const MASKED: &[&str] = &[
     "/sys/devices/virtual/powercap",
 ];
 
-/// Read-only paths.
-pub(crate) const READONLY: &[&str] = &[
+/// What such a container can only read.
+pub const READONLY: &[&str] = &[
     "/proc/bus",
     "/proc/fs",
     "/proc/irq",

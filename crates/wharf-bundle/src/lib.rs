@@ -11,6 +11,7 @@ mod oci;
 mod spec;
 
 pub use capabilities::{CapabilityError, capabilities};
+pub use defaults::{MASKED, READONLY};
 pub use oci::{BundleError, limits, to_oci};
 pub use spec::{
     ContainerSpec, Device, DeviceRule, HostFacts, Mount, MountSource, Namespace, Namespaces,

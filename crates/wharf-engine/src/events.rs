@@ -130,23 +130,15 @@ impl Events {
     /// # Errors
     /// `Invalid` if a filter is not one of Docker's.
     pub fn subscribe(&self, options: EventOptions) -> Result<EventStream, EngineError> {
-        const KNOWN: &[&str] = &[
-            "config",
-            "container",
-            "daemon",
-            "event",
-            "image",
-            "label",
-            "network",
-            "node",
-            "plugin",
-            "scope",
-            "secret",
-            "service",
-            "type",
-            "volume",
-        ];
-        options.filters.check(KNOWN)?;
+        if let (Some(since), Some(until)) = (options.since, options.until)
+            && since > until
+        {
+            return Err(EngineError::Invalid(format!(
+                "`since` time ({}) cannot be after `until` time ({})",
+                since.as_second(),
+                until.as_second()
+            )));
+        }
         let inner = self.lock();
         let backlog = inner.history.iter().filter(|event| {
             // Docker gives history only if it is asked for a time.

@@ -349,7 +349,6 @@ pub(crate) fn exec_inspect(view: ExecView) -> wire::ExecInspect {
         running,
         exit_code,
         pid,
-        can_remove,
     } = view;
     let mut words = spec.cmd.into_iter();
     wire::ExecInspect {
@@ -366,7 +365,8 @@ pub(crate) fn exec_inspect(view: ExecView) -> wire::ExecInspect {
         open_stdin: spec.attach_stdin,
         open_stderr: spec.attach_stderr,
         open_stdout: spec.attach_stdout,
-        can_remove,
+        // dockerd forgets a session at the same time as it could be removed.
+        can_remove: false,
         container_id: container,
         detach_keys: spec.detach_keys.unwrap_or_default(),
         pid: pid.into(),

@@ -28,7 +28,10 @@ pub(crate) fn new_container(
     } = request;
     let host = host_config.unwrap_or_default();
     Ok(NewContainer {
-        name: name.map(|name| name.strip_prefix('/').map(str::to_owned).unwrap_or(name)),
+        name: name.map(|name| match name.strip_prefix('/') {
+            Some(bare) if !bare.is_empty() => bare.to_owned(),
+            _ => name,
+        }),
         platform: crate::routes::platform(platform)?,
         endpoints: endpoints(networking_config)?,
         config: self::config(config)?,
@@ -203,7 +206,11 @@ fn host_config_of(host: wire::HostConfig) -> Result<HostConfig> {
         dns,
         dns_options,
         dns_search,
-        extra_hosts: extra_hosts.unwrap_or_default(),
+        extra_hosts: extra_hosts
+            .unwrap_or_default()
+            .into_iter()
+            .map(extra_host)
+            .collect::<Result<_>>()?,
         group_add: group_add.unwrap_or_default(),
         ipc_mode: IpcMode::parse(&ipc_mode)
             .ok_or_else(|| ApiError::bad(format!("invalid IPC mode: {ipc_mode}")))?,
@@ -229,6 +236,19 @@ fn host_config_of(host: wire::HostConfig) -> Result<HostConfig> {
 
 fn mode(name: &str, text: &str) -> Result<NamespaceMode> {
     NamespaceMode::parse(text).ok_or_else(|| ApiError::bad(format!("invalid {name} mode: {text}")))
+}
+
+/// `NAME:ADDRESS`, as dockerd's API takes it; the command line's `NAME=ADDRESS` does not come this far.
+fn extra_host(text: String) -> Result<String> {
+    let (_, address) = text
+        .split_once(':')
+        .filter(|(name, _)| !name.is_empty())
+        .ok_or_else(|| ApiError::bad(format!("bad format for add-host: {text:?}")))?;
+    if address != "host-gateway" && address.parse::<IpAddr>().is_err() {
+        let text = format!("invalid IP address in add-host: {address:?}");
+        return Err(ApiError::bad(text));
+    }
+    Ok(text)
 }
 
 fn bind(text: &str) -> Result<Bind> {

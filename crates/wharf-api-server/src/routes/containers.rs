@@ -13,7 +13,7 @@ use wharf_engine::{ListOptions, RemoveOptions, StopOptions, Update, WaitConditio
 
 use super::State;
 use crate::error::ApiError;
-use crate::params::{Json, Params};
+use crate::params::{Json, OptionalJson, Params};
 use crate::reply::{self, Answer};
 use crate::version::ApiVersion;
 use crate::{compat, convert};
@@ -24,13 +24,7 @@ pub(crate) async fn list(
     params: Params,
 ) -> Answer {
     let limit: Option<i64> = params.number("limit")?;
-    let mut filters = params.filters()?;
-    // Parameters of the oldest clients, which are filters today.
-    for name in ["since", "before"] {
-        if let Some(value) = params.some(name) {
-            filters.add(name, &value);
-        }
-    }
+    let filters = params.filters()?;
     let options = ListOptions {
         all: params.flag("all"),
         limit: limit
@@ -52,14 +46,23 @@ pub(crate) async fn list(
 
 pub(crate) async fn create(
     engine: State,
+    Extension(version): Extension<ApiVersion>,
     params: Params,
-    Json(request): Json<ContainerCreateRequest>,
+    Json(mut request): Json<ContainerCreateRequest>,
 ) -> Answer {
+    if request.config == wharf_api_types::ContainerConfig::default() {
+        let text = "config cannot be empty in order to create a container";
+        return Err(ApiError::bad(text));
+    }
+    let mut warnings = compat::container_create(&mut request, version)?;
     let new = convert::new_container(params.some("name"), params.get("platform"), request)?;
     let created = engine.containers.create(new).await?;
     let body = ContainerCreateResponse {
         id: created.id,
-        warnings: created.warnings,
+        warnings: {
+            warnings.splice(0..0, created.warnings);
+            warnings
+        },
     };
     Ok(reply::json(StatusCode::CREATED, &body))
 }
@@ -82,7 +85,19 @@ pub(crate) async fn inspect(
     reply::ok(&document)
 }
 
-pub(crate) async fn start(engine: State, Path(id): Path<String>) -> Answer {
+pub(crate) async fn start(
+    engine: State,
+    Path(id): Path<String>,
+    headers: http::HeaderMap,
+) -> Answer {
+    // moby's rule: more than `null` or `{}` and a line end is a configuration.
+    let length = headers.get(http::header::CONTENT_LENGTH);
+    let length = length.and_then(|length| length.to_str().ok()?.parse().ok());
+    let is_chunked = headers.contains_key(http::header::TRANSFER_ENCODING);
+    if is_chunked || length.is_some_and(|length: u64| length > 7) {
+        let text = "starting container with non-empty request body was deprecated since API v1.22 and removed in v1.24";
+        return Err(ApiError::bad(text));
+    }
     engine.containers.start(&id).await?;
     reply::empty(StatusCode::NO_CONTENT)
 }
@@ -148,7 +163,7 @@ pub(crate) async fn update(
     engine: State,
     Extension(version): Extension<ApiVersion>,
     Path(id): Path<String>,
-    Json(request): Json<ContainerUpdateRequest>,
+    OptionalJson(request): OptionalJson<ContainerUpdateRequest>,
 ) -> Answer {
     let ContainerUpdateRequest {
         mut resources,
@@ -163,7 +178,7 @@ pub(crate) async fn update(
     };
     let warnings = engine.containers.update(&id, update).await?;
     reply::ok(&ContainerUpdateResponse {
-        warnings: Some(warnings),
+        warnings: convert::nil(warnings),
     })
 }
 

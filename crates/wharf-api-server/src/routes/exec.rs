@@ -8,7 +8,7 @@ use wharf_engine::{EngineError, ExecStartOptions};
 
 use super::State;
 use super::containers::terminal_size;
-use crate::params::{Json, OptionalJson, Params};
+use crate::params::{OptionalJson, Params};
 use crate::reply::{self, Answer};
 use crate::version::ApiVersion;
 use crate::{convert, hijack};
@@ -16,7 +16,7 @@ use crate::{convert, hijack};
 pub(crate) async fn create(
     engine: State,
     Path(id): Path<String>,
-    Json(request): Json<ExecCreateRequest>,
+    OptionalJson(request): OptionalJson<ExecCreateRequest>,
 ) -> Answer {
     let id = engine
         .containers
@@ -48,10 +48,9 @@ pub(crate) async fn start(
         Ok(None) => return reply::empty(StatusCode::OK),
         // A program that cannot be started says so where its output would be, as with dockerd; the code is in
         // the session.
-        Err(error @ EngineError::Start { .. })
-            if !options.detach && headers.contains_key(header::UPGRADE) =>
-        {
+        Err(error) if !options.detach && is_said(&error) => {
             let tty = engine.containers.exec_inspect(&id)?.spec.tty;
+            let upgrade = upgrade.filter(|_| headers.contains_key(header::UPGRADE));
             return Ok(hijack::say(upgrade, version, tty, &error.message()));
         }
         Err(error) => return Err(error.into()),
@@ -62,6 +61,15 @@ pub(crate) async fn start(
         rest.extensions_mut().insert(upgrade);
     }
     Ok(hijack::attach(&mut rest, version, attachment))
+}
+
+/// Whether dockerd finds the error when it has given the connection away.
+fn is_said(error: &EngineError) -> bool {
+    match error {
+        EngineError::Start { .. } => true,
+        EngineError::Conflict(text) => text.starts_with("Error: Exec command"),
+        _ => false,
+    }
 }
 
 pub(crate) async fn resize(engine: State, Path(id): Path<String>, params: Params) -> Answer {

@@ -21,10 +21,10 @@ use std::sync::Arc;
 use axum::Router;
 use axum::extract::Request;
 use axum::routing::{any, get, post};
-use http::StatusCode;
 use wharf_engine::Engine;
 
 use crate::error::ApiError;
+use crate::version;
 
 /// What every handler has.
 pub(crate) type State = axum::extract::State<Arc<Engine>>;
@@ -39,10 +39,10 @@ pub(crate) fn all(engine: Arc<Engine>) -> Router {
         .merge(others())
         .merge(swarm::routes())
         .merge(not_built())
-        .fallback(|| async { ApiError::new(StatusCode::NOT_FOUND, "page not found") })
-        .method_not_allowed_fallback(|| async {
-            ApiError::new(StatusCode::NOT_FOUND, "page not found")
-        })
+        // A path that is none is told of before a version that is none, as with dockerd.
+        .route_layer(axum::middleware::from_fn(version::check))
+        .fallback(|| async { ApiError::no_page() })
+        .method_not_allowed_fallback(|| async { ApiError::no_page() })
         .with_state(engine)
 }
 
@@ -78,6 +78,7 @@ fn containers() -> Router<Arc<Engine>> {
         .route("/containers/{id}/wait", post(containers::wait))
         .route("/containers/{id}/top", get(containers::top))
         .route("/containers/{id}/attach", post(streams::attach))
+        .route("/containers/{id}/attach/ws", get(streams::attach_websocket))
         .route("/containers/{id}/logs", get(streams::logs))
         // Not Docker's: below a prefix of our own.
         .route(
@@ -130,6 +131,7 @@ fn others() -> Router<Arc<Engine>> {
             get(volumes::inspect).delete(volumes::remove),
         )
         .route("/networks", get(networks::list))
+        .route("/networks/", get(networks::list))
         .route("/networks/create", post(networks::create))
         .route("/networks/prune", post(networks::prune))
         .route(
@@ -146,7 +148,6 @@ fn not_built() -> Router<Arc<Engine>> {
     Router::new()
         .route("/session", refuse())
         .route("/grpc", refuse())
-        .route("/containers/{id}/attach/ws", refuse())
 }
 
 async fn not_implemented(request: Request) -> ApiError {

@@ -10,7 +10,7 @@ use wharf_api_types::{
 use super::State;
 use crate::convert;
 use crate::error::ApiError;
-use crate::params::{Json, Params};
+use crate::params::{OptionalJson, Params};
 use crate::reply::{self, Answer};
 
 pub(crate) async fn list(engine: State, params: Params) -> Answer {
@@ -52,7 +52,10 @@ pub(crate) async fn inspect(engine: State, Path(id): Path<String>, params: Param
     reply::ok(&convert::network(&network, Some(endpoints), Some(usage)))
 }
 
-pub(crate) async fn create(engine: State, Json(request): Json<NetworkCreateRequest>) -> Answer {
+pub(crate) async fn create(
+    engine: State,
+    OptionalJson(request): OptionalJson<NetworkCreateRequest>,
+) -> Answer {
     let new = convert::new_network(request)?;
     let network = engine.networks.create(new).await?;
     let body = NetworkCreateResponse {
@@ -77,7 +80,7 @@ pub(crate) async fn prune(engine: State, params: Params) -> Answer {
 pub(crate) async fn connect(
     engine: State,
     Path(id): Path<String>,
-    Json(request): Json<NetworkConnectRequest>,
+    OptionalJson(request): OptionalJson<NetworkConnectRequest>,
 ) -> Answer {
     let NetworkConnectRequest {
         container,
@@ -92,7 +95,7 @@ pub(crate) async fn connect(
 pub(crate) async fn disconnect(
     engine: State,
     Path(id): Path<String>,
-    Json(request): Json<NetworkDisconnectRequest>,
+    OptionalJson(request): OptionalJson<NetworkDisconnectRequest>,
 ) -> Answer {
     // With us an endpoint never outlives its container: there is nothing more to force.
     let NetworkDisconnectRequest {

@@ -9,10 +9,10 @@ use wharf_logs::{Entry, Stream};
 
 use super::State;
 use crate::error::ApiError;
-use crate::hijack;
 use crate::params::Params;
 use crate::reply::{self, Answer};
 use crate::version::ApiVersion;
+use crate::{hijack, websocket};
 
 pub(crate) async fn attach(
     engine: State,
@@ -21,16 +21,40 @@ pub(crate) async fn attach(
     params: Params,
     mut request: Request,
 ) -> Answer {
-    let options = AttachOptions {
+    match engine.containers.attach(&id, options(&params)).await {
+        Ok(attachment) => Ok(hijack::attach(&mut request, version, attachment)),
+        Err(error) => Ok(hijack::refuse(error.into())),
+    }
+}
+
+fn options(params: &Params) -> AttachOptions {
+    AttachOptions {
         stdin: params.flag("stdin"),
         stdout: params.flag("stdout"),
         stderr: params.flag("stderr"),
         logs: params.flag("logs"),
         stream: params.flag("stream"),
         detach_keys: params.some("detachKeys"),
-    };
+    }
+}
+
+/// The same over a WebSocket. An unknown container is told of before the handshake.
+pub(crate) async fn attach_websocket(
+    engine: State,
+    Extension(version): Extension<ApiVersion>,
+    Path(id): Path<String>,
+    params: Params,
+    mut request: Request,
+) -> Answer {
+    engine.containers.inspect(&id)?;
+    let key = websocket::key(request.headers())?;
+    let mut options = options(&params);
+    if version.before(42) {
+        // Which streams was not asked then.
+        (options.stdin, options.stdout, options.stderr) = (true, true, true);
+    }
     let attachment = engine.containers.attach(&id, options).await?;
-    Ok(hijack::attach(&mut request, version, attachment))
+    Ok(websocket::attach(&mut request, &key, attachment))
 }
 
 /// A point in time of the query; `0` and nothing stand for none.

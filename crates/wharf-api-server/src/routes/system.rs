@@ -4,16 +4,16 @@ use axum::Extension;
 use axum::body::Body;
 use axum::response::Response;
 use bytes::Bytes;
-use http::{HeaderValue, header};
+use http::{HeaderMap, HeaderValue, header};
 use wharf_engine::{DfParts, EventOptions, EventStream};
 
 use super::State;
 use super::streams::time;
-use crate::convert;
 use crate::error::ApiError;
 use crate::params::Params;
 use crate::reply::{self, Answer};
 use crate::version::ApiVersion;
+use crate::{compat, convert};
 
 pub(crate) async fn ping(method: http::Method) -> Response {
     let body = if method == http::Method::HEAD {
@@ -42,8 +42,12 @@ pub(crate) async fn version(engine: State) -> Answer {
     reply::ok(&convert::version(engine.version()))
 }
 
-pub(crate) async fn info(engine: State) -> Answer {
-    reply::ok(&convert::info(engine.info().await?))
+pub(crate) async fn info(engine: State, Extension(version): Extension<ApiVersion>) -> Answer {
+    let info = convert::info(engine.info().await?);
+    let mut document =
+        serde_json::to_value(&info).map_err(|error| ApiError::bad(error.to_string()))?;
+    compat::info(&mut document, version);
+    reply::ok(&document)
 }
 
 pub(crate) async fn df(engine: State, params: Params) -> Answer {
@@ -65,6 +69,7 @@ pub(crate) async fn df(engine: State, params: Params) -> Answer {
 pub(crate) async fn events(
     engine: State,
     Extension(version): Extension<ApiVersion>,
+    headers: HeaderMap,
     params: Params,
 ) -> Answer {
     let options = EventOptions {
@@ -73,16 +78,61 @@ pub(crate) async fn events(
         filters: params.filters()?,
     };
     let stream = engine.events.subscribe(options)?;
-    let lines = futures_util::stream::unfold(stream, move |stream| next(stream, version));
-    Ok(reply::stream("application/json", lines))
+    let kind = Lines::accepted(&headers, version);
+    let lines = futures_util::stream::unfold(stream, move |stream| next(stream, version, kind));
+    Ok(reply::stream(kind.media_type(), lines))
+}
+
+/// How the documents of a stream follow each other.
+#[derive(Clone, Copy)]
+enum Lines {
+    Json,
+    NdJson,
+    JsonL,
+    /// RFC 7464: each behind a record separator.
+    Seq,
+}
+
+impl Lines {
+    /// The first kind that the client names, from 1.52 on.
+    fn accepted(headers: &HeaderMap, version: ApiVersion) -> Self {
+        let accepted = headers.get_all(header::ACCEPT).into_iter();
+        let accepted = accepted.filter_map(|value| value.to_str().ok());
+        let mut kinds = accepted.flat_map(|value| value.split(','));
+        let known =
+            kinds.find_map(
+                |kind| match kind.split(';').next().unwrap_or_default().trim() {
+                    "application/json" => Some(Self::Json),
+                    "application/x-ndjson" => Some(Self::NdJson),
+                    "application/json-seq" => Some(Self::Seq),
+                    "application/jsonl" if !version.before(53) => Some(Self::JsonL),
+                    _ => None,
+                },
+            );
+        known.filter(|_| !version.before(52)).unwrap_or(Self::Json)
+    }
+
+    fn media_type(self) -> &'static str {
+        match self {
+            Self::Json => "application/json",
+            Self::NdJson => "application/x-ndjson",
+            Self::JsonL => "application/jsonl",
+            Self::Seq => "application/json-seq",
+        }
+    }
 }
 
 async fn next(
     mut stream: EventStream,
     version: ApiVersion,
+    kind: Lines,
 ) -> Option<(std::io::Result<Bytes>, EventStream)> {
     let event = stream.next().await?;
-    let mut line = serde_json::to_vec(&convert::event(&event, version)).ok()?;
+    let mut line = match kind {
+        Lines::Seq => vec![0x1e],
+        _ => Vec::new(),
+    };
+    serde_json::to_writer(&mut line, &convert::event(&event, version)).ok()?;
     line.push(b'\n');
     Some((Ok(line.into()), stream))
 }

@@ -22,6 +22,7 @@ mod resources;
 mod run;
 mod safety;
 mod settings;
+mod wire;
 
 use anyhow::{Context as _, Result};
 use wharf_testkit::EngineKind;
@@ -122,4 +123,7 @@ scenarios! {
     life: daemon_killed_container_lives exit_code_while_daemon_is_dead nothing_is_left_behind;
     api: without_swarm_and_plugins ping_and_version info_is_as_described container_answers_are_as_described errors_are_json
         unknown_routes version_limits image_answers_are_as_described;
+    wire: streams_with_and_without_an_upgrade attach_over_a_websocket paths_and_methods odd_bodies
+        volume_names_that_no_folder_can_have clients_of_other_years kinds_of_event_streams
+        nulls_are_what_is_not_said;
 }

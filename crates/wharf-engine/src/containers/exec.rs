@@ -56,12 +56,13 @@ impl Execs {
     }
 }
 
-fn running(view: &View) -> Result<(), EngineError> {
+/// Whether a process can be added; `name` is what the container was called by.
+fn running(view: &View, name: &str) -> Result<(), EngineError> {
     let id = &view.id;
     match view.state.status {
         Status::Running => Ok(()),
         Status::Paused => Err(EngineError::Conflict(format!(
-            "container {id} is paused, unpause the container before exec"
+            "Container {name} is paused, unpause the container before exec"
         ))),
         Status::Restarting => Err(EngineError::Conflict(format!(
             "container {id} is restarting, wait until the container is running"
@@ -79,11 +80,11 @@ impl Containers {
     /// If it does not run, or there is no command.
     pub async fn exec_create(&self, container: &str, exec: NewExec) -> Result<String, EngineError> {
         self.shared.expect_a_move();
-        let view = self.find(container)?.now();
-        running(&view)?;
         if exec.cmd.is_empty() {
             return Err(EngineError::Invalid("No exec command specified".to_owned()));
         }
+        let view = self.find(container)?.now();
+        running(&view, container)?;
         Keys::parse(exec.detach_keys.as_deref())?;
         if !exec.working_dir.is_empty() && !exec.working_dir.starts_with('/') {
             return Err(EngineError::Invalid(
@@ -100,7 +101,6 @@ impl Containers {
                 running: false,
                 exit_code: None,
                 pid: 0,
-                can_remove: false,
             },
             started: false,
             task: None,
@@ -123,14 +123,14 @@ impl Containers {
         let session = self.exec_inspect(exec)?;
         let entry = self.find(&session.container)?;
         let view = entry.now();
-        running(&view)?;
+        running(&view, &session.container)?;
         let already = self.shared.execs.change(exec, |session| {
             std::mem::replace(&mut session.started, true)
         })?;
         if already {
             let text = match session.running {
-                true => format!("exec command {exec} is already running"),
-                false => format!("exec command {exec} has already run"),
+                true => format!("Error: Exec command {exec} is already running"),
+                false => format!("Error: Exec command {exec} has already run"),
             };
             return Err(EngineError::Conflict(text));
         }
@@ -202,7 +202,6 @@ impl Containers {
         // A session that is forgotten in the meantime needs no exit code.
         let _ = self.shared.execs.change(exec, |session| {
             session.view.exit_code = Some(code);
-            session.view.can_remove = true;
             session.ended.send_replace(true);
         });
         let message = format!("OCI runtime exec failed: exec failed: {}", failure.reason);
@@ -274,7 +273,6 @@ fn exec_ended(shared: &Shared, exec: &str, view: &View, code: i32) {
     let ended = shared.execs.change(exec, |session| {
         session.view.running = false;
         session.view.exit_code = Some(code);
-        session.view.can_remove = true;
         session.task = None;
         session.ended.send_replace(true);
     });

@@ -49,6 +49,10 @@ impl Containers {
                 entry.id
             )));
         };
+        // Without a terminal there is nothing to do, which dockerd does not take for an error.
+        if !entry.now().config.tty {
+            return Ok(());
+        }
         task.resize(rows, columns)
             .await
             .map_err(|error| EngineError::failed(&error))?;

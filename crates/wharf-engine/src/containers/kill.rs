@@ -12,17 +12,19 @@ impl Containers {
     /// # Errors
     /// If the signal is none, or it does not run.
     pub async fn kill(&self, container: &str, signal: &str) -> Result<(), EngineError> {
+        let refused = |text: String| format!("cannot kill container: {container}: {text}");
         let number = match signal {
-            "" | "0" => signal::KILL,
-            text => signal::parse(text)?,
+            "" => signal::KILL,
+            text => number(text).map_err(|text| EngineError::Invalid(refused(text)))?,
         };
-        let entry = self.find(container)?;
+        let entry = self.find(container).map_err(|error| match error {
+            EngineError::NoSuchContainer(_) => EngineError::NotFound(refused(error.message())),
+            other => other,
+        })?;
         let exits = entry.now().exits;
         let sent = entry.ask(Event::Kill { signal: number }).await;
         sent.map_err(|error| match error {
-            EngineError::Conflict(text) => {
-                EngineError::Conflict(format!("cannot kill container: {container}: {text}"))
-            }
+            EngineError::Conflict(text) => EngineError::Conflict(refused(text)),
             other => other,
         })?;
         if number == signal::KILL {
@@ -30,4 +32,12 @@ impl Containers {
         }
         Ok(())
     }
+}
+
+/// A signal's number, or in dockerd's words why it is none.
+fn number(text: &str) -> Result<i32, String> {
+    signal::parse(text).map_err(|_| match text.parse::<i32>() {
+        Ok(0) | Err(_) => format!("invalid signal: {text}"),
+        Ok(number) => format!("the linux daemon does not support signal {number}"),
+    })
 }

@@ -98,10 +98,14 @@ impl Containers {
         let filters = options.filters.clone();
         filters.check(KNOWN)?;
         let invalid = |text: String| EngineError::Invalid(text);
-        let bad = |key: &str, value: &str| invalid(format!("invalid filter '{key}=[{value}]'"));
+        let bad = |key: &str, value: &str| invalid(format!("invalid filter '{key}={value}'"));
         let mut exited = Vec::new();
         for value in filters.values("exited") {
-            exited.push(value.parse().map_err(|_| bad("exited", value))?);
+            exited.push(value.parse().map_err(|_| {
+                invalid(format!(
+                    "invalid filter 'exited={value}': strconv.Atoi: parsing {value:?}: invalid syntax"
+                ))
+            })?);
         }
         if let Some(value) = filters
             .values("status")
@@ -114,7 +118,9 @@ impl Containers {
             .values("health")
             .find(|value| !health.contains(value))
         {
-            return Err(bad("health", value));
+            return Err(invalid(format!(
+                "unrecognized filter value for health: {value}"
+            )));
         }
         let created = |key: &str| match filters.values(key).last() {
             Some(container) => Ok::<_, EngineError>(Some(self.find(container)?.now().created)),

@@ -3,7 +3,7 @@
 use super::Containers;
 use super::registry::NameHold;
 use crate::supervisor::Command;
-use crate::{EngineError, names};
+use crate::{EngineError, ErrorKind, names};
 
 impl Containers {
     /// Gives it another name.
@@ -16,13 +16,22 @@ impl Containers {
             return Err(EngineError::Invalid(text.to_owned()));
         }
         let entry = self.find(container)?;
-        let name = names::check(name)?;
+        let why =
+            |error: EngineError| format!("Error when allocating new name: {}", error.message());
+        let name = names::check(name).map_err(|_| {
+            let slashed = format!("/{}", name.trim_start_matches('/'));
+            EngineError::Invalid(why(EngineError::InvalidName(slashed)))
+        })?;
         let old = entry.now().name.clone();
         if old == name {
             let text = "Renaming a container with the same name as its current name";
             return Err(EngineError::Invalid(text.to_owned()));
         }
-        let hold = self.shared.reserve_name(Some(name), &entry.id)?;
+        let hold = self.shared.reserve_name(Some(name), &entry.id);
+        let hold = hold.map_err(|error| match error.kind() {
+            ErrorKind::Conflict => EngineError::Conflict(why(error)),
+            _ => error,
+        })?;
         let name = hold.name().to_owned();
         entry.send(|reply| Command::Rename { name, reply }).await?;
         hold.keep();

@@ -18,7 +18,6 @@ impl Containers {
     /// # Errors
     /// If it does not run, or a column is not known.
     pub async fn top(&self, container: &str, ps_args: &str) -> Result<Top, EngineError> {
-        let columns = columns(ps_args)?;
         let entry = self.find(container)?;
         let view = entry.now();
         let task = entry.io().task.clone();
@@ -35,6 +34,7 @@ impl Containers {
             );
             return Err(EngineError::Conflict(text));
         }
+        let columns = columns(ps_args)?;
         let mut pids = task
             .pids()
             .await

@@ -226,6 +226,4 @@ pub struct ExecView {
     pub exit_code: Option<i32>,
     /// Its process as the host sees it; 0 before.
     pub pid: u32,
-    /// Whether it can be removed (it has ended).
-    pub can_remove: bool,
 }

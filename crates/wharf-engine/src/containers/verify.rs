@@ -133,6 +133,13 @@ fn defaults(host: &mut HostConfig, daemon: &EngineConfig) {
             daemon.default_cgroupns_mode.clone()
         };
     }
+    if !host.privileged {
+        let owned = |paths: &[&str]| paths.iter().map(|path| (*path).to_owned()).collect();
+        host.masked_paths
+            .get_or_insert_with(|| owned(wharf_bundle::MASKED));
+        host.readonly_paths
+            .get_or_insert_with(|| owned(wharf_bundle::READONLY));
+    }
     let resources = &mut host.resources;
     if resources.memory > 0 && resources.memory_swap == 0 {
         resources.memory_swap = resources.memory.saturating_mul(2);

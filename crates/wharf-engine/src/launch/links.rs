@@ -42,8 +42,10 @@ pub(crate) fn check(shared: &Shared, host: &mut HostConfig, name: &str) -> Resul
             )));
         }
         let entry = shared.find(&other);
-        let entry = entry
-            .map_err(|_| EngineError::Invalid(format!("could not get container for {other}")))?;
+        let entry = entry.map_err(|error| {
+            let why = error.message();
+            EngineError::Invalid(format!("could not get container for {other}: {why}"))
+        })?;
         let other = entry.now();
         if other.host.network_mode == NetworkMode::Host {
             let text = "conflicting options: host type networking can't be used with links. This would result in undefined behavior";

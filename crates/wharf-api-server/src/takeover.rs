@@ -1,0 +1,275 @@
+//! Streams for clients that do not ask to upgrade: a `200` after which the connection is raw.
+//!
+//! The oldest way to attach: `POST …/attach` or `…/exec/{id}/start` without `Upgrade`, answered by dockerd with
+//! `200 OK`, after which either side writes what it likes. hyper gives a connection away for `101` alone. So
+//! the first request of a connection is looked at before hyper reads it: one of that kind is made to ask for
+//! an upgrade, and the head of the `101` becomes that of a `200` on its way out. Any other request passes
+//! untouched, and so does every later one of a connection: those get what they ask for as a body.
+
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, ReadBuf};
+
+/// The longest head that is looked at.
+const MOST: usize = 16 << 10;
+const END: &[u8] = b"\r\n\r\n";
+const UPGRADED: &[u8] = b"HTTP/1.1 101 ";
+const RAW: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Type: application/vnd.docker.raw-stream\r\n\r\n";
+
+/// A connection, its first request perhaps rewritten.
+pub(crate) struct Connection<S> {
+    stream: S,
+    /// What was read of the first request and hyper has not read.
+    front: Vec<u8>,
+    read: usize,
+    head: Head,
+}
+
+/// What becomes of the next bytes that are written.
+enum Head {
+    /// They pass.
+    Pass,
+    /// They are the head of an answer, of which this much is known.
+    Wait(Vec<u8>),
+    /// This goes out first.
+    Flush(Vec<u8>, usize),
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
+    /// Reads the head of the first request on `stream`.
+    ///
+    /// # Errors
+    /// If it cannot be read.
+    pub(crate) async fn open(mut stream: S) -> io::Result<Self> {
+        let mut front = Vec::with_capacity(1024);
+        let mut head = Head::Pass;
+        while could_attach(&front) && front.len() < MOST {
+            if let Some(end) = find(&front, END) {
+                if let Some(asking) = ask_to_upgrade(&front[..end]) {
+                    front.splice(..end, asking);
+                    head = Head::Wait(Vec::new());
+                }
+                break;
+            }
+            if stream.read_buf(&mut front).await? == 0 {
+                break;
+            }
+        }
+        Ok(Self {
+            stream,
+            front,
+            read: 0,
+            head,
+        })
+    }
+
+    #[cfg(test)]
+    pub(crate) fn is_raw(&self) -> bool {
+        !matches!(self.head, Head::Pass)
+    }
+}
+
+fn find(text: &[u8], what: &[u8]) -> Option<usize> {
+    text.windows(what.len()).position(|window| window == what)
+}
+
+/// Whether what begins like this may still be such a request: few connections are held up for a second read.
+fn could_attach(front: &[u8]) -> bool {
+    let line = front.split(|byte| *byte == b'\r').next().unwrap_or(front);
+    let method = b"POST ";
+    if line.len() < method.len() {
+        return method.starts_with(line);
+    }
+    if !line.starts_with(method) {
+        return false;
+    }
+    // The request's line is whole: is it the path of a stream?
+    if line.len() == front.len() {
+        return true;
+    }
+    let path = line[method.len()..].split(|byte| matches!(byte, b' ' | b'?'));
+    path.clone().next().is_some_and(|path| {
+        path.ends_with(b"/attach") || (path.ends_with(b"/start") && find(path, b"/exec/").is_some())
+    })
+}
+
+/// The head of a request (without its last line end) that asks for an upgrade; none if this one does so itself.
+fn ask_to_upgrade(head: &[u8]) -> Option<Vec<u8>> {
+    let text = std::str::from_utf8(head).ok()?;
+    let (line, headers) = text.split_once("\r\n")?;
+    let named = |header: &str, name: &str| {
+        header
+            .split_once(':')
+            .is_some_and(|(key, _)| key.trim().eq_ignore_ascii_case(name))
+    };
+    let mut headers = headers.split("\r\n");
+    if headers.clone().any(|header| named(header, "upgrade")) {
+        return None;
+    }
+    // A body without a known length has no end at which the stream could begin.
+    if headers
+        .clone()
+        .any(|header| named(header, "transfer-encoding"))
+    {
+        return None;
+    }
+    let line = line
+        .strip_suffix("HTTP/1.0")
+        .map_or(line.to_owned(), |line| {
+            // There are no upgrades before 1.1.
+            format!("{line}HTTP/1.1")
+        });
+    let kept: Vec<_> = headers
+        .by_ref()
+        .filter(|header| !named(header, "connection"))
+        .collect();
+    let kept = kept.join("\r\n");
+    Some(format!("{line}\r\nConnection: Upgrade\r\nUpgrade: tcp\r\n{kept}").into_bytes())
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Connection<S> {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        if this.read < this.front.len() {
+            let left = &this.front[this.read..];
+            let count = left.len().min(buffer.remaining());
+            buffer.put_slice(&left[..count]);
+            this.read += count;
+            if this.read == this.front.len() {
+                this.front = Vec::new();
+                this.read = 0;
+            }
+            return Poll::Ready(Ok(()));
+        }
+        Pin::new(&mut this.stream).poll_read(context, buffer)
+    }
+}
+
+impl<S: AsyncWrite + Unpin> Connection<S> {
+    /// Writes what stands before the next bytes.
+    fn poll_head(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while let Head::Flush(bytes, written) = &mut self.head {
+            if *written == bytes.len() {
+                self.head = Head::Pass;
+                break;
+            }
+            let count = ready!(Pin::new(&mut self.stream).poll_write(context, &bytes[*written..]))?;
+            if count == 0 {
+                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+            }
+            *written += count;
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+/// What goes out for an answer of which this much is known; none while its head has no end.
+fn raw_head(known: &[u8]) -> Option<Vec<u8>> {
+    let upgraded = known.starts_with(UPGRADED);
+    if !upgraded && (known.len() >= UPGRADED.len() || !UPGRADED.starts_with(known)) {
+        return Some(known.to_vec());
+    }
+    let end = find(known, END)? + END.len();
+    Some([RAW, &known[end..]].concat())
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Connection<S> {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let this = self.get_mut();
+        ready!(this.poll_head(context))?;
+        if let Head::Wait(known) = &mut this.head {
+            known.extend_from_slice(bytes);
+            if let Some(out) = raw_head(known) {
+                this.head = Head::Flush(out, 0);
+                // What does not go out now goes with the next call.
+                if let Poll::Ready(Err(error)) = this.poll_head(context) {
+                    return Poll::Ready(Err(error));
+                }
+            }
+            return Poll::Ready(Ok(bytes.len()));
+        }
+        Pin::new(&mut this.stream).poll_write(context, bytes)
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        ready!(this.poll_head(context))?;
+        Pin::new(&mut this.stream).poll_flush(context)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        ready!(this.poll_head(context))?;
+        Pin::new(&mut this.stream).poll_shutdown(context)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::io::AsyncWriteExt as _;
+
+    async fn opened(parts: &[&str]) -> (Connection<tokio::io::DuplexStream>, String) {
+        let (ours, mut theirs) = tokio::io::duplex(4096);
+        let parts: Vec<String> = parts.iter().map(|part| (*part).to_owned()).collect();
+        let write = tokio::spawn(async move {
+            for part in parts {
+                theirs.write_all(part.as_bytes()).await.unwrap();
+                tokio::task::yield_now().await;
+            }
+            theirs.shutdown().await.unwrap();
+            theirs
+        });
+        let mut connection = Connection::open(ours).await.unwrap();
+        let mut read = String::new();
+        connection.read_to_string(&mut read).await.unwrap();
+        drop(write.await.unwrap());
+        (connection, read)
+    }
+
+    #[tokio::test]
+    async fn a_stream_without_upgrade_is_told_from_the_rest() {
+        let (raw, read) = opened(&[
+            "POST /v1.30/containers/a/attach?x=1 HTTP/1.0\r\nHo",
+            "st: x\r\n\r\nearly",
+        ])
+        .await;
+        assert!(raw.is_raw());
+        let line = "POST /v1.30/containers/a/attach?x=1 HTTP/1.1\r\n";
+        assert_eq!(
+            read,
+            format!("{line}Connection: Upgrade\r\nUpgrade: tcp\r\nHost: x\r\n\r\nearly")
+        );
+        for other in [
+            "GET /info HTTP/1.1\r\n\r\n",
+            "POST /containers/a/start HTTP/1.1\r\n\r\n",
+            "POST /exec/a/start HTTP/1.1\r\nupgrade: tcp\r\n\r\n",
+            "POST /exec/a/start HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n",
+            "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+            "PO",
+        ] {
+            let (connection, read) = opened(&[other]).await;
+            assert!(!connection.is_raw() && read == other, "{other}");
+        }
+    }
+
+    #[test]
+    fn only_a_101_becomes_a_200() {
+        assert_eq!(raw_head(b"HTTP/1.1 10"), None);
+        assert_eq!(raw_head(b"HTTP/1.1 101 UPGRADED\r\nA: b\r\n"), None);
+        let out = raw_head(b"HTTP/1.1 101 UPGRADED\r\nA: b\r\n\r\nx").unwrap();
+        assert_eq!(out, [RAW, b"x"].concat());
+        let error = b"HTTP/1.1 404 Not Found\r\n\r\n";
+        assert_eq!(raw_head(error).unwrap(), error);
+    }
+}

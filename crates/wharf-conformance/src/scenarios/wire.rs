@@ -1,0 +1,387 @@
+//! HTTP by hand: hijacked streams, odd paths and bodies, what clients of other years see.
+
+use std::io::{Read as _, Write as _};
+use std::net::Shutdown;
+use std::os::unix::net::UnixStream;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, ensure};
+use serde_json::{Value, json};
+use wharf_testkit::api;
+
+use crate::Case;
+
+/// How long a stream may stand still: a limit for a broken one, nothing is measured by it.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Sends the head of a request, with a JSON body if there is one, and reads the head of the answer.
+fn open(case: &Case, line: &str, headers: &[&str], body: &str) -> Result<(UnixStream, String)> {
+    let mut stream = UnixStream::connect(case.engine.socket())?;
+    stream.set_read_timeout(Some(PATIENCE))?;
+    let mut text = format!("{line}\r\nHost: docker\r\n");
+    for header in headers {
+        text.push_str(&format!("{header}\r\n"));
+    }
+    if line.starts_with("POST") {
+        let length = body.len();
+        text.push_str(&format!(
+            "Content-Type: application/json\r\nContent-Length: {length}\r\n"
+        ));
+    }
+    stream.write_all(format!("{text}\r\n{body}").as_bytes())?;
+    let mut head = Vec::new();
+    let mut byte = [0];
+    while !head.ends_with(b"\r\n\r\n") {
+        stream.read_exact(&mut byte).context("the head's end")?;
+        head.push(byte[0]);
+    }
+    Ok((stream, String::from_utf8_lossy(&head).into_owned()))
+}
+
+/// Says it all, ends that half, and reads the other.
+fn talk(mut stream: UnixStream, said: &[u8]) -> Result<Vec<u8>> {
+    stream.write_all(said)?;
+    stream.shutdown(Shutdown::Write)?;
+    let mut heard = Vec::new();
+    stream.read_to_end(&mut heard)?;
+    Ok(heard)
+}
+
+const UPGRADE: &[&str] = &["Connection: Upgrade", "Upgrade: tcp"];
+const RAW: &str = "Content-Type: application/vnd.docker.raw-stream";
+const FRAMED: &[u8] = b"\x01\0\0\0\0\0\0\x06hello\n";
+
+pub(crate) fn streams_with_and_without_an_upgrade(case: &mut Case) -> Result<()> {
+    let cat = json!({ "Image": "busybox", "Cmd": ["cat"], "OpenStdin": true, "StdinOnce": true });
+    let kinds: [(&str, &[&str], &str); 3] = [
+        ("HTTP/1.1", UPGRADE, "HTTP/1.1 101 UPGRADED\r\n"),
+        ("HTTP/1.1", &[], "HTTP/1.1 200 OK\r\n"),
+        ("HTTP/1.0", &[], "HTTP/1.1 200 OK\r\n"),
+    ];
+    for (protocol, headers, status) in kinds {
+        case.expect("POST", "/containers/create?name=cat", Some(&cat), 201)?;
+        let line =
+            format!("POST /v1.41/containers/cat/attach?stream=1&stdin=1&stdout=1 {protocol}");
+        let (stream, head) = open(case, &line, headers, "")?;
+        ensure!(head.starts_with(status) && head.contains(RAW), "{head}");
+        case.expect("POST", "/containers/cat/start", None, 204)?;
+        let heard = talk(stream, b"hello\n")?;
+        ensure!(heard == FRAMED, "{protocol} {headers:?}: {heard:?}");
+        case.expect("POST", "/containers/cat/wait", None, 200)?;
+        case.expect("DELETE", "/containers/cat", None, 204)?;
+    }
+    let sleep = json!({ "Image": "busybox", "Cmd": ["sleep", "1000"] });
+    case.expect("POST", "/containers/create?name=on", Some(&sleep), 201)?;
+    case.expect("POST", "/containers/on/start", None, 204)?;
+    for (protocol, headers, status) in kinds {
+        let exec = json!({ "Cmd": ["cat"], "AttachStdin": true, "AttachStdout": true });
+        let exec = case.expect("POST", "/containers/on/exec", Some(&exec), 201)?;
+        let id = exec["Id"].as_str().context("no id")?;
+        let line = format!("POST /v1.41/exec/{id}/start {protocol}");
+        let (stream, head) = open(case, &line, headers, "{}")?;
+        ensure!(head.starts_with(status) && head.contains(RAW), "{head}");
+        let heard = talk(stream, b"hello\n")?;
+        ensure!(heard == FRAMED, "{protocol} {headers:?}: {heard:?}");
+    }
+    let (_, head) = open(case, "POST /containers/no/attach HTTP/1.1", &[], "")?;
+    ensure!(head.starts_with("HTTP/1.1 404 Not Found"), "{head}");
+    Ok(())
+}
+
+pub(crate) fn attach_over_a_websocket(case: &mut Case) -> Result<()> {
+    let body = json!({
+        "Image": "busybox", "OpenStdin": true,
+        "Cmd": ["sh", "-c", "read x; echo got $x"],
+    });
+    case.expect("POST", "/containers/create?name=ws", Some(&body), 201)?;
+    case.expect("POST", "/containers/ws/start", None, 204)?;
+    let line = "GET /v1.45/containers/ws/attach/ws?stream=1&stdin=1&stdout=1 HTTP/1.1";
+    let headers = [
+        "Connection: Upgrade",
+        "Upgrade: websocket",
+        "Sec-WebSocket-Version: 13",
+        "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==",
+        "Origin: http://localhost",
+    ];
+    let (mut stream, head) = open(case, line, &headers, "")?;
+    // The key's answer is that of RFC 6455.
+    ensure!(
+        head.starts_with("HTTP/1.1 101 ") && head.contains("s3pPLMBiTxaQ9kYGzzhZRbK+xOo="),
+        "{head}"
+    );
+    // A text message, masked with zeros.
+    stream.write_all(b"\x81\x86\0\0\0\0hello\n")?;
+    let mut heard = [0; 12];
+    stream.read_exact(&mut heard)?;
+    ensure!(&heard == b"\x82\x0agot hello\n", "{heard:?}");
+    let none = case.engine.api("GET", "/containers/ws/attach/ws", None)?;
+    ensure!(none.status == 400, "{none:?}");
+    let nobody = case.engine.api("GET", "/containers/no/attach/ws", None)?;
+    ensure!(nobody.status == 404, "{nobody:?}");
+    Ok(())
+}
+
+pub(crate) fn paths_and_methods(case: &mut Case) -> Result<()> {
+    let api = |method: &str, target: &str| case.engine.api(method, target, None);
+    let moved = api("GET", "/v1.41//containers/./json?all=1")?;
+    ensure!(
+        moved.status == 301 && moved.header("location") == Some("/v1.41/containers/json?all=1"),
+        "{moved:?}"
+    );
+    // A path that is none is told of first, and by nobody in particular.
+    for target in [
+        "/v1.41/nope",
+        "/v9.9/nope",
+        "/v1.2/nope",
+        "/containers/",
+        "/Info",
+    ] {
+        let none = api("GET", target)?;
+        ensure!(
+            none.status == 404 && none.message() == "page not found",
+            "{target}: {none:?}"
+        );
+        ensure!(none.header("api-version").is_none(), "{target}: {none:?}");
+    }
+    for (method, target) in [
+        ("HEAD", "/info"),
+        ("HEAD", "/containers/json"),
+        ("PUT", "/info"),
+    ] {
+        let none = api(method, target)?;
+        ensure!(none.status == 404, "{method} {target}: {none:?}");
+    }
+    let options = api("OPTIONS", "/v1.41/containers/json")?;
+    ensure!(
+        options.status == 200 && options.header("api-version").is_some(),
+        "{options:?}"
+    );
+    let odd = api("GET", "/v1.41.9/_ping")?;
+    ensure!(odd.status == 200, "{odd:?}");
+    let list = api("GET", "/networks/")?;
+    ensure!(list.json().is_array(), "{list:?}");
+    Ok(())
+}
+
+pub(crate) fn odd_bodies(case: &mut Case) -> Result<()> {
+    let socket = case.engine.socket();
+    let post = |target: &str, body: &str| {
+        let headers = [("Content-Type", "application/json")];
+        api::raw(&socket, "POST", target, &headers, body.as_bytes())
+    };
+    for empty in ["{}", "null"] {
+        let answer = post("/containers/create", empty)?;
+        ensure!(
+            answer.status == 400
+                && answer.message() == "config cannot be empty in order to create a container",
+            "{answer:?}"
+        );
+    }
+    let sleep = json!({ "Image": "busybox", "Cmd": ["sleep", "1000"] });
+    case.expect("POST", "/containers/create?name=on", Some(&sleep), 201)?;
+    let configured = post("/containers/on/start", r#"{"Binds": ["/tmp:/x"]}"#)?;
+    ensure!(
+        configured.status == 400 && configured.message().contains("non-empty request body"),
+        "{configured:?}"
+    );
+    case.expect("POST", "/containers/on/start", None, 204)?;
+    let none = post("/containers/on/exec", "{}")?;
+    ensure!(
+        none.status == 400
+            && none
+                .message()
+                .eq_ignore_ascii_case("no exec command specified"),
+        "{none:?}"
+    );
+    // Without a terminal there is nothing to resize.
+    let resized = post("/containers/on/resize?h=10&w=10", "")?;
+    ensure!(resized.status == 200, "{resized:?}");
+    let killed = post("/containers/on/kill?signal=nope", "")?;
+    let words = "cannot kill container: on: ";
+    ensure!(
+        killed.status == 400
+            && killed
+                .message()
+                .to_lowercase()
+                .contains("invalid signal: nope"),
+        "{killed:?}"
+    );
+    ensure!(
+        case.engine.kind != wharf_testkit::EngineKind::Wharf || killed.message().starts_with(words),
+        "{killed:?}"
+    );
+    // What is given as null is not given.
+    let list = case.expect("GET", "/containers/json?filters=null", None, 200)?;
+    ensure!(
+        list.as_array().is_some_and(|list| list.len() == 1),
+        "{list}"
+    );
+    // Parameters of clients of long ago, which nobody hears.
+    let list = case.expect("GET", "/containers/json?since=nope&before=nope", None, 200)?;
+    ensure!(
+        list.as_array().is_some_and(|list| list.len() == 1),
+        "{list}"
+    );
+    Ok(())
+}
+
+pub(crate) fn volume_names_that_no_folder_can_have(case: &mut Case) -> Result<()> {
+    let long = json!({ "Name": "v".repeat(256) });
+    let answer = case.api("POST", "/volumes/create", Some(&long))?;
+    ensure!(answer.status == 500, "{answer:?}");
+    ensure!(
+        answer
+            .message()
+            .to_lowercase()
+            .contains("file name too long"),
+        "{answer:?}"
+    );
+    let longest = json!({ "Name": "v".repeat(255) });
+    case.expect("POST", "/volumes/create", Some(&longest), 201)?;
+    // It must come up again.
+    case.engine.stop()?;
+    case.engine.launch()?;
+    let volumes = case.expect("GET", "/volumes", None, 200)?;
+    ensure!(
+        volumes["Volumes"].as_array().map(Vec::len) == Some(1),
+        "{volumes}"
+    );
+    Ok(())
+}
+
+pub(crate) fn clients_of_other_years(case: &mut Case) -> Result<()> {
+    let body = json!({ "Image": "busybox", "Cmd": ["sleep", "1000"], "HostConfig": { "NetworkMode": "years" } });
+    case.expect(
+        "POST",
+        "/networks/create",
+        Some(&json!({ "Name": "years" })),
+        201,
+    )?;
+    let made = case.expect("POST", "/containers/create?name=c", Some(&body), 201)?;
+    let id = made["Id"].as_str().context("no id")?;
+    case.expect("POST", "/containers/c/start", None, 204)?;
+    let newest = case.engine.api("GET", "/version", None)?.json();
+    let newest: u32 = newest["ApiVersion"]
+        .as_str()
+        .and_then(|version| version.strip_prefix("1.")?.parse().ok())
+        .context("no version")?;
+    let ask = |minor: u32, path: &str| -> Result<Value> {
+        Ok(case
+            .engine
+            .api("GET", &format!("/v1.{minor}{path}"), None)?
+            .json())
+    };
+    for minor in [24, 40, 43, 44, 45, 47, 49, 51, 52, 56] {
+        if minor > newest {
+            break;
+        }
+        let inspect = ask(minor, "/containers/c/json")?;
+        let settings = &inspect["NetworkSettings"];
+        let endpoint = &settings["Networks"]["years"];
+        ensure!(
+            settings.get("Gateway").is_some() == (minor < 52),
+            "1.{minor}: {settings}"
+        );
+        ensure!(
+            endpoint.get("GwPriority").is_some() == (minor >= 48),
+            "1.{minor}: {endpoint}"
+        );
+        let has_short = endpoint["Aliases"]
+            .as_array()
+            .is_some_and(|names| names.contains(&json!(&id[..12])));
+        if newest >= 44 {
+            ensure!(
+                endpoint.get("DNSNames").is_some() == (minor >= 44),
+                "1.{minor}: {endpoint}"
+            );
+            ensure!(has_short == (minor < 45), "1.{minor}: {endpoint}");
+        }
+        let info = ask(minor, "/info")?;
+        let nf = info.get("BridgeNfIptables").is_some();
+        ensure!(nf == (minor < 50), "1.{minor}: {info}");
+        let expected = info["RuncCommit"].get("Expected").is_some();
+        ensure!(
+            expected == (minor < 49),
+            "1.{minor}: {}",
+            info["RuncCommit"]
+        );
+        if minor == 24 {
+            ensure!(
+                info["SecurityOptions"][0]
+                    .as_str()
+                    .is_some_and(|one| !one.contains('=')),
+                "{info}"
+            );
+        }
+    }
+    Ok(())
+}
+
+pub(crate) fn kinds_of_event_streams(case: &mut Case) -> Result<()> {
+    let version = case.engine.api("GET", "/version", None)?.json();
+    let negotiates = version["ApiVersion"]
+        .as_str()
+        .and_then(|version| version.strip_prefix("1.")?.parse::<u32>().ok())
+        .is_some_and(|minor| minor >= 53);
+    case.expect(
+        "POST",
+        "/networks/create",
+        Some(&json!({ "Name": "told" })),
+        201,
+    )?;
+    let target = "/events?since=1&until=2999999999&filters=%7B%22type%22%3A%5B%22network%22%5D%7D";
+    for (accept, kind, first) in [
+        ("", "application/json", b'{'),
+        ("*/*", "application/json", b'{'),
+        ("application/x-ndjson", "application/x-ndjson", b'{'),
+        ("application/jsonl", "application/jsonl", b'{'),
+        ("application/json-seq", "application/json-seq", 0x1e),
+    ] {
+        let accept = format!("Accept: {accept}");
+        let (mut stream, head) = open(case, &format!("GET {target} HTTP/1.1"), &[&accept], "")?;
+        let mut chunk = [0; 64];
+        let count = stream.read(&mut chunk)?;
+        let text = &chunk[..count];
+        let start = text
+            .windows(2)
+            .position(|two| two == b"\r\n")
+            .context("no chunk")?
+            + 2;
+        let (kind, first) = if negotiates {
+            (kind, first)
+        } else {
+            ("application/json", b'{')
+        };
+        ensure!(head.contains(&format!("{kind}\r\n")), "{accept}: {head}");
+        ensure!(text[start] == first, "{accept}: {text:?}");
+    }
+    let answer = case.engine.api("GET", "/events?since=2&until=1", None)?;
+    ensure!(
+        answer.status == 400 && answer.message().contains("cannot be after `until` time"),
+        "{answer:?}"
+    );
+    Ok(())
+}
+
+/// docker-py and others say `null` for what they do not set.
+pub(crate) fn nulls_are_what_is_not_said(case: &mut Case) -> Result<()> {
+    let body = json!({
+        "Image": "busybox", "Cmd": ["true"], "Hostname": null, "Env": null, "Labels": null, "Entrypoint": null,
+        "Healthcheck": { "Test": ["CMD", "true"], "Interval": null, "Timeout": null, "Retries": 3, "StartPeriod": null },
+        "HostConfig": {
+            "Binds": null, "Memory": null, "RestartPolicy": null, "LogConfig": null, "PortBindings": null,
+            "Ulimits": null, "NetworkMode": null,
+            "Mounts": [{ "Type": "tmpfs", "Source": null, "Target": "/t", "ReadOnly": null, "TmpfsOptions": null }],
+            "DeviceRequests": null, "Devices": [{ "PathOnHost": "/dev/null", "PathInContainer": "/dev/n", "CgroupPermissions": null }]
+        },
+        "NetworkingConfig": { "EndpointsConfig": null }
+    });
+    case.expect("POST", "/containers/create?name=n", Some(&body), 201)?;
+    let made = case.expect("GET", "/containers/n/json", None, 200)?;
+    let health = &made["Config"]["Healthcheck"];
+    ensure!(
+        *health == json!({ "Test": ["CMD", "true"], "Retries": 3 }),
+        "{health}"
+    );
+    Ok(())
+}
