@@ -20,7 +20,7 @@ pub(crate) fn container_inspect(document: &mut Value, version: ApiVersion) {
         endpoints_before_48(&mut document["NetworkSettings"]["Networks"]);
     }
     if version.before(45) {
-        endpoints_before_45(&mut document["NetworkSettings"]["Networks"], version);
+        endpoints_before_45(&mut document["NetworkSettings"]["Networks"]);
     }
     if version.before(43)
         && let Some(host) = document["HostConfig"].as_object_mut()
@@ -45,16 +45,13 @@ fn endpoints_before_48(networks: &mut Value) {
     });
 }
 
-/// 1.44 gave endpoints `DNSNames`; 1.45 took the container's short id out of `Aliases`, as it is there.
-fn endpoints_before_45(networks: &mut Value, version: ApiVersion) {
+/// 1.45 took the container's short id out of `Aliases`, as it is in `DNSNames`, which clients of all versions get.
+fn endpoints_before_45(networks: &mut Value) {
     let is_short = |name: &&str| name.len() == 12 && name.bytes().all(|c| c.is_ascii_hexdigit());
     each_endpoint(networks, |fields| {
         let names = fields.get("DNSNames").and_then(Value::as_array);
-        let names = names.into_iter().flatten().filter_map(Value::as_str);
-        let short = names.filter(is_short).next_back().map(|short| json!(short));
-        if version.before(44) {
-            fields.shift_remove("DNSNames");
-        }
+        let mut names = names.into_iter().flatten().filter_map(Value::as_str);
+        let short = names.rfind(is_short).map(|short| json!(short));
         let Some(short) = short else { return };
         match fields.get_mut("Aliases") {
             Some(Value::Array(aliases)) if !aliases.contains(&short) => aliases.push(short),
@@ -286,11 +283,6 @@ pub(crate) fn container_summary(row: &mut Value, version: ApiVersion) {
     }
     if version.before(46) {
         remove(&mut row["HostConfig"], &["Annotations"]);
-    }
-    if version.before(44) {
-        each_endpoint(&mut row["NetworkSettings"]["Networks"], |fields| {
-            fields.shift_remove("DNSNames");
-        });
     }
 }
 

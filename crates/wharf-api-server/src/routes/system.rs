@@ -87,7 +87,7 @@ pub(crate) async fn events(
 #[derive(Clone, Copy)]
 enum Lines {
     Json,
-    NdJson,
+    Newlines,
     JsonL,
     /// RFC 7464: each behind a record separator.
     Seq,
@@ -103,7 +103,7 @@ impl Lines {
             kinds.find_map(
                 |kind| match kind.split(';').next().unwrap_or_default().trim() {
                     "application/json" => Some(Self::Json),
-                    "application/x-ndjson" => Some(Self::NdJson),
+                    "application/x-ndjson" => Some(Self::Newlines),
                     "application/json-seq" => Some(Self::Seq),
                     "application/jsonl" if !version.before(53) => Some(Self::JsonL),
                     _ => None,
@@ -115,7 +115,7 @@ impl Lines {
     fn media_type(self) -> &'static str {
         match self {
             Self::Json => "application/json",
-            Self::NdJson => "application/x-ndjson",
+            Self::Newlines => "application/x-ndjson",
             Self::JsonL => "application/jsonl",
             Self::Seq => "application/json-seq",
         }

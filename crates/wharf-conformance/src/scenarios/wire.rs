@@ -257,9 +257,9 @@ pub(crate) fn clients_of_other_years(case: &mut Case) -> Result<()> {
         Some(&json!({ "Name": "years" })),
         201,
     )?;
-    let made = case.expect("POST", "/containers/create?name=c", Some(&body), 201)?;
+    let made = case.expect("POST", "/containers/create?name=year", Some(&body), 201)?;
     let id = made["Id"].as_str().context("no id")?;
-    case.expect("POST", "/containers/c/start", None, 204)?;
+    case.expect("POST", "/containers/year/start", None, 204)?;
     let newest = case.engine.api("GET", "/version", None)?.json();
     let newest: u32 = newest["ApiVersion"]
         .as_str()
@@ -275,7 +275,7 @@ pub(crate) fn clients_of_other_years(case: &mut Case) -> Result<()> {
         if minor > newest {
             break;
         }
-        let inspect = ask(minor, "/containers/c/json")?;
+        let inspect = ask(minor, "/containers/year/json")?;
         let settings = &inspect["NetworkSettings"];
         let endpoint = &settings["Networks"]["years"];
         ensure!(
@@ -290,10 +290,7 @@ pub(crate) fn clients_of_other_years(case: &mut Case) -> Result<()> {
             .as_array()
             .is_some_and(|names| names.contains(&json!(&id[..12])));
         if newest >= 44 {
-            ensure!(
-                endpoint.get("DNSNames").is_some() == (minor >= 44),
-                "1.{minor}: {endpoint}"
-            );
+            ensure!(endpoint.get("DNSNames").is_some(), "1.{minor}: {endpoint}");
             ensure!(has_short == (minor < 45), "1.{minor}: {endpoint}");
         }
         let info = ask(minor, "/info")?;
@@ -376,8 +373,8 @@ pub(crate) fn nulls_are_what_is_not_said(case: &mut Case) -> Result<()> {
         },
         "NetworkingConfig": { "EndpointsConfig": null }
     });
-    case.expect("POST", "/containers/create?name=n", Some(&body), 201)?;
-    let made = case.expect("GET", "/containers/n/json", None, 200)?;
+    case.expect("POST", "/containers/create?name=nil", Some(&body), 201)?;
+    let made = case.expect("GET", "/containers/nil/json", None, 200)?;
     let health = &made["Config"]["Healthcheck"];
     ensure!(
         *health == json!({ "Test": ["CMD", "true"], "Retries": 3 }),
