@@ -11,6 +11,7 @@ pub mod case;
 mod corpus;
 pub mod scenarios;
 pub mod schema;
+pub mod soak;
 
 pub use case::{Case, Client};
 pub use scenarios::{SCENARIOS, Scenario};

@@ -169,6 +169,11 @@ impl EngineError {
         }
     }
 
+    /// Of the container `id`.
+    pub(crate) fn not_running(id: &str) -> Self {
+        Self::Conflict(format!("container {id} is not running"))
+    }
+
     pub(crate) fn failed(error: &dyn std::error::Error) -> Self {
         Self::Failed(chain(error))
     }

@@ -486,7 +486,9 @@ fn remove(state: &State, force: bool) -> Result<(State, Vec<Effect>), Refusal> {
 /// moby `daemon.restore`: a policy that wants its container up starts it with the daemon.
 fn daemon_started(state: &State, code: i32) -> (State, Vec<Effect>) {
     match state.phase {
-        Phase::Exited | Phase::Waiting if wants_restart(state, code) => {
+        // Decided before the last daemon died, and not done.
+        Phase::Starting | Phase::Waiting => (at(state, Phase::Starting), vec![Effect::Launch]),
+        Phase::Exited if wants_restart(state, code) => {
             let phase = Phase::Starting;
             let state = State {
                 phase,
@@ -495,7 +497,6 @@ fn daemon_started(state: &State, code: i32) -> (State, Vec<Effect>) {
             };
             (state, vec![Effect::Launch])
         }
-        Phase::Waiting => (at(state, Phase::Exited), vec![]),
         Phase::Created | Phase::Exited if state.auto_remove => {
             (at(state, Phase::Removing), vec![Effect::Delete])
         }

@@ -104,8 +104,11 @@ async fn meet(mut supervisor: Supervisor, record: &Record, found: Found) -> Supe
             }
         }
         Found::Exited(status) if expected => supervisor.ended(&status).await,
+        // Killed before its process was: it is launched now, but for one that nobody would be told the name of.
         Found::Gone if record.state.phase == Phase::Starting => {
-            supervisor.feed(Event::LaunchFailed).await;
+            if record.state.auto_remove {
+                supervisor.feed(Event::LaunchFailed).await;
+            }
         }
         Found::Gone if expected => {
             let at = Timestamp::now();

@@ -280,6 +280,10 @@ impl Supervisor {
     /// The process has ended.
     pub(crate) async fn ended(&mut self, status: &ExitStatus) {
         let at = status.at;
+        if self.record.state.phase == Phase::Starting {
+            // A daemon was killed between the start and its record: it has run all the same.
+            self.record.last.started_at = Some(at);
+        }
         let started = self.record.last.started_at.unwrap_or(at);
         let ran = Duration::try_from(started.duration_until(at)).unwrap_or_default();
         self.memory = None;
@@ -361,16 +365,21 @@ impl Supervisor {
                     None => Ok(()),
                 };
                 if let Err(error) = paused {
-                    let error = self.failed("pause", &error);
                     self.feed_back_unfrozen();
-                    return Err(error);
+                    return Err(match error {
+                        TaskError::Gone => self.refused(Refusal::NotRunning),
+                        error => self.failed("pause", &error),
+                    });
                 }
                 self.emit("pause", &[]);
             }
             Effect::Thaw => {
                 if let Some(task) = &self.task {
                     let resumed = task.resume().await;
-                    resumed.map_err(|error| self.failed("unpause", &error))?;
+                    resumed.map_err(|error| match error {
+                        TaskError::Gone => self.refused(Refusal::NotRunning),
+                        error => self.failed("unpause", &error),
+                    })?;
                 }
                 self.emit("unpause", &[]);
             }

@@ -2,7 +2,7 @@
 
 use std::os::fd::OwnedFd;
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, connect, socket_with};
 use wharf_cgroups::Cgroup;
@@ -10,10 +10,14 @@ use wharf_shim_api::{Reply, Request, SOCKET};
 
 use crate::connection::Connection;
 use crate::folder::{self, TaskRecord, exit_status};
+use crate::shim;
 use crate::{ExitStatus, Task, TaskError, Tasks};
 
 /// How long killed processes may take to be gone.
 const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Between two looks at a shim that begins.
+const AGAIN: Duration = Duration::from_millis(2);
 
 /// What has become of a task.
 #[derive(Debug)]
@@ -50,7 +54,7 @@ impl Tasks {
 
     /// `None`: no shim answers.
     async fn reconnect(&self, id: &str, folder: &Path) -> Result<Option<Task>, TaskError> {
-        let Ok(socket) = dial(folder) else {
+        let Some(socket) = dial_when_ready(folder).await else {
             return Ok(None);
         };
         let connection = Connection::new(socket, folder, TaskRecord::read(folder))?;
@@ -78,6 +82,22 @@ impl Tasks {
             Ok(_) => Err(TaskError::Shim("another answer than a state")),
             Err(error) => Err(error),
         }
+    }
+}
+
+/// A shim whose daemon was killed a moment ago may be about to listen, with that one's requests still before it.
+async fn dial_when_ready(folder: &Path) -> Option<OwnedFd> {
+    let limit = Instant::now() + PATIENCE;
+    loop {
+        // In this order: one that goes between the two was there for the first.
+        let lives = shim::lives(folder);
+        if let Ok(socket) = dial(folder) {
+            return Some(socket);
+        }
+        if !lives || Instant::now() > limit {
+            return None;
+        }
+        tokio::time::sleep(AGAIN).await;
     }
 }
 

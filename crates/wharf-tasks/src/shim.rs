@@ -4,6 +4,8 @@ use std::os::fd::{AsRawFd as _, OwnedFd};
 use std::path::Path;
 use std::process::Stdio;
 
+use rustix::fs::{FlockOperation, flock};
+use rustix::io::Errno;
 use tokio::process::{Child, Command};
 use wharf_sys::memfd;
 
@@ -14,6 +16,18 @@ use crate::TaskError;
 #[derive(Debug)]
 pub struct ShimProgram {
     memfd: OwnedFd,
+}
+
+/// What a shim says on its standard error. The lock on it is the shim's: it lives as long as that descriptor.
+const LOG: &str = "shim.log";
+
+/// Whether there is a shim of the task in `folder`, though it may not listen yet.
+pub(crate) fn lives(folder: &Path) -> bool {
+    let Ok(log) = std::fs::File::open(folder.join(LOG)) else {
+        return false;
+    };
+    // Ours is gone with the descriptor.
+    flock(&log, FlockOperation::NonBlockingLockExclusive) == Err(Errno::WOULDBLOCK)
 }
 
 impl ShimProgram {
@@ -33,9 +47,11 @@ impl ShimProgram {
     /// copied, however large the daemon is, as long as nothing has to run in between. So the shim itself makes
     /// its own session.
     pub(crate) fn spawn(&self, folder: &Path, control: OwnedFd) -> Result<Child, TaskError> {
-        let log = folder.join("shim.log");
-        let log =
-            std::fs::File::create(&log).map_err(|source| TaskError::io("make", &log, source))?;
+        let path = folder.join(LOG);
+        let failed = |source| TaskError::io("make", &path, source);
+        let log = std::fs::File::create(&path).map_err(failed)?;
+        flock(&log, FlockOperation::NonBlockingLockExclusive)
+            .map_err(|error| failed(error.into()))?;
         let mut command = Command::new(format!("/proc/self/fd/{}", self.memfd.as_raw_fd()));
         command.arg("task").arg(folder);
         command.env_clear();

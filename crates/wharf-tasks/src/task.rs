@@ -3,6 +3,7 @@
 use std::os::fd::AsFd as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::net::UnixStream;
 use tokio::sync::watch;
@@ -10,6 +11,9 @@ use wharf_shim_api::{Reply, Request};
 
 use crate::connection::Connection;
 use crate::{AttachOptions, ExitStatus, TaskError, delete};
+
+/// How long the news of an end may take to us.
+const ENDING: Duration = Duration::from_millis(500);
 
 /// A container's first process and all that runs beside it. Clones are the same task.
 #[derive(Clone, Debug)]
@@ -73,6 +77,11 @@ impl Task {
     /// Changes whenever the container has run out of memory: the number of times so far.
     pub fn out_of_memory(&self) -> watch::Receiver<u64> {
         self.connection.watch_memory()
+    }
+
+    /// Whether it has ended, or is just about to: what was asked of it failed, and that may be why.
+    pub async fn ends_soon(&self) -> bool {
+        tokio::time::timeout(ENDING, self.wait()).await.is_ok()
     }
 
     /// How it ended, if it has.

@@ -48,11 +48,19 @@ impl Containers {
     pub async fn path_stat(&self, container: &str, path: &str) -> Result<PathStat, EngineError> {
         let entry = self.find(container)?;
         let _files = entry.files.read().await;
-        let scene = Scene::new(Base::of(&self.shared, &entry).await?, &entry.now());
+        let base = Base::of(&self.shared, &entry).await;
+        let base = base.map_err(|error| self.unless_gone(container, error))?;
+        let scene = Scene::new(base, &entry.now());
         let (path, name) = (path.to_owned(), container.to_owned());
-        scene
+        let found = scene
             .with(move |root| stat(root, &path).map_err(|error| refuse(error, &path, &name)))
-            .await
+            .await;
+        found.map_err(|error| self.unless_gone(container, error))
+    }
+
+    /// Why the files of `container` could not be reached: its removal is reason enough.
+    fn unless_gone(&self, container: &str, error: EngineError) -> EngineError {
+        self.find(container).err().unwrap_or(error)
     }
 
     /// What is at `path`, and an archive of it. The container cannot be started before the archive is read or dropped.
@@ -67,7 +75,9 @@ impl Containers {
         let entry = self.find(container)?;
         let files = entry.files.clone().read_owned().await;
         let view = entry.now();
-        let scene = Scene::new(Base::of(&self.shared, &entry).await?, &view);
+        let base = Base::of(&self.shared, &entry).await;
+        let base = base.map_err(|error| self.unless_gone(container, error))?;
+        let scene = Scene::new(base, &view);
         let (mut sink, stream) = files::channel();
         let (tell, told) = tokio::sync::oneshot::channel();
         let (typed, name) = (path.to_owned(), container.to_owned());
@@ -97,7 +107,7 @@ impl Containers {
             }
             // It ended before it told: that is an error.
             Err(_) => match ended.await {
-                Ok(Err(error)) => Err(error),
+                Ok(Err(error)) => Err(self.unless_gone(container, error)),
                 _ => Err(EngineError::Failed("the archive was not made".to_owned())),
             },
         }

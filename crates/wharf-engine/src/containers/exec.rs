@@ -142,15 +142,26 @@ impl Containers {
         );
         let task = entry.io().task.clone();
         let Some(task) = task else {
-            return Err(EngineError::Conflict(format!(
-                "container {} is not running",
-                view.id
-            )));
+            return Err(EngineError::not_running(&view.id));
         };
         let config = spec::exec(&view, exec, &session.spec, options)?;
         let started = match task.exec(config).await {
             Ok(started) => started,
-            Err(error) => return Err(self.exec_failed(exec, &error)),
+            Err(error) => {
+                let failed = self.exec_failed(exec, &error);
+                // A program that cannot be run is no sign of an end.
+                let program = matches!(
+                    failed,
+                    EngineError::Start {
+                        code: 126 | 127,
+                        ..
+                    }
+                );
+                return Err(match !program && task.ends_soon().await {
+                    true => EngineError::not_running(&view.id),
+                    false => failed,
+                });
+            }
         };
         self.exec_runs(exec, &view, started.clone());
         if options.detach {

@@ -3,6 +3,8 @@
 //! dockerd runs the host's `ps`; we read `/proc` ourselves (Invariant 4 leaves no process to start here). The
 //! default columns are those of `ps -ef`; `-o`/`-eo` and `aux` are understood.
 
+use wharf_tasks::TaskError;
+
 use super::{Containers, Top};
 use crate::proc::Process;
 use crate::{EngineError, Status};
@@ -22,10 +24,7 @@ impl Containers {
         let view = entry.now();
         let task = entry.io().task.clone();
         let Some(task) = task.filter(|_| view.state.running) else {
-            return Err(EngineError::Conflict(format!(
-                "container {} is not running",
-                view.id
-            )));
+            return Err(EngineError::not_running(&view.id));
         };
         if view.state.status == Status::Restarting {
             let text = format!(
@@ -35,10 +34,11 @@ impl Containers {
             return Err(EngineError::Conflict(text));
         }
         let columns = columns(ps_args)?;
-        let mut pids = task
-            .pids()
-            .await
-            .map_err(|error| EngineError::failed(&error))?;
+        let pids = task.pids().await;
+        let mut pids = pids.map_err(|error| match error {
+            TaskError::Gone => EngineError::not_running(&view.id),
+            error => EngineError::failed(&error),
+        })?;
         pids.sort_unstable();
         let processes = pids.into_iter().filter_map(Process::read);
         let row = |process: Process| {
