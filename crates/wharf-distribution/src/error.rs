@@ -164,7 +164,7 @@ impl RegistryError {
     }
 
     /// Whether the same request may work a little later.
-    pub(crate) fn is_transient(&self) -> bool {
+    pub fn is_transient(&self) -> bool {
         match self {
             Self::Unreachable { .. } | Self::TooShort { .. } => true,
             Self::Status { status, .. } => *status >= 500 || matches!(*status, 408 | 429),

@@ -22,6 +22,7 @@ mod fetch;
 mod http_client;
 mod login;
 mod push;
+mod relay;
 mod resolve;
 mod search;
 mod send_body;

@@ -252,7 +252,7 @@ pub(crate) fn verified(
 }
 
 /// Docker's words for a refused manifest (moby's `distribution/errors.go`).
-fn refusal(answer: RegistryAnswer, reference: &Reference) -> RegistryError {
+pub(crate) fn refusal(answer: RegistryAnswer, reference: &Reference) -> RegistryError {
     let (cause, name) = (answer.text(), reference.familiar_name());
     match answer.code.as_str() {
         "DENIED" => RegistryError::Denied { name, cause },

@@ -23,4 +23,4 @@ pub use manifest::{
     Descriptor, Document, Index, MAX_LAYERS, MAX_MANIFEST_SIZE, Manifest, ManifestError,
 };
 pub use platform::{Platform, PlatformError};
-pub use reference::{AnyReference, NAME_MAX, Reference, ReferenceError};
+pub use reference::{AnyReference, NAME_MAX, Reference, ReferenceError, is_repository, is_tag};

@@ -118,7 +118,7 @@ impl Reference {
             None => (rest, None),
         };
         let well_formed = is_domain(domain)
-            && is_path(path)
+            && is_repository(path)
             && tag.is_none_or(is_tag)
             && digest.is_none_or(looks_like_digest);
         if !well_formed {
@@ -229,7 +229,7 @@ impl Reference {
 }
 
 /// Whether `tag` may follow a colon: `[\w][\w.-]{0,127}`.
-fn is_tag(tag: &str) -> bool {
+pub fn is_tag(tag: &str) -> bool {
     let word = |b: u8| b.is_ascii_alphanumeric() || b == b'_';
     let bytes = tag.as_bytes();
     bytes.len() <= TAG_MAX
@@ -281,7 +281,8 @@ fn is_domain_component(component: &str) -> bool {
             .all(|b| b.is_ascii_alphanumeric() || b == b'-')
 }
 
-fn is_path(path: &str) -> bool {
+/// Whether `path` may be the name of a repository within a registry, but for its length ([`NAME_MAX`]).
+pub fn is_repository(path: &str) -> bool {
     path.split('/').all(is_path_component)
 }
 
