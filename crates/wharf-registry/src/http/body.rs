@@ -1,0 +1,260 @@
+//! Bodies: of answers, with blobs read piece by piece; of requests, with an end to patience.
+
+use std::fs::File;
+use std::io;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body_util::BodyExt as _;
+use hyper::body::{Frame, Incoming, SizeHint};
+use rustix::io::ReadWriteFlags;
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+
+use crate::Error;
+
+/// Bytes of a blob that are read at a time.
+const PIECE: usize = 256 * 1024;
+/// Buffers that are kept for the next blob.
+const SPARE: usize = 16;
+/// A client that sends nothing for so long is gone.
+const STALL: Duration = Duration::from_secs(60);
+/// What a refused client may still send, and how long.
+const DRAIN: usize = 16 << 20;
+const DRAIN_TIME: Duration = Duration::from_secs(2);
+
+/// The body of an answer.
+pub(crate) struct Body(Kind);
+
+enum Kind {
+    Bytes(Bytes),
+    File(FileBody),
+    /// Pieces that another task makes; an error breaks the connection off.
+    Pieces(mpsc::Receiver<Result<Bytes, io::Error>>),
+}
+
+impl Body {
+    pub(crate) fn empty() -> Body {
+        Body(Kind::Bytes(Bytes::new()))
+    }
+
+    /// `length` bytes of a file from `start` on.
+    pub(crate) fn file(file: File, start: u64, length: u64) -> Body {
+        Body(Kind::File(FileBody {
+            file: Arc::new(file),
+            at: start,
+            left: length,
+            reading: None,
+        }))
+    }
+
+    pub(crate) fn pieces(receiver: mpsc::Receiver<Result<Bytes, io::Error>>) -> Body {
+        Body(Kind::Pieces(receiver))
+    }
+}
+
+impl From<Bytes> for Body {
+    fn from(bytes: Bytes) -> Body {
+        Body(Kind::Bytes(bytes))
+    }
+}
+
+impl hyper::body::Body for Body {
+    type Data = Bytes;
+    type Error = io::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<io::Result<Frame<Bytes>>>> {
+        match &mut self.0 {
+            Kind::Bytes(bytes) if bytes.is_empty() => Poll::Ready(None),
+            Kind::Bytes(bytes) => Poll::Ready(Some(Ok(Frame::data(std::mem::take(bytes))))),
+            Kind::File(file) => file
+                .poll(context)
+                .map(|piece| piece.map(|piece| piece.map(Frame::data))),
+            Kind::Pieces(receiver) => receiver
+                .poll_recv(context)
+                .map(|piece| piece.map(|piece| piece.map(Frame::data))),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match &self.0 {
+            Kind::Bytes(bytes) => bytes.is_empty(),
+            Kind::File(file) => file.left == 0,
+            Kind::Pieces(_) => false,
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.0 {
+            Kind::Bytes(bytes) => SizeHint::with_exact(bytes.len() as u64),
+            Kind::File(file) => SizeHint::with_exact(file.left),
+            Kind::Pieces(_) => SizeHint::default(),
+        }
+    }
+}
+
+/// A part of a file. What the kernel has in memory is read at once; for the rest, a thread waits for the disk.
+struct FileBody {
+    file: Arc<File>,
+    at: u64,
+    left: u64,
+    reading: Option<JoinHandle<io::Result<Bytes>>>,
+}
+
+impl FileBody {
+    fn poll(&mut self, context: &mut Context<'_>) -> Poll<Option<io::Result<Bytes>>> {
+        if self.left == 0 {
+            return Poll::Ready(None);
+        }
+        let read = match &mut self.reading {
+            Some(reading) => {
+                let read = ready!(Pin::new(reading).poll(context));
+                self.reading = None;
+                read.unwrap_or_else(|error| Err(io::Error::other(error)))
+            }
+            None => match read(&self.file, self.at, self.left, ReadWriteFlags::NOWAIT) {
+                Err(error)
+                    if matches!(
+                        error.kind(),
+                        io::ErrorKind::WouldBlock | io::ErrorKind::Unsupported
+                    ) =>
+                {
+                    let (file, at, left) = (self.file.clone(), self.at, self.left);
+                    let reading = tokio::task::spawn_blocking(move || {
+                        read(&file, at, left, ReadWriteFlags::empty())
+                    });
+                    self.reading = Some(reading);
+                    return self.poll(context);
+                }
+                other => other,
+            },
+        };
+        let read = read.and_then(|piece| match piece.is_empty() {
+            true => Err(io::ErrorKind::UnexpectedEof.into()),
+            false => Ok(piece),
+        });
+        match &read {
+            Ok(piece) => {
+                self.at += piece.len() as u64;
+                self.left -= piece.len() as u64;
+            }
+            // The connection breaks off, and the client sees that something is missing.
+            Err(error) => tracing::error!(%error, "read a blob"),
+        }
+        Poll::Ready(Some(read))
+    }
+}
+
+fn read(file: &File, at: u64, left: u64, flags: ReadWriteFlags) -> io::Result<Bytes> {
+    let mut buffer = Buffer::take();
+    let want = left.min(PIECE as u64) as usize;
+    loop {
+        let piece = &mut [io::IoSliceMut::new(&mut buffer.memory[..want])];
+        match rustix::io::preadv2(file, piece, at, flags) {
+            Ok(count) => {
+                buffer.length = count;
+                return Ok(Bytes::from_owner(buffer));
+            }
+            Err(rustix::io::Errno::INTR) => {}
+            Err(rustix::io::Errno::OPNOTSUPP) => return Err(io::ErrorKind::Unsupported.into()),
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
+/// Memory for a piece; given back for the next one when the socket has it.
+struct Buffer {
+    memory: Vec<u8>,
+    length: usize,
+}
+
+static BUFFERS: Mutex<Vec<Vec<u8>>> = Mutex::new(Vec::new());
+
+impl Buffer {
+    fn take() -> Buffer {
+        let spare = BUFFERS.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        Buffer {
+            memory: spare.unwrap_or_else(|| vec![0; PIECE]),
+            length: 0,
+        }
+    }
+}
+
+impl AsRef<[u8]> for Buffer {
+    fn as_ref(&self) -> &[u8] {
+        &self.memory[..self.length]
+    }
+}
+
+impl Drop for Buffer {
+    fn drop(&mut self) {
+        let mut spare = BUFFERS.lock().unwrap_or_else(PoisonError::into_inner);
+        if spare.len() < SPARE {
+            spare.push(std::mem::take(&mut self.memory));
+        }
+    }
+}
+
+/// The next bytes of a request's body; `None` at its end.
+///
+/// # Errors
+/// [`Error::Body`] if it breaks off or does not come.
+pub(super) async fn next(incoming: &mut Incoming) -> Result<Option<Bytes>, Error> {
+    loop {
+        let frame = tokio::time::timeout(STALL, incoming.frame()).await;
+        match frame.map_err(|_| Error::Body("nothing came for a minute".to_owned()))? {
+            None => return Ok(None),
+            Some(Ok(frame)) => {
+                // Trailers say nothing to us.
+                if let Ok(data) = frame.into_data() {
+                    return Ok(Some(data));
+                }
+            }
+            Some(Err(error)) => return Err(Error::Body(error.to_string())),
+        }
+    }
+}
+
+/// A whole small body.
+///
+/// # Errors
+/// `too_large` above `limit` bytes; [`Error::Body`].
+pub(super) async fn whole(
+    incoming: &mut Incoming,
+    limit: u64,
+    too_large: fn(u64) -> Error,
+) -> Result<Vec<u8>, Error> {
+    let announced = hyper::body::Body::size_hint(incoming).lower();
+    if announced > limit {
+        return Err(too_large(limit));
+    }
+    let mut bytes = Vec::with_capacity(announced as usize);
+    while let Some(piece) = next(incoming).await? {
+        if (bytes.len() + piece.len()) as u64 > limit {
+            return Err(too_large(limit));
+        }
+        bytes.extend_from_slice(&piece);
+    }
+    Ok(bytes)
+}
+
+/// Reads what is left of a refused request, within bounds, so that its sender comes to read why.
+pub(super) async fn drain(incoming: &mut Incoming) {
+    let read = async {
+        let mut left = DRAIN;
+        while let Some(Ok(frame)) = incoming.frame().await {
+            let length = frame.data_ref().map_or(0, Bytes::len);
+            left = match left.checked_sub(length) {
+                Some(left) => left,
+                None => return,
+            };
+        }
+    };
+    let _ = tokio::time::timeout(DRAIN_TIME, read).await;
+}

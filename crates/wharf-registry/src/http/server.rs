@@ -1,0 +1,102 @@
+//! Connections: accepted, bounded in what they may send before they say what they want, and ended in order.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto;
+use hyper_util::server::graceful::GracefulShutdown;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpListener;
+use tokio::sync::{Notify, watch};
+use tokio_rustls::TlsAcceptor;
+
+use crate::registry::Shared;
+
+/// How long a TLS handshake, or the head of a request, may take.
+const HANDSHAKE: Duration = Duration::from_secs(10);
+const HEAD: Duration = Duration::from_secs(30);
+/// What a connection may hold of a body, or a head; one that does not fit is refused (431).
+const MAX_BUFFER: usize = 256 * 1024;
+/// The head of an HTTP/2 request may have so many bytes.
+const MAX_HEAD: usize = 64 * 1024;
+/// When it is tried again to accept a connection, though none of ours has ended.
+const RETRY: Duration = Duration::from_secs(1);
+
+/// Serves connections of `listener` until `stop` says so, and then waits for those that are busy.
+pub(crate) async fn serve(
+    shared: Arc<Shared>,
+    listener: TcpListener,
+    tls: Option<TlsAcceptor>,
+    mut stop: watch::Receiver<bool>,
+) {
+    let graceful = GracefulShutdown::new();
+    let ended = Arc::new(Notify::new());
+    loop {
+        let notified = ended.notified();
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            _ = stop.wait_for(|stop| *stop) => break,
+        };
+        let (stream, peer) = match accepted {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                // Out of descriptors, most likely: one of ours ends, or something else gives some back.
+                tracing::warn!(%error, "accept a connection");
+                let _ = tokio::time::timeout(RETRY, notified).await;
+                continue;
+            }
+        };
+        let _ = stream.set_nodelay(true);
+        let (shared, ended, watcher) = (shared.clone(), ended.clone(), graceful.watcher());
+        let tls = tls.clone();
+        tokio::spawn(async move {
+            let peer = peer.to_string();
+            match tls {
+                None => connection(shared, stream, peer, false, watcher).await,
+                Some(acceptor) => {
+                    match tokio::time::timeout(HANDSHAKE, acceptor.accept(stream)).await {
+                        Ok(Ok(stream)) => connection(shared, stream, peer, true, watcher).await,
+                        Ok(Err(error)) => tracing::info!(%error, remote = peer, "TLS handshake"),
+                        Err(_) => tracing::info!(remote = peer, "TLS handshake: no end of it"),
+                    }
+                }
+            }
+            ended.notify_waiters();
+        });
+    }
+    drop(listener);
+    graceful.shutdown().await;
+}
+
+async fn connection<S>(
+    shared: Arc<Shared>,
+    stream: S,
+    peer: String,
+    is_tls: bool,
+    watcher: hyper_util::server::graceful::Watcher,
+) where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let service = hyper::service::service_fn(move |request| {
+        let (shared, peer) = (shared.clone(), peer.clone());
+        async move { Ok::<_, Infallible>(super::answer(shared, peer, is_tls, request).await) }
+    });
+    let mut builder = auto::Builder::new(TokioExecutor::new());
+    builder
+        .http1()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD)
+        .max_buf_size(MAX_BUFFER)
+        .title_case_headers(true);
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(250)
+        .max_header_list_size(MAX_HEAD as u32);
+    let connection = builder.serve_connection(TokioIo::new(stream), service);
+    if let Err(error) = watcher.watch(connection).await {
+        tracing::debug!(%error, "connection");
+    }
+}

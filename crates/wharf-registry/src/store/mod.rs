@@ -1,0 +1,209 @@
+//! The store: blobs by digest, and repositories that link to them. Synchronous; the server calls it off its own threads.
+//!
+//! The files are the truth, in an order that leaves either the old state or the new whenever the process ends:
+//! a blob's bytes are on the disk before it has its name, it has its name before a repository links to it, and all
+//! links of a manifest are there before a tag shows it. What is cached is only time.
+
+mod cache;
+mod check;
+mod collect;
+mod directory;
+mod keys;
+mod manifests;
+mod repositories;
+mod upload;
+mod usage;
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::path::Path;
+use std::sync::{Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
+use std::time::{Duration, Instant};
+
+use wharf_oci::Digest;
+
+use crate::Error;
+use crate::names::Name;
+use cache::Cache;
+pub(crate) use cache::Stored;
+pub(crate) use collect::Collected;
+use directory::Directory;
+pub(crate) use manifests::Referrer;
+pub(crate) use upload::Upload;
+pub(crate) use usage::Quotas;
+use usage::Usage;
+
+/// A registry's content.
+#[derive(Debug)]
+pub(crate) struct Store {
+    directory: Directory,
+    cache: Cache,
+    usage: Usage,
+    /// Held for reading while links to content are made that was just seen to be there; the collector takes it to
+    /// look once more and delete.
+    gate: RwLock<()>,
+    activity: Mutex<Activity>,
+    /// What an earlier process told its clients is not known: all of it counts as told now.
+    opened: Instant,
+}
+
+/// When somebody was last told that something is here, or worked on it: the collector's leases.
+#[derive(Debug, Default)]
+struct Activity {
+    blobs: HashMap<Digest, Instant>,
+    repositories: HashMap<Name, Instant>,
+    /// Content that manifests put during a collection name.
+    marked: Option<std::collections::HashSet<Digest>>,
+}
+
+impl Store {
+    /// Opens the store in the folder `root`, and makes it if it is not there.
+    ///
+    /// # Errors
+    /// If another registry serves it, or the system refuses.
+    pub(crate) fn open(root: &Path, quotas: Quotas) -> Result<Store, Error> {
+        let mut store = Store {
+            directory: Directory::open(root)?,
+            cache: Cache::default(),
+            usage: Usage::new(quotas),
+            gate: RwLock::default(),
+            activity: Mutex::default(),
+            opened: Instant::now(),
+        };
+        if store.usage.is_limited() {
+            store.usage.fill(store.count()?);
+        }
+        Ok(store)
+    }
+
+    /// Whether the disk answers.
+    ///
+    /// # Errors
+    /// The system's.
+    pub(crate) fn probe(&self) -> Result<(), Error> {
+        self.directory.put(".wharf/probe", b"")
+    }
+
+    fn gate(&self) -> RwLockReadGuard<'_, ()> {
+        self.gate.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn activity(&self) -> MutexGuard<'_, Activity> {
+        self.activity.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Remembers that somebody relies on a blob of a repository now.
+    fn touch(&self, name: &Name, digest: Option<&Digest>) {
+        let now = Instant::now();
+        let mut activity = self.activity();
+        activity.repositories.insert(name.clone(), now);
+        if let Some(digest) = digest {
+            activity.blobs.insert(*digest, now);
+        }
+    }
+
+    /// Forgets leases that are older than `grace`.
+    fn expire_leases(&self, grace: Duration) {
+        let mut activity = self.activity();
+        activity.blobs.retain(|_, time| time.elapsed() < grace);
+        activity
+            .repositories
+            .retain(|_, time| time.elapsed() < grace);
+    }
+
+    /// Size in bytes of a blob of a repository. `pushing`: who asks will rely on the answer.
+    ///
+    /// # Errors
+    /// [`Error::BlobUnknown`], or the system's.
+    pub(crate) fn blob_size(
+        &self,
+        name: &Name,
+        digest: &Digest,
+        pushing: bool,
+    ) -> Result<u64, Error> {
+        let _gate = self.gate();
+        let size = self
+            .linked(name, digest)?
+            .ok_or(Error::BlobUnknown(*digest))?;
+        if pushing {
+            self.touch(name, Some(digest));
+        }
+        Ok(size)
+    }
+
+    /// Opens a blob of a repository; with its size in bytes.
+    ///
+    /// # Errors
+    /// [`Error::BlobUnknown`], or the system's.
+    pub(crate) fn open_blob(&self, name: &Name, digest: &Digest) -> Result<(File, u64), Error> {
+        let unknown = || Error::BlobUnknown(*digest);
+        if self.directory.stat(&keys::layer(name, digest))?.is_none() {
+            return Err(unknown());
+        }
+        let key = keys::blob(digest);
+        let file = self.directory.open_file(&key)?.ok_or_else(unknown)?;
+        let stat = file
+            .metadata()
+            .map_err(crate::error::io_at("look at", &self.directory.path(&key)))?;
+        Ok((file, stat.len()))
+    }
+
+    /// The size of a blob if the repository links to it and it is here.
+    fn linked(&self, name: &Name, digest: &Digest) -> Result<Option<u64>, Error> {
+        if self.directory.stat(&keys::layer(name, digest))?.is_none() {
+            return Ok(None);
+        }
+        let stat = self.directory.stat(&keys::blob(digest))?;
+        Ok(stat.map(|(size, _)| size))
+    }
+
+    /// Links a repository to a blob that is here. The caller holds the gate.
+    fn link(&self, name: &Name, digest: &Digest, size: u64) -> Result<(), Error> {
+        self.touch(name, Some(digest));
+        let key = keys::layer(name, digest);
+        if self.directory.stat(&key)?.is_none() {
+            self.usage.may_link(name, size)?;
+            self.directory.put(&key, digest.to_string().as_bytes())?;
+            self.usage.linked(name, size);
+        }
+        Ok(())
+    }
+
+    /// Takes a blob of the repository `from` over into `name`, without a copy. Returns whether it was there to take.
+    ///
+    /// # Errors
+    /// [`Error::Quota`], or the system's.
+    pub(crate) fn mount(&self, name: &Name, from: &Name, digest: &Digest) -> Result<bool, Error> {
+        let _gate = self.gate();
+        match self.linked(from, digest)? {
+            Some(size) => self.link(name, digest, size).map(|()| true),
+            None => Ok(false),
+        }
+    }
+
+    /// Takes a blob out of a repository. Its bytes go with the next collection, if nobody else has it.
+    ///
+    /// # Errors
+    /// [`Error::BlobUnknown`], or the system's.
+    pub(crate) fn unlink(&self, name: &Name, digest: &Digest) -> Result<(), Error> {
+        let _gate = self.gate.write().unwrap_or_else(PoisonError::into_inner);
+        let size = self
+            .linked(name, digest)?
+            .ok_or(Error::BlobUnknown(*digest))?;
+        self.directory
+            .remove_file(&keys::layer(name, digest), "_layers")?;
+        self.usage.unlinked(name, size);
+        Ok(())
+    }
+
+    /// Puts a small blob (a manifest) in place under its digest, if it is not there.
+    fn put_blob(&self, digest: &Digest, bytes: &[u8]) -> Result<(), Error> {
+        let key = keys::blob(digest);
+        if self.directory.stat(&key)?.is_none() {
+            self.usage.may_store(bytes.len() as u64)?;
+            self.directory.put(&key, bytes)?;
+            self.usage.stored(bytes.len() as u64);
+        }
+        Ok(())
+    }
+}
