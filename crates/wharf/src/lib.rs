@@ -11,6 +11,7 @@ pub mod commands;
 pub mod daemon;
 pub mod format;
 pub mod options;
+pub mod registry;
 pub mod term;
 
 use std::io::Write;
@@ -21,8 +22,10 @@ pub fn main() -> ! {
         .skip(1)
         .map(|word| word.to_string_lossy().into_owned())
         .collect();
-    // The daemon brings its own runtime, so it leaves before one is made here.
-    if let Some(code) = commands::daemon::start_if_asked(&words) {
+    // Daemon and registry bring their own runtimes, so they leave before one is made here.
+    let started = commands::daemon::start_if_asked(&words)
+        .or_else(|| commands::registry::start_if_asked(&words));
+    if let Some(code) = started {
         std::process::exit(code);
     }
     let runtime = match tokio::runtime::Builder::new_current_thread()

@@ -34,6 +34,7 @@ pub mod prune;
 pub mod ps;
 pub mod pull;
 pub mod push;
+pub mod registry;
 pub mod rename;
 pub mod restart;
 pub mod rm;

@@ -90,6 +90,7 @@ static OTHERS: &[&Command] = &[
     &logs::COMMAND,
     &pause::COMMAND,
     &port::COMMAND,
+    &registry::COMMAND,
     &rename::COMMAND,
     &restart::COMMAND,
     &rm::COMMAND,

@@ -1,0 +1,89 @@
+//! `wharf registry`: hands over to [`crate::registry`].
+
+use std::path::PathBuf;
+
+use clap::{Parser, Subcommand};
+
+use crate::cli::command::COMMAND as EMPTY;
+use crate::cli::{Arity, Command, Exit};
+use crate::registry::ServeArgs;
+
+/// Listed in the help; [`start_if_asked`] runs it before any runtime of the client is made.
+pub static COMMAND: Command = Command {
+    name: "registry",
+    about: "Run a registry in the foreground",
+    usage: "[OPTIONS] | serve | check",
+    arity: Arity::AtLeast(0),
+    run: Some(|_, _| {
+        Box::pin(async {
+            Err(Exit::new(
+                "'wharf registry' takes its flags after the word: wharf registry [OPTIONS]",
+            ))
+        })
+    }),
+    ..EMPTY
+};
+
+#[derive(Parser)]
+#[command(
+    name = "wharf registry",
+    about = "Run a registry in the foreground",
+    args_conflicts_with_subcommands = true
+)]
+struct RegistryCli {
+    #[command(flatten)]
+    serve: ServeArgs,
+    #[command(subcommand)]
+    verb: Option<Verb>,
+}
+
+#[derive(Subcommand)]
+enum Verb {
+    /// Run a registry, as without a verb
+    Serve {
+        #[command(flatten)]
+        args: ServeArgs,
+        /// Settings file
+        #[arg(value_name = "CONFIG", conflicts_with = "config")]
+        file: Option<PathBuf>,
+    },
+    /// Look at everything in a folder that no registry serves: digests, links, manifests, tags
+    Check {
+        /// The folder
+        #[arg(long, value_name = "DIR")]
+        data_root: PathBuf,
+    },
+}
+
+/// Runs a registry if that is what the words ask for, and gives its exit code.
+pub fn start_if_asked(words: &[String]) -> Option<i32> {
+    let (first, rest) = words.split_first()?;
+    if first != "registry" {
+        return None;
+    }
+    let words = std::iter::once("wharf registry").chain(rest.iter().map(String::as_str));
+    let parsed = match RegistryCli::try_parse_from(words) {
+        Ok(parsed) => parsed,
+        Err(error) => {
+            let code = error.exit_code();
+            // Help goes to standard output; a closed one is no reason to fail.
+            let _ = error.print();
+            return Some(code);
+        }
+    };
+    let done = match parsed.verb {
+        None => crate::registry::serve(parsed.serve),
+        Some(Verb::Serve { mut args, file }) => {
+            args.config = args.config.or(file);
+            crate::registry::serve(args)
+        }
+        Some(Verb::Check { data_root }) => crate::registry::check(&data_root),
+    };
+    match done {
+        Ok(()) => Some(0),
+        Err(error) => {
+            eprintln!("wharf registry: {error:#}");
+            Some(1)
+        }
+    }
+}
