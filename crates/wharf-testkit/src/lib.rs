@@ -3,7 +3,7 @@
 //! A [`World`] is a machine of its own as far as the kernel allows: mount, network, pid, ipc, uts and cgroup
 //! namespaces, with every cgroup hierarchy mounted afresh below a cgroup that only this world uses. An
 //! [`Engine`] is a daemon inside a world: Wharf's, or a real dockerd to compare with. A [`Registry`] is
-//! Debian's `docker-registry` inside a world, on its loopback, with the images of [`fixtures`].
+//! Debian's `docker-registry` (or ours) inside a world, on its loopback, with the images of [`fixtures`].
 //!
 //! Nothing outside of the world changes. When a world is dropped, all its processes die with its first
 //! one; [`World::leftovers`] says what a daemon that has stopped left behind, and a test that cares fails on
@@ -17,5 +17,5 @@ mod registry;
 mod world;
 
 pub use engine::{Engine, EngineKind, EngineOptions};
-pub use registry::Registry;
+pub use registry::{Registry, RegistryKind};
 pub use world::World;

@@ -1,4 +1,4 @@
-//! Debian's `docker-registry` on a world's loopback.
+//! Registries on a world's loopback: Debian's `docker-registry`, and ours.
 
 use std::io::{Read as _, Write as _};
 use std::path::Path;
@@ -8,8 +8,18 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, ensure};
 
 use crate::World;
+use crate::engine::program;
 
-/// A registry server that we did not write, over a folder of its own storage format.
+/// Which registry server. Both read the same settings and the same storage folder.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RegistryKind {
+    /// Debian's `docker-registry`, 2.8.
+    Docker,
+    /// `wharf registry`.
+    Wharf,
+}
+
+/// A registry server over a storage folder; by default one that we did not write.
 pub struct Registry {
     server: Child,
 }
@@ -20,7 +30,21 @@ impl Registry {
     /// # Errors
     /// If it does not come up.
     pub fn serve(world: &World, storage: &Path, port: u16) -> Result<Self> {
-        Self::serve_with(world, storage, port, "")
+        Self::serve_with(world, RegistryKind::Docker, storage, port, "")
+    }
+
+    /// As [`Registry::serve`], by the server `kind` and with `more` lines of settings.
+    ///
+    /// # Errors
+    /// If it does not come up.
+    pub fn serve_kind(
+        world: &World,
+        kind: RegistryKind,
+        storage: &Path,
+        port: u16,
+        more: &str,
+    ) -> Result<Self> {
+        Self::serve_with(world, kind, storage, port, more)
     }
 
     /// As [`Registry::serve`], for the user `somebody` with the password `secret` alone.
@@ -37,10 +61,16 @@ impl Registry {
         ensure!(output.status.success(), "make a htpasswd file");
         std::fs::write(&path, output.stdout)?;
         let auth = format!("auth: {{htpasswd: {{realm: test, path: {path:?}}}}}\n");
-        Self::serve_with(world, storage, port, &auth)
+        Self::serve_with(world, RegistryKind::Docker, storage, port, &auth)
     }
 
-    fn serve_with(world: &World, storage: &Path, port: u16, more: &str) -> Result<Self> {
+    fn serve_with(
+        world: &World,
+        kind: RegistryKind,
+        storage: &Path,
+        port: u16,
+        more: &str,
+    ) -> Result<Self> {
         let config = world.path().join(format!("registry-{port}.yml"));
         let mut file = std::fs::File::create(&config)?;
         write!(
@@ -48,15 +78,22 @@ impl Registry {
             "version: 0.1\nlog: {{level: error}}\nstorage:\n  filesystem: {{rootdirectory: {storage:?}}}\n  delete: {{enabled: true}}\nhttp: {{addr: \"127.0.0.1:{port}\"}}\n{more}"
         )?;
         let log = std::fs::File::create(world.path().join(format!("registry-{port}.log")))?;
-        let server = world
-            .command("docker-registry")
+        let mut command = match kind {
+            RegistryKind::Docker => world.command("docker-registry"),
+            RegistryKind::Wharf => {
+                let mut command = world.command(program("wharf"));
+                command.arg("registry");
+                command
+            }
+        };
+        let server = command
             .arg("serve")
             .arg(&config)
             .stdin(Stdio::null())
             .stdout(log.try_clone()?)
             .stderr(log)
             .spawn()
-            .context("start docker-registry")?;
+            .with_context(|| format!("start {kind:?}'s registry"))?;
         let registry = Self { server };
         registry.wait_until_ready(world, port)?;
         Ok(registry)

@@ -17,6 +17,7 @@ mod logs;
 mod network;
 mod networks;
 mod push;
+mod registries;
 mod remote_logs;
 mod resources;
 mod run;
@@ -101,6 +102,8 @@ scenarios! {
         stands_still_with_the_container is_watched_by_the_next_daemon;
     login: opens_a_registry a_helper_keeps_the_secret names_are_looked_up_in_their_registry
         files_are_imported_as_an_image;
+    registries: every_client_with_every_registry a_storage_folder_is_taken_over a_cache_of_another_registry
+        repositories_are_searched;
     push: there_and_back layers_are_taken_over all_tags what_cannot_be_pushed what_was_built_is_pushed;
     builds: settings files commands stages mistakes archives_are_unpacked added_archives_stay_inside
         steps_are_used_again steps_of_another_image options containers_of_steps standard_input

@@ -13,7 +13,7 @@ fn registry(case: &Case) -> Result<Registry> {
 }
 
 /// The digest in the line that ends a push.
-fn digest(said: &str) -> Option<&str> {
+pub(super) fn digest(said: &str) -> Option<&str> {
     let line = said
         .lines()
         .find(|line| line.contains(": digest: sha256:"))?;
