@@ -287,25 +287,152 @@ pub(crate) fn container_summary(row: &mut Value, version: ApiVersion) {
 }
 
 /// `GET /images/{name}/json` as `version` has it.
-pub(crate) fn image_inspect(document: &mut Value, version: ApiVersion) {
+pub(crate) fn image_inspect(document: &mut Value, version: ApiVersion, config: &[u8]) {
+    if !version.before(52) {
+        return drop_empty(document);
+    }
+    if version.before(53) {
+        remove(document, &["Identity"]);
+    }
+    if version.before(48) {
+        remove(document, &["Descriptor", "Manifests"]);
+    }
+    if version.before(50) {
+        let written: Value = serde_json::from_slice(config).unwrap_or_default();
+        container_fields(&mut document["Config"], &written["config"]);
+        if version.before(45) {
+            container_of(document, &written);
+        }
+    }
     if version.before(44) {
         document["VirtualSize"] = document["Size"].clone();
     }
 }
 
+/// 1.52 leaves out what an image does not say.
+fn drop_empty(document: &mut Value) {
+    let is_empty = |value: &Value| match value {
+        Value::Null => true,
+        Value::String(text) => text.is_empty(),
+        Value::Array(list) => list.is_empty(),
+        Value::Object(fields) => fields.is_empty(),
+        _ => false,
+    };
+    let mut drop = |place: &str, names: &[&str]| {
+        let fields = document.pointer_mut(place).and_then(Value::as_object_mut);
+        let Some(fields) = fields else { return };
+        for name in names {
+            if fields.get(*name).is_some_and(is_empty) {
+                fields.shift_remove(*name);
+            }
+        }
+    };
+    drop("", &["Parent", "Comment", "DockerVersion", "Author"]);
+    let settings = [
+        "Cmd",
+        "Entrypoint",
+        "Env",
+        "Labels",
+        "OnBuild",
+        "User",
+        "Volumes",
+        "WorkingDir",
+    ];
+    drop("/Config", &settings);
+}
+
+/// 1.50 took fields out of `Config` that are a container's, not an image's. Their values are what the image's
+/// configuration happens to have.
+fn container_fields(settings: &mut Value, written: &Value) {
+    let fields = [
+        ("Hostname", json!("")),
+        ("Domainname", json!("")),
+        ("AttachStdin", json!(false)),
+        ("AttachStdout", json!(false)),
+        ("AttachStderr", json!(false)),
+        ("Tty", json!(false)),
+        ("OpenStdin", json!(false)),
+        ("StdinOnce", json!(false)),
+        ("Image", json!("")),
+    ];
+    for (field, zero) in fields {
+        let value = written.get(field).filter(|value| !value.is_null());
+        settings[field] = value.cloned().unwrap_or(zero);
+    }
+}
+
+/// 1.45 took out the container that an image was made from.
+fn container_of(document: &mut Value, written: &Value) {
+    if let Some(id) = written["container"].as_str().filter(|id| !id.is_empty()) {
+        document["Container"] = json!(id);
+    }
+    let mut settings = written["container_config"].clone();
+    if !settings.is_object() {
+        settings = json!({});
+    }
+    for field in ["Env", "Cmd", "Volumes", "Entrypoint", "OnBuild", "Labels"] {
+        if settings.get(field).is_none() {
+            settings[field] = Value::Null;
+        }
+    }
+    for field in ["User", "WorkingDir"] {
+        if settings.get(field).is_none() {
+            settings[field] = json!("");
+        }
+    }
+    let known = settings.clone();
+    container_fields(&mut settings, &known);
+    document["ContainerConfig"] = settings;
+}
+
+fn remove(document: &mut Value, names: &[&str]) {
+    if let Some(fields) = document.as_object_mut() {
+        for name in names {
+            fields.shift_remove(*name);
+        }
+    }
+}
+
+/// `GET /system/df` as `version` has it: from 1.52 on each kind has its numbers, and its objects if they are asked for;
+/// before, all objects are there, and null what was not asked for.
+pub(crate) fn disk_usage(document: &mut Value, version: ApiVersion) {
+    if !version.before(52) {
+        return;
+    }
+    let items = |kind: &str| document[kind]["Items"].clone();
+    let mut images = items("ImageUsage");
+    for image in images.as_array_mut().into_iter().flatten() {
+        image_summary(image, version);
+    }
+    let size = document["ImageUsage"]["TotalSize"].as_i64().unwrap_or(0);
+    *document = json!({
+        "LayersSize": size,
+        "Images": images,
+        "Containers": items("ContainerUsage"),
+        "Volumes": items("VolumeUsage"),
+        "BuildCache": items("BuildCacheUsage"),
+    });
+}
+
 /// A row of `GET /images/json` as `version` has it.
 pub(crate) fn image_summary(row: &mut Value, version: ApiVersion) {
+    if version.before(48) {
+        remove(row, &["Descriptor"]);
+    }
     if version.before(44) {
         row["VirtualSize"] = row["Size"].clone();
     }
     if version.before(43) {
-        // Dangling images had names before.
-        for (field, none) in [
+        let fields = [
             ("RepoTags", "<none>:<none>"),
             ("RepoDigests", "<none>@<none>"),
-        ] {
+        ];
+        let is_empty = |field: &str| row[field].as_array().is_none_or(Vec::is_empty);
+        // Dangling images had names before.
+        let dangling = fields.iter().all(|(field, _)| is_empty(field));
+        for (field, none) in fields {
             if row[field].as_array().is_none_or(Vec::is_empty) {
-                row[field] = json!([none]);
+                row[field] = if dangling { json!([none]) } else { Value::Null };
             }
         }
     }

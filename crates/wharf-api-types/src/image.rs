@@ -21,6 +21,112 @@ pub struct ImageSummary {
     pub repo_tags: Vec<String>,
     pub shared_size: i64,
     pub size: i64,
+    /// Only if it was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub manifests: Option<Vec<ManifestSummary>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub descriptor: Option<OciDescriptor>,
+}
+
+/// Docker's `OCIDescriptor`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct OciDescriptor {
+    pub media_type: String,
+    pub digest: String,
+    pub size: i64,
+    #[serde(skip_serializing_if = "is_default")]
+    pub urls: Vec<String>,
+    #[serde(skip_serializing_if = "is_default")]
+    pub annotations: BTreeMap<String, String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub platform: Option<OciPlatform>,
+    #[serde(skip_serializing_if = "is_default")]
+    pub artifact_type: String,
+}
+
+/// Docker's `OCIPlatform`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct OciPlatform {
+    pub architecture: String,
+    pub os: String,
+    #[serde(rename = "os.version", skip_serializing_if = "is_default")]
+    pub os_version: String,
+    #[serde(rename = "os.features", skip_serializing_if = "is_default")]
+    pub os_features: Vec<String>,
+    #[serde(skip_serializing_if = "is_default")]
+    pub variant: String,
+}
+
+/// Docker's `ImageManifestSummary`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct ManifestSummary {
+    #[serde(rename = "ID")]
+    pub id: String,
+    pub descriptor: OciDescriptor,
+    pub available: bool,
+    pub size: ManifestSize,
+    pub kind: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub image_data: Option<ManifestImage>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub attestation_data: Option<ManifestAttestation>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct ManifestSize {
+    pub content: i64,
+    pub total: i64,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct ManifestImage {
+    pub platform: OciPlatform,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub identity: Option<ImageIdentity>,
+    pub containers: Vec<String>,
+    pub size: UnpackedSize,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct UnpackedSize {
+    pub unpacked: i64,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct ManifestAttestation {
+    #[serde(rename = "For")]
+    pub of: String,
+}
+
+/// Docker's `Identity`: where an image came from.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct ImageIdentity {
+    #[serde(skip_serializing_if = "is_default")]
+    pub pull: Vec<PullIdentity>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct PullIdentity {
+    pub repository: String,
+}
+
+/// A row of `GET /images/{name}/attestations`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct AttestationStatement {
+    pub descriptor: OciDescriptor,
+    pub predicate_type: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub statement: Option<serde_json::Value>,
 }
 
 /// Docker's `ImageInspect`.
@@ -28,6 +134,13 @@ pub struct ImageSummary {
 #[serde(rename_all = "PascalCase", default)]
 pub struct ImageInspect {
     pub id: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub descriptor: Option<OciDescriptor>,
+    /// Only if it was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub manifests: Option<Vec<ManifestSummary>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub identity: Option<ImageIdentity>,
     #[serde(deserialize_with = "or_default")]
     pub repo_tags: Vec<String>,
     #[serde(deserialize_with = "or_default")]

@@ -188,20 +188,49 @@ pub struct AddressPool {
     pub size: i64,
 }
 
-/// The answer to `GET /system/df`, in the shape of API 1.51 and before, which newer ones still carry.
+/// The answer to `GET /system/df`. Kinds that were not asked for are not there.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
 pub struct DiskUsage {
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub layers_size: Option<i64>,
+    pub image_usage: Option<KindUsage<ImageSummary>>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub images: Option<Vec<ImageSummary>>,
+    pub container_usage: Option<KindUsage<ContainerSummary>>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub containers: Option<Vec<ContainerSummary>>,
+    pub volume_usage: Option<KindUsage<Volume>>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub volumes: Option<Vec<Volume>>,
+    pub build_cache_usage: Option<KindUsage<serde_json::Value>>,
+}
+
+impl DiskUsage {
+    /// Leaves out the objects: the numbers stay.
+    pub fn without_items(&mut self) {
+        self.image_usage
+            .iter_mut()
+            .for_each(|usage| usage.items = None);
+        self.container_usage
+            .iter_mut()
+            .for_each(|usage| usage.items = None);
+        self.volume_usage
+            .iter_mut()
+            .for_each(|usage| usage.items = None);
+        self.build_cache_usage
+            .iter_mut()
+            .for_each(|usage| usage.items = None);
+    }
+}
+
+/// What the objects of one kind take: Docker's `ImagesDiskUsage` and its like. Sizes are bytes.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct KindUsage<T> {
+    pub active_count: i64,
+    pub total_count: i64,
+    pub reclaimable: i64,
+    pub total_size: i64,
+    /// Only if they were asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub build_cache: Option<Vec<serde_json::Value>>,
+    pub items: Option<Vec<T>>,
 }
 
 /// A line of `GET /events`.

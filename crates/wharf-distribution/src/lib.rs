@@ -26,6 +26,7 @@ mod relay;
 mod resolve;
 mod search;
 mod send_body;
+mod statements;
 mod tls;
 
 pub use blob::{Blob, BlobEvent};

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use tokio::io::AsyncRead;
 use wharf_distribution::{Credentials, RegistryErrorKind};
 use wharf_images::{
-    Image, ImageError, ImageUse, Images, ListOptions, ProgressSender, Pruned, PullOptions, Pulled,
-    PushOptions, RemoveOptions, Removed,
+    Image, ImageError, ImageUse, Images, ListOptions, ManifestKind, ManifestView, ProgressSender,
+    Pruned, PullOptions, Pulled, PushOptions, RemoveOptions, Removed,
 };
 use wharf_oci::{Descriptor, Digest, Platform, Reference};
 
@@ -80,9 +80,10 @@ impl ImageService {
     pub async fn load(
         &self,
         archive: impl AsyncRead + Send + Unpin + 'static,
+        platforms: &[Platform],
         progress: ProgressSender,
     ) -> Result<Vec<Digest>, EngineError> {
-        let loaded = self.store.load(archive, progress).await?;
+        let loaded = self.store.load(archive, platforms, progress).await?;
         for id in &loaded {
             self.emit("load", &id.to_string(), &id.to_string());
         }
@@ -168,6 +169,36 @@ impl ImageService {
     pub async fn list(&self, options: ListOptions) -> Result<Vec<Image>, EngineError> {
         let store = self.store.clone();
         blocking(move || store.list(&options)).await
+    }
+
+    /// The manifests of an image, and the ids of the containers of each.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub async fn manifests(
+        &self,
+        image: &Digest,
+    ) -> Result<Vec<(ManifestView, Vec<String>)>, EngineError> {
+        let (store, id) = (self.store.clone(), *image);
+        let views = blocking(move || store.manifests(&id)).await?;
+        let with_users = |view: ManifestView| {
+            let users = match &view.kind {
+                ManifestKind::Image { id: Some(id), .. } => self.uses(id),
+                _ => Vec::new(),
+            };
+            let ids = users.into_iter().map(|user| user.container).collect();
+            (view, ids)
+        };
+        Ok(views.into_iter().map(with_users).collect())
+    }
+
+    /// What each of the images shares with others, by id, in bytes.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub async fn shared_sizes(&self) -> Result<BTreeMap<Digest, u64>, EngineError> {
+        let store = self.store.clone();
+        blocking(move || Ok(store.shared_sizes())).await
     }
 
     fn announce(&self, removed: &[Removed]) {

@@ -60,6 +60,16 @@ pub enum ImageError {
         /// What was asked for.
         wanted: String,
     },
+    /// An image of several platforms is not here for the one that was asked for.
+    #[error(
+        "image with reference {reference} was found but does not provide the specified platform ({wanted})"
+    )]
+    NoPlatform {
+        /// Familiar name.
+        reference: String,
+        /// What was asked for.
+        wanted: String,
+    },
     /// A registry refused a push.
     #[error("{0}")]
     Push(String),
@@ -165,7 +175,9 @@ impl ImageError {
     /// The class of the error.
     pub fn kind(&self) -> ErrorKind {
         match self {
-            ImageError::NoSuchImage(_) | ImageError::OtherPlatform { .. } => ErrorKind::NotFound,
+            ImageError::NoSuchImage(_)
+            | ImageError::OtherPlatform { .. }
+            | ImageError::NoPlatform { .. } => ErrorKind::NotFound,
             ImageError::NoSuchRepository(_)
             | ImageError::NoSuchTag(_)
             | ImageError::NoTags(_)

@@ -8,6 +8,8 @@
 //! What is absent: containers. Who uses an image is told to [`Images::remove`] by the engine. Nothing in an image is
 //! executed, and nothing of it becomes configuration of the engine.
 
+mod archive;
+mod attestations;
 mod catalogue;
 mod commit;
 mod error;
@@ -27,7 +29,9 @@ mod spool;
 mod store;
 mod types;
 mod unpack;
+mod variants;
 
+pub use attestations::Attestation;
 pub use commit::NewLayer;
 pub use error::{ErrorKind, ImageError};
 pub use progress::{LayerState, Line, Progress, ProgressSender};
@@ -36,3 +40,4 @@ pub use types::{
     DiskUsage, HistoryEntry, Image, ImageUsage, ImageUse, ListOptions, Pruned, PullOptions, Pulled,
     PushOptions, RemoveOptions, Removed, SearchResults,
 };
+pub use variants::{ManifestKind, ManifestView};

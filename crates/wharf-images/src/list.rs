@@ -65,8 +65,9 @@ impl State {
         }
         let nameless = image.repo_tags.is_empty() && image.repo_digests.is_empty();
         let keep = if nameless {
-            // Only parents of others are hidden, but for `-a`.
+            // Only parents of others are hidden, but for `-a`; and other platforms of an image that has a name.
             (options.all || !self.has_children(id))
+                && !self.is_covered(id)
                 && options.dangling != Some(false)
                 && options.references.is_empty()
         } else {

@@ -1,7 +1,7 @@
 //! What a pull or a load tells while it works: a closed set of events, and the text that Docker has for each.
 
 use tokio::sync::mpsc;
-use wharf_oci::Digest;
+use wharf_oci::{Descriptor, Digest};
 
 /// Where events go. Cheap to clone; a receiver that went away is no error, the work goes on.
 ///
@@ -92,6 +92,13 @@ pub enum Progress {
         digest: Digest,
         /// Bytes of the manifest.
         size: u64,
+    },
+    /// Of an image for several platforms only one was pushed, as the others are not here. Only programs read it.
+    NotTheIndex {
+        /// The index that the image came by.
+        index: Descriptor,
+        /// What was pushed.
+        manifest: Descriptor,
     },
     /// A load takes a name away from the image that had it.
     RenamedOld {
@@ -212,6 +219,7 @@ impl Progress {
             Progress::PushedTag { tag, digest, size } => {
                 Line::status(format!("{tag}: digest: {digest} size: {size}"))
             }
+            Progress::NotTheIndex { .. } => Line::default(),
             Progress::RenamedOld { name, id } => Line::stream(format!(
                 "The image {name} already exists, renaming the old one with ID {id} to empty string\n"
             )),

@@ -22,6 +22,10 @@ pub(crate) struct Incoming {
     pub(crate) index: Option<(Descriptor, Bytes)>,
     pub(crate) layers: Vec<(LayerPlan, Feed)>,
     pub(crate) parent: Option<Digest>,
+    /// Other small blobs that are kept with it: what builders say of it.
+    pub(crate) extras: Vec<(Descriptor, Bytes)>,
+    /// Whether it is pushed as it came, byte for byte: not what was made here, whose layers are compressed on the way.
+    pub(crate) as_it_came: bool,
 }
 
 impl Incoming {
@@ -61,6 +65,8 @@ impl Incoming {
             index: None,
             layers,
             parent: None,
+            extras: Vec::new(),
+            as_it_came: false,
         })
     }
 }
@@ -191,7 +197,14 @@ impl Images {
             client: registry.clone(),
             source: resolved.source.clone(),
         })?;
-        incoming.index = resolved.index.map(|index| (index.descriptor, index.bytes));
+        incoming.as_it_came = true;
+        if let Some(index) = resolved.index {
+            let manifest = incoming.manifest.0.digest;
+            incoming.extras = registry
+                .statements(&resolved.source, &index.bytes, &manifest)
+                .await;
+            incoming.index = Some((index.descriptor, index.bytes));
+        }
         Ok(incoming)
     }
 
@@ -235,6 +248,7 @@ impl Images {
         let config = Bytes::copy_from_slice(incoming.config.raw());
         self.keep(id, config).await?;
         let documents = incoming.index.iter().chain([&incoming.manifest]);
+        let documents = documents.chain(&incoming.extras);
         for (descriptor, bytes) in documents {
             self.keep(descriptor.digest, bytes.clone()).await?;
         }
@@ -305,10 +319,13 @@ impl Images {
             })
             .collect::<Result<Vec<_>, ImageError>>()?;
         let mut state = self.write();
-        let newer = names.iter().any(|name| state.names.get(name) != Some(&id));
-        let tag_newer = names
-            .first()
-            .is_some_and(|name| state.names.get(name) != Some(&id));
+        let unknown = !state.images.contains_key(&id);
+        let named = |name: &Reference| {
+            let old = state.names.get(name);
+            old.is_some_and(|old| state.variants(old).contains(&id))
+        };
+        let newer = unknown || !names.iter().all(named);
+        let tag_newer = unknown || !names.first().is_none_or(named);
         let known = state.images.get(&id).map(|entry| entry.record.clone());
         let record = ImageRecord {
             parent: incoming
@@ -323,12 +340,27 @@ impl Images {
             last_tagged: if newer {
                 Some(now_ms())
             } else {
-                known.and_then(|record| record.last_tagged)
+                known.as_ref().and_then(|record| record.last_tagged)
+            },
+            as_it_came: incoming.as_it_came,
+            extras: match incoming.extras {
+                extras if extras.is_empty() => known.map_or_else(Vec::new, |record| record.extras),
+                extras => extras
+                    .into_iter()
+                    .map(|(descriptor, _)| descriptor)
+                    .collect(),
             },
         };
+        let entry = Entry::new(record, incoming.config);
+        // A name of an image for several platforms means the one that suits this machine.
+        let put_names = names.into_iter().map(|name| {
+            let old = state.names.get(&name);
+            let meant = old.map_or(id, |old| state.better(old, &entry));
+            (name, meant)
+        });
         let change = Change {
-            put_images: vec![Entry::new(record, incoming.config)],
-            put_names: names.into_iter().map(|name| (name, id)).collect(),
+            put_names: put_names.collect(),
+            put_images: vec![entry],
             ..Change::default()
         };
         state.apply(self.db(), change)?;

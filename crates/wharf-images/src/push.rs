@@ -21,7 +21,7 @@ use wharf_oci::{Descriptor, Digest, Hasher, Manifest, Reference, media_type};
 use crate::records::Change;
 use crate::save::Picked;
 use crate::store::Images;
-use crate::{Image, ImageError, LayerState, Progress, ProgressSender, PushOptions};
+use crate::{Image, ImageError, LayerState, ManifestKind, Progress, ProgressSender, PushOptions};
 
 /// Docker's `max-concurrent-uploads`.
 const UPLOADS: usize = 5;
@@ -32,7 +32,6 @@ const MAX_MOUNTS: usize = 3;
 struct Target {
     registry: Client,
     source: Source,
-    reference: Reference,
     mounts: Vec<String>,
 }
 
@@ -103,27 +102,36 @@ impl Images {
         options: &PushOptions,
         progress: &ProgressSender,
     ) -> Result<Image, ImageError> {
-        let (image, _pin) = self.pin(&name.to_string())?;
-        let found = image.config.platform();
-        if let Some(wanted) = options.platform.as_ref()
-            && !wanted.matches(&found)
-        {
-            return Err(ImageError::OtherPlatform {
-                reference: name.familiar(),
-                found: found.to_string(),
-                wanted: wanted.to_string(),
-            });
-        }
+        let text = name.familiar();
+        let (image, _pin) = self.pin_for(&text, options.platform.as_ref())?;
         let mounts = self.repositories_with(name, &image);
         let registry = self.registry();
         let source = registry.push_target(name, options.credentials.as_ref(), &mounts)?;
         let target = Target {
             registry,
             source,
-            reference: name.clone(),
             mounts,
         };
-        let digest = self.send_image(&target, &image, progress).await?;
+        let tag = name.tag().unwrap_or("latest");
+        let digest = match self
+            .whole_index(&image)?
+            .filter(|_| options.platform.is_none())
+        {
+            Some(index) => {
+                self.send_index(&target, &image, &index, tag, progress)
+                    .await?
+            }
+            None => {
+                let sent = self.send_image(&target, &image, tag, progress).await?;
+                if let Some(index) = image.index.clone() {
+                    progress.send(Progress::NotTheIndex {
+                        index,
+                        manifest: sent.clone(),
+                    });
+                }
+                sent.digest
+            }
+        };
         let by_digest = name.clone().without_tag_and_digest().with_digest(digest);
         let change = Change {
             put_names: vec![(by_digest, image.id)],
@@ -151,20 +159,82 @@ impl Images {
         all.into_iter().take(MAX_MOUNTS).collect()
     }
 
+    /// The index of an image, if each of its images is here.
+    fn whole_index(&self, image: &Image) -> Result<Option<Descriptor>, ImageError> {
+        let Some(index) = &image.index else {
+            return Ok(None);
+        };
+        let views = self.manifests(&image.id)?;
+        let is_whole = !views.is_empty() && views.iter().all(|view| view.available);
+        Ok(Some(index.clone())
+            .filter(|_| is_whole && self.stores().content.contains(&index.digest)))
+    }
+
+    /// Sends each manifest of an index by its digest, and then the index by the tag.
+    async fn send_index(
+        &self,
+        target: &Target,
+        image: &Image,
+        index: &Descriptor,
+        tag: &str,
+        progress: &ProgressSender,
+    ) -> Result<Digest, ImageError> {
+        for view in self.manifests(&image.id)? {
+            let by_digest = view.descriptor.digest.to_string();
+            match view.kind {
+                ManifestKind::Image { id: Some(id), .. } => {
+                    let image = self.resolve(&id.to_string())?;
+                    self.send_image(target, &image, &by_digest, progress)
+                        .await?;
+                }
+                _ => self.send_other(target, &view.descriptor).await?,
+            }
+        }
+        let bytes = self.document(index)?;
+        self.send_manifest(target, tag, index, &bytes, progress)
+            .await?;
+        Ok(index.digest)
+    }
+
+    /// Sends a manifest that is no image's, with all its blobs.
+    async fn send_other(&self, target: &Target, descriptor: &Descriptor) -> Result<(), ImageError> {
+        let bytes = self.document(descriptor)?;
+        let manifest = Manifest::parse(&bytes, Some(&descriptor.media_type))
+            .map_err(|error| ImageError::content("read", &error))?;
+        for blob in manifest.layers.iter().chain([&manifest.config]) {
+            self.send_blob(target, blob).await?;
+        }
+        let by_digest = descriptor.digest.to_string();
+        let quiet = ProgressSender::discard();
+        self.send_manifest(target, &by_digest, descriptor, &bytes, &quiet)
+            .await
+    }
+
+    fn document(&self, descriptor: &Descriptor) -> Result<Bytes, ImageError> {
+        let bytes = self.stores().read_config(&descriptor.digest);
+        bytes.map(Bytes::from).ok_or_else(|| ImageError::Content {
+            operation: "read",
+            message: format!("no blob {}: pull the image again", descriptor.digest),
+        })
+    }
+
+    /// Sends an image for one platform by a tag or its digest.
     async fn send_image(
         &self,
         target: &Target,
         image: &Image,
+        tag: &str,
         progress: &ProgressSender,
-    ) -> Result<Digest, ImageError> {
+    ) -> Result<Descriptor, ImageError> {
         let picked = {
             let state = self.read();
             let entry = state
                 .images
                 .get(&image.id)
                 .ok_or_else(|| ImageError::NoSuchImage(image.id.to_string()))?;
-            self.describe(&state, entry, Vec::new())?
+            self.describe(&state, entry)?
         };
+        let as_it_came = picked.as_it_came;
         let diff_ids = &image.config.rootfs.diff_ids;
         let layers: Vec<Layer> = picked
             .layers
@@ -182,7 +252,7 @@ impl Images {
         let mut uploads = Vec::new();
         for (at, layer) in layers.iter().enumerate().rev() {
             let upload = async move {
-                let blob = self.send_layer(target, layer, progress).await?;
+                let blob = self.send_layer(target, layer, as_it_came, progress).await?;
                 Ok::<_, ImageError>((at, blob))
             };
             uploads.push(upload.boxed());
@@ -195,16 +265,21 @@ impl Images {
         for (at, blob) in sent {
             blobs[at] = blob;
         }
-        self.finish(target, picked, blobs, progress).await
+        let (descriptor, bytes, config) = document(picked, blobs)?;
+        self.send_blob(target, &config).await?;
+        self.send_manifest(target, tag, &descriptor, &bytes, progress)
+            .await?;
+        Ok(descriptor)
     }
 
     async fn send_layer(
         &self,
         target: &Target,
         layer: &Layer,
+        as_it_came: bool,
         progress: &ProgressSender,
     ) -> Result<Descriptor, ImageError> {
-        let (blob, file) = self.outgoing(&layer.blob).await?;
+        let (blob, file) = self.outgoing(&layer.blob, as_it_came).await?;
         let (label, total, last) = (layer.label.clone(), blob.size, AtomicU64::new(0));
         let sender = progress.clone();
         let step = (total / 50).max(256 * 1024);
@@ -235,10 +310,14 @@ impl Images {
     }
 
     /// The blob as it is sent.
-    async fn outgoing(&self, blob: &Descriptor) -> Result<(Descriptor, File), ImageError> {
+    async fn outgoing(
+        &self,
+        blob: &Descriptor,
+        as_it_came: bool,
+    ) -> Result<(Descriptor, File), ImageError> {
         let file = self.stores().open(&blob.digest)?;
         let plain = [media_type::OCI_LAYER, media_type::DOCKER_LAYER];
-        if !plain.contains(&blob.media_type.as_str()) {
+        if as_it_came || !plain.contains(&blob.media_type.as_str()) {
             return Ok((blob.clone(), file));
         }
         let root = self.root().to_owned();
@@ -247,35 +326,40 @@ impl Images {
             .unwrap_or(Err(ImageError::Cancelled))
     }
 
-    async fn finish(
-        &self,
-        target: &Target,
-        picked: Picked,
-        blobs: Vec<Descriptor>,
-        progress: &ProgressSender,
-    ) -> Result<Digest, ImageError> {
-        let (descriptor, bytes, config) = document(picked, blobs)?;
-        let file = self.stores().open(&config.digest)?;
+    /// Sends a small blob.
+    async fn send_blob(&self, target: &Target, blob: &Descriptor) -> Result<(), ImageError> {
+        let file = self.stores().open(&blob.digest)?;
         let content = Content {
             file: Arc::new(file),
             progress: Arc::new(|_| {}),
         };
-        let registry = &target.registry;
-        registry
-            .push_blob(&target.source, &config, &target.mounts, &content)
-            .await
-            .map_err(|error| refused(&error))?;
-        let tag = target.reference.tag().unwrap_or("latest");
-        registry
-            .push_manifest(&target.source, tag, &descriptor, &bytes)
-            .await
-            .map_err(|error| refused(&error))?;
-        progress.send(Progress::PushedTag {
-            tag: tag.to_owned(),
-            digest: descriptor.digest,
-            size: descriptor.size,
-        });
-        Ok(descriptor.digest)
+        let pushed = target
+            .registry
+            .push_blob(&target.source, blob, &target.mounts, &content);
+        pushed.await.map(drop).map_err(|error| refused(&error))
+    }
+
+    /// Sends a manifest or an index; a tag is told of, a digest is a step on the way.
+    async fn send_manifest(
+        &self,
+        target: &Target,
+        tag: &str,
+        descriptor: &Descriptor,
+        bytes: &Bytes,
+        progress: &ProgressSender,
+    ) -> Result<(), ImageError> {
+        let pushed = target
+            .registry
+            .push_manifest(&target.source, tag, descriptor, bytes);
+        pushed.await.map_err(|error| refused(&error))?;
+        if !tag.contains(':') {
+            progress.send(Progress::PushedTag {
+                tag: tag.to_owned(),
+                digest: descriptor.digest,
+                size: descriptor.size,
+            });
+        }
+        Ok(())
     }
 }
 

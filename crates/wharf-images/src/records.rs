@@ -29,6 +29,12 @@ pub(crate) struct ImageRecord {
     pub(crate) layers: Vec<LayerRecord>,
     /// Milliseconds since 1970.
     pub(crate) last_tagged: Option<u64>,
+    /// Whether it is pushed as it came, byte for byte.
+    #[serde(default)]
+    pub(crate) as_it_came: bool,
+    /// Other blobs that are kept with it: what builders say of it.
+    #[serde(default)]
+    pub(crate) extras: Vec<Descriptor>,
 }
 
 /// A layer of an image.
@@ -195,6 +201,7 @@ impl State {
                 .last_tagged
                 .map(|ms| UNIX_EPOCH + Duration::from_millis(ms)),
             manifest: entry.record.manifest.clone(),
+            index: entry.record.index.clone(),
         })
     }
 
@@ -205,6 +212,7 @@ impl State {
             blobs.insert(*id);
             let record = &entry.record;
             let documents = record.manifest.iter().chain(&record.index);
+            let documents = documents.chain(&record.extras);
             let layers = record.layers.iter().map(|layer| &layer.blob);
             blobs.extend(documents.chain(layers).map(|descriptor| descriptor.digest));
         }

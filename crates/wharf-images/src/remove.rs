@@ -38,6 +38,9 @@ impl<'a> Plan<'a> {
     /// Plans what `docker rmi text` does.
     pub(crate) fn remove(&mut self, text: &str, options: RemoveOptions) -> Result<(), ImageError> {
         let id = self.state.lookup(text)?;
+        if !options.platforms.is_empty() {
+            return self.remove_platforms(text, &id, &options);
+        }
         let mut untagged_last = false;
         if is_id_prefix(&id, text) {
             let names = self.names(&id);
@@ -53,7 +56,7 @@ impl<'a> Plan<'a> {
                 }
             }
         } else {
-            if !self.untag_one(text, &id, options)? {
+            if !self.untag_one(text, &id, &options)? {
                 return Ok(());
             }
             untagged_last = true;
@@ -66,12 +69,12 @@ impl<'a> Plan<'a> {
         &mut self,
         text: &str,
         id: &Digest,
-        options: RemoveOptions,
+        options: &RemoveOptions,
     ) -> Result<bool, ImageError> {
         let name = key_of(&Reference::parse_normalized(text).map_err(ImageError::Reference)?);
         if !options.force
             && is_single_reference(&self.names(id))
-            && let Some(user) = (self.users)(id).first()
+            && let Some(user) = self.users_of(id).first()
         {
             return Err(ImageError::ReferenceInUse {
                 reference: text.to_owned(),
@@ -119,9 +122,16 @@ impl<'a> Plan<'a> {
             self.untag(name, id);
         }
         let parent = self.state.images.get(id).and_then(|e| e.record.parent);
+        // The other platforms of an image go with its last name.
+        let others = self.others(id);
         self.change.delete_images.push(*id);
         self.removed.push(Removed::Image(*id));
         self.release_layers(id);
+        if prune {
+            for other in others {
+                self.delete(&other, force, false, true)?;
+            }
+        }
         match parent.filter(|parent| prune && self.state.images.contains_key(parent)) {
             Some(parent) => self.delete(&parent, false, true, true),
             None => Ok(()),
@@ -151,6 +161,20 @@ impl<'a> Plan<'a> {
     }
 
     fn check(&self, id: &Digest, checks: Checks) -> Result<(), ImageError> {
+        self.check_used_by(id, checks, self.users_of(id))
+    }
+
+    /// As [`Self::check`], for one platform of an image.
+    fn check_alone(&self, id: &Digest, checks: Checks) -> Result<(), ImageError> {
+        self.check_used_by(id, checks, (self.users)(id))
+    }
+
+    fn check_used_by(
+        &self,
+        id: &Digest,
+        checks: Checks,
+        users: Vec<ImageUse>,
+    ) -> Result<(), ImageError> {
         let conflict = |hard, used, reason: String| {
             Err(ImageError::DeleteConflict {
                 image: id.short(),
@@ -165,7 +189,6 @@ impl<'a> Plan<'a> {
         if has_children {
             return conflict(true, false, "image has dependent child images".to_owned());
         }
-        let users = (self.users)(id);
         if let Some(user) = users.iter().find(|user| user.running) {
             let container = short(&user.container);
             return conflict(
@@ -190,6 +213,67 @@ impl<'a> Plan<'a> {
             );
         }
         Ok(())
+    }
+
+    /// Removes the images for some platforms. A name goes on to what is left, and goes with the last.
+    fn remove_platforms(
+        &mut self,
+        text: &str,
+        id: &Digest,
+        options: &RemoveOptions,
+    ) -> Result<(), ImageError> {
+        let mut gone = Vec::new();
+        for platform in &options.platforms {
+            let one = self.state.lookup_for(text, Some(platform))?;
+            if !gone.contains(&one) {
+                gone.push(one);
+            }
+        }
+        let left = self.state.variants(id);
+        let heir = left.iter().find(|one| !gone.contains(one)).copied();
+        let Some(heir) = heir.filter(|_| !is_id_prefix(id, text)) else {
+            let whole = RemoveOptions {
+                platforms: Vec::new(),
+                ..options.clone()
+            };
+            return self.remove(text, whole);
+        };
+        for one in gone {
+            let names = self.names(&one);
+            let checks = Checks {
+                references: false,
+                stopped: !options.force,
+            };
+            self.check_alone(&one, checks)?;
+            self.change
+                .put_names
+                .extend(names.into_iter().map(|name| (name, heir)));
+            self.change.delete_images.push(one);
+            self.removed.push(Removed::Image(one));
+            self.release_layers(&one);
+        }
+        Ok(())
+    }
+
+    /// The images of the same index that only this image's names keep.
+    fn others(&self, id: &Digest) -> Vec<Digest> {
+        let mut all = self.state.variants(id);
+        let gone = &self.change.delete_images;
+        all.retain(|one| one != id && !gone.contains(one));
+        // If another one has a name, all of them stay for it.
+        match all.iter().any(|one| !self.names(one).is_empty()) {
+            true => Vec::new(),
+            false => all,
+        }
+    }
+
+    /// The containers of an image, and of those that would go with it.
+    fn users_of(&self, id: &Digest) -> Vec<ImageUse> {
+        let mut users = (self.users)(id);
+        if !self.state.names_of(id).is_empty() {
+            users.extend(self.others(id).iter().flat_map(|other| (self.users)(other)));
+        }
+        users
     }
 
     /// The names that the image has left in this plan.

@@ -4,89 +4,144 @@
 use std::collections::{BTreeMap, HashSet};
 use std::io::{self, Read, Write};
 
-use wharf_oci::{Descriptor, Digest, Index, Manifest, Reference, media_type};
+use wharf_oci::{Descriptor, Digest, Index, Manifest, Platform, Reference, media_type};
 
 use crate::ImageError;
 use crate::records::{Entry, State};
 use crate::store::Images;
 
-/// An image that goes into the archive, and the names that go with it.
+/// An image for one platform that goes out.
 pub(crate) struct Picked {
     pub(crate) config: Vec<u8>,
     pub(crate) layers: Vec<Descriptor>,
     pub(crate) manifest: (Descriptor, Vec<u8>),
-    pub(crate) names: Vec<Reference>,
+    /// Whether it is pushed byte for byte as it came.
+    pub(crate) as_it_came: bool,
+    /// Other blobs that are kept with it, as far as they are here.
+    pub(crate) extras: Vec<Descriptor>,
+}
+
+/// An image with the platforms that go into the archive, and the names that go with it.
+struct Group {
+    /// The best for this machine first.
+    images: Vec<Picked>,
+    /// The index, if more than one platform goes.
+    index: Option<(Descriptor, Vec<u8>)>,
+    names: Vec<Reference>,
 }
 
 impl Images {
     /// Writes images to `out` as `docker save` does. A name takes itself along, a repository without a tag all its
-    /// tags, an id no name. Blocks on the disk and on `out`; the images must stay meanwhile ([`Images::pin`]).
+    /// tags, an id no name; of an image for several platforms those that are asked for go, or all that are here. Blocks
+    /// on the disk and on `out`; the images must stay meanwhile ([`Images::pin`]).
     ///
     /// # Errors
     /// If there is no such image (then nothing was written), a blob is not there, or `out` fails.
-    pub fn save(&self, names: &[String], out: impl Write) -> Result<(), ImageError> {
-        let picked = self.pick(names)?;
+    pub fn save(
+        &self,
+        names: &[String],
+        platforms: &[Platform],
+        out: impl Write,
+    ) -> Result<(), ImageError> {
+        let groups = self.pick(names, platforms)?;
         let mut archive = tar::Builder::new(out);
+        for folder in ["blobs/", "blobs/sha256/"] {
+            append_folder(&mut archive, folder)?;
+        }
         let mut written = HashSet::new();
-        for image in &picked {
-            for layer in &image.layers {
-                if written.insert(layer.digest) {
-                    let file = self.stores().open(&layer.digest)?;
-                    append(&mut archive, &blob_name(&layer.digest), layer.size, file)?;
-                }
+        for group in &groups {
+            for image in &group.images {
+                self.append_image(&mut archive, &mut written, image)?;
             }
-            let config = Digest::sha256(&image.config);
-            for (digest, bytes) in [
-                (&config, &image.config),
-                (&image.manifest.0.digest, &image.manifest.1),
-            ] {
-                if written.insert(*digest) {
-                    append_bytes(&mut archive, &blob_name(digest), bytes)?;
-                }
+            if let Some((descriptor, bytes)) = &group.index
+                && written.insert(descriptor.digest)
+            {
+                append_bytes(&mut archive, &blob_name(&descriptor.digest), bytes)?;
             }
         }
-        append_bytes(&mut archive, "index.json", &index(&picked)?)?;
-        append_bytes(&mut archive, "manifest.json", &list(&picked)?)?;
+        append_bytes(&mut archive, "index.json", &index(&groups)?)?;
+        append_bytes(&mut archive, "manifest.json", &list(&groups)?)?;
         append_bytes(
             &mut archive,
             "oci-layout",
-            br#"{"imageLayoutVersion":"1.0.0"}"#,
+            br#"{"imageLayoutVersion": "1.0.0"}"#,
         )?;
-        append_bytes(&mut archive, "repositories", &repositories(&picked)?)?;
+        append_bytes(&mut archive, "repositories", &repositories(&groups)?)?;
         archive.finish().map_err(failed)
     }
 
-    fn pick(&self, names: &[String]) -> Result<Vec<Picked>, ImageError> {
+    /// Fails as [`Images::save`] would before its first byte.
+    ///
+    /// # Errors
+    /// As [`Images::save`].
+    pub fn check_save(&self, names: &[String], platforms: &[Platform]) -> Result<(), ImageError> {
+        self.pick(names, platforms).map(drop)
+    }
+
+    fn append_image(
+        &self,
+        archive: &mut tar::Builder<impl Write>,
+        written: &mut HashSet<Digest>,
+        image: &Picked,
+    ) -> Result<(), ImageError> {
+        for blob in image.layers.iter().chain(&image.extras) {
+            if written.insert(blob.digest) {
+                let file = self.stores().open(&blob.digest)?;
+                append(archive, &blob_name(&blob.digest), blob.size, file)?;
+            }
+        }
+        let config = Digest::sha256(&image.config);
+        for (digest, bytes) in [
+            (&config, &image.config),
+            (&image.manifest.0.digest, &image.manifest.1),
+        ] {
+            if written.insert(*digest) {
+                append_bytes(archive, &blob_name(digest), bytes)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn pick(&self, names: &[String], platforms: &[Platform]) -> Result<Vec<Group>, ImageError> {
         let state = self.read();
-        let mut order: Vec<Digest> = Vec::new();
+        let mut order: Vec<Vec<Digest>> = Vec::new();
         let mut tags: BTreeMap<Digest, Vec<Reference>> = BTreeMap::new();
         for text in names {
             for (id, name) in meant(&state, text)? {
-                if !order.contains(&id) {
-                    order.push(id);
+                let images = wanted(&state, text, &id, name.as_ref(), platforms)?;
+                let first = images[0];
+                if !order.contains(&images) {
+                    order.push(images);
                 }
-                let known = tags.entry(id).or_default();
+                let known = tags.entry(first).or_default();
                 known.extend(name.filter(|name| !known.contains(name)));
             }
         }
-        order
-            .into_iter()
-            .map(|id| {
-                let entry = state
-                    .images
-                    .get(&id)
-                    .ok_or_else(|| ImageError::NoSuchImage(id.to_string()))?;
-                self.describe(&state, entry, tags.remove(&id).unwrap_or_default())
+        let describe = |id: &Digest| {
+            let entry = state.images.get(id);
+            let entry = entry.ok_or_else(|| ImageError::NoSuchImage(id.to_string()))?;
+            self.describe(&state, entry)
+        };
+        let group = |ids: Vec<Digest>| {
+            let images = ids.iter().map(describe).collect::<Result<Vec<_>, _>>()?;
+            let index = match images.len() {
+                1 => None,
+                _ => state.images.get(&ids[0]).and_then(|entry| {
+                    let descriptor = entry.record.index.clone()?;
+                    let bytes = self.stores().read_config(&descriptor.digest)?;
+                    Some((descriptor, bytes))
+                }),
+            };
+            Ok(Group {
+                images,
+                index,
+                names: tags.remove(&ids[0]).unwrap_or_default(),
             })
-            .collect()
+        };
+        order.into_iter().map(group).collect()
     }
 
-    pub(crate) fn describe(
-        &self,
-        state: &State,
-        entry: &Entry,
-        names: Vec<Reference>,
-    ) -> Result<Picked, ImageError> {
+    pub(crate) fn describe(&self, state: &State, entry: &Entry) -> Result<Picked, ImageError> {
         let content = &self.stores().content;
         let diff_ids = &entry.config.rootfs.diff_ids;
         let layers = entry
@@ -125,8 +180,15 @@ impl Images {
         Ok(Picked {
             config: entry.config.raw().to_vec(),
             layers,
+            as_it_came: entry.record.as_it_came && same,
             manifest,
-            names,
+            extras: entry
+                .record
+                .extras
+                .iter()
+                .filter(|extra| content.contains(&extra.digest))
+                .cloned()
+                .collect(),
         })
     }
 }
@@ -172,27 +234,44 @@ fn twin(state: &State, diff_id: &Digest, is_here: impl Fn(&Digest) -> bool) -> O
         .map(|(_, layer)| layer.blob.clone())
 }
 
-fn index(picked: &[Picked]) -> Result<Vec<u8>, ImageError> {
-    let mut manifests = Vec::new();
-    for image in picked {
-        let descriptor = Descriptor {
-            annotations: BTreeMap::new(),
-            platform: None,
-            ..image.manifest.0.clone()
-        };
-        if image.names.is_empty() {
-            manifests.push(descriptor.clone());
+/// The images that go for one name or id: those for the platforms that are asked for, or all that are here.
+fn wanted(
+    state: &State,
+    text: &str,
+    id: &Digest,
+    name: Option<&Reference>,
+    platforms: &[Platform],
+) -> Result<Vec<Digest>, ImageError> {
+    if platforms.is_empty() {
+        return Ok(state.variants(id));
+    }
+    let text = name.map_or_else(|| text.to_owned(), Reference::to_string);
+    let mut images = Vec::new();
+    for platform in platforms {
+        let image = state.lookup_for(&text, Some(platform))?;
+        if !images.contains(&image) {
+            images.push(image);
         }
-        manifests.extend(image.names.iter().map(|name| {
-            let mut named = descriptor.clone();
-            let mut annotate = |key: &str, value: String| {
-                named.annotations.insert(key.to_owned(), value);
-            };
-            annotate("io.containerd.image.name", name.to_string());
-            let tag = name.tag().unwrap_or("latest");
-            annotate("org.opencontainers.image.ref.name", tag.to_owned());
-            named
-        }));
+    }
+    Ok(images)
+}
+
+/// `index.json`: an entry for each name, or one for an image without a name.
+fn index(groups: &[Group]) -> Result<Vec<u8>, ImageError> {
+    let mut manifests = Vec::new();
+    for group in groups {
+        // Without its index each platform stands for itself.
+        let documents: Vec<&Descriptor> = match &group.index {
+            Some((descriptor, _)) => vec![descriptor],
+            None => group.images.iter().map(|image| &image.manifest.0).collect(),
+        };
+        for document in documents {
+            let descriptor = Descriptor::new(&document.media_type, document.digest, document.size);
+            if group.names.is_empty() {
+                manifests.push(descriptor.clone());
+            }
+            manifests.extend(group.names.iter().map(|name| named(&descriptor, name)));
+        }
     }
     json(&Index {
         schema_version: 2,
@@ -202,16 +281,34 @@ fn index(picked: &[Picked]) -> Result<Vec<u8>, ImageError> {
     })
 }
 
-fn list(picked: &[Picked]) -> Result<Vec<u8>, ImageError> {
-    let items: Vec<_> = picked
+fn named(descriptor: &Descriptor, name: &Reference) -> Descriptor {
+    let mut named = descriptor.clone();
+    let mut annotate = |key: &str, value: String| {
+        named.annotations.insert(key.to_owned(), value);
+    };
+    annotate("io.containerd.image.name", name.to_string());
+    let tag = name.tag().unwrap_or("latest");
+    annotate("org.opencontainers.image.ref.name", tag.to_owned());
+    named
+}
+
+/// `manifest.json`, for those who know no index: the image for this machine.
+fn list(groups: &[Group]) -> Result<Vec<u8>, ImageError> {
+    let items: Vec<_> = groups
         .iter()
-        .map(|image| {
+        .flat_map(|group| group.images.first().map(|image| (group, image)))
+        .map(|(group, image)| {
             let blobs = image.layers.iter().map(|layer| blob_name(&layer.digest));
-            let tags: Vec<_> = image.names.iter().map(Reference::familiar).collect();
+            let tags: Vec<_> = group.names.iter().map(Reference::familiar).collect();
+            let sources = image.layers.iter().map(|layer| {
+                let descriptor = Descriptor::new(&layer.media_type, layer.digest, layer.size);
+                (layer.digest.to_string(), descriptor)
+            });
             serde_json::json!({
                 "Config": blob_name(&Digest::sha256(&image.config)),
                 "RepoTags": if tags.is_empty() { None } else { Some(tags) },
                 "Layers": blobs.collect::<Vec<_>>(),
+                "LayerSources": sources.collect::<BTreeMap<_, _>>(),
             })
         })
         .collect();
@@ -219,13 +316,13 @@ fn list(picked: &[Picked]) -> Result<Vec<u8>, ImageError> {
 }
 
 /// Docker's oldest list: repository → tag → top layer.
-fn repositories(picked: &[Picked]) -> Result<Vec<u8>, ImageError> {
+fn repositories(groups: &[Group]) -> Result<Vec<u8>, ImageError> {
     let mut all: BTreeMap<String, BTreeMap<String, String>> = BTreeMap::new();
-    for image in picked {
-        let Some(top) = image.layers.last() else {
+    for group in groups {
+        let Some(top) = group.images.first().and_then(|image| image.layers.last()) else {
             continue;
         };
-        for name in &image.names {
+        for name in &group.names {
             let tag = name.tag().unwrap_or("latest").to_owned();
             let tags = all.entry(name.familiar_name()).or_default();
             tags.insert(tag, top.digest.hex());
@@ -240,6 +337,18 @@ fn json(value: &impl serde::Serialize) -> Result<Vec<u8>, ImageError> {
 
 fn blob_name(digest: &Digest) -> String {
     format!("blobs/{}/{}", digest.algorithm().as_str(), digest.hex())
+}
+
+fn append_folder(archive: &mut tar::Builder<impl Write>, name: &str) -> Result<(), ImageError> {
+    let mut header = tar::Header::new_gnu();
+    header.set_entry_type(tar::EntryType::Directory);
+    header.set_size(0);
+    header.set_mode(0o755);
+    header.set_mtime(0);
+    let empty: &[u8] = &[];
+    archive
+        .append_data(&mut header, name, empty)
+        .map_err(failed)
 }
 
 fn append_bytes(

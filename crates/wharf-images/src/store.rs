@@ -4,19 +4,19 @@
 //! `held` are blobs and layers of pulls under way and images that are just being made into containers. Collection
 //! takes `state` first and `held` second, and so does everything else.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use wharf_content::Content;
 use wharf_distribution::{Client, Credentials, RegistryErrorKind};
-use wharf_oci::{ChainId, Digest, MAX_CONFIG_SIZE, Reference};
+use wharf_oci::{ChainId, Digest, MAX_CONFIG_SIZE, Platform, Reference};
 use wharf_records::Db;
 use wharf_snapshots::Snapshots;
 
 use crate::flight::Flights;
 use crate::pull::Incoming;
-use crate::records::{Change, State, now_ms};
+use crate::records::{Change, Entry, State, now_ms};
 use crate::remove::{Plan, Users};
 use crate::unpack::Stores;
 use crate::{
@@ -114,8 +114,20 @@ impl Images {
     /// # Errors
     /// As [`Images::resolve`].
     pub fn pin(&self, name: &str) -> Result<(Image, ImagePin), ImageError> {
+        self.pin_for(name, None)
+    }
+
+    /// As [`Images::pin`], for a platform; for this machine if none is given.
+    ///
+    /// # Errors
+    /// As [`Images::resolve_for`].
+    pub fn pin_for(
+        &self,
+        name: &str,
+        platform: Option<&Platform>,
+    ) -> Result<(Image, ImagePin), ImageError> {
         let state = self.read();
-        let id = state.lookup(name)?;
+        let id = state.lookup_for(name, platform)?;
         let image = view(&state, &id)?;
         *self.held().images.entry(id).or_default() += 1;
         let held = self.0.held.clone();
@@ -218,6 +230,9 @@ impl Images {
         let uses = self.with_pins(uses);
         let mut removed = Vec::new();
         for image in state.list(&candidates)? {
+            if state.is_covered(&image.id) {
+                continue;
+            }
             let tagged = !image.repo_tags.is_empty();
             if (tagged && !all) || !uses(&image.id).is_empty() {
                 continue;
@@ -230,6 +245,7 @@ impl Images {
                 let options = RemoveOptions {
                     force: false,
                     prune: true,
+                    platforms: Vec::new(),
                 };
                 match self.remove_from(&mut state, &name, options, &uses) {
                     Ok(steps) => removed.extend(steps),
@@ -246,9 +262,26 @@ impl Images {
     ///
     /// # Errors
     /// [`ImageError::NoSuchImage`], or [`ImageError::HistoryMismatch`] for a configuration that contradicts itself.
-    pub fn history(&self, name: &str) -> Result<Vec<HistoryEntry>, ImageError> {
+    pub fn history(
+        &self,
+        name: &str,
+        platform: Option<&Platform>,
+    ) -> Result<Vec<HistoryEntry>, ImageError> {
         let state = self.read();
-        state.history(&state.lookup(name)?)
+        state.history(&state.lookup_for(name, platform)?)
+    }
+
+    /// What each image shares with others, in bytes.
+    pub fn shared_sizes(&self) -> BTreeMap<Digest, u64> {
+        let state = self.read();
+        let users = state.layer_users();
+        let shared = |entry: &Entry| {
+            let layers = entry.chain.iter().zip(&entry.record.layers);
+            let shared = layers.filter(|(chain, _)| users.get(chain).is_some_and(|n| *n > 1));
+            shared.map(|(_, layer)| layer.size).sum()
+        };
+        let images = state.images.iter();
+        images.map(|(id, entry)| (*id, shared(entry))).collect()
     }
 
     /// What images take on disk. Blocks on the disk.
@@ -355,6 +388,7 @@ impl Images {
     pub(crate) fn hold(&self, incoming: &Incoming) -> Lease {
         let mut blobs = vec![incoming.config.digest(), incoming.manifest.0.digest];
         blobs.extend(incoming.index.iter().map(|(index, _)| index.digest));
+        blobs.extend(incoming.extras.iter().map(|(extra, _)| extra.digest));
         let layers = incoming.layers.iter();
         blobs.extend(layers.clone().map(|(plan, _)| plan.blob.digest));
         let chains: Vec<ChainId> = layers.map(|(plan, _)| plan.chain).collect();
@@ -412,7 +446,7 @@ impl Images {
     }
 }
 
-fn view(state: &State, id: &Digest) -> Result<Image, ImageError> {
+pub(crate) fn view(state: &State, id: &Digest) -> Result<Image, ImageError> {
     state
         .view(id)
         .ok_or_else(|| ImageError::NoSuchImage(id.to_string()))

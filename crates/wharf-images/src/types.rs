@@ -28,6 +28,8 @@ pub struct Image {
     pub last_tagged: Option<SystemTime>,
     /// Its manifest, as a descriptor of a blob in the content store.
     pub manifest: Option<Descriptor>,
+    /// The index that led to it, as a descriptor of a blob in the content store.
+    pub index: Option<Descriptor>,
 }
 
 impl Image {
@@ -109,12 +111,14 @@ pub struct ImageUse {
 }
 
 /// How to remove.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Default)]
 pub struct RemoveOptions {
     /// Also if stopped containers or several repositories use it.
     pub force: bool,
     /// Also parents that nothing uses (not `--no-prune`).
     pub prune: bool,
+    /// Only the images for these platforms; all if there are none.
+    pub platforms: Vec<Platform>,
 }
 
 /// One thing that a removal did, in order.

@@ -37,7 +37,7 @@ async fn load(world: &World, archive: Vec<u8>) -> Result<(Vec<Digest>, Vec<Strin
     let (sender, mut receiver) = ProgressSender::channel();
     let ids = world
         .images
-        .load(std::io::Cursor::new(archive), sender)
+        .load(std::io::Cursor::new(archive), &[], sender)
         .await?;
     let mut lines = Vec::new();
     while let Ok(event) = receiver.try_recv() {
@@ -112,7 +112,7 @@ async fn what_is_saved_loads_and_keeps_its_digests() {
     let mut archive = Vec::new();
     world
         .images
-        .save(&[repository, id.hex()], &mut archive)
+        .save(&[repository, id.hex()], &[], &mut archive)
         .unwrap();
     let other = World::new(client());
     let (ids, _) = load(&other, archive).await.unwrap();
@@ -123,7 +123,7 @@ async fn what_is_saved_loads_and_keeps_its_digests() {
         .resolve(&registry.reference("app:1").familiar())
         .unwrap();
     assert_eq!(loaded.manifest.unwrap().digest, manifest);
-    let missing = world.images.save(&["nope".into()], Vec::new());
+    let missing = world.images.save(&["nope".into()], &[], Vec::new());
     assert_eq!(missing.unwrap_err().kind(), ErrorKind::NotFound);
 }
 

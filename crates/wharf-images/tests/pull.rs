@@ -60,7 +60,7 @@ async fn pulls_with_dockers_lines() {
         image.repo_digests,
         [format!("{}/lib/app@{digest}", registry.address)]
     );
-    let history = world.images.history(&name).unwrap();
+    let history = world.images.history(&name, None).unwrap();
     assert_eq!(
         (history[0].size, history[0].created_by.as_str()),
         (6, "twotwo")
@@ -330,18 +330,19 @@ async fn removal_frees_all_but_what_others_need() {
     let options = RemoveOptions {
         force: false,
         prune: true,
+        platforms: Vec::new(),
     };
     let (_, pin) = world.images.pin(&second.familiar()).unwrap();
     assert!(
         world
             .images
-            .remove(&second.familiar(), options, &|_| Vec::new())
+            .remove(&second.familiar(), options.clone(), &|_| Vec::new())
             .is_err()
     );
     drop(pin);
     let removed = world
         .images
-        .remove(&second.familiar(), options, &|_| Vec::new())
+        .remove(&second.familiar(), options.clone(), &|_| Vec::new())
         .unwrap();
     assert_eq!(removed.len(), 4, "{removed:?}");
     assert_eq!(world.kept(), with_one);

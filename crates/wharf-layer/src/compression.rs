@@ -11,14 +11,16 @@ pub enum Compression {
     Gzip,
     /// Zstandard, one frame or several.
     Zstd,
-    /// bzip2: recognised, so that the error says it.
+    /// bzip2, one stream or several.
     Bzip2,
-    /// xz: recognised, so that the error says it.
+    /// xz, one stream or several.
     Xz,
 }
 
 /// How many bytes [`detect`] looks at.
 const MAGIC: usize = 6;
+/// The most memory that an xz stream may want, in KiB; the largest preset of `xz` wants 65 MiB.
+const XZ_MEMORY_KIB: u32 = 128 * 1024;
 
 /// What compresses an archive that begins with `start`.
 pub fn detect(start: &[u8]) -> Compression {
@@ -42,32 +44,35 @@ enum Kind<R: Read> {
     None(Source<R>),
     Gzip(Box<flate2::bufread::MultiGzDecoder<Source<R>>>),
     Zstd(Box<zstd::stream::read::Decoder<'static, Source<R>>>),
+    Bzip2(Box<bzip2::bufread::MultiBzDecoder<Source<R>>>),
+    Xz(Box<lzma_rust2::XzReader<Source<R>>>),
 }
 
 /// Finds out how `reader` is compressed, and returns what reads its uncompressed bytes.
 ///
-/// A zstd frame that wants a window above 128 MiB is an error when it is read.
+/// A zstd frame that wants a window above 128 MiB is an error when it is read, and so is an xz stream that wants more than
+/// 128 MiB of memory.
 ///
 /// # Errors
-/// Those of `reader`; `Unsupported` for bzip2 and xz.
+/// Those of `reader`.
 pub fn decompress<R: Read>(mut reader: R) -> io::Result<Decompressor<R>> {
     let mut start = Vec::with_capacity(MAGIC);
     // Not `read_exact`: an empty layer is shorter.
     (&mut reader).take(MAGIC as u64).read_to_end(&mut start)?;
     let compression = detect(&start);
     let source = BufReader::with_capacity(64 * 1024, Cursor::new(start).chain(reader));
-    let unsupported = |name: &'static str| {
-        let error = crate::LayerError::Compression(name);
-        Err(io::Error::new(io::ErrorKind::Unsupported, error))
-    };
     Ok(Decompressor(match compression {
         Compression::None => Kind::None(source),
         Compression::Gzip => Kind::Gzip(Box::new(flate2::bufread::MultiGzDecoder::new(source))),
         Compression::Zstd => {
             Kind::Zstd(Box::new(zstd::stream::read::Decoder::with_buffer(source)?))
         }
-        Compression::Bzip2 => return unsupported("bzip2"),
-        Compression::Xz => return unsupported("xz"),
+        Compression::Bzip2 => Kind::Bzip2(Box::new(bzip2::bufread::MultiBzDecoder::new(source))),
+        Compression::Xz => Kind::Xz(Box::new(lzma_rust2::XzReader::new_mem_limit(
+            source,
+            true,
+            XZ_MEMORY_KIB,
+        ))),
     }))
 }
 
@@ -77,6 +82,8 @@ impl<R: Read> Read for Decompressor<R> {
             Kind::None(source) => source.read(buffer),
             Kind::Gzip(decoder) => decoder.read(buffer),
             Kind::Zstd(decoder) => decoder.read(buffer),
+            Kind::Bzip2(decoder) => decoder.read(buffer),
+            Kind::Xz(decoder) => decoder.read(buffer),
         }
     }
 }
@@ -87,6 +94,8 @@ impl<R: Read> std::fmt::Debug for Decompressor<R> {
             Kind::None(_) => "Decompressor(none)",
             Kind::Gzip(_) => "Decompressor(gzip)",
             Kind::Zstd(_) => "Decompressor(zstd)",
+            Kind::Bzip2(_) => "Decompressor(bzip2)",
+            Kind::Xz(_) => "Decompressor(xz)",
         })
     }
 }

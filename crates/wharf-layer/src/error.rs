@@ -12,9 +12,6 @@ pub enum LayerError {
     /// The archive ends in the middle.
     #[error("layer archive is truncated: unexpected EOF")]
     Truncated,
-    /// The archive is compressed by something that layers may not be compressed by.
-    #[error("layer archive is compressed with {0}, which is not supported")]
-    Compression(&'static str),
     /// The bytes are no tar archive.
     #[error("invalid tar header at byte {offset}: {reason}")]
     Header {

@@ -2,24 +2,24 @@
 
 use wharf_api_types as wire;
 use wharf_distribution::SearchHit;
-use wharf_images::{HistoryEntry, Image, Progress, Removed};
+use wharf_images::{
+    Attestation, HistoryEntry, Image, ManifestKind, ManifestView, Progress, Removed,
+};
 
 use super::nil;
 use super::reply::bytes;
 
-/// A row of `GET /images/json`. `shared` is what it shares with other images, if that was asked for.
+/// A row of `GET /images/json`. `users` are its containers, and `shared` is what it shares with other images, if that was
+/// asked for.
 pub(crate) fn image_summary(
     image: &Image,
-    users: usize,
+    users: Option<usize>,
     shared: Option<u64>,
 ) -> wire::ImageSummary {
     let labels = image.config.config.labels.clone();
     wire::ImageSummary {
-        containers: match shared {
-            Some(_) => users.try_into().unwrap_or(i64::MAX),
-            // Docker counts only for `system df`.
-            None => -1,
-        },
+        // Docker counts only for `system df`.
+        containers: users.map_or(-1, |users| users.try_into().unwrap_or(i64::MAX)),
         created: image.created_unix(),
         id: image.id.to_string(),
         labels: Some(labels).filter(|labels| !labels.is_empty()),
@@ -31,6 +31,129 @@ pub(crate) fn image_summary(
         repo_tags: image.repo_tags.clone(),
         shared_size: shared.map_or(-1, bytes),
         size: bytes(image.size),
+        manifests: None,
+        descriptor: target(image),
+    }
+}
+
+/// What the image's names mean in a registry: its index, or its manifest.
+fn target(image: &Image) -> Option<wire::OciDescriptor> {
+    let target = image.index.as_ref().or(image.manifest.as_ref())?;
+    Some(descriptor(target))
+}
+
+pub(crate) fn descriptor(from: &wharf_oci::Descriptor) -> wire::OciDescriptor {
+    let wharf_oci::Descriptor {
+        media_type,
+        digest,
+        size,
+        urls,
+        annotations,
+        platform: for_platform,
+        artifact_type,
+    } = from.clone();
+    wire::OciDescriptor {
+        media_type,
+        digest: digest.to_string(),
+        size: bytes(size),
+        urls,
+        annotations,
+        platform: for_platform.map(platform),
+        artifact_type: artifact_type.unwrap_or_default(),
+    }
+}
+
+fn platform(from: wharf_oci::Platform) -> wire::OciPlatform {
+    let wharf_oci::Platform {
+        architecture,
+        os,
+        os_version,
+        os_features,
+        variant,
+    } = from;
+    wire::OciPlatform {
+        architecture,
+        os,
+        os_version,
+        os_features,
+        variant,
+    }
+}
+
+/// The repositories that an image was pulled from or pushed to.
+pub(crate) fn identity(image: &Image) -> Option<wire::ImageIdentity> {
+    let repositories: std::collections::BTreeSet<String> = image
+        .repo_digests
+        .iter()
+        .filter_map(|name| wharf_oci::Reference::parse_normalized(name).ok())
+        .map(|name| name.name())
+        .collect();
+    let pull = repositories
+        .into_iter()
+        .map(|repository| wire::PullIdentity { repository })
+        .collect::<Vec<_>>();
+    Some(wire::ImageIdentity { pull }).filter(|identity| !identity.pull.is_empty())
+}
+
+/// One of the manifests of an image; `containers` are those of the image for its platform.
+pub(crate) fn manifest(
+    view: ManifestView,
+    containers: Vec<String>,
+    identity: Option<wire::ImageIdentity>,
+) -> wire::ManifestSummary {
+    let ManifestView {
+        descriptor: of,
+        available,
+        content,
+        kind,
+    } = view;
+    let mut summary = wire::ManifestSummary {
+        id: of.digest.to_string(),
+        descriptor: descriptor(&of),
+        available,
+        size: wire::ManifestSize {
+            content: bytes(content),
+            total: bytes(content),
+        },
+        ..wire::ManifestSummary::default()
+    };
+    match kind {
+        ManifestKind::Image {
+            platform: for_platform,
+            id: _,
+            unpacked,
+        } => {
+            "image".clone_into(&mut summary.kind);
+            summary.size.total += bytes(unpacked);
+            summary.image_data = Some(wire::ManifestImage {
+                platform: platform(for_platform),
+                identity,
+                containers,
+                size: wire::UnpackedSize {
+                    unpacked: bytes(unpacked),
+                },
+            });
+        }
+        ManifestKind::Attestation { of } => {
+            "attestation".clone_into(&mut summary.kind);
+            summary.attestation_data = Some(wire::ManifestAttestation { of: of.to_string() });
+        }
+        ManifestKind::Unknown => "unknown".clone_into(&mut summary.kind),
+    }
+    summary
+}
+
+/// A row of `GET /images/{name}/attestations`. A statement that is no JSON is left out.
+pub(crate) fn attestation(from: Attestation) -> wire::AttestationStatement {
+    let Attestation {
+        descriptor: of,
+        predicate,
+        statement,
+    } = from;
+    wire::AttestationStatement {
+        descriptor: descriptor(&of),
+        predicate_type: predicate,
+        statement: statement.and_then(|text| serde_json::from_slice(&text).ok()),
     }
 }
 
@@ -67,6 +190,9 @@ pub(crate) fn image_inspect(image: &Image) -> wire::ImageInspect {
     };
     wire::ImageInspect {
         id: image.id.to_string(),
+        descriptor: target(image),
+        manifests: None,
+        identity: identity(image),
         repo_tags: image.repo_tags.clone(),
         repo_digests: image.repo_digests.clone(),
         parent: image
@@ -153,10 +279,17 @@ pub(crate) fn search_hit(hit: SearchHit) -> wire::ImageSearchItem {
 
 /// What programs read of a push, behind its line: moby's `PushResult`.
 pub(crate) fn aux(event: &Progress) -> Option<wire::JsonMessage> {
-    let Progress::PushedTag { tag, digest, size } = event else {
-        return None;
+    let result = match event {
+        Progress::PushedTag { tag, digest, size } => {
+            serde_json::json!({ "Tag": tag, "Digest": digest.to_string(), "Size": size })
+        }
+        Progress::NotTheIndex { index, manifest } => serde_json::json!({
+            "manifestPushedInsteadOfIndex": true,
+            "originalIndex": descriptor(index),
+            "selectedManifest": descriptor(manifest),
+        }),
+        _ => return None,
     };
-    let result = serde_json::json!({ "Tag": tag, "Digest": digest.to_string(), "Size": size });
     Some(wire::JsonMessage {
         progress_detail: Some(wire::ProgressDetail::default()),
         aux: Some(result),

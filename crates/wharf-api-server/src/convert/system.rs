@@ -2,6 +2,7 @@
 
 use wharf_api_types as wire;
 use wharf_engine::{DfReport, Event, InfoFacts, VersionFacts};
+use wharf_images::DiskUsage;
 
 use super::reply::{self, bytes};
 use super::{images, nil};
@@ -170,38 +171,89 @@ pub(crate) fn info(facts: InfoFacts) -> wire::SystemInfo {
     }
 }
 
-/// `GET /system/df`.
+/// `GET /system/df`, with all objects. What counts as used, and what could be had back, is reckoned as dockerd does.
 pub(crate) fn disk_usage(report: DfReport, build_cache: bool) -> wire::DiskUsage {
     let DfReport {
-        images: usage,
+        images,
         containers,
         volumes,
     } = report;
-    let layers_size = usage
-        .as_ref()
-        .map(|(usage, _)| bytes(usage.layers + usage.content));
-    let images = usage.map(|(usage, users)| {
-        let rows = usage.images.into_iter().zip(users);
-        rows.map(|(one, users)| images::image_summary(&one.image, users, Some(one.shared)))
-            .collect()
-    });
-    let volumes = volumes.map(|list| {
-        let row = |(volume, size, users)| wire::Volume {
-            usage_data: Some(wire::VolumeUsageData {
-                ref_count: i64::try_from(users).unwrap_or(i64::MAX),
-                size: bytes(size),
-            }),
-            ..reply::volume(volume)
-        };
-        list.into_iter().map(row).collect()
-    });
     wire::DiskUsage {
-        layers_size,
-        images,
-        containers: containers.map(|list| list.into_iter().map(reply::container_summary).collect()),
-        volumes,
-        build_cache: build_cache.then(Vec::new),
+        image_usage: images.map(|(usage, users)| image_usage(usage, users)),
+        container_usage: containers
+            .map(|list| container_usage(list.into_iter().map(reply::container_summary).collect())),
+        volume_usage: volumes.map(|list| {
+            let row = |(volume, size, users)| wire::Volume {
+                usage_data: Some(wire::VolumeUsageData {
+                    ref_count: i64::try_from(users).unwrap_or(i64::MAX),
+                    size: bytes(size),
+                }),
+                ..reply::volume(volume)
+            };
+            volume_usage(list.into_iter().map(row).collect())
+        }),
+        build_cache_usage: build_cache.then(|| wire::KindUsage {
+            items: Some(Vec::new()),
+            ..wire::KindUsage::default()
+        }),
     }
+}
+
+fn image_usage(usage: DiskUsage, users: Vec<usize>) -> wire::KindUsage<wire::ImageSummary> {
+    let total = bytes(usage.layers + usage.content);
+    let rows = usage.images.into_iter().zip(users);
+    let items: Vec<_> = rows
+        .map(|(one, users)| images::image_summary(&one.image, Some(users), Some(one.shared)))
+        .collect();
+    let active = || items.iter().filter(|image| image.containers > 0);
+    let used: i64 = active().map(|image| image.size - image.shared_size).sum();
+    wire::KindUsage {
+        active_count: count(active().count()),
+        total_count: count(items.len()),
+        reclaimable: total - used,
+        total_size: total,
+        items: Some(items),
+    }
+}
+
+fn container_usage(items: Vec<wire::ContainerSummary>) -> wire::KindUsage<wire::ContainerSummary> {
+    let is_active = |container: &wire::ContainerSummary| {
+        matches!(
+            container.state.as_str(),
+            "running" | "paused" | "restarting"
+        )
+    };
+    let size = |container: &wire::ContainerSummary| container.size_rw.unwrap_or(0);
+    let total: i64 = items.iter().map(size).sum();
+    let active: i64 = items.iter().filter(|one| is_active(one)).map(size).sum();
+    wire::KindUsage {
+        active_count: count(items.iter().filter(|one| is_active(one)).count()),
+        total_count: count(items.len()),
+        reclaimable: total - active,
+        total_size: total,
+        items: Some(items),
+    }
+}
+
+fn volume_usage(items: Vec<wire::Volume>) -> wire::KindUsage<wire::Volume> {
+    let data = |volume: &wire::Volume| volume.usage_data.clone().unwrap_or_default();
+    let sizes = |unused: bool| -> i64 {
+        let all = items.iter().map(data);
+        all.filter(|one| !unused || one.ref_count == 0)
+            .map(|one| one.size.max(0))
+            .sum()
+    };
+    wire::KindUsage {
+        active_count: count(items.iter().filter(|one| data(one).ref_count > 0).count()),
+        total_count: count(items.len()),
+        reclaimable: sizes(true),
+        total_size: sizes(false),
+        items: Some(items),
+    }
+}
+
+fn count(number: usize) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
 }
 
 /// A line of `GET /events`.

@@ -1,5 +1,6 @@
 //! `/images`.
 
+use std::collections::BTreeMap;
 use std::io;
 
 use axum::Extension;
@@ -12,17 +13,19 @@ use http::{HeaderMap, Method, StatusCode};
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio_util::io::StreamReader;
 use tokio_util::task::AbortOnDropHandle;
-use wharf_api_types::{AuthConfig, ErrorDetail, ImagePruneResponse, JsonMessage};
+use wharf_api_types::{
+    AuthConfig, ErrorDetail, ImagePruneResponse, JsonMessage, ManifestSummary, OciPlatform,
+};
 use wharf_distribution::Credentials;
 use wharf_engine::{Engine, EngineError, Filters, parse_time};
 use wharf_images::{
-    ListOptions, Progress, ProgressSender, PullOptions, PushOptions, RemoveOptions,
+    Image, ListOptions, Progress, ProgressSender, PullOptions, PushOptions, RemoveOptions,
 };
 use wharf_oci::{Platform, Reference};
 
 use super::State;
 use crate::error::ApiError;
-use crate::params::Params;
+use crate::params::{Params, drain};
 use crate::reply::{self, Answer};
 use crate::version::ApiVersion;
 use crate::{compat, convert};
@@ -33,7 +36,8 @@ pub(crate) async fn list(
     params: Params,
 ) -> Answer {
     let mut filters = params.filters()?;
-    if let Some(reference) = params.some("filter") {
+    // 1.41 took the old parameter out.
+    if let Some(reference) = params.some("filter").filter(|_| version.before(41)) {
         filters.add("reference", &reference);
     }
     filters.check(&["dangling", "label", "before", "since", "reference", "until"])?;
@@ -42,10 +46,18 @@ pub(crate) async fn list(
         ..list_options(&filters)?
     };
     let images = engine.images.list(options).await?;
+    let shared = match params.flag("shared-size") && !version.before(42) {
+        true => engine.images.shared_sizes().await?,
+        false => BTreeMap::new(),
+    };
+    let with_manifests = params.flag("manifests") && !version.before(47);
+    let with_identity = params.flag("identity") && !version.before(54);
     let mut rows = Vec::new();
     for image in &images {
-        let users = engine.images.uses(&image.id).len();
-        let row = convert::image_summary(image, users, None);
+        let mut row = convert::image_summary(image, None, shared.get(&image.id).copied());
+        if with_manifests {
+            row.manifests = Some(manifests(&engine, image, with_identity).await?);
+        }
         let mut row =
             serde_json::to_value(row).map_err(|error| ApiError::bad(error.to_string()))?;
         compat::image_summary(&mut row, version);
@@ -54,13 +66,33 @@ pub(crate) async fn list(
     reply::ok(&rows)
 }
 
+/// The manifests of an image, for rows and for inspect.
+async fn manifests(
+    engine: &Engine,
+    image: &Image,
+    with_identity: bool,
+) -> Result<Vec<ManifestSummary>, ApiError> {
+    let identity = convert::identity(image).filter(|_| with_identity);
+    let views = engine.images.manifests(&image.id).await?;
+    let views = views.into_iter();
+    Ok(views
+        .map(|(view, users)| convert::manifest(view, users, identity.clone()))
+        .collect())
+}
+
 fn list_options(filters: &Filters) -> Result<ListOptions, ApiError> {
     let one = |key: &str| filters.values(key).next().map(str::to_owned);
     let until = one("until").map(|text| {
         let time = parse_time(&text, jiff::Timestamp::now());
-        time.map(std::time::SystemTime::from)
-            .ok_or_else(|| ApiError::bad(format!("invalid filter 'until={text}'")))
+        time.map(std::time::SystemTime::from).ok_or_else(|| {
+            ApiError::bad(format!(
+                "failed to parse value as time or duration: {text:?}"
+            ))
+        })
     });
+    if filters.values("until").count() > 1 {
+        return Err(ApiError::bad("more than one until filter specified"));
+    }
     Ok(ListOptions {
         all: false,
         references: filters.values("reference").map(str::to_owned).collect(),
@@ -112,6 +144,9 @@ pub(crate) async fn create(
         return super::registry::import(engine, &source, &params, request).await;
     }
     let (name, tag) = (params.get("fromImage"), params.get("tag"));
+    if name == "scratch" {
+        return Err(ApiError::bad("'scratch' is a reserved name"));
+    }
     let invalid = |error: wharf_oci::ReferenceError| ApiError::bad(error.to_string());
     let bare = Reference::parse_normalized(name).map_err(invalid)?;
     let (reference, all_tags) = match tag {
@@ -155,8 +190,59 @@ pub(crate) fn platform(text: &str) -> Result<Option<Platform>, ApiError> {
     }
 }
 
-pub(crate) async fn load(engine: State, params: Params, request: Request) -> Answer {
+/// A platform as newer clients write it, in JSON.
+fn json_platform(text: &str) -> Result<Option<Platform>, ApiError> {
+    if text.is_empty() {
+        return Ok(None);
+    }
+    let wanted: OciPlatform = serde_json::from_str(text)
+        .map_err(|error| ApiError::bad(format!("failed to parse platform: {error}")))?;
+    let incomplete = wanted.os.is_empty() != wanted.architecture.is_empty();
+    if incomplete || (wanted.os.is_empty() && !wanted.variant.is_empty()) {
+        let what = "both OS and Architecture must be provided";
+        return Err(ApiError::bad(what));
+    }
+    let mut platform = Platform::new(&wanted.os, &wanted.architecture, &wanted.variant);
+    platform.os_version = wanted.os_version;
+    platform.os_features = wanted.os_features;
+    Ok(Some(platform).filter(|platform| !platform.os.is_empty()))
+}
+
+/// All platforms that a parameter names.
+fn json_platforms(params: &Params, name: &str) -> Result<Vec<Platform>, ApiError> {
+    let mut all = Vec::new();
+    for text in params.all(name) {
+        // Several may come as one list.
+        if text.starts_with('[') {
+            let list: Vec<serde_json::Value> = serde_json::from_str(&text)
+                .map_err(|error| ApiError::bad(format!("failed to parse platform: {error}")))?;
+            for one in list {
+                all.extend(json_platform(&one.to_string())?);
+            }
+        } else {
+            all.extend(json_platform(&text)?);
+        }
+    }
+    Ok(all)
+}
+
+pub(crate) async fn load(
+    engine: State,
+    Extension(version): Extension<ApiVersion>,
+    params: Params,
+    request: Request,
+) -> Answer {
     let quiet = params.flag("quiet");
+    let platforms = match version.before(48) {
+        true => Vec::new(),
+        false => match json_platforms(&params, "platform") {
+            Ok(platforms) => platforms,
+            Err(error) => {
+                drain(request).await;
+                return Err(error);
+            }
+        },
+    };
     let body = request
         .into_body()
         .into_data_stream()
@@ -175,7 +261,7 @@ pub(crate) async fn load(engine: State, params: Params, request: Request) -> Ans
         engine
             .0
             .images
-            .load(StreamReader::new(body), progress)
+            .load(StreamReader::new(body), &platforms, progress)
             .await
             .map(drop)
     };
@@ -249,15 +335,18 @@ pub(crate) async fn search(engine: State, params: Params, headers: HeaderMap) ->
     let automated = filters.boolean("is-automated")?;
     let stars = filters
         .values("stars")
-        .map(str::parse::<i64>)
+        .map(|value| {
+            value.parse::<i64>().map_err(|_| {
+                ApiError::bad(format!(
+                    "invalid filter 'stars={value}': strconv.Atoi: parsing {value:?}: invalid syntax"
+                ))
+            })
+        })
         .collect::<Result<Vec<_>, _>>();
-    let stars = stars
-        .map_err(|_| ApiError::bad("invalid filter 'stars'"))?
-        .into_iter()
-        .max()
-        .unwrap_or(0);
+    let stars = stars?.into_iter().max().unwrap_or(0);
     let limit = params
-        .number("limit")?
+        .number("limit")
+        .map_err(|error| ApiError::bad(format!("invalid limit specified: {}", error.message)))?
         .filter(|limit| *limit != 0)
         .unwrap_or(25);
     let credentials = credentials(&headers);
@@ -292,21 +381,42 @@ pub(crate) async fn prune(engine: State, params: Params) -> Answer {
     })
 }
 
-pub(crate) async fn save_several(engine: State, params: Params) -> Answer {
-    save(&engine, params.all("names"))
+pub(crate) async fn save_several(
+    engine: State,
+    Extension(version): Extension<ApiVersion>,
+    params: Params,
+) -> Answer {
+    let names = params.all("names");
+    save(&engine, names, &params, version).await
 }
 
-fn save(engine: &std::sync::Arc<Engine>, names: Vec<String>) -> Answer {
+async fn save(
+    engine: &std::sync::Arc<Engine>,
+    names: Vec<String>,
+    params: &Params,
+    version: ApiVersion,
+) -> Answer {
+    let platforms = match version.before(48) {
+        true => Vec::new(),
+        false => json_platforms(params, "platform")?,
+    };
     let mut pins = Vec::new();
     for name in &names {
-        pins.push(engine.images.store().pin(name)?);
+        // A repository without a tag is all its tags, and `latest` need not be among them.
+        if let Ok(pin) = engine.images.store().pin(name) {
+            pins.push(pin);
+        }
     }
     let store = engine.images.store().clone();
+    let (checked, wanted, on) = (store.clone(), names.clone(), platforms.clone());
+    let check = move || checked.check_save(&wanted, &on);
+    let check = tokio::task::spawn_blocking(check).await;
+    check.map_err(|error| EngineError::Failed(error.to_string()))??;
     let (reader, writer) = tokio::io::duplex(256 * 1024);
     let mut writer = tokio_util::io::SyncIoBridge::new(writer);
     tokio::task::spawn_blocking(move || {
         let _pins = pins;
-        if let Err(error) = store.save(&names, &mut writer) {
+        if let Err(error) = store.save(&names, &platforms, &mut writer) {
             tracing::warn!(error = %error, "save images");
         }
     });
@@ -325,7 +435,7 @@ pub(crate) async fn named(
 ) -> Answer {
     let ends_with = |suffix: &str| rest.strip_suffix(suffix).filter(|name| !name.is_empty());
     if method == Method::DELETE {
-        return remove(&engine, &rest, &params).await;
+        return remove(&engine, &rest, &params, version).await;
     }
     if method == Method::POST {
         if let Some(name) = ends_with("/tag") {
@@ -337,27 +447,63 @@ pub(crate) async fn named(
     }
     if method == Method::GET {
         if let Some(name) = ends_with("/json") {
-            return inspect(&engine, name, version);
+            return inspect(&engine, name, &params, version).await;
+        }
+        if let Some(name) = ends_with("/attestations") {
+            return attestations(&engine, name, &params).await;
         }
         if let Some(name) = ends_with("/history") {
-            let history = engine.images.store().history(name)?;
+            let platform = match version.before(48) {
+                true => None,
+                false => json_platform(params.get("platform"))?,
+            };
+            let store = engine.images.store();
+            let history = store.history(name, platform.as_ref())?;
             let rows: Vec<_> = history.into_iter().map(convert::history).collect();
             return reply::ok(&rows);
         }
         if let Some(name) = ends_with("/get") {
-            return save(&engine, vec![name.to_owned()]);
+            return save(&engine, vec![name.to_owned()], &params, version).await;
         }
     }
     Ok(ApiError::new(StatusCode::NOT_FOUND, "page not found").into_response())
 }
 
-fn inspect(engine: &Engine, name: &str, version: ApiVersion) -> Answer {
-    let image = engine.images.store().resolve(name)?;
-    let inspect = convert::image_inspect(&image);
+async fn inspect(engine: &Engine, name: &str, params: &Params, version: ApiVersion) -> Answer {
+    let with_manifests = params.flag("manifests") && !version.before(48);
+    let platform = match version.before(49) {
+        true => None,
+        false => json_platform(params.get("platform"))?,
+    };
+    if with_manifests && platform.is_some() {
+        let what = "conflicting options: manifests and platform options cannot both be set";
+        return Err(ApiError::bad(what));
+    }
+    let store = engine.images.store();
+    let image = store.resolve_for(name, platform.as_ref())?;
+    let mut inspect = convert::image_inspect(&image);
+    if with_manifests {
+        inspect.manifests = Some(manifests(engine, &image, true).await?);
+    }
     let mut document =
         serde_json::to_value(inspect).map_err(|error| ApiError::bad(error.to_string()))?;
-    compat::image_inspect(&mut document, version);
+    compat::image_inspect(&mut document, version, image.config.raw());
     reply::ok(&document)
+}
+
+async fn attestations(engine: &Engine, name: &str, params: &Params) -> Answer {
+    let mut platforms = json_platforms(params, "platform")?;
+    if platforms.len() > 1 {
+        return Err(ApiError::bad("only one platform is supported"));
+    }
+    let (store, name) = (engine.images.store().clone(), name.to_owned());
+    let (platform, kinds) = (platforms.pop(), params.all("type"));
+    let with_text = params.flag("statement");
+    let work = move || store.attestations(&name, platform.as_ref(), &kinds, with_text);
+    let found = tokio::task::spawn_blocking(work).await;
+    let found = found.map_err(|error| EngineError::Failed(error.to_string()))??;
+    let rows = found.into_iter().map(convert::attestation);
+    reply::ok(&rows.collect::<Vec<_>>())
 }
 
 /// Without `tag`, all tags of the repository.
@@ -368,14 +514,7 @@ async fn push(engine: State, name: &str, params: &Params, headers: &HeaderMap) -
     };
     let reference =
         Reference::parse_normalized(&text).map_err(|error| ApiError::bad(error.to_string()))?;
-    let platform = match params.get("platform") {
-        "" => None,
-        text if text.starts_with('{') => Some(
-            serde_json::from_str(text)
-                .map_err(|error| ApiError::bad(format!("failed to parse platform: {error}")))?,
-        ),
-        text => platform(text)?,
-    };
+    let platform = json_platform(params.get("platform"))?;
     let options = PushOptions {
         platform,
         credentials: credentials(headers),
@@ -393,18 +532,20 @@ fn tag(engine: &Engine, name: &str, params: &Params) -> Answer {
     let target =
         Reference::parse_normalized(&target).map_err(|error| ApiError::bad(error.to_string()))?;
     if target.digest().is_some() {
-        return Err(ApiError::bad(
-            "refusing to create a tag with a digest reference",
-        ));
+        return Err(ApiError::bad("cannot import digest reference"));
     }
     engine.images.tag(name, &target.with_default_tag())?;
     reply::empty(StatusCode::CREATED)
 }
 
-async fn remove(engine: &Engine, name: &str, params: &Params) -> Answer {
+async fn remove(engine: &Engine, name: &str, params: &Params, version: ApiVersion) -> Answer {
     let options = RemoveOptions {
         force: params.flag("force"),
         prune: !params.flag("noprune"),
+        platforms: match version.before(50) {
+            true => Vec::new(),
+            false => json_platforms(params, "platforms")?,
+        },
     };
     let removed = engine.images.remove(name, options).await?;
     reply::ok(&convert::removed(&removed))

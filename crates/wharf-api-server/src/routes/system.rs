@@ -50,7 +50,11 @@ pub(crate) async fn info(engine: State, Extension(version): Extension<ApiVersion
     reply::ok(&document)
 }
 
-pub(crate) async fn df(engine: State, params: Params) -> Answer {
+pub(crate) async fn df(
+    engine: State,
+    Extension(version): Extension<ApiVersion>,
+    params: Params,
+) -> Answer {
     let kinds = params.all("type");
     let wanted = |kind: &str| kinds.is_empty() || kinds.iter().any(|one| one == kind);
     let known = ["container", "image", "volume", "build-cache"];
@@ -63,7 +67,14 @@ pub(crate) async fn df(engine: State, params: Params) -> Answer {
         volumes: wanted("volume"),
     };
     let report = engine.disk_usage(parts).await?;
-    reply::ok(&convert::disk_usage(report, wanted("build-cache")))
+    let mut usage = convert::disk_usage(report, wanted("build-cache"));
+    if !version.before(52) && !params.flag("verbose") {
+        usage.without_items();
+    }
+    let mut document =
+        serde_json::to_value(usage).map_err(|error| ApiError::bad(error.to_string()))?;
+    compat::disk_usage(&mut document, version);
+    reply::ok(&document)
 }
 
 pub(crate) async fn events(

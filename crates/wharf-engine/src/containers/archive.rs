@@ -225,9 +225,7 @@ fn extract(
     };
     let done = apply(archive, root.as_fd(), &options);
     done.map(drop).map_err(|error| match &error {
-        LayerError::Header { .. } | LayerError::Truncated | LayerError::Compression(_) => {
-            EngineError::Invalid(chain(&error))
-        }
+        LayerError::Header { .. } | LayerError::Truncated => EngineError::Invalid(chain(&error)),
         _ => EngineError::Failed(chain(&error)),
     })
 }

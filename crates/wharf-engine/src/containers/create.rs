@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use wharf_images::{Image, ImagePin};
+use wharf_images::{Image, ImageError, ImagePin};
 
 use super::registry::NameHold;
 use super::{Containers, Created, Shared, merge, mounts, stop, verify};
@@ -54,7 +54,12 @@ fn create(shared: &Arc<Shared>, new: NewContainer) -> Result<(Record, Vec<String
         .transpose()?;
     verify::config(&config)?;
     let mut warnings = verify::host(&mut host, &shared.settings())?;
-    let (image, pin) = shared.images.pin(&config.image)?;
+    let chosen = shared.images.pin_for(&config.image, platform.as_ref());
+    // A platform that the image's may be run on is the words of the store; one of the same kind is near enough here.
+    let (image, pin) = match chosen {
+        Err(ImageError::OtherPlatform { .. }) => shared.images.pin(&config.image)?,
+        chosen => chosen?,
+    };
     if let Some(platform) = &platform
         && !platform_fits(platform, &image)
     {

@@ -22,6 +22,8 @@ fn add(state: &mut State, day: u32, names: &[&str], parent: Option<Digest>) -> D
         index: None,
         layers: Vec::new(),
         last_tagged: None,
+        as_it_came: false,
+        extras: Vec::new(),
     };
     state
         .images

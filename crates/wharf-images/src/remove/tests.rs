@@ -26,6 +26,8 @@ fn add(state: &mut State, seed: &str, layers: &str, parent: Option<Digest>) -> D
         index: None,
         layers: Vec::new(),
         last_tagged: None,
+        as_it_came: false,
+        extras: Vec::new(),
     };
     state
         .images
@@ -54,7 +56,11 @@ fn user(image: Digest, running: bool) -> Vec<ImageUse> {
 fn run(state: &State, text: &str, force: bool, users: Vec<ImageUse>) -> String {
     let uses = |id: &Digest| users.iter().filter(|u| u.image == *id).cloned().collect();
     let mut plan = Plan::new(state, &uses);
-    let options = RemoveOptions { force, prune: true };
+    let options = RemoveOptions {
+        force,
+        prune: true,
+        platforms: Vec::new(),
+    };
     match plan.remove(text, options) {
         Err(error) => error.to_string(),
         Ok(()) => {

@@ -113,9 +113,8 @@ fn damage_is_an_error() {
     }
     let target = tempfile::tempdir().unwrap();
     assert!(unpack(&packed, target.path()).is_err());
-    for (start, name) in [(&b"BZh91AY"[..], "bzip2"), (b"\xfd7zXZ\0\0", "xz")] {
-        let error = unpack(start, target.path()).unwrap_err();
-        assert!(error.to_string().contains(name), "{error}");
+    for start in [&b"BZh91AY"[..], b"\xfd7zXZ\0\0"] {
+        assert!(unpack(start, target.path()).is_err());
     }
     assert_eq!(detect(b""), wharf_layer::Compression::None);
     let html = b"<html>this is no archive</html>".repeat(40);
@@ -123,6 +122,38 @@ fn damage_is_an_error() {
         unpack(&html, target.path()),
         Err(LayerError::Header { .. })
     ));
+}
+
+/// What xz 5.4 and bzip2 1.0 made of a line.
+const XZ: &str = "fd377a585a000004e6d6b4460200210116000000742fe5a301001c68656c6c6f2066726f6d206120636f6d707265737365642066696c650a00000000ac707af9f29494ad0001351d441bb1e11fb6f37d010000000004595a";
+const BZIP2: &str = "425a6839314159265359ddb2ed2d0000075180001040002f66d800200021a8193d4c690a60001a38f2e1a6e6d845227c33d4acd1f8bb9229c28486ed976968";
+
+#[test]
+fn xz_and_bzip2_are_read_in_process() {
+    let bytes = |hex: &str| -> Vec<u8> {
+        let pairs = (0..hex.len()).step_by(2);
+        pairs
+            .map(|at| u8::from_str_radix(&hex[at..at + 2], 16).unwrap())
+            .collect()
+    };
+    for packed in [XZ, BZIP2] {
+        let packed = bytes(packed);
+        let line = "hello from a compressed file\n";
+        // Both tools write one stream behind the other when files are put together.
+        for (times, expected) in [(1, line.to_owned()), (2, line.repeat(2))] {
+            let mut text = String::new();
+            wharf_layer::decompress(&packed.repeat(times)[..])
+                .unwrap()
+                .read_to_string(&mut text)
+                .unwrap();
+            assert_eq!(text, expected);
+        }
+        let cut = &packed[..packed.len() - 5];
+        let mut rest = Vec::new();
+        let read =
+            wharf_layer::decompress(cut).and_then(|mut reader| reader.read_to_end(&mut rest));
+        assert!(read.is_err());
+    }
 }
 
 /// Fails after some bytes.

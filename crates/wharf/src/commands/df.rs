@@ -37,7 +37,8 @@ const HEADERS: Headers = &[
 
 async fn run(context: &Context, matches: &Matches) -> Outcome {
     let client = context.client().await?;
-    let usage: Value = client.get(Url::new(["system", "df"])).await?;
+    let url = Url::new(["system", "df"]).with("verbose", 1);
+    let usage = objects(client.get(url).await?);
     if matches.on("verbose") {
         return out(&verbose(&usage, matches.text("format"))?);
     }
@@ -48,6 +49,21 @@ async fn run(context: &Context, matches: &Matches) -> Outcome {
         HEADERS,
         summary(&usage),
     )?)
+}
+
+/// The objects of each kind, as API 1.51 has them; newer daemons have them one deeper.
+fn objects(usage: Value) -> Value {
+    if usage.get("ImageUsage").is_none() {
+        return usage;
+    }
+    let items = |kind: &str| usage[kind]["Items"].clone();
+    serde_json::json!({
+        "LayersSize": usage["ImageUsage"]["TotalSize"],
+        "Images": items("ImageUsage"),
+        "Containers": items("ContainerUsage"),
+        "Volumes": items("VolumeUsage"),
+        "BuildCache": items("BuildCacheUsage"),
+    })
 }
 
 fn line(

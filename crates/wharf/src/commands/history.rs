@@ -9,6 +9,7 @@ use crate::cli::context::out;
 use crate::cli::{Arity, Command, Context, Flag, Matches, Outcome, switch, text};
 use crate::format::rows::{Headers, Row, ellipsis, render, short_id};
 use crate::format::{json, time, units};
+use crate::options::platform;
 use crate::row;
 
 static FLAGS: &[Flag] = &[
@@ -44,8 +45,8 @@ const HEADERS: Headers = &[
 
 async fn run(context: &Context, matches: &Matches) -> Outcome {
     let client = context.client().await?;
-    let url = Url::new(["images", &matches.args[0], "history"])
-        .maybe("platform", matches.maybe("platform"));
+    let platform = matches.maybe("platform").map(platform::json).transpose()?;
+    let url = Url::new(["images", &matches.args[0], "history"]).maybe("platform", platform);
     let steps: Vec<Value> = client.get(url).await?;
     let (human, full) = (matches.on("human"), matches.on("no-trunc"));
     let rows = steps.iter().map(|step| row(step, human, full)).collect();

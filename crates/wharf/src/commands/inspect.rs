@@ -8,6 +8,7 @@ use crate::cli::command::COMMAND as EMPTY;
 use crate::cli::context::out;
 use crate::cli::{Arity, Command, Context, Exit, Flag, Matches, Outcome, switch, text};
 use crate::format::template::Template;
+use crate::options::platform;
 
 const FORMAT: Flag = text("format", DOCUMENT_HELP).short('f');
 
@@ -152,7 +153,27 @@ fn completed(document: &Value) -> Value {
     if let Some(state) = document.get_mut("State").and_then(Value::as_object_mut) {
         state.entry("Health").or_insert(Value::Null);
     }
+    if document.get("RootFS").is_some() {
+        complete_image(&mut document);
+    }
     document
+}
+
+fn complete_image(document: &mut Value) {
+    let Some(image) = document.as_object_mut() else {
+        return;
+    };
+    for field in ["Parent", "Comment", "DockerVersion", "Author"] {
+        image.entry(field).or_insert_with(|| "".into());
+    }
+    if let Some(config) = image.get_mut("Config").and_then(Value::as_object_mut) {
+        for field in ["User", "WorkingDir"] {
+            config.entry(field).or_insert_with(|| "".into());
+        }
+        for field in ["Cmd", "Entrypoint", "Env", "Labels", "OnBuild", "Volumes"] {
+            config.entry(field).or_insert(Value::Null);
+        }
+    }
 }
 
 async fn find(client: &Client, matches: &Matches, kinds: &[&str], name: &str) -> Outcome<Value> {
@@ -161,7 +182,8 @@ async fn find(client: &Client, matches: &Matches, kinds: &[&str], name: &str) ->
         let url = match *kind {
             "container" => Url::new(["containers", name, "json"]).flag("size", matches.on("size")),
             "image" => {
-                Url::new(["images", name, "json"]).maybe("platform", matches.maybe("platform"))
+                let platform = matches.maybe("platform").map(platform::json).transpose()?;
+                Url::new(["images", name, "json"]).maybe("platform", platform)
             }
             "network" => Url::new(["networks", name]).flag("verbose", matches.on("verbose")),
             "volume" => Url::new(["volumes", name]),

@@ -7,6 +7,7 @@ use wharf_client::{Url, upload};
 use crate::cli::command::COMMAND as EMPTY;
 use crate::cli::{Command, Context, Exit, Flag, Matches, Outcome, list, switch, text};
 use crate::options::env::reason;
+use crate::options::platform;
 use crate::term::progress;
 
 static FLAGS: &[Flag] = &[
@@ -43,10 +44,8 @@ async fn run(context: &Context, matches: &Matches) -> Outcome {
     let client = context.client().await?;
     // Progress moves lines about; that needs a terminal.
     let quiet = matches.on("quiet") || !std::io::stdout().is_terminal();
-    let mut url = Url::new(["images", "load"]).flag("quiet", quiet);
-    for platform in matches.list("platform") {
-        url = url.with("platform", platform);
-    }
+    let url = Url::new(["images", "load"]).flag("quiet", quiet);
+    let url = platform::add(url, "platform", matches.list("platform"))?;
     let mut answer = client.upload(url, "application/x-tar", body).await?;
     if answer.content_type().starts_with("application/json") {
         return progress::show(answer, false).await;

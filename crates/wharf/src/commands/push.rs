@@ -1,13 +1,14 @@
 //! `wharf push`.
 
 use wharf_client::{Method, Url};
-use wharf_oci::{Platform, Reference};
+use wharf_oci::Reference;
 
 use crate::cli::command::COMMAND as EMPTY;
 use crate::cli::context::line;
 use crate::cli::{
     Arity, Command, Context, Exit, Flag, Matches, Outcome, credentials, switch, text,
 };
+use crate::options::platform;
 use crate::term::progress;
 
 static FLAGS: &[Flag] = &[
@@ -45,16 +46,7 @@ async fn run(context: &Context, matches: &Matches) -> Outcome {
             reference.with_default_tag()
         }
     };
-    let platform = match matches.maybe("platform") {
-        None => None,
-        Some(text) => {
-            let platform: Platform = text
-                .parse()
-                .map_err(|error| Exit::new(format!("invalid platform: {error}")))?;
-            let json = serde_json::to_string(&platform);
-            Some(json.map_err(|error| Exit::new(error.to_string()))?)
-        }
-    };
+    let platform = matches.maybe("platform").map(platform::json).transpose()?;
     let name = reference.familiar_name();
     let url = Url::new(["images", &name, "push"])
         .maybe("tag", reference.tag())

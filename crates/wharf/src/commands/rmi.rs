@@ -7,6 +7,7 @@ use crate::cli::command::COMMAND as EMPTY;
 use crate::cli::context::out;
 use crate::cli::{Arity, Command, Context, Exit, Flag, Matches, Outcome, list, switch};
 use crate::format::json;
+use crate::options::platform;
 
 static FLAGS: &[Flag] = &[
     switch(
@@ -48,9 +49,7 @@ async fn run(context: &Context, matches: &Matches) -> Outcome {
         let mut url = Url::new(["images", image])
             .flag("force", matches.on("force"))
             .flag("noprune", matches.on("no-prune"));
-        for platform in matches.list("platform") {
-            url = url.with("platforms", platform);
-        }
+        url = platform::add(url, "platforms", matches.list("platform"))?;
         match client
             .json::<Vec<Value>>(Method::DELETE, url, None::<&()>)
             .await

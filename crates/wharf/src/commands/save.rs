@@ -7,6 +7,7 @@ use wharf_client::{Method, Url};
 use super::export::{check, write};
 use crate::cli::command::COMMAND as EMPTY;
 use crate::cli::{Arity, Command, Context, Exit, Flag, Matches, Outcome, list, text};
+use crate::options::platform;
 
 static FLAGS: &[Flag] = &[
     text("output", "Write to a file, instead of STDOUT").short('o'),
@@ -40,9 +41,7 @@ async fn run(context: &Context, matches: &Matches) -> Outcome {
     for name in &matches.args {
         url = url.with("names", name);
     }
-    for platform in matches.list("platform") {
-        url = url.with("platform", platform);
-    }
+    url = platform::add(url, "platform", matches.list("platform"))?;
     let client = context.client().await?;
     let body = client.stream_with_headers(Method::GET, url, &[]).await?;
     write(body, output).await

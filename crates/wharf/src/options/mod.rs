@@ -9,6 +9,7 @@ pub mod env;
 pub mod health;
 pub mod mounts;
 pub mod network;
+pub mod platform;
 pub mod ports;
 pub mod resources;
 pub mod security;
