@@ -46,6 +46,10 @@ impl State {
 
     /// The image with those of its names that match, unless the rules for names leave it out.
     fn shown(&self, id: &Digest, options: &ListOptions) -> Option<Image> {
+        // Another platform of an image that has a name.
+        if self.is_covered(id) {
+            return None;
+        }
         let mut image = self.view(id)?;
         if !options.references.is_empty() {
             let names: Vec<Reference> = self
@@ -65,9 +69,8 @@ impl State {
         }
         let nameless = image.repo_tags.is_empty() && image.repo_digests.is_empty();
         let keep = if nameless {
-            // Only parents of others are hidden, but for `-a`; and other platforms of an image that has a name.
+            // Only parents of others are hidden, but for `-a`.
             (options.all || !self.has_children(id))
-                && !self.is_covered(id)
                 && options.dangling != Some(false)
                 && options.references.is_empty()
         } else {

@@ -10,7 +10,8 @@ use wharf_oci::{
 use crate::catalogue::{self, CatalogueImage};
 use crate::flight::Feed;
 use crate::lookup::key_of;
-use crate::records::{Change, Entry, ImageRecord, LayerRecord, now_ms};
+use crate::records::{Change, Entry, ImageRecord, LayerRecord, State, now_ms};
+use crate::save::twin;
 use crate::store::Images;
 use crate::unpack::LayerPlan;
 use crate::{ImageError, LayerState, Progress, ProgressSender, PullOptions, Pulled};
@@ -308,17 +309,13 @@ impl Images {
         names: Vec<Reference>,
     ) -> Result<(crate::Image, bool), ImageError> {
         let id = incoming.config.digest();
-        let layers = incoming
+        let sizes = incoming
             .layers
             .iter()
-            .map(|(plan, _)| {
-                Ok(LayerRecord {
-                    blob: plan.blob.clone(),
-                    size: self.stores().layer_size(&plan.chain)?,
-                })
-            })
+            .map(|(plan, _)| self.stores().layer_size(&plan.chain))
             .collect::<Result<Vec<_>, ImageError>>()?;
         let mut state = self.write();
+        let layers = self.layer_records(&state, &incoming, sizes);
         let unknown = !state.images.contains_key(&id);
         let named = |name: &Reference| {
             let old = state.names.get(name);
@@ -327,6 +324,10 @@ impl Images {
         let newer = unknown || !names.iter().all(named);
         let tag_newer = unknown || !names.first().is_none_or(named);
         let known = state.images.get(&id).map(|entry| entry.record.clone());
+        let known_stays = known
+            .as_ref()
+            .filter(|known| self.prefers_known(known, &layers))
+            .cloned();
         let record = ImageRecord {
             parent: incoming
                 .parent
@@ -351,6 +352,16 @@ impl Images {
                     .collect(),
             },
         };
+        // What it was pushed and saved as, it can still be: the blobs of the new manifest are not here.
+        let record = match known_stays {
+            Some(known) => ImageRecord {
+                manifest: known.manifest,
+                layers: known.layers,
+                as_it_came: known.as_it_came,
+                ..record
+            },
+            None => record,
+        };
         let entry = Entry::new(record, incoming.config);
         // A name of an image for several platforms means the one that suits this machine.
         let put_names = names.into_iter().map(|name| {
@@ -368,6 +379,35 @@ impl Images {
             .view(&id)
             .ok_or_else(|| ImageError::NoSuchImage(id.to_string()))?;
         Ok((image, tag_newer))
+    }
+}
+
+impl Images {
+    /// The layers as they are recorded; for a blob that was not fetched, as its layer was here, the one that is.
+    fn layer_records(
+        &self,
+        state: &State,
+        incoming: &Incoming,
+        sizes: Vec<u64>,
+    ) -> Vec<LayerRecord> {
+        let is_here = |digest: &Digest| self.stores().content.contains(digest);
+        let layers = incoming.layers.iter().zip(sizes);
+        layers
+            .map(|((plan, _), size)| LayerRecord {
+                blob: plan.blob.clone(),
+                twin: match is_here(&plan.blob.digest) {
+                    true => None,
+                    false => twin(state, &plan.diff_id, is_here),
+                },
+                size,
+            })
+            .collect()
+    }
+
+    /// Whether the blobs of the image as it is known are here, and those of the image as it comes are not all.
+    fn prefers_known(&self, known: &ImageRecord, layers: &[LayerRecord]) -> bool {
+        let is_here = |layer: &LayerRecord| self.stores().content.contains(&layer.blob.digest);
+        !layers.iter().all(is_here) && known.manifest.is_some() && known.layers.iter().all(is_here)
     }
 }
 

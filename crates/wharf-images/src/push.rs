@@ -123,7 +123,7 @@ impl Images {
             }
             None => {
                 let sent = self.send_image(&target, &image, tag, progress).await?;
-                if let Some(index) = image.index.clone() {
+                if let Some(index) = image.index.clone().filter(|_| options.platform.is_none()) {
                     progress.send(Progress::NotTheIndex {
                         index,
                         manifest: sent.clone(),
@@ -133,11 +133,15 @@ impl Images {
             }
         };
         let by_digest = name.clone().without_tag_and_digest().with_digest(digest);
+        let mut state = self.write();
+        // A platform of an image goes by the image's names.
+        let named = state.lookup(&text).unwrap_or(image.id);
         let change = Change {
-            put_names: vec![(by_digest, image.id)],
+            put_names: vec![(by_digest, named)],
             ..Change::default()
         };
-        self.write().apply(self.db(), change)?;
+        state.apply(self.db(), change)?;
+        drop(state);
         Ok(image)
     }
 

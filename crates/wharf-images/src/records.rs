@@ -42,6 +42,9 @@ pub(crate) struct ImageRecord {
 pub(crate) struct LayerRecord {
     /// The blob that it came from. It may be absent: a layer that was here already is not fetched for it.
     pub(crate) blob: Descriptor,
+    /// Then the blob of the same layer that is here, of another image or of another pull; it stays for this one too.
+    #[serde(default)]
+    pub(crate) twin: Option<Descriptor>,
     /// Sum of the sizes of its files, in bytes.
     pub(crate) size: u64,
 }
@@ -182,10 +185,14 @@ impl State {
     /// The view of an image that callers get.
     pub(crate) fn view(&self, id: &Digest) -> Option<Image> {
         let entry = self.images.get(id)?;
-        let (digests, tags): (Vec<_>, Vec<_>) = self
-            .names_of(id)
-            .into_iter()
-            .partition(|name| name.digest().is_some());
+        let mut names = self.names_of(id);
+        if names.is_empty() {
+            // A platform of an image goes by the names of the image.
+            let others = self.variants(id).into_iter();
+            names = others.flat_map(|other| self.names_of(&other)).collect();
+        }
+        let (digests, tags): (Vec<_>, Vec<_>) =
+            names.into_iter().partition(|name| name.digest().is_some());
         let familiar = |names: Vec<Reference>| names.iter().map(Reference::familiar).collect();
         Some(Image {
             id: *id,
@@ -213,7 +220,8 @@ impl State {
             let record = &entry.record;
             let documents = record.manifest.iter().chain(&record.index);
             let documents = documents.chain(&record.extras);
-            let layers = record.layers.iter().map(|layer| &layer.blob);
+            let layers = record.layers.iter();
+            let layers = layers.flat_map(|layer| layer.twin.iter().chain([&layer.blob]));
             blobs.extend(documents.chain(layers).map(|descriptor| descriptor.digest));
         }
         blobs

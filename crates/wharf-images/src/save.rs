@@ -153,6 +153,10 @@ impl Images {
                 if content.contains(&layer.blob.digest) {
                     return Ok(layer.blob.clone());
                 }
+                let is_here = |twin: &&Descriptor| content.contains(&twin.digest);
+                if let Some(twin) = layer.twin.as_ref().filter(is_here) {
+                    return Ok(twin.clone());
+                }
                 // The layer was here when the image came, so its blob was not fetched: another image has one.
                 twin(state, diff_id, |digest| content.contains(digest)).ok_or_else(|| {
                     ImageError::Content {
@@ -218,7 +222,11 @@ fn meant(state: &State, text: &str) -> Result<Vec<(Digest, Option<Reference>)>, 
 }
 
 /// A blob of the same layer that is here.
-fn twin(state: &State, diff_id: &Digest, is_here: impl Fn(&Digest) -> bool) -> Option<Descriptor> {
+pub(crate) fn twin(
+    state: &State,
+    diff_id: &Digest,
+    is_here: impl Fn(&Digest) -> bool,
+) -> Option<Descriptor> {
     state
         .images
         .values()
@@ -230,8 +238,10 @@ fn twin(state: &State, diff_id: &Digest, is_here: impl Fn(&Digest) -> bool) -> O
                 .iter()
                 .zip(&entry.record.layers)
         })
-        .find(|(other, layer)| *other == diff_id && is_here(&layer.blob.digest))
-        .map(|(_, layer)| layer.blob.clone())
+        .filter(|(other, _)| *other == diff_id)
+        .flat_map(|(_, layer)| layer.twin.iter().chain([&layer.blob]))
+        .find(|blob| is_here(&blob.digest))
+        .cloned()
 }
 
 /// The images that go for one name or id: those for the platforms that are asked for, or all that are here.

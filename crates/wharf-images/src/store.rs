@@ -18,6 +18,7 @@ use crate::flight::Flights;
 use crate::pull::Incoming;
 use crate::records::{Change, Entry, State, now_ms};
 use crate::remove::{Plan, Users};
+use crate::save::twin;
 use crate::unpack::Stores;
 use crate::{
     DiskUsage, HistoryEntry, Image, ImageError, ImageUsage, ListOptions, Pruned, RemoveOptions,
@@ -291,7 +292,10 @@ impl Images {
     pub fn disk_usage(&self) -> Result<DiskUsage, ImageError> {
         let state = self.read();
         let users = state.layer_users();
-        let mut sizes: HashMap<ChainId, u64> = HashMap::new();
+        let entries = state.images.values();
+        let layers = entries.flat_map(|entry| entry.chain.iter().zip(&entry.record.layers));
+        let sizes: HashMap<ChainId, u64> =
+            layers.map(|(chain, layer)| (*chain, layer.size)).collect();
         let mut images = Vec::new();
         for image in state.list(&ListOptions::default())? {
             let (mut shared, mut unique) = (0, 0);
@@ -300,7 +304,6 @@ impl Images {
                 .get(&image.id)
                 .map_or(&[][..], |entry| &entry.record.layers[..]);
             for (chain, layer) in image.chain.iter().zip(layers) {
-                sizes.insert(*chain, layer.size);
                 if users.get(chain).is_some_and(|users| *users > 1) {
                     shared += layer.size;
                 } else {
@@ -393,7 +396,14 @@ impl Images {
         blobs.extend(layers.clone().map(|(plan, _)| plan.blob.digest));
         let chains: Vec<ChainId> = layers.map(|(plan, _)| plan.chain).collect();
         // Behind the state's lock, so that a collection sees all of it or comes before it.
-        let _state = self.read();
+        let state = self.read();
+        let content = &self.0.stores.content;
+        let twins = incoming.layers.iter().filter_map(|(plan, _)| {
+            let absent = !content.contains(&plan.blob.digest);
+            let twin = || twin(&state, &plan.diff_id, |digest| content.contains(digest));
+            absent.then(twin).flatten()
+        });
+        blobs.extend(twins.map(|twin| twin.digest));
         let mut held = self.held();
         for blob in &blobs {
             *held.blobs.entry(*blob).or_default() += 1;

@@ -69,8 +69,8 @@ impl State {
 
     /// Whether the image has no name, and another one of the same index has one.
     pub(crate) fn is_covered(&self, id: &Digest) -> bool {
-        let named: HashSet<&Digest> = self.names.values().collect();
-        !named.contains(id) && self.variants(id).iter().any(|other| named.contains(other))
+        let is_named = |id: &Digest| self.names.values().any(|named| named == id);
+        !is_named(id) && self.variants(id).iter().any(is_named)
     }
 
     /// The image that `text` means for `platform`; for this machine if none is given.

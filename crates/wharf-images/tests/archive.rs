@@ -156,3 +156,33 @@ async fn refuses_broken_archives() {
     }
     load(&world, good).await.unwrap();
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_layer_that_was_here_keeps_a_blob_to_save_it_by() {
+    let (one, two) = (fixture(&["base", "one"]), fixture(&["base", "two!!"]));
+    let registry = serve(vec![("1", fixture(&["base", "one"]))], |_| None);
+    let world = World::new(client());
+    world.pull(&registry.reference("app:1")).await.unwrap();
+    // The same image once more, as other blobs; and another one, whose lower layer is not written again.
+    let again = new_archive(&[(&one, &["again:1"]), (&two, &["other:1"])]);
+    load(&world, again).await.unwrap();
+    let uses = |_: &Digest| Vec::new();
+    for name in [registry.reference("app:1").familiar(), "again:1".to_owned()] {
+        let options = wharf_images::RemoveOptions::default();
+        let before = world.images.save(&["other:1".into()], &[], std::io::sink());
+        before.unwrap();
+        world
+            .images
+            .save(&[name.clone()], &[], std::io::sink())
+            .unwrap();
+        world.images.remove(&name, options, &uses).unwrap();
+    }
+    let mut archive = Vec::new();
+    world
+        .images
+        .save(&["other:1".into()], &[], &mut archive)
+        .unwrap();
+    let fresh = World::new(client());
+    let (ids, _) = load(&fresh, archive).await.unwrap();
+    assert_eq!(ids, [two.id()]);
+}
