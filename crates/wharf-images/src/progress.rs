@@ -96,9 +96,9 @@ pub enum Progress {
     /// Of an image for several platforms only one was pushed, as the others are not here. Only programs read it.
     NotTheIndex {
         /// The index that the image came by.
-        index: Descriptor,
+        index: Box<Descriptor>,
         /// What was pushed.
-        manifest: Descriptor,
+        manifest: Box<Descriptor>,
     },
     /// A load takes a name away from the image that had it.
     RenamedOld {

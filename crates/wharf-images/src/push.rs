@@ -125,8 +125,8 @@ impl Images {
                 let sent = self.send_image(&target, &image, tag, progress).await?;
                 if let Some(index) = image.index.clone().filter(|_| options.platform.is_none()) {
                     progress.send(Progress::NotTheIndex {
-                        index,
-                        manifest: sent.clone(),
+                        index: Box::new(index),
+                        manifest: Box::new(sent.clone()),
                     });
                 }
                 sent.digest

@@ -84,7 +84,7 @@ impl World {
             let archive = std::io::Cursor::new(archive());
             engine
                 .images
-                .load(archive, ProgressSender::discard())
+                .load(archive, &[], ProgressSender::discard())
                 .await
                 .unwrap();
         }
