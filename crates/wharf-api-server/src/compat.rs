@@ -159,14 +159,6 @@ fn info_before_25(document: &mut Value) {
     }
 }
 
-fn remove(document: &mut Value, names: &[&str]) {
-    if let Some(fields) = document.as_object_mut() {
-        for name in names {
-            fields.shift_remove(*name);
-        }
-    }
-}
-
 /// The body of `POST /containers/create` of a client of `version`, and what it is told.
 ///
 /// # Errors

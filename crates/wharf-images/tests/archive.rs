@@ -173,7 +173,7 @@ async fn a_layer_that_was_here_keeps_a_blob_to_save_it_by() {
         before.unwrap();
         world
             .images
-            .save(&[name.clone()], &[], std::io::sink())
+            .save(std::slice::from_ref(&name), &[], std::io::sink())
             .unwrap();
         world.images.remove(&name, options, &uses).unwrap();
     }

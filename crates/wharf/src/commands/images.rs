@@ -1,9 +1,12 @@
 //! `wharf images`.
 
+use std::io::IsTerminal as _;
+
 use serde_json::Value;
 use wharf_client::Url;
 use wharf_oci::Reference;
 
+use super::images_tree::Canvas;
 use super::{FORMAT_HELP, filters};
 use crate::cli::command::COMMAND as EMPTY;
 use crate::cli::context::out;
@@ -80,7 +83,12 @@ async fn run(context: &Context, matches: &Matches) -> Outcome {
     if tree {
         check_tree(matches)?;
         let images: Vec<Value> = context.client().await?.get(url).await?;
-        return out(&super::images_tree::render(&images, matches.on("no-trunc")));
+        let terminal = crate::term::resize::size().filter(|_| std::io::stdout().is_terminal());
+        let canvas = Canvas {
+            width: terminal.map_or(80, |(_, columns)| columns.into()),
+            colours: terminal.is_some(),
+        };
+        return out(&super::images_tree::render(&images, canvas));
     }
     let images: Vec<Value> = context.client().await?.get(url).await?;
     let quiet = matches.on("quiet");
@@ -104,10 +112,16 @@ async fn run(context: &Context, matches: &Matches) -> Outcome {
 }
 
 fn check_tree(matches: &Matches) -> Outcome {
-    for flag in ["quiet", "format", "digests"] {
+    let flags = [
+        ("quiet", "quiet"),
+        ("no-trunc", "no-trunc"),
+        ("digests", "show-digest"),
+        ("format", "format"),
+    ];
+    for (flag, name) in flags {
         if matches.given(flag) {
             return Err(Exit::new(format!(
-                "--{flag} is not yet supported with --tree"
+                "--{name} is not yet supported with --tree"
             )));
         }
     }

@@ -47,14 +47,7 @@ pub fn render(images: &[Value], canvas: Canvas) -> String {
     let mut images: Vec<&Value> = images.iter().collect();
     images.sort_by_key(|image| std::cmp::Reverse(json::int(image, "Created")));
     let blocks: Vec<(Vec<String>, Vec<Line>)> = images.into_iter().map(block).collect();
-    // The columns that there is room for, beside a bit of the name.
-    let mut columns = COLUMNS;
-    let behind = |columns: &[(&str, usize, bool)]| -> usize {
-        columns.iter().map(|(_, width, _)| width + SPACING).sum()
-    };
-    while !columns.is_empty() && canvas.width < behind(columns) + MIN_NAME {
-        columns = &columns[..columns.len() - 1];
-    }
+    let (columns, room) = fitting(canvas.width);
     let longest = blocks
         .iter()
         .flat_map(|(names, lines)| {
@@ -64,7 +57,6 @@ pub fn render(images: &[Value], canvas: Canvas) -> String {
         .chain(["IMAGE".len()])
         .max()
         .unwrap_or_default();
-    let room = canvas.width.saturating_sub(behind(columns));
     let width = longest.min(room);
     let mut out = head(columns, width, canvas);
     let spacing = blocks.iter().any(|(_, lines)| lines.len() > 1);
@@ -84,8 +76,18 @@ pub fn render(images: &[Value], canvas: Canvas) -> String {
     out
 }
 
-/// The fewest cells for names before columns are left out.
-const MIN_NAME: usize = 15;
+/// The columns that there is room for, and the cells that they leave for names: at least twelve.
+fn fitting(width: usize) -> (&'static [(&'static str, usize, bool)], usize) {
+    let mut room = width;
+    for (at, (_, width, _)) in COLUMNS.iter().enumerate() {
+        let taken = width + SPACING;
+        if room < taken + 12 {
+            return (&COLUMNS[..at], room);
+        }
+        room -= taken;
+    }
+    (COLUMNS, room)
+}
 
 /// An image: the names that have lines of their own, and the lines with cells.
 fn block(image: &Value) -> (Vec<String>, Vec<Line>) {
@@ -121,7 +123,11 @@ fn block(image: &Value) -> (Vec<String>, Vec<Line>) {
             true => "└─",
             false => "├─",
         };
-        let style = if json::on(one, "Available") { PLAIN } else { FAINT };
+        let style = if json::on(one, "Available") {
+            PLAIN
+        } else {
+            FAINT
+        };
         lines.push(Line {
             name: format!("{corner} {}", platform(&one["ImageData"]["Platform"])),
             styles: (style, style),
