@@ -22,7 +22,7 @@ type Values = BTreeMap<String, Option<String>>;
 
 /// The arguments of a build.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Args {
+pub struct Args {
     given: Values,
     /// What BuildKit defines by itself: of the platforms.
     platform: BTreeMap<String, String>,
@@ -34,7 +34,8 @@ pub(crate) struct Args {
 }
 
 impl Args {
-    pub(crate) fn new(given: Values, target: &Platform) -> Self {
+    /// The given ones, and what is built for.
+    pub fn new(given: Values, target: &Platform) -> Self {
         let mut platform = BTreeMap::new();
         for (prefix, one) in [("TARGET", target), ("BUILD", &Platform::host())] {
             let text = match one.variant.is_empty() {
@@ -59,36 +60,36 @@ impl Args {
     }
 
     /// A stage begins: it sees nothing before it declares it.
-    pub(crate) fn begin_stage(&mut self) {
+    pub fn begin_stage(&mut self) {
         self.stage.clear();
     }
 
     /// Declares one before the first stage.
-    pub(crate) fn declare_global(&mut self, name: &str, default: Option<String>) {
+    pub fn declare_global(&mut self, name: &str, default: Option<String>) {
         self.referenced.insert(name.to_owned());
         self.global.insert(name.to_owned(), default);
     }
 
     /// Declares one in the stage.
-    pub(crate) fn declare(&mut self, name: &str, default: Option<String>) {
+    pub fn declare(&mut self, name: &str, default: Option<String>) {
         self.referenced.insert(name.to_owned());
         self.stage.insert(name.to_owned(), default);
     }
 
     /// What `FROM` sees.
-    pub(crate) fn global(&self) -> BTreeMap<String, String> {
+    pub fn global(&self) -> BTreeMap<String, String> {
         let mut values = self.platform.clone();
         values.extend(self.values(&self.global));
         values
     }
 
     /// What the stage sees.
-    pub(crate) fn visible(&self) -> BTreeMap<String, String> {
+    pub fn visible(&self) -> BTreeMap<String, String> {
         self.values(&self.stage)
     }
 
     /// What `RUN` has in its environment beside `env`, which wins.
-    pub(crate) fn beside(&self, env: &[String]) -> Vec<String> {
+    pub fn beside(&self, env: &[String]) -> Vec<String> {
         let set: BTreeSet<&str> = env
             .iter()
             .filter_map(|pair| pair.split('=').next())
@@ -101,12 +102,12 @@ impl Args {
     }
 
     /// Whether history and cache see it.
-    pub(crate) fn counts(&self, name: &str) -> bool {
+    pub fn counts(&self, name: &str) -> bool {
         self.stage.contains_key(name) || !TRANSPARENT.contains(&name)
     }
 
     /// Those that were given and that nothing has asked for.
-    pub(crate) fn unused(&self) -> Vec<&str> {
+    pub fn unused(&self) -> Vec<&str> {
         let given = self.given.keys().map(String::as_str);
         given
             .filter(|name| !TRANSPARENT.contains(name) && !self.referenced.contains(*name))

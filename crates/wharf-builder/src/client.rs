@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Debug;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
 use tokio_util::task::AbortOnDropHandle;
@@ -30,6 +31,38 @@ pub trait Client: Debug + Send + Sync {
         id: &'a str,
         path: &'a Path,
     ) -> BoxFuture<'a, Result<Option<AbortOnDropHandle<()>>, BuildError>>;
+
+    /// Files of the client's.
+    ///
+    /// # Errors
+    /// If the client cannot be asked, or has no files of this name.
+    fn local<'a>(&'a self, wanted: &'a LocalRequest) -> BoxFuture<'a, Result<Local, BuildError>>;
+}
+
+/// Which files of the client's are wanted (`fsutil`'s and `filesync`'s words).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LocalRequest {
+    /// What the client calls them: `context`, `dockerfile`, a named context.
+    pub name: String,
+    /// Patterns of what is wanted; everything if there are none.
+    pub include: Vec<String>,
+    /// Patterns of what is not.
+    pub exclude: Vec<String>,
+    /// Paths that are wanted with what their links lead to.
+    pub follow: Vec<String>,
+    /// What may be compared with what an earlier build sent under the same hint.
+    pub shared_key_hint: String,
+    /// The session they are in, if the definition names one.
+    pub session: String,
+}
+
+/// Files that a client sent. They do not change while a clone of this lives.
+#[derive(Clone, Debug)]
+pub struct Local {
+    /// The folder that they are in.
+    pub folder: PathBuf,
+    /// What keeps them there.
+    pub keep: Arc<dyn Debug + Send + Sync>,
 }
 
 /// A client that has said all it has to say: credentials by registry domain, no secrets and no agents.
@@ -51,5 +84,10 @@ impl Client for Silent {
         _: &'a Path,
     ) -> BoxFuture<'a, Result<Option<AbortOnDropHandle<()>>, BuildError>> {
         Box::pin(async { Ok(None) })
+    }
+
+    fn local<'a>(&'a self, wanted: &'a LocalRequest) -> BoxFuture<'a, Result<Local, BuildError>> {
+        let text = format!("no local sources enabled: {}", wanted.name);
+        Box::pin(async { Err(BuildError::Failed(text)) })
     }
 }

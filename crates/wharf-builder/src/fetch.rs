@@ -13,27 +13,28 @@ use wharf_distribution::{Config, Download};
 use crate::BuildError;
 
 /// What a file is called that says nothing of its name.
-pub(crate) const UNNAMED: &str = "__unnamed__";
+pub const UNNAMED: &str = "__unnamed__";
 
 /// A file that was downloaded.
-pub(crate) struct Fetched {
-    pub(crate) path: PathBuf,
+pub struct Fetched {
+    /// Where it is.
+    pub path: PathBuf,
     /// Its name, unless nobody has said one.
-    pub(crate) name: Option<String>,
-    pub(crate) content_type: String,
+    pub name: Option<String>,
+    /// What the server says it is.
+    pub content_type: String,
 }
 
 /// Whether a source is an address.
-pub(crate) fn is_url(text: &str) -> bool {
+pub fn is_url(text: &str) -> bool {
     text.starts_with("http://") || text.starts_with("https://")
 }
 
 /// Downloads into `folder`. The file's time is what the server says of it, else 1970; its mode 0600, as Docker's.
-pub(crate) async fn download(
-    url: &str,
-    folder: &Path,
-    config: &Config,
-) -> Result<Fetched, BuildError> {
+///
+/// # Errors
+/// If it cannot be had or written.
+pub async fn download(url: &str, folder: &Path, config: &Config) -> Result<Fetched, BuildError> {
     let failed = |error: wharf_distribution::RegistryError| BuildError::Failed(error.to_string());
     let mut answer = Download::open(config.clone(), url).await.map_err(failed)?;
     if !answer.is_success() {
@@ -118,12 +119,12 @@ fn form_urlencoded(text: &str) -> String {
 }
 
 /// Whether the file is a tar archive, compressed or not: its first header has the right sum.
-pub(crate) fn is_archive(path: &Path) -> bool {
+pub fn is_archive(path: &Path) -> bool {
     std::fs::File::open(path).is_ok_and(starts_an_archive)
 }
 
 /// Whether what is read begins with a header of a tar archive, behind any compression that we know.
-pub(crate) fn starts_an_archive(reader: impl std::io::Read) -> bool {
+pub fn starts_an_archive(reader: impl std::io::Read) -> bool {
     let Ok(mut plain) = wharf_layer::decompress(reader) else {
         return false;
     };
@@ -145,14 +146,17 @@ pub(crate) fn starts_an_archive(reader: impl std::io::Read) -> bool {
 
 /// A git repository, a place in it and a folder of that.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct GitUrl {
-    pub(crate) repository: String,
-    pub(crate) reference: String,
-    pub(crate) folder: String,
+pub struct GitUrl {
+    /// Its address.
+    pub repository: String,
+    /// A branch, tag or commit; empty for its own choice.
+    pub reference: String,
+    /// A folder in it; empty for all.
+    pub folder: String,
 }
 
 /// `text` as a repository, if it looks like one (moby `builder/remotecontext/urlutil`).
-pub(crate) fn git_url(text: &str) -> Option<GitUrl> {
+pub fn git_url(text: &str) -> Option<GitUrl> {
     let (repository, fragment) = text.split_once('#').unwrap_or((text, ""));
     let web = repository.starts_with("http://") || repository.starts_with("https://");
     let other = ["git://", "ssh://", "github.com/", "git@"]
@@ -175,7 +179,10 @@ pub(crate) fn git_url(text: &str) -> Option<GitUrl> {
 }
 
 /// Fetches one commit of a repository into `path`, with the `git` of the host.
-pub(crate) async fn clone(url: &GitUrl, path: &Path) -> Result<(), BuildError> {
+///
+/// # Errors
+/// What git says.
+pub async fn clone(url: &GitUrl, path: &Path) -> Result<(), BuildError> {
     let reference = match url.reference.as_str() {
         "" => "HEAD",
         text if text.starts_with('-') => {
@@ -239,7 +246,7 @@ async fn git(folder: &Path, arguments: &[&str]) -> Result<(), BuildError> {
 }
 
 /// Now, as configurations have it.
-pub(crate) fn now() -> String {
+pub fn now() -> String {
     Timestamp::now().to_string()
 }
 

@@ -14,21 +14,24 @@ const MAX_DEPTH: usize = 400;
 
 /// What of a file's attributes counts.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Counting<'a> {
+pub struct Counting<'a> {
     /// Whether its owner will be kept.
-    pub(crate) owner: bool,
+    pub owner: bool,
     /// Which paths below the top are taken at all.
-    pub(crate) wanted: &'a dyn Wanted,
+    pub wanted: &'a dyn Wanted,
 }
 
 /// Tells what is left out.
-pub(crate) trait Wanted: std::fmt::Debug + Sync {
+pub trait Wanted: std::fmt::Debug + Sync {
     /// Whether what is at `path`, relative to the top that is copied, is copied too.
     fn wants(&self, path: &[u8]) -> bool;
 }
 
 /// The digest of what is at `path`, which has no link on its way, in hexadecimal.
-pub(crate) fn of(root: &Root, path: &Path, counting: Counting<'_>) -> io::Result<String> {
+///
+/// # Errors
+/// The kernel's; a tree deeper than 400 folders.
+pub fn of(root: &Root, path: &Path, counting: Counting<'_>) -> io::Result<String> {
     let mut hasher = Sha256::new();
     let found = root.open_at(path, OFlags::PATH | OFlags::NOFOLLOW, Mode::empty())?;
     let stat = rustix::fs::fstat(&found)?;
@@ -58,11 +61,12 @@ pub(crate) fn of(root: &Root, path: &Path, counting: Counting<'_>) -> io::Result
 }
 
 /// Of several digests one.
-pub(crate) fn joined(parts: &[String]) -> String {
+pub fn joined(parts: &[String]) -> String {
     hex(&Sha256::digest(parts.join(",").as_bytes()))
 }
 
-pub(crate) fn hex(bytes: &[u8]) -> String {
+/// In hexadecimal.
+pub fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
@@ -94,7 +98,10 @@ fn walk(
 }
 
 /// The names in a folder, in order.
-pub(crate) fn names(folder: BorrowedFd<'_>) -> io::Result<Vec<Vec<u8>>> {
+///
+/// # Errors
+/// The kernel's.
+pub fn names(folder: BorrowedFd<'_>) -> io::Result<Vec<Vec<u8>>> {
     let mut names = Vec::new();
     for entry in Dir::read_from(folder)? {
         let entry = entry?;
@@ -107,7 +114,11 @@ pub(crate) fn names(folder: BorrowedFd<'_>) -> io::Result<Vec<Vec<u8>>> {
     Ok(names)
 }
 
-pub(crate) fn open_folder(parent: BorrowedFd<'_>, name: &[u8]) -> io::Result<OwnedFd> {
+/// Opens a folder in a folder, through no link.
+///
+/// # Errors
+/// The kernel's.
+pub fn open_folder(parent: BorrowedFd<'_>, name: &[u8]) -> io::Result<OwnedFd> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     Ok(openat(parent, name, flags, Mode::empty())?)
 }

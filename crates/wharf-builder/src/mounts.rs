@@ -358,8 +358,12 @@ impl Build<'_> {
     }
 }
 
-/// The folder of a cache; with `locked` after everyone else, with `private` one that nobody else uses now.
-fn take(
+/// The folder of a cache below `base`; with `locked` after everyone else, with `private` one that nobody else uses now.
+/// It is in use while the file lives. Blocks.
+///
+/// # Errors
+/// If it cannot be made, or the sharing mode is none.
+pub fn take(
     base: &Path,
     name: &str,
     sharing: &str,

@@ -44,10 +44,14 @@ pub(crate) struct Tree<'a> {
 
 /// `--exclude`.
 #[derive(Debug)]
-pub(crate) struct Exclude(Option<Ignore>);
+pub struct Exclude(Option<Ignore>);
 
 impl Exclude {
-    pub(crate) fn new(patterns: &[String]) -> Result<Self, BuildError> {
+    /// Of patterns.
+    ///
+    /// # Errors
+    /// If one is malformed.
+    pub fn new(patterns: &[String]) -> Result<Self, BuildError> {
         if patterns.is_empty() {
             return Ok(Self(None));
         }
@@ -74,15 +78,7 @@ impl Tree<'_> {
         if !has_wildcards(clean) {
             return Ok(vec![self.item(Path::new(clean))?]);
         }
-        let folder = self.root.open_at(
-            Path::new("."),
-            OFlags::RDONLY | OFlags::DIRECTORY,
-            Mode::empty(),
-        );
-        let folder = folder.map_err(BuildError::io("read the build context"))?;
-        let mut found = Vec::new();
-        matching(folder.as_fd(), clean, &mut Vec::new(), &mut found)
-            .map_err(BuildError::io("read the build context"))?;
+        let found = paths(self.root, clean).map_err(BuildError::io("read the build context"))?;
         let wanted = found
             .iter()
             .filter(|path| self.exclude.wants(path.as_os_str().as_bytes()));
@@ -193,7 +189,20 @@ pub(crate) fn hash_of(items: &[Item]) -> String {
     }
 }
 
-fn has_wildcards(text: &str) -> bool {
+/// Every path that fits the pattern, from the top of the tree, in the order of a walk.
+///
+/// # Errors
+/// The kernel's.
+pub fn paths(root: &Root, pattern: &str) -> std::io::Result<Vec<PathBuf>> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY;
+    let folder = root.open_at(Path::new("."), flags, Mode::empty())?;
+    let mut found = Vec::new();
+    matching(folder.as_fd(), pattern, &mut Vec::new(), &mut found)?;
+    Ok(found)
+}
+
+/// Whether it is a pattern.
+pub fn has_wildcards(text: &str) -> bool {
     let mut letters = text.chars();
     while let Some(letter) = letters.next() {
         match letter {

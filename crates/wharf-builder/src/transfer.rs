@@ -18,25 +18,29 @@ use crate::hash::Wanted;
 
 /// How files look when they have arrived.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Looks {
+pub struct Looks {
     /// Owner and group; `None` keeps theirs.
-    pub(crate) owner: Option<(u32, u32)>,
+    pub owner: Option<(u32, u32)>,
     /// Permissions; `None` keeps theirs.
-    pub(crate) mode: Option<u32>,
+    pub mode: Option<u32>,
 }
 
 /// Where in a tree, and what is there.
-pub(crate) fn stat(root: &Root, path: &Path) -> Option<Stat> {
+pub fn stat(root: &Root, path: &Path) -> Option<Stat> {
     fstat(root.find(path).ok()?).ok()
 }
 
-pub(crate) fn is_folder(root: &Root, path: &Path) -> bool {
+/// Whether a folder is there, wherever links lead.
+pub fn is_folder(root: &Root, path: &Path) -> bool {
     stat(root, path)
         .is_some_and(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::Directory)
 }
 
 /// Makes the folder `path` and those above it that are missing; new ones belong to `owner`.
-pub(crate) fn make_folders(
+///
+/// # Errors
+/// If it cannot be made.
+pub fn make_folders(
     root: &Root,
     path: &Path,
     owner: Option<(u32, u32)>,
@@ -81,7 +85,10 @@ pub(crate) fn make_folders(
 }
 
 /// Copies what is in the folder `from` into the folder `to`, which is made if it is missing.
-pub(crate) fn folder(
+///
+/// # Errors
+/// If something cannot be read or written.
+pub fn folder(
     (source, from): (&Root, &Path),
     (target, to): (&Root, &Path),
     looks: Looks,
@@ -102,7 +109,10 @@ pub(crate) fn folder(
 }
 
 /// Copies the file (or link, or device) `from` to the path `to`, whose folder is made if it is missing.
-pub(crate) fn file(
+///
+/// # Errors
+/// If something cannot be read or written.
+pub fn file(
     (source, from): (&Root, &Path),
     (target, to): (&Root, &Path),
     looks: Looks,
@@ -122,7 +132,10 @@ pub(crate) fn file(
 }
 
 /// Unpacks the archive in `from` into the folder `to`.
-pub(crate) fn archive(
+///
+/// # Errors
+/// If it cannot be read, or is none.
+pub fn archive(
     (source, from): (&Root, &Path),
     (target, to): (&Root, &Path),
     looks: Looks,
@@ -133,7 +146,10 @@ pub(crate) fn archive(
 }
 
 /// Opens a regular file for reading, and nothing else.
-pub(crate) fn open_file(root: &Root, path: &Path) -> io::Result<std::fs::File> {
+///
+/// # Errors
+/// The kernel's; `InvalidInput` for what is no regular file.
+pub fn open_file(root: &Root, path: &Path) -> io::Result<std::fs::File> {
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK;
     let file = root.open_at(path, flags, Mode::empty())?;
     match FileType::from_raw_mode(fstat(&file)?.st_mode) {

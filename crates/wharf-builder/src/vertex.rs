@@ -4,7 +4,7 @@ use wharf_dockerfile::{Dockerfile, Instruction, Stage};
 
 /// Counts the steps of a stage that do something to files.
 #[derive(Clone, Debug)]
-pub(crate) struct Names {
+pub struct Names {
     prefix: String,
     total: usize,
     done: usize,
@@ -12,7 +12,7 @@ pub(crate) struct Names {
 
 impl Names {
     /// Of the stage at `position`; `from_image` if it begins from an image.
-    pub(crate) fn new(file: &Dockerfile, position: usize, stage: &Stage, from_image: bool) -> Self {
+    pub fn new(file: &Dockerfile, position: usize, stage: &Stage, from_image: bool) -> Self {
         let prefix = match (&stage.from.name, file.stages.len()) {
             (Some(name), 2..) => format!("{name} "),
             (None, 2..) => format!("stage-{position} "),
@@ -28,7 +28,7 @@ impl Names {
     }
 
     /// The name of the next step, which says `text`.
-    pub(crate) fn next(&mut self, text: &str) -> String {
+    pub fn next(&mut self, text: &str) -> String {
         self.done += 1;
         let width = self.total.max(1).ilog10() as usize + 1;
         format!(
@@ -39,7 +39,7 @@ impl Names {
 }
 
 /// Whether it is a step of its own; the others only change settings.
-pub(crate) fn counts(instruction: &Instruction) -> bool {
+pub fn counts(instruction: &Instruction) -> bool {
     matches!(
         instruction,
         Instruction::Add(_) | Instruction::Copy(_) | Instruction::Run(_) | Instruction::Workdir(_)

@@ -117,5 +117,16 @@ fn mount_of(asked: &Mount) -> Value {
             }
             mount(&asked.destination, "tmpfs", "tmpfs", &all)
         }
+        MountSource::Overlay { lowers, upper } => {
+            let mut options = vec!["nodev".to_owned(), access.to_owned()];
+            let layer = |name: &str, path: &std::path::Path| format!("{name}={}", path.display());
+            options.extend(lowers.iter().map(|lower| layer("lowerdir+", lower)));
+            if let Some((upper, work)) = upper {
+                options.push(layer("upperdir", upper));
+                options.push(layer("workdir", work));
+            }
+            let options: Vec<&str> = options.iter().map(String::as_str).collect();
+            mount(&asked.destination, "overlay", "overlay", &options)
+        }
     }
 }

@@ -116,6 +116,13 @@ pub enum MountSource {
     },
     /// A filesystem in memory, with its options (`size=1m`, `noexec`).
     Tmpfs(Vec<String>),
+    /// Folders on top of each other (Linux 6.5).
+    Overlay {
+        /// The read-only ones, the topmost first.
+        lowers: Vec<PathBuf>,
+        /// The writable one and overlay's own; none for a read-only mount.
+        upper: Option<(PathBuf, PathBuf)>,
+    },
 }
 
 /// A limit of the process.

@@ -66,7 +66,7 @@ pub(crate) async fn launch(
 }
 
 /// Loads the default profile, should the kernel not have it: that runs a program, so not on this thread.
-async fn confine(profile: &str) -> Result<(), EngineError> {
+pub(crate) async fn confine(profile: &str) -> Result<(), EngineError> {
     if profile.is_empty() {
         return Ok(());
     }
@@ -118,7 +118,7 @@ async fn with_network(
 }
 
 /// Resolves names for the container on its networks, beside what else its start needs.
-fn serve_names(
+pub(crate) fn serve_names(
     shared: &Shared,
     record: &Record,
 ) -> impl Future<Output = Result<(), EngineError>> + use<> {
@@ -148,7 +148,7 @@ async fn begin(entry: &Entry, task: &Task) -> Result<(), TaskError> {
     task.start().await
 }
 
-fn task_config(
+pub(crate) fn task_config(
     shared: &Shared,
     record: &Record,
     joined: &spec::Joined,

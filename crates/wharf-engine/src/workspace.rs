@@ -3,18 +3,24 @@
 use std::sync::Arc;
 
 use wharf_images::{ImagePin, NewLayer};
-use wharf_oci::Digest;
+use wharf_oci::{ChainId, Digest};
 use wharf_sys::mount::{self, Change, attr};
 use wharf_sys::root::Root;
 
 use crate::containers::Shared;
 use crate::{Containers, EngineError, files, names};
 
-/// A tree on top of an image. Gone when it is dropped; what a killed daemon leaves, the next one sweeps.
+/// A tree on top of layers. Gone when it is dropped; what a killed daemon leaves, the next one sweeps.
 pub struct Workspace {
-    id: String,
-    shared: Arc<Shared>,
+    pub(crate) id: String,
+    pub(crate) shared: Arc<Shared>,
     _pin: Option<ImagePin>,
+}
+
+impl std::fmt::Debug for Workspace {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Workspace").field(&self.id).finish()
+    }
 }
 
 impl Containers {
@@ -28,13 +34,23 @@ impl Containers {
             Some((image, pin)) => (image.chain, Some(pin)),
             None => (Vec::new(), None),
         };
+        let mut workspace = self.tree(&chain)?;
+        workspace._pin = pin;
+        Ok(workspace)
+    }
+
+    /// A tree on top of layers, bottom first.
+    ///
+    /// # Errors
+    /// If one of them is not here, or the disk refuses.
+    pub fn tree(&self, layers: &[ChainId]) -> Result<Workspace, EngineError> {
         let id = names::new_id();
-        let made = self.shared.snapshots.create_rw(&id, &chain);
+        let made = self.shared.snapshots.create_rw(&id, layers);
         made.map_err(|error| EngineError::failed(&error))?;
         Ok(Workspace {
             id,
             shared: self.shared.clone(),
-            _pin: pin,
+            _pin: None,
         })
     }
 }

@@ -10,6 +10,7 @@
 
 mod archive;
 mod attestations;
+mod built;
 mod catalogue;
 mod commit;
 mod error;
@@ -32,6 +33,7 @@ mod unpack;
 mod variants;
 
 pub use attestations::Attestation;
+pub use built::{BuiltLayer, LayerHold, PACKED};
 pub use commit::NewLayer;
 pub use error::{ErrorKind, ImageError};
 pub use progress::{LayerState, Line, Progress, ProgressSender};

@@ -227,6 +227,14 @@ impl State {
         blobs
     }
 
+    /// The blob of a layer of any image.
+    pub(crate) fn blob_of(&self, chain: &ChainId) -> Option<Descriptor> {
+        self.images.values().find_map(|entry| {
+            let at = entry.chain.iter().position(|one| one == chain)?;
+            Some(entry.record.layers.get(at)?.blob.clone())
+        })
+    }
+
     /// Every layer that an image needs.
     pub(crate) fn chains(&self) -> HashSet<ChainId> {
         self.images

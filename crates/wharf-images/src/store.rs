@@ -14,6 +14,7 @@ use wharf_oci::{ChainId, Digest, MAX_CONFIG_SIZE, Platform, Reference};
 use wharf_records::Db;
 use wharf_snapshots::Snapshots;
 
+use crate::built::Built;
 use crate::flight::Flights;
 use crate::pull::Incoming;
 use crate::records::{Change, Entry, State, now_ms};
@@ -37,6 +38,7 @@ struct Inner {
     state: RwLock<State>,
     flights: Arc<Flights>,
     held: Arc<Mutex<Held>>,
+    built: Mutex<Built>,
 }
 
 /// What must not be collected although no record names it (yet), with the number of those who hold it.
@@ -80,7 +82,9 @@ impl Images {
                 .read_small(id, MAX_CONFIG_SIZE)
                 .map_err(|error| ImageError::content("read", &error))
         })?;
+        let built = Mutex::new(Built::open(&db)?);
         Ok(Images(Arc::new(Inner {
+            built,
             root: root.to_owned(),
             db,
             stores,
@@ -340,6 +344,10 @@ impl Images {
         blobs.extend(held.blobs.keys().copied());
         let mut chains = state.chains();
         chains.extend(held.chains.keys().copied());
+        let built = self.built();
+        blobs.extend(built.blobs());
+        chains.extend(built.chains());
+        drop(built);
         self.0.stores.collect(&blobs, &chains)
     }
 
@@ -404,6 +412,17 @@ impl Images {
             absent.then(twin).flatten()
         });
         blobs.extend(twins.map(|twin| twin.digest));
+        self.held_now(blobs, chains)
+    }
+
+    /// Holds blobs and layers.
+    pub(crate) fn lease(&self, blobs: Vec<Digest>, chains: Vec<ChainId>) -> Lease {
+        // As in `hold`.
+        let _state = self.read();
+        self.held_now(blobs, chains)
+    }
+
+    fn held_now(&self, blobs: Vec<Digest>, chains: Vec<ChainId>) -> Lease {
         let mut held = self.held();
         for blob in &blobs {
             *held.blobs.entry(*blob).or_default() += 1;
@@ -416,6 +435,10 @@ impl Images {
             blobs,
             chains,
         }
+    }
+
+    pub(crate) fn built(&self) -> std::sync::MutexGuard<'_, Built> {
+        self.0.built.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn held(&self) -> std::sync::MutexGuard<'_, Held> {

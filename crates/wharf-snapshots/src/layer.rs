@@ -38,6 +38,21 @@ impl Snapshots {
         })
     }
 
+    /// A stage of a folder that is there: it is moved.
+    pub(crate) fn stage_moved(&self, from: &Path) -> Result<LayerStage, SnapshotError> {
+        let path = self.fresh("stage");
+        make_dir(&path)?;
+        let fs_path = path.join("fs");
+        fs::rename(from, &fs_path).map_err(io_at("move", from))?;
+        let dir = File::open(&fs_path).map_err(io_at("open", &fs_path))?;
+        Ok(LayerStage {
+            snapshots: self.clone(),
+            path,
+            dir,
+            committed: false,
+        })
+    }
+
     /// Whether the layer is here.
     pub fn has(&self, chain: &ChainId) -> bool {
         self.index().layers.contains_key(chain)

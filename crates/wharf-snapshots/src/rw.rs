@@ -91,6 +91,21 @@ impl Snapshots {
         Ok(())
     }
 
+    /// Makes what was written on top of the layers below `id` a layer `chain` of `size` bytes: its folder is moved, not
+    /// copied. The writable layer is gone then; nobody may have it mounted. If the layer is there already, what was
+    /// written is thrown away.
+    ///
+    /// # Errors
+    /// [`SnapshotError::NoRw`], [`SnapshotError::Collision`], or the system's.
+    pub fn seal_rw(&self, id: &str, chain: &ChainId, size: u64) -> Result<(), SnapshotError> {
+        if !self.index().rw.contains_key(id) {
+            return Err(SnapshotError::NoRw(id.to_owned()));
+        }
+        let stage = self.stage_moved(&self.path("rw").join(id).join("fs"))?;
+        stage.commit(chain, size)?;
+        self.remove_rw(id)
+    }
+
     /// The ids of all containers with a writable layer.
     ///
     /// # Errors

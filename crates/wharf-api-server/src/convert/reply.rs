@@ -163,6 +163,7 @@ fn mount_point(mount: &MountPoint) -> wire::MountPoint {
         subpath: _,
         tmpfs: _,
         anonymous: _,
+        layers: _,
     } = mount.clone();
     wire::MountPoint {
         kind,

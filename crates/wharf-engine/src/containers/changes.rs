@@ -76,7 +76,7 @@ impl Layers {
     }
 
     /// What the image has at `path`: the topmost layer that says anything of it.
-    fn below(&self, path: &Path) -> Option<Stat> {
+    pub(crate) fn below(&self, path: &Path) -> Option<Stat> {
         let path = path.strip_prefix("/").unwrap_or(path);
         for lower in &self.lowers {
             match self.look(lower, path) {
@@ -86,6 +86,30 @@ impl Layers {
             }
         }
         None
+    }
+
+    /// Which of the lower layers what is at `path` is made of, the topmost first: all that have a part of a folder, or the
+    /// one that has a file.
+    pub(crate) fn made_of(&self, path: &Path) -> Vec<usize> {
+        let path = path.strip_prefix("/").unwrap_or(path);
+        if path.as_os_str().is_empty() {
+            return (0..self.lowers.len()).collect();
+        }
+        let mut found = Vec::new();
+        for (at, lower) in self.lowers.iter().enumerate() {
+            match self.look(lower, path) {
+                Look::Nothing => {}
+                Look::Hidden => break,
+                Look::Found(stat) => {
+                    found.push(at);
+                    let is_folder = FileType::from_raw_mode(stat.st_mode) == FileType::Directory;
+                    if !is_folder || hides_below(lower, path) {
+                        break;
+                    }
+                }
+            }
+        }
+        found
     }
 
     /// Name by name, as a layer may hide a folder that a lower one has. No link is followed: what overlay
@@ -291,7 +315,22 @@ fn is_whiteout(stat: &Stat) -> bool {
     FileType::from_raw_mode(stat.st_mode) == FileType::CharacterDevice && stat.st_rdev == 0
 }
 
-fn is_opaque(dir: impl AsFd) -> bool {
+/// Whether a folder of the layer, or one above it, hides what lower layers have in its place.
+fn hides_below(layer: &OwnedFd, path: &Path) -> bool {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let mut folder: Option<OwnedFd> = None;
+    for name in path {
+        let at = folder.as_ref().unwrap_or(layer);
+        match openat(at, name, flags, Mode::empty()) {
+            Ok(next) if is_opaque(&next) => return true,
+            Ok(next) => folder = Some(next),
+            Err(_) => return false,
+        }
+    }
+    false
+}
+
+pub(crate) fn is_opaque(dir: impl AsFd) -> bool {
     let mut value = [0_u8; 1];
     rustix::fs::fgetxattr(dir, "trusted.overlay.opaque", &mut value[..])
         .is_ok_and(|size| size == 1 && value == *b"y")

@@ -44,6 +44,7 @@ pub use types::{
 pub use wait::Waiter;
 
 pub(crate) use attach::Pending;
+pub(crate) use changes::{Layers, is_opaque};
 pub(crate) use merge::environment;
 pub use mounts::parse_bind;
 pub(crate) use prune::until;

@@ -251,6 +251,7 @@ fn host_path(source: PathBuf, destination: String) -> MountPoint {
         subpath: String::new(),
         tmpfs: None,
         anonymous: false,
+        layers: None,
     }
 }
 

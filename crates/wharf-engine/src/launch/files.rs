@@ -11,7 +11,7 @@ use crate::record::Record;
 use crate::{EngineError, NetworkMode, spec};
 
 /// `hostname`, `hosts` and `resolv.conf` of this start.
-pub(super) fn write_all(
+pub(crate) fn write_all(
     shared: &Shared,
     record: &Record,
     endpoints: &[EndpointInfo],

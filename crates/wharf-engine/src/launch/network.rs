@@ -12,7 +12,7 @@ use crate::{
 };
 
 /// Takes the container into its networks, unless it shares another's. Returns its namespace.
-pub(super) async fn connect(
+pub(crate) async fn connect(
     shared: &Shared,
     record: &Record,
 ) -> Result<Option<OwnedFd>, EngineError> {

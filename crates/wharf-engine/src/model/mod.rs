@@ -15,7 +15,9 @@ pub use config::{Config, Health, NewContainer};
 pub use host::{
     HostConfig, IpcMode, LogConfig, NamespaceMode, NetworkMode, RestartPolicy, SharedNamespace,
 };
-pub use mount::{Bind, BindSource, MountKind, MountPoint, MountRequest, Propagation, TmpfsRequest};
+pub use mount::{
+    Bind, BindSource, LayerMount, MountKind, MountPoint, MountRequest, Propagation, TmpfsRequest,
+};
 pub use port::{Port, PortBinding, Protocol};
 pub use resources::{DeviceMapping, DeviceRequest, Resources, Throttle, Ulimit, WeightDevice};
 pub use view::{EndpointSettings, EndpointView, ExitInfo, NetworkView, StateView, Status, View};

@@ -139,7 +139,7 @@ pub struct TmpfsRequest {
 }
 
 /// A mount as it is resolved at the creation (Docker's `Mounts`).
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct MountPoint {
     /// `bind`, `volume` or `tmpfs`.
     pub kind: String,
@@ -172,4 +172,16 @@ pub struct MountPoint {
     pub tmpfs: Option<String>,
     /// Whether nobody named the volume: `rm -v` takes it.
     pub anonymous: bool,
+    /// Layers that are mounted instead of `source`; only a build's step has such.
+    #[serde(skip)]
+    pub layers: Option<LayerMount>,
+}
+
+/// Folders on top of each other.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LayerMount {
+    /// The read-only ones, the topmost first.
+    pub lowers: Vec<PathBuf>,
+    /// The writable one and overlay's own; none for a read-only mount.
+    pub upper: Option<(PathBuf, PathBuf)>,
 }

@@ -60,6 +60,17 @@ fn point(point: &MountPoint) -> Mount {
     if let Some(options) = &point.tmpfs {
         return tmpfs(&point.destination, options, !point.rw);
     }
+    if let Some(layers) = &point.layers {
+        return Mount {
+            destination: point.destination.clone(),
+            source: MountSource::Overlay {
+                lowers: layers.lowers.clone(),
+                upper: layers.upper.clone(),
+            },
+            read_only: !point.rw,
+            recursive: false,
+        };
+    }
     let path = match point.subpath.as_str() {
         "" => point.source.clone(),
         subpath => point.source.join(subpath.trim_start_matches('/')),

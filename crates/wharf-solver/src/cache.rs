@@ -1,0 +1,233 @@
+//! What is known already: results by what was done to what.
+//!
+//! A result has a record at the key of its content: what the operation does, and what its inputs are (for copied files
+//! and read-only mounts, only the files it takes). It is found by the key of its definition too, which needs no input
+//! to be there. The layers are written before the record; a record whose layers are gone is none.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use wharf_images::{BuiltLayer, Images, LayerHold};
+use wharf_oci::{ChainId, Descriptor, Digest};
+use wharf_records::{Db, RecordError, Table};
+
+use crate::result::{Inner, Keep};
+use crate::{Layer, Ref, SolveError};
+
+const RECORDS: Table<Record> = Table::new("solver-record", 1);
+const KEYS: Table<Digest> = Table::new("solver-key", 1);
+
+/// A result on disk.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Record {
+    /// Its trees; none where the operation has no such output.
+    pub(crate) outputs: Vec<Option<Vec<SavedLayer>>>,
+    /// The folders that this operation made.
+    pub(crate) own: Vec<ChainId>,
+    /// `regular`, `source.git`, `source.http`.
+    pub(crate) kind: String,
+    pub(crate) description: String,
+    /// Seconds since 1970.
+    pub(crate) created: i64,
+    /// Seconds since 1970.
+    pub(crate) used: i64,
+    pub(crate) count: i64,
+}
+
+/// A layer on disk.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct SavedLayer {
+    pub(crate) chain: ChainId,
+    pub(crate) diff_id: Digest,
+    pub(crate) size: u64,
+    pub(crate) blob: Option<Descriptor>,
+    pub(crate) created: Option<i64>,
+}
+
+impl From<&SavedLayer> for Layer {
+    fn from(saved: &SavedLayer) -> Self {
+        Self {
+            chain: saved.chain,
+            diff_id: saved.diff_id,
+            size: saved.size,
+            blob: saved.blob.clone(),
+            created: saved.created,
+        }
+    }
+}
+
+impl From<&Layer> for SavedLayer {
+    fn from(layer: &Layer) -> Self {
+        Self {
+            chain: layer.chain,
+            diff_id: layer.diff_id,
+            size: layer.size,
+            blob: layer.blob.clone(),
+            created: layer.created,
+        }
+    }
+}
+
+/// All records.
+#[derive(Clone)]
+pub(crate) struct Cache {
+    db: Db,
+    images: Images,
+}
+
+impl Keep for LayerHold {}
+
+impl Cache {
+    pub(crate) fn new(db: Db, images: Images) -> Self {
+        Self { db, images }
+    }
+
+    /// The results at a key, by definition or content, with their layers held.
+    pub(crate) fn get(&self, key: &Digest) -> Result<Option<Vec<Option<Ref>>>, SolveError> {
+        let key = key.to_string();
+        let found = self.db.read(|tx| {
+            let id = KEYS.get(tx, &key)?.map_or(key.clone(), |id| id.to_string());
+            let record = RECORDS.get(tx, &id)?;
+            Ok::<_, RecordError>(record.map(|record| (id, record)))
+        })?;
+        let Some((id, mut record)) = found else {
+            return Ok(None);
+        };
+        let Some(outputs) = self.revive(&record) else {
+            self.db.write(|tx| RECORDS.delete(tx, &id))?;
+            return Ok(None);
+        };
+        record.used = Timestamp::now().as_second();
+        record.count += 1;
+        self.db.write(|tx| RECORDS.put(tx, &id, &record))?;
+        Ok(Some(outputs))
+    }
+
+    /// The trees of a record; `None` if a layer is gone.
+    fn revive(&self, record: &Record) -> Option<Vec<Option<Ref>>> {
+        let outputs = record.outputs.iter().map(|output| {
+            let Some(layers) = output else {
+                return Some(None);
+            };
+            let tree = hold(&self.images, layers.iter().map(Layer::from).collect());
+            let is_whole = tree
+                .layers()
+                .iter()
+                .all(|one| self.images.has_layer(&one.chain));
+            is_whole.then_some(Some(tree))
+        });
+        outputs.collect()
+    }
+
+    /// Records results.
+    pub(crate) fn put(
+        &self,
+        content: &Digest,
+        definition: Option<&Digest>,
+        record: &Record,
+    ) -> Result<(), SolveError> {
+        let layers = record.outputs.iter().flatten().flatten().map(|layer| {
+            let built = BuiltLayer {
+                diff_id: layer.diff_id,
+                size: layer.size,
+                blob: layer.blob.clone(),
+            };
+            (layer.chain, built)
+        });
+        // Those of images too: an image may be removed, and what stands on its layers not.
+        self.images.keep_layers(&layers.collect::<Vec<_>>())?;
+        self.db.write(|tx| {
+            RECORDS.put(tx, &content.to_string(), record)?;
+            if let Some(key) = definition {
+                KEYS.put(tx, &key.to_string(), content)?;
+            }
+            Ok::<_, RecordError>(())
+        })?;
+        Ok(())
+    }
+
+    /// Lets the result at `content` be found by its definition too.
+    pub(crate) fn name(&self, content: &Digest, definition: &Digest) -> Result<(), SolveError> {
+        Ok(self
+            .db
+            .write(|tx| KEYS.put(tx, &definition.to_string(), content))?)
+    }
+
+    pub(crate) fn all(&self) -> Result<Vec<(String, Record)>, SolveError> {
+        Ok(self.db.read(|tx| RECORDS.all(tx))?)
+    }
+
+    /// Forgets records, and the layers that none of the others needs. Blocks on the disk.
+    pub(crate) fn forget(&self, gone: &HashSet<String>) -> Result<(), SolveError> {
+        let left = self.db.write(|tx| {
+            for id in gone {
+                RECORDS.delete(tx, id)?;
+            }
+            for (key, id) in KEYS.all(tx)? {
+                if gone.contains(&id.to_string()) {
+                    KEYS.delete(tx, &key)?;
+                }
+            }
+            RECORDS.all(tx)
+        })?;
+        let mut keep = HashSet::new();
+        for (_, record) in &left {
+            let layers = record.outputs.iter().flatten().flatten();
+            keep.extend(layers.map(|layer| layer.chain));
+        }
+        self.images.forget_layers(&keep)?;
+        Ok(())
+    }
+
+    /// How many records have a layer.
+    pub(crate) fn users(records: &[(String, Record)]) -> HashMap<ChainId, usize> {
+        let mut users = HashMap::new();
+        for (_, record) in records {
+            let chains: HashSet<ChainId> = record
+                .outputs
+                .iter()
+                .flatten()
+                .flatten()
+                .map(|layer| layer.chain)
+                .collect();
+            for chain in chains {
+                *users.entry(chain).or_default() += 1;
+            }
+        }
+        users
+    }
+}
+
+impl Record {
+    /// Of results that were just made.
+    pub(crate) fn new(outputs: &[Option<Ref>], kind: &str, description: String) -> Self {
+        let now = Timestamp::now().as_second();
+        let saved = |tree: &Ref| {
+            let layers = tree.layers().iter().map(SavedLayer::from);
+            layers.collect::<Vec<_>>()
+        };
+        let outputs: Vec<_> = outputs
+            .iter()
+            .map(|output| output.as_ref().map(saved))
+            .collect();
+        let own = outputs.iter().flatten().filter_map(|layers| layers.last());
+        Self {
+            own: own.map(|layer| layer.chain).collect(),
+            outputs,
+            kind: kind.to_owned(),
+            description,
+            created: now,
+            used: now,
+            count: 1,
+        }
+    }
+}
+
+/// A tree of layers that stay while it lives.
+pub(crate) fn hold(images: &Images, layers: Vec<Layer>) -> Ref {
+    let chains: Vec<ChainId> = layers.iter().map(|layer| layer.chain).collect();
+    let keep: Vec<Arc<dyn Keep>> = vec![Arc::new(images.hold_layers(&chains))];
+    Ref(Arc::new(Inner::Layers { layers, keep }))
+}

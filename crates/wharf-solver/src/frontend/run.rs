@@ -1,0 +1,551 @@
+//! `RUN`.
+
+use std::collections::BTreeMap;
+
+use bollard_buildkit_proto::pb;
+use wharf_dockerfile::{CommandLine, Heredoc, Located, MountFlag, Run};
+
+use super::convert::{Converter, Place};
+use super::llb::{About, Output};
+use super::stage::Stage;
+use crate::SolveError;
+
+/// The mounts of a command, and the trees they are of.
+#[derive(Default)]
+struct Mounts {
+    inputs: Vec<Output>,
+    mounts: Vec<pb::Mount>,
+    secrets: Vec<pb::SecretEnv>,
+    env: Vec<String>,
+    agents: usize,
+}
+
+impl Mounts {
+    fn input(&mut self, output: Option<Output>) -> i64 {
+        let Some(output) = output else {
+            return -1;
+        };
+        let known = self.inputs.iter().position(|one| *one == output);
+        let at = known.unwrap_or_else(|| {
+            self.inputs.push(output);
+            self.inputs.len() - 1
+        });
+        i64::try_from(at).unwrap_or(-1)
+    }
+}
+
+/// One flag, its words expanded.
+struct Fields(BTreeMap<String, Option<String>>);
+
+impl Fields {
+    fn text(&self, names: &[&str]) -> Option<&str> {
+        let found = names.iter().find_map(|name| self.0.get(*name)?.as_deref());
+        found.filter(|text| !text.is_empty())
+    }
+
+    fn is_on(&self, names: &[&str]) -> Result<Option<bool>, SolveError> {
+        for name in names {
+            match self.0.get(*name) {
+                None => {}
+                Some(None) => return Ok(Some(true)),
+                Some(Some(text)) => match text.as_str() {
+                    "true" | "1" => return Ok(Some(true)),
+                    "false" | "0" => return Ok(Some(false)),
+                    other => {
+                        return Err(SolveError::Invalid(format!(
+                            "invalid value for {name}: {other}"
+                        )));
+                    }
+                },
+            }
+        }
+        Ok(None)
+    }
+
+    fn number(&self, name: &str, radix: u32) -> Result<Option<u32>, SolveError> {
+        let text = self.text(&[name]);
+        let number = text.map(|text| u32::from_str_radix(text, radix));
+        number.transpose().map_err(|_| {
+            let text = text.unwrap_or_default();
+            SolveError::Invalid(format!("invalid value {text} for {name}"))
+        })
+    }
+
+    fn target(&self) -> Option<&str> {
+        self.text(&["target", "dst", "destination"])
+    }
+}
+
+impl Converter<'_> {
+    pub(super) async fn run_step(
+        &mut self,
+        at: usize,
+        stage: &mut Stage,
+        run: &Run,
+        located: &Located,
+    ) -> Result<(), SolveError> {
+        let mut mounts = Mounts::default();
+        let root = mounts.input(stage.output.clone());
+        mounts.mounts.push(pb::Mount {
+            input: root,
+            dest: "/".to_owned(),
+            output: 0,
+            ..pb::Mount::default()
+        });
+        for flag in &run.mounts {
+            self.mount(at, stage, flag, &mut mounts).await?;
+        }
+        let command = self.command(stage, run, &mut mounts)?;
+        if self.options.shm_size > 0 {
+            mounts.mounts.push(pb::Mount {
+                input: -1,
+                dest: "/dev/shm".to_owned(),
+                output: -1,
+                mount_type: pb::MountType::Tmpfs as i32,
+                tmpfs_opt: Some(pb::TmpfsOpt {
+                    size: self.options.shm_size,
+                }),
+                ..pb::Mount::default()
+            });
+        }
+        let env = stage.config.env.clone().unwrap_or_default();
+        let beside = stage.args.beside(&env);
+        let name = |pair: &String| pair.split('=').next().unwrap_or_default().to_owned();
+        let (args, proxies): (Vec<String>, Vec<String>) = beside
+            .into_iter()
+            .partition(|pair| stage.args.counts(&name(pair)));
+        let meta = pb::Meta {
+            args: command.clone(),
+            env: [env, args.clone(), std::mem::take(&mut mounts.env)].concat(),
+            cwd: stage.config.working_dir.clone(),
+            user: stage.config.user.clone(),
+            proxy_env: proxy(&proxies),
+            extra_hosts: self.options.hosts.clone(),
+            hostname: self.options.hostname.clone(),
+            ulimit: self.options.ulimits.clone(),
+            cgroup_parent: self.options.cgroup_parent.clone(),
+            remove_mount_stubs_recursive: true,
+            ..pb::Meta::default()
+        };
+        let exec = pb::ExecOp {
+            meta: Some(meta),
+            mounts: mounts.mounts,
+            network: self.network(run)?,
+            security: match run.security.as_deref() {
+                None | Some("" | "sandbox") => pb::SecurityMode::Sandbox as i32,
+                Some("insecure") => pb::SecurityMode::Insecure as i32,
+                Some(other) => {
+                    return Err(SolveError::Invalid(format!(
+                        "security {other:?} is not valid"
+                    )));
+                }
+            },
+            secretenv: mounts.secrets,
+            cdi_devices: Vec::new(),
+        };
+        let mut text = located.original.clone();
+        if let [document, ..] = &run.heredocs[..] {
+            text.push_str(&format!(" ({})", summary(&document.content)));
+        }
+        let about = self.about(stage, located, &text);
+        let op = pb::op::Op::Exec(exec);
+        let output = self
+            .builder
+            .add(op, &mounts.inputs, Some(&stage.platform), about);
+        stage.output = Some(output);
+        stage.layered(&remembered(&args, &command), true);
+        Ok(())
+    }
+
+    fn network(&self, run: &Run) -> Result<i32, SolveError> {
+        let own = run
+            .network
+            .as_deref()
+            .filter(|mode| !matches!(*mode, "" | "default"));
+        let mode = own.unwrap_or(&self.options.network);
+        Ok(match mode {
+            "" | "default" | "sandbox" => pb::NetMode::Unset,
+            "none" => pb::NetMode::None,
+            "host" => pb::NetMode::Host,
+            other => {
+                let text = format!("unsupported network mode {other:?}");
+                return Err(SolveError::Invalid(text));
+            }
+        } as i32)
+    }
+
+    /// The command, with the shell before it and its here-documents in it.
+    fn command(
+        &mut self,
+        stage: &Stage,
+        run: &Run,
+        mounts: &mut Mounts,
+    ) -> Result<Vec<String>, SolveError> {
+        let text = match &run.command {
+            CommandLine::Exec(words) => return Ok(words.clone()),
+            CommandLine::Shell(text) => text,
+        };
+        let mut words = stage.shell();
+        words.push(match run.heredocs.as_slice() {
+            [] => text.clone(),
+            [only] if is_script(text, only) => {
+                // Its variables are the shell's to expand.
+                if only.content.starts_with("#!") {
+                    return Ok(vec![self.script(only, mounts)]);
+                }
+                only.content.clone()
+            }
+            all => {
+                let mut whole = text.clone();
+                for document in all {
+                    // The shell expands these itself.
+                    whole.push_str(&format!("\n{}{}", document.content, document.name));
+                }
+                whole
+            }
+        });
+        Ok(words)
+    }
+
+    /// A script with an interpreter of its own, as a file that the command sees.
+    fn script(&mut self, document: &Heredoc, mounts: &mut Mounts) -> String {
+        let file = document.name.rsplit('/').next().unwrap_or_default();
+        let path = format!("/dev/pipes/{file}");
+        let mkfile = pb::FileActionMkFile {
+            path: format!("/{file}"),
+            mode: 0o755,
+            data: document.content.as_bytes().to_vec(),
+            owner: None,
+            timestamp: 0,
+        };
+        let action = pb::FileAction {
+            input: -1,
+            secondary_input: -1,
+            output: 0,
+            action: Some(pb::file_action::Action::Mkfile(mkfile)),
+        };
+        let op = pb::op::Op::File(pb::FileOp {
+            actions: vec![action],
+        });
+        let about = About {
+            name: "[internal] preparing inline document".to_owned(),
+            ..About::default()
+        };
+        let output = self.builder.add(op, &[], None, about);
+        let input = mounts.input(Some(output));
+        mounts.mounts.push(pb::Mount {
+            input,
+            selector: format!("/{file}"),
+            dest: path.clone(),
+            output: -1,
+            readonly: true,
+            ..pb::Mount::default()
+        });
+        path
+    }
+
+    fn fields(&self, stage: &Stage, flag: &MountFlag) -> Result<Fields, SolveError> {
+        let mut fields = BTreeMap::new();
+        for (name, value) in &flag.fields {
+            let value = value.as_ref().map(|value| self.word(stage, value));
+            fields.insert(name.to_ascii_lowercase(), value.transpose()?);
+        }
+        Ok(Fields(fields))
+    }
+
+    async fn mount(
+        &mut self,
+        at: usize,
+        stage: &Stage,
+        flag: &MountFlag,
+        mounts: &mut Mounts,
+    ) -> Result<(), SolveError> {
+        let fields = self.fields(stage, flag)?;
+        let kind = fields.text(&["type"]).unwrap_or("bind").to_owned();
+        let target = fields.target().map(|target| stage.absolute(target));
+        let needed = || {
+            target
+                .clone()
+                .ok_or_else(|| SolveError::Invalid(format!("type={kind} mount requires a target")))
+        };
+        let mount = match kind.as_str() {
+            "bind" | "cache" => {
+                let from = fields.text(&["from"]).map(str::to_owned);
+                let files = match &from {
+                    Some(from) => {
+                        let Place::Files(files) = self.place(at, stage, from).await?;
+                        files
+                    }
+                    None if kind == "bind" => Some(self.context()),
+                    None => None,
+                };
+                let selector = fields.text(&["source", "src"]).unwrap_or_default();
+                let selector = match selector.trim_start_matches('/') {
+                    "" | "." | "./" => String::new(),
+                    inside => format!("/{inside}"),
+                };
+                match kind.as_str() {
+                    "bind" => {
+                        let writable = fields.is_on(&["rw", "readwrite"])?;
+                        let read_only = fields.is_on(&["ro", "readonly"])?;
+                        pb::Mount {
+                            input: mounts.input(files),
+                            selector,
+                            dest: needed()?,
+                            output: -1,
+                            readonly: !writable.unwrap_or(read_only == Some(false)),
+                            ..pb::Mount::default()
+                        }
+                    }
+                    _ => self.cache(&fields, files, selector, needed()?, mounts)?,
+                }
+            }
+            "tmpfs" => pb::Mount {
+                input: -1,
+                dest: needed()?,
+                output: -1,
+                mount_type: pb::MountType::Tmpfs as i32,
+                tmpfs_opt: Some(pb::TmpfsOpt {
+                    size: fields.text(&["size"]).map_or(Ok(0), bytes)?,
+                }),
+                ..pb::Mount::default()
+            },
+            "secret" => match secret(&fields, target, mounts)? {
+                Some(mount) => mount,
+                None => return Ok(()),
+            },
+            "ssh" => agent(&fields, target, mounts)?,
+            other => {
+                return Err(SolveError::Invalid(format!(
+                    "unsupported mount type {other:?}"
+                )));
+            }
+        };
+        mounts.mounts.push(mount);
+        Ok(())
+    }
+
+    /// A cache begins with the files of a place, or with a folder of its owner.
+    fn cache(
+        &mut self,
+        fields: &Fields,
+        files: Option<Output>,
+        selector: String,
+        target: String,
+        mounts: &mut Mounts,
+    ) -> Result<pb::Mount, SolveError> {
+        let mode = fields.number("mode", 8)?;
+        let owner = (fields.number("uid", 10)?, fields.number("gid", 10)?);
+        let (files, selector) = match (files, mode, owner) {
+            (None, None, (None, None)) => (None, String::new()),
+            (None, mode, (uid, gid)) => {
+                let mkdir = pb::FileActionMkDir {
+                    path: "/cache".to_owned(),
+                    mode: i32::try_from(mode.unwrap_or(0o755)).unwrap_or(0o755),
+                    make_parents: false,
+                    owner: super::convert::owner_of(&format!(
+                        "{}:{}",
+                        uid.unwrap_or(0),
+                        gid.unwrap_or(0)
+                    )),
+                    timestamp: 0,
+                };
+                let action = pb::FileAction {
+                    input: -1,
+                    secondary_input: -1,
+                    output: 0,
+                    action: Some(pb::file_action::Action::Mkdir(mkdir)),
+                };
+                let op = pb::op::Op::File(pb::FileOp {
+                    actions: vec![action],
+                });
+                let about = About {
+                    name: "[internal] settings cache mount permissions".to_owned(),
+                    ..About::default()
+                };
+                let output = self.builder.add(op, &[], None, about);
+                (Some(output), "/cache".to_owned())
+            }
+            (files, ..) => (files, selector),
+        };
+        let sharing = match fields.text(&["sharing"]).unwrap_or("shared") {
+            "shared" => pb::CacheSharingOpt::Shared,
+            "private" => pb::CacheSharingOpt::Private,
+            "locked" => pb::CacheSharingOpt::Locked,
+            other => {
+                return Err(SolveError::Invalid(format!(
+                    "unsupported sharing value {other:?}"
+                )));
+            }
+        };
+        let id = fields.text(&["id"]).unwrap_or(&target).to_owned();
+        Ok(pb::Mount {
+            input: mounts.input(files),
+            selector,
+            output: -1,
+            readonly: fields.is_on(&["ro", "readonly"])?.unwrap_or(false),
+            mount_type: pb::MountType::Cache as i32,
+            cache_opt: Some(pb::CacheOpt {
+                id,
+                sharing: sharing as i32,
+            }),
+            dest: target,
+            ..pb::Mount::default()
+        })
+    }
+}
+
+fn secret(
+    fields: &Fields,
+    target: Option<String>,
+    mounts: &mut Mounts,
+) -> Result<Option<pb::Mount>, SolveError> {
+    let base = |path: &str| path.rsplit('/').next().unwrap_or_default().to_owned();
+    let id = match (fields.text(&["id", "source"]), &target) {
+        (Some(id), _) => id.to_owned(),
+        (None, Some(target)) => base(target),
+        (None, None) => {
+            let text = "one of source, target required";
+            return Err(SolveError::Invalid(text.to_owned()));
+        }
+    };
+    let optional = !fields.is_on(&["required"])?.unwrap_or(false);
+    if let Some(name) = fields.text(&["env"]) {
+        mounts.secrets.push(pb::SecretEnv {
+            id: id.clone(),
+            name: name.to_owned(),
+            optional,
+        });
+        if target.is_none() {
+            return Ok(None);
+        }
+    }
+    Ok(Some(pb::Mount {
+        input: -1,
+        dest: target.unwrap_or_else(|| format!("/run/secrets/{}", base(&id))),
+        output: -1,
+        mount_type: pb::MountType::Secret as i32,
+        secret_opt: Some(pb::SecretOpt {
+            id,
+            uid: fields.number("uid", 10)?.unwrap_or(0),
+            gid: fields.number("gid", 10)?.unwrap_or(0),
+            mode: fields.number("mode", 8)?.unwrap_or(0o400),
+            optional,
+        }),
+        ..pb::Mount::default()
+    }))
+}
+
+fn agent(
+    fields: &Fields,
+    target: Option<String>,
+    mounts: &mut Mounts,
+) -> Result<pb::Mount, SolveError> {
+    let default = format!("/run/buildkit/ssh_agent.{}", mounts.agents);
+    let target = target.unwrap_or(default);
+    if mounts.agents == 0 {
+        mounts.env.push(format!("SSH_AUTH_SOCK={target}"));
+    }
+    mounts.agents += 1;
+    Ok(pb::Mount {
+        input: -1,
+        dest: target,
+        output: -1,
+        mount_type: pb::MountType::Ssh as i32,
+        ssh_opt: Some(pb::SshOpt {
+            id: fields.text(&["id"]).unwrap_or("default").to_owned(),
+            uid: fields.number("uid", 10)?.unwrap_or(0),
+            gid: fields.number("gid", 10)?.unwrap_or(0),
+            mode: fields.number("mode", 8)?.unwrap_or(0o600),
+            optional: !fields.is_on(&["required"])?.unwrap_or(false),
+        }),
+        ..pb::Mount::default()
+    })
+}
+
+/// `go-units` `RAMInBytes`.
+fn bytes(text: &str) -> Result<i64, SolveError> {
+    let invalid = || SolveError::Invalid(format!("invalid size: '{text}'"));
+    let digits = text.trim_end_matches(|letter: char| !letter.is_ascii_digit());
+    let factor: i64 = match text[digits.len()..].to_ascii_lowercase().as_str() {
+        "" | "b" => 1,
+        "k" | "kb" => 1 << 10,
+        "m" | "mb" => 1 << 20,
+        "g" | "gb" => 1 << 30,
+        _ => return Err(invalid()),
+    };
+    let number: i64 = digits.parse().map_err(|_| invalid())?;
+    Ok(number.saturating_mul(factor))
+}
+
+fn proxy(pairs: &[String]) -> Option<pb::ProxyEnv> {
+    if pairs.is_empty() {
+        return None;
+    }
+    let value = |name: &str| {
+        let mut found = pairs.iter().filter_map(|pair| pair.split_once('='));
+        let found = found.rfind(|(own, _)| own.eq_ignore_ascii_case(name));
+        found.map(|(_, value)| value.to_owned()).unwrap_or_default()
+    };
+    Some(pb::ProxyEnv {
+        http_proxy: value("HTTP_PROXY"),
+        https_proxy: value("HTTPS_PROXY"),
+        ftp_proxy: value("FTP_PROXY"),
+        no_proxy: value("NO_PROXY"),
+        all_proxy: value("ALL_PROXY"),
+    })
+}
+
+/// The command as the history has it: with the arguments that were set for it.
+fn remembered(args: &[String], command: &[String]) -> String {
+    let mut words = vec!["RUN".to_owned()];
+    if !args.is_empty() {
+        words.push(format!("|{}", args.len()));
+        words.extend(args.iter().cloned());
+    }
+    words.extend(command.iter().cloned());
+    words.join(" ")
+}
+
+fn is_script(text: &str, document: &Heredoc) -> bool {
+    let dash = if document.chomp { "-" } else { "" };
+    let word = text.trim().strip_prefix("<<");
+    let name = word.and_then(|word| word.strip_prefix(dash));
+    let name = name.map(|name| name.trim_matches(['"', '\'']));
+    name == Some(document.name.as_str())
+}
+
+/// The beginning of a here-document (`summarizeHeredoc`).
+fn summary(text: &str) -> String {
+    let first = text.trim().lines().next().unwrap_or_default();
+    match first.char_indices().nth(30) {
+        Some((at, _)) => format!("{}...", &first[..at]),
+        None if text.trim().lines().count() > 1 => format!("{first}..."),
+        None => first.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_history_has_the_arguments() {
+        let words = |words: &[&str]| {
+            words
+                .iter()
+                .map(|word| (*word).to_owned())
+                .collect::<Vec<_>>()
+        };
+        let command = words(&["/bin/sh", "-c", "x y"]);
+        assert_eq!(remembered(&[], &command), "RUN /bin/sh -c x y");
+        assert_eq!(
+            remembered(&words(&["A=1"]), &command),
+            "RUN |1 A=1 /bin/sh -c x y"
+        );
+        assert_eq!(summary("echo a\necho b\n"), "echo a...");
+        assert_eq!(summary("echo a\n"), "echo a");
+        assert_eq!(bytes("2m").unwrap(), 2 << 20);
+        assert!(bytes("2x").is_err() && bytes("").is_err());
+    }
+}

@@ -1,0 +1,255 @@
+//! Keys of the cache.
+
+use bollard_buildkit_proto::pb;
+use wharf_builder::hash::{self, Counting};
+use wharf_builder::{Exclude, has_wildcards, paths};
+use wharf_oci::{Digest, Hasher};
+
+use crate::flight::Outputs;
+use crate::graph::{Graph, Node};
+use crate::{Job, Ref, SolveError, blocking};
+
+/// The key of each vertex by its definition; `None` for one that stands on what only a client knows.
+pub(crate) fn definitions(graph: &Graph) -> Vec<Option<Digest>> {
+    let mut keys: Vec<Option<Digest>> = Vec::with_capacity(graph.nodes.len());
+    for node in &graph.nodes {
+        let key = match &node.op {
+            pb::op::Op::Source(source) => is_fixed(source).then(|| joined(node, &[])),
+            _ => {
+                let inputs = node.inputs.iter().map(|edge| {
+                    let key = keys.get(edge.node).copied().flatten()?;
+                    Some(format!("{key}#{}", edge.output))
+                });
+                let inputs: Option<Vec<String>> = inputs.collect();
+                inputs.map(|inputs| joined(node, &inputs))
+            }
+        };
+        keys.push(key);
+    }
+    keys
+}
+
+/// Whether the source's name says all of what it is.
+fn is_fixed(source: &pb::SourceOp) -> bool {
+    let name = &source.identifier;
+    if name.starts_with("docker-image://") || name.starts_with("oci-layout://") {
+        return name.contains("@sha256:");
+    }
+    if name.starts_with("git://") {
+        let reference = name.split_once('#').map_or("", |(_, reference)| reference);
+        let commit = reference.split(':').next().unwrap_or_default();
+        return commit.len() == 40 && commit.bytes().all(|byte| byte.is_ascii_hexdigit());
+    }
+    source.attrs.contains_key("http.checksum")
+}
+
+fn joined(node: &Node, inputs: &[String]) -> Digest {
+    let mut hasher = Hasher::sha256();
+    let mut field = |text: &str| {
+        hasher.update(&(text.len() as u64).to_le_bytes());
+        hasher.update(text.as_bytes());
+    };
+    field(&node.bare.to_string());
+    inputs.iter().for_each(|input| field(input));
+    hasher.finish()
+}
+
+/// The key by content: what the vertex does, and what it takes of its inputs.
+pub(crate) async fn content(
+    job: &Job,
+    node: &Node,
+    inputs: &[Outputs],
+) -> Result<Digest, SolveError> {
+    let mut parts = Vec::new();
+    for (at, edge) in node.inputs.iter().enumerate() {
+        let tree = input(node, inputs, at)?;
+        let takes = takes(node, at);
+        let part = match takes {
+            Some(takes) => {
+                let (tree, job) = (tree.clone(), job.clone());
+                blocking(move || digest_of(&job, &tree, &takes)).await?
+            }
+            None => tree.identity().to_string(),
+        };
+        parts.push(format!("content {part}#{}", edge.output));
+    }
+    Ok(joined(node, &parts))
+}
+
+/// The tree at an input.
+pub(crate) fn input<'a>(
+    node: &Node,
+    inputs: &'a [Outputs],
+    at: usize,
+) -> Result<&'a Ref, SolveError> {
+    let output = node.inputs.get(at).map_or(0, |edge| edge.output);
+    let tree = inputs
+        .get(at)
+        .and_then(|outputs| outputs.get(output)?.as_ref());
+    tree.ok_or_else(|| {
+        SolveError::Invalid(format!("invalid LLB definition: input {at} is no tree"))
+    })
+}
+
+/// Files that are taken of an input.
+#[derive(Clone, Debug)]
+struct Takes {
+    path: String,
+    wildcard: bool,
+    include: Vec<String>,
+    exclude: Vec<String>,
+    follow: bool,
+}
+
+/// What is taken of an input, if it is not all of it.
+fn takes(node: &Node, at: usize) -> Option<Vec<Takes>> {
+    let at = i64::try_from(at).unwrap_or(-1);
+    match &node.op {
+        pb::op::Op::File(file) => {
+            let mut found = Vec::new();
+            for action in &file.actions {
+                if action.input == at {
+                    return None;
+                }
+                if action.secondary_input != at {
+                    continue;
+                }
+                let Some(pb::file_action::Action::Copy(copy)) = &action.action else {
+                    return None;
+                };
+                found.push(Takes {
+                    path: copy.src.clone(),
+                    wildcard: copy.allow_wildcard,
+                    include: copy.include_patterns.clone(),
+                    exclude: copy.exclude_patterns.clone(),
+                    follow: copy.follow_symlink,
+                });
+            }
+            (!found.is_empty()).then_some(found)
+        }
+        pb::op::Op::Exec(exec) => {
+            let mounts = exec.mounts.iter().filter(|mount| mount.input == at);
+            let mut found = Vec::new();
+            for mount in mounts {
+                // What can be written to counts as a whole, so does the root.
+                if !mount.readonly || mount.dest == "/" || mount.content_cache == 2 {
+                    return None;
+                }
+                found.push(Takes {
+                    path: mount.selector.clone(),
+                    wildcard: false,
+                    include: Vec::new(),
+                    exclude: Vec::new(),
+                    follow: true,
+                });
+            }
+            (!found.is_empty()).then_some(found)
+        }
+        _ => None,
+    }
+}
+
+/// What is left out of a digest.
+#[derive(Debug)]
+struct Wanted<'a> {
+    exclude: Exclude,
+    include: &'a Include,
+}
+
+impl hash::Wanted for Wanted<'_> {
+    fn wants(&self, path: &[u8]) -> bool {
+        self.exclude.wants(path) && self.include.wants(path)
+    }
+}
+
+/// `include` patterns of a copy: a path is wanted if it, or a folder above it, fits one; so are folders that may hold such.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Include(Vec<String>);
+
+impl Include {
+    pub(crate) fn new(patterns: &[String]) -> Self {
+        let clean = |text: &String| {
+            let text = text.trim_start_matches('/');
+            text.strip_prefix("./")
+                .unwrap_or(text)
+                .trim_end_matches('/')
+                .to_owned()
+        };
+        Self(patterns.iter().map(clean).collect())
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Whether the path itself or something above it is meant.
+    pub(crate) fn fits(&self, path: &str) -> bool {
+        let ignore = wharf_dockerfile::Ignore::new(self.0.iter().map(String::as_str));
+        ignore.is_ok_and(|ignore| ignore.ignores(path))
+    }
+
+    pub(crate) fn wants(&self, path: &[u8]) -> bool {
+        self.is_empty() || self.fits(&String::from_utf8_lossy(path))
+    }
+}
+
+/// One digest of all that is taken. Blocks.
+fn digest_of(job: &Job, tree: &Ref, takes: &[Takes]) -> Result<String, SolveError> {
+    let is_folder = tree.folder().is_some();
+    let tree = tree.tree(job)?;
+    let mut parts = Vec::new();
+    for takes in takes {
+        let clean = takes.path.trim_start_matches('/');
+        let clean = clean.strip_prefix("./").unwrap_or(clean);
+        let failed = |error: std::io::Error| checksum(&takes.path, &error);
+        let found = match takes.wildcard && has_wildcards(clean) {
+            true => paths(&tree.root, clean).map_err(failed)?,
+            false => vec![clean.into()],
+        };
+        let include = Include::new(&takes.include);
+        let wanted = Wanted {
+            exclude: Exclude::new(&takes.exclude)?,
+            include: &include,
+        };
+        for path in found {
+            let resolved = wharf_engine::resolve(&tree.root, &path).map_err(failed)?;
+            if !resolved.exists {
+                return Err(checksum(&takes.path, &std::io::ErrorKind::NotFound.into()));
+            }
+            let below = resolved.path.strip_prefix("/").unwrap_or(&resolved.path);
+            let below = match below.as_os_str().is_empty() {
+                true => std::path::Path::new("."),
+                false => below,
+            };
+            let counting = Counting {
+                owner: !is_folder,
+                wanted: &wanted,
+            };
+            let digest = hash::of(&tree.root, below, counting).map_err(failed)?;
+            // The name of a file is its name in a folder, unless it is all there is.
+            let name = path
+                .file_name()
+                .unwrap_or_default()
+                .to_string_lossy()
+                .into_owned();
+            parts.push(format!("{name} {} {digest}", takes.follow));
+        }
+    }
+    Ok(hash::joined(&parts))
+}
+
+/// BuildKit's words for what is not there.
+fn checksum(path: &str, error: &std::io::Error) -> SolveError {
+    let shown = match path.starts_with('/') {
+        true => path.to_owned(),
+        false => format!("/{path}"),
+    };
+    match error.kind() {
+        std::io::ErrorKind::NotFound => SolveError::NotFound(format!(
+            "failed to calculate checksum of ref: {shown:?}: not found"
+        )),
+        _ => SolveError::Failed(format!(
+            "failed to calculate checksum of ref: {shown:?}: {error}"
+        )),
+    }
+}

@@ -1,0 +1,43 @@
+//! BuildKit's solver: a graph of content-addressed steps (LLB), what of it is known already, and the rest done in
+//! parallel.
+//!
+//! A [`Job`] is one client's build. It solves a definition, or has the Dockerfile frontend make one, and makes of the
+//! result an image, an archive or a folder. Steps run as bare tasks on overlay snapshots; what they write is hashed
+//! straight from the upper directory and becomes a layer by a rename.
+//!
+//! Every path of a context, an image or a definition goes through descriptors ([`wharf_sys::root::Root`]).
+//!
+//! Source: `moby/buildkit`: `solver/pb/ops.proto`, `docs/`, and the Dockerfile reference.
+
+mod cache;
+mod entitlement;
+mod error;
+mod export;
+mod flight;
+mod frontend;
+mod graph;
+mod keys;
+mod ops;
+mod progress;
+mod prune;
+mod result;
+mod solve;
+mod solver;
+mod voice;
+
+pub use entitlement::Entitlement;
+pub use error::{SolveError, SourceRange};
+pub use progress::{Progress, ProgressSender, Vertex, VertexLog, VertexStatus, Warning};
+pub use result::{Layer, Ref, SolveResult, Stat, Tree};
+pub use solver::{
+    ArchiveKind, CacheOption, CacheRecord, Job, JobOptions, PruneOptions, ResolvedImage,
+    SolveRequest, Solver,
+};
+
+/// Runs what blocks on the disk on a thread for that.
+pub(crate) async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, SolveError> + Send + 'static,
+) -> Result<T, SolveError> {
+    let done = tokio::task::spawn_blocking(work).await;
+    done.map_err(|error| SolveError::Failed(error.to_string()))?
+}

@@ -1,0 +1,361 @@
+//! Copying from one tree into another (`solver/llbsolver/file`, `fsutil/copy`).
+
+use std::collections::HashSet;
+use std::os::fd::AsFd;
+use std::path::{Path, PathBuf};
+
+use bollard_buildkit_proto::pb;
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, statat};
+use wharf_builder::transfer::{self, Looks};
+use wharf_builder::{Exclude, fetch, has_wildcards, hash, paths};
+use wharf_engine::resolve;
+use wharf_sys::root::Root;
+
+use super::file::clean;
+use crate::SolveError;
+use crate::keys::Include;
+
+/// Where files come from.
+pub(super) struct From<'a> {
+    pub(super) root: &'a Root,
+    /// Owners mean nothing: a client's files are root's.
+    pub(super) is_client: bool,
+}
+
+/// Copies. Blocks.
+pub(super) fn copy(
+    action: &pb::FileActionCopy,
+    from: &From<'_>,
+    to: &Root,
+    owner: Option<(u32, u32)>,
+) -> Result<(), SolveError> {
+    if action.timestamp > 0 {
+        let text = "copies with a time of their own are not supported";
+        return Err(SolveError::NotImplemented(text.to_owned()));
+    }
+    let looks = Looks {
+        owner: owner.or(from.is_client.then_some((0, 0))),
+        mode: mode_of(action)?,
+    };
+    let target = Target {
+        path: clean(&action.dest),
+        is_folder: action.dest.ends_with('/') || action.dest.ends_with("/."),
+    };
+    if !action.create_dest_path {
+        let parent = target.path.parent().unwrap_or(Path::new("/"));
+        if !transfer::is_folder(to, parent) {
+            let parent = parent.display();
+            return Err(SolveError::NotFound(format!(
+                "failed to copy files: {parent}: no such file or directory"
+            )));
+        }
+    }
+    for asked in sources(action, from.root)? {
+        one(action, from.root, &asked, (to, &target), looks)?;
+    }
+    Ok(())
+}
+
+struct Target {
+    path: PathBuf,
+    /// It was asked for as a folder.
+    is_folder: bool,
+}
+
+fn sources(action: &pb::FileActionCopy, root: &Root) -> Result<Vec<PathBuf>, SolveError> {
+    let text = action.src.trim_start_matches('/');
+    let text = text.strip_prefix("./").unwrap_or(text);
+    if !action.allow_wildcard || !has_wildcards(text) {
+        return Ok(vec![PathBuf::from(text)]);
+    }
+    let found = paths(root, text).map_err(SolveError::io("read the files to copy"))?;
+    match found.is_empty() && !action.allow_empty_wildcard {
+        true => Err(SolveError::NotFound(format!("{} not found", action.src))),
+        false => Ok(found),
+    }
+}
+
+fn one(
+    action: &pb::FileActionCopy,
+    root: &Root,
+    asked: &Path,
+    (to, target): (&Root, &Target),
+    looks: Looks,
+) -> Result<(), SolveError> {
+    let lost = |error: std::io::Error| match error.kind() {
+        std::io::ErrorKind::NotFound => SolveError::NotFound(format!(
+            "lstat {}: no such file or directory",
+            Path::new("/").join(asked).display()
+        )),
+        _ => SolveError::Failed(format!(
+            "failed to copy files: {}: {error}",
+            asked.display()
+        )),
+    };
+    let path = match action.follow_symlink {
+        true => resolve(root, asked).map_err(lost)?,
+        false => {
+            let parent = asked.parent().unwrap_or(Path::new(""));
+            let mut found = resolve(root, parent).map_err(lost)?;
+            found.path.push(asked.file_name().unwrap_or_default());
+            found
+        }
+    };
+    let below = path.path.strip_prefix("/").unwrap_or(&path.path).to_owned();
+    let below = match below.as_os_str().is_empty() {
+        true => PathBuf::from("."),
+        false => below,
+    };
+    let found = root.open_at(&below, OFlags::PATH | OFlags::NOFOLLOW, Mode::empty());
+    let stat = rustix::fs::fstat(found.map_err(lost)?).map_err(|error| lost(error.into()))?;
+    let base = asked.file_name().unwrap_or_default();
+    let into_folder = || target.is_folder || transfer::is_folder(to, &target.path);
+    if FileType::from_raw_mode(stat.st_mode) == FileType::Directory {
+        let into = match !action.dir_copy_contents && into_folder() {
+            true => target.path.join(base),
+            false => target.path.clone(),
+        };
+        return folder(action, (root, &below), (to, &into), looks);
+    }
+    let is_file = FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile;
+    if action.attempt_unpack_docker_compatibility && is_file {
+        let file = transfer::open_file(root, &below).map_err(lost)?;
+        if fetch::starts_an_archive(file) {
+            // The archive says whose its files are.
+            let own = Looks {
+                owner: None,
+                mode: looks.mode,
+            };
+            return Ok(transfer::archive((root, &below), (to, &target.path), own)?);
+        }
+    }
+    let into = match into_folder() {
+        true => target.path.join(base),
+        // Wherever a link there leads.
+        false => resolve(to, &target.path).map_err(lost)?.path,
+    };
+    Ok(transfer::file((root, &below), (to, &into), looks)?)
+}
+
+fn folder(
+    action: &pb::FileActionCopy,
+    from: (&Root, &Path),
+    to: (&Root, &Path),
+    looks: Looks,
+) -> Result<(), SolveError> {
+    let include = Include::new(&action.include_patterns);
+    let exclude = Exclude::new(&action.exclude_patterns)?;
+    if include.is_empty() {
+        return Ok(transfer::folder(from, to, looks, &exclude)?);
+    }
+    let mut wanted = Included {
+        paths: HashSet::new(),
+    };
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY;
+    let top = from.0.open_at(from.1, flags, Mode::empty());
+    let top = top.map_err(SolveError::io("read the files to copy"))?;
+    wanted
+        .collect(top.as_fd(), &mut Vec::new(), &include, &exclude, 0)
+        .map_err(SolveError::io("read the files to copy"))?;
+    for required in &action.required_paths {
+        let clean = required.trim_start_matches('/').as_bytes().to_vec();
+        if !has_wildcards(required) && !wanted.paths.contains(&clean) {
+            return Err(SolveError::NotFound(format!("{required:?}: not found")));
+        }
+    }
+    if wanted.paths.is_empty() {
+        return Ok(());
+    }
+    Ok(transfer::folder(from, to, looks, &wanted)?)
+}
+
+/// What the patterns include, and the folders above it.
+#[derive(Debug)]
+struct Included {
+    paths: HashSet<Vec<u8>>,
+}
+
+impl hash::Wanted for Included {
+    fn wants(&self, path: &[u8]) -> bool {
+        self.paths.contains(path)
+    }
+}
+
+impl Included {
+    /// Whether something in the folder is included.
+    fn collect(
+        &mut self,
+        folder: impl AsFd,
+        path: &mut Vec<u8>,
+        include: &Include,
+        exclude: &Exclude,
+        depth: usize,
+    ) -> std::io::Result<bool> {
+        if depth > 400 {
+            return Err(std::io::Error::other("folders within folders"));
+        }
+        let length = path.len();
+        let mut any = false;
+        for name in hash::names(folder.as_fd())? {
+            path.extend_from_slice(&name);
+            let stat = statat(&folder, &name[..], AtFlags::SYMLINK_NOFOLLOW)?;
+            let is_folder = FileType::from_raw_mode(stat.st_mode) == FileType::Directory;
+            let mut found = include.wants(path) && hash::Wanted::wants(exclude, path);
+            if is_folder {
+                let child = hash::open_folder(folder.as_fd(), &name)?;
+                let own = path.clone();
+                path.push(b'/');
+                found |= self.collect(&child, path, include, exclude, depth + 1)?;
+                *path = own;
+            }
+            if found {
+                self.paths.insert(path.clone());
+                any = true;
+            }
+            path.truncate(length);
+        }
+        Ok(any)
+    }
+}
+
+/// The mode that is asked for; `None` keeps each one's.
+fn mode_of(action: &pb::FileActionCopy) -> Result<Option<u32>, SolveError> {
+    if action.mode_str.is_empty() {
+        return Ok(u32::try_from(action.mode).ok().map(|mode| mode & 0o7777));
+    }
+    let number = u32::from_str_radix(&action.mode_str, 8);
+    match number {
+        Ok(mode) if mode <= 0o7777 => Ok(Some(mode)),
+        _ => Err(SolveError::NotImplemented(format!(
+            "mode {:?}: only octal modes are supported",
+            action.mode_str
+        ))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Trees {
+        _dir: tempfile::TempDir,
+        from: Root,
+        to: Root,
+        out: PathBuf,
+    }
+
+    fn trees() -> Trees {
+        let dir = tempfile::tempdir().unwrap();
+        let (from, to) = (dir.path().join("from"), dir.path().join("to"));
+        std::fs::create_dir_all(from.join("d/e")).unwrap();
+        std::fs::create_dir_all(to.join("there")).unwrap();
+        for name in ["a.txt", "b.txt", "d/c.txt", "d/e/f.md"] {
+            std::fs::write(from.join(name), name).unwrap();
+        }
+        std::os::unix::fs::symlink("/etc", to.join("out")).unwrap();
+        std::os::unix::fs::symlink("a.txt", from.join("link")).unwrap();
+        Trees {
+            from: Root::open(&from).unwrap(),
+            to: Root::open(&to).unwrap(),
+            out: to,
+            _dir: dir,
+        }
+    }
+
+    fn run(
+        trees: &Trees,
+        src: &str,
+        dest: &str,
+        change: impl FnOnce(&mut pb::FileActionCopy),
+    ) -> Result<(), SolveError> {
+        let mut action = pb::FileActionCopy {
+            src: src.to_owned(),
+            dest: dest.to_owned(),
+            mode: -1,
+            timestamp: -1,
+            follow_symlink: true,
+            dir_copy_contents: true,
+            create_dest_path: true,
+            allow_wildcard: true,
+            allow_empty_wildcard: true,
+            ..pb::FileActionCopy::default()
+        };
+        change(&mut action);
+        let from = From {
+            root: &trees.from,
+            is_client: true,
+        };
+        copy(&action, &from, &trees.to, None)
+    }
+
+    fn has(trees: &Trees, name: &str) -> bool {
+        trees.out.join(name).symlink_metadata().is_ok()
+    }
+
+    #[test]
+    fn files_and_folders_go_where_they_belong() {
+        let trees = trees();
+        run(&trees, "a.txt", "/x", |_| ()).unwrap();
+        run(&trees, "a.txt", "/there", |_| ()).unwrap();
+        run(&trees, "a.txt", "/new/", |_| ()).unwrap();
+        run(&trees, "*.txt", "/all/", |_| ()).unwrap();
+        run(&trees, "d", "/contents", |_| ()).unwrap();
+        run(&trees, "d", "/there/", |action| {
+            action.dir_copy_contents = false
+        })
+        .unwrap();
+        run(&trees, "link", "/followed", |_| ()).unwrap();
+        run(&trees, "nothing*", "/none/", |_| ()).unwrap();
+        for name in [
+            "x",
+            "there/a.txt",
+            "new/a.txt",
+            "all/b.txt",
+            "contents/e/f.md",
+            "there/d/c.txt",
+        ] {
+            assert!(has(&trees, name), "{name}");
+        }
+        assert!(std::fs::read(trees.out.join("followed")).is_ok());
+        assert!(!has(&trees, "none"));
+        let error = run(&trees, "nothing", "/none", |_| ())
+            .unwrap_err()
+            .to_string();
+        assert_eq!(error, "lstat /nothing: no such file or directory");
+    }
+
+    #[test]
+    fn patterns_choose() {
+        let trees = trees();
+        run(&trees, "/", "/inc", |action| {
+            action.include_patterns = vec!["d/e/*.md".to_owned()]
+        })
+        .unwrap();
+        assert!(
+            has(&trees, "inc/d/e/f.md") && !has(&trees, "inc/d/c.txt") && !has(&trees, "inc/a.txt")
+        );
+        run(&trees, "/", "/exc", |action| {
+            action.exclude_patterns = vec!["**/*.txt".to_owned()]
+        })
+        .unwrap();
+        assert!(has(&trees, "exc/d/e/f.md") && !has(&trees, "exc/d/c.txt"));
+        let missing = run(&trees, "/", "/req", |action| {
+            action.include_patterns = vec!["zz".to_owned()];
+            action.required_paths = vec!["zz".to_owned()];
+        });
+        assert!(missing.is_err());
+    }
+
+    #[test]
+    fn a_link_in_the_target_does_not_lead_out() {
+        let trees = trees();
+        run(&trees, "a.txt", "/out/wharf-test-file", |_| ()).unwrap();
+        assert!(has(&trees, "etc/wharf-test-file") && !Path::new("/etc/wharf-test-file").exists());
+        run(&trees, "a.txt", "/../../m", |action| action.mode = 0o600).unwrap();
+        use std::os::unix::fs::MetadataExt as _;
+        assert_eq!(
+            trees.out.join("m").metadata().unwrap().mode() & 0o777,
+            0o600
+        );
+    }
+}

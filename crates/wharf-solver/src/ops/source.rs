@@ -1,0 +1,444 @@
+//! Where files come from: images, the client, git, the web.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use bollard_buildkit_proto::pb;
+use jiff::Timestamp;
+use rustix::fs::{Mode, OFlags};
+use tempfile::TempDir;
+use wharf_builder::{Local, LocalRequest, fetch};
+use wharf_images::{ImagePin, LayerState, Progress, ProgressSender, PullOptions};
+use wharf_oci::{Digest, Platform, Reference};
+use wharf_sys::root::Root;
+
+use super::Doing;
+use crate::cache::hold;
+use crate::result::Inner;
+use crate::voice::Voice;
+use crate::{Job, Layer, Ref, ResolvedImage, SolveError, VertexStatus, blocking};
+
+impl Doing<'_> {
+    pub(super) async fn source(&self, source: &pb::SourceOp) -> Result<Ref, SolveError> {
+        let (scheme, rest) = source.identifier.split_once("://").unwrap_or_default();
+        match scheme {
+            "docker-image" => self.image(rest, source).await,
+            "local" => self.local(rest, source).await,
+            "git" => self.git(rest, source).await,
+            "http" | "https" => self.http(source).await,
+            other => Err(SolveError::NotImplemented(format!(
+                "source {other}:// is not supported"
+            ))),
+        }
+    }
+
+    async fn image(&self, name: &str, source: &pb::SourceOp) -> Result<Ref, SolveError> {
+        let platform = self.node.platform.as_ref().map(platform_of);
+        let mode = source.attrs.get("image.resolvemode").map(String::as_str);
+        let mode = mode.unwrap_or("default");
+        let (image, _pin) =
+            fetch_image(self.job, name, platform.as_ref(), mode, Some(self.voice)).await?;
+        let store = self.job.engine().images.store();
+        let layers = store.layers_of(&image)?;
+        let layers = layers.into_iter().map(|(chain, layer)| Layer {
+            chain,
+            diff_id: layer.diff_id,
+            size: layer.size,
+            blob: layer.blob,
+            created: None,
+        });
+        let mut layers: Vec<Layer> = layers.collect();
+        if let Some(limit) = source.attrs.get("image.layerlimit") {
+            let limit = limit
+                .parse()
+                .map_err(|_| SolveError::Invalid(format!("invalid layer limit {limit:?}")))?;
+            layers.truncate(limit);
+        }
+        Ok(hold(store, layers))
+    }
+
+    async fn local(&self, name: &str, source: &pb::SourceOp) -> Result<Ref, SolveError> {
+        let list = |key: &str| -> Result<Vec<String>, SolveError> {
+            let text = source.attrs.get(key).map_or("[]", String::as_str);
+            let list: Option<Vec<String>> = serde_json::from_str(text)
+                .map_err(|error| SolveError::Invalid(format!("invalid {key}: {error}")))?;
+            Ok(list.unwrap_or_default())
+        };
+        let text = |key: &str| source.attrs.get(key).cloned().unwrap_or_default();
+        let wanted = LocalRequest {
+            name: name.to_owned(),
+            include: list("local.includepattern")?,
+            exclude: list("local.excludepatterns")?,
+            follow: list("local.followpaths")?,
+            shared_key_hint: text("local.sharedkeyhint"),
+            session: text("local.sessionid"),
+        };
+        let started = Timestamp::now();
+        let local = self.job.client().local(&wanted).await?;
+        self.voice
+            .status(VertexStatus {
+                id: format!("transferring {name}:"),
+                name: "transferring".to_owned(),
+                timestamp: Some(Timestamp::now()),
+                started: Some(started),
+                completed: Some(Timestamp::now()),
+                ..VertexStatus::default()
+            })
+            .await;
+        Ok(Ref(Arc::new(Inner::Folder {
+            local,
+            content: None,
+        })))
+    }
+
+    async fn git(&self, rest: &str, source: &pb::SourceOp) -> Result<Ref, SolveError> {
+        let (address, fragment) = rest.split_once('#').unwrap_or((rest, ""));
+        let (reference, folder) = fragment.split_once(':').unwrap_or((fragment, ""));
+        let repository = match source.attrs.get("git.fullurl") {
+            Some(full) => full.clone(),
+            None => format!("https://{address}"),
+        };
+        let url = fetch::GitUrl {
+            repository,
+            reference: reference.to_owned(),
+            folder: folder.to_owned(),
+        };
+        let keep_git = source.attrs.get("git.keepgitdir").map(String::as_str) == Some("true");
+        let dir = self.job.scratch()?;
+        let path = dir.path().join("repository");
+        fetch::clone(&url, &path).await?;
+        let commit = commit_of(&path).await?;
+        blocking(move || {
+            if !keep_git {
+                let gone = std::fs::remove_dir_all(path.join(".git"));
+                gone.map_err(SolveError::io("remove the repository's .git"))?;
+            }
+            let inside = below(&path, &url.folder)?;
+            let content = format!("git {commit} {} {keep_git}", url.folder);
+            Ok(folder_ref(dir, inside, Digest::sha256(content.as_bytes())))
+        })
+        .await
+    }
+
+    async fn http(&self, source: &pb::SourceOp) -> Result<Ref, SolveError> {
+        let url = source.identifier.clone();
+        let dir = self.job.scratch()?;
+        let registry = &self.job.engine().config.registry;
+        let file = fetch::download(&url, dir.path(), registry).await?;
+        let attrs = source.attrs.clone();
+        blocking(move || place_download(dir, &file, &url, &attrs)).await
+    }
+}
+
+/// Names a file that was downloaded, and sees that it is what it should be.
+fn place_download(
+    dir: TempDir,
+    file: &fetch::Fetched,
+    url: &str,
+    attrs: &std::collections::BTreeMap<String, String>,
+) -> Result<Ref, SolveError> {
+    use std::os::unix::fs::PermissionsExt as _;
+    let failed = SolveError::io("read what was downloaded");
+    let mut hasher = wharf_oci::Hasher::sha256();
+    let mut source = std::fs::File::open(&file.path).map_err(&failed)?;
+    let mut buffer = vec![0; 128 * 1024];
+    loop {
+        match std::io::Read::read(&mut source, &mut buffer).map_err(&failed)? {
+            0 => break,
+            count => hasher.update(&buffer[..count]),
+        }
+    }
+    let digest = hasher.finish();
+    if let Some(expected) = attrs.get("http.checksum")
+        && *expected != digest.to_string()
+    {
+        return Err(SolveError::Failed(format!(
+            "digest mismatch {digest}: {expected}"
+        )));
+    }
+    let own = file.name.clone().unwrap_or_else(|| "download".to_owned());
+    let name = attrs.get("http.filename").cloned().unwrap_or(own);
+    if matches!(name.as_str(), "" | "." | "..") || name.contains(['/', '\0']) {
+        return Err(SolveError::Invalid(format!(
+            "invalid filename {name:?} of {url}"
+        )));
+    }
+    let number = |key: &str, radix: u32, default: u32| match attrs.get(key) {
+        Some(text) => u32::from_str_radix(text, radix)
+            .map_err(|_| SolveError::Invalid(format!("invalid {key}: {text:?}"))),
+        None => Ok(default),
+    };
+    // As BuildKit's client writes them: `0600`.
+    let mode = number("http.perm", 8, 0o600)? & 0o7777;
+    let (uid, gid) = (number("http.uid", 10, 0)?, number("http.gid", 10, 0)?);
+    let path = dir.path().join(&name);
+    std::fs::rename(&file.path, &path).map_err(&failed)?;
+    std::os::unix::fs::chown(&path, Some(uid), Some(gid)).map_err(&failed)?;
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).map_err(&failed)?;
+    let content = format!("http {name} {mode:o} {uid} {gid} {digest}");
+    let folder = dir.path().to_owned();
+    Ok(folder_ref(dir, folder, Digest::sha256(content.as_bytes())))
+}
+
+fn folder_ref(dir: TempDir, folder: PathBuf, content: Digest) -> Ref {
+    let local = Local {
+        folder,
+        keep: Arc::new(dir),
+    };
+    Ref(Arc::new(Inner::Folder {
+        local,
+        content: Some(content),
+    }))
+}
+
+/// A folder of a repository. Links in it do not lead out (CVE-2026-33748).
+fn below(path: &Path, folder: &str) -> Result<PathBuf, SolveError> {
+    if folder.is_empty() {
+        return Ok(path.to_owned());
+    }
+    let failed = |error: std::io::Error| {
+        SolveError::Failed(format!("subdir {folder} of the repository: {error}"))
+    };
+    let root = Root::open(path).map_err(failed)?;
+    let found = wharf_engine::resolve(&root, Path::new(folder)).map_err(failed)?;
+    let inside = found
+        .path
+        .strip_prefix("/")
+        .unwrap_or(&found.path)
+        .to_owned();
+    let flags = OFlags::PATH | OFlags::DIRECTORY;
+    root.open_at(&inside, flags, Mode::empty())
+        .map_err(failed)?;
+    Ok(path.join(inside))
+}
+
+async fn commit_of(path: &Path) -> Result<String, SolveError> {
+    let output = tokio::process::Command::new("git")
+        .current_dir(path)
+        .args(["rev-parse", "HEAD"])
+        .env("GIT_CONFIG_GLOBAL", "/dev/null")
+        .env("HOME", "/nonexistent")
+        .kill_on_drop(true)
+        .output();
+    let output = output
+        .await
+        .map_err(SolveError::io("ask git for the commit"))?;
+    match output.status.success() {
+        true => Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned()),
+        false => Err(SolveError::Failed(
+            "the repository has no commit".to_owned(),
+        )),
+    }
+}
+
+pub(crate) fn platform_of(platform: &pb::Platform) -> Platform {
+    Platform::new(&platform.os, &platform.architecture, &platform.variant)
+}
+
+/// Sees that an image is here; its id.
+async fn fetch_image(
+    job: &Job,
+    name: &str,
+    platform: Option<&Platform>,
+    mode: &str,
+    voice: Option<&Voice>,
+) -> Result<(Digest, ImagePin), SolveError> {
+    let images = &job.engine().images;
+    if let Some(found) = present(job, name, platform, mode) {
+        return Ok(found);
+    }
+    let reference = Reference::parse_normalized(name)
+        .map_err(|error| SolveError::Invalid(format!("invalid reference format: {error}")))?
+        .with_default_tag();
+    let options = PullOptions {
+        credentials: job.client().credentials(reference.domain()).await,
+        platform: platform.cloned(),
+        all_tags: false,
+    };
+    let (progress, mut events) = ProgressSender::channel();
+    let pull = images.pull(&reference, options, progress);
+    let report = async {
+        while let Some(event) = events.recv().await {
+            if let (Some(voice), Progress::Layer { id, state }) = (voice, event) {
+                layer_status(voice, &id, &state).await;
+            }
+        }
+    };
+    let (pulled, ()) = tokio::join!(pull, report);
+    pulled.map_err(|error| {
+        let kind = error.kind();
+        let text = format!("{reference}: {}", error.message());
+        match kind {
+            wharf_engine::ErrorKind::NotFound => SolveError::NotFound(text),
+            _ => SolveError::Failed(text),
+        }
+    })?;
+    let (image, pin) = images.store().pin(name)?;
+    job.mark_pulled(name);
+    Ok((image.id, pin))
+}
+
+/// An image that is here, of the right platform, unless it is to be looked for elsewhere once in the build.
+fn present(
+    job: &Job,
+    name: &str,
+    platform: Option<&Platform>,
+    mode: &str,
+) -> Option<(Digest, ImagePin)> {
+    if mode == "pull" && !job.was_pulled(name) {
+        return None;
+    }
+    let (image, pin) = job.engine().images.store().pin(name).ok()?;
+    let fits = platform.is_none_or(|platform| platform.matches(&image.config.platform()));
+    fits.then_some((image.id, pin))
+}
+
+async fn layer_status(voice: &Voice, id: &str, state: &LayerState) {
+    let now = Timestamp::now();
+    let (word, current, total, done) = match state {
+        LayerState::Downloading { current, total } => ("downloading", *current, *total, false),
+        LayerState::DownloadComplete => ("downloading", 0, 0, true),
+        LayerState::Extracting { current, total } => ("extracting", *current, *total, false),
+        LayerState::PullComplete => ("extracting", 0, 0, true),
+        _ => return,
+    };
+    let number = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
+    voice
+        .status(VertexStatus {
+            id: format!("{word} sha256:{id}"),
+            name: word.to_owned(),
+            current: number(current),
+            total: number(total),
+            timestamp: Some(now),
+            started: Some(now),
+            completed: done.then_some(now),
+            ..VertexStatus::default()
+        })
+        .await;
+}
+
+/// What an image's name means: its configuration, without its layers.
+pub(crate) async fn resolve(
+    job: &Job,
+    name: &str,
+    platform: Option<&Platform>,
+    mode: &str,
+) -> Result<ResolvedImage, SolveError> {
+    let reference = Reference::parse_normalized(name)
+        .map_err(|error| SolveError::Invalid(format!("invalid reference format: {error}")))?
+        .with_default_tag();
+    let store = job.engine().images.store();
+    if mode == "pull" && !job.was_pulled(name) {
+        fetch_image(job, name, platform, mode, None).await?;
+    }
+    if present(job, name, platform, mode).is_none() {
+        if let Some(found) = ask_registry(job, &reference, platform).await {
+            return Ok(found);
+        }
+        // The built-in catalogue, or an error that says why not.
+        fetch_image(job, name, platform, mode, None).await?;
+    }
+    let image = store.resolve(name)?;
+    // Where it came from, if that is known.
+    let own = reference.familiar_name();
+    let known = image.repo_digests.iter().find_map(|text| {
+        let (repository, digest) = text.split_once('@')?;
+        (repository == own).then(|| Digest::parse(digest).ok())?
+    });
+    let complete = match known {
+        Some(digest) if reference.digest().is_none() => reference.with_digest(digest),
+        _ => reference,
+    };
+    Ok(ResolvedImage {
+        reference: complete.to_string(),
+        digest: known.unwrap_or(image.id),
+        config: image.config.raw().to_vec(),
+    })
+}
+
+async fn ask_registry(
+    job: &Job,
+    reference: &Reference,
+    platform: Option<&Platform>,
+) -> Option<ResolvedImage> {
+    let registry = job.engine().images.store().registry();
+    let credentials = job.client().credentials(reference.domain()).await;
+    let platform = platform.cloned().unwrap_or_else(Platform::host);
+    let resolved = registry
+        .resolve(reference, &platform, credentials.as_ref())
+        .await
+        .ok()?;
+    let config = registry
+        .small_blob(
+            &resolved.source,
+            &resolved.manifest.config,
+            "image configuration",
+            wharf_oci::MAX_CONFIG_SIZE,
+        )
+        .await
+        .ok()?;
+    let digest = resolved.digest();
+    Some(ResolvedImage {
+        reference: reference.clone().with_digest(digest).to_string(),
+        digest,
+        config: config.to_vec(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn folders_of_a_repository_are_inside_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let repository = dir.path().join("r");
+        std::fs::create_dir_all(repository.join("sub/x")).unwrap();
+        std::fs::create_dir(dir.path().join("outside")).unwrap();
+        std::os::unix::fs::symlink("../outside", repository.join("link")).unwrap();
+        std::os::unix::fs::symlink("sub", repository.join("in")).unwrap();
+        assert_eq!(
+            below(&repository, "sub/x").unwrap(),
+            repository.join("sub/x")
+        );
+        assert_eq!(
+            below(&repository, "in/x").unwrap(),
+            repository.join("sub/x")
+        );
+        // Both end inside, where there is no such thing.
+        assert!(below(&repository, "link").is_err());
+        assert!(below(&repository, "../outside").is_err());
+    }
+
+    #[test]
+    fn downloads_are_named_and_checked() {
+        let fetched = |dir: &TempDir| {
+            let path = dir.path().join("x");
+            std::fs::write(&path, "hello").unwrap();
+            fetch::Fetched {
+                path,
+                name: None,
+                content_type: String::new(),
+            }
+        };
+        let place = |attrs: &[(&str, &str)]| {
+            let dir = tempfile::tempdir().unwrap();
+            let file = fetched(&dir);
+            let attrs = attrs
+                .iter()
+                .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()));
+            place_download(dir, &file, "http://h/x", &attrs.collect())
+        };
+        let good = place(&[("http.filename", "f"), ("http.perm", "0755")]).unwrap();
+        let path = good.folder().unwrap().join("f");
+        let mode = std::os::unix::fs::MetadataExt::mode(&std::fs::metadata(path).unwrap());
+        assert_eq!(mode & 0o777, 0o755);
+        assert!(place(&[("http.filename", "../f")]).is_err());
+        let wrong = format!("sha256:{}", wharf_builder::hash::hex(&[0; 32]));
+        let error = place(&[("http.checksum", &wrong)]).unwrap_err().to_string();
+        assert!(
+            error.starts_with("digest mismatch sha256:2cf24dba"),
+            "{error}"
+        );
+    }
+}

@@ -1,0 +1,367 @@
+//! What the cache takes on disk, and making it less.
+
+use std::collections::{HashMap, HashSet};
+use std::path::Path;
+
+use jiff::Timestamp;
+use rustix::fs::FlockOperation;
+use wharf_oci::ChainId;
+
+use crate::cache::{Cache, Record};
+use crate::{CacheRecord, PruneOptions, SolveError, Solver, blocking};
+
+impl Solver {
+    /// What the cache holds: results of steps, and the folders of cache mounts.
+    ///
+    /// # Errors
+    /// If records or disk cannot be read, or a filter is none.
+    pub async fn disk_usage(&self, filters: &[String]) -> Result<Vec<CacheRecord>, SolveError> {
+        let (solver, filters) = (self.clone(), filters.to_vec());
+        blocking(move || {
+            let filters = Filters::read(&filters)?;
+            let records = solver.listed()?;
+            Ok(records
+                .into_iter()
+                .filter(|record| filters.fit(record))
+                .collect())
+        })
+        .await
+    }
+
+    /// Removes from the cache, what was not used for longest first; what was removed. Cache mounts that a step has now
+    /// stay, and so do layers that an image has or another result stands on.
+    ///
+    /// # Errors
+    /// If records or disk refuse, or a filter is none.
+    pub async fn prune(&self, options: &PruneOptions) -> Result<Vec<CacheRecord>, SolveError> {
+        let (solver, options) = (self.clone(), options.clone());
+        blocking(move || {
+            let filters = Filters::read(&options.filters)?;
+            let records = solver.listed()?;
+            let gone = choose(records, &options, &filters, solver.free_space());
+            let ids: HashSet<String> = gone.iter().map(|record| record.id.clone()).collect();
+            for record in gone.iter().filter(|record| record.mutable) {
+                let path = solver.shared().caches().join(&record.id);
+                std::fs::remove_dir_all(&path).map_err(SolveError::io("remove a cache mount"))?;
+            }
+            solver.shared().cache.forget(&ids)?;
+            Ok(gone)
+        })
+        .await
+    }
+
+    fn listed(&self) -> Result<Vec<CacheRecord>, SolveError> {
+        let shared = self.shared();
+        let records = shared.cache.all()?;
+        let users = Cache::users(&records);
+        let images = shared.engine.images.store().image_layers();
+        let owners: HashMap<ChainId, &str> = records
+            .iter()
+            .flat_map(|(id, record)| record.own.iter().map(move |chain| (*chain, id.as_str())))
+            .collect();
+        let mut listed: Vec<CacheRecord> = records
+            .iter()
+            .map(|(id, record)| described(id, record, &owners, &users, &images))
+            .collect();
+        listed.extend(mounts(&shared.caches()));
+        Ok(listed)
+    }
+
+    /// Bytes of the disk that are free; none if that cannot be said.
+    fn free_space(&self) -> Option<i64> {
+        let stat = rustix::fs::statvfs(&self.shared().engine.config.data_root).ok()?;
+        i64::try_from(stat.f_bavail.saturating_mul(stat.f_frsize)).ok()
+    }
+}
+
+fn described(
+    id: &str,
+    record: &Record,
+    owners: &HashMap<ChainId, &str>,
+    users: &HashMap<ChainId, usize>,
+    images: &HashSet<ChainId>,
+) -> CacheRecord {
+    let layers = || record.outputs.iter().flatten().flatten();
+    let own = layers().filter(|layer| record.own.contains(&layer.chain));
+    let below = layers().filter(|layer| !record.own.contains(&layer.chain));
+    let mut parents: Vec<String> = below
+        .filter_map(|layer| owners.get(&layer.chain))
+        .map(|owner| (*owner).to_owned())
+        .collect();
+    parents.dedup();
+    let is_shared = |chain: &ChainId| images.contains(chain) || users.get(chain) > Some(&1);
+    CacheRecord {
+        id: id.to_owned(),
+        kind: record.kind.clone(),
+        description: record.description.clone(),
+        in_use: false,
+        shared: record.own.iter().any(is_shared),
+        mutable: false,
+        size: own
+            .map(|layer| i64::try_from(layer.size).unwrap_or(i64::MAX))
+            .sum(),
+        parents: parents.into_iter().next_back().into_iter().collect(),
+        created: second(record.created),
+        last_used: Some(second(record.used)),
+        usage_count: record.count,
+    }
+}
+
+fn second(second: i64) -> Timestamp {
+    Timestamp::from_second(second).unwrap_or_default()
+}
+
+/// The folders of cache mounts.
+fn mounts(folder: &Path) -> Vec<CacheRecord> {
+    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    let found = entries.map(|entry| {
+        let path = entry.path();
+        let used = std::fs::metadata(path.join("lock")).and_then(|meta| meta.modified());
+        let made = std::fs::metadata(&path).and_then(|meta| meta.modified());
+        let time = |time: std::io::Result<std::time::SystemTime>| {
+            time.ok().and_then(|time| Timestamp::try_from(time).ok())
+        };
+        let about = std::fs::read(path.join("about")).unwrap_or_default();
+        let about: serde_json::Value = serde_json::from_slice(&about).unwrap_or_default();
+        let id = about["id"].as_str().unwrap_or_default().to_owned();
+        CacheRecord {
+            id: entry.file_name().to_string_lossy().into_owned(),
+            kind: "exec.cachemount".to_owned(),
+            description: format!("cached mount with id {id:?}"),
+            in_use: in_use(&path),
+            mutable: true,
+            size: size(&path.join("data")),
+            created: time(made).unwrap_or_default(),
+            last_used: time(used),
+            usage_count: 1,
+            ..CacheRecord::default()
+        }
+    });
+    found.collect()
+}
+
+/// Whether a step has it mounted now: it holds its lock.
+fn in_use(cache: &Path) -> bool {
+    let lock = std::fs::File::options()
+        .write(true)
+        .open(cache.join("lock"));
+    lock.is_ok_and(|lock| {
+        rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive).is_err()
+    })
+}
+
+fn size(folder: &Path) -> i64 {
+    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    let sizes = entries.map(|entry| match entry.file_type() {
+        Ok(kind) if kind.is_dir() => size(&entry.path()),
+        _ => {
+            let length = entry.metadata().map_or(0, |meta| meta.len());
+            i64::try_from(length).unwrap_or(i64::MAX)
+        }
+    });
+    sizes.sum()
+}
+
+/// Which of them go.
+fn choose(
+    mut records: Vec<CacheRecord>,
+    options: &PruneOptions,
+    filters: &Filters,
+    free: Option<i64>,
+) -> Vec<CacheRecord> {
+    records.sort_by_key(|record| record.last_used);
+    let mut total: i64 = records.iter().map(|record| record.size).sum();
+    let keep = keep_bytes(options, total, free);
+    let until = Timestamp::now()
+        .as_second()
+        .saturating_sub(options.keep_duration);
+    let mut gone = Vec::new();
+    for record in records {
+        let used = record.last_used.unwrap_or(record.created).as_second();
+        let is_wanted =
+            options.all || (!record.shared && record.kind == "regular" || record.mutable);
+        if record.in_use || !is_wanted || !filters.fit(&record) {
+            continue;
+        }
+        if options.keep_duration > 0 && used > until {
+            continue;
+        }
+        if keep.is_some_and(|keep| total <= keep) {
+            break;
+        }
+        total -= record.size;
+        gone.push(record);
+    }
+    gone
+}
+
+/// How many bytes may stay; `None` for none (`cache/manager.go`, `calculateKeepBytes`).
+fn keep_bytes(options: &PruneOptions, total: i64, free: Option<i64>) -> Option<i64> {
+    let limits = [
+        options.reserved_space,
+        options.max_used_space,
+        options.min_free_space,
+    ];
+    if limits.iter().all(|limit| *limit == 0) {
+        return None;
+    }
+    let mut keep = match options.max_used_space {
+        0 if options.min_free_space == 0 => options.reserved_space,
+        0 => total,
+        max => max,
+    };
+    if options.min_free_space > 0
+        && let Some(free) = free
+    {
+        let excess = options.min_free_space.saturating_sub(free).max(0);
+        keep = keep.min(total.saturating_sub(excess));
+    }
+    Some(keep.max(options.reserved_space))
+}
+
+/// containerd's filters, as far as records have fields; one that fits is enough.
+struct Filters(Vec<Vec<Test>>);
+
+struct Test {
+    field: String,
+    operator: String,
+    value: String,
+}
+
+impl Filters {
+    fn read(texts: &[String]) -> Result<Self, SolveError> {
+        let filters = texts.iter().map(|text| {
+            let tests = text
+                .split(',')
+                .filter(|test| !test.is_empty())
+                .map(Test::read);
+            tests.collect::<Result<Vec<_>, _>>()
+        });
+        Ok(Self(filters.collect::<Result<_, _>>()?))
+    }
+
+    fn fit(&self, record: &CacheRecord) -> bool {
+        let all = |tests: &Vec<Test>| tests.iter().all(|test| test.fits(record));
+        self.0.is_empty() || self.0.iter().any(all)
+    }
+}
+
+impl Test {
+    fn read(text: &str) -> Result<Self, SolveError> {
+        let operators = ["==", "!=", "~=", "="];
+        let found = operators
+            .iter()
+            .find_map(|operator| Some((*operator, text.split_once(operator)?)));
+        let (operator, field, value) = match found {
+            Some((operator, (field, value))) => (operator, field, value),
+            None => ("", text, ""),
+        };
+        let known = [
+            "id",
+            "parents",
+            "description",
+            "inuse",
+            "mutable",
+            "immutable",
+            "type",
+            "shared",
+            "private",
+        ];
+        if !known.contains(&field) {
+            return Err(SolveError::Invalid(format!(
+                "failed to parse prune filters {text:?}"
+            )));
+        }
+        Ok(Self {
+            field: field.to_owned(),
+            operator: operator.to_owned(),
+            value: value.trim_matches('"').to_owned(),
+        })
+    }
+
+    fn fits(&self, record: &CacheRecord) -> bool {
+        let flag = |on: bool| if on { "true".to_owned() } else { String::new() };
+        let field = match self.field.as_str() {
+            "id" => record.id.clone(),
+            "parents" => record.parents.join(";"),
+            "description" => record.description.clone(),
+            "inuse" => flag(record.in_use),
+            "mutable" => flag(record.mutable),
+            "immutable" => flag(!record.mutable),
+            "type" => record.kind.clone(),
+            "shared" => flag(record.shared),
+            _ => flag(!record.shared),
+        };
+        match self.operator.as_str() {
+            "" => !field.is_empty(),
+            "!=" => field != self.value,
+            "~=" => field.contains(&self.value),
+            _ => field == self.value,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn record(id: &str, size: i64, used: i64) -> CacheRecord {
+        CacheRecord {
+            id: id.to_owned(),
+            kind: "regular".to_owned(),
+            size,
+            last_used: Some(second(used)),
+            ..CacheRecord::default()
+        }
+    }
+
+    fn chosen(options: &PruneOptions, free: Option<i64>) -> Vec<String> {
+        let records = vec![
+            record("new", 10, 300),
+            record("old", 10, 100),
+            record("mid", 10, 200),
+        ];
+        let filters = Filters::read(&options.filters).unwrap();
+        let gone = choose(records, options, &filters, free);
+        gone.into_iter().map(|record| record.id).collect()
+    }
+
+    #[test]
+    fn the_longest_unused_goes_first() {
+        let all = PruneOptions::default();
+        assert_eq!(chosen(&all, None), ["old", "mid", "new"]);
+        let limited = |reserved, max, free| PruneOptions {
+            reserved_space: reserved,
+            max_used_space: max,
+            min_free_space: free,
+            ..PruneOptions::default()
+        };
+        assert_eq!(chosen(&limited(20, 0, 0), None), ["old"]);
+        assert_eq!(chosen(&limited(0, 15, 0), None), ["old", "mid"]);
+        assert_eq!(chosen(&limited(20, 15, 0), None), ["old"]);
+        assert_eq!(chosen(&limited(0, 0, 100), Some(95)), ["old"]);
+        assert!(chosen(&limited(0, 0, 100), Some(200)).is_empty());
+        let filtered = PruneOptions {
+            filters: vec!["id==mid".to_owned(), "type==source.git".to_owned()],
+            ..PruneOptions::default()
+        };
+        assert_eq!(chosen(&filtered, None), ["mid"]);
+        assert!(Filters::read(&["x==y".to_owned()]).is_err());
+    }
+
+    #[test]
+    fn what_is_in_use_or_shared_stays() {
+        let mut busy = record("busy", 1, 1);
+        busy.in_use = true;
+        let mut shared = record("shared", 1, 1);
+        shared.shared = true;
+        let none = Filters::read(&[]).unwrap();
+        let records = vec![busy, shared];
+        assert!(choose(records.clone(), &PruneOptions::default(), &none, None).is_empty());
+        let all = PruneOptions {
+            all: true,
+            ..PruneOptions::default()
+        };
+        assert_eq!(choose(records, &all, &none, None).len(), 1);
+    }
+}

@@ -1,0 +1,284 @@
+//! One graph: what of it is known, and the rest, each vertex when its inputs are there.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use bollard_buildkit_proto::pb;
+use jiff::Timestamp;
+use tokio::sync::watch;
+use tokio_util::task::AbortOnDropHandle;
+use wharf_oci::Digest;
+
+use crate::cache::Record;
+use crate::flight::Outputs;
+use crate::graph::{Graph, Node};
+use crate::ops::Doing;
+use crate::voice::Voice;
+use crate::{Job, Progress, Ref, SolveError, Vertex, keys};
+
+type Outcome = Option<Result<Outputs, SolveError>>;
+
+/// Solves a definition: the tree that it wants.
+pub(crate) async fn solve(job: &Job, definition: &pb::Definition) -> Result<Ref, SolveError> {
+    let graph = Arc::new(Graph::read(definition)?);
+    let Some(root) = graph.root else {
+        return Ok(Ref::scratch());
+    };
+    let keys = Arc::new(keys::definitions(&graph));
+    let mut known: Vec<Option<Outputs>> = vec![None; graph.nodes.len()];
+    let needed = plan(job, &graph, &keys, &mut known)?;
+    for at in cached_below(&graph, &needed, root.node) {
+        announce(job, &graph, &graph.nodes[at], true).await;
+    }
+    let mut outcomes: Vec<watch::Receiver<Outcome>> = Vec::with_capacity(graph.nodes.len());
+    let mut tasks = Vec::new();
+    for (at, known) in known.into_iter().enumerate() {
+        let (end, outcome) = watch::channel(known.map(Ok));
+        if needed.contains(&at) {
+            let inputs = graph.nodes[at].inputs.iter();
+            let inputs = inputs.map(|edge| outcomes[edge.node].clone()).collect();
+            let task = Task {
+                job: job.clone(),
+                graph: graph.clone(),
+                keys: keys.clone(),
+                at,
+            };
+            tasks.push(AbortOnDropHandle::new(tokio::spawn(async move {
+                let result = task.run(inputs).await;
+                // Nobody waits any more if this fails.
+                let _ = end.send(Some(result));
+            })));
+        }
+        outcomes.push(outcome);
+    }
+    let outputs = wait(&mut outcomes[root.node]).await?;
+    drop(tasks);
+    let tree = outputs.into_iter().nth(root.output).flatten();
+    tree.ok_or_else(|| SolveError::Invalid("the definition's output is no tree".to_owned()))
+}
+
+async fn wait(outcome: &mut watch::Receiver<Outcome>) -> Result<Outputs, SolveError> {
+    let ended = outcome.wait_for(Option::is_some).await;
+    let result = ended.ok().and_then(|outcome| outcome.clone());
+    result.unwrap_or(Err(SolveError::Cancelled))
+}
+
+/// Which vertices are to be looked at, from what is wanted down to what is known by its definition.
+fn plan(
+    job: &Job,
+    graph: &Graph,
+    keys: &[Option<Digest>],
+    known: &mut [Option<Outputs>],
+) -> Result<HashSet<usize>, SolveError> {
+    let mut needed = HashSet::new();
+    let mut stack: Vec<usize> = graph.root.iter().map(|root| root.node).collect();
+    while let Some(at) = stack.pop() {
+        if known[at].is_some() || needed.contains(&at) {
+            continue;
+        }
+        let node = &graph.nodes[at];
+        let is_source = matches!(node.op, pb::op::Op::Source(_));
+        if !is_source
+            && !node.metadata.ignore_cache
+            && let Some(key) = &keys[at]
+            && let Some(outputs) = job.solver().cache.get(key)?
+        {
+            known[at] = Some(outputs);
+            continue;
+        }
+        needed.insert(at);
+        stack.extend(node.inputs.iter().map(|edge| edge.node));
+    }
+    Ok(needed)
+}
+
+/// All that is wanted and is not needed: it is known, or stands below what is. Inputs first.
+fn cached_below(graph: &Graph, needed: &HashSet<usize>, root: usize) -> Vec<usize> {
+    let mut seen = HashSet::new();
+    let mut stack = vec![root];
+    while let Some(at) = stack.pop() {
+        if seen.insert(at) {
+            stack.extend(graph.nodes[at].inputs.iter().map(|edge| edge.node));
+        }
+    }
+    let mut found: Vec<usize> = seen.into_iter().filter(|at| !needed.contains(at)).collect();
+    found.sort_unstable();
+    found
+}
+
+/// Tells of a vertex that it is known.
+async fn announce(job: &Job, graph: &Graph, node: &Node, cached: bool) {
+    let now = Timestamp::now();
+    let mut vertex = vertex(graph, node);
+    vertex.started = Some(now);
+    vertex.completed = Some(now);
+    vertex.cached = cached;
+    job.tell(Progress::Vertex(vertex)).await;
+}
+
+fn vertex(graph: &Graph, node: &Node) -> Vertex {
+    let inputs = node.inputs.iter();
+    Vertex {
+        digest: node.digest.clone(),
+        inputs: inputs
+            .map(|edge| graph.nodes[edge.node].digest.clone())
+            .collect(),
+        name: node.name(),
+        group: node.metadata.progress_group.clone(),
+        ..Vertex::default()
+    }
+}
+
+/// A vertex that is to be looked at.
+struct Task {
+    job: Job,
+    graph: Arc<Graph>,
+    keys: Arc<Vec<Option<Digest>>>,
+    at: usize,
+}
+
+impl Task {
+    fn node(&self) -> &Node {
+        &self.graph.nodes[self.at]
+    }
+
+    async fn run(self, inputs: Vec<watch::Receiver<Outcome>>) -> Result<Outputs, SolveError> {
+        let mut trees = Vec::with_capacity(inputs.len());
+        for mut input in inputs {
+            trees.push(wait(&mut input).await?);
+        }
+        let mut shown = Shown::new(&self);
+        let result = self.look(trees, &mut shown).await;
+        let result = result.map_err(|error| {
+            let node = self.node();
+            error.at(&node.digest, node.sources.clone())
+        });
+        shown.end(result.as_ref().err()).await;
+        result
+    }
+
+    /// What is in the cache by content, or is done now.
+    async fn look(&self, inputs: Vec<Outputs>, shown: &mut Shown) -> Result<Outputs, SolveError> {
+        let node = self.node();
+        if let pb::op::Op::Source(_) = node.op {
+            shown.begin().await;
+            let voice = Voice::default();
+            voice.join(&node.digest, self.job.progress()).await;
+            let doing = Doing {
+                job: &self.job,
+                node,
+                inputs: &inputs,
+                voice: &voice,
+            };
+            return doing.run().await;
+        }
+        let key = keys::content(&self.job, node, &inputs)
+            .await
+            .map_err(|error| match error {
+                SolveError::NotFound(text) => {
+                    SolveError::NotFound(format!("failed to compute cache key: {text}"))
+                }
+                other => other,
+            })?;
+        let definition = self.keys[self.at];
+        let cache = &self.job.solver().cache;
+        if !node.metadata.ignore_cache
+            && let Some(outputs) = cache.get(&key)?
+        {
+            if let Some(definition) = &definition {
+                cache.name(&key, definition)?;
+            }
+            shown.cached().await;
+            return Ok(outputs);
+        }
+        shown.begin().await;
+        self.fly(inputs, key, definition).await
+    }
+
+    /// Does the work once for all who want it.
+    async fn fly(
+        &self,
+        inputs: Vec<Outputs>,
+        key: Digest,
+        definition: Option<Digest>,
+    ) -> Result<Outputs, SolveError> {
+        let node = self.node();
+        let flight = match node.metadata.ignore_cache {
+            // Nobody else's work will do.
+            true => {
+                Digest::sha256(format!("{key} {:p} {}", &raw const *self, self.job.id()).as_bytes())
+            }
+            false => key,
+        };
+        let (job, graph, at) = (self.job.clone(), self.graph.clone(), self.at);
+        let work = |voice: Voice| async move {
+            let _slot = job.solver().slot().await;
+            let node = &graph.nodes[at];
+            let doing = Doing {
+                job: &job,
+                node,
+                inputs: &inputs,
+                voice: &voice,
+            };
+            let outputs = doing.run().await?;
+            let record = Record::new(&outputs, doing.kind(), node.name());
+            job.solver().cache.put(&key, definition.as_ref(), &record)?;
+            Ok(outputs)
+        };
+        let flights = &self.job.solver().flights;
+        let listener = (node.digest.as_str(), self.job.progress());
+        flights.fly(&flight, listener, work).await
+    }
+}
+
+/// A vertex as its client sees it. One that is given up is told to have ended.
+struct Shown {
+    job: Job,
+    vertex: Vertex,
+    ended: bool,
+}
+
+impl Shown {
+    fn new(task: &Task) -> Self {
+        Self {
+            job: task.job.clone(),
+            vertex: vertex(&task.graph, task.node()),
+            ended: false,
+        }
+    }
+
+    async fn begin(&mut self) {
+        if self.vertex.started.is_none() {
+            self.vertex.started = Some(Timestamp::now());
+            self.job.tell(Progress::Vertex(self.vertex.clone())).await;
+        }
+    }
+
+    async fn cached(&mut self) {
+        self.vertex.cached = true;
+        self.vertex.started = Some(Timestamp::now());
+    }
+
+    async fn end(&mut self, error: Option<&SolveError>) {
+        self.begin().await;
+        self.ended = true;
+        self.vertex.completed = Some(Timestamp::now());
+        self.vertex.error = error.map(ToString::to_string).unwrap_or_default();
+        self.job.tell(Progress::Vertex(self.vertex.clone())).await;
+    }
+}
+
+impl Drop for Shown {
+    fn drop(&mut self) {
+        if self.ended || self.vertex.started.is_none() {
+            return;
+        }
+        self.vertex.completed = Some(Timestamp::now());
+        self.vertex.error = SolveError::Cancelled.to_string();
+        // Nobody may be left to hear it.
+        let _ = self
+            .job
+            .progress()
+            .try_send(Progress::Vertex(self.vertex.clone()));
+    }
+}

@@ -1,0 +1,357 @@
+//! The solver, and the jobs of its clients.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use bollard_buildkit_proto::pb;
+use jiff::Timestamp;
+use tempfile::TempDir;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use wharf_builder::transfer::{self, Looks};
+use wharf_builder::{Client, Exclude};
+use wharf_engine::{Engine, Workspace};
+use wharf_oci::{Digest, Platform};
+
+use crate::cache::{Cache, hold};
+use crate::flight::Flights;
+use crate::{
+    Entitlement, Layer, Progress, ProgressSender, Ref, SolveError, SolveResult, Tree, blocking,
+    frontend, ops, solve,
+};
+
+/// Solves graphs of build steps. Clones share cache and work.
+#[derive(Clone)]
+pub struct Solver(Arc<Shared>);
+
+/// What all jobs share.
+pub(crate) struct Shared {
+    pub(crate) engine: Arc<Engine>,
+    pub(crate) cache: Cache,
+    pub(crate) flights: Flights,
+    folder: PathBuf,
+    /// Steps that may work at the same time.
+    slots: Arc<Semaphore>,
+}
+
+/// How a job is done.
+#[derive(Clone, Debug)]
+pub struct JobOptions {
+    /// BuildKit's `Ref`.
+    pub id: String,
+    /// Who asks.
+    pub client: Arc<dyn Client>,
+    /// Where progress is told.
+    pub progress: ProgressSender,
+    /// What its steps may do beyond the ordinary.
+    pub entitlements: BTreeSet<Entitlement>,
+}
+
+/// One client's build. When it is dropped, its work ends, but for what others wait for too.
+#[derive(Clone)]
+pub struct Job(pub(crate) Arc<JobInner>);
+
+pub(crate) struct JobInner {
+    solver: Solver,
+    options: JobOptions,
+    /// Images that this build has looked for elsewhere.
+    pulled: Mutex<BTreeSet<String>>,
+}
+
+/// What is to be solved.
+#[derive(Clone, Debug, Default)]
+pub struct SolveRequest {
+    /// A graph; else a frontend makes one.
+    pub definition: Option<pb::Definition>,
+    /// `dockerfile.v0`, `gateway.v0`; empty for a graph.
+    pub frontend: String,
+    /// Its options, as buildx gives them (`target`, `build-arg:X`, `platform`, `no-cache`, …).
+    pub frontend_attrs: BTreeMap<String, String>,
+    /// Graphs that it may use as named contexts.
+    pub frontend_inputs: BTreeMap<String, pb::Definition>,
+    /// Caches to look into (`type` and `attrs`).
+    pub cache_imports: Vec<CacheOption>,
+}
+
+/// A cache to import from or to export to: `inline`, `registry`, `local`.
+#[derive(Clone, Debug, Default)]
+pub struct CacheOption {
+    /// The kind.
+    pub kind: String,
+    /// `ref`, `mode`, `src`, `dest`, `digest`, `compression`, …
+    pub attrs: BTreeMap<String, String>,
+}
+
+/// What kind of archive a result becomes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ArchiveKind {
+    /// `docker load`'s.
+    Docker,
+    /// An OCI image layout.
+    Oci,
+    /// The files.
+    Tar,
+}
+
+/// An image that a name means.
+#[derive(Clone, Debug)]
+pub struct ResolvedImage {
+    /// The name, complete, with its digest if it has been found in a registry.
+    pub reference: String,
+    /// Digest of the manifest (or index).
+    pub digest: Digest,
+    /// The configuration's bytes.
+    pub config: Vec<u8>,
+}
+
+/// One record of the cache, as `du` shows it.
+#[derive(Clone, Debug, Default)]
+pub struct CacheRecord {
+    /// Its id.
+    pub id: String,
+    /// `regular`, `source.local`, `exec.cachemount`, `frontend`, `internal`.
+    pub kind: String,
+    /// What it is.
+    pub description: String,
+    /// Whether a build uses it now.
+    pub in_use: bool,
+    /// Whether an image has it too.
+    pub shared: bool,
+    /// Whether it can be changed: a cache mount.
+    pub mutable: bool,
+    /// Bytes.
+    pub size: i64,
+    /// Ids of those it stands on.
+    pub parents: Vec<String>,
+    /// When it was made.
+    pub created: Timestamp,
+    /// When it was last used.
+    pub last_used: Option<Timestamp>,
+    /// How often.
+    pub usage_count: i64,
+}
+
+/// What a prune removes.
+#[derive(Clone, Debug, Default)]
+pub struct PruneOptions {
+    /// Also what is shared with images, internal or of frontends.
+    pub all: bool,
+    /// Only what was not used for so long, in seconds.
+    pub keep_duration: i64,
+    /// As many bytes may stay in any case.
+    pub reserved_space: i64,
+    /// No more than so many stay; 0 for no limit.
+    pub max_used_space: i64,
+    /// So many bytes of the disk are to be free; 0 for no word about it.
+    pub min_free_space: i64,
+    /// containerd's filters (`id==x`, `type==regular`, `inuse`, `shared`, `private`, `description~=x`); any of them.
+    pub filters: Vec<String>,
+}
+
+impl Solver {
+    /// A solver on an engine. What a killed daemon left half-made is removed.
+    ///
+    /// # Errors
+    /// If its folder cannot be made.
+    pub fn open(engine: Arc<Engine>) -> Result<Self, SolveError> {
+        let folder = engine.config.data_root.join("solver");
+        let failed = SolveError::io("make the folder of builds");
+        for name in ["step", "empty"] {
+            let path = folder.join(name);
+            // Whatever is in them belongs to nobody any more.
+            let _ = std::fs::remove_dir_all(&path);
+            std::fs::create_dir_all(&path).map_err(&failed)?;
+        }
+        let _ = std::fs::remove_dir_all(engine.config.exec_root.join("solver"));
+        let cache = Cache::new(engine.records().clone(), engine.images.store().clone());
+        let processors = std::thread::available_parallelism().map_or(1, usize::from);
+        Ok(Self(Arc::new(Shared {
+            engine,
+            cache,
+            flights: Flights::default(),
+            folder,
+            slots: Arc::new(Semaphore::new((processors * 2).max(4))),
+        })))
+    }
+
+    /// A job of a client.
+    pub fn job(&self, options: JobOptions) -> Job {
+        Job(Arc::new(JobInner {
+            solver: self.clone(),
+            options,
+            pulled: Mutex::default(),
+        }))
+    }
+
+    pub(crate) fn shared(&self) -> &Shared {
+        &self.0
+    }
+}
+
+impl Shared {
+    /// Where cache mounts are: those of all builders are the same.
+    pub(crate) fn caches(&self) -> PathBuf {
+        self.engine.config.data_root.join("builder").join("cache")
+    }
+
+    /// A folder without anything in it.
+    pub(crate) fn empty(&self) -> Result<PathBuf, SolveError> {
+        let path = self.folder.join("empty");
+        std::fs::create_dir_all(&path).map_err(SolveError::io("make an empty folder"))?;
+        Ok(path)
+    }
+
+    /// The right to work.
+    pub(crate) async fn slot(&self) -> Option<OwnedSemaphorePermit> {
+        // It is never closed.
+        self.slots.clone().acquire_owned().await.ok()
+    }
+}
+
+impl Job {
+    /// Solves. Dropping the future gives it up.
+    ///
+    /// # Errors
+    /// What is wrong with the request, the Dockerfile or a step, with its place.
+    pub async fn solve(&self, request: SolveRequest) -> Result<SolveResult, SolveError> {
+        if let Some(definition) = &request.definition {
+            let tree = solve::solve(self, definition).await?;
+            return Ok(SolveResult {
+                single: Some(tree),
+                ..SolveResult::default()
+            });
+        }
+        match request.frontend.as_str() {
+            "" => Ok(SolveResult {
+                single: Some(Ref::scratch()),
+                ..SolveResult::default()
+            }),
+            "dockerfile.v0" | "gateway.v0" => frontend::run(self, &request).await,
+            other => Err(SolveError::NotFound(format!("invalid frontend: {other}"))),
+        }
+    }
+
+    /// What an image's name means, without fetching its layers. `mode` is `default`, `pull` or `local`.
+    ///
+    /// # Errors
+    /// If there is no such image.
+    pub async fn resolve_image(
+        &self,
+        reference: &str,
+        platform: Option<&Platform>,
+        mode: &str,
+        log_name: &str,
+    ) -> Result<ResolvedImage, SolveError> {
+        let mut shown = crate::progress::Shown::begin(self, log_name).await;
+        let found = ops::resolve(self, reference, platform, mode).await;
+        shown.end(found.as_ref().err()).await;
+        found
+    }
+
+    /// The files of a tree, for who sends them on: exporter `local`.
+    ///
+    /// # Errors
+    /// If they cannot be mounted.
+    pub async fn tree(&self, tree: &Ref) -> Result<Tree, SolveError> {
+        let (job, tree) = (self.clone(), tree.clone());
+        blocking(move || tree.tree(&job)).await
+    }
+
+    pub(crate) fn solver(&self) -> &Shared {
+        self.0.solver.shared()
+    }
+
+    pub(crate) fn engine(&self) -> &Engine {
+        &self.solver().engine
+    }
+
+    pub(crate) fn client(&self) -> &dyn Client {
+        &*self.0.options.client
+    }
+
+    pub(crate) fn progress(&self) -> &ProgressSender {
+        &self.0.options.progress
+    }
+
+    pub(crate) fn id(&self) -> &str {
+        &self.0.options.id
+    }
+
+    pub(crate) async fn tell(&self, progress: Progress) {
+        // Who has gone hears nothing.
+        let _ = self.progress().send(progress).await;
+    }
+
+    pub(crate) fn may(&self, entitlement: Entitlement) -> bool {
+        self.0.options.entitlements.contains(&entitlement)
+    }
+
+    pub(crate) fn mark_pulled(&self, name: &str) {
+        let mut pulled = self.0.pulled.lock().unwrap_or_else(PoisonError::into_inner);
+        pulled.insert(name.to_owned());
+    }
+
+    pub(crate) fn was_pulled(&self, name: &str) -> bool {
+        let pulled = self.0.pulled.lock().unwrap_or_else(PoisonError::into_inner);
+        pulled.contains(name)
+    }
+
+    /// A folder for what a step brings in.
+    pub(crate) fn scratch(&self) -> Result<TempDir, SolveError> {
+        let parent = self.solver().folder.join("step");
+        let folder = tempfile::Builder::new().prefix("step-").tempdir_in(parent);
+        folder.map_err(SolveError::io("make a folder for a step"))
+    }
+
+    /// A folder that is in memory and that nobody else may look into.
+    pub(crate) fn volatile(&self) -> Result<TempDir, SolveError> {
+        let failed = SolveError::io("make a folder for a step");
+        let parent = self.engine().config.exec_root.join("solver");
+        std::fs::create_dir_all(&parent).map_err(&failed)?;
+        let folder = tempfile::Builder::new().prefix("step-").tempdir_in(parent);
+        folder.map_err(failed)
+    }
+
+    /// The tree as layers: a client's folder is copied into one. Blocks.
+    pub(crate) fn layered(&self, tree: &Ref) -> Result<Ref, SolveError> {
+        let Some(folder) = tree.folder() else {
+            return Ok(tree.clone());
+        };
+        let workspace = self.engine().containers.tree(&[])?;
+        let failed = SolveError::io("copy the client's files");
+        let source = wharf_sys::root::Root::open(folder).map_err(failed)?;
+        let looks = Looks {
+            owner: Some((0, 0)),
+            mode: None,
+        };
+        let root = workspace.root()?;
+        let everything = Exclude::new(&[])?;
+        transfer::folder(
+            (&source, ".".as_ref()),
+            (&root, "/".as_ref()),
+            looks,
+            &everything,
+        )?;
+        drop(root);
+        self.sealed(&workspace, &Ref::scratch(), &[])
+    }
+
+    /// What was written on top of a tree, with the tree. Blocks.
+    pub(crate) fn sealed(
+        &self,
+        workspace: &Workspace,
+        below: &Ref,
+        stubs: &[PathBuf],
+    ) -> Result<Ref, SolveError> {
+        let sealed = workspace.seal(&below.diff_ids(), stubs)?;
+        let mut layers = below.layers().to_vec();
+        layers.push(Layer {
+            chain: sealed.chain,
+            diff_id: sealed.diff_id,
+            size: sealed.size,
+            blob: None,
+            created: Some(Timestamp::now().as_second()),
+        });
+        Ok(hold(self.engine().images.store(), layers))
+    }
+}
