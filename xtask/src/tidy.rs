@@ -42,7 +42,8 @@ pub(crate) fn run() -> Result<()> {
     bail!("tidy:\n  {}", faults.join("\n  "));
 }
 
-fn root() -> Result<PathBuf> {
+/// The workspace's folder.
+pub(crate) fn root() -> Result<PathBuf> {
     let here = Path::new(env!("CARGO_MANIFEST_DIR"));
     Ok(here
         .parent()

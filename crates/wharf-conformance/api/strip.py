@@ -1,4 +1,5 @@
-"""Makes engine-api.json from the Engine API's swagger file: what a checker of answers needs, without prose.
+"""Makes engine-api.json from the Engine API's swagger file: what a checker of answers and a count of what the suite
+exercises need, without prose.
 
     python3 strip.py ../../../../shared/reference/engine-api-1.56.yaml > engine-api.json
 """
@@ -29,7 +30,11 @@ with open(sys.argv[1], encoding="utf-8") as file:
 out = {"definitions": strip(api["definitions"], True), "responses": strip(api.get("responses", {}), True), "paths": {}}
 for path, operations in api["paths"].items():
     out["paths"][path] = {
-        method: {"responses": strip(operation["responses"], True)}
+        method: {
+            "tags": operation.get("tags", []),
+            "parameters": strip(operation.get("parameters", [])),
+            "responses": strip(operation["responses"], True),
+        }
         for method, operation in operations.items()
         if isinstance(operation, dict) and "responses" in operation
     }

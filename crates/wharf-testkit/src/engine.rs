@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use crate::World;
 use crate::api::{self, Answer};
+use crate::recorder;
 
 /// Which daemon.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -79,13 +80,21 @@ impl Engine {
             options,
             daemon: None,
         };
+        if let Some(folder) = recorder::folder() {
+            let back = engine.world.path().join("engine.sock");
+            recorder::start(&engine.socket(), &back, &folder).context("record")?;
+        }
         engine.launch()?;
         Ok(engine)
     }
 
-    /// The socket that the daemon listens on.
+    /// The socket that clients reach the daemon by.
     pub fn socket(&self) -> PathBuf {
-        self.world.path().join("engine.sock")
+        let name = match recorder::folder() {
+            Some(_) => "recorded.sock",
+            None => "engine.sock",
+        };
+        self.world.path().join(name)
     }
 
     /// The daemon's data root.
