@@ -14,6 +14,7 @@ mod compat;
 mod convert;
 mod error;
 mod hijack;
+mod metrics;
 mod params;
 mod path;
 mod peer;

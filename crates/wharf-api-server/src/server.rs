@@ -44,6 +44,8 @@ pub enum Listener {
 #[derive(Clone)]
 pub struct Api {
     router: Router,
+    /// What the header `Docker-Experimental` says.
+    experimental: &'static str,
     /// A connection has ended, and its descriptors are free.
     ended: Arc<Notify>,
 }
@@ -51,8 +53,22 @@ pub struct Api {
 impl Api {
     /// The routes over `engine`.
     pub fn new(engine: Arc<Engine>) -> Self {
+        let experimental = match engine.settings().experimental {
+            true => "true",
+            false => "false",
+        };
         Self {
             router: routes::all(engine),
+            experimental,
+            ended: Arc::default(),
+        }
+    }
+
+    /// What `metrics-addr` serves of `engine`, in place of the API.
+    pub fn metrics(engine: Arc<Engine>) -> Self {
+        Self {
+            router: crate::metrics::routes(engine),
+            experimental: "false",
             ended: Arc::default(),
         }
     }
@@ -100,6 +116,7 @@ impl Api {
     {
         let router = self.router.clone();
         let ended = self.ended.clone();
+        let experimental = self.experimental;
         tokio::spawn(async move {
             let stream = match Connection::open(stream).await {
                 Ok(stream) => stream,
@@ -109,7 +126,7 @@ impl Api {
                 }
             };
             let service = hyper::service::service_fn(move |request| {
-                answer(router.clone(), peer.clone(), request)
+                answer(router.clone(), experimental, peer.clone(), request)
             });
             let mut builder = auto::Builder::new(TokioExecutor::new());
             // A client that has said all still listens: attach with a closed stdin.
@@ -129,6 +146,7 @@ impl Api {
 
 async fn answer(
     router: Router,
+    experimental: &'static str,
     peer: Peer,
     request: http::Request<Incoming>,
 ) -> Result<Response, Infallible> {
@@ -161,7 +179,10 @@ async fn answer(
         return Ok(response);
     }
     headers.insert("Api-Version", HeaderValue::from_static(API_VERSION));
-    headers.insert("Docker-Experimental", HeaderValue::from_static("false"));
+    headers.insert(
+        "Docker-Experimental",
+        HeaderValue::from_static(experimental),
+    );
     headers.insert("Ostype", HeaderValue::from_static("linux"));
     let server = concat!("Wharf/", env!("CARGO_PKG_VERSION"), " (linux)");
     headers.insert("Server", HeaderValue::from_static(server));

@@ -158,8 +158,10 @@ pub struct IndexInfo {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct RuntimeInfo {
-    #[serde(skip_serializing_if = "is_default")]
+    #[serde(rename = "path", skip_serializing_if = "is_default")]
     pub path: String,
+    #[serde(rename = "runtimeArgs", skip_serializing_if = "Option::is_none")]
+    pub runtime_args: Option<Vec<String>>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -44,8 +44,13 @@ impl Case {
     /// If it does not come up or cannot load the image.
     pub fn new(kind: EngineKind, client: Client) -> Result<Self> {
         let case = Self::empty(kind, client)?;
+        case.load_busybox()?;
+        Ok(case)
+    }
+
+    fn load_busybox(&self) -> Result<()> {
         let archive = fixtures::folder()?.join("busybox.tar");
-        let output = case
+        let output = self
             .engine
             .docker(["load", "-q", "-i"])
             .arg(archive)
@@ -55,6 +60,21 @@ impl Case {
             "load: {}",
             String::from_utf8_lossy(&output.stderr)
         );
+        Ok(())
+    }
+
+    /// As [`Case::new`], with this daemon.json.
+    ///
+    /// # Errors
+    /// As [`Case::new`].
+    pub(crate) fn with(kind: EngineKind, client: Client, config: Option<String>) -> Result<Self> {
+        let options = EngineOptions {
+            config,
+            ..EngineOptions::default()
+        };
+        let engine = Engine::start(kind, options)?;
+        let case = Self { engine, client };
+        case.load_busybox()?;
         Ok(case)
     }
 

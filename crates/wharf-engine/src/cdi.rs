@@ -11,7 +11,7 @@ use serde_json::{Map, Value, json};
 use crate::EngineError;
 
 /// Where the files are, those of later folders winning.
-pub const FOLDERS: &[&str] = &["/etc/cdi", "/var/run/cdi"];
+pub(crate) const FOLDERS: &[&str] = &["/etc/cdi", "/var/run/cdi"];
 
 /// A file: the devices of one kind.
 #[derive(Clone, Debug, Deserialize)]
@@ -87,11 +87,14 @@ struct Hook {
 ///
 /// # Errors
 /// In dockerd's words, if one is not known, or its file cannot be understood.
-pub(crate) fn inject(spec: &mut Spec, names: &[String]) -> Result<(), EngineError> {
-    let folders: Vec<PathBuf> = FOLDERS.iter().map(PathBuf::from).collect();
+pub(crate) fn inject(
+    folders: &[PathBuf],
+    spec: &mut Spec,
+    names: &[String],
+) -> Result<(), EngineError> {
     let failed = |text: String| EngineError::Failed(format!("CDI device injection failed: {text}"));
     let mut document = serde_json::to_value(&*spec).map_err(|error| failed(error.to_string()))?;
-    inject_from(&folders, &mut document, names).map_err(failed)?;
+    inject_from(folders, &mut document, names).map_err(failed)?;
     *spec = serde_json::from_value(document).map_err(|error| failed(error.to_string()))?;
     Ok(())
 }

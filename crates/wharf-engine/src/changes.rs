@@ -401,6 +401,6 @@ mod tests {
             "nonsense is not a valid change command"
         );
         assert_eq!(refusal("EXPOSE x"), "Invalid containerPort: x");
-        assert_eq!(refusal("STOPSIGNAL x"), "Invalid signal: x");
+        assert_eq!(refusal("STOPSIGNAL x"), "invalid signal: x");
     }
 }

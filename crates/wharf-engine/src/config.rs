@@ -28,6 +28,14 @@ pub struct EngineConfig {
     pub default_shm_size: u64,
     /// `host` or `private`; by default private on cgroup v2, the host's on v1.
     pub default_cgroupns_mode: String,
+    /// `private` or `shareable`: IPC namespace of containers that name none.
+    pub default_ipc_mode: String,
+    /// OCI runtimes beside our own, by name.
+    pub runtimes: BTreeMap<String, RuntimeConfig>,
+    /// Name of the runtime of containers that ask for none.
+    pub default_runtime: String,
+    /// Folders of CDI files, those of later ones winning; none, if there is to be no CDI.
+    pub cdi_folders: Vec<PathBuf>,
     /// Parent control group; empty is `/wharf`.
     pub cgroup_parent: String,
     /// Whether containers get an init unless they say no.
@@ -52,6 +60,8 @@ pub struct EngineConfig {
     pub shutdown_timeout: u64,
     /// Debug messages are on (a fact of `info`).
     pub debug: bool,
+    /// Experimental features are wanted (a fact of `info` and `version`).
+    pub experimental: bool,
     /// `http-proxy`, `https-proxy`, `no-proxy` (facts of `info`).
     pub proxies: (String, String, String),
 }
@@ -75,6 +85,10 @@ impl Default for EngineConfig {
                 true => "private".to_owned(),
                 false => "host".to_owned(),
             },
+            default_ipc_mode: "private".to_owned(),
+            runtimes: BTreeMap::new(),
+            default_runtime: "wharf".to_owned(),
+            cdi_folders: crate::cdi::FOLDERS.iter().map(PathBuf::from).collect(),
             cgroup_parent: String::new(),
             init: false,
             no_new_privileges: false,
@@ -87,9 +101,21 @@ impl Default for EngineConfig {
             live_restore: false,
             shutdown_timeout: 15,
             debug: false,
+            experimental: false,
             proxies: Default::default(),
         }
     }
+}
+
+/// Another OCI runtime: its command line.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RuntimeConfig {
+    /// The program; looked up in PATH if it is a bare name.
+    pub path: PathBuf,
+    /// Arguments before each command.
+    pub arguments: Vec<String>,
+    /// Whether it is to leave control groups to systemd.
+    pub systemd_cgroup: bool,
 }
 
 /// Settings of the default bridge, with dockerd's meanings.

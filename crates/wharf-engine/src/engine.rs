@@ -77,7 +77,7 @@ impl Engine {
             Networks::open(db.clone(), network_config(&config)?).map_err(|error| fail(&error))?;
         let shim = ShimProgram::open(&config.shim).map_err(|error| fail(&error))?;
         let tasks = Tasks::new(&config.exec_root, shim).map_err(|error| fail(&error))?;
-        let events = Events::default();
+        let events = Events::open(root.join("events.jsonl"));
         let shared = Arc::new(Shared {
             live: std::sync::RwLock::new(config.clone()),
             config: config.clone(),

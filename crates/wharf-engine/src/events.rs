@@ -1,19 +1,22 @@
-//! Events: a broadcast with a bounded history (Docker's `/events`). Not a second truth: nothing is ever read
-//! back from it.
+//! Events: a broadcast with a bounded history that outlives the daemon (Docker's `/events`). Not a second truth: nothing
+//! is ever read back from it but for those who ask what has happened.
+
+mod history;
 
 use std::collections::{BTreeMap, VecDeque};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
 use tokio::sync::broadcast;
 
 use crate::{EngineError, Filters};
-
-/// How many events `since` can reach back (moby `daemon/events`, `eventsLimit`).
-const HISTORY: usize = 256;
+use history::{History, Older};
 
 /// What an event is about.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum EventKind {
     /// A container.
     Container,
@@ -41,7 +44,7 @@ impl EventKind {
 }
 
 /// Something that happened.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Event {
     /// What it is about.
     pub kind: EventKind,
@@ -73,12 +76,14 @@ pub struct Events {
 }
 
 struct Inner {
-    history: VecDeque<Arc<Event>>,
+    history: History,
     sender: broadcast::Sender<Arc<Event>>,
 }
 
 /// Events for one listener.
 pub struct EventStream {
+    /// What has to be read from files first.
+    older: Option<Older>,
     backlog: VecDeque<Arc<Event>>,
     receiver: broadcast::Receiver<Arc<Event>>,
     options: EventOptions,
@@ -86,23 +91,28 @@ pub struct EventStream {
 
 impl Default for Events {
     fn default() -> Self {
-        let (sender, _) = broadcast::channel(1024);
-        let history = VecDeque::new();
-        Self {
-            inner: Arc::new(Mutex::new(Inner { history, sender })),
-        }
+        Self::with(History::default())
     }
 }
 
 impl Events {
+    /// A broadcast whose history goes on in the file `path`, and one beside it.
+    pub(crate) fn open(path: PathBuf) -> Self {
+        Self::with(History::open(path))
+    }
+
+    fn with(history: History) -> Self {
+        let (sender, _) = broadcast::channel(1024);
+        Self {
+            inner: Arc::new(Mutex::new(Inner { history, sender })),
+        }
+    }
+
     /// Tells everybody.
     pub fn publish(&self, event: Event) {
         let event = Arc::new(event);
         let mut inner = self.lock();
-        if inner.history.len() == HISTORY {
-            inner.history.pop_front();
-        }
-        inner.history.push_back(event.clone());
+        inner.history.push(event.clone());
         // No listener is no error.
         let _ = inner.sender.send(event);
     }
@@ -128,19 +138,12 @@ impl Events {
     /// `since` comes twice.
     ///
     /// # Errors
-    /// `Invalid` if a filter is not one of Docker's.
+    /// `Invalid` if `since` is later than `until`.
     pub fn subscribe(&self, options: EventOptions) -> Result<EventStream, EngineError> {
-        if let (Some(since), Some(until)) = (options.since, options.until)
-            && since > until
-        {
-            return Err(EngineError::Invalid(format!(
-                "`since` time ({}) cannot be after `until` time ({})",
-                since.as_second(),
-                until.as_second()
-            )));
-        }
         let inner = self.lock();
-        let backlog = inner.history.iter().filter(|event| {
+        let from = options.since.or(options.until.map(|_| Timestamp::MIN));
+        let older = from.and_then(|from| inner.history.older(from));
+        let backlog = inner.history.recent().filter(|event| {
             // Docker gives history only if it is asked for a time.
             match (options.since, options.until) {
                 (Some(since), _) => event.time >= since,
@@ -149,10 +152,16 @@ impl Events {
             }
         });
         Ok(EventStream {
+            older,
             backlog: backlog.cloned().collect(),
             receiver: inner.sender.subscribe(),
             options,
         })
+    }
+
+    /// How many events there were on this data root.
+    pub fn published(&self) -> u64 {
+        self.lock().history.count()
     }
 
     /// How many listeners there are.
@@ -166,8 +175,9 @@ impl Events {
 }
 
 impl EventStream {
-    /// The next wanted event; `None` when `until` has come. Cancel-safe.
+    /// The next wanted event; `None` when `until` has come. Cancel-safe once the first has come.
     pub async fn next(&mut self) -> Option<Arc<Event>> {
+        self.read_older().await;
         loop {
             let event = match self.backlog.pop_front() {
                 Some(event) => event,
@@ -180,6 +190,19 @@ impl EventStream {
                 return Some(event);
             }
         }
+    }
+
+    /// Puts what files know before the rest.
+    async fn read_older(&mut self) {
+        let Some(older) = self.older.take() else {
+            return;
+        };
+        let since = self.options.since.unwrap_or(Timestamp::MIN);
+        let read = tokio::task::spawn_blocking(move || older.since(since)).await;
+        // A panic of the reader is no reason to tell nothing.
+        let mut read = read.unwrap_or_default();
+        read.append(&mut self.backlog);
+        self.backlog = read;
     }
 
     async fn live(&mut self) -> Option<Arc<Event>> {

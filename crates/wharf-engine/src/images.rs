@@ -90,6 +90,17 @@ impl ImageService {
         Ok(loaded)
     }
 
+    /// Says that images went into an archive.
+    pub fn saved(&self, names: &[String]) {
+        for image in names
+            .iter()
+            .filter_map(|name| self.store.resolve(name).ok())
+        {
+            let id = image.id.to_string();
+            self.emit("save", &id, &id);
+        }
+    }
+
     /// Gives a name.
     ///
     /// # Errors

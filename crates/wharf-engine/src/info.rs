@@ -1,7 +1,9 @@
 //! Facts for `docker info` and `docker version`.
 
+use std::collections::BTreeMap;
+
 use crate::sysinfo::SysInfo;
-use crate::{Engine, EngineError, Status};
+use crate::{Engine, EngineError, RuntimeConfig, Status};
 
 /// Facts about the daemon and its machine; names are Docker's.
 #[derive(Clone, Debug, Default)]
@@ -80,8 +82,14 @@ pub struct InfoFacts {
     pub tasks: usize,
     /// Event listeners.
     pub event_listeners: usize,
-    /// Names of OCI runtimes; the first is the default.
-    pub runtimes: Vec<String>,
+    /// OCI runtimes by name.
+    pub runtimes: BTreeMap<String, RuntimeConfig>,
+    /// The one of containers that ask for none.
+    pub default_runtime: String,
+    /// Experimental features are wanted.
+    pub experimental: bool,
+    /// Folders of CDI files.
+    pub cdi_folders: Vec<String>,
     /// The init's name.
     pub init_binary: String,
     /// HTTP proxy, HTTPS proxy, no proxy.
@@ -113,6 +121,8 @@ pub struct VersionFacts {
     pub arch: String,
     /// `uname -r`.
     pub kernel_version: String,
+    /// Experimental features are wanted.
+    pub experimental: bool,
 }
 
 impl Engine {
@@ -167,7 +177,17 @@ impl Engine {
             .filter(|name| **name != "none")
             .map(|name| (*name).to_owned())
             .collect();
-        facts.runtimes = list(&["wharf", "runc", "io.containerd.runc.v2"]);
+        facts.runtimes = self.config.runtimes.clone();
+        for name in crate::launch::OWN_RUNTIMES {
+            let own = RuntimeConfig {
+                path: "wharf-shim".into(),
+                ..RuntimeConfig::default()
+            };
+            facts.runtimes.insert((*name).to_owned(), own);
+        }
+        facts
+            .default_runtime
+            .clone_from(&self.config.default_runtime);
         facts.init_binary = "wharf-shim".to_owned();
     }
 
@@ -178,6 +198,11 @@ impl Engine {
         facts.proxies.clone_from(&config.proxies);
         facts.live_restore = config.live_restore;
         facts.debug = config.debug;
+        facts.experimental = config.experimental;
+        let folders = config.cdi_folders.iter();
+        facts.cdi_folders = folders
+            .map(|folder| folder.to_string_lossy().into_owned())
+            .collect();
         facts.mirrors.clone_from(&config.registry.mirrors);
         facts
             .insecure_registries
@@ -219,6 +244,7 @@ impl Engine {
                 .release()
                 .to_string_lossy()
                 .into_owned(),
+            experimental: self.config.experimental,
         }
     }
 }

@@ -11,6 +11,9 @@ use crate::error::chain;
 use crate::record::Record;
 use crate::{EngineError, ErrorKind, NetworkView, spec};
 
+/// Names of the runtime that the shim is itself; the last two are dockerd's own.
+pub(crate) const OWN_RUNTIMES: &[&str] = &["wharf", "runc", "io.containerd.runc.v2"];
+
 /// A container that runs.
 pub(crate) struct Launched {
     pub(crate) task: Task,
@@ -183,7 +186,42 @@ pub(crate) fn task_config(
         user: spec::user(&record.config.user),
         groups,
         init: record.host.init.unwrap_or(shared.config.init),
+        runtime: runtime(shared, record)?,
     })
+}
+
+/// The program of another runtime than ours, if the container asks for one.
+fn runtime(shared: &Shared, record: &Record) -> Result<Option<wharf_tasks::Runtime>, EngineError> {
+    let name = &record.host.runtime;
+    if name.is_empty() || OWN_RUNTIMES.contains(&name.as_str()) {
+        return Ok(None);
+    }
+    let known = shared.config.runtimes.get(name);
+    // It may have been taken from the settings since the container was made.
+    let config = known
+        .ok_or_else(|| EngineError::Invalid(format!("unknown or invalid runtime name: {name}")))?;
+    let path = find_program(&config.path).ok_or_else(|| {
+        let path = config.path.display();
+        EngineError::Failed(format!(
+            "runtime {name}: exec: \"{path}\": executable file not found in $PATH"
+        ))
+    })?;
+    Ok(Some(wharf_tasks::Runtime {
+        path,
+        arguments: config.arguments.clone(),
+        systemd_cgroup: config.systemd_cgroup,
+    }))
+}
+
+/// A bare name is looked for in the daemon's PATH.
+fn find_program(path: &std::path::Path) -> Option<std::path::PathBuf> {
+    if path.components().count() > 1 {
+        return path.is_file().then(|| path.to_owned());
+    }
+    let folders = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&folders)
+        .map(|folder| folder.join(path))
+        .find(|path| path.is_file())
 }
 
 /// Docker's sentence, exit code and class for a process that could not be started (moby
@@ -199,6 +237,15 @@ pub(crate) fn explain(error: &TaskError) -> Failure {
         };
     }
     let lower = reason.to_ascii_lowercase();
+    // dockerd looks users up by itself, before it asks a runtime.
+    if lower.starts_with("unable to find user ") || lower.starts_with("unable to find group ") {
+        return Failure {
+            message: reason.clone(),
+            reason,
+            code: 128,
+            kind: ErrorKind::InvalidParameter,
+        };
+    }
     let code = if lower.contains("permission denied") || lower.contains("is a directory") {
         126
     } else if lower.contains("executable file not found")

@@ -47,9 +47,8 @@ mod time;
 mod volumes;
 mod workspace;
 
-pub use cdi::FOLDERS as CDI_FOLDERS;
 pub use changes::{Settings, apply_changes};
-pub use config::{BridgeConfig, EngineConfig};
+pub use config::{BridgeConfig, EngineConfig, RuntimeConfig};
 pub use containers::{
     AttachEnd, AttachOptions, Attachment, ChangeKind, CommitOptions, Containers, Created,
     ExecStartOptions, ExecView, ExtractOptions, FileChange, InterfaceStats, ListOptions, Listed,

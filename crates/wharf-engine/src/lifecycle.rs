@@ -68,6 +68,8 @@ pub(crate) enum Then {
     Start,
     /// It is deleted (`rm -f`).
     Remove,
+    /// The policy starts it again, after its back-off.
+    Again,
 }
 
 /// What a step goes by; written into the record with each change.
@@ -110,6 +112,8 @@ pub(crate) enum Event {
     },
     /// The daemon ends, and its containers with it; they come back with it, as far as their policy says.
     Shutdown,
+    /// Its health checks have found it unhealthy.
+    Unhealthy,
     /// The time that a stop may take is over.
     StopTimeout,
     /// Somebody sends a signal.
@@ -220,6 +224,7 @@ pub(crate) fn step(state: &State, event: &Event) -> Result<(State, Vec<Effect>),
                 effects,
             ))
         }
+        Event::Unhealthy => Ok(unhealthy(state)),
         Event::StopTimeout => Ok(stop_timeout(state)),
         Event::Kill { signal } => kill(state, signal),
         Event::Restart { signal } => restart(state, signal),
@@ -333,6 +338,20 @@ fn stop(state: &State, signal: i32, then: Then) -> Result<(State, Vec<Effect>), 
     }
 }
 
+/// A policy that is there for it ends the run, and starts another.
+fn unhealthy(state: &State) -> (State, Vec<Effect>) {
+    match (state.phase, state.policy) {
+        (Phase::Running { pid }, RestartPolicy::OnUnhealthy { .. })
+            if !state.last_run && wants_restart(state, 1) =>
+        {
+            let then = Then::Again;
+            let effects = vec![Effect::Signal(state.stop_signal), Effect::ArmStopTimer];
+            (at(state, Phase::Stopping { pid, then }), effects)
+        }
+        _ => (*state, vec![]),
+    }
+}
+
 fn end_waiting(state: &State) -> (State, Vec<Effect>) {
     if state.auto_remove {
         let effects = vec![Effect::CancelBackoff, Effect::Delete];
@@ -396,6 +415,10 @@ fn exited(state: &State, code: i32, ran_long: bool) -> (State, Vec<Effect>) {
             at(state, Phase::Removing),
             vec![Effect::Release, Effect::Delete],
         ),
+        // However it ends, it was unhealthy.
+        Phase::Stopping {
+            then: Then::Again, ..
+        } => after_exit(state, if code == 0 { 1 } else { code }, ran_long),
         Phase::Starting | Phase::Running { .. } | Phase::Paused { .. } | Phase::Stopping { .. } => {
             after_exit(state, code, ran_long)
         }
@@ -431,7 +454,7 @@ fn wants_restart(state: &State, code: i32) -> bool {
         RestartPolicy::No => false,
         RestartPolicy::Always => true,
         RestartPolicy::UnlessStopped => !state.stopped_by_hand,
-        RestartPolicy::OnFailure { max_retries } => {
+        RestartPolicy::OnFailure { max_retries } | RestartPolicy::OnUnhealthy { max_retries } => {
             code != 0 && (max_retries == 0 || state.restarts < max_retries)
         }
     }

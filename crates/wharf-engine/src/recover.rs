@@ -3,21 +3,25 @@
 //! What is found comes to each container as the events that it would have been had we been there; so a container
 //! that ended meanwhile is restarted, removed or simply ended by the same code as ever.
 
-use std::collections::HashSet;
+mod order;
+
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use jiff::Timestamp;
+use tokio::sync::watch;
 use tracing::{info, warn};
 use wharf_network::LiveContainer;
 use wharf_tasks::{ExitStatus, Found};
 
-use crate::containers::Shared;
+use crate::containers::{Entry, Shared};
 use crate::error::chain;
 use crate::launch::files;
 use crate::lifecycle::{Event, Phase};
 use crate::record::{CONTAINERS, Record};
 use crate::supervisor::Supervisor;
-use crate::{EngineError, NetworkMode};
+use crate::{EngineError, HealthStatus, NetworkMode};
+use order::Condition;
 
 /// What dockerd gives a run whose end nobody saw.
 const UNKNOWN_EXIT: i32 = 255;
@@ -49,6 +53,8 @@ pub(crate) async fn recover(shared: &Arc<Shared>) -> Result<(), EngineError> {
         .await
         .map_err(|error| EngineError::failed(&error))?;
     sweep(shared, &found).await;
+    let needs = order::needs(found.iter().map(|(record, _)| record));
+    let mut starts = Starts::new(found.iter().map(|(record, _)| record.id.clone()));
     for (record, task) in found {
         if matches!(task, Found::Exited(_)) && !runs(&record) {
             // Its end is in the record already; only its folder was not removed any more.
@@ -56,17 +62,86 @@ pub(crate) async fn recover(shared: &Arc<Shared>) -> Result<(), EngineError> {
                 warn!(container = %record.id, error = chain(&error), "delete the task");
             }
         }
-        let (_, supervisor) = shared.enter(record.clone());
+        let (entry, supervisor) = shared.enter(record.clone());
         // Restarts by policy go on behind: the daemon is ready when it knows what is.
         let supervisor = meet(supervisor, &record, task).await;
         let code = record.last.exit_code;
+        let event = Event::DaemonStarted { code };
+        let done = starts.done(&record.id);
+        let Some(needed) = needs.get(&record.id) else {
+            tokio::spawn(async move {
+                let mut supervisor = supervisor;
+                supervisor.feed(event).await;
+                done.send_replace(true);
+                supervisor.run().await;
+            });
+            continue;
+        };
+        // It obeys meanwhile: whoever starts it by hand does not want to wait.
+        tokio::spawn(supervisor.run());
+        let waits = starts.of(needed);
+        let shared = shared.clone();
         tokio::spawn(async move {
-            let mut supervisor = supervisor;
-            supervisor.feed(Event::DaemonStarted { code }).await;
-            supervisor.run().await;
+            for (id, condition, started) in waits {
+                holds(&shared, &id, condition, started).await;
+            }
+            if let Err(error) = entry.ask(event).await {
+                tracing::debug!(container = %entry.id, error = error.message(), "start with the daemon");
+            }
+            done.send_replace(true);
         });
     }
     Ok(())
+}
+
+/// Which containers have been started with the daemon, as far as they are to be.
+struct Starts(HashMap<String, watch::Sender<bool>>);
+
+impl Starts {
+    fn new(ids: impl Iterator<Item = String>) -> Self {
+        Self(ids.map(|id| (id, watch::Sender::new(false))).collect())
+    }
+
+    fn done(&mut self, id: &str) -> watch::Sender<bool> {
+        self.0.entry(id.to_owned()).or_default().clone()
+    }
+
+    fn of(
+        &self,
+        needed: &[(String, Condition)],
+    ) -> Vec<(String, Condition, watch::Receiver<bool>)> {
+        let one = |(id, condition): &(String, Condition)| {
+            let started = self.0.get(id)?.subscribe();
+            Some((id.clone(), *condition, started))
+        };
+        needed.iter().filter_map(one).collect()
+    }
+}
+
+/// Waits until the condition holds of the container `id`, or cannot come to hold any more.
+async fn holds(
+    shared: &Shared,
+    id: &str,
+    condition: Condition,
+    mut started: watch::Receiver<bool>,
+) {
+    // A start that was given up is none that could be waited for.
+    let _ = started.wait_for(|started| *started).await;
+    let Ok(entry) = shared.find(id) else {
+        return;
+    };
+    let entry: Arc<Entry> = entry;
+    entry
+        .until(|now| {
+            let health = now.state.health.as_ref().map(|health| health.status);
+            let over = now.removed || !now.state.running;
+            over || match condition {
+                Condition::Started => true,
+                Condition::Healthy => health != Some(HealthStatus::Starting),
+                Condition::Completed => false,
+            }
+        })
+        .await;
 }
 
 /// Whether the record says that there is a process.

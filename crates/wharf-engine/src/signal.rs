@@ -46,12 +46,14 @@ pub(crate) const KILL: i32 = 9;
 
 /// A signal from `TERM`, `SIGTERM`, `15`, `RTMIN+3`.
 pub(crate) fn parse(text: &str) -> Result<i32, EngineError> {
-    let invalid = || EngineError::Invalid(format!("Invalid signal: {text}"));
+    let invalid = || EngineError::Invalid(format!("invalid signal: {text}"));
     if let Ok(number) = text.parse::<i32>() {
-        return if (1..=64).contains(&number) {
-            Ok(number)
-        } else {
-            Err(invalid())
+        return match number {
+            ..=0 => Err(invalid()),
+            1..=64 => Ok(number),
+            _ => Err(EngineError::Invalid(format!(
+                "the linux daemon does not support signal {number}"
+            ))),
         };
     }
     let upper = text.to_ascii_uppercase();
@@ -89,7 +91,7 @@ mod tests {
         );
         assert_eq!(
             super::parse("foo").unwrap_err().to_string(),
-            "Invalid signal: foo"
+            "invalid signal: foo"
         );
     }
 }

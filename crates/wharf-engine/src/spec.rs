@@ -43,7 +43,10 @@ impl Joined {
         }
         if let IpcMode::Container(name) = &record.host.ipc_mode {
             let other = running(shared, name, "IPC namespace")?;
-            if matches!(other.host.ipc_mode, IpcMode::Private | IpcMode::None) {
+            if matches!(
+                other.host.ipc_mode,
+                IpcMode::Unset | IpcMode::Private | IpcMode::None
+            ) {
                 let id = &other.id;
                 return Err(EngineError::Failed(format!(
                     "can't join IPC of container {id}: non-shareable IPC (hint: use IpcMode:shareable for the donor container)"
@@ -108,7 +111,20 @@ pub(crate) fn bundle(
     propagate(&mut oci, record);
     let named = devices::named(host)?;
     if !named.is_empty() {
-        crate::cdi::inject(&mut oci, &named)?;
+        crate::cdi::inject(&shared.config.cdi_folders, &mut oci, &named)?;
+    }
+    if !crate::launch::OWN_RUNTIMES.contains(&host.runtime.as_str()) && !host.runtime.is_empty() {
+        // Another runtime compiles it, and wants to read it.
+        let profile = seccomp::profile(
+            &shared.config,
+            host,
+            &capabilities(host)?,
+            &record.app_armor_profile,
+        )?;
+        if let Some(linux) = oci.linux_mut() {
+            linux.set_seccomp(profile);
+        }
+        return Ok((oci, None));
     }
     let filter = seccomp::filter(
         &shared.filters,

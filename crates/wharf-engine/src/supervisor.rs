@@ -28,7 +28,7 @@ use tokio_util::task::AbortOnDropHandle;
 use tracing::{debug, error, warn};
 use wharf_tasks::{ExitStatus, Task, TaskError};
 
-use crate::containers::{Entry, Shared};
+use crate::containers::{Entry, Shared, stop};
 use crate::launch::{self, Launched};
 use crate::lifecycle::{Effect, Event, Phase, Refusal, Then, step};
 use crate::record::{CONTAINERS, Record};
@@ -233,7 +233,7 @@ impl Supervisor {
                 let _ = reply.send(self.update(policy, resources).await);
             }
             Command::Probed { probe, reply } => {
-                self.probed(probe);
+                self.probed(probe).await;
                 // A monitor that has ended meanwhile waits for nothing.
                 let _ = reply.send(());
             }
@@ -264,6 +264,8 @@ impl Supervisor {
         }
         self.entry.io().task = Some(task.clone());
         self.task = Some(task);
+        // Whoever asked for a stop that is under way has gone with the last daemon, and what they said of its time.
+        self.patience = stop::patience(&self.record.config, None);
         self.limit_again();
     }
 
@@ -303,12 +305,13 @@ impl Supervisor {
         self.entry.io().task = None;
         let phase = self.record.state.phase;
         let duration = ("execDuration", ran.as_secs().to_string());
-        self.emit("die", &[("exitCode", status.code.to_string()), duration]);
         self.shared
             .emit_networks("disconnect", &self.record.id, &self.record.network);
+        self.shared.emit_volumes("unmount", &self.record);
+        self.emit("die", &[("exitCode", status.code.to_string()), duration]);
         launch::network::forget_all(&mut self.record.network);
         if let Phase::Stopping {
-            then: Then::Rest | Then::Start,
+            then: Then::Rest | Then::Start | Then::Again,
             ..
         } = phase
         {
@@ -433,6 +436,7 @@ impl Supervisor {
                 }
                 self.shared
                     .emit_networks("connect", &self.record.id, &self.record.network);
+                self.shared.emit_volumes("mount", &self.record);
                 self.emit("start", &[]);
                 Event::Launched { pid }
             }
@@ -572,7 +576,7 @@ impl Supervisor {
             Refusal::NotModified => return EngineError::NotModified,
             Refusal::NotRunning => format!("container {id} is not running"),
             Refusal::AlreadyPaused => format!("container {id} is already paused"),
-            Refusal::NotPaused => format!("container {id} is not paused"),
+            Refusal::NotPaused => format!("Container {id} is not paused"),
             Refusal::Restarting => {
                 format!("container {id} is restarting, wait until the container is running")
             }

@@ -59,3 +59,4 @@ pub use filter::{Filter, Listener};
 pub use options::mount_options;
 pub use rootfs::Rootfs;
 pub use terminal::resize;
+pub use user::{Identity, identify};

@@ -43,6 +43,20 @@ impl Rootfs {
 }
 
 impl Rootfs {
+    /// Mounts it at the folder `target`, for a runtime that wants a path.
+    ///
+    /// # Errors
+    /// If it cannot be mounted.
+    pub fn mount_at(&self, target: &Path) -> Result<(), Failure> {
+        let mounted = self.mount()?;
+        let flags = rustix::fs::OFlags::PATH | rustix::fs::OFlags::CLOEXEC;
+        let opened = rustix::fs::open(target, flags, rustix::fs::Mode::empty());
+        let attached = opened
+            .map_err(std::io::Error::from)
+            .and_then(|target| mount::attach(&mounted, &target));
+        attached.map_err(Failure::at(format!("mount at {}", target.display())))
+    }
+
     /// Mounts an overlay whose layers belong to the user namespace `user` (Linux 6.13).
     pub(crate) fn mount_mapped(&self, user: &OwnedFd) -> Result<OwnedFd, Failure> {
         let Self::Overlay {

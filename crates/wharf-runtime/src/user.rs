@@ -17,12 +17,15 @@ const HIGHEST: u32 = i32::MAX as u32;
 
 /// Who the process is.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Identity {
-    pub(crate) uid: u32,
-    pub(crate) gid: u32,
-    pub(crate) groups: Vec<u32>,
+pub struct Identity {
+    /// Its user's number.
+    pub uid: u32,
+    /// Its group's number.
+    pub gid: u32,
+    /// All its groups, the first one among them.
+    pub groups: Vec<u32>,
     /// For `HOME`, if the process's environment has none.
-    pub(crate) home: String,
+    pub home: String,
 }
 
 /// Finds out who `text` (`user[:group]`, or empty for the spec's numbers) and `groups` are, in this process's
@@ -32,7 +35,20 @@ pub(crate) fn resolve(
     text: &str,
     groups: &[String],
 ) -> Result<Identity, Failure> {
-    let root = Root::open(Path::new("/")).map_err(Failure::at("open /"))?;
+    identify(Path::new("/"), process, text, groups)
+}
+
+/// Finds out who `text` and `groups` are in the root file system at `root`.
+///
+/// # Errors
+/// In runc's words, if a name is not known there.
+pub fn identify(
+    root: &Path,
+    process: &Process,
+    text: &str,
+    groups: &[String],
+) -> Result<Identity, Failure> {
+    let root = Root::open(root).map_err(Failure::at(format!("open {}", root.display())))?;
     let passwd = read(&root, "/etc/passwd");
     let group = read(&root, "/etc/group");
     let user = process.user();
@@ -51,7 +67,11 @@ pub(crate) fn resolve(
     identity.groups.insert(0, identity.gid);
     identity.groups.extend(more);
     for name in groups {
-        identity.groups.push(group_by_text(name, &group)?);
+        // Docker's own word begins with a capital letter here.
+        let found = group_by_text(name, &group);
+        identity.groups.push(found.map_err(|failure| {
+            Failure::other(failure.message.replacen("unable to", "Unable to", 1))
+        })?);
     }
     let mut seen = Vec::new();
     identity.groups.retain(|gid| {

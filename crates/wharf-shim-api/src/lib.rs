@@ -103,6 +103,20 @@ pub struct Create {
     pub netns_fd: bool,
     /// A compiled seccomp filter comes as a memory file, after the network namespace.
     pub seccomp_fd: bool,
+    /// Another OCI runtime that makes the processes; an older shim makes them itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub runtime: Option<Runtime>,
+}
+
+/// The command line of an OCI runtime.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Runtime {
+    /// The program's file.
+    pub path: PathBuf,
+    /// Arguments before each command.
+    pub arguments: Vec<String>,
+    /// Whether it is to leave control groups to systemd.
+    pub systemd_cgroup: bool,
 }
 
 /// A container's root filesystem.

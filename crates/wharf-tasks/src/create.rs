@@ -104,6 +104,7 @@ fn create_of(id: &str, config: &TaskConfig) -> Create {
         netns_fd: config.netns.is_some(),
         seccomp_fd: config.seccomp.is_some(),
         terminal: config.stdio.terminal,
+        runtime: config.runtime.clone(),
     }
 }
 

@@ -29,7 +29,7 @@ pub use load::Found;
 pub use shim::ShimProgram;
 pub use task::Task;
 pub use types::{AttachOptions, ExecConfig, ExitStatus, RootfsSource, Stdio, TaskConfig};
-pub use wharf_shim_api::Log as LogConfig;
+pub use wharf_shim_api::{Log as LogConfig, Runtime};
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use jiff::Timestamp;
 use oci_spec::runtime::{Process, Spec};
-use wharf_shim_api::Log;
+use wharf_shim_api::{Log, Runtime};
 
 /// Everything that a task is made of.
 #[derive(Debug)]
@@ -28,6 +28,8 @@ pub struct TaskConfig {
     pub groups: Vec<String>,
     /// Run the process below our small init, which reaps and forwards signals (`--init`).
     pub init: bool,
+    /// The OCI runtime that makes the processes; the shim itself if `None`. Its seccomp filter is the spec's.
+    pub runtime: Option<Runtime>,
 }
 
 /// A root file system.

@@ -175,7 +175,7 @@ fn host_config_of(host: wire::HostConfig) -> Result<HostConfig> {
     }
     if !matches!(isolation.as_str(), "" | "default") {
         return Err(ApiError::bad(format!(
-            "invalid isolation '{isolation}' on linux"
+            "Invalid isolation: {isolation:?} - linux only supports 'default'"
         )));
     }
     Ok(HostConfig {
@@ -316,10 +316,13 @@ pub(crate) fn restart_policy(policy: wire::RestartPolicy) -> Result<RestartPolic
         "" | "no" => unlimited(RestartPolicy::No),
         "always" => unlimited(RestartPolicy::Always),
         "unless-stopped" => unlimited(RestartPolicy::UnlessStopped),
-        "on-failure" => {
+        "on-failure" | "on-unhealthy" => {
             let text = "invalid restart policy: maximum retry count cannot be negative";
             let max_retries = retries.map_err(|_| ApiError::bad(text))?;
-            Ok(RestartPolicy::OnFailure { max_retries })
+            Ok(match name.as_str() {
+                "on-failure" => RestartPolicy::OnFailure { max_retries },
+                _ => RestartPolicy::OnUnhealthy { max_retries },
+            })
         }
         _ => Err(ApiError::bad(format!(
             "invalid restart policy: unknown policy '{name}'; use one of 'no', 'always', 'on-failure', or 'unless-stopped'"

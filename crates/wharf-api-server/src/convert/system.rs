@@ -17,12 +17,13 @@ pub(crate) fn version(facts: VersionFacts) -> wire::VersionResponse {
         os,
         arch,
         kernel_version,
+        experimental,
     } = facts;
     let details = [
         ("ApiVersion", wire::API_VERSION),
         ("Arch", &arch),
         ("BuildTime", &build_time),
-        ("Experimental", "false"),
+        ("Experimental", if experimental { "true" } else { "false" }),
         ("GitCommit", &git_commit),
         ("KernelVersion", &kernel_version),
         ("MinAPIVersion", wire::MIN_API_VERSION),
@@ -48,7 +49,7 @@ pub(crate) fn version(facts: VersionFacts) -> wire::VersionResponse {
         os,
         arch,
         kernel_version,
-        experimental: false,
+        experimental,
         build_time,
     }
 }
@@ -77,10 +78,14 @@ pub(crate) fn info(facts: InfoFacts) -> wire::SystemInfo {
             },
         )
     });
-    let runtimes = facts
-        .runtimes
-        .iter()
-        .map(|name| (name.clone(), wire::RuntimeInfo::default()));
+    let runtimes = facts.runtimes.into_iter().map(|(name, runtime)| {
+        let info = wire::RuntimeInfo {
+            path: runtime.path.to_string_lossy().into_owned(),
+            runtime_args: nil(runtime.arguments),
+            ..wire::RuntimeInfo::default()
+        };
+        (name, info)
+    });
     wire::SystemInfo {
         id: facts.id,
         containers: count(facts.containers),
@@ -140,9 +145,9 @@ pub(crate) fn info(facts: InfoFacts) -> wire::SystemInfo {
         no_proxy: facts.proxies.2,
         name: facts.name,
         labels: facts.labels,
-        experimental_build: false,
+        experimental_build: facts.experimental,
         server_version: env!("CARGO_PKG_VERSION").to_owned(),
-        default_runtime: facts.runtimes.first().cloned().unwrap_or_default(),
+        default_runtime: facts.default_runtime,
         runtimes: runtimes.collect(),
         swarm: wire::SwarmInfo {
             local_node_state: "inactive".to_owned(),
@@ -163,10 +168,7 @@ pub(crate) fn info(facts: InfoFacts) -> wire::SystemInfo {
                 size: size.into(),
             })
             .collect(),
-        cdi_spec_dirs: wharf_engine::CDI_FOLDERS
-            .iter()
-            .map(|folder| (*folder).to_owned())
-            .collect(),
+        cdi_spec_dirs: facts.cdi_folders,
         warnings: nil(facts.warnings),
     }
 }

@@ -412,12 +412,14 @@ async fn save(
     let check = move || checked.check_save(&wanted, &on);
     let check = tokio::task::spawn_blocking(check).await;
     check.map_err(|error| EngineError::Failed(error.to_string()))??;
+    let engine = engine.clone();
     let (reader, writer) = tokio::io::duplex(256 * 1024);
     let mut writer = tokio_util::io::SyncIoBridge::new(writer);
     tokio::task::spawn_blocking(move || {
         let _pins = pins;
-        if let Err(error) = store.save(&names, &platforms, &mut writer) {
-            tracing::warn!(error = %error, "save images");
+        match store.save(&names, &platforms, &mut writer) {
+            Ok(()) => engine.images.saved(&names),
+            Err(error) => tracing::warn!(error = %error, "save images"),
         }
     });
     let body = tokio_util::io::ReaderStream::with_capacity(reader, 128 * 1024);

@@ -83,9 +83,19 @@ pub(crate) async fn events(
     headers: HeaderMap,
     params: Params,
 ) -> Answer {
+    let (since, until) = (time(&params, "since")?, time(&params, "until")?);
+    if let (Some(from), Some(to)) = (since, until)
+        && from > to
+    {
+        // As they were written.
+        let (since, until) = (params.get("since"), params.get("until"));
+        return Err(ApiError::bad(format!(
+            "`since` time ({since}) cannot be after `until` time ({until})"
+        )));
+    }
     let options = EventOptions {
-        since: time(&params, "since")?,
-        until: time(&params, "until")?,
+        since,
+        until,
         filters: params.filters()?,
     };
     let stream = engine.events.subscribe(options)?;

@@ -2,11 +2,14 @@
 
 mod api;
 mod apparmor;
+mod attach;
 mod builds;
 mod commit;
 mod compose;
 mod containers;
 mod cp;
+mod daemon;
+mod events;
 mod files;
 mod health;
 mod images;
@@ -20,7 +23,9 @@ mod push;
 mod registries;
 mod remote_logs;
 mod resources;
+mod restarts;
 mod run;
+mod runtimes;
 mod safety;
 mod settings;
 mod wire;
@@ -117,6 +122,11 @@ scenarios! {
     remote_logs: syslog_formats nobody_there_is_an_error fluentd_events fluentd_that_comes_later gelf_messages
         journal_entries no_copy_if_none_is_wanted lines_go_away_while_the_daemon_is_dead
         a_logger_that_is_killed_is_started_again nobody_who_takes_lines_stops_what_may_lose_them;
+    daemon: settings_are_checked defaults_of_containers metrics_are_served;
+    runtimes: runc_makes_the_processes runc_containers_live crun_makes_the_processes;
+    events: what_they_say times they_outlive_the_daemon;
+    restarts: unhealthy_ones_are_started_again who_is_needed_starts_first a_stop_goes_on_under_the_next_daemon;
+    attach: by_a_websocket by_several_clients;
     networks: create_list_inspect_remove bad_networks_are_refused connect_and_disconnect_live names_resolve
         port_53_stays_free links_name_others networks_are_apart several_networks_at_the_start
         prune_takes_the_unused events_of_networks dual_stack networks_outlive_the_daemon

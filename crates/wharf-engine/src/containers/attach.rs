@@ -36,6 +36,8 @@ pub struct Attachment {
     keys: Keys,
     log: Option<LogStream>,
     end: Option<End>,
+    /// Told when the client leaves by the detach keys.
+    detached: Option<Box<dyn FnOnce() + Send>>,
 }
 
 /// The end of a process whose stream this is.
@@ -93,8 +95,11 @@ impl Containers {
             true => self.connect(&entry, wanted).await?,
         };
         self.shared.emit_view(&view, "attach", &[]);
+        let (shared, now) = (self.shared.clone(), view.clone());
+        let detached = move || shared.emit_view(&now, "detach", &[]);
         Ok(Attachment {
             source,
+            detached: Some(Box::new(detached)),
             tty: view.config.tty,
             stdin,
             keys,
@@ -143,6 +148,7 @@ impl Attachment {
             keys,
             log: None,
             end: None,
+            detached: None,
         }
     }
 
@@ -150,6 +156,14 @@ impl Attachment {
     pub(super) fn with_end(self, pid: u32, told: watch::Receiver<bool>) -> Self {
         Self {
             end: Some(End { pid, told }),
+            ..self
+        }
+    }
+
+    /// `told` is called when the client leaves by the detach keys.
+    pub(super) fn with_detach(self, told: impl FnOnce() + Send + 'static) -> Self {
+        Self {
+            detached: Some(Box::new(told)),
             ..self
         }
     }
@@ -208,6 +222,9 @@ impl Attachment {
             }
         };
         let end = tokio::select! { end = output => end, end = input => end };
+        if let (AttachEnd::Detached, Some(told)) = (&end, self.detached.take()) {
+            told();
+        }
         finish(&mut to_client, end).await
     }
 }

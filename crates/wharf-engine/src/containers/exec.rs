@@ -92,7 +92,7 @@ impl Containers {
             ));
         }
         let id = names::new_id();
-        let command = exec.cmd.join(" ");
+        let command = spoken(&exec.cmd);
         let session = Session {
             view: ExecView {
                 id: id.clone(),
@@ -136,7 +136,7 @@ impl Containers {
         }
         self.emit_exec(
             &view,
-            &format!("exec_start: {}", session.spec.cmd.join(" ")),
+            &format!("exec_start: {}", spoken(&session.spec.cmd)),
             exec,
             &[],
         );
@@ -176,7 +176,10 @@ impl Containers {
             .execs
             .change(exec, |session| session.ended.subscribe())?;
         let attached = Attachment::ready(stream, session.spec.tty, session.spec.attach_stdin, keys);
-        Ok(Some(attached.with_end(started.pid(), ended)))
+        let (shared, id) = (self.shared.clone(), exec.to_owned());
+        let detached = move || shared.emit_view(&view, "exec_detach", &[("execID", id)]);
+        let attached = attached.with_end(started.pid(), ended);
+        Ok(Some(attached.with_detach(detached)))
     }
 
     /// The process of a session that runs.
@@ -277,6 +280,14 @@ impl Containers {
         all.extend(more.iter().cloned());
         self.shared.emit_view(view, action, &all);
     }
+}
+
+/// The command as dockerd's events have it: the program, a space, its arguments.
+fn spoken(command: &[String]) -> String {
+    let (program, arguments) = command
+        .split_first()
+        .map_or(("", &[][..]), |(first, rest)| (first.as_str(), rest));
+    format!("{program} {}", arguments.join(" "))
 }
 
 fn exec_ended(shared: &Shared, exec: &str, view: &View, code: i32) {

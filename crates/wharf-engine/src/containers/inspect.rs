@@ -50,12 +50,10 @@ impl Containers {
             )));
         };
         // Without a terminal there is nothing to do, which dockerd does not take for an error.
-        if !entry.now().config.tty {
-            return Ok(());
+        if entry.now().config.tty {
+            let resized = task.resize(rows, columns).await;
+            resized.map_err(|error| EngineError::failed(&error))?;
         }
-        task.resize(rows, columns)
-            .await
-            .map_err(|error| EngineError::failed(&error))?;
         let size = [("height", rows.to_string()), ("width", columns.to_string())];
         self.shared.emit_view(&entry.now(), "resize", &size);
         Ok(())

@@ -15,7 +15,8 @@ impl Containers {
         let refused = |text: String| format!("cannot kill container: {container}: {text}");
         let number = match signal {
             "" => signal::KILL,
-            text => number(text).map_err(|text| EngineError::Invalid(refused(text)))?,
+            text => signal::parse(text)
+                .map_err(|error| EngineError::Invalid(refused(error.message())))?,
         };
         let entry = self.find(container).map_err(|error| match error {
             EngineError::NoSuchContainer(_) => EngineError::NotFound(refused(error.message())),
@@ -32,12 +33,4 @@ impl Containers {
         }
         Ok(())
     }
-}
-
-/// A signal's number, or in dockerd's words why it is none.
-fn number(text: &str) -> Result<i32, String> {
-    signal::parse(text).map_err(|_| match text.parse::<i32>() {
-        Ok(0) | Err(_) => format!("invalid signal: {text}"),
-        Ok(number) => format!("the linux daemon does not support signal {number}"),
-    })
 }

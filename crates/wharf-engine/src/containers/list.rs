@@ -98,7 +98,6 @@ impl Containers {
         let filters = options.filters.clone();
         filters.check(KNOWN)?;
         let invalid = |text: String| EngineError::Invalid(text);
-        let bad = |key: &str, value: &str| invalid(format!("invalid filter '{key}={value}'"));
         let mut exited = Vec::new();
         for value in filters.values("exited") {
             exited.push(value.parse().map_err(|_| {
@@ -111,7 +110,7 @@ impl Containers {
             .values("status")
             .find(|value| !STATES.contains(value))
         {
-            return Err(bad("status", value));
+            return Err(invalid(format!("invalid filter 'status={value}'")));
         }
         let health = ["none", "starting", "healthy", "unhealthy"];
         if let Some(value) = filters
@@ -122,6 +121,7 @@ impl Containers {
                 "unrecognized filter value for health: {value}"
             )));
         }
+        filters.boolean("is-task")?;
         let created = |key: &str| match filters.values(key).last() {
             Some(container) => Ok::<_, EngineError>(Some(self.find(container)?.now().created)),
             None => Ok(None),
@@ -130,7 +130,7 @@ impl Containers {
         let ports = |key: &str| {
             filters
                 .values(key)
-                .map(range)
+                .map(|text| range(key, text))
                 .collect::<Result<Vec<_>, _>>()
         };
         let (expose, publish) = (ports("expose")?, ports("publish")?);
@@ -179,8 +179,12 @@ impl Containers {
 }
 
 /// `80`, `80/tcp`, `80-90/udp`.
-fn range(text: &str) -> Result<(u16, u16, Option<String>), EngineError> {
-    let invalid = || EngineError::Invalid(format!("invalid filter: invalid port {text:?}"));
+fn range(key: &str, text: &str) -> Result<(u16, u16, Option<String>), EngineError> {
+    let invalid = || {
+        EngineError::Invalid(format!(
+            "error while looking up for {key} {text}: strconv.ParseUint: parsing {text:?}: invalid syntax"
+        ))
+    };
     let (numbers, protocol) = match text.split_once('/') {
         Some((numbers, protocol)) => (numbers, Some(protocol.to_owned())),
         None => (text, None),

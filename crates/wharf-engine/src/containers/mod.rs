@@ -24,7 +24,7 @@ mod remove;
 mod rename;
 mod start;
 mod stats;
-mod stop;
+pub(crate) mod stop;
 mod top;
 mod types;
 pub(crate) mod update;

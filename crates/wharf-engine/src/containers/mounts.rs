@@ -43,6 +43,11 @@ pub(super) fn resolve(
         points.insert(point.destination.clone(), point);
     }
     for target in host.tmpfs.keys() {
+        if !target.starts_with('/') {
+            return Err(EngineError::Invalid(format!(
+                "invalid mount path: '{target}' mount path must be absolute"
+            )));
+        }
         once(target)?;
         points.remove(&clean(target));
     }
@@ -318,7 +323,10 @@ fn volumes_from(
     if !matches!(mode, "" | "rw" | "ro" | "z" | "Z") {
         return Err(EngineError::Invalid(format!("invalid mode: {mode}")));
     }
-    for point in &shared.find(container)?.now().mounts {
+    // Not a 404: the client would take it for the image's.
+    let found = shared.find(container);
+    let found = found.map_err(|error| EngineError::Invalid(error.message()))?;
+    for point in &found.now().mounts {
         let mut point = point.clone();
         point.rw &= mode != "ro";
         // What one names, the other shares: it is not filled again, and goes with neither alone.

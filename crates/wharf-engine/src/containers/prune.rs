@@ -58,7 +58,7 @@ pub(crate) fn until(filters: &Filters) -> Result<Option<Timestamp>, EngineError>
     match crate::time::parse(text, Timestamp::now()) {
         Some(time) => Ok(Some(time)),
         None => Err(EngineError::Invalid(format!(
-            "invalid filter 'until=[{text}]'"
+            "failed to parse value as time or duration: {text:?}"
         ))),
     }
 }

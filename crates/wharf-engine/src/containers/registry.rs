@@ -285,6 +285,26 @@ impl Shared {
         }
     }
 
+    /// `mount` and `unmount`, which are events of the volumes.
+    pub(crate) fn emit_volumes(&self, action: &str, record: &Record) {
+        for mount in record.mounts.iter().filter(|mount| mount.kind == "volume") {
+            let mut attributes: BTreeMap<_, _> = [
+                ("container".to_owned(), record.id.clone()),
+                ("driver".to_owned(), mount.driver.clone()),
+            ]
+            .into();
+            if action == "mount" {
+                attributes.extend([
+                    ("destination".to_owned(), mount.destination.clone()),
+                    ("propagation".to_owned(), mount.propagation.clone()),
+                    ("read/write".to_owned(), mount.rw.to_string()),
+                ]);
+            }
+            self.events
+                .emit(EventKind::Volume, action, &mount.name, attributes);
+        }
+    }
+
     pub(crate) fn emit_view(&self, view: &View, action: &str, more: &[(&str, String)]) {
         self.emit(&view.id, &view.name, &view.config, action, more);
     }

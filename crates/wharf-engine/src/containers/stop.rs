@@ -17,7 +17,11 @@ impl Containers {
     pub async fn stop(&self, container: &str, options: StopOptions) -> Result<(), EngineError> {
         let entry = self.find(container)?;
         let view = entry.now();
-        let (signal, patience) = resolve(&view.config, &options)?;
+        let resolved = resolve(&view.config, &options);
+        let (signal, patience) = resolved.map_err(|error| {
+            let text = error.message();
+            EngineError::Invalid(format!("cannot stop container: {container}: {text}"))
+        })?;
         entry
             .ask_with(Event::Stop { signal }, patience, false)
             .await?;
@@ -64,11 +68,13 @@ fn resolve(config: &Config, options: &StopOptions) -> Result<(i32, Option<Durati
         Some(text) => signal::parse(text)?,
         None => stop_signal(config),
     };
-    let seconds = options
-        .timeout
-        .or(config.stop_timeout)
-        .unwrap_or(DEFAULT_TIMEOUT);
-    Ok((signal, u64::try_from(seconds).ok().map(Duration::from_secs)))
+    Ok((signal, patience(config, options.timeout)))
+}
+
+/// How long a stop waits: what is asked for, else the container's, else Docker's; `None` for ever.
+pub(crate) fn patience(config: &Config, asked: Option<i64>) -> Option<Duration> {
+    let seconds = asked.or(config.stop_timeout).unwrap_or(DEFAULT_TIMEOUT);
+    u64::try_from(seconds).ok().map(Duration::from_secs)
 }
 
 /// The container's own stop signal.

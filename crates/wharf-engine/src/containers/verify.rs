@@ -81,10 +81,10 @@ pub(super) fn host(
             "Invalid value {value}, range for oom score adj is [-1000, 1000]"
         ));
     }
-    if !matches!(
-        host.runtime.as_str(),
-        "" | "wharf" | "runc" | "io.containerd.runc.v2"
-    ) {
+    let known = host.runtime.is_empty()
+        || crate::launch::OWN_RUNTIMES.contains(&host.runtime.as_str())
+        || daemon.runtimes.contains_key(&host.runtime);
+    if !known {
         return invalid(format!("unknown or invalid runtime name: {}", host.runtime));
     }
     if !matches!(host.cgroupns_mode.as_str(), "" | "host" | "private") {
@@ -122,6 +122,15 @@ pub(super) fn host(
 fn defaults(host: &mut HostConfig, daemon: &EngineConfig) {
     if host.shm_size == 0 {
         host.shm_size = daemon.default_shm_size;
+    }
+    if host.ipc_mode == IpcMode::Unset {
+        host.ipc_mode = match daemon.default_ipc_mode.as_str() {
+            "shareable" => IpcMode::Shareable,
+            _ => IpcMode::Private,
+        };
+    }
+    if host.runtime.is_empty() {
+        host.runtime.clone_from(&daemon.default_runtime);
     }
     if host.cgroupns_mode.is_empty() {
         // moby: with cgroup v1 a privileged container sees the host's.

@@ -33,6 +33,42 @@ fn transcript(mut state: State, events: &[Event]) -> String {
     text
 }
 
+#[test]
+fn an_unhealthy_one_is_started_again_if_its_policy_says_so() {
+    let policy = RestartPolicy::OnUnhealthy { max_retries: 1 };
+    let exit = Event::Exited {
+        code: 0,
+        ran_long: true,
+    };
+    let events = [
+        Event::Start,
+        Event::Launched { pid: 7 },
+        Event::Unhealthy,
+        exit,
+        Event::BackoffOver,
+        Event::Launched { pid: 8 },
+        Event::Unhealthy,
+        exit,
+    ];
+    let expected = "\
+Start -> Starting [Launch]
+Launched { pid: 7 } -> Running { pid: 7 } []
+Unhealthy -> Stopping { pid: 7, then: Again } [Signal(15), ArmStopTimer]
+Exited { code: 0, ran_long: true } -> Waiting [Release, ArmBackoff(100)]
+BackoffOver -> Starting [Launch]
+Launched { pid: 8 } -> Running { pid: 8 } []
+Unhealthy -> Running { pid: 8 } []
+Exited { code: 0, ran_long: true } -> Exited [Release]
+";
+    assert_eq!(transcript(state(policy, false), &events), expected);
+    let other = state(RestartPolicy::Always, false);
+    let lines = transcript(other, &events[..3]);
+    assert!(
+        lines.ends_with("Unhealthy -> Running { pid: 7 } []\n"),
+        "{lines}"
+    );
+}
+
 const EXIT_1: Event = Event::Exited {
     code: 1,
     ran_long: false,

@@ -192,8 +192,10 @@ impl fmt::Display for NamespaceMode {
 /// The IPC namespace, which has two kinds of privacy.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum IpcMode {
-    /// Its own, not to be shared (Docker's default since API 1.40).
+    /// Not said; the daemon's default, `private` or `shareable`, once the container is made.
     #[default]
+    Unset,
+    /// Its own, not to be shared (Docker's default since API 1.40).
     Private,
     /// Its own, and others may join.
     Shareable,
@@ -209,7 +211,8 @@ impl IpcMode {
     /// Parses Docker's text; `None` if it is no mode.
     pub fn parse(text: &str) -> Option<IpcMode> {
         match text {
-            "" | "private" => Some(IpcMode::Private),
+            "" => Some(IpcMode::Unset),
+            "private" => Some(IpcMode::Private),
             "shareable" => Some(IpcMode::Shareable),
             "none" => Some(IpcMode::None),
             "host" => Some(IpcMode::Host),
@@ -224,6 +227,7 @@ impl IpcMode {
 impl fmt::Display for IpcMode {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            IpcMode::Unset => Ok(()),
             IpcMode::Private => f.write_str("private"),
             IpcMode::Shareable => f.write_str("shareable"),
             IpcMode::None => f.write_str("none"),
@@ -257,6 +261,12 @@ pub enum RestartPolicy {
         /// The limit.
         max_retries: u32,
     },
+    /// As `OnFailure`; and a container that becomes unhealthy is stopped and started again. Not Docker's, where users ask
+    /// for it (moby#28400).
+    OnUnhealthy {
+        /// The limit.
+        max_retries: u32,
+    },
 }
 
 impl RestartPolicy {
@@ -267,13 +277,15 @@ impl RestartPolicy {
             RestartPolicy::Always => "always",
             RestartPolicy::UnlessStopped => "unless-stopped",
             RestartPolicy::OnFailure { .. } => "on-failure",
+            RestartPolicy::OnUnhealthy { .. } => "on-unhealthy",
         }
     }
 
-    /// The limit of `on-failure`, else 0.
+    /// The limit of `on-failure` and `on-unhealthy`, else 0.
     pub fn max_retries(&self) -> u32 {
         match self {
-            RestartPolicy::OnFailure { max_retries } => *max_retries,
+            RestartPolicy::OnFailure { max_retries }
+            | RestartPolicy::OnUnhealthy { max_retries } => *max_retries,
             _ => 0,
         }
     }

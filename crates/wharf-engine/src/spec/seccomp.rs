@@ -4,6 +4,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use oci_spec::runtime::{LinuxSeccomp, LinuxSeccompAction};
 use wharf_seccomp::Profile;
 
 use crate::{EngineConfig, EngineError, HostConfig};
@@ -54,6 +55,31 @@ pub(super) fn filter(
             Ok(Some(filter))
         }
     }
+}
+
+/// The same as OCI writes it, for a runtime that reads it; `None` if nothing is forbidden.
+pub(super) fn profile(
+    daemon: &EngineConfig,
+    host: &HostConfig,
+    capabilities: &[&str],
+    apparmor: &str,
+) -> Result<Option<LinuxSeccomp>, EngineError> {
+    let profile = match choice(daemon, host) {
+        Choice::Unconfined => return Ok(None),
+        Choice::Own(text) => parse(&text)?,
+        Choice::Default => default_profile(daemon, apparmor == crate::apparmor::DEFAULT)?,
+    };
+    let failed = |error| EngineError::failed(&error);
+    let host = wharf_seccomp::Host::current().map_err(failed)?;
+    let mut profile = profile.resolve(capabilities, &host).map_err(failed)?;
+    // libseccomp makes one rule of `socket` and of the `socketcall` for it, and refuses a second one that says otherwise.
+    // The default action denies that call as well.
+    let mut rules = profile.syscalls().clone().unwrap_or_default();
+    rules.retain(|rule| {
+        *rule.names() != ["socketcall"] || rule.action() == LinuxSeccompAction::ScmpActAllow
+    });
+    profile.set_syscalls(Some(rules));
+    Ok(Some(profile))
 }
 
 /// moby: a word about seccomp holds whatever else is asked for; without one, privileged means unconfined.

@@ -3,8 +3,9 @@
 use tracing::error;
 
 use super::Supervisor;
-use crate::lifecycle::Phase;
-use crate::{Probe, health};
+use crate::containers::stop;
+use crate::lifecycle::{Event, Phase};
+use crate::{HealthStatus, Probe, health};
 
 impl Supervisor {
     /// A container is watched while it runs, and not while it is frozen.
@@ -23,7 +24,7 @@ impl Supervisor {
         }
     }
 
-    pub(super) fn probed(&mut self, probe: Probe) {
+    pub(super) async fn probed(&mut self, probe: Probe) {
         // The result of a monitor that has been ended since.
         if self.monitor.is_none() {
             return;
@@ -39,6 +40,10 @@ impl Supervisor {
         self.publish();
         if changed {
             self.emit(&format!("health_status: {}", status.as_str()), &[]);
+        }
+        if changed && status == HealthStatus::Unhealthy {
+            self.patience = stop::patience(&self.record.config, None);
+            self.feed(Event::Unhealthy).await;
         }
     }
 }

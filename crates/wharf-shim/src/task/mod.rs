@@ -11,6 +11,7 @@
 mod client;
 mod control;
 mod exit;
+mod foreign;
 mod lines;
 pub(crate) mod output;
 mod process;

@@ -160,6 +160,29 @@ pub(crate) struct Process {
 }
 
 impl Process {
+    /// One that has just begun.
+    pub(crate) fn new(exec: Option<String>, pid: Pid, pidfd: OwnedFd, streams: Streams) -> Self {
+        Self {
+            exec,
+            pid,
+            pidfd,
+            streams,
+            ended: None,
+            announced: false,
+        }
+    }
+
+    /// Whether it has ended, reaped or not.
+    pub(crate) fn has_ended(&self) -> bool {
+        let mut poll = [rustix::event::PollFd::new(
+            &self.pidfd,
+            rustix::event::PollFlags::IN,
+        )];
+        let now = rustix::event::Timespec::default();
+        self.ended.is_some()
+            || rustix::event::poll(&mut poll, Some(&now)).is_ok_and(|ready| ready > 0)
+    }
+
     /// Reaps it if it has ended.
     pub(crate) fn reap(&mut self) {
         let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG;

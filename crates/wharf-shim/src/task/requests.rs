@@ -9,6 +9,7 @@ use wharf_runtime::{Config, ExecConfig, Filter, ProcessIo, Rootfs, RuntimeError,
 use wharf_shim_api::{Create, Exec, FailureKind, Reply, Request, VERSION};
 
 use super::client::Client;
+use super::foreign::Foreign;
 use super::output::Log;
 use super::process::{Process, Streams};
 use super::state::{Container, Shim};
@@ -67,6 +68,12 @@ impl From<RuntimeError> for Refusal {
     }
 }
 
+impl From<wharf_runtime::Failure> for Refusal {
+    fn from(failure: wharf_runtime::Failure) -> Self {
+        RuntimeError::Child(failure).into()
+    }
+}
+
 /// An error with all its causes.
 fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
@@ -98,14 +105,8 @@ impl Shim {
                 rows,
                 columns,
             } => self.resize(exec.as_deref(), rows, columns),
-            Request::Pause => self
-                .cgroup()
-                .and_then(|cgroup| Ok(cgroup.freeze()?))
-                .map(done),
-            Request::Resume => self
-                .cgroup()
-                .and_then(|cgroup| Ok(cgroup.thaw()?))
-                .map(done),
+            Request::Pause => self.freeze(true),
+            Request::Resume => self.freeze(false),
             Request::Pids => self
                 .cgroup()
                 .and_then(|cgroup| Ok(cgroup.processes()?))
@@ -133,6 +134,9 @@ impl Shim {
             .transpose()?
             .map(read)
             .transpose()?;
+        if let Some(runtime) = config.runtime.clone() {
+            return self.make_foreign(runtime, &config, &spec, network);
+        }
         let state = serde_json::json!({
             "ociVersion": spec.version(),
             "id": config.id,
@@ -184,11 +188,65 @@ impl Shim {
             seccomp,
             groups,
             own_pids,
+            foreign: None,
             oom,
         });
         Ok(Reply::Process {
             pid: pid.as_raw_nonzero().get(),
         })
+    }
+
+    /// As [`Shim::make`], by another runtime.
+    fn make_foreign(
+        &mut self,
+        runtime: wharf_shim_api::Runtime,
+        config: &Create,
+        spec: &Spec,
+        network: Option<OwnedFd>,
+    ) -> Result<Reply, Refusal> {
+        self.log = Log::open(&config.log).map_err(|error| {
+            Refusal::other(format!("failed to initialize logging driver: {error}"))
+        })?;
+        let foreign = Foreign::new(runtime, &self.folder, config);
+        let made = foreign.create(config, spec, network).inspect_err(|_| {
+            foreign.delete();
+        })?;
+        let pid = made.pid;
+        self.processes.push(made);
+        let linux = spec.linux().as_ref();
+        let path = linux.and_then(|linux| linux.cgroups_path().as_ref());
+        // Where it is not where the spec says (systemd's), the runtime is asked instead.
+        let cgroup = path.and_then(|path| Cgroup::open(&path.to_string_lossy()).ok());
+        let oom = cgroup.as_ref().and_then(|cgroup| cgroup.watch_oom().ok());
+        self.container = Some(Container {
+            cgroup,
+            waiting: None,
+            seccomp: None,
+            groups: config.groups.clone(),
+            own_pids: has_own_pids(spec),
+            foreign: Some(foreign),
+            oom,
+        });
+        Ok(Reply::Process {
+            pid: pid.as_raw_nonzero().get(),
+        })
+    }
+
+    fn foreign(&mut self) -> Option<&mut Foreign> {
+        self.container.as_mut().and_then(|one| one.foreign.as_mut())
+    }
+
+    fn freeze(&mut self, freeze: bool) -> Result<Reply, Refusal> {
+        if let Some(foreign) = self.foreign() {
+            foreign.freeze(freeze)?;
+            return Ok(Reply::Done);
+        }
+        let cgroup = self.cgroup()?;
+        match freeze {
+            true => cgroup.freeze()?,
+            false => cgroup.thaw()?,
+        }
+        Ok(Reply::Done)
     }
 
     fn make_process(
@@ -244,6 +302,10 @@ impl Shim {
     }
 
     fn start(&mut self) -> Result<Reply, Refusal> {
+        if let Some(foreign) = self.foreign() {
+            foreign.start()?;
+            return Ok(Reply::Done);
+        }
         let waiting = self
             .container
             .as_mut()
@@ -259,7 +321,7 @@ impl Shim {
         Reply::State {
             version: VERSION,
             pid: first.map_or(0, |process| process.pid.as_raw_nonzero().get()),
-            started: container.is_some_and(|container| container.waiting.is_none()),
+            started: container.is_some_and(Container::is_started),
             out_of_memory: self.out_of_memory,
             execs: self
                 .processes
@@ -271,6 +333,15 @@ impl Shim {
 
     fn kill(&mut self, exec: Option<&str>, signal: i32) -> Result<Reply, Refusal> {
         let process = self.living(exec)?;
+        let foreign = self.container.as_ref().and_then(|one| one.foreign.as_ref());
+        if let Some(foreign) = foreign.filter(|_| exec.is_none()) {
+            // The process that we know may stand for something that only the runtime can reach.
+            return match foreign.kill(signal) {
+                Ok(()) => Ok(Reply::Done),
+                Err(_) if process.has_ended() => Err(Refusal::gone()),
+                Err(failure) => Err(failure.into()),
+            };
+        }
         match wharf_sys::process::send_signal(process.pidfd.as_fd(), signal) {
             Ok(()) => Ok(Reply::Done),
             Err(error) if error.raw_os_error() == Some(ESRCH) => Err(Refusal::gone()),
@@ -282,9 +353,15 @@ impl Shim {
         let container = self
             .container
             .as_ref()
-            .filter(|container| container.waiting.is_none());
+            .filter(|container| container.is_started());
         let container = container.ok_or_else(Refusal::gone)?;
         let first = self.living(None)?;
+        if let Some(foreign) = &container.foreign {
+            let process = foreign.exec(&config, descriptors)?;
+            let pid = process.pid.as_raw_nonzero().get();
+            self.processes.push(process);
+            return Ok(Reply::Process { pid });
+        }
         let terminal = config.process.terminal() == Some(true);
         let wanted = config.streams;
         let (io, mut streams) = match terminal {

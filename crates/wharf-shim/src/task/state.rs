@@ -14,6 +14,7 @@ use wharf_sys::signals::SignalFd;
 
 use super::control::{self, Connection};
 use super::exit;
+use super::foreign::Foreign;
 use super::output::Log;
 use super::process::Process;
 
@@ -33,8 +34,20 @@ pub(crate) struct Container {
     pub(crate) seccomp: Option<wharf_runtime::Filter>,
     pub(crate) groups: Vec<String>,
     pub(crate) own_pids: bool,
+    /// Another runtime, if that makes the processes.
+    pub(crate) foreign: Option<Foreign>,
     /// None where the host has no memory controller.
     pub(crate) oom: Option<OomWatch>,
+}
+
+impl Container {
+    /// Whether the first process runs its program.
+    pub(crate) fn is_started(&self) -> bool {
+        match &self.foreign {
+            Some(foreign) => foreign.started,
+            None => self.waiting.is_none(),
+        }
+    }
 }
 
 /// Everything that the loop works on.
@@ -308,7 +321,13 @@ impl Shim {
 
     /// The last thing: nobody waits for it. A group is busy until the kernel has buried its processes.
     fn remove_cgroup(&mut self) {
-        let Some(cgroup) = self.container.take().and_then(|container| container.cgroup) else {
+        let Some(container) = self.container.take() else {
+            return;
+        };
+        if let Some(foreign) = container.foreign {
+            foreign.delete();
+        }
+        let Some(cgroup) = container.cgroup else {
             return;
         };
         if let Err(error) = cgroup.remove_when_empty(PATIENCE) {

@@ -207,6 +207,7 @@ impl World {
             user: String::new(),
             groups: Vec::new(),
             init: false,
+            runtime: None,
         }
     }
 

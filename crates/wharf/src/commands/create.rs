@@ -6,7 +6,7 @@ use serde_json::Value;
 use wharf_client::{Client, Method, Url};
 use wharf_oci::{AnyReference, Reference};
 
-use super::pull;
+use super::{api_socket, pull};
 use crate::cli::command::COMMAND as EMPTY;
 use crate::cli::context::line;
 use crate::cli::{Arity, Command, Context, Exit, Flag, Matches, Outcome};
@@ -72,6 +72,11 @@ pub async fn create(
     request: &Request,
 ) -> Outcome<String> {
     let cid_file = CidFile::open(matches.maybe("cidfile"))?;
+    let mut body = request.body.clone();
+    let secrets = match matches.on("use-api-socket") {
+        true => api_socket::prepare(context, &mut body)?,
+        false => None,
+    };
     let quiet = matches.on("quiet");
     let platform = matches.maybe("platform");
     // An id is no reference, but names an image all the same.
@@ -95,7 +100,7 @@ pub async fn create(
         .maybe("name", matches.maybe("name"))
         .maybe("platform", platform);
     let mut answer = client
-        .json::<Value>(Method::POST, url.clone(), Some(&request.body))
+        .json::<Value>(Method::POST, url.clone(), Some(&body))
         .await;
     let missing = answer
         .as_ref()
@@ -110,15 +115,16 @@ pub async fn create(
             pull::Show::stderr(quiet),
         )
         .await?;
-        answer = client
-            .json::<Value>(Method::POST, url, Some(&request.body))
-            .await;
+        answer = client.json::<Value>(Method::POST, url, Some(&body)).await;
     }
     let answer = answer?;
     for warning in json::texts(&answer, "Warnings") {
         eprintln!("WARNING: {warning}");
     }
     let id = json::text(&answer, "Id").to_owned();
+    if let Some(secrets) = secrets {
+        secrets.copy_into(client, &id).await?;
+    }
     cid_file.write(&id)?;
     Ok(id)
 }

@@ -32,12 +32,17 @@ pub static COMMAND: Command = Command {
     name = "wharf daemon",
     about = "Run the daemon in the foreground",
     disable_help_flag = true,
+    disable_version_flag = true,
+    version,
     help_template = "Usage:  {usage}\n\n{about}\n\nOptions:\n{options}\n"
 )]
 struct DaemonCli {
     /// Print this help
     #[arg(long, action = clap::ArgAction::Help)]
     help: Option<bool>,
+    /// Print the version
+    #[arg(short = 'v', long, action = clap::ArgAction::Version)]
+    version: Option<bool>,
     #[command(flatten)]
     args: DaemonArgs,
 }
@@ -55,6 +60,10 @@ pub fn start_if_asked(words: &[String]) -> Option<i32> {
     let args = match DaemonCli::try_parse_from(words) {
         Ok(parsed) => parsed.args,
         Err(error) => {
+            if let Some((flag, why)) = refused(&error) {
+                eprintln!("wharf daemon: {flag} is not supported: {why}");
+                return Some(1);
+            }
             let code = error.exit_code();
             // Help goes to standard output; a closed one is no reason to fail.
             let _ = error.print();
@@ -68,6 +77,16 @@ pub fn start_if_asked(words: &[String]) -> Option<i32> {
             Some(1)
         }
     }
+}
+
+// A flag of dockerd's that we do not have, and why.
+fn refused(error: &clap::Error) -> Option<(String, &'static str)> {
+    use clap::error::{ContextKind, ContextValue};
+    let Some(ContextValue::String(flag)) = error.get(ContextKind::InvalidArg) else {
+        return None;
+    };
+    let why = crate::daemon::refused_flag(flag)?;
+    Some((flag.clone(), why))
 }
 
 // Leaves the session of the terminal, so that closing that does not end the daemon, then becomes it.

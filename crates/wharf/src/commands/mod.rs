@@ -1,5 +1,6 @@
 //! One file per command. Each has a `COMMAND` (name, help, flags) and the function that does it.
 
+pub mod api_socket;
 pub mod attach;
 pub mod build;
 pub mod build_context;

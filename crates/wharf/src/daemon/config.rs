@@ -1,113 +1,121 @@
 //! `daemon.json`, with dockerd's keys. An unknown key or a wrong type is an error that names key and line.
 
-use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use anyhow::{Context as _, Result, bail};
-use serde::Deserialize;
+use anyhow::{Context as _, Result, anyhow, bail};
+use serde_json::{Map, Value};
 
-/// The file. Every field is a key of dockerd's.
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
-pub(super) struct ConfigFile {
-    pub(super) hosts: Vec<String>,
-    pub(super) data_root: Option<PathBuf>,
-    pub(super) exec_root: Option<PathBuf>,
-    pub(super) pidfile: Option<PathBuf>,
-    pub(super) debug: Option<bool>,
-    pub(super) log_level: Option<String>,
-    pub(super) group: Option<String>,
-    pub(super) bip: Option<String>,
-    pub(super) bridge: Option<String>,
-    pub(super) mtu: Option<u32>,
-    pub(super) icc: Option<bool>,
-    pub(super) iptables: Option<bool>,
-    pub(super) ip_forward: Option<bool>,
-    pub(super) ip_masq: Option<bool>,
-    pub(super) userland_proxy: Option<bool>,
-    pub(super) ip: Option<std::net::IpAddr>,
-    pub(super) default_address_pools: Vec<AddressPool>,
-    pub(super) registry_mirrors: Vec<String>,
-    pub(super) insecure_registries: Vec<String>,
-    pub(super) max_concurrent_downloads: Option<usize>,
-    pub(super) log_driver: Option<String>,
-    pub(super) log_opts: BTreeMap<String, String>,
-    pub(super) dns: Vec<String>,
-    pub(super) dns_search: Vec<String>,
-    pub(super) dns_opts: Vec<String>,
-    pub(super) labels: Vec<String>,
-    pub(super) default_ulimits: BTreeMap<String, UlimitConfig>,
-    pub(super) default_shm_size: Option<String>,
-    pub(super) cgroup_parent: Option<String>,
-    pub(super) default_cgroupns_mode: Option<String>,
-    pub(super) exec_opts: Vec<String>,
-    pub(super) init: Option<bool>,
-    pub(super) no_new_privileges: Option<bool>,
-    pub(super) live_restore: Option<bool>,
-    pub(super) shutdown_timeout: Option<u64>,
-    pub(super) tls: Option<bool>,
-    pub(super) tlsverify: Option<bool>,
-    pub(super) tlscacert: Option<PathBuf>,
-    pub(super) tlscert: Option<PathBuf>,
-    pub(super) tlskey: Option<PathBuf>,
+use super::args::{CONFIG_FILE, DaemonArgs};
+use super::directives::Directives;
+use super::refused;
+
+/// The file and the flags together. What both say is an error, as dockerd has it: nobody could say which holds.
+pub(super) fn merged(args: &DaemonArgs) -> Result<Directives> {
+    let path = &args.config_file;
+    let text = match std::fs::read_to_string(path) {
+        Err(error)
+            if error.kind() == std::io::ErrorKind::NotFound && path == Path::new(CONFIG_FILE) =>
+        {
+            return Ok(args.directives.clone());
+        }
+        other => other.with_context(|| format!("read {}", path.display()))?,
+    };
+    let wrong = |error: anyhow::Error| {
+        error.context(format!(
+            "unable to configure the Docker daemon with file {}",
+            path.display()
+        ))
+    };
+    merge(&text, &args.directives).map_err(wrong)
 }
 
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct AddressPool {
-    pub(super) base: String,
-    pub(super) size: u8,
-}
-
-#[derive(Clone, Debug, Deserialize)]
-pub(super) struct UlimitConfig {
-    #[serde(rename = "Name")]
-    #[serde(default)]
-    pub(super) name: String,
-    #[serde(rename = "Soft")]
-    pub(super) soft: i64,
-    #[serde(rename = "Hard")]
-    pub(super) hard: i64,
-}
-
-impl ConfigFile {
-    /// Reads `path`. The default one need not be there.
-    pub(super) fn read(path: &Path) -> Result<Self> {
-        let text = match std::fs::read_to_string(path) {
-            Err(error)
-                if error.kind() == std::io::ErrorKind::NotFound
-                    && path == Path::new("/etc/wharf/daemon.json") =>
-            {
-                return Ok(Self::default());
-            }
-            other => other.with_context(|| format!("read {}", path.display()))?,
-        };
-        Self::parse(&text).map_err(|error| {
-            error.context(format!(
-                "unable to configure the daemon with file {}",
-                path.display()
-            ))
-        })
+fn merge(text: &str, flags: &Directives) -> Result<Directives> {
+    if text.trim().is_empty() {
+        return Ok(flags.clone());
     }
+    let mut file: Map<String, Value> = serde_json::from_str(text)?;
+    known(&mut file, text)?;
+    let Value::Object(flags) = serde_json::to_value(flags)? else {
+        bail!("flags are no object");
+    };
+    let both = flags.iter().filter_map(|(key, flag)| {
+        let file = file.get(key)?;
+        Some(format!(
+            "{key}: (from flag: {}, from file: {})",
+            go(flag),
+            go(file)
+        ))
+    });
+    let both: Vec<_> = both.collect();
+    if !both.is_empty() {
+        bail!(
+            "the following directives are specified both as a flag and in the configuration file: {}",
+            both.join(", ")
+        );
+    }
+    // One key after another, so that a wrong one is known by its name.
+    for (key, value) in &file {
+        let alone = Value::Object([(key.clone(), value.clone())].into_iter().collect());
+        serde_json::from_value::<Directives>(alone)
+            .map_err(|error| anyhow!("{key} (line {}): {error}", line(text, key)))?;
+    }
+    file.extend(flags);
+    Ok(serde_json::from_value(Value::Object(file))?)
+}
 
-    fn parse(text: &str) -> Result<Self> {
-        if text.trim().is_empty() {
-            return Ok(Self::default());
+/// Refuses what dockerd does not know, and what it knows and we do not have; but for a value that asks for nothing.
+fn known(file: &mut Map<String, Value>, text: &str) -> Result<()> {
+    let nothing = |value: &Value| match value {
+        Value::Null | Value::Bool(false) => true,
+        Value::String(text) => text.is_empty(),
+        Value::Array(items) => items.is_empty(),
+        Value::Object(fields) => fields.is_empty(),
+        _ => false,
+    };
+    file.retain(|key, value| !(nothing(value) && refused::key(key).is_some()));
+    if let Some((key, why)) = file.keys().find_map(|key| Some((key, refused::key(key)?))) {
+        bail!("{key} (line {}) is not supported: {why}", line(text, key));
+    }
+    let unknown = file.keys().filter(|key| {
+        let alone = Value::Object([((*key).clone(), Value::Null)].into_iter().collect());
+        let tried = serde_json::from_value::<Directives>(alone);
+        tried.is_err_and(|error| error.to_string().starts_with("unknown field"))
+    });
+    let unknown: Vec<_> = unknown
+        .map(|key| format!("{key} (line {})", line(text, key)))
+        .collect();
+    if unknown.is_empty() {
+        return Ok(());
+    }
+    bail!(
+        "the following directives don't match any configuration option: {}",
+        unknown.join(", ")
+    )
+}
+
+/// The line that the key stands on, from 1.
+fn line(text: &str, key: &str) -> usize {
+    let found = text.find(&format!("\"{key}\""));
+    let before = found.and_then(|at| text.get(..at)).unwrap_or_default();
+    before.matches('\n').count() + 1
+}
+
+/// A value as Go prints it.
+fn go(value: &Value) -> String {
+    match value {
+        Value::String(text) => text.clone(),
+        Value::Array(items) => {
+            let items: Vec<_> = items.iter().map(go).collect();
+            format!("[{}]", items.join(" "))
         }
-        let error = match serde_json::from_str(text) {
-            Ok(config) => return Ok(config),
-            Err(error) => error,
-        };
-        // A wrong type: serde knows the line, the line knows the key.
-        let line = text
-            .lines()
-            .nth(error.line().saturating_sub(1))
-            .unwrap_or_default();
-        let key = line.split('"').nth(1).unwrap_or_default();
-        match error.to_string().contains(key) && !key.is_empty() {
-            true => bail!("{error}"),
-            false => bail!("key {key:?}: {error}"),
+        Value::Object(fields) => {
+            let fields: Vec<_> = fields
+                .iter()
+                .map(|(key, value)| format!("{key}:{}", go(value)))
+                .collect();
+            format!("map[{}]", fields.join(" "))
         }
+        other => other.to_string(),
     }
 }
 
@@ -115,32 +123,63 @@ impl ConfigFile {
 mod tests {
     use super::*;
 
+    fn read(text: &str) -> Result<Directives> {
+        merge(text, &Directives::default())
+    }
+
+    fn refusal(text: &str) -> String {
+        read(text).expect_err(text).to_string()
+    }
+
     #[test]
     fn dockers_keys_are_read() {
-        let config = ConfigFile::parse(
-            r#"{"registry-mirrors": ["http://m"], "log-opts": {"max-size": "1m"}, "default-ulimits": {"nofile": {"Name": "nofile", "Soft": 1, "Hard": 2}}}"#,
+        let config = read(
+            r#"{"registry-mirrors": ["http://m"], "log-opts": {"max-size": "1m"}, "default-ulimits": {"nofile": {"Name": "nofile", "Soft": 1, "Hard": 2}},
+                "runtimes": {"crun": {"path": "/usr/bin/crun", "runtimeArgs": ["--debug"]}}, "features": {"buildkit": true}, "ipv6": false}"#,
         );
         let config = config.expect("config");
         assert_eq!(config.registry_mirrors, ["http://m"]);
-        assert_eq!(config.log_opts["max-size"], "1m");
-        assert_eq!(config.default_ulimits["nofile"].hard, 2);
+        assert_eq!(
+            (
+                config.log_opts[0].name.as_str(),
+                config.log_opts[0].value.as_str()
+            ),
+            ("max-size", "1m")
+        );
+        assert_eq!(config.default_ulimits[0].value.hard, 2);
+        assert_eq!(config.runtimes[0].value.runtime_args, ["--debug"]);
+        assert!(config.features[0].value);
     }
 
     #[test]
     fn an_unknown_key_and_a_wrong_type_are_named_with_their_line() {
-        let unknown = ConfigFile::parse("{\n  \"registry-mirror\": []\n}")
-            .expect_err("unknown")
-            .to_string();
-        assert!(
-            unknown.contains("registry-mirror") && unknown.contains("line 2"),
-            "{unknown}"
+        assert_eq!(
+            refusal("{\n  \"registry-mirror\": [],\n\"nope\": 1}"),
+            "the following directives don't match any configuration option: registry-mirror (line 2), nope (line 3)"
         );
-        let wrong = ConfigFile::parse("{\n  \"debug\": \"yes\"\n}")
-            .expect_err("wrong")
-            .to_string();
-        assert!(
-            wrong.contains("debug") && wrong.contains("line 2"),
-            "{wrong}"
+        assert_eq!(
+            refusal("{\n  \"debug\": \"yes\"\n}"),
+            "debug (line 2): invalid type: string \"yes\", expected a boolean"
         );
+        assert!(refusal(r#"{"dns": ["x"]}"#).ends_with("invalid IP address: x"));
+        assert!(
+            refusal(r#"{"containerd": "/x"}"#).contains("containerd (line 1) is not supported: ")
+        );
+    }
+
+    #[test]
+    fn what_flags_and_file_both_say_is_refused() {
+        let flags = Directives {
+            debug: Some(true),
+            labels: vec!["c=d".to_owned()],
+            ..Directives::default()
+        };
+        let both = merge(r#"{"debug": false, "labels": ["a=b"]}"#, &flags).expect_err("both");
+        assert_eq!(
+            both.to_string(),
+            "the following directives are specified both as a flag and in the configuration file: debug: (from flag: true, from file: false), labels: (from flag: [c=d], from file: [a=b])"
+        );
+        let one = merge(r#"{"init": true}"#, &flags).expect("one each");
+        assert_eq!((one.init, one.debug), (Some(true), Some(true)));
     }
 }

@@ -7,18 +7,23 @@
 
 mod args;
 mod config;
+mod directives;
+mod refused;
+mod runtimes;
 mod settings;
 mod sockets;
 mod tls;
+mod validate;
 
 use std::sync::Arc;
 
 use anyhow::{Context as _, Result};
 use tokio::signal::unix::{SignalKind, signal};
-use wharf_api_server::Api;
+use wharf_api_server::{Api, Listener};
 use wharf_engine::Engine;
 
 pub use args::DaemonArgs;
+pub(crate) use refused::flag as refused_flag;
 use settings::Settings;
 
 /// Runs the daemon until it is told to stop.
@@ -28,7 +33,7 @@ pub fn run(args: DaemonArgs) -> Result<()> {
         println!("configuration OK");
         return Ok(());
     }
-    let set_level = log_to_stderr(&settings.log_level)?;
+    let set_level = log_to_stderr(&settings)?;
     // Two workers: the daemon waits for most of its life, and each thread costs memory.
     tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
@@ -41,16 +46,22 @@ pub fn run(args: DaemonArgs) -> Result<()> {
 /// Says what is to be logged from now on.
 type SetLevel = Box<dyn Fn(&str) -> Result<()>>;
 
-fn log_to_stderr(level: &str) -> Result<SetLevel> {
+fn log_to_stderr(settings: &Settings) -> Result<SetLevel> {
     let filter = |level: &str| {
         tracing_subscriber::EnvFilter::try_new(level)
             .with_context(|| format!("unable to parse logging level: {level}"))
     };
-    let subscriber = tracing_subscriber::fmt()
-        .with_env_filter(filter(level)?)
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter(&settings.log_level)?)
         .with_writer(std::io::stderr)
-        .with_ansi(false)
-        .with_filter_reloading();
+        .with_ansi(false);
+    if settings.log_json {
+        let subscriber = builder.json().with_filter_reloading();
+        let handle = subscriber.reload_handle();
+        subscriber.init();
+        return Ok(Box::new(move |level| Ok(handle.reload(filter(level)?)?)));
+    }
+    let subscriber = builder.with_filter_reloading();
     let handle = subscriber.reload_handle();
     subscriber.init();
     Ok(Box::new(move |level| Ok(handle.reload(filter(level)?)?)))
@@ -64,6 +75,11 @@ async fn serve(settings: Settings, args: DaemonArgs, set_level: SetLevel) -> Res
     let mut serving = tokio::task::JoinSet::new();
     for listener in listeners {
         serving.spawn(api.clone().serve(listener));
+    }
+    if let Some(address) = &settings.metrics {
+        let listener = tokio::net::TcpListener::bind(address).await;
+        let listener = listener.with_context(|| format!("listen for metrics on {address}"))?;
+        serving.spawn(Api::metrics(engine.clone()).serve(Listener::Tcp(listener)));
     }
     for host in &settings.hosts {
         tracing::info!("API listen on {host}");

@@ -6,9 +6,9 @@ use std::path::PathBuf;
 use anyhow::{Context as _, Result, bail};
 use wharf_engine::{BridgeConfig, EngineConfig, LogConfig, Ulimit};
 
-use super::DaemonArgs;
-use super::config::ConfigFile;
+use super::directives::{Directives, Named};
 use super::tls::Tls;
+use super::{DaemonArgs, config, runtimes, validate};
 
 /// The default socket.
 const DEFAULT_HOST: &str = "unix:///run/wharf.sock";
@@ -20,6 +20,10 @@ pub(super) struct Settings {
     pub(super) pid_file: PathBuf,
     pub(super) group: Option<String>,
     pub(super) log_level: String,
+    /// Messages are logged as JSON.
+    pub(super) log_json: bool,
+    /// Where metrics are served.
+    pub(super) metrics: Option<String>,
     pub(super) tls: Option<Tls>,
     pub(super) engine: EngineConfig,
 }
@@ -27,138 +31,106 @@ pub(super) struct Settings {
 impl Settings {
     /// Reads the file, and merges it with the flags.
     pub(super) fn resolve(args: &DaemonArgs) -> Result<Self> {
-        let file = ConfigFile::read(&args.config_file)?;
-        refuse_both(args, &file)?;
-        cgroup_driver(&[args.exec_opts.as_slice(), &file.exec_opts].concat())?;
-        let defaults = EngineConfig::default();
-        let exec_root = args
-            .exec_root
-            .clone()
-            .or(file.exec_root.clone())
-            .unwrap_or(defaults.exec_root.clone());
-        let debug = args.debug || file.debug == Some(true);
-        let level = args
-            .log_level
-            .clone()
-            .or(file.log_level.clone())
-            .unwrap_or_else(|| "info".to_owned());
-        let mut hosts = [args.hosts.clone(), file.hosts.clone()].concat();
+        let said = config::merged(args)?;
+        let said = &said;
+        let named = |error: anyhow::Error| {
+            // dockerd's words, whichever of the two it came from.
+            error.context(format!(
+                "unable to configure the Docker daemon with file {}: merged configuration validation from file and command line flags failed",
+                args.config_file.display()
+            ))
+        };
+        validate::check(said).map_err(named)?;
+        let engine = engine(said)?;
+        let debug = engine.debug;
+        let level = said.log_level.as_deref().unwrap_or("info");
+        let mut hosts = said.hosts.clone();
         if hosts.is_empty() {
             hosts.push(DEFAULT_HOST.to_owned());
         }
+        let pid_file = said.pidfile.clone();
         Ok(Self {
             hosts,
-            pid_file: args
-                .pidfile
+            pid_file: pid_file.unwrap_or_else(|| engine.exec_root.join("wharf.pid")),
+            group: said.group.clone(),
+            log_level: if debug { "debug" } else { log_level(level) }.to_owned(),
+            log_json: said.log_format.as_deref() == Some("json"),
+            metrics: said
+                .metrics_addr
                 .clone()
-                .or(file.pidfile.clone())
-                .unwrap_or_else(|| exec_root.join("wharf.pid")),
-            group: args.group.clone().or(file.group.clone()),
-            log_level: if debug {
-                "debug".to_owned()
-            } else {
-                log_level(&level)?
-            },
-            tls: Tls::resolve(args, &file),
-            engine: EngineConfig {
-                data_root: args
-                    .data_root
-                    .clone()
-                    .or(file.data_root.clone())
-                    .unwrap_or(defaults.data_root.clone()),
-                exec_root,
-                shim: shim()?,
-                bridge: bridge(args, &file),
-                registry: registry(args, &file)?,
-                log: log(args, &file)?,
-                default_ulimits: ulimits(args, &file)?,
-                default_shm_size: shm_size(args, &file)?.unwrap_or(defaults.default_shm_size),
-                cgroup_parent: args
-                    .cgroup_parent
-                    .clone()
-                    .or(file.cgroup_parent.clone())
-                    .unwrap_or_default(),
-                default_cgroupns_mode: cgroupns_mode(args, &file)?
-                    .unwrap_or(defaults.default_cgroupns_mode.clone()),
-                init: args.init || file.init == Some(true),
-                no_new_privileges: args.no_new_privileges || file.no_new_privileges == Some(true),
-                dns: [args.dns.clone(), file.dns.clone()].concat(),
-                dns_search: [args.dns_search.clone(), file.dns_search.clone()].concat(),
-                dns_options: [args.dns_opts.clone(), file.dns_opts.clone()].concat(),
-                labels: [args.labels.clone(), file.labels.clone()].concat(),
-                live_restore: args.live_restore || file.live_restore == Some(true),
-                shutdown_timeout: args
-                    .shutdown_timeout
-                    .or(file.shutdown_timeout)
-                    .unwrap_or(defaults.shutdown_timeout),
-                debug,
-                ..defaults
-            },
+                .filter(|address| !address.is_empty()),
+            tls: Tls::resolve(said),
+            engine,
         })
     }
 }
 
-/// What stands in both places is an error, as dockerd has it: nobody could say which holds.
-fn refuse_both(args: &DaemonArgs, file: &ConfigFile) -> Result<()> {
-    let both = [
-        ("hosts", !args.hosts.is_empty() && !file.hosts.is_empty()),
-        (
-            "data-root",
-            args.data_root.is_some() && file.data_root.is_some(),
-        ),
-        (
-            "exec-root",
-            args.exec_root.is_some() && file.exec_root.is_some(),
-        ),
-        ("pidfile", args.pidfile.is_some() && file.pidfile.is_some()),
-        ("debug", args.debug && file.debug.is_some()),
-        (
-            "log-level",
-            args.log_level.is_some() && file.log_level.is_some(),
-        ),
-        ("group", args.group.is_some() && file.group.is_some()),
-        ("bip", args.bip.is_some() && file.bip.is_some()),
-        ("bridge", args.bridge.is_some() && file.bridge.is_some()),
-        ("mtu", args.mtu.is_some() && file.mtu.is_some()),
-        ("icc", args.icc.is_some() && file.icc.is_some()),
-        (
-            "iptables",
-            args.iptables.is_some() && file.iptables.is_some(),
-        ),
-        (
-            "registry-mirrors",
-            !args.registry_mirrors.is_empty() && !file.registry_mirrors.is_empty(),
-        ),
-        (
-            "insecure-registries",
-            !args.insecure_registries.is_empty() && !file.insecure_registries.is_empty(),
-        ),
-        (
-            "log-driver",
-            args.log_driver.is_some() && file.log_driver.is_some(),
-        ),
-        (
-            "log-opts",
-            !args.log_opts.is_empty() && !file.log_opts.is_empty(),
-        ),
-        (
-            "live-restore",
-            args.live_restore && file.live_restore.is_some(),
-        ),
-    ];
-    let both: Vec<_> = both
-        .iter()
-        .filter(|(_, both)| *both)
-        .map(|(name, _)| *name)
-        .collect();
-    if both.is_empty() {
-        return Ok(());
+fn engine(said: &Directives) -> Result<EngineConfig> {
+    let defaults = EngineConfig::default();
+    cgroup_driver(&said.exec_opts)?;
+    seccomp(said)?;
+    let text = |given: &Option<String>, default: &str| given.clone().unwrap_or(default.to_owned());
+    let folder =
+        |given: &Option<PathBuf>, default: &PathBuf| given.clone().unwrap_or(default.clone());
+    let timeout = said
+        .shutdown_timeout
+        .map(|seconds| u64::try_from(seconds).unwrap_or(u64::MAX));
+    Ok(EngineConfig {
+        data_root: folder(&said.data_root, &defaults.data_root),
+        exec_root: folder(&said.exec_root, &defaults.exec_root),
+        shim: shim()?,
+        bridge: bridge(said)?,
+        registry: registry(said)?,
+        log: log(said),
+        default_ulimits: ulimits(said)?,
+        default_shm_size: shm_size(said)?.unwrap_or(defaults.default_shm_size),
+        cgroup_parent: text(&said.cgroup_parent, ""),
+        default_cgroupns_mode: text(&said.default_cgroupns_mode, &defaults.default_cgroupns_mode),
+        default_ipc_mode: text(&said.default_ipc_mode, &defaults.default_ipc_mode),
+        runtimes: runtimes::resolve(said)?,
+        default_runtime: runtimes::default(said)?,
+        init: said.init == Some(true),
+        no_new_privileges: said.no_new_privileges == Some(true),
+        seccomp_profile: text(&said.seccomp_profile, &defaults.seccomp_profile),
+        cdi_folders: cdi_folders(said, defaults.cdi_folders),
+        dns: said.dns.iter().map(ToString::to_string).collect(),
+        dns_search: said.dns_search.clone(),
+        dns_options: said.dns_opts.clone(),
+        host_gateway_ip: said.host_gateway_ip,
+        labels: said.labels.clone(),
+        live_restore: said.live_restore == Some(true),
+        shutdown_timeout: timeout.unwrap_or(defaults.shutdown_timeout),
+        debug: said.debug == Some(true),
+        experimental: said.experimental == Some(true),
+        proxies: defaults.proxies,
+    })
+}
+
+/// A profile that is a file has to be there.
+fn seccomp(said: &Directives) -> Result<()> {
+    match said.seccomp_profile.as_deref() {
+        None | Some("" | "builtin" | "unconfined") => Ok(()),
+        Some(path) => std::fs::File::open(path)
+            .map(drop)
+            .with_context(|| format!("opening seccomp profile ({path}) failed")),
     }
-    bail!(
-        "unable to configure the daemon with file {}: the following directives are specified both as a flag and in the configuration file: {}",
-        args.config_file.display(),
-        both.join(", ")
-    )
+}
+
+/// The folders of the setting, if the feature is not switched off.
+fn cdi_folders(said: &Directives, default: Vec<PathBuf>) -> Vec<PathBuf> {
+    let off = said
+        .features
+        .iter()
+        .any(|one| one.name == "cdi" && !one.value);
+    let given = said
+        .cdi_spec_dirs
+        .iter()
+        .filter(|path| !path.as_os_str().is_empty());
+    match (off, said.cdi_spec_dirs.is_empty()) {
+        (true, _) => Vec::new(),
+        (false, true) => default,
+        (false, false) => given.cloned().collect(),
+    }
 }
 
 /// dockerd's words for a driver that does not exist; ours for the one that we have not.
@@ -184,24 +156,12 @@ fn cgroup_driver(options: &[String]) -> Result<()> {
     Ok(())
 }
 
-fn cgroupns_mode(args: &DaemonArgs, file: &ConfigFile) -> Result<Option<String>> {
-    let mode = args
-        .default_cgroupns_mode
-        .clone()
-        .or(file.default_cgroupns_mode.clone());
-    match mode.as_deref() {
-        None | Some("host" | "private") => Ok(mode),
-        Some(other) => {
-            bail!("default cgroup namespace mode ({other}) is invalid; use \"host\" or \"private\"")
-        }
-    }
-}
-
-fn log_level(level: &str) -> Result<String> {
+/// As `tracing` names it; [`validate`] has seen it.
+fn log_level(level: &str) -> &str {
     match level {
-        "debug" | "info" | "warn" | "error" => Ok(level.to_owned()),
-        "fatal" | "panic" => Ok("error".to_owned()),
-        _ => bail!("unable to parse logging level: {level}"),
+        "warning" => "warn",
+        "fatal" | "panic" => "error",
+        level => level,
     }
 }
 
@@ -219,123 +179,80 @@ fn shim() -> Result<PathBuf> {
     }
 }
 
-fn bridge(args: &DaemonArgs, file: &ConfigFile) -> BridgeConfig {
+fn bridge(said: &Directives) -> Result<BridgeConfig> {
     let defaults = BridgeConfig::default();
-    let name = args.bridge.clone().or(file.bridge.clone());
-    let pools = file
-        .default_address_pools
-        .iter()
-        .map(|pool| (pool.base.clone(), pool.size));
-    BridgeConfig {
+    let name = said.bridge.clone();
+    let pools = said.default_address_pools.iter();
+    Ok(BridgeConfig {
         enabled: name.as_deref() != Some("none"),
         name: name.filter(|name| name != "none").unwrap_or(defaults.name),
-        bip: args.bip.clone().or(file.bip.clone()),
-        address_pools: pools.collect(),
-        mtu: args.mtu.or(file.mtu).unwrap_or(defaults.mtu),
-        icc: args.icc.or(file.icc).unwrap_or(defaults.icc),
-        ip_forward: args
-            .ip_forward
-            .or(file.ip_forward)
-            .unwrap_or(defaults.ip_forward),
-        ip_masq: args.ip_masq.or(file.ip_masq).unwrap_or(defaults.ip_masq),
-        firewall: args.iptables.or(file.iptables).unwrap_or(defaults.firewall),
-        userland_proxy: args
-            .userland_proxy
-            .or(file.userland_proxy)
-            .unwrap_or(defaults.userland_proxy),
-        default_binding: args.ip.or(file.ip).unwrap_or(defaults.default_binding),
+        bip: said.bip.clone(),
+        address_pools: pools.map(|pool| (pool.base.clone(), pool.size)).collect(),
+        mtu: u32::try_from(said.mtu.unwrap_or(defaults.mtu.into())).context("mtu")?,
+        icc: said.icc.unwrap_or(defaults.icc),
+        ip_forward: said.ip_forward.unwrap_or(defaults.ip_forward),
+        ip_masq: said.ip_masq.unwrap_or(defaults.ip_masq),
+        firewall: said.iptables.unwrap_or(defaults.firewall),
+        userland_proxy: said.userland_proxy.unwrap_or(defaults.userland_proxy),
+        default_binding: said.ip.unwrap_or(defaults.default_binding),
         fixed_cidr: defaults.fixed_cidr,
         default_gateway: defaults.default_gateway,
-    }
+    })
 }
 
-fn registry(args: &DaemonArgs, file: &ConfigFile) -> Result<wharf_distribution::Config> {
+fn registry(said: &Directives) -> Result<wharf_distribution::Config> {
     let defaults = wharf_distribution::Config::default();
+    let positive = |given: Option<i64>| given.and_then(|number| usize::try_from(number).ok());
+    let attempts = positive(said.max_download_attempts).filter(|attempts| *attempts > 0);
+    let downloads = positive(said.max_concurrent_downloads).filter(|downloads| *downloads > 0);
     let config = wharf_distribution::Config {
-        mirrors: [args.registry_mirrors.clone(), file.registry_mirrors.clone()].concat(),
-        insecure: [
-            args.insecure_registries.clone(),
-            file.insecure_registries.clone(),
-        ]
-        .concat(),
-        max_concurrent_downloads: args
-            .max_concurrent_downloads
-            .or(file.max_concurrent_downloads)
-            .unwrap_or(defaults.max_concurrent_downloads),
+        mirrors: said.registry_mirrors.clone(),
+        insecure: said.insecure_registries.clone(),
+        max_concurrent_downloads: downloads.unwrap_or(defaults.max_concurrent_downloads),
+        retries: attempts.map_or(defaults.retries, |attempts| {
+            u32::try_from(attempts).unwrap_or(u32::MAX)
+        }),
         ..defaults
     };
     config.validate()?;
     Ok(config)
 }
 
-fn log(args: &DaemonArgs, file: &ConfigFile) -> Result<LogConfig> {
-    let mut options = file.log_opts.clone();
-    for option in &args.log_opts {
-        let (key, value) = option
-            .split_once('=')
-            .with_context(|| format!("invalid logging option: {option}"))?;
-        options.insert(key.to_owned(), value.to_owned());
+fn log(said: &Directives) -> LogConfig {
+    let options = said.log_opts.iter();
+    LogConfig {
+        driver: said
+            .log_driver
+            .clone()
+            .unwrap_or_else(|| "json-file".to_owned()),
+        options: options
+            .map(|one| (one.name.clone(), one.value.clone()))
+            .collect(),
     }
-    let driver = args.log_driver.clone().or(file.log_driver.clone());
-    Ok(LogConfig {
-        driver: driver.unwrap_or_else(|| "json-file".to_owned()),
-        options,
-    })
 }
 
-fn ulimits(args: &DaemonArgs, file: &ConfigFile) -> Result<BTreeMap<String, Ulimit>> {
+fn ulimits(said: &Directives) -> Result<BTreeMap<String, Ulimit>> {
     let mut ulimits = BTreeMap::new();
-    for (name, limit) in &file.default_ulimits {
-        if !limit.name.is_empty() && limit.name != *name {
-            bail!("default-ulimits: {name}: the name inside is {}", limit.name);
+    for Named { name, value } in &said.default_ulimits {
+        if !value.name.is_empty() && value.name != *name {
+            bail!("default-ulimits: {name}: the name inside is {}", value.name);
         }
-        ulimits.insert(
-            name.clone(),
-            Ulimit {
-                name: name.clone(),
-                soft: limit.soft,
-                hard: limit.hard,
-            },
-        );
-    }
-    for text in &args.default_ulimits {
-        let parsed = text.split_once('=').and_then(|(name, limits)| {
-            let (soft, hard) = limits.split_once(':').unwrap_or((limits, limits));
-            Some(Ulimit {
-                name: name.to_owned(),
-                soft: soft.parse().ok()?,
-                hard: hard.parse().ok()?,
-            })
-        });
-        let ulimit = parsed.with_context(|| format!("invalid ulimit argument: {text}"))?;
-        ulimits.insert(ulimit.name.clone(), ulimit);
+        let ulimit = Ulimit {
+            name: name.clone(),
+            soft: value.soft,
+            hard: value.hard,
+        };
+        ulimits.insert(name.clone(), ulimit);
     }
     Ok(ulimits)
 }
 
-fn shm_size(args: &DaemonArgs, file: &ConfigFile) -> Result<Option<u64>> {
-    let Some(text) = args
-        .default_shm_size
-        .clone()
-        .or(file.default_shm_size.clone())
-    else {
+fn shm_size(said: &Directives) -> Result<Option<u64>> {
+    let Some(text) = &said.default_shm_size else {
         return Ok(None);
     };
-    let digits = text.trim_end_matches(|letter: char| letter.is_ascii_alphabetic());
-    let shift = match text[digits.len()..]
-        .to_ascii_lowercase()
-        .trim_end_matches('b')
-    {
-        "" => 0,
-        "k" => 10,
-        "m" => 20,
-        "g" => 30,
-        _ => bail!("invalid size: '{text}'"),
-    };
-    let number: u64 = digits
-        .parse()
-        .with_context(|| format!("invalid size: '{text}'"))?;
-    Ok(Some(number << shift))
+    let size = crate::format::units::ram_in_bytes(text).map_err(|error| anyhow::anyhow!(error))?;
+    Ok(Some(u64::try_from(size)?))
 }
 
 #[cfg(test)]

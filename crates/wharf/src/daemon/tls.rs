@@ -9,8 +9,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::WebPkiClientVerifier;
 use rustls::{RootCertStore, ServerConfig};
 
-use super::args::DaemonArgs;
-use super::config::ConfigFile;
+use super::directives::Directives;
 
 /// Files of a TLS server.
 #[derive(Clone, Debug)]
@@ -24,22 +23,21 @@ pub(super) struct Tls {
 
 impl Tls {
     /// What flags and file ask for. Who says anything of verifying means TLS (as dockerd has it).
-    pub(super) fn resolve(args: &DaemonArgs, file: &ConfigFile) -> Option<Self> {
-        let verify = args.tlsverify.or(file.tlsverify);
-        let on = args.tls.or(file.tls) == Some(true) || verify.is_some();
+    pub(super) fn resolve(said: &Directives) -> Option<Self> {
+        let verify = said.tlsverify;
+        let on = said.tls == Some(true) || verify.is_some();
         let folder = std::env::var_os("DOCKER_CERT_PATH").map_or_else(
             || PathBuf::from(std::env::var_os("HOME").unwrap_or_default()).join(".docker"),
             PathBuf::from,
         );
-        let path = |flag: &Option<PathBuf>, key: &Option<PathBuf>, name: &str| {
-            let given = flag.clone().or(key.clone());
-            given.unwrap_or_else(|| folder.join(name))
+        let path = |given: &Option<PathBuf>, name: &str| {
+            given.clone().unwrap_or_else(|| folder.join(name))
         };
         on.then(|| Self {
             verify: verify == Some(true),
-            authorities: path(&args.tlscacert, &file.tlscacert, "ca.pem"),
-            certificate: path(&args.tlscert, &file.tlscert, "cert.pem"),
-            key: path(&args.tlskey, &file.tlskey, "key.pem"),
+            authorities: path(&said.tlscacert, "ca.pem"),
+            certificate: path(&said.tlscert, "cert.pem"),
+            key: path(&said.tlskey, "key.pem"),
         })
     }
 

@@ -67,7 +67,10 @@ pub static FLAGS: &[Flag] = &[
         "Set a kernel parameter: NAME=VALUE",
     ),
     switch("tty", "Give it a terminal").short('t'),
-    switch("use-api-socket", "").hidden(),
+    switch(
+        "use-api-socket",
+        "Let it speak to this engine, with your credentials of registries",
+    ),
     text("user", "User to run as: <name|uid>[:<group|gid>]").short('u'),
     text("workdir", "Directory to start in").short('w'),
 ];

@@ -159,7 +159,7 @@ fn cpu(r: &mut Resources, info: &SysInfo, warnings: &mut Vec<String>) -> Result<
     let most = i64::try_from(cpus).unwrap_or(i64::MAX);
     if r.nano_cpus < 0 || r.nano_cpus > most.saturating_mul(1_000_000_000) {
         return invalid(format!(
-            "range of CPUs is from 0.01 to {cpus}.00, as there are only {cpus} CPUs available"
+            "Range of CPUs is from 0.01 to {cpus}.00, as there are only {cpus} CPUs available"
         ));
     }
     if r.cpu_shares > 0 && !info.cpu_shares {

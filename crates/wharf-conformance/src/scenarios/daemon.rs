@@ -1,0 +1,206 @@
+//! Flags of the daemon and keys of daemon.json: honoured, or refused with a clear word.
+
+use anyhow::{Result, ensure};
+use serde_json::json;
+use wharf_testkit::{EngineKind, engine, fixtures};
+
+use crate::Case;
+
+/// What `--validate` says of this file and these flags: whether they are fine, and the words.
+fn validate(case: &Case, config: &str, flags: &[&str]) -> Result<(bool, String)> {
+    let file = case.engine.world.path().join("tried.json");
+    std::fs::write(&file, config)?;
+    let mut command = match case.engine.kind {
+        EngineKind::Wharf => {
+            let mut command = case.engine.world.command(engine::program("wharf"));
+            command.arg("daemon");
+            command
+        }
+        EngineKind::Dockerd => case.engine.world.command("dockerd"),
+        EngineKind::Dockerd26 => {
+            let folder = fixtures::dockerd_26()?;
+            case.engine.world.command(folder.join("dockerd"))
+        }
+    };
+    let output = command
+        .arg("--validate")
+        .arg("--config-file")
+        .arg(&file)
+        .args(flags)
+        .output()?;
+    let words = [output.stdout, output.stderr].concat();
+    let words = String::from_utf8_lossy(&words).trim().to_owned();
+    Ok((output.status.success(), words))
+}
+
+pub(crate) fn settings_are_checked(case: &mut Case) -> Result<()> {
+    if case.engine.kind == EngineKind::Dockerd {
+        return Ok(()); // 20.10 cannot be asked.
+    }
+    let good = json!({
+        "debug": true, "features": {"buildkit": true}, "labels": ["a=b"], "log-opts": {"max-size": "1m"},
+        "runtimes": {"other": {"path": "/usr/bin/other", "runtimeArgs": ["--debug"]}},
+        "default-ulimits": {"nofile": {"Name": "nofile", "Hard": 5, "Soft": 4}},
+    });
+    let (fine, words) = validate(case, &good.to_string(), &["--init"])?;
+    ensure!(fine && words == "configuration OK", "{words}");
+    for (config, flags, expected) in [
+        (
+            r#"{"nope": 1}"#,
+            &[][..],
+            "the following directives don't match any configuration option: nope",
+        ),
+        (
+            r#"{"debug": false, "labels": ["a=b"]}"#,
+            &["--debug", "--label", "c=d"],
+            "the following directives are specified both as a flag and in the configuration file: ",
+        ),
+        (
+            r#"{"labels": ["a=b"]}"#,
+            &["--label", "c=d"],
+            "labels: (from flag: [c=d], from file: [a=b])",
+        ),
+        (r#"{"debug": "x"}"#, &[], "debug"),
+        (
+            r#"{"log-level": "x"}"#,
+            &[],
+            "validation from file and command line flags failed: invalid logging level: x",
+        ),
+        (r#"{"log-format": "x"}"#, &[], "invalid log format: x"),
+        (r#"{"mtu": -1}"#, &[], "invalid default MTU: -1"),
+        (
+            r#"{"max-concurrent-downloads": -1}"#,
+            &[],
+            "invalid max concurrent downloads: -1",
+        ),
+        (r#"{"dns": ["x"]}"#, &[], "invalid IP address: x"),
+        (
+            r#"{"dns-search": ["a b"]}"#,
+            &[],
+            "a b is not a valid domain",
+        ),
+        (
+            r#"{"default-ipc-mode": "host"}"#,
+            &[],
+            "IPC mode \"host\" is not supported as default value; use \"shareable\" or \"private\"",
+        ),
+        (
+            r#"{"default-cgroupns-mode": "x"}"#,
+            &[],
+            "default cgroup namespace mode (x) is invalid",
+        ),
+    ] {
+        let (fine, words) = validate(case, config, flags)?;
+        ensure!(
+            !fine && words.contains(expected),
+            "{config} {flags:?}: {words}"
+        );
+        ensure!(
+            words.contains("unable to configure the Docker daemon with file"),
+            "{words}"
+        );
+    }
+    if case.engine.kind.is_dockerd() {
+        return Ok(()); // What follows it has, or finds out later.
+    }
+    for (config, flags, expected) in [
+        (
+            r#"{"containerd": "/run/x.sock"}"#,
+            &[][..],
+            "containerd (line 1) is not supported: ",
+        ),
+        (
+            "{}",
+            &["--containerd", "/run/x.sock"],
+            "--containerd is not supported: ",
+        ),
+        (
+            r#"{"default-runtime": "x"}"#,
+            &[],
+            "specified default runtime 'x' does not exist",
+        ),
+        (
+            r#"{"runtimes": {"runc": {"path": "/x"}}}"#,
+            &[],
+            "runtime name 'runc' is reserved",
+        ),
+        (
+            r#"{"seccomp-profile": "/nope"}"#,
+            &[],
+            "opening seccomp profile (/nope) failed",
+        ),
+        (
+            r#"{"storage-driver": "vfs"}"#,
+            &[],
+            "storage driver vfs is not supported",
+        ),
+        (
+            r#"{"exec-opts": ["x=y"]}"#,
+            &[],
+            "unknown option: exec-opt \"x\"",
+        ),
+    ] {
+        let (fine, words) = validate(case, config, flags)?;
+        ensure!(
+            !fine && words.contains(expected),
+            "{config} {flags:?}: {words}"
+        );
+    }
+    Ok(())
+}
+
+pub(crate) fn defaults_of_containers(case: &mut Case) -> Result<()> {
+    let config = json!({
+        "init": true, "default-shm-size": "8M", "default-ipc-mode": "shareable", "no-new-privileges": true,
+        "default-ulimits": {"nofile": {"Name": "nofile", "Hard": 333, "Soft": 222}},
+        "log-driver": "none", "dns": ["10.1.2.3"], "dns-search": ["example.org"],
+    });
+    let case = Case::with(case.engine.kind, case.client, Some(config.to_string()))?;
+    let look = "ulimit -n; ulimit -Hn; df -k /dev/shm | tail -n1 | tr -s ' ' | cut -d' ' -f2; \
+        grep -c docker-init /proc/1/cmdline; grep NoNewPrivs /proc/self/status | tr -d '\\t'; grep -v '^#' /etc/resolv.conf | grep -E '10.1.2.3|example.org' | wc -l";
+    let seen = case.ok(&["run", "--rm", "busybox", "sh", "-c", look])?;
+    ensure!(seen == "222\n333\n8192\n1\nNoNewPrivs:1\n2", "{seen}");
+    case.ok(&["run", "-d", "--name", "c1", "busybox", "sleep", "1000"])?;
+    let format = "{{.HostConfig.IpcMode}} {{.HostConfig.LogConfig.Type}} {{.HostConfig.ShmSize}}";
+    case.prints(&["inspect", "-f", format, "c1"], "shareable none 8388608")?;
+    let own = [
+        "run",
+        "--rm",
+        "--ulimit",
+        "nofile=100:200",
+        "busybox",
+        "sh",
+        "-c",
+        "ulimit -n",
+    ];
+    case.prints(&own, "100")
+}
+
+pub(crate) fn metrics_are_served(case: &mut Case) -> Result<()> {
+    if case.engine.kind == EngineKind::Dockerd {
+        return Ok(()); // 20.10 wants to be experimental for it.
+    }
+    let config = json!({"metrics-addr": "127.0.0.1:9323", "experimental": true}).to_string();
+    let case = Case::with(case.engine.kind, case.client, Some(config))?;
+    case.ok(&["run", "-d", "busybox", "sleep", "1000"])?;
+    let get = "exec 3<>/dev/tcp/127.0.0.1/9323; printf 'GET /metrics HTTP/1.1\\r\\nHost: x\\r\\nConnection: close\\r\\n\\r\\n' >&3; cat <&3";
+    let output = case
+        .engine
+        .world
+        .command("bash")
+        .args(["-c", get])
+        .output()?;
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    ensure!(text.starts_with("HTTP/1.1 200"), "{text}");
+    for line in [
+        "engine_daemon_container_states_containers{state=\"running\"} 1",
+        "# TYPE engine_daemon_engine_cpus_cpus gauge",
+        "# TYPE engine_daemon_events_total counter",
+    ] {
+        ensure!(
+            text.lines().any(|one| one.trim_end() == line),
+            "{line}: {text}"
+        );
+    }
+    case.prints(&["version", "-f", "{{.Server.Experimental}}"], "true")
+}
