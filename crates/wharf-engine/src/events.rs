@@ -11,7 +11,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use tokio::sync::broadcast;
 
-use crate::{EngineError, Filters};
+use crate::Filters;
 use history::{History, Older};
 
 /// What an event is about.
@@ -136,10 +136,7 @@ impl Events {
 
     /// Begins to listen. Nothing published after this call is missed, and nothing in the history behind
     /// `since` comes twice.
-    ///
-    /// # Errors
-    /// `Invalid` if `since` is later than `until`.
-    pub fn subscribe(&self, options: EventOptions) -> Result<EventStream, EngineError> {
+    pub fn subscribe(&self, options: EventOptions) -> EventStream {
         let inner = self.lock();
         let from = options.since.or(options.until.map(|_| Timestamp::MIN));
         let older = from.and_then(|from| inner.history.older(from));
@@ -151,12 +148,12 @@ impl Events {
                 (None, None) => false,
             }
         });
-        Ok(EventStream {
+        EventStream {
             older,
             backlog: backlog.cloned().collect(),
             receiver: inner.sender.subscribe(),
             options,
-        })
+        }
     }
 
     /// How many events there were on this data root.

@@ -82,7 +82,6 @@ pub(crate) fn info(facts: InfoFacts) -> wire::SystemInfo {
         let info = wire::RuntimeInfo {
             path: runtime.path.to_string_lossy().into_owned(),
             runtime_args: nil(runtime.arguments),
-            ..wire::RuntimeInfo::default()
         };
         (name, info)
     });

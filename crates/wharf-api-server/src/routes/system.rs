@@ -98,7 +98,7 @@ pub(crate) async fn events(
         until,
         filters: params.filters()?,
     };
-    let stream = engine.events.subscribe(options)?;
+    let stream = engine.events.subscribe(options);
     let kind = Lines::accepted(&headers, version);
     let lines = futures_util::stream::unfold(stream, move |stream| next(stream, version, kind));
     Ok(reply::stream(kind.media_type(), lines))

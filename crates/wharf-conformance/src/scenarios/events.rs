@@ -171,7 +171,7 @@ fn follow_up(mut command: std::process::Command) -> Result<std::process::Child> 
     Ok(child)
 }
 
-pub(crate) fn they_outlive_the_daemon(case: &mut Case) -> Result<()> {
+pub(crate) fn history_outlives_the_daemon(case: &mut Case) -> Result<()> {
     if case.engine.kind.is_dockerd() {
         return Ok(()); // Its history is its own life's.
     }

@@ -124,7 +124,7 @@ scenarios! {
         a_logger_that_is_killed_is_started_again nobody_who_takes_lines_stops_what_may_lose_them;
     daemon: settings_are_checked defaults_of_containers metrics_are_served;
     runtimes: runc_makes_the_processes runc_containers_live crun_makes_the_processes;
-    events: what_they_say times they_outlive_the_daemon;
+    events: what_they_say times history_outlives_the_daemon;
     restarts: unhealthy_ones_are_started_again who_is_needed_starts_first a_stop_goes_on_under_the_next_daemon;
     attach: by_a_websocket by_several_clients;
     networks: create_list_inspect_remove bad_networks_are_refused connect_and_disconnect_live names_resolve
