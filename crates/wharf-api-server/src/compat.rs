@@ -4,7 +4,7 @@
 //! older one promised.
 
 use serde_json::{Map, Value, json};
-use wharf_api_types::{ContainerConfig, ContainerCreateRequest, HostConfig};
+use wharf_api_types::{ContainerConfig, ContainerCreateRequest, HostConfig, Mount};
 
 use crate::error::ApiError;
 use crate::version::ApiVersion;
@@ -176,6 +176,7 @@ pub(crate) fn container_create(
         host.console_size = [0, 0];
     } else {
         host.resources.kernel_memory = 0;
+        host.mounts.iter().try_for_each(options_fit)?;
     }
     if version.before(43) {
         host.annotations.clear();
@@ -192,6 +193,22 @@ pub(crate) fn container_create(
             Vec::new()
         }
     })
+}
+
+/// From 1.42 on, options of another kind of mount are a mistake; before they were passed over.
+fn options_fit(mount: &Mount) -> Result<(), ApiError> {
+    let options = [
+        ("bind", "BindOptions", mount.bind_options.is_some()),
+        ("volume", "VolumeOptions", mount.volume_options.is_some()),
+        ("tmpfs", "TmpfsOptions", mount.tmpfs_options.is_some()),
+    ];
+    let kind = &mount.kind;
+    match options.iter().find(|(of, _, given)| *given && of != kind) {
+        Some((_, name, _)) => Err(ApiError::bad(format!(
+            "{name} must not be specified on mount type {kind:?}"
+        ))),
+        None => Ok(()),
+    }
 }
 
 /// Until 1.40 memory that others may share was the default, and binds were recursive.

@@ -11,6 +11,7 @@ use tokio_util::io::ReaderStream;
 use wharf_engine::Attachment;
 
 use crate::error::ApiError;
+use crate::peer::Peer;
 use crate::version::ApiVersion;
 
 const RAW: &str = "application/vnd.docker.raw-stream";
@@ -39,10 +40,12 @@ pub(crate) fn attach(
             Body::from_stream(ReaderStream::new(theirs)),
         );
     }
-    let upgrade = hyper::upgrade::on(request);
+    let upgrade = hyper::upgrade::on(&mut *request);
+    let peer = request.extensions().get::<Peer>().cloned();
     tokio::spawn(async move {
         match upgrade.await {
             Ok(connection) => {
+                head_is_read(peer).await;
                 attachment.serve(TokioIo::new(connection)).await;
             }
             Err(error) => tracing::debug!(%error, "a client did not take its stream"),
@@ -57,9 +60,16 @@ pub(crate) fn refuse(error: ApiError) -> Response {
     answer(error.status, RAW, Body::from(text))
 }
 
+async fn head_is_read(peer: Option<Peer>) {
+    if let Some(peer) = peer {
+        peer.has_read().await;
+    }
+}
+
 /// Answers with a stream that holds one line of text, and ends.
 pub(crate) fn say(
     upgrade: Option<hyper::upgrade::OnUpgrade>,
+    peer: Option<Peer>,
     version: ApiVersion,
     tty: bool,
     text: &str,
@@ -76,6 +86,7 @@ pub(crate) fn say(
     };
     tokio::spawn(async move {
         if let Ok(connection) = upgrade.await {
+            head_is_read(peer).await;
             let mut connection = TokioIo::new(connection);
             // A client that has gone does not hear it.
             let _ = connection.write_all(&bytes).await;

@@ -2,10 +2,16 @@
 
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, poll};
 use tokio::io::Interest;
 use tokio::net::UnixStream;
+
+/// How long a client may take to read the head of an answer before what follows it is sent all the same.
+const ATTENTION: Duration = Duration::from_millis(250);
+/// How long it is asked for without pause, and each pause after that.
+const SPIN: Duration = Duration::from_micros(300);
 
 /// A connection, as its requests see it (an extension of each).
 #[derive(Clone, Debug)]
@@ -54,6 +60,26 @@ impl Peer {
         }
     }
 
+    /// Until the client has read all that was said, or does not for [`ATTENTION`].
+    ///
+    /// Some clients (docker-py) read the head of an answer with a buffer and what follows it without: bytes that come together
+    /// with the head are lost to them. dockerd is slow enough never to show it.
+    pub(crate) async fn has_read(&self) {
+        let start = Instant::now();
+        while start.elapsed() < ATTENTION && self.leaves_unread() {
+            match start.elapsed() < SPIN {
+                true => tokio::task::yield_now().await,
+                false => tokio::time::sleep(SPIN).await,
+            }
+        }
+    }
+
+    fn leaves_unread(&self) -> bool {
+        let unread = self.socket.as_ref();
+        let unread = unread.map(|socket| wharf_sys::socket::unread(socket.as_fd()));
+        unread.is_some_and(|unread| unread.is_ok_and(|count| count > 0))
+    }
+
     fn is_gone(&self, socket: &impl AsFd) -> bool {
         let mut watched = [PollFd::new(socket, self.signs)];
         let now = rustix::event::Timespec {
@@ -67,7 +93,7 @@ impl Peer {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use tokio::io::AsyncWriteExt as _;
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
     #[tokio::test]
     async fn a_closed_connection_is_told_from_half_of_one() {
@@ -80,5 +106,21 @@ mod tests {
         assert!(!gone.is_finished());
         drop(theirs);
         gone.await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn what_was_said_is_read_first() {
+        let (mut ours, mut theirs) = UnixStream::pair().unwrap();
+        let peer = Peer::of(&ours, true);
+        assert!(!peer.leaves_unread());
+        ours.write_all(b"head").await.unwrap();
+        assert!(peer.leaves_unread());
+        let waits = tokio::spawn({
+            let peer = peer.clone();
+            async move { peer.has_read().await }
+        });
+        theirs.read_exact(&mut [0; 4]).await.unwrap();
+        waits.await.unwrap();
+        assert!(!peer.leaves_unread());
     }
 }

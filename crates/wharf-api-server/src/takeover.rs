@@ -104,7 +104,7 @@ fn ask_to_upgrade(head: &[u8]) -> Option<Vec<u8>> {
             .split_once(':')
             .is_some_and(|(key, _)| key.trim().eq_ignore_ascii_case(name))
     };
-    let mut headers = headers.split("\r\n");
+    let headers = headers.split("\r\n");
     if headers.clone().any(|header| named(header, "upgrade")) {
         return None;
     }
@@ -115,18 +115,16 @@ fn ask_to_upgrade(head: &[u8]) -> Option<Vec<u8>> {
     {
         return None;
     }
-    let line = line
-        .strip_suffix("HTTP/1.0")
-        .map_or(line.to_owned(), |line| {
-            // There are no upgrades before 1.1.
-            format!("{line}HTTP/1.1")
-        });
-    let kept: Vec<_> = headers
-        .by_ref()
-        .filter(|header| !named(header, "connection"))
-        .collect();
+    // There are no upgrades before 1.1, and connections end with their first answer.
+    let (line, end) = match line.strip_suffix("HTTP/1.0") {
+        Some(line) => (format!("{line}HTTP/1.1"), "Connection: close\r\n"),
+        None => (line.to_owned(), ""),
+    };
+    let kept: Vec<_> = headers.collect();
     let kept = kept.join("\r\n");
-    Some(format!("{line}\r\nConnection: Upgrade\r\nUpgrade: tcp\r\n{kept}").into_bytes())
+    // What the client says of the connection stands: it holds for an answer that is no stream.
+    let asked = "Connection: Upgrade\r\nUpgrade: tcp\r\n";
+    Some(format!("{line}\r\n{asked}{end}{kept}").into_bytes())
 }
 
 impl<S: AsyncRead + Unpin> AsyncRead for Connection<S> {
@@ -248,7 +246,9 @@ mod tests {
         let line = "POST /v1.30/containers/a/attach?x=1 HTTP/1.1\r\n";
         assert_eq!(
             read,
-            format!("{line}Connection: Upgrade\r\nUpgrade: tcp\r\nHost: x\r\n\r\nearly")
+            format!(
+                "{line}Connection: Upgrade\r\nUpgrade: tcp\r\nConnection: close\r\nHost: x\r\n\r\nearly"
+            )
         );
         for other in [
             "GET /info HTTP/1.1\r\n\r\n",

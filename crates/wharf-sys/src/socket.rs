@@ -38,6 +38,21 @@ pub fn stream_pair() -> io::Result<(OwnedFd, OwnedFd)> {
     )?)
 }
 
+/// How many bytes of `socket` (a Unix stream) its peer has not read yet, with what the kernel needs to keep them; of TCP, how many
+/// are not acknowledged.
+///
+/// # Errors
+/// The kernel's.
+pub fn unread(socket: BorrowedFd<'_>) -> io::Result<u32> {
+    const SIOCOUTQ: rustix::ioctl::Opcode = 0x5411;
+    // SAFETY: SIOCOUTQ (unix(7), tcp(7)) writes one int, and nothing else.
+    let count = unsafe {
+        let getter = rustix::ioctl::Getter::<SIOCOUTQ, std::ffi::c_int>::new();
+        rustix::ioctl::ioctl(socket, getter)
+    };
+    Ok(u32::try_from(count?).unwrap_or(0))
+}
+
 /// Sends `bytes` with `fds` as one packet.
 ///
 /// # Errors

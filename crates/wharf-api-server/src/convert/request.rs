@@ -170,6 +170,9 @@ fn host_config_of(host: wire::HostConfig) -> Result<HostConfig> {
         readonly_paths,
         init,
     } = host;
+    for target in tmpfs.keys() {
+        tmpfs_target(target)?;
+    }
     if !cgroup.is_empty() {
         return Err(ApiError::bad(format!("invalid cgroup mode: {cgroup}")));
     }
@@ -249,6 +252,19 @@ fn extra_host(text: String) -> Result<String> {
         return Err(ApiError::bad(text));
     }
     Ok(text)
+}
+
+/// Where a file system of `HostConfig.Tmpfs` is to be.
+fn tmpfs_target(target: &str) -> Result<()> {
+    let root = || target.split('/').all(|part| matches!(part, "" | "."));
+    let text = match target {
+        path if !path.starts_with('/') => {
+            format!("invalid mount path: '{path}' mount path must be absolute")
+        }
+        _ if root() => "invalid specification: destination can't be '/'".to_owned(),
+        _ => return Ok(()),
+    };
+    Err(ApiError::bad(text))
 }
 
 fn bind(text: &str) -> Result<Bind> {

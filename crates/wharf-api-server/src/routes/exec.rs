@@ -9,6 +9,7 @@ use wharf_engine::{EngineError, ExecStartOptions};
 use super::State;
 use super::containers::terminal_size;
 use crate::params::{OptionalJson, Params};
+use crate::peer::Peer;
 use crate::reply::{self, Answer};
 use crate::version::ApiVersion;
 use crate::{convert, hijack};
@@ -36,6 +37,7 @@ pub(crate) async fn start(
         .extensions_mut()
         .remove::<hyper::upgrade::OnUpgrade>();
     let headers = request.headers().clone();
+    let peer = request.extensions().get::<Peer>().cloned();
     let OptionalJson(body) = OptionalJson::<ExecStartRequest>::from_request(request, &()).await?;
     let options = ExecStartOptions {
         detach: body.detach,
@@ -51,7 +53,7 @@ pub(crate) async fn start(
         Err(error) if !options.detach && is_said(&error) => {
             let tty = engine.containers.exec_inspect(&id)?.spec.tty;
             let upgrade = upgrade.filter(|_| headers.contains_key(header::UPGRADE));
-            return Ok(hijack::say(upgrade, version, tty, &error.message()));
+            return Ok(hijack::say(upgrade, peer, version, tty, &error.message()));
         }
         Err(error) => return Err(error.into()),
     };
@@ -59,6 +61,9 @@ pub(crate) async fn start(
     *rest.headers_mut() = headers;
     if let Some(upgrade) = upgrade {
         rest.extensions_mut().insert(upgrade);
+    }
+    if let Some(peer) = peer {
+        rest.extensions_mut().insert(peer);
     }
     Ok(hijack::attach(&mut rest, version, attachment))
 }

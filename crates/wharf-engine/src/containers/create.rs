@@ -71,7 +71,7 @@ fn create(shared: &Arc<Shared>, new: NewContainer) -> Result<(Record, Vec<String
     }
     merge::merge(&mut config, &image.config.config)?;
     verify::config(&config)?;
-    names_to_ids(shared, &mut host);
+    names_to_ids(shared, &mut host)?;
     let id = names::new_id();
     let hold = shared.reserve_name(name, &id)?;
     crate::launch::links::check(shared, &mut host, hold.name())?;
@@ -162,23 +162,23 @@ fn is_host_platform(image: &Image) -> bool {
     platform_fits(&wharf_oci::Platform::host(), image)
 }
 
-/// Names of other containers become ids, which renames do not change (moby `adaptSharedNamespaceContainer`). One
+/// Names of other containers become ids, which renames do not change (moby `adaptSharedNamespaceContainer`). A network of one
 /// that is not there is met at the start.
-fn names_to_ids(shared: &Shared, host: &mut HostConfig) {
-    let fix = |name: &mut String| {
-        if let Ok(entry) = shared.find(name) {
-            name.clone_from(&entry.id);
-        }
-    };
-    if let NetworkMode::Container(name) = &mut host.network_mode {
-        fix(name);
+fn names_to_ids(shared: &Shared, host: &mut HostConfig) -> Result<(), EngineError> {
+    let id = |name: &str| shared.find(name).map(|entry| entry.id.clone());
+    if let NetworkMode::Container(name) = &mut host.network_mode
+        && let Ok(id) = id(name)
+    {
+        *name = id;
     }
+    let joined = |name: &str| id(name).map_err(|error| EngineError::Invalid(error.message()));
     if let IpcMode::Container(name) = &mut host.ipc_mode {
-        fix(name);
+        *name = joined(name)?;
     }
     if let NamespaceMode::Container(name) = &mut host.pid_mode {
-        fix(name);
+        *name = joined(name)?;
     }
+    Ok(())
 }
 
 fn hostname(shared: &Shared, config: &mut Config, host: &HostConfig, id: &str) {

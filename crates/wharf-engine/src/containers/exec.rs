@@ -78,13 +78,20 @@ impl Containers {
     ///
     /// # Errors
     /// If it does not run, or there is no command.
-    pub async fn exec_create(&self, container: &str, exec: NewExec) -> Result<String, EngineError> {
+    pub async fn exec_create(
+        &self,
+        container: &str,
+        mut exec: NewExec,
+    ) -> Result<String, EngineError> {
         self.shared.expect_a_move();
         if exec.cmd.is_empty() {
             return Err(EngineError::Invalid("No exec command specified".to_owned()));
         }
         let view = self.find(container)?.now();
         running(&view, container)?;
+        if exec.user.is_empty() {
+            exec.user.clone_from(&view.config.user);
+        }
         Keys::parse(exec.detach_keys.as_deref())?;
         if !exec.working_dir.is_empty() && !exec.working_dir.starts_with('/') {
             return Err(EngineError::Invalid(

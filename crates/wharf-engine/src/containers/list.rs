@@ -206,7 +206,7 @@ impl Wanted {
     fn fits(&self, view: &View) -> bool {
         let filters = &self.filters;
         let state = &view.state;
-        // Docker matches names and ids as regular expressions; in use are parts, beginnings and whole names.
+        // Docker matches names and ids as regular expressions.
         let name = |pattern: &str| matches(pattern, &view.name);
         let id = |pattern: &str| view.id.starts_with(pattern) || matches(pattern, &view.id);
         (self.everything || state.running)
@@ -268,41 +268,11 @@ fn mounts(view: &View, wanted: &str) -> bool {
     })
 }
 
-/// A pattern of `--filter name=`: `^` and `$` (and the slash that Docker's names begin with) anchor it, `.*` is
-/// anything, all else is itself.
+/// A pattern of `--filter name=`: a regular expression, on the name with and without the slash that Docker's names begin
+/// with. One that is none fits nothing.
 pub(crate) fn matches(pattern: &str, text: &str) -> bool {
-    let (pattern, start) = match pattern.strip_prefix('^') {
-        Some(rest) => (rest, true),
-        None => (pattern, false),
-    };
-    let (pattern, start) = match pattern.strip_prefix('/') {
-        Some(rest) => (rest, true),
-        None => (pattern, start),
-    };
-    let (pattern, end) = match pattern.strip_suffix('$') {
-        Some(rest) => (rest, true),
-        None => (pattern, false),
-    };
-    let mut parts: Vec<&str> = pattern.split(".*").collect();
-    let mut rest = text;
-    if start {
-        let first = parts.remove(0);
-        let Some(after) = rest.strip_prefix(first) else {
-            return false;
-        };
-        rest = after;
-        if parts.is_empty() {
-            return !end || rest.is_empty();
-        }
-    }
-    let last = if end { parts.pop() } else { None };
-    for part in parts {
-        let Some(at) = rest.find(part) else {
-            return false;
-        };
-        rest = rest.get(at + part.len()..).unwrap_or("");
-    }
-    last.is_none_or(|last| rest.ends_with(last))
+    regex::Regex::new(pattern)
+        .is_ok_and(|pattern| pattern.is_match(text) || pattern.is_match(&format!("/{text}")))
 }
 
 #[cfg(test)]
@@ -324,6 +294,10 @@ mod tests {
             ("", true),
             ("x", false),
             ("^/web.*1$", true),
+            ("^w[aeiou]b-[0-9]+$", true),
+            ("^(db|web)-1$", true),
+            ("^(db|web)-2$", false),
+            ("(", false),
         ] {
             assert_eq!(matches(pattern, "web-1"), fits, "{pattern}");
         }

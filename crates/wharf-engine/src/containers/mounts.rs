@@ -323,6 +323,10 @@ fn volumes_from(
     if !matches!(mode, "" | "rw" | "ro" | "z" | "Z") {
         return Err(EngineError::Invalid(format!("invalid mode: {mode}")));
     }
+    if container.is_empty() {
+        let text = "volumes-from specification cannot be an empty string";
+        return Err(EngineError::Invalid(text.to_owned()));
+    }
     // Not a 404: the client would take it for the image's.
     let found = shared.find(container);
     let found = found.map_err(|error| EngineError::Invalid(error.message()))?;
