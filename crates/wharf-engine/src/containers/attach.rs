@@ -90,7 +90,9 @@ impl Containers {
             stdout: options.stdout,
             stderr: options.stderr,
         };
-        let source = match options.stream {
+        // Who asks for no stream is not kept waiting for the start.
+        let any = stdin || options.stdout || options.stderr;
+        let source = match options.stream && any {
             false => Source::Nothing,
             true => self.connect(&entry, wanted).await?,
         };
