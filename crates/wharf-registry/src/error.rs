@@ -152,7 +152,6 @@ impl Error {
                 "UNAVAILABLE",
                 json!("no space left on device"),
             ),
-            // Paths of this machine are for its log.
             Error::Io { .. } | Error::Config(_) => {
                 (S::INTERNAL_SERVER_ERROR, "UNKNOWN", Value::Null)
             }

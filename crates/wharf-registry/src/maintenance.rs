@@ -125,8 +125,14 @@ async fn watch_disk(shared: Arc<Shared>, health: Health) {
     }
 }
 
-/// Serves `http.debug`: `/debug/health`, the page for Prometheus if there is one, and `POST /debug/collect`.
-pub(crate) async fn debug(shared: Arc<Shared>, listener: TcpListener, metrics: Option<String>) {
+/// Serves `http.debug`: `/debug/health`, the page for Prometheus if there is one, and `POST /debug/collect`, which collects
+/// now, by the settings.
+pub(crate) async fn debug(
+    shared: Arc<Shared>,
+    listener: TcpListener,
+    metrics: Option<String>,
+    garbage: Garbage,
+) {
     let metrics = Arc::new(metrics);
     loop {
         let Ok((stream, _)) = listener.accept().await else {
@@ -138,7 +144,9 @@ pub(crate) async fn debug(shared: Arc<Shared>, listener: TcpListener, metrics: O
             let service = hyper::service::service_fn(move |request: Request<Incoming>| {
                 let (shared, metrics) = (shared.clone(), metrics.clone());
                 async move {
-                    Ok::<_, Infallible>(debug_answer(&shared, metrics.as_deref(), &request).await)
+                    Ok::<_, Infallible>(
+                        debug_answer(&shared, metrics.as_deref(), garbage, &request).await,
+                    )
                 }
             });
             let mut builder = hyper::server::conn::http1::Builder::new();
@@ -153,6 +161,7 @@ pub(crate) async fn debug(shared: Arc<Shared>, listener: TcpListener, metrics: O
 async fn debug_answer(
     shared: &Shared,
     metrics: Option<&str>,
+    garbage: Garbage,
     request: &Request<Incoming>,
 ) -> Response<Full<Bytes>> {
     let path = request.uri().path();
@@ -165,16 +174,18 @@ async fn debug_answer(
             let text = "{\"storagedriver\":\"the storage does not answer\"}\n";
             (StatusCode::SERVICE_UNAVAILABLE, text.to_owned())
         }
-        (&Method::POST, "/debug/collect") => match collect(shared, Duration::ZERO, false).await {
-            Ok(collected) => (
-                StatusCode::OK,
-                format!(
-                    "{{\"blobs\":{},\"bytes\":{}}}\n",
-                    collected.blobs, collected.bytes
+        (&Method::POST, "/debug/collect") => {
+            match collect(shared, garbage.grace, garbage.untagged).await {
+                Ok(collected) => (
+                    StatusCode::OK,
+                    format!(
+                        "{{\"blobs\":{},\"bytes\":{}}}\n",
+                        collected.blobs, collected.bytes
+                    ),
                 ),
-            ),
-            Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, format!("{error}\n")),
-        },
+                Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, format!("{error}\n")),
+            }
+        }
         _ => (StatusCode::NOT_FOUND, "404 page not found\n".to_owned()),
     };
     let mut response = Response::new(Full::new(text.into()));

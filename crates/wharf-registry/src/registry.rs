@@ -99,6 +99,7 @@ impl Registry {
                 shared.clone(),
                 listener,
                 debug.metrics,
+                config.garbage,
             )));
         }
         let serving = tokio::spawn(http::serve(shared.clone(), listener, acceptor, stopped));

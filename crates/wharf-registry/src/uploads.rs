@@ -11,6 +11,9 @@ use crate::store::Upload;
 
 type Shared = Arc<tokio::sync::Mutex<Upload>>;
 
+/// Uploads whose files are open at most; of more, those that wait longest for their next request are closed.
+const OPEN: usize = 1024;
+
 /// The table.
 #[derive(Debug, Default)]
 pub(crate) struct Uploads(Mutex<HashMap<UploadId, (Shared, Instant)>>);
@@ -32,6 +35,7 @@ impl Uploads {
     pub(crate) fn share(&self, upload: Upload) -> Shared {
         let mut table = self.table();
         let id = upload.id.clone();
+        make_room(&mut table);
         let entry = table
             .entry(id)
             .or_insert_with(|| (Arc::new(upload.into()), Instant::now()));
@@ -43,7 +47,9 @@ impl Uploads {
         let id = upload.id.clone();
         let shared: Shared = Arc::new(upload.into());
         let guard = shared.clone().lock_owned().await;
-        self.table().insert(id, (shared, Instant::now()));
+        let mut table = self.table();
+        make_room(&mut table);
+        table.insert(id, (shared, Instant::now()));
         guard
     }
 
@@ -56,5 +62,21 @@ impl Uploads {
     pub(crate) fn close_idle(&self, idle: Duration) {
         self.table()
             .retain(|_, (upload, used)| Arc::strong_count(upload) > 1 || used.elapsed() < idle);
+    }
+}
+
+/// Closes one upload that no request is at, if there are too many.
+fn make_room(table: &mut HashMap<UploadId, (Shared, Instant)>) {
+    if table.len() < OPEN {
+        return;
+    }
+    let idle = table
+        .iter()
+        .filter(|(_, (upload, _))| Arc::strong_count(upload) == 1);
+    let oldest = idle
+        .min_by_key(|(_, (_, used))| *used)
+        .map(|(id, _)| id.clone());
+    if let Some(id) = oldest {
+        table.remove(&id);
     }
 }

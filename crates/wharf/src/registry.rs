@@ -28,10 +28,7 @@ pub fn serve(args: ServeArgs) -> Result<()> {
     let (addr, root) = (args.addr.as_deref(), args.data_root.as_deref());
     let config = match &args.config {
         Some(path) => Config::read(path, addr, root)?,
-        None => Config::simple(
-            addr.unwrap_or("127.0.0.1:5000"),
-            root.unwrap_or(Path::new("/var/lib/wharf-registry")),
-        )?,
+        None => Config::simple(addr, root)?,
     };
     log_to_stderr(&config)?;
     tokio::runtime::Builder::new_multi_thread()

@@ -17,7 +17,12 @@ use crate::Error;
 use crate::auth::{Rule, TokenSettings};
 use crate::notify::Endpoint;
 use crate::store::Quotas;
-use file::File;
+
+/// The settings if there is no file.
+const SIMPLE: &str = "
+storage: {filesystem: {rootdirectory: /var/lib/wharf-registry}, delete: {enabled: true}}
+http: {addr: '127.0.0.1:5000'}
+";
 
 /// Settings of a registry. Made by [`Config::read`] or [`Config::simple`].
 #[derive(Clone, Debug)]
@@ -143,19 +148,13 @@ pub(crate) struct ProxySettings {
 }
 
 impl Config {
-    /// A registry on `addr` over the folder `root`, open to everybody who reaches it, with deletes.
+    /// A registry without a settings file: on loopback, open to everybody who reaches it, with deletes; but for what the
+    /// environment says, and what is not `None` here.
     ///
     /// # Errors
-    /// [`Error::Config`] for what the environment says.
-    pub fn simple(addr: &str, root: &Path) -> Result<Config, Error> {
-        let mut file = File::default();
-        file.storage.delete.enabled = true;
-        file.http.addr = addr.to_owned();
-        file.storage.filesystem = Some(file::Filesystem {
-            rootdirectory: root.to_owned(),
-            maxthreads: None,
-        });
-        resolve::resolve(file)
+    /// [`Error::Config`] that names what the environment says.
+    pub fn simple(addr: Option<&str>, root: Option<&Path>) -> Result<Config, Error> {
+        Self::parse(SIMPLE, addr, root, std::env::vars())
     }
 
     /// Reads a settings file; what is not `None` here goes before it.

@@ -92,7 +92,12 @@ pub(super) fn refusal(error: &Error, context: &Context, path: &str) -> Response<
         return Answer::document(status, text, "404 page not found\n".into())
             .into_response(context);
     }
-    let mut entry = json!({ "code": code, "message": error.to_string() });
+    // Paths of this machine are for its log.
+    let message = match error {
+        Error::Io { .. } | Error::Config(_) => "unknown error".to_owned(),
+        error => error.to_string(),
+    };
+    let mut entry = json!({ "code": code, "message": message });
     if !detail.is_null() {
         entry["detail"] = detail;
     }

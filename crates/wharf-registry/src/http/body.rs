@@ -201,60 +201,80 @@ impl Drop for Buffer {
     }
 }
 
-/// The next bytes of a request's body; `None` at its end.
-///
-/// # Errors
-/// [`Error::Body`] if it breaks off or does not come.
-pub(super) async fn next(incoming: &mut Incoming) -> Result<Option<Bytes>, Error> {
-    loop {
-        let frame = tokio::time::timeout(STALL, incoming.frame()).await;
-        match frame.map_err(|_| Error::Body("nothing came for a minute".to_owned()))? {
-            None => return Ok(None),
-            Some(Ok(frame)) => {
-                // Trailers say nothing to us.
-                if let Ok(data) = frame.into_data() {
-                    return Ok(Some(data));
-                }
-            }
-            Some(Err(error)) => return Err(Error::Body(error.to_string())),
-        }
-    }
+/// The body of a request.
+pub(super) struct RequestBody {
+    incoming: Incoming,
+    /// The client waits for a word before it sends (`Expect: 100-continue`); the first look at the body is that word.
+    waits: bool,
 }
 
-/// A whole small body.
-///
-/// # Errors
-/// `too_large` above `limit` bytes; [`Error::Body`].
-pub(super) async fn whole(
-    incoming: &mut Incoming,
-    limit: u64,
-    too_large: fn(u64) -> Error,
-) -> Result<Vec<u8>, Error> {
-    let announced = hyper::body::Body::size_hint(incoming).lower();
-    if announced > limit {
-        return Err(too_large(limit));
+impl RequestBody {
+    pub(super) fn new(incoming: Incoming, headers: &http::HeaderMap) -> RequestBody {
+        RequestBody {
+            incoming,
+            waits: headers.contains_key(http::header::EXPECT),
+        }
     }
-    let mut bytes = Vec::with_capacity(announced as usize);
-    while let Some(piece) = next(incoming).await? {
-        if (bytes.len() + piece.len()) as u64 > limit {
+
+    /// The next bytes; `None` at the end.
+    ///
+    /// # Errors
+    /// [`Error::Body`] if it breaks off or does not come.
+    pub(super) async fn next(&mut self) -> Result<Option<Bytes>, Error> {
+        self.waits = false;
+        loop {
+            let frame = tokio::time::timeout(STALL, self.incoming.frame()).await;
+            match frame.map_err(|_| Error::Body("nothing came for a minute".to_owned()))? {
+                None => return Ok(None),
+                Some(Ok(frame)) => {
+                    // Trailers say nothing to us.
+                    if let Ok(data) = frame.into_data() {
+                        return Ok(Some(data));
+                    }
+                }
+                Some(Err(error)) => return Err(Error::Body(error.to_string())),
+            }
+        }
+    }
+
+    /// The whole of a small body.
+    ///
+    /// # Errors
+    /// `too_large` above `limit` bytes; [`Error::Body`].
+    pub(super) async fn whole(
+        &mut self,
+        limit: u64,
+        too_large: fn(u64) -> Error,
+    ) -> Result<Vec<u8>, Error> {
+        let announced = hyper::body::Body::size_hint(&self.incoming).lower();
+        if announced > limit {
             return Err(too_large(limit));
         }
-        bytes.extend_from_slice(&piece);
-    }
-    Ok(bytes)
-}
-
-/// Reads what is left of a refused request, within bounds, so that its sender comes to read why.
-pub(super) async fn drain(incoming: &mut Incoming) {
-    let read = async {
-        let mut left = DRAIN;
-        while let Some(Ok(frame)) = incoming.frame().await {
-            let length = frame.data_ref().map_or(0, Bytes::len);
-            left = match left.checked_sub(length) {
-                Some(left) => left,
-                None => return,
-            };
+        let mut bytes = Vec::with_capacity(announced as usize);
+        while let Some(piece) = self.next().await? {
+            if (bytes.len() + piece.len()) as u64 > limit {
+                return Err(too_large(limit));
+            }
+            bytes.extend_from_slice(&piece);
         }
-    };
-    let _ = tokio::time::timeout(DRAIN_TIME, read).await;
+        Ok(bytes)
+    }
+
+    /// Reads what is left of a refused request, within bounds, so that its sender comes to read why.
+    pub(super) async fn drain(&mut self) {
+        if self.waits {
+            return;
+        }
+        let read = async {
+            let mut left = DRAIN;
+            while let Some(Ok(frame)) = self.incoming.frame().await {
+                let length = frame.data_ref().map_or(0, Bytes::len);
+                left = match left.checked_sub(length) {
+                    Some(left) => left,
+                    None => return,
+                };
+            }
+        };
+        let _ = tokio::time::timeout(DRAIN_TIME, read).await;
+    }
 }

@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use http::header::{CONTENT_TYPE, ETAG, IF_NONE_MATCH, LOCATION};
 use http::{HeaderName, StatusCode};
-use hyper::body::Incoming;
 
 use super::answer::{Answer, CONTENT_DIGEST};
-use super::{Context, blobs, body};
+use super::body::RequestBody;
+use super::{Context, blobs};
 use crate::Error;
 use crate::manifest::MAX_SIZE;
 use crate::names::{Name, Which};
@@ -63,12 +63,11 @@ pub(super) async fn put(
     context: &Context,
     name: Name,
     which: Which,
-    incoming: &mut Incoming,
+    incoming: &mut RequestBody,
 ) -> Result<Answer, Error> {
-    let bytes = body::whole(incoming, MAX_SIZE, |limit| Error::ManifestTooLarge {
-        limit,
-    })
-    .await?;
+    let bytes = incoming
+        .whole(MAX_SIZE, |limit| Error::ManifestTooLarge { limit })
+        .await?;
     let content_type = context.header(CONTENT_TYPE).to_owned();
     let (store, of, by) = (context.shared.store.clone(), name.clone(), which.clone());
     let (put, stored) = blocking(move || {

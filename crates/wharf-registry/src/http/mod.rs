@@ -23,6 +23,7 @@ use crate::registry::Shared;
 pub(crate) use answer::Answer;
 pub(crate) use blobs::described;
 pub(crate) use body::Body;
+use body::RequestBody;
 use route::{Query, Route};
 pub(crate) use server::serve;
 
@@ -81,7 +82,8 @@ pub(crate) async fn answer(
     request: Request<Incoming>,
 ) -> Response<Body> {
     let started = Instant::now();
-    let (parts, mut incoming) = request.into_parts();
+    let (parts, incoming) = request.into_parts();
+    let mut incoming = RequestBody::new(incoming, &parts.headers);
     let mut context = Context {
         shared: shared.clone(),
         method: parts.method,
@@ -102,7 +104,7 @@ pub(crate) async fn answer(
         Ok(answer) => answer.into_response(&context),
         Err(error) => {
             // A client that still sends would not read why it is refused.
-            body::drain(&mut incoming).await;
+            incoming.drain().await;
             answer::refusal(&error, &context, path)
         }
     };
@@ -127,7 +129,7 @@ pub(crate) async fn answer(
 async fn handle(
     context: &mut Context,
     route: Route,
-    incoming: &mut Incoming,
+    incoming: &mut RequestBody,
 ) -> Result<Answer, Error> {
     let (shared, method) = (context.shared.clone(), context.method.clone());
     if matches!(route, Route::Health) {

@@ -5,13 +5,13 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::StatusCode;
 use http::header::{CONTENT_LENGTH, CONTENT_RANGE, LOCATION, RANGE};
-use hyper::body::Incoming;
 use tokio::sync::OwnedMutexGuard;
 use tokio::task::JoinHandle;
 use wharf_oci::{Algorithm, Digest};
 
+use super::Context;
 use super::answer::{Answer, CONTENT_DIGEST, UPLOAD_UUID, came};
-use super::{Context, body};
+use super::body::RequestBody;
 use crate::Error;
 use crate::names::{Name, UploadId, digest};
 use crate::notify::{Event, Verb};
@@ -29,7 +29,7 @@ type Session = OwnedMutexGuard<Upload>;
 pub(super) async fn begin(
     context: &Context,
     name: Name,
-    incoming: &mut Incoming,
+    incoming: &mut RequestBody,
 ) -> Result<Answer, Error> {
     let query = &context.query;
     if let (Some(mount), Some(from)) = (query.get("mount"), query.get("from")) {
@@ -82,7 +82,7 @@ pub(super) async fn patch(
     context: &Context,
     name: Name,
     id: UploadId,
-    incoming: &mut Incoming,
+    incoming: &mut RequestBody,
 ) -> Result<Answer, Error> {
     let session = open(context, name, id).await?;
     follows(context, &session)?;
@@ -96,7 +96,7 @@ pub(super) async fn finish(
     context: &Context,
     name: Name,
     id: UploadId,
-    incoming: &mut Incoming,
+    incoming: &mut RequestBody,
 ) -> Result<Answer, Error> {
     let digest = match context.query.get("digest") {
         Some(text) => digest(text)?,
@@ -184,7 +184,7 @@ type Written = JoinHandle<(Session, Result<(), Error>)>;
 async fn receive(
     context: &Context,
     session: Session,
-    incoming: &mut Incoming,
+    incoming: &mut RequestBody,
 ) -> Result<(Session, Result<(), Error>), Error> {
     let mut held = Held::Here(session);
     let mut result = Ok(());
@@ -236,11 +236,11 @@ impl Held {
 }
 
 /// The next bytes, and whether (and how) the body ended behind them.
-async fn gather(incoming: &mut Incoming) -> (Vec<Bytes>, Option<Result<(), Error>>) {
+async fn gather(incoming: &mut RequestBody) -> (Vec<Bytes>, Option<Result<(), Error>>) {
     let mut batch = Vec::new();
     let mut size = 0;
     while size < BATCH {
-        match body::next(incoming).await {
+        match incoming.next().await {
             Ok(Some(piece)) => {
                 size += piece.len();
                 batch.push(piece);

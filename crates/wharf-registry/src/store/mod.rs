@@ -52,7 +52,7 @@ pub(crate) struct Store {
 struct Activity {
     blobs: HashMap<Digest, Instant>,
     repositories: HashMap<Name, Instant>,
-    /// Content that manifests put during a collection name.
+    /// Content that was linked during a collection, or that manifests put during it name.
     marked: Option<std::collections::HashSet<Digest>>,
 }
 
@@ -160,6 +160,9 @@ impl Store {
     /// Links a repository to a blob that is here. The caller holds the gate.
     fn link(&self, name: &Name, digest: &Digest, size: u64) -> Result<(), Error> {
         self.touch(name, Some(digest));
+        if let Some(marked) = &mut self.activity().marked {
+            marked.insert(*digest);
+        }
         let key = keys::layer(name, digest);
         if self.directory.stat(&key)?.is_none() {
             self.usage.may_link(name, size)?;

@@ -198,8 +198,13 @@ impl Store {
                 let Ok(id) = UploadId::parse(&entry.name) else {
                     continue;
                 };
+                // One that begins just now has a folder, and no file yet.
                 let data = self.directory.stat(&keys::upload_data(name, &id))?;
-                let changed = data.map_or(SystemTime::UNIX_EPOCH, |(_, time)| time);
+                let found = match data {
+                    None => self.directory.stat(&keys::upload(name, &id))?,
+                    data => data,
+                };
+                let Some((_, changed)) = found else { continue };
                 if SystemTime::now()
                     .duration_since(changed)
                     .is_ok_and(|past| past >= age)

@@ -32,26 +32,27 @@ impl Server {
         Server::with("")
     }
 
-    /// One with more lines of settings; `ROOT` in them is its folder.
+    /// One with more lines of settings; what is below `storage` begins with spaces.
     pub(crate) fn with(more: &str) -> Server {
+        Server::listening("", more)
+    }
+
+    /// As [`Server::with`], and with more keys of `http`.
+    pub(crate) fn listening(http: &str, more: &str) -> Server {
         let dir = tempfile::tempdir().unwrap();
-        let delete = if more.contains("delete:") {
-            ""
-        } else {
-            "  delete: {enabled: true}\n"
+        let delete = match more.contains("delete:") {
+            true => "",
+            false => "  delete: {enabled: true}\n",
         };
         let (storage, rest): (Vec<&str>, Vec<&str>) =
             more.lines().partition(|line| line.starts_with("  "));
         let text = format!(
-            "version: 0.1\nstorage:\n  filesystem: {{rootdirectory: ROOT}}\n{delete}{}\nhttp: {{addr: '127.0.0.1:0'}}\n{}\n",
+            "version: 0.1\nstorage:\n  filesystem: {{rootdirectory: {}}}\n{delete}{}\nhttp: {{addr: '127.0.0.1:0', {http}}}\n{}\n",
+            dir.path().display(),
             storage.join("\n"),
             rest.join("\n")
         );
-        std::fs::write(
-            dir.path().join("config.yml"),
-            text.replace("ROOT", dir.path().to_str().unwrap()),
-        )
-        .unwrap();
+        std::fs::write(dir.path().join("config.yml"), text).unwrap();
         Server::start(dir)
     }
 

@@ -186,3 +186,14 @@ fn a_refused_upload_is_told_why() {
     let answer = server.send("PATCH", begun.header("location"), &[], &vec![0; 12 << 20]);
     answer.refused(403, "DENIED");
 }
+
+#[test]
+fn who_asks_before_sending_is_told_at_once() {
+    let server = Server::with("  maintenance: {readonly: {enabled: true}}");
+    let mut stream = connect(server.addr);
+    let head = "POST /v2/a/blobs/uploads/ HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 1000000\r\n\r\n";
+    stream.write_all(head.as_bytes()).unwrap();
+    let mut answer = [0; 12];
+    stream.read_exact(&mut answer).unwrap();
+    assert_eq!(&answer, b"HTTP/1.1 405");
+}

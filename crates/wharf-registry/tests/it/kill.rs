@@ -23,7 +23,7 @@ fn serves_until_it_is_killed() {
     };
     let runtime = tokio::runtime::Runtime::new().unwrap();
     runtime.block_on(async {
-        let config = Config::simple("127.0.0.1:0", Path::new(&root)).unwrap();
+        let config = Config::simple(Some("127.0.0.1:0"), Some(Path::new(&root))).unwrap();
         let registry = Registry::start(config).await.unwrap();
         println!("serving {}", registry.addr());
         loop {

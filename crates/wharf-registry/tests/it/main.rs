@@ -11,3 +11,4 @@ mod proxy;
 mod pull;
 mod push;
 mod settings;
+mod trust;

@@ -20,7 +20,7 @@ fn free() -> SocketAddr {
 #[test]
 fn one_process_a_folder() {
     let server = Server::new();
-    let config = wharf_registry::Config::simple("127.0.0.1:0", server.path()).unwrap();
+    let config = wharf_registry::Config::simple(Some("127.0.0.1:0"), Some(server.path())).unwrap();
     let second = server
         .runtime
         .block_on(wharf_registry::Registry::start(config));
@@ -32,30 +32,14 @@ fn one_process_a_folder() {
 #[test]
 fn whole_addresses_if_wanted() {
     let host = |more: &str| {
-        let dir = tempfile::tempdir().unwrap();
-        let text = format!(
-            "storage: {{filesystem: {{rootdirectory: {}}}}}\nhttp: {{addr: '127.0.0.1:0', {more}}}\n",
-            dir.path().display()
-        );
-        let path = dir.path().join("config.yml");
-        std::fs::write(&path, text).unwrap();
-        let runtime = tokio::runtime::Runtime::new().unwrap();
-        let config = wharf_registry::Config::read(&path, None, None).unwrap();
-        let registry = runtime
-            .block_on(wharf_registry::Registry::start(config))
-            .unwrap();
+        let server = Server::listening(more, "");
         let headers = [
             ("X-Forwarded-Proto", "https"),
             ("X-Forwarded-Host", "outside"),
         ];
-        let answer = send(
-            registry.addr(),
-            "POST",
-            "/v2/a/blobs/uploads/",
-            &headers,
-            b"",
-        )
-        .expect(202);
+        let answer = server
+            .send("POST", "/v2/a/blobs/uploads/", &headers, b"")
+            .expect(202);
         answer.header("location").to_owned()
     };
     assert!(host("relativeurls: true").starts_with("/v2/a/blobs/uploads/"));
@@ -66,22 +50,13 @@ fn whole_addresses_if_wanted() {
 #[test]
 fn numbers_and_health() {
     let debug = free();
-    let dir = tempfile::tempdir().unwrap();
-    let text = format!(
-        "storage: {{filesystem: {{rootdirectory: {}}}, delete: {{enabled: true}}}}\nhttp: {{addr: '127.0.0.1:0', headers: {{X-Mine: [yes]}}, debug: {{addr: '{debug}', prometheus: {{enabled: true}}}}}}\n",
-        dir.path().display()
+    let server = Server::listening(
+        &format!(
+            "headers: {{X-Mine: [yes]}}, debug: {{addr: '{debug}', prometheus: {{enabled: true}}}}"
+        ),
+        "",
     );
-    let path = dir.path().join("config.yml");
-    std::fs::write(&path, text).unwrap();
-    let runtime = tokio::runtime::Runtime::new().unwrap();
-    let config = wharf_registry::Config::read(&path, None, None).unwrap();
-    let registry = runtime
-        .block_on(wharf_registry::Registry::start(config))
-        .unwrap();
-    assert_eq!(
-        send(registry.addr(), "GET", "/v2/", &[], b"").header("x-mine"),
-        "yes"
-    );
+    assert_eq!(server.get("/v2/").header("x-mine"), "yes");
     let page = send(debug, "GET", "/metrics", &[], b"").expect(200).text();
     assert!(
         page.contains(r#"registry_http_requests_total{method="get",handler="base",code="200"} 1"#),
@@ -89,7 +64,7 @@ fn numbers_and_health() {
     );
     send(debug, "GET", "/debug/health", &[], b"").expect(200);
     send(debug, "POST", "/debug/collect", &[], b"").expect(200);
-    send(registry.addr(), "GET", "/metrics", &[], b"").expect(404);
+    server.get("/metrics").expect(404);
 }
 
 /// Takes in what is posted; the first answer is a failure.
