@@ -295,6 +295,13 @@ pub(crate) fn container_summary(row: &mut Value, version: ApiVersion) {
     }
 }
 
+/// `GET /networks/{id}` as `version` has it.
+pub(crate) fn network_inspect(document: &mut Value, version: ApiVersion) {
+    if version.before(52) {
+        remove(document, &["Status"]);
+    }
+}
+
 /// `GET /images/{name}/json` as `version` has it.
 pub(crate) fn image_inspect(document: &mut Value, version: ApiVersion, config: &[u8]) {
     if !version.before(52) {

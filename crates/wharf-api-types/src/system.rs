@@ -117,6 +117,9 @@ pub struct SystemInfo {
     pub security_options: Vec<String>,
     #[serde(skip_serializing_if = "is_default", deserialize_with = "or_default")]
     pub default_address_pools: Vec<AddressPool>,
+    /// Since 1.49.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub firewall_backend: Option<FirewallInfo>,
     #[serde(rename = "CDISpecDirs", deserialize_with = "or_default")]
     pub cdi_spec_dirs: Vec<String>,
     pub warnings: Option<Vec<String>>,
@@ -265,4 +268,13 @@ pub struct EventActor {
     pub id: String,
     #[serde(rename = "Attributes", deserialize_with = "or_default")]
     pub attributes: BTreeMap<String, String>,
+}
+
+/// Docker's `FirewallInfo`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct FirewallInfo {
+    pub driver: String,
+    /// Labels and values.
+    pub info: Vec<(String, String)>,
 }

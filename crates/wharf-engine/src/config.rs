@@ -1,7 +1,7 @@
 //! The daemon's settings, as far as the engine knows them.
 
 use std::collections::BTreeMap;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::PathBuf;
 
 use crate::sysinfo::SysInfo;
@@ -131,6 +131,20 @@ pub struct BridgeConfig {
     pub fixed_cidr: Option<String>,
     /// Default gateway of containers.
     pub default_gateway: Option<Ipv4Addr>,
+    /// Whether it has IPv6, too.
+    pub ipv6: bool,
+    /// Its IPv6 address with prefix (`bip6`).
+    pub bip6: Option<String>,
+    /// IPv6 addresses for containers (`fixed-cidr-v6`).
+    pub fixed_cidr6: Option<String>,
+    /// IPv6 default gateway of containers.
+    pub default_gateway6: Option<Ipv6Addr>,
+    /// Options of new networks, by driver (`default-network-opts`).
+    pub network_options: BTreeMap<String, BTreeMap<String, String>>,
+    /// Whether published ports are reached at the containers' own addresses, too (`allow-direct-routing`).
+    pub direct_routing: bool,
+    /// How published ports meet the host's own firewall: `translate` or `respect-host-firewall`.
+    pub publish_policy: String,
     /// Address pools for networks: base, size of each.
     pub address_pools: Vec<(String, u8)>,
     /// MTU; 0 is the default.
@@ -157,6 +171,13 @@ impl Default for BridgeConfig {
             bip: None,
             fixed_cidr: None,
             default_gateway: None,
+            ipv6: false,
+            bip6: None,
+            fixed_cidr6: None,
+            default_gateway6: None,
+            network_options: BTreeMap::new(),
+            direct_routing: false,
+            publish_policy: "translate".to_owned(),
             address_pools: Vec::new(),
             mtu: 0,
             icc: true,

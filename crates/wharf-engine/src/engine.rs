@@ -231,10 +231,6 @@ fn identity(db: &Db) -> Result<String, EngineError> {
 fn network_config(config: &EngineConfig) -> Result<wharf_network::Config, EngineError> {
     let bridge = &config.bridge;
     let defaults = wharf_network::Config::default();
-    let bip = bridge.bip.as_deref().map(|text| {
-        text.parse()
-            .map_err(|_| EngineError::Invalid(format!("invalid CIDR address: {text}")))
-    });
     let pool = |(base, size): &(String, u8)| {
         let base = base.parse();
         let base =
@@ -242,8 +238,15 @@ fn network_config(config: &EngineConfig) -> Result<wharf_network::Config, Engine
         base.map(|base| (base, *size))
     };
     Ok(wharf_network::Config {
+        default_bridge: bridge.enabled,
         bridge_name: bridge.name.clone(),
-        bip: bip.transpose()?,
+        bip: cidr(bridge.bip.as_deref())?,
+        bip6: cidr(bridge.bip6.as_deref())?,
+        fixed_cidr: cidr(bridge.fixed_cidr.as_deref())?,
+        fixed_cidr6: cidr(bridge.fixed_cidr6.as_deref())?,
+        default_gateway: bridge.default_gateway,
+        default_gateway6: bridge.default_gateway6,
+        ipv6: bridge.ipv6,
         mtu: if bridge.mtu == 0 {
             defaults.mtu
         } else {
@@ -254,12 +257,23 @@ fn network_config(config: &EngineConfig) -> Result<wharf_network::Config, Engine
             .iter()
             .map(pool)
             .collect::<Result<_, _>>()?,
+        network_options: bridge.network_options.clone(),
         ip_forward: bridge.ip_forward,
         ip_masq: bridge.ip_masq,
         icc: bridge.icc,
         firewall: bridge.firewall,
         userland_proxy: bridge.userland_proxy,
+        direct_routing: bridge.direct_routing,
+        publish_policy: bridge.publish_policy.parse()?,
         default_binding: bridge.default_binding,
         ready_namespaces: defaults.ready_namespaces,
     })
+}
+
+fn cidr<T: std::str::FromStr>(text: Option<&str>) -> Result<Option<T>, EngineError> {
+    let parse = |text: &str| {
+        let invalid = |_| EngineError::Invalid(format!("invalid CIDR address: {text}"));
+        text.parse().map_err(invalid)
+    };
+    text.map(parse).transpose()
 }

@@ -212,13 +212,14 @@ fn image_kind(kind: wharf_images::ErrorKind) -> ErrorKind {
 fn network_kind(error: &NetworkError) -> ErrorKind {
     use NetworkError as E;
     match error {
-        E::NotFound(_) | E::UnknownDriver(_) => ErrorKind::NotFound,
+        E::NotFound(_) | E::UnknownDriver(_) | E::NoConfig(_) => ErrorKind::NotFound,
         E::NameInUse(_) => ErrorKind::Conflict,
         E::AlreadyConnected(..) | E::Forbidden(_) | E::InUse { .. } | E::AddressInUse(_) => {
             ErrorKind::Forbidden
         }
-        E::NotSupported(_) => ErrorKind::NotImplemented,
+        E::NotSupported(_) | E::NoKind(_) => ErrorKind::NotImplemented,
         E::Ambiguous(..)
+        | E::NoParent(_)
         | E::Invalid(_)
         | E::AddressOutside(_)
         | E::StaticAddress

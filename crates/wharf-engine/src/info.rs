@@ -104,6 +104,8 @@ pub struct InfoFacts {
     pub insecure_registries: Vec<String>,
     /// Address pools: base, size.
     pub address_pools: Vec<(String, u8)>,
+    /// How published ports meet the host's own firewall (`publish-policy`); empty if no rules are written.
+    pub publish_policy: String,
 }
 
 /// Facts for `docker version`.
@@ -171,7 +173,7 @@ impl Engine {
         ];
         facts.log_driver.clone_from(&self.settings().log.driver);
         facts.volume_plugins = list(&["local"]);
-        facts.network_plugins = list(&["bridge", "host", "null"]);
+        facts.network_plugins = list(&["bridge", "host", "ipvlan", "macvlan", "null"]);
         let drivers = crate::logging::DRIVERS.iter();
         facts.log_plugins = drivers
             .filter(|name| **name != "none")
@@ -208,6 +210,11 @@ impl Engine {
             .insecure_registries
             .clone_from(&config.registry.insecure);
         facts.address_pools.clone_from(&config.bridge.address_pools);
+        if config.bridge.firewall {
+            facts
+                .publish_policy
+                .clone_from(&config.bridge.publish_policy);
+        }
         let profile = match config.seccomp_profile.as_str() {
             "" => "builtin",
             profile => profile,

@@ -63,8 +63,8 @@ impl NetworkService {
             // The built-in ones never count as unused.
             let unused = || !built_in && self.endpoints(network).is_empty();
             filters.any("driver", |driver| network.driver.to_string() == driver)
-                && filters.any("name", |name| network.name.contains(name))
-                && filters.any("id", |id| network.id.contains(id))
+                && filters.any("name", |name| matches(name, &network.name))
+                && filters.any("id", |id| matches(id, &network.id))
                 && filters.any("scope", |scope| scope == "local")
                 && filters.any("type", |kind| (kind == "builtin") == built_in)
                 && filters.labels("label", &network.labels)
@@ -154,6 +154,12 @@ impl NetworkService {
     }
 }
 
+/// As moby's `filters.Args.Match`: a regular expression somewhere in the text, or the text itself.
+fn matches(pattern: &str, text: &str) -> bool {
+    let found = regex::Regex::new(pattern).is_ok_and(|pattern| pattern.is_match(text));
+    found || pattern == text
+}
+
 /// What is wrong with what is asked of an endpoint in `network` (moby `validateEndpointSettings`).
 pub(crate) fn check_endpoint(network: &Network, settings: &EndpointSettings) -> Vec<String> {
     let mut faults = Vec::new();
@@ -183,6 +189,9 @@ pub(crate) fn check_endpoint(network: &Network, settings: &EndpointSettings) -> 
                 "no configured subnet or ip-range contain the IP address {ip}"
             ));
         }
+    }
+    if let Err(error) = crate::launch::network::EndpointOptions::read(&settings.driver_opts) {
+        faults.push(error.message());
     }
     if network.is_built_in() && !settings.aliases.is_empty() {
         faults.push(

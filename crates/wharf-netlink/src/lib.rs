@@ -14,12 +14,14 @@ mod error;
 mod message;
 mod route;
 mod socket;
+mod watch;
 
 pub use error::NetlinkError;
 pub use message::Request;
 pub use nft::Nftables;
 pub use route::{
-    Address, Link, LinkChange, LinkName, Peer, PortMode, Route, RouteEntry, Veth, add_address,
-    add_bridge, add_dummy, add_neighbour, add_route, add_veth, delete_link, move_link,
-    replace_route, set_link, set_port,
+    Address, ChildKind, IpvlanFlag, IpvlanMode, Link, LinkChange, LinkName, MacvlanMode, Peer,
+    PortMode, Route, RouteEntry, Veth, add_address, add_bridge, add_child, add_dummy,
+    add_neighbour, add_route, add_veth, delete_link, move_link, replace_route, set_link, set_port,
 };
+pub use watch::{LinkWatch, TableWatch};

@@ -115,6 +115,8 @@ pub(crate) struct Received<'a> {
     pub(crate) kind: u16,
     pub(crate) flags: u16,
     pub(crate) sequence: u32,
+    /// Of news: the socket by way of which the change was made.
+    pub(crate) port: u32,
     pub(crate) payload: &'a [u8],
 }
 
@@ -130,6 +132,7 @@ pub(crate) fn messages(bytes: &[u8]) -> Result<Vec<Received<'_>>, NetlinkError> 
             kind: u16::from_ne_bytes([message[4], message[5]]),
             flags: u16::from_ne_bytes([message[6], message[7]]),
             sequence: u32_at(message, 8)?,
+            port: u32_at(message, 12)?,
             payload: &message[HEADER..],
         });
         rest = rest.get(length.next_multiple_of(4)..).unwrap_or_default();

@@ -91,6 +91,8 @@ pub struct BaseChain {
 pub enum Field {
     /// IPv4 address.
     Ipv4,
+    /// IPv6 address.
+    Ipv6,
     /// Transport protocol.
     Protocol,
     /// Port.
@@ -101,10 +103,23 @@ impl Field {
     const fn number(self) -> u32 {
         match self {
             Self::Ipv4 => 7,
+            Self::Ipv6 => 8,
             Self::Protocol => 12,
             Self::Port => 13,
         }
     }
+
+    /// In bytes, padded to whole registers.
+    const fn size(self) -> u32 {
+        match self {
+            Self::Ipv6 => 16,
+            Self::Ipv4 | Self::Protocol | Self::Port => 4,
+        }
+    }
+}
+
+fn size(fields: &[Field]) -> u32 {
+    fields.iter().map(|field| field.size()).sum()
 }
 
 /// A map from one tuple of fields to another, or a set of tuples where the value has no fields.
@@ -180,10 +195,10 @@ impl<'a> Batch<'a> {
         request.text(2, map.name);
         request.be32(3, if map.value.is_empty() { 0 } else { SET_IS_MAP });
         request.be32(4, concatenation(map.key));
-        request.be32(5, 4 * map.key.len() as u32);
+        request.be32(5, size(map.key));
         if !map.value.is_empty() {
             request.be32(6, concatenation(map.value));
-            request.be32(7, 4 * map.value.len() as u32);
+            request.be32(7, size(map.value));
         }
         request.be32(10, self.sets);
         self.requests.push(request);
@@ -231,7 +246,7 @@ impl<'a> Batch<'a> {
 
 /// A socket to nftables of the network namespace it was opened in.
 pub struct Nftables {
-    channel: Channel,
+    pub(crate) channel: Channel,
 }
 
 impl Nftables {

@@ -10,8 +10,8 @@ use crate::{NetlinkError, Request};
 
 pub use address::{Address, RouteEntry, add_address, add_neighbour, add_route, replace_route};
 pub use link::{
-    Link, LinkChange, LinkName, Peer, PortMode, Veth, add_bridge, add_dummy, add_veth, delete_link,
-    move_link, set_link, set_port,
+    ChildKind, IpvlanFlag, IpvlanMode, Link, LinkChange, LinkName, MacvlanMode, Peer, PortMode,
+    Veth, add_bridge, add_child, add_dummy, add_veth, delete_link, move_link, set_link, set_port,
 };
 
 const CREATE_NEW: u16 = 0x400 | 0x200;
@@ -73,7 +73,7 @@ impl Route {
         Ok(addresses)
     }
 
-    /// All IPv4 routes of the main table.
+    /// All unicast routes of the main table.
     ///
     /// # Errors
     /// [`NetlinkError`].

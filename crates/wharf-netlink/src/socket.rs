@@ -21,26 +21,81 @@ const BUFFER: usize = 32 * 1024;
 /// A socket of one netlink family in the network namespace of the thread that opened it.
 pub(crate) struct Channel {
     socket: Socket,
+    /// The kernel's name of this socket: it stands in what is told of changes that were made by way of it.
+    port: u32,
     sequence: u32,
     buffer: Vec<u8>,
 }
 
 impl Channel {
     pub(crate) fn open(family: isize) -> Result<Self, NetlinkError> {
-        let open = || -> io::Result<Socket> {
+        let open = || -> io::Result<(Socket, u32)> {
             let mut socket = Socket::new(family)?;
-            socket.bind_auto()?;
+            let port = socket.bind_auto()?.port_number();
             socket.connect(&SocketAddr::new(0, 0))?;
             // Answers name the failed request, without repeating it, and say in words what was wrong.
             socket.set_cap_ack(true)?;
             socket.set_ext_ack(true)?;
-            Ok(socket)
+            Ok((socket, port))
         };
+        let (socket, port) = open().map_err(socket_error("open a socket"))?;
         Ok(Self {
-            socket: open().map_err(socket_error("open a socket"))?,
+            socket,
+            port,
             sequence: 1,
             buffer: Vec::new(),
         })
+    }
+
+    /// A socket that hears of changes, of these groups of the family.
+    pub(crate) fn listen(family: isize, groups: &[u32]) -> Result<Self, NetlinkError> {
+        let channel = Self::open(family)?;
+        for group in groups {
+            let joined = channel.socket.add_membership(*group);
+            joined.map_err(socket_error("listen for changes"))?;
+        }
+        Ok(channel)
+    }
+
+    /// The kernel's name of this socket.
+    pub(crate) fn port(&self) -> u32 {
+        self.port
+    }
+
+    /// Waits for news, and hands each to `each`. `false` if some were lost because there were too many.
+    pub(crate) fn hear(
+        &mut self,
+        mut each: impl FnMut(&Received<'_>),
+    ) -> Result<bool, NetlinkError> {
+        let buffer = match self.read() {
+            Ok(buffer) => buffer,
+            Err(NetlinkError::Socket { source, .. })
+                if source.raw_os_error() == Some(rustix::io::Errno::NOBUFS.raw_os_error()) =>
+            {
+                return Ok(false);
+            }
+            Err(error) => return Err(error),
+        };
+        message::messages(&buffer)?.iter().for_each(&mut each);
+        self.buffer = buffer;
+        Ok(true)
+    }
+
+    /// Forgets what is waiting to be heard.
+    pub(crate) fn skip(&mut self) -> Result<(), NetlinkError> {
+        let mut buffer = Vec::with_capacity(BUFFER);
+        loop {
+            buffer.clear();
+            match self.socket.recv(&mut buffer, libc::MSG_DONTWAIT) {
+                Ok(_) => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
+                // Too many: some were forgotten for us.
+                Err(error)
+                    if error.raw_os_error() == Some(rustix::io::Errno::NOBUFS.raw_os_error()) => {}
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(socket_error("receive")(error)),
+            }
+        }
     }
 
     /// Sends all requests in one write. The kernel handles them in order and acknowledges the last; errors come

@@ -1,28 +1,26 @@
 //! Connecting a container that is about to start, or that runs. The first connection is on the way of every
 //! start: no waiting, no exec.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+mod addresses;
+mod wire;
+
+use std::net::{Ipv4Addr, Ipv6Addr};
 use std::os::fd::OwnedFd;
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 
-use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use tokio::sync::oneshot;
-use wharf_netlink::{
-    LinkChange, LinkName, PortMode, Request as Netlink, Route, add_address, replace_route,
-    set_link, set_port,
-};
 
-use crate::error::kernel;
-use crate::networks::{Inner, ServedPorts, State};
-use crate::pool::{self, Ready, ReadyLink};
-use crate::ports::{Held, Request};
+use crate::networks::{Family, Inner, ServedPorts, State, rank};
+use crate::ports::{Held, Reach, Request};
 use crate::reaper::Job;
 use crate::record::{ENDPOINTS, endpoint_key, random_id};
-use crate::sandbox::{Sandbox, inside};
+use crate::sandbox::Sandbox;
 use crate::{
-    Address, Address6, Bridge, Driver, Endpoint, EndpointConfig, EndpointInfo, Mac, Network,
-    NetworkError, Networks, proxy,
+    Bridge, Driver, Endpoint, EndpointConfig, EndpointInfo, GatewayMode, Network, NetworkError,
+    Networks, PublishPolicy, proxy,
 };
+
+pub(crate) use wire::{default_routes, unshare_link};
 
 impl Networks {
     /// Connects a container: takes an address, and binds its ports on the host if this is its way outside. The
@@ -65,7 +63,13 @@ impl Inner {
                 .map_or_else(random_id, |one| one.id.clone()),
             address: None,
             address6: None,
+            mac: None,
+            link_local: config.link_local.clone(),
             internal: network.internal,
+            routerless: network
+                .parent
+                .as_ref()
+                .is_some_and(|one| one.is_routerless()),
             gateway_priority: config.gateway_priority,
             interface: String::new(),
             host_interface: None,
@@ -82,11 +86,16 @@ impl Inner {
             }
             reserved => reserved?,
         };
-        let done = self.enter(&mut info, network, sandbox.as_ref());
+        let done = self.enter(&mut info, network, &config, sandbox.as_ref());
         let done = done.and_then(|netns| self.settle(&mut info, held).map(|()| netns));
         match done {
             Ok(netns) => Ok(Endpoint { info, netns }),
             Err(error) => {
+                if let Some(sandbox) = sandbox.as_ref().filter(|_| network.parent.is_some())
+                    && let Err(error) = unshare_link(sandbox, &info.interface)
+                {
+                    tracing::warn!(error = &error as &dyn std::error::Error, "take a link back");
+                }
                 self.forget(&info, sandbox.is_none());
                 Err(error)
             }
@@ -120,13 +129,37 @@ impl Inner {
         if !state.networks.contains_key(&info.network_id) {
             return Err(NetworkError::NotFound(info.network_name.clone()));
         }
+        if network.config_only {
+            return Err(NetworkError::Forbidden(
+                "cannot create endpoint on configuration-only network".to_owned(),
+            ));
+        }
         let mut held = Vec::new();
-        if let Some(bridge) = &network.bridge {
-            take_addresses(&mut state, info, bridge, config)?;
+        if network.has_addresses() {
+            let taken = |name: &str| {
+                let mut others = state.endpoints_of(&info.container);
+                others.any(|one| one.interface == name)
+            };
+            info.interface = match &config.interface {
+                Some(name) if taken(name) => {
+                    return Err(NetworkError::Invalid(format!(
+                        "the container already has an interface {name}"
+                    )));
+                }
+                Some(name) => name.clone(),
+                None => {
+                    let prefix = network.link_prefix.as_deref().unwrap_or("eth");
+                    let mut names = (0..).map(|number| format!("{prefix}{number}"));
+                    names.find(|name| !taken(name)).unwrap_or_default()
+                }
+            };
+            addresses::take(&mut state, info, network, config)?;
             let first = !state
                 .endpoints_of(&info.container)
                 .any(|one| !one.ports.is_empty());
-            if first && !info.internal && leads_out(&state, info) {
+            if let Some(bridge) = network.bridge.as_ref().filter(|_| first)
+                && is_way_out(&state, info)
+            {
                 held = self
                     .bind(&mut state, info, bridge, config)
                     .inspect_err(|_| {
@@ -134,16 +167,6 @@ impl Inner {
                         state.release_addresses(&info.network_id, ip, ip6);
                     })?;
             }
-            let prefix = bridge.link_prefix.as_deref().unwrap_or("eth");
-            let taken = |name: &str| {
-                let mut others = state.endpoints_of(&info.container);
-                others.any(|one| one.interface == name)
-            };
-            let names = (0..).map(|number| format!("{prefix}{number}"));
-            info.interface = names
-                .into_iter()
-                .find(|name| !taken(name))
-                .unwrap_or_default();
         }
         state.endpoints.insert(key, info.clone());
         Ok(held)
@@ -156,18 +179,35 @@ impl Inner {
         bridge: &Bridge,
         config: &EndpointConfig,
     ) -> Result<Vec<Held>, NetworkError> {
-        let Some(address) = info.address else {
+        let (ip, ip6) = addresses(info);
+        let Some(container) = ip.map(Into::into).or(ip6.map(Into::into)) else {
             return Ok(Vec::new());
+        };
+        let sctp = |port: &crate::PortBinding| port.protocol == crate::Protocol::Sctp;
+        if self.config.publish_policy == PublishPolicy::RespectHostFirewall
+            && config.ports.iter().any(sctp)
+        {
+            return Err(NetworkError::NotSupported(
+                "publishing an sctp port with the publish-policy respect-host-firewall".to_owned(),
+            ));
+        }
+        let proxy = self.config.userland_proxy;
+        let reach = |mode, own: bool| match (mode, own) {
+            (GatewayMode::Routed, true) => Reach::Routed,
+            (_, true) => Reach::Translated,
+            (_, false) if proxy => Reach::Proxied,
+            (_, false) => Reach::Never,
         };
         let request = Request {
             name: &info.name,
             endpoint: &info.id,
-            container: address.ip,
+            container,
             default_binding: bridge.host_binding.unwrap_or(self.config.default_binding),
-            ipv6: self.config.userland_proxy,
+            v4: reach(bridge.ways.v4.mode, ip.is_some()),
+            v6: reach(bridge.ways.v6.mode, ip6.is_some()),
         };
-        let held = state.ports.allocate(&request, &config.ports)?;
-        info.ports = held.iter().map(|held| held.port).collect();
+        let (held, routed) = state.ports.allocate(&request, &config.ports)?;
+        info.ports = held.iter().map(|held| held.port).chain(routed).collect();
         Ok(held)
     }
 
@@ -176,6 +216,7 @@ impl Inner {
         &self,
         info: &mut EndpointInfo,
         network: &Network,
+        config: &EndpointConfig,
         sandbox: Option<&Sandbox>,
     ) -> Result<Option<OwnedFd>, NetworkError> {
         let fresh = match (network.driver, sandbox) {
@@ -189,7 +230,9 @@ impl Inner {
                     .insert(info.container.clone(), of_host);
                 return Ok(None);
             }
-            (Driver::Bridge, _) => self.wire(info, network, sandbox)?,
+            (Driver::Bridge | Driver::Macvlan | Driver::Ipvlan, _) => {
+                self.wire(info, network, config, sandbox)?
+            }
             (Driver::None, None) => Some(self.pool.take(false)?.netns),
             (Driver::None, Some(_)) => None,
         };
@@ -201,79 +244,6 @@ impl Inner {
         };
         self.lock().sandboxes.insert(info.container.clone(), new);
         Ok(Some(netns))
-    }
-
-    /// Gives a namespace its address and puts it on the bridge. Returns the namespace if it is a new one.
-    fn wire(
-        &self,
-        info: &mut EndpointInfo,
-        network: &Network,
-        sandbox: Option<&Sandbox>,
-    ) -> Result<Option<OwnedFd>, NetworkError> {
-        let Some(bridge) = &network.bridge else {
-            return Err(NetworkError::NotFound(info.network_name.clone()));
-        };
-        let master = self.bridge_index(&info.network_id, bridge)?;
-        let (netns, mut route, link, renamed) = match sandbox {
-            // Names other than the first link's are rare enough to be made when they are asked for.
-            None => {
-                let Ready { netns, route, link } = self.pool.take(true)?;
-                (Some(netns), route, link, info.interface != pool::INNER_NAME)
-            }
-            Some(sandbox) => {
-                let Some(netns) = &sandbox.netns else {
-                    return Err(NetworkError::NotFound(bridge.interface.clone()));
-                };
-                let (route, link) = pool::link_into(netns, &info.interface, self.config.mtu)?;
-                (None, route, Some(link), false)
-            }
-        };
-        let link = link.ok_or_else(|| NetworkError::NotFound(bridge.interface.clone()))?;
-        // For whoever undoes this.
-        info.host_interface = Some(link.host_name.clone());
-        self.attach(&link, bridge, master)?;
-        if renamed {
-            let name = LinkChange {
-                name: Some(&info.interface),
-                ..LinkChange::default()
-            };
-            route
-                .apply(&[set_link(LinkName::Index(link.inner_index), &name)])
-                .map_err(kernel("name a container's link"))?;
-        }
-        if bridge.v6.is_some() {
-            let owned = netns.as_ref();
-            let shared = sandbox.and_then(|one| one.netns.as_deref());
-            if let Some(netns) = owned.or(shared) {
-                inside(netns, || allow_ipv6(&info.interface))?;
-            }
-        }
-        let mtu = (bridge.mtu != self.config.mtu).then_some(bridge.mtu);
-        let out = leads_out(&self.lock(), info);
-        configure(&mut route, &link, info, mtu, out)?;
-        Ok(netns)
-    }
-
-    /// The host's side first: with both sides up the container's has its carrier when it starts.
-    fn attach(&self, link: &ReadyLink, bridge: &Bridge, master: u32) -> Result<(), NetworkError> {
-        let outer = LinkChange {
-            up: true,
-            mtu: (bridge.mtu != self.config.mtu).then_some(bridge.mtu),
-            master: Some(master),
-            ..LinkChange::default()
-        };
-        let mut outside = vec![set_link(LinkName::Index(link.host_index), &outer)];
-        if !bridge.icc {
-            outside.push(set_port(link.host_index, PortMode::Isolated));
-        }
-        if !self.config.userland_proxy {
-            outside.push(set_port(link.host_index, PortMode::Hairpin));
-        }
-        self.route
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .apply(&outside)
-            .map_err(kernel("put a container on the bridge"))
     }
 
     /// Makes the endpoint known: record, rules, and sockets served.
@@ -296,7 +266,7 @@ impl Inner {
     /// If this is the new way outside, the ports of the one before lead to it. Returns that one.
     fn move_ports(&self, info: &mut EndpointInfo) -> Option<EndpointInfo> {
         let mut state = self.lock();
-        if !leads_out(&state, info) {
+        if !is_way_out(&state, info) {
             return None;
         }
         let range = (info.container.clone(), String::new())..;
@@ -307,18 +277,18 @@ impl Inner {
         let before = others.find(|one| one.id != info.id && !one.ports.is_empty())?;
         info.ports = std::mem::take(&mut before.ports);
         let before = before.clone();
-        if let (Some(served), Some(address)) = (state.served.get(&info.container), info.address) {
-            served.target.set(address.ip);
+        if let Some(served) = state.served.get(&info.container) {
+            served.target.set(addresses(info));
         }
         Some(before)
     }
 
     /// Serves the ports that a container holds.
     pub(crate) fn serve(&self, info: &EndpointInfo, held: Vec<Held>) -> Result<(), NetworkError> {
-        let Some(address) = info.address.filter(|_| !held.is_empty()) else {
+        if held.is_empty() {
             return Ok(());
-        };
-        let target = proxy::Target::new(address.ip);
+        }
+        let target = proxy::Target::new(addresses(info));
         let mut sockets = Vec::with_capacity(held.len());
         for held in held {
             let port = held.port;
@@ -336,17 +306,6 @@ impl Inner {
         };
         self.lock().served.insert(info.container.clone(), served);
         Ok(())
-    }
-
-    /// Index of a network's bridge, which is made anew if somebody took it away.
-    fn bridge_index(&self, network: &str, bridge: &Bridge) -> Result<u32, NetworkError> {
-        if let Some(index) = self.lock().bridges.get(network) {
-            return Ok(*index);
-        }
-        let mut route = self.route.lock().unwrap_or_else(PoisonError::into_inner);
-        let index = crate::bridge::ensure(bridge, &mut route)?;
-        self.lock().bridges.insert(network.to_owned(), index);
-        Ok(index)
     }
 
     /// Gives back what an endpoint holds: ports at once, link and address behind.
@@ -384,137 +343,28 @@ pub(crate) fn addresses(info: &EndpointInfo) -> (Option<Ipv4Addr>, Option<Ipv6Ad
     )
 }
 
-/// Whether `info` is or would be its container's way outside.
-fn leads_out(state: &State, info: &EndpointInfo) -> bool {
-    if info.internal || info.address.is_none() {
-        return false;
-    }
-    let order = |one: &EndpointInfo| {
-        (
-            std::cmp::Reverse(one.gateway_priority),
-            one.network_name.clone(),
-        )
-    };
-    let best = state.way_out(&info.container);
-    best.is_none_or(|best| best.id == info.id || order(info) < order(best))
-}
-
-fn take_addresses(
-    state: &mut State,
-    info: &mut EndpointInfo,
-    bridge: &Bridge,
-    config: &EndpointConfig,
-) -> Result<(), NetworkError> {
-    let built_in = info.network_name == "bridge";
-    let (name, id) = (info.network_name.clone(), info.network_id.clone());
-    if built_in && (config.ip.is_some() || config.ip6.is_some()) {
-        return Err(NetworkError::StaticAddress);
-    }
-    let Some(pools) = state.addresses.get_mut(&id) else {
-        return Err(NetworkError::NotFound(name));
-    };
-    let ip = match config.ip {
-        Some(ip) if !bridge.subnet.contains(&ip) => {
-            return Err(NetworkError::AddressOutside(ip.into()));
-        }
-        Some(ip) if pools.v4.take(ip) => ip,
-        Some(ip) => return Err(NetworkError::AddressInUse(ip.into())),
-        None => match pools.v4.allocate() {
-            Some(ip) => ip,
-            None => return Err(NetworkError::NoAddress { name, id }),
-        },
-    };
-    let mac = config.mac.unwrap_or_else(|| Mac::of_address(ip));
-    info.address = Some(Address {
-        ip,
-        prefix: bridge.subnet.prefix_len(),
-        gateway: bridge.gateway,
-        mac,
-    });
-    let six = match (&mut pools.v6, bridge.v6, config.ip6) {
-        (Some(pool), Some(v6), Some(ip)) if v6.subnet.contains(&ip) => pool
-            .take(ip)
-            .then_some((ip, v6))
-            .ok_or(NetworkError::AddressInUse(ip.into())),
-        (_, _, Some(ip)) => Err(NetworkError::AddressOutside(ip.into())),
-        (Some(pool), Some(v6), None) => {
-            let ip = pool.allocate();
-            ip.map(|ip| (ip, v6))
-                .ok_or(NetworkError::NoAddress { name, id })
-        }
-        _ => return Ok(()),
-    };
-    match six {
-        Ok((ip, v6)) => {
-            info.address6 = Some(Address6 {
-                ip,
-                prefix: v6.subnet.prefix_len(),
-                gateway: v6.gateway,
-            });
-            Ok(())
-        }
-        Err(error) => {
-            pools.v4.release(ip);
-            Err(error)
-        }
-    }
-}
-
-/// As dockerd: the link has IPv6 only on networks with IPv6; no waiting for duplicates of addresses that we gave.
-fn allow_ipv6(interface: &str) -> Result<(), NetworkError> {
-    for (setting, value) in [
-        ("accept_dad", "0"),
-        ("accept_ra", "0"),
-        ("disable_ipv6", "0"),
-    ] {
-        crate::sysctl::set(&format!("net/ipv6/conf/{interface}/{setting}"), value)?;
-    }
-    Ok(())
-}
-
-fn configure(
-    route: &mut Route,
-    link: &ReadyLink,
-    info: &EndpointInfo,
-    mtu: Option<u32>,
-    out: bool,
-) -> Result<(), NetworkError> {
-    let inner = LinkChange {
-        up: true,
-        mtu,
-        mac: info.address.map(|address| address.mac.0),
-        ..LinkChange::default()
-    };
-    let mut requests = vec![set_link(LinkName::Index(link.inner_index), &inner)];
-    if let Some(address) = info.address {
-        let net = Ipv4Net::new_assert(address.ip, address.prefix);
-        requests.push(add_address(link.inner_index, net.into()));
-    }
-    if let Some(address) = info.address6 {
-        let net = Ipv6Net::new_assert(address.ip, address.prefix);
-        requests.push(add_address(link.inner_index, net.into()));
-    }
-    if out {
-        requests.extend(default_routes(info, link.inner_index));
-    }
-    route
-        .apply(&requests)
-        .map_err(kernel("configure a container's link"))
-}
-
-/// The default routes by way of an endpoint, in the place of those by another one.
-pub(crate) fn default_routes(info: &EndpointInfo, link: u32) -> Vec<Netlink> {
-    let v4 = info.address.map(|one| {
-        let everywhere = Ipv4Net::new_assert(Ipv4Addr::UNSPECIFIED, 0);
-        (IpNet::V4(everywhere), IpAddr::V4(one.gateway))
-    });
-    let v6 = info.address6.map(|one| {
-        let everywhere = Ipv6Net::new_assert(Ipv6Addr::UNSPECIFIED, 0);
-        (IpNet::V6(everywhere), IpAddr::V6(one.gateway))
-    });
-    [v4, v6]
+/// Whether `info` is or would be its container's way outside, by whatever family.
+fn is_way_out(state: &State, info: &EndpointInfo) -> bool {
+    let mine = [Family::V4, Family::V6]
         .into_iter()
-        .flatten()
-        .map(|(everywhere, gateway)| replace_route(everywhere, Some(gateway), Some(link)))
-        .collect()
+        .find(|family| family.leads_out(info));
+    match (mine, state.way_of(&info.container, Family::V4)) {
+        (None, _) => false,
+        (Some(_), None) => {
+            let best = state.way_of(&info.container, Family::V6);
+            mine == Some(Family::V4) || before(info, best)
+        }
+        (Some(Family::V6), Some(_)) => false,
+        (Some(Family::V4), best) => before(info, best),
+    }
+}
+
+/// Whether `info` is or would be its container's way outside by one family.
+fn leads_out(state: &State, info: &EndpointInfo, family: Family) -> bool {
+    family.leads_out(info) && before(info, state.way_of(&info.container, family))
+}
+
+/// Whether `info` comes before the best one so far.
+fn before(info: &EndpointInfo, best: Option<&EndpointInfo>) -> bool {
+    best.is_none_or(|best| best.id == info.id || rank(info) < rank(best))
 }

@@ -1,22 +1,25 @@
 //! Making a network: what is asked for is checked whole before anything is made.
 
 mod options;
+mod parent;
 mod subnets;
 
-use std::collections::BTreeMap;
-use std::net::IpAddr;
+use std::borrow::Cow;
 use std::sync::{Arc, PoisonError};
 
-use ipnet::IpNet;
 use jiff::Timestamp;
+use wharf_netlink::Route;
 
+use crate::error::kernel;
 use crate::networks::{Addresses, Inner};
 use crate::record::{NETWORKS, random_id};
 use crate::{
-    Bridge, Bridge6, Driver, Ipam, IpamPool, Network, NetworkError, Networks, NewNetwork, bridge,
+    Bridge, Driver, Ipam, Network, NetworkError, Networks, NewNetwork, NewPool, bridge, sysctl,
 };
 use options::Options;
-use subnets::Subnets;
+use subnets::Choice;
+
+pub(crate) use subnets::free6;
 
 impl Networks {
     /// Makes a network.
@@ -36,38 +39,85 @@ impl Inner {
         // One at a time: which subnet is free depends on the one before.
         let _turn = self.changes.lock().unwrap_or_else(PoisonError::into_inner);
         check_name(&new.name)?;
-        subnets::check(&new.pools, new.ipv6)?;
+        subnets::check(&new.pools, new.ipv6.unwrap_or(false))?;
         if matches!(new.name.as_str(), "bridge" | "host" | "none" | "default") {
             return Err(NetworkError::Forbidden(format!(
                 "operation is not permitted on predefined {} network",
                 new.name
             )));
         }
-        if self
-            .lock()
-            .networks
-            .values()
-            .any(|one| one.name == new.name)
-        {
+        let known = self.lock().networks.values().cloned().collect::<Vec<_>>();
+        if known.iter().any(|one| one.name == new.name) {
             return Err(NetworkError::NameInUse(new.name.clone()));
         }
         check_driver(new)?;
-        let options = Options::read(&new.options)?;
+        let new = self.described(new, &known)?;
+        let network = match (new.config_only, new.driver.as_str()) {
+            (true, _) => config_only(&new)?,
+            (false, "macvlan" | "ipvlan") => self.shared_link(&new, &known)?,
+            (false, _) => self.own_bridge(&new, &known)?,
+        };
+        self.make(&network)?;
+        Ok(network)
+    }
+
+    /// What is asked for, with what the network that describes it and the daemon's settings say.
+    fn described<'a>(
+        &self,
+        new: &'a NewNetwork,
+        known: &[Network],
+    ) -> Result<Cow<'a, NewNetwork>, NetworkError> {
+        check_config(new)?;
+        let mut described = Cow::Borrowed(new);
+        if !new.config_from.is_empty() {
+            let from = known
+                .iter()
+                .find(|one| one.config_only && one.name == new.config_from)
+                .ok_or_else(|| NetworkError::NoConfig(new.config_from.clone()))?;
+            let described = described.to_mut();
+            described.ipv4 = Some(from.ipv4);
+            described.ipv6 = Some(from.ipv6);
+            described.options.clone_from(&from.options);
+            described.labels.clone_from(&from.labels);
+            described.ipam_options.clone_from(&from.ipam.options);
+            described.pools = from.ipam.pools.iter().map(as_asked).collect();
+        }
+        let driver = match new.driver.as_str() {
+            "" | "default" => "bridge",
+            other => other,
+        };
+        let defaults = self.config.network_options.get(driver);
+        if let Some(defaults) = defaults.filter(|_| !new.config_only) {
+            let described = described.to_mut();
+            for (key, value) in defaults {
+                let option = described.options.entry(key.clone());
+                option.or_insert_with(|| value.clone());
+            }
+        }
+        Ok(described)
+    }
+
+    /// A network on a bridge of its own.
+    fn own_bridge(&self, new: &NewNetwork, known: &[Network]) -> Result<Network, NetworkError> {
+        let options = Options::read(new)?;
+        let families = options::families(new)?;
         let id = random_id();
         let interface = match options.bridge_name.clone() {
             Some(name) => name,
             None => format!("br-{}", &id[..12]),
         };
-        let known = self.lock().networks.values().cloned().collect::<Vec<_>>();
         let mut route = self.route.lock().unwrap_or_else(PoisonError::into_inner);
-        let subnets = Subnets::choose(new, &self.config, &known, &interface, &mut route)?;
-        let foreign = match route.link(&interface) {
-            Ok(link) => link.is_some(),
-            Err(source) => {
-                let operation = "look for the bridge";
-                return Err(NetworkError::Kernel { operation, source });
-            }
+        let choice = Choice {
+            config: &self.config,
+            known,
+            interface: &interface,
+            families,
+            gateways: options.hosts(),
+            bridge: true,
         };
+        let ipam = subnets::choose(new, &choice, &mut route)?;
+        let link = route.link(&interface);
+        let foreign = link.map_err(kernel("look for the bridge"))?.is_some();
         drop(route);
         if known
             .iter()
@@ -79,24 +129,67 @@ impl Inner {
             );
             return Err(NetworkError::Forbidden(text));
         }
-        let network = network(
-            new,
-            id,
+        let bridge = Bridge {
             interface,
+            mtu: options.mtu.unwrap_or(self.config.mtu),
+            icc: options.icc.unwrap_or(true),
+            masquerade: options.masquerade.unwrap_or(true) && !new.internal,
+            internal: new.internal,
+            host_binding: options.host_binding,
             foreign,
-            options,
-            subnets,
-            self.config.mtu,
-        );
-        self.make(&network)?;
-        Ok(network)
+            ways: options.ways,
+            inhibit_ipv4: options.inhibit_ipv4,
+            trusted: options.trusted,
+        };
+        Ok(Network {
+            bridge: Some(bridge),
+            link_prefix: options.link_prefix,
+            ..blank(new, id, Driver::Bridge, families, ipam)
+        })
+    }
+
+    /// A network on a link of the host that others share.
+    fn shared_link(&self, new: &NewNetwork, known: &[Network]) -> Result<Network, NetworkError> {
+        let families = options::families(new)?;
+        let id = random_id();
+        let mut wanted = parent::read(new, &id[..12])?;
+        parent::check_shared(&wanted.parent, &new.driver, known)?;
+        let mut route = self.route.lock().unwrap_or_else(PoisonError::into_inner);
+        let name = wanted.parent.interface.clone();
+        if wanted.parent.made.is_none() && !has_link(&mut route, &name)? {
+            let made = parent::tagged(&name)?;
+            if let crate::MadeParent::Vlan { of, .. } = &made
+                && !has_link(&mut route, of)?
+            {
+                return Err(NetworkError::NoParent(of.clone()));
+            }
+            wanted.parent.made = Some(made);
+        }
+        let routerless = wanted.parent.is_routerless();
+        let gateway = !wanted.internal && !routerless;
+        let choice = Choice {
+            config: &self.config,
+            known,
+            interface: &name,
+            families,
+            gateways: (gateway, gateway),
+            bridge: false,
+        };
+        let ipam = subnets::choose(new, &choice, &mut route)?;
+        let driver = match new.driver.as_str() {
+            "macvlan" => Driver::Macvlan,
+            _ => Driver::Ipvlan,
+        };
+        Ok(Network {
+            parent: Some(wanted.parent),
+            link_prefix: wanted.link_prefix,
+            internal: wanted.internal,
+            ..blank(new, id, driver, families, ipam)
+        })
     }
 
     /// Record, link, rules; and all taken back if one fails.
     fn make(&self, network: &Network) -> Result<(), NetworkError> {
-        let Some(wanted) = &network.bridge else {
-            return Ok(());
-        };
         self.db.write(|tx| NETWORKS.put(tx, &network.id, network))?;
         {
             let mut state = self.lock();
@@ -105,14 +198,10 @@ impl Inner {
             }
             state.networks.insert(network.id.clone(), network.clone());
         }
-        let made = {
-            let mut route = self.route.lock().unwrap_or_else(PoisonError::into_inner);
-            bridge::ensure(wanted, &mut route)
-        };
-        let made = made.and_then(|index| {
-            self.lock().bridges.insert(network.id.clone(), index);
-            self.apply_firewall()
-        });
+        let made = self
+            .ensure_link(network)
+            .and_then(|index| self.probe(network, index))
+            .and_then(|()| self.apply_firewall());
         if made.is_err()
             && let Err(error) = self.remove_network(network)
         {
@@ -122,6 +211,34 @@ impl Inner {
             );
         }
         made
+    }
+}
+
+impl Inner {
+    /// Makes what a network's links hang on, and remembers its index.
+    pub(crate) fn ensure_link(&self, network: &Network) -> Result<Option<u32>, NetworkError> {
+        let mut route = self.route.lock().unwrap_or_else(PoisonError::into_inner);
+        let index = match (&network.bridge, &network.parent) {
+            (Some(bridge), _) => Some(bridge::ensure(network, bridge, &mut route)?),
+            (None, Some(parent)) => Some(parent.ensure(&mut route)?),
+            (None, None) => None,
+        };
+        drop(route);
+        if network.bridge.is_some() && network.ipv6 && self.config.ip_forward {
+            sysctl::forward_ipv6()?;
+        }
+        if let Some(index) = index {
+            self.lock().bridges.insert(network.id.clone(), index);
+        }
+        Ok(index)
+    }
+
+    fn probe(&self, network: &Network, index: Option<u32>) -> Result<(), NetworkError> {
+        let Some((parent, index)) = network.parent.as_ref().zip(index) else {
+            return Ok(());
+        };
+        let mut route = self.route.lock().unwrap_or_else(PoisonError::into_inner);
+        parent.probe(index, &mut route)
     }
 }
 
@@ -143,19 +260,85 @@ fn check_name(name: &str) -> Result<(), NetworkError> {
     )))
 }
 
+fn has_link(route: &mut Route, name: &str) -> Result<bool, NetworkError> {
+    let link = route.link(name);
+    Ok(link.map_err(kernel("look for the parent link"))?.is_some())
+}
+
+/// A network that only describes others.
+fn config_only(new: &NewNetwork) -> Result<Network, NetworkError> {
+    let families = options::families(new)?;
+    let mut pools = Vec::new();
+    for pool in &new.pools {
+        pools.extend(subnets::described(pool)?);
+    }
+    let ipam = Ipam {
+        options: new.ipam_options.clone(),
+        pools,
+        ..Ipam::default()
+    };
+    Ok(Network {
+        config_only: true,
+        ..blank(new, random_id(), Driver::None, families, ipam)
+    })
+}
+
+/// A pool as it would be typed.
+fn as_asked(pool: &crate::IpamPool) -> NewPool {
+    let text = |net: Option<ipnet::IpNet>| net.map(|net| net.to_string()).unwrap_or_default();
+    let auxiliary = pool.auxiliary.iter();
+    NewPool {
+        subnet: pool.subnet.to_string(),
+        range: text(pool.range),
+        gateway: pool.gateway.map(|ip| ip.to_string()).unwrap_or_default(),
+        auxiliary: auxiliary
+            .map(|(name, ip)| (name.clone(), ip.to_string()))
+            .collect(),
+    }
+}
+
+/// What may not be said of a network that describes others, and of one that is described (moby
+/// `validateConfiguration`).
+fn check_config(new: &NewNetwork) -> Result<(), NetworkError> {
+    let refuse = |text: &str| Err(NetworkError::Forbidden(text.to_owned()));
+    if new.config_only && (new.internal || new.attachable) {
+        return refuse(
+            "configuration network can only contain network specific fields. Network operator fields like [ ingress | internal | attachable | scope ] are not supported.",
+        );
+    }
+    if new.config_from.is_empty() {
+        return Ok(());
+    }
+    if new.config_only {
+        return refuse("a configuration network cannot depend on another configuration network");
+    }
+    let ipam = !matches!(new.ipam_driver.as_str(), "" | "default")
+        || !new.ipam_options.is_empty()
+        || !new.pools.is_empty();
+    let families = new.ipv4 == Some(false) || new.ipv6 == Some(true);
+    if ipam || families || !new.labels.is_empty() {
+        return refuse(
+            "user specified configurations are not supported if the network depends on a configuration network",
+        );
+    }
+    if !new.options.is_empty() {
+        return refuse(
+            "network driver options are not supported if the network depends on a configuration network",
+        );
+    }
+    Ok(())
+}
+
 fn check_driver(new: &NewNetwork) -> Result<(), NetworkError> {
     let single = |name: &str| {
         let text = format!("only one instance of \"{name}\" network is allowed");
         Err(NetworkError::Forbidden(text))
     };
     match new.driver.as_str() {
-        "" | "bridge" | "default" => {}
+        "" | "bridge" | "default" | "macvlan" | "ipvlan" => {}
         "host" => return single("host"),
+        "null" if new.config_only => {}
         "null" => return single("null"),
-        "macvlan" | "ipvlan" => {
-            let text = format!("the network driver {:?}", new.driver);
-            return Err(NetworkError::NotSupported(text));
-        }
         other => return Err(NetworkError::UnknownDriver(other.to_owned())),
     }
     match new.ipam_driver.as_str() {
@@ -164,71 +347,31 @@ fn check_driver(new: &NewNetwork) -> Result<(), NetworkError> {
     }
 }
 
-fn network(
+/// A network with neither bridge nor parent yet.
+fn blank(
     new: &NewNetwork,
     id: String,
-    interface: String,
-    foreign: bool,
-    options: Options,
-    subnets: Subnets,
-    mtu: u32,
+    driver: Driver,
+    (ipv4, ipv6): (bool, bool),
+    ipam: Ipam,
 ) -> Network {
-    let Subnets {
-        v4,
-        v6,
-        chosen,
-        chosen6,
-    } = subnets;
-    let bridge = Bridge {
-        interface,
-        subnet: v4.subnet,
-        gateway: v4.gateway,
-        mtu: options.mtu.unwrap_or(mtu),
-        icc: options.icc.unwrap_or(true),
-        masquerade: options.masquerade.unwrap_or(true) && !new.internal,
-        v6: v6.as_ref().map(|v6| Bridge6 {
-            subnet: v6.subnet,
-            gateway: v6.gateway,
-        }),
-        internal: new.internal,
-        host_binding: options.host_binding,
-        link_prefix: options.link_prefix,
-        foreign,
-    };
-    let mut pools = vec![IpamPool {
-        subnet: v4.subnet.into(),
-        range: v4.range.map(IpNet::V4),
-        gateway: Some(v4.gateway.into()),
-        auxiliary: addresses(v4.auxiliary),
-    }];
-    pools.extend(v6.map(|v6| IpamPool {
-        subnet: v6.subnet.into(),
-        range: v6.range.map(IpNet::V6),
-        gateway: Some(v6.gateway.into()),
-        auxiliary: addresses(v6.auxiliary),
-    }));
     Network {
         id,
         name: new.name.clone(),
-        driver: Driver::Bridge,
+        driver,
         created: Timestamp::now().to_string(),
-        bridge: Some(bridge),
+        bridge: None,
+        parent: None,
+        link_prefix: None,
         options: new.options.clone(),
         labels: new.labels.clone(),
         internal: new.internal,
         attachable: new.attachable,
-        ipv6: new.ipv6,
-        ipam: Ipam {
-            options: new.ipam_options.clone(),
-            pools,
-            chosen,
-            chosen6,
-        },
+        ipv4,
+        ipv6,
+        config_only: false,
+        config_from: new.config_from.clone(),
+        ipam,
         removing: false,
     }
-}
-
-fn addresses<T: Into<IpAddr>>(named: BTreeMap<String, T>) -> BTreeMap<String, IpAddr> {
-    let pairs = named.into_iter();
-    pairs.map(|(name, ip)| (name, ip.into())).collect()
 }

@@ -6,9 +6,9 @@ use rustix::io::Errno;
 use wharf_netlink::{LinkName, Route, delete_link};
 use wharf_records::RecordError;
 
-use crate::connect::{addresses, default_routes};
+use crate::connect::{addresses, default_routes, unshare_link};
 use crate::error::kernel;
-use crate::networks::Inner;
+use crate::networks::{Family, Inner};
 use crate::record::{ENDPOINTS, endpoint_key};
 use crate::sandbox::inside;
 use crate::{EndpointInfo, NetworkError, Networks};
@@ -104,19 +104,22 @@ impl Inner {
 
     fn leave(&self, container: &str, network_id: &str) -> Result<(), NetworkError> {
         let key = (container.to_owned(), network_id.to_owned());
-        let (mut info, next) = {
+        let (mut info, next, sandbox) = {
             let mut state = self.lock();
             let info = state.endpoints.remove(&key).ok_or_else(|| {
                 NetworkError::NotConnected(container.to_owned(), network_id.to_owned())
             })?;
-            (info, state.way_out(container).cloned())
+            let next = state.way_out(container).cloned();
+            // Ports lead to bridges only.
+            let next = next.filter(|next| next.host_interface.is_some());
+            (info, next, state.sandboxes.get(container).cloned())
         };
         let mut moved = None;
-        if let Some(mut next) = next.clone().filter(|_| !info.ports.is_empty()) {
+        if let Some(mut next) = next.filter(|_| !info.ports.is_empty()) {
             next.ports = std::mem::take(&mut info.ports);
             let mut state = self.lock();
-            if let (Some(served), Some(address)) = (state.served.get(container), next.address) {
-                served.target.set(address.ip);
+            if let Some(served) = state.served.get(container) {
+                served.target.set(addresses(&next));
             }
             let key = (container.to_owned(), next.network_id.clone());
             state.endpoints.insert(key, next.clone());
@@ -131,11 +134,11 @@ impl Inner {
         if moved.is_some() || !info.ports.is_empty() {
             self.apply_firewall()?;
         }
-        self.unplug(&info)?;
-        match next {
-            Some(next) => self.lead_out(&next),
-            None => Ok(()),
+        if let Some(sandbox) = sandbox.filter(|_| info.host_interface.is_none()) {
+            unshare_link(&sandbox, &info.interface)?;
         }
+        self.unplug(&info)?;
+        self.lead_out(container)
     }
 
     /// Takes the link down now, and gives everything back.
@@ -155,22 +158,39 @@ impl Inner {
         Ok(())
     }
 
-    /// Makes an endpoint its container's way outside.
-    pub(crate) fn lead_out(&self, info: &EndpointInfo) -> Result<(), NetworkError> {
-        let sandbox = self.lock().sandboxes.get(&info.container).cloned();
+    /// Leads a container's default routes by way of the endpoints that it has now.
+    fn lead_out(&self, container: &str) -> Result<(), NetworkError> {
+        let (sandbox, ways) = {
+            let state = self.lock();
+            let way = |family| state.way_of(container, family).cloned();
+            let ways = [
+                (way(Family::V4), [true, false]),
+                (way(Family::V6), [false, true]),
+            ];
+            (state.sandboxes.get(container).cloned(), ways)
+        };
         let Some(netns) = sandbox.and_then(|sandbox| sandbox.netns) else {
             return Ok(());
         };
+        if ways.iter().all(|(way, _)| way.is_none()) {
+            return Ok(());
+        }
         inside(&netns, || {
             let mut route = Route::open().map_err(kernel("open a route socket"))?;
-            let link = route
-                .link(&info.interface)
-                .map_err(kernel("find a container's link"))?;
-            // Somebody inside the container took it away or gave it another name.
-            let Some(link) = link else { return Ok(()) };
-            route
-                .apply(&default_routes(info, link.index))
-                .map_err(kernel("change a container's default route"))
+            for (info, families) in ways
+                .iter()
+                .filter_map(|(way, of)| Some((way.as_ref()?, of)))
+            {
+                let link = route
+                    .link(&info.interface)
+                    .map_err(kernel("find a container's link"))?;
+                // Somebody inside the container took it away or gave it another name.
+                let Some(link) = link else { continue };
+                route
+                    .apply(&default_routes(info, link.index, *families))
+                    .map_err(kernel("change a container's default route"))?;
+            }
+            Ok(())
         })
     }
 

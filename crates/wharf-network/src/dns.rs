@@ -5,9 +5,12 @@
 //! The sockets go with the daemon; a daemon that starts again opens others and replaces the rule.
 
 mod answer;
+mod cache;
 mod forward;
 mod serve;
 mod upstream;
+
+pub(crate) use cache::Cache;
 
 use std::net::{IpAddr, Ipv4Addr, TcpListener, UdpSocket};
 use std::sync::Arc;
@@ -175,6 +178,7 @@ fn redirect(udp: u16, tcp: u16) -> Batch<'static> {
             payload(Base::Transport, 2, 2, r1),
             Expression::Lookup("resolver".to_owned(), r0),
             Expression::DestinationNat {
+                family: IPV4,
                 address: r0,
                 port: r1,
             },

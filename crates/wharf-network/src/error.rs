@@ -1,7 +1,7 @@
 //! What can go wrong with networks.
 
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
 use wharf_netlink::NetlinkError;
@@ -89,13 +89,34 @@ pub enum NetworkError {
     )]
     PoolsExhausted,
     /// The network has no free address.
-    #[error("no available IPv4 addresses on this network's address pools: {name} ({id})")]
+    #[error("no available {family} addresses on this network's address pools: {name} ({id})")]
     NoAddress {
+        /// `IPv4` or `IPv6`.
+        family: &'static str,
         /// Its name.
         name: String,
         /// Its id.
         id: String,
     },
+    /// The Linux bridge has no room for another container.
+    #[error(
+        "network {name} is full: a Linux bridge has 1023 ports, and all of {interface} are taken; put further containers into another network"
+    )]
+    BridgeFull {
+        /// Its name.
+        name: String,
+        /// The bridge.
+        interface: String,
+    },
+    /// The kernel was built without a kind of link.
+    #[error("this host's kernel has no {0}")]
+    NoKind(&'static str),
+    /// No network of that name describes others.
+    #[error("configuration network {0:?} does not exist")]
+    NoConfig(String),
+    /// The link under a network is not there.
+    #[error("invalid parent interface {0}: no such interface on this host")]
+    NoParent(String),
     /// A static address is taken.
     #[error("Address already in use")]
     AddressInUse(IpAddr),
@@ -107,7 +128,7 @@ pub enum NetworkError {
     StaticAddress,
     /// `--bip` is no usable host address.
     #[error("invalid bridge address {0}: it must be a host address within its subnet")]
-    BadBip(ipnet::Ipv4Net),
+    BadBip(ipnet::IpNet),
     /// Another container has the port.
     #[error(
         "driver failed programming external connectivity on endpoint {name} ({endpoint}): Bind for {address} failed: port is already allocated"
@@ -136,19 +157,19 @@ pub enum NetworkError {
     )]
     PortBind {
         /// The container's name.
-        name: String,
+        name: Box<str>,
         /// The endpoint's id.
-        endpoint: String,
+        endpoint: Box<str>,
         /// Host address and port.
         host: SocketAddr,
         /// The container's address.
-        container: Ipv4Addr,
+        container: IpAddr,
         /// The container's port.
         container_port: u16,
         /// Protocol.
         protocol: Protocol,
         /// The system's reason, in the words of the C library, lower case.
-        reason: String,
+        reason: Box<str>,
     },
     /// Neither tcp, udp nor sctp.
     #[error("invalid proto: {0}")]

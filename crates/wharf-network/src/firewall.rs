@@ -8,9 +8,9 @@ mod compile;
 mod render;
 mod rules;
 
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
-use ipnet::{IpNet, Ipv4Net};
+use ipnet::IpNet;
 
 /// Name of our table, in the family `inet`.
 pub const TABLE: &str = "wharf";
@@ -18,22 +18,58 @@ pub const TABLE: &str = "wharf";
 /// All rules of one host.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Ruleset {
-    /// Containers with the ports of all host addresses that they publish themselves.
-    own: Vec<Target>,
-    /// The same of single host addresses.
-    own_bound: Vec<Target>,
-    /// Published ports by host address, for addresses that are not the loopback.
-    published: Vec<(Target, Destination)>,
-    /// Published ports of all host addresses.
-    published_any: Vec<(Target, Destination)>,
+    sets: Vec<Set>,
+    maps: Vec<PortMap>,
     chains: Vec<Chain>,
+    empty: bool,
+}
+
+/// Addresses with a port.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Set {
+    name: &'static str,
+    family: Family,
+    elements: Vec<Target>,
+}
+
+/// Published ports, and where they lead.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct PortMap {
+    name: &'static str,
+    family: Family,
+    /// The key has a host address; without, it is all addresses.
+    by_address: bool,
+    entries: Vec<(Target, Destination)>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Family {
+    V4,
+    V6,
+}
+
+impl Family {
+    const fn of(ip: IpAddr) -> Self {
+        match ip {
+            IpAddr::V4(_) => Self::V4,
+            IpAddr::V6(_) => Self::V6,
+        }
+    }
+
+    /// The name of one of our sets and maps.
+    const fn named(self, v4: &'static str, v6: &'static str) -> &'static str {
+        match self {
+            Self::V4 => v4,
+            Self::V6 => v6,
+        }
+    }
 }
 
 /// What a packet is sent to; of our own ports, whom it comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Target {
     /// Unspecified in the map of all addresses.
-    address: Ipv4Addr,
+    address: IpAddr,
     protocol: crate::Protocol,
     port: u16,
 }
@@ -41,7 +77,7 @@ struct Target {
 /// Where it goes instead.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Destination {
-    address: Ipv4Addr,
+    address: IpAddr,
     port: u16,
 }
 
@@ -77,22 +113,26 @@ enum Match {
     Output(String),
     /// Leaves by another link.
     OutputNot(String),
+    /// Is of this family.
+    Is(Family),
     /// From this subnet.
     Source(IpNet),
-    /// IPv4, to outside of this subnet.
-    DestinationNot(Ipv4Net),
+    /// Of the subnet's family, to outside of it.
+    DestinationNot(IpNet),
     /// To an address of this host.
     DestinationLocal,
-    /// IPv4, from a container to a port of all addresses that it publishes itself.
-    Own,
-    /// The same of a single address.
-    OwnBound,
+    /// From an address to a port that are in this set.
+    SourceIn(&'static str, Family),
+    /// To an address and a port that are in this set.
+    DestinationIn(&'static str, Family),
     /// Belongs to a connection that is known, or is caused by one.
     Known,
     /// Its connection's destination was changed.
     Redirected,
+    /// Any ICMP message.
+    Icmp(Family),
     /// An ICMP redirect.
-    IcmpRedirect,
+    IcmpRedirect(Family),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -106,9 +146,12 @@ enum Action {
     Redirect,
     /// To the chain that knows the published ports.
     JumpPublish,
+    /// Behind the address of the link that it leaves by.
     Masquerade,
+    /// Behind this address.
+    SourceNat(IpAddr),
     /// Destination by the map with host addresses.
-    TranslateByAddress,
+    TranslateByAddress(Family),
     /// Destination by the map without.
-    TranslateByPort,
+    TranslateByPort(Family),
 }

@@ -104,6 +104,11 @@ impl Pool {
         (taken + (size - self.last()), left as u64)
     }
 
+    /// Whether this is an address of the subnet.
+    pub(crate) fn contains(&self, ip: Ipv4Addr) -> bool {
+        self.subnet.contains(&ip)
+    }
+
     /// Gives an address back.
     pub(crate) fn release(&mut self, ip: Ipv4Addr) {
         if let Some(offset) = self.offset(ip)

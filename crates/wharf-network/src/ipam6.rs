@@ -73,6 +73,11 @@ impl Pool6 {
         (self.taken.len() as u64, clamp(left))
     }
 
+    /// Whether this is an address of the subnet.
+    pub(crate) fn contains(&self, ip: Ipv6Addr) -> bool {
+        self.subnet.contains(&ip)
+    }
+
     /// Gives an address back.
     pub(crate) fn release(&mut self, ip: Ipv6Addr) {
         self.taken.remove(&u128::from(ip));

@@ -11,6 +11,7 @@ pub mod files;
 pub mod firewall;
 
 mod bridge;
+mod built_in;
 mod config;
 mod connect;
 mod create;
@@ -21,24 +22,26 @@ mod ipam;
 mod ipam6;
 mod mac;
 mod networks;
+mod parent;
 mod pool;
 mod ports;
 mod proxy;
 mod reaper;
 mod record;
 mod remove;
+mod repair;
 mod restore;
 mod sandbox;
 mod sysctl;
 mod types;
 
-pub use config::Config;
+pub use config::{Config, PublishPolicy, Publishing};
 pub use dns::DnsConfig;
 pub use error::NetworkError;
 pub use mac::Mac;
 pub use networks::Networks;
 pub use types::{
-    Address, Address6, Bridge, Bridge6, Driver, Endpoint, EndpointConfig, EndpointInfo, HostPort,
-    Ipam, IpamPool, LiveContainer, Network, NewNetwork, NewPool, PortBinding, Protocol,
-    PublishedPort,
+    Address, Address6, Bridge, Driver, Endpoint, EndpointConfig, EndpointInfo, GatewayMode,
+    HostPort, Ipam, IpamPool, LiveContainer, MadeParent, Network, NewNetwork, NewPool, Parent,
+    PortBinding, Protocol, PublishedPort, Way, Ways,
 };

@@ -1,7 +1,7 @@
 //! Hardware addresses.
 
 use std::fmt;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
@@ -19,6 +19,17 @@ impl Mac {
     pub const fn of_address(ip: Ipv4Addr) -> Self {
         let [a, b, c, d] = ip.octets();
         Self([0x02, 0x42, a, b, c, d])
+    }
+
+    /// The same of either family; of an IPv6 address its last four bytes count.
+    pub const fn of_ip(ip: IpAddr) -> Self {
+        match ip {
+            IpAddr::V4(ip) => Self::of_address(ip),
+            IpAddr::V6(ip) => {
+                let [.., a, b, c, d] = ip.octets();
+                Self([0x02, 0x42, a, b, c, d])
+            }
+        }
     }
 }
 

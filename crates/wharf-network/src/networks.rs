@@ -2,11 +2,11 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::sync::atomic::AtomicBool;
 use std::sync::mpsc::Sender;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use ipnet::IpNet;
-use jiff::Timestamp;
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 use wharf_netlink::{Nftables, Route};
@@ -20,11 +20,9 @@ use crate::pool::Pool;
 use crate::ports::Allocator;
 use crate::proxy::{Served, Target};
 use crate::reaper::{self, Job};
-use crate::record::{ENDPOINTS, NETWORKS, endpoint_key, random_id};
+use crate::record::{ENDPOINTS, NETWORKS, endpoint_key};
 use crate::sandbox::Sandbox;
-use crate::{
-    Bridge, Config, Driver, EndpointInfo, Ipam, IpamPool, Network, NetworkError, bridge, ipam,
-};
+use crate::{Config, EndpointInfo, Network, NetworkError, built_in, ipam};
 
 /// All networks. Clones share them.
 #[derive(Clone)]
@@ -45,6 +43,10 @@ pub(crate) struct Inner {
     pub(crate) nftables: Mutex<Nftables>,
     /// Held over making and removing a network. Never taken while another of these locks is held.
     pub(crate) changes: Mutex<()>,
+    /// What name servers of others answered.
+    pub(crate) names: crate::dns::Cache,
+    /// What others change is watched.
+    pub(crate) watched: AtomicBool,
     state: Mutex<State>,
 }
 
@@ -74,44 +76,79 @@ pub(crate) struct ServedPorts {
     pub(crate) _sockets: Vec<Served>,
 }
 
-/// Addresses of one network.
+/// Addresses of one network, by subnet.
 pub(crate) struct Addresses {
-    pub(crate) v4: ipam::Pool,
-    pub(crate) v6: Option<Pool6>,
+    pub(crate) v4: Vec<Subnet<ipam::Pool, Ipv4Addr>>,
+    pub(crate) v6: Vec<Subnet<Pool6, Ipv6Addr>>,
+}
+
+/// The addresses of one subnet.
+pub(crate) struct Subnet<P, A> {
+    pub(crate) pool: P,
+    /// The host, or whoever leads outside.
+    pub(crate) gateway: Option<A>,
 }
 
 impl Addresses {
     /// The addresses of a network in which only what is reserved is taken; `None` if it has none.
     pub(crate) fn of(network: &Network) -> Option<Self> {
-        let bridge = network.bridge.as_ref()?;
-        let pools = || network.ipam.pools.iter();
-        let reserved = || pools().flat_map(|pool| pool.auxiliary.values().copied());
-        let four = |ip| match ip {
-            IpAddr::V4(ip) => Some(ip),
-            IpAddr::V6(_) => None,
+        if !network.has_addresses() {
+            return None;
+        }
+        let mut addresses = Self {
+            v4: Vec::new(),
+            v6: Vec::new(),
         };
-        let six = |ip| match ip {
-            IpAddr::V6(ip) => Some(ip),
-            IpAddr::V4(_) => None,
-        };
-        let range = pools().find_map(|pool| match pool.range {
-            Some(IpNet::V4(net)) => Some(net),
-            _ => None,
-        });
-        let range6 = pools().find_map(|pool| match pool.range {
-            Some(IpNet::V6(net)) => Some(net),
-            _ => None,
-        });
-        let v4 = ipam::Pool::with_range(
-            bridge.subnet,
-            range,
-            reserved().filter_map(four).chain([bridge.gateway]),
-        );
-        let v6 = bridge.v6.map(|v6| {
-            let reserved = reserved().filter_map(six).chain([v6.gateway]);
-            Pool6::new(v6.subnet, range6, reserved)
-        });
-        Some(Self { v4, v6 })
+        for pool in &network.ipam.pools {
+            let reserved = pool.auxiliary.values().copied().chain(pool.gateway);
+            match pool.subnet {
+                IpNet::V4(subnet) => addresses.v4.push(Subnet {
+                    pool: ipam::Pool::with_range(
+                        subnet,
+                        pool.range.and_then(four_net),
+                        reserved.filter_map(four),
+                    ),
+                    gateway: pool.gateway.and_then(four),
+                }),
+                IpNet::V6(subnet) => addresses.v6.push(Subnet {
+                    pool: Pool6::new(
+                        subnet,
+                        pool.range.and_then(six_net),
+                        reserved.filter_map(six),
+                    ),
+                    gateway: pool.gateway.and_then(six),
+                }),
+            }
+        }
+        Some(addresses)
+    }
+}
+
+fn four(ip: IpAddr) -> Option<Ipv4Addr> {
+    match ip {
+        IpAddr::V4(ip) => Some(ip),
+        IpAddr::V6(_) => None,
+    }
+}
+
+fn six(ip: IpAddr) -> Option<Ipv6Addr> {
+    match ip {
+        IpAddr::V6(ip) => Some(ip),
+        IpAddr::V4(_) => None,
+    }
+}
+
+fn four_net(net: IpNet) -> Option<Ipv4Net> {
+    match net {
+        IpNet::V4(net) => Some(net),
+        IpNet::V6(_) => None,
+    }
+}
+
+fn six_net(net: IpNet) -> Option<Ipv6Net> {
+    match net {
+        IpNet::V6(net) => Some(net),
+        IpNet::V4(_) => None,
     }
 }
 
@@ -126,11 +163,13 @@ impl State {
         let Some(pools) = self.addresses.get_mut(network) else {
             return;
         };
-        if let Some(ip) = ip {
-            pools.v4.release(ip);
+        let of4 = |one: &&mut Subnet<ipam::Pool, _>| ip.is_some_and(|ip| one.pool.contains(ip));
+        if let (Some(one), Some(ip)) = (pools.v4.iter_mut().find(of4), ip) {
+            one.pool.release(ip);
         }
-        if let (Some(pool), Some(ip)) = (&mut pools.v6, ip6) {
-            pool.release(ip);
+        let of6 = |one: &&mut Subnet<Pool6, _>| ip6.is_some_and(|ip| one.pool.contains(ip));
+        if let (Some(one), Some(ip)) = (pools.v6.iter_mut().find(of6), ip6) {
+            one.pool.release(ip);
         }
     }
 
@@ -146,19 +185,48 @@ impl State {
             .map(|(_, info)| info)
     }
 
-    /// The endpoint that leads outside: of the highest priority, then not internal, then the first by its
-    /// network's name (moby `libnetwork`, `(*Endpoint).Less`).
+    /// The endpoint that leads outside: of the highest priority, then the first by its network's name (moby
+    /// `libnetwork`, `(*Endpoint).Less`). IPv4 counts; where no network has a way out by IPv4, IPv6.
     pub(crate) fn way_out(&self, container: &str) -> Option<&EndpointInfo> {
+        let best = |family| self.way_of(container, family);
+        best(Family::V4).or_else(|| best(Family::V6))
+    }
+
+    /// The endpoint that leads outside by one family.
+    pub(crate) fn way_of(&self, container: &str, family: Family) -> Option<&EndpointInfo> {
         let candidates = self
             .endpoints_of(container)
-            .filter(|one| one.address.is_some() && !one.internal);
-        candidates.min_by_key(|one| {
-            (
-                std::cmp::Reverse(one.gateway_priority),
-                one.network_name.clone(),
-            )
-        })
+            .filter(|one| family.leads_out(one));
+        candidates.min_by_key(|one| rank(one))
     }
+}
+
+/// IPv4 or IPv6.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Family {
+    V4,
+    V6,
+}
+
+impl Family {
+    /// Whether an endpoint has a way to the outside by this family.
+    pub(crate) fn leads_out(self, info: &EndpointInfo) -> bool {
+        let has = match self {
+            Self::V4 => info
+                .address
+                .is_some_and(|one| one.gateway.is_some() || info.routerless),
+            Self::V6 => info
+                .address6
+                .is_some_and(|one| one.gateway.is_some() || info.routerless),
+        };
+        has && !info.internal
+    }
+}
+
+/// The order in which a container's endpoints are its way outside.
+pub(crate) fn rank(info: &EndpointInfo) -> (std::cmp::Reverse<i64>, String) {
+    let name = info.network_name.clone();
+    (std::cmp::Reverse(info.gateway_priority), name)
 }
 
 impl Networks {
@@ -181,7 +249,7 @@ impl Networks {
             }
             Ok(())
         })?;
-        for network in built_in(&networks, &config, &mut route)? {
+        for network in built_in::changed(&networks, &config, &mut route)? {
             networks.insert(network.id.clone(), network);
         }
         db.write(|tx| {
@@ -213,6 +281,8 @@ impl Networks {
             route: Mutex::new(route),
             nftables: Mutex::new(nftables),
             changes: Mutex::new(()),
+            names: crate::dns::Cache::default(),
+            watched: AtomicBool::new(false),
             state: Mutex::new(state),
         });
         reaper::run(jobs, &inner).map_err(NetworkError::Namespace)?;
@@ -279,13 +349,15 @@ impl Networks {
         let Some(addresses) = state.addresses.get(&network.id) else {
             return Vec::new();
         };
-        let (used, left) = addresses.v4.usage();
-        let mut all = vec![(addresses.v4.subnet().to_string(), used, left)];
-        if let Some(six) = &addresses.v6 {
-            let (used, left) = six.usage();
-            all.push((six.subnet().to_string(), used, left));
-        }
-        all
+        let four = addresses.v4.iter().map(|one| {
+            let (used, left) = one.pool.usage();
+            (one.pool.subnet().to_string(), used, left)
+        });
+        let six = addresses.v6.iter().map(|one| {
+            let (used, left) = one.pool.usage();
+            (one.pool.subnet().to_string(), used, left)
+        });
+        four.chain(six).collect()
     }
 
     /// Waits for the part of disconnects that goes on behind, and drops the ready namespaces; before the daemon
@@ -315,90 +387,15 @@ impl Inner {
             Ruleset::of(
                 state.networks.values(),
                 state.endpoints.values(),
-                self.config.userland_proxy,
+                &self.config.publishing(),
             )
         };
+        let batch = match ruleset.is_empty() {
+            true => Ruleset::removal(),
+            false => ruleset.batch(),
+        };
         nftables
-            .commit(&ruleset.batch())
+            .commit(&batch)
             .map_err(kernel("replace the firewall table"))
     }
-}
-
-/// The three networks that are always there: new ones, and the bridge if the settings changed it.
-fn built_in(
-    known: &BTreeMap<String, Network>,
-    config: &Config,
-    route: &mut Route,
-) -> Result<Vec<Network>, NetworkError> {
-    let mut changed = Vec::new();
-    for (name, driver) in [
-        ("bridge", Driver::Bridge),
-        ("host", Driver::Host),
-        ("none", Driver::None),
-    ] {
-        let old = known.values().find(|network| network.name == name);
-        let bridge = match (driver, old.and_then(|network| network.bridge.clone())) {
-            (Driver::Bridge, Some(old)) if config.bip.is_none() => Some(Bridge {
-                interface: config.bridge_name.clone(),
-                mtu: config.mtu,
-                icc: config.icc,
-                masquerade: config.ip_masq,
-                ..old
-            }),
-            (Driver::Bridge, _) => Some(bridge::plan(config, route)?),
-            _ => None,
-        };
-        let pools = bridge.iter().count();
-        if old.is_none_or(|network| network.bridge != bridge || network.ipam.pools.len() != pools) {
-            changed.push(Network {
-                id: old.map_or_else(random_id, |network| network.id.clone()),
-                name: name.to_owned(),
-                driver,
-                created: old.map_or_else(
-                    || Timestamp::now().to_string(),
-                    |network| network.created.clone(),
-                ),
-                options: bridge
-                    .as_ref()
-                    .map(|bridge| options(bridge, config))
-                    .unwrap_or_default(),
-                labels: BTreeMap::new(),
-                internal: false,
-                attachable: false,
-                ipv6: false,
-                ipam: Ipam {
-                    pools: bridge.iter().map(pool).collect(),
-                    ..Ipam::default()
-                },
-                removing: false,
-                bridge,
-            });
-        }
-    }
-    Ok(changed)
-}
-
-fn pool(bridge: &Bridge) -> IpamPool {
-    IpamPool {
-        subnet: bridge.subnet.into(),
-        range: None,
-        gateway: Some(bridge.gateway.into()),
-        auxiliary: BTreeMap::new(),
-    }
-}
-
-/// What `network inspect bridge` shows.
-fn options(bridge: &Bridge, config: &Config) -> BTreeMap<String, String> {
-    let option = |name: &str, value: String| (format!("com.docker.network.{name}"), value);
-    BTreeMap::from([
-        option("bridge.default_bridge", "true".to_owned()),
-        option("bridge.enable_icc", bridge.icc.to_string()),
-        option("bridge.enable_ip_masquerade", bridge.masquerade.to_string()),
-        option(
-            "bridge.host_binding_ipv4",
-            config.default_binding.to_string(),
-        ),
-        option("bridge.name", bridge.interface.clone()),
-        option("driver.mtu", bridge.mtu.to_string()),
-    ])
 }

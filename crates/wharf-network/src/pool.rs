@@ -283,7 +283,7 @@ fn add_link(
 }
 
 /// `veth` and seven hexadecimal digits, as Docker's.
-fn random_link_name() -> String {
+pub(crate) fn random_link_name() -> String {
     let number = u32::from_ne_bytes(random_bytes::<4>()) & 0x0fff_ffff;
     format!("veth{number:07x}")
 }

@@ -6,7 +6,7 @@
 mod allocate;
 mod socket;
 
-pub(crate) use allocate::{Allocator, Request};
+pub(crate) use allocate::{Allocator, Reach, Request};
 pub(crate) use socket::{HostSocket, bind};
 
 use crate::PublishedPort;

@@ -6,31 +6,51 @@ mod tcp;
 mod udp;
 
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::{Arc, PoisonError, RwLock};
 
 use tokio::runtime::Handle;
 use tokio::task::AbortHandle;
 
 use crate::ports::{Held, HostSocket};
 
-/// The container's address, which changes when its ports move to another of its networks.
+/// The container's addresses, which change when its ports move to another of its networks.
 #[derive(Clone, Debug)]
-pub(crate) struct Target(Arc<AtomicU32>);
+pub(crate) struct Target(Arc<RwLock<Addresses>>);
+
+type Addresses = (Option<Ipv4Addr>, Option<Ipv6Addr>);
 
 impl Target {
-    pub(crate) fn new(ip: Ipv4Addr) -> Self {
-        Self(Arc::new(AtomicU32::new(ip.into())))
+    pub(crate) fn new(addresses: Addresses) -> Self {
+        Self(Arc::new(RwLock::new(addresses)))
     }
 
     /// From now on for new connections.
-    pub(crate) fn set(&self, ip: Ipv4Addr) {
-        self.0.store(ip.into(), Ordering::Relaxed);
+    pub(crate) fn set(&self, addresses: Addresses) {
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = addresses;
     }
 
-    fn with_port(&self, port: u16) -> SocketAddr {
-        (Ipv4Addr::from(self.0.load(Ordering::Relaxed)), port).into()
+    /// The container's address for a client of that family, else its other one.
+    fn with_port(&self, six: bool, port: u16) -> Option<SocketAddr> {
+        let (v4, v6) = *self.0.read().unwrap_or_else(PoisonError::into_inner);
+        let (v4, v6) = (v4.map(IpAddr::V4), v6.map(IpAddr::V6));
+        let ip = if six { v6.or(v4) } else { v4.or(v6) };
+        ip.map(|ip| SocketAddr::new(ip, port))
+    }
+}
+
+/// Where what comes to one host port goes.
+#[derive(Clone, Debug)]
+struct Destination {
+    target: Target,
+    /// The host port is one of IPv6.
+    six: bool,
+    port: u16,
+}
+
+impl Destination {
+    fn now(&self) -> Option<SocketAddr> {
+        self.target.with_port(self.six, self.port)
     }
 }
 
@@ -57,21 +77,21 @@ pub(crate) fn start(
     target: Target,
     serve: bool,
 ) -> io::Result<Served> {
-    let port = held.port.container_port;
+    let to = Destination {
+        target,
+        six: held.port.host_ip.is_ipv6(),
+        port: held.port.container_port,
+    };
     // Sockets register with the runtime that is current.
     let _guard = runtime.enter();
     let task = match held.socket {
         HostSocket::Tcp(listener) if serve => {
             let listener = tokio::net::TcpListener::from_std(listener)?;
-            runtime
-                .spawn(tcp::serve(listener, target, port))
-                .abort_handle()
+            runtime.spawn(tcp::serve(listener, to)).abort_handle()
         }
         HostSocket::Udp(socket) if serve => {
             let socket = tokio::net::UdpSocket::from_std(socket)?;
-            runtime
-                .spawn(udp::serve(socket, target, port))
-                .abort_handle()
+            runtime.spawn(udp::serve(socket, to)).abort_handle()
         }
         socket => {
             return Ok(Served {

@@ -37,6 +37,13 @@ impl Inner {
         }
         {
             let mut state = self.lock();
+            let described = |one: &Network| one.config_from == network.name;
+            if network.config_only && state.networks.values().any(described) {
+                return Err(NetworkError::Forbidden(format!(
+                    "configuration network {:?} is in use",
+                    network.name
+                )));
+            }
             if state
                 .endpoints
                 .values()
@@ -67,6 +74,17 @@ impl Inner {
             state.bridges.remove(&network.id);
         }
         let rules = self.apply_firewall();
+        if let Some(parent) = &network.parent {
+            let mut route = self.route.lock().unwrap_or_else(PoisonError::into_inner);
+            // Another network may use it meanwhile.
+            let shared = self.lock().networks.values().any(|one| {
+                let other = one.parent.as_ref();
+                other.is_some_and(|other| other.interface == parent.interface)
+            });
+            if !shared {
+                parent.remove(&mut route)?;
+            }
+        }
         if let Some(bridge) = network.bridge.as_ref().filter(|bridge| !bridge.foreign) {
             let mut route = self.route.lock().unwrap_or_else(PoisonError::into_inner);
             match route.apply(&[delete_link(LinkName::Name(&bridge.interface))]) {

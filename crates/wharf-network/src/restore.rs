@@ -1,15 +1,15 @@
 //! The kernel's state from the records: after a start of the daemon, and to repair.
 
 use std::collections::HashSet;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 
-use wharf_netlink::{LinkChange, LinkName, set_link};
 use wharf_records::RecordError;
 
 use crate::networks::Inner;
 use crate::record::{ENDPOINTS, endpoint_key, random_id};
 use crate::sandbox::Sandbox;
-use crate::{EndpointInfo, LiveContainer, NetworkError, Networks, bridge, dns, sysctl};
+use crate::{EndpointInfo, LiveContainer, NetworkError, Networks, dns, repair, sysctl};
 
 impl Networks {
     /// Makes the kernel's state from the records: bridges, firewall, host sockets of the containers in `live`;
@@ -22,6 +22,10 @@ impl Networks {
         let (inner, live) = (Arc::clone(&self.inner), live.to_vec());
         let work = tokio::task::spawn_blocking(move || {
             inner.restore(&live)?;
+            // Once: a later call of this is a repair.
+            if !inner.watched.swap(true, Ordering::Relaxed) {
+                repair::start(&inner)?;
+            }
             for container in &live {
                 let served = dns::serve_names(&inner, &container.id, container.dns.clone());
                 if let Err(error) = served {
@@ -95,16 +99,16 @@ impl Inner {
     }
 
     fn restore_bridges(&self) -> Result<(), NetworkError> {
-        let bridges: Vec<_> = {
-            let state = self.lock();
-            let of = |n: &crate::Network| Some((n.id.clone(), n.bridge.clone()?));
-            state.networks.values().filter_map(of).collect()
-        };
-        for (id, wanted) in bridges {
-            let mut route = self.route.lock().unwrap_or_else(PoisonError::into_inner);
-            let index = bridge::ensure(&wanted, &mut route)?;
-            drop(route);
-            self.lock().bridges.insert(id, index);
+        let networks: Vec<_> = self.lock().networks.values().cloned().collect();
+        for network in networks {
+            match self.ensure_link(&network) {
+                Err(error) if network.parent.is_some() => {
+                    // A link of the host that is not there now may come back: its containers wait for it.
+                    let (error, network) = (&error as &dyn std::error::Error, &network.name);
+                    tracing::warn!(error, network, "a network's parent link is lost");
+                }
+                made => drop(made?),
+            }
         }
         Ok(())
     }
@@ -118,16 +122,15 @@ impl Inner {
             ..
         } = &mut *state;
         for endpoint in endpoints.values() {
-            if let (Some(address), Some(pool)) =
-                (endpoint.address, addresses.get_mut(&endpoint.network_id))
-            {
-                pool.v4.take(address.ip);
+            let Some(pools) = addresses.get_mut(&endpoint.network_id) else {
+                continue;
+            };
+            if let Some(address) = endpoint.address {
+                // A subnet knows its own.
+                pools.v4.iter_mut().any(|one| one.pool.take(address.ip));
             }
-            if let (Some(address), Some(pool)) =
-                (endpoint.address6, addresses.get_mut(&endpoint.network_id))
-                && let Some(pool) = &mut pool.v6
-            {
-                pool.take(address.ip);
+            if let Some(address) = endpoint.address6 {
+                pools.v6.iter_mut().any(|one| one.pool.take(address.ip));
             }
         }
     }
@@ -154,20 +157,31 @@ impl Inner {
     }
 
     /// Puts a running container's link on its bridge again, where it is no port any more.
-    fn restore_link(&self, endpoint: &EndpointInfo) {
-        let master = self.lock().bridges.get(&endpoint.network_id).copied();
-        let Some((name, master)) = endpoint.host_interface.as_deref().zip(master) else {
+    pub(crate) fn restore_link(&self, endpoint: &EndpointInfo) {
+        let (master, bridge) = {
+            let state = self.lock();
+            let network = state.networks.get(&endpoint.network_id);
+            let bridge = network.and_then(|network| network.bridge.clone());
+            (state.bridges.get(&endpoint.network_id).copied(), bridge)
+        };
+        let link = endpoint.host_interface.as_deref();
+        let ((Some(name), Some(master)), Some(bridge)) = ((link, master), bridge) else {
             return;
         };
-        let change = LinkChange {
-            up: true,
-            master: Some(master),
-            ..LinkChange::default()
-        };
         let mut route = self.route.lock().unwrap_or_else(PoisonError::into_inner);
-        // Nothing happens to a link that is a port already.
-        if let Err(error) = route.apply(&[set_link(LinkName::Name(name), &change)]) {
-            let (error, container) = (&error as &dyn std::error::Error, &endpoint.name);
+        let index = match route.link(name) {
+            Ok(Some(link)) if link.master == Some(master) && link.up => return,
+            Ok(Some(link)) => Ok(link.index),
+            Ok(None) => Err(None),
+            Err(error) => Err(Some(error)),
+        };
+        let made = index.and_then(|index| {
+            let requests = self.port_of(index, &bridge, master);
+            route.apply(&requests).map_err(Some)
+        });
+        if let Err(error) = made {
+            let container = &endpoint.name;
+            let error = error.as_ref().map(|error| error as &dyn std::error::Error);
             tracing::warn!(error, container, "a container's link is lost");
         }
     }
@@ -181,7 +195,8 @@ impl Inner {
             return;
         }
         let mut held = Vec::new();
-        for port in &endpoint.ports {
+        // Those without a host port are open at the container's own address.
+        for port in endpoint.ports.iter().filter(|port| port.host_port != 0) {
             match state.ports.restore(port) {
                 Ok(one) => held.push(one),
                 Err(error) => {

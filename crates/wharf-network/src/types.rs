@@ -5,8 +5,9 @@ use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::os::fd::OwnedFd;
 
-use ipnet::{IpNet, Ipv4Net, Ipv6Net};
+use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
+use wharf_netlink::ChildKind;
 
 use crate::Mac;
 
@@ -21,6 +22,10 @@ pub enum Driver {
     /// Nothing but loopback. Docker's name for this driver is `null`.
     #[serde(rename = "null")]
     None,
+    /// A link of the host, shared by containers with hardware addresses of their own.
+    Macvlan,
+    /// A link of the host, shared by containers with IP addresses of their own.
+    Ipvlan,
 }
 
 impl fmt::Display for Driver {
@@ -29,6 +34,8 @@ impl fmt::Display for Driver {
             Self::Bridge => "bridge",
             Self::Host => "host",
             Self::None => "null",
+            Self::Macvlan => "macvlan",
+            Self::Ipvlan => "ipvlan",
         })
     }
 }
@@ -44,8 +51,14 @@ pub struct Network {
     pub driver: Driver,
     /// When it was made, RFC 3339 with nanoseconds, in UTC.
     pub created: String,
-    /// The Linux bridge, its subnet and the host's own address in it; only of [`Driver::Bridge`].
+    /// The Linux bridge; only of [`Driver::Bridge`].
     pub bridge: Option<Bridge>,
+    /// The link that is shared; only of [`Driver::Macvlan`] and [`Driver::Ipvlan`].
+    #[serde(default)]
+    pub parent: Option<Parent>,
+    /// Beginning of the names of its links inside containers; `None` is `eth`.
+    #[serde(default)]
+    pub link_prefix: Option<String>,
     /// Options by Docker's names (`com.docker.network.bridge.name`, …).
     pub options: BTreeMap<String, String>,
     /// Labels.
@@ -56,9 +69,18 @@ pub struct Network {
     /// `--attachable`: of meaning to swarms only, and shown.
     #[serde(default)]
     pub attachable: bool,
+    /// Whether it has IPv4 addresses.
+    #[serde(default = "yes")]
+    pub ipv4: bool,
     /// Whether it has IPv6 addresses.
     #[serde(default)]
     pub ipv6: bool,
+    /// It only describes others, and nobody can be in it.
+    #[serde(default)]
+    pub config_only: bool,
+    /// Name of the network that describes it.
+    #[serde(default)]
+    pub config_from: String,
     /// Address pools as they were asked for or chosen.
     #[serde(default)]
     pub ipam: Ipam,
@@ -75,8 +97,23 @@ impl Network {
 
     /// Whether names of containers are resolved on it.
     pub fn has_names(&self) -> bool {
-        self.bridge.is_some() && !self.is_built_in()
+        self.has_addresses() && !self.is_built_in()
     }
+
+    /// Whether its containers have links and addresses of their own.
+    pub fn has_addresses(&self) -> bool {
+        self.bridge.is_some() || self.parent.is_some()
+    }
+
+    /// Its subnets of both families, with the host's address in each.
+    pub(crate) fn hosts(&self) -> impl Iterator<Item = IpNet> + '_ {
+        let host = |pool: &IpamPool| IpNet::new(pool.gateway?, pool.subnet.prefix_len()).ok();
+        self.ipam.pools.iter().filter_map(host)
+    }
+}
+
+fn yes() -> bool {
+    true
 }
 
 /// A network's address management.
@@ -116,8 +153,14 @@ pub struct NewNetwork {
     pub internal: bool,
     /// Shown.
     pub attachable: bool,
-    /// IPv6 addresses, too.
-    pub ipv6: bool,
+    /// IPv4 addresses; `None` is yes.
+    pub ipv4: Option<bool>,
+    /// IPv6 addresses, too; `None` is what the daemon's settings say, or no.
+    pub ipv6: Option<bool>,
+    /// It shall only describe others.
+    pub config_only: bool,
+    /// Name of the network that describes it; empty for none.
+    pub config_from: String,
     /// Name of the address management; `default` or empty.
     pub ipam_driver: String,
     /// Its options.
@@ -143,45 +186,107 @@ pub struct NewPool {
     pub auxiliary: BTreeMap<String, String>,
 }
 
-/// The bridge under a network.
+/// The bridge under a network. Its subnets are those of [`Network::ipam`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Bridge {
     /// Linux interface name.
     pub interface: String,
-    /// Addresses of the network.
-    pub subnet: Ipv4Net,
-    /// The host's address in it: the containers' default gateway.
-    pub gateway: Ipv4Addr,
     /// Maximum size of a packet, in bytes.
     pub mtu: u32,
     /// Whether containers on it may talk to each other.
     pub icc: bool,
     /// Whether its containers are hidden behind the host's address.
     pub masquerade: bool,
-    /// IPv6 subnet and the host's address in it.
-    #[serde(default)]
-    pub v6: Option<Bridge6>,
     /// Nothing passes between it and the outside.
     #[serde(default)]
     pub internal: bool,
     /// Host address of ports published without one; `None` is the daemon's.
     #[serde(default)]
     pub host_binding: Option<IpAddr>,
-    /// Beginning of the names of its links inside containers; `None` is `eth`.
-    #[serde(default)]
-    pub link_prefix: Option<String>,
     /// Somebody else made the Linux bridge: it stays when the network goes.
     #[serde(default)]
     pub foreign: bool,
+    /// The way to the outside of each family.
+    #[serde(default)]
+    pub ways: Ways,
+    /// The host has no IPv4 address on it.
+    #[serde(default)]
+    pub inhibit_ipv4: bool,
+    /// Links of the host from which published ports are reached at the containers' own addresses.
+    #[serde(default)]
+    pub trusted: Vec<String>,
 }
 
-/// The IPv6 half of a bridge.
+/// The ways to the outside of IPv4 and of IPv6.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ways {
+    /// Of IPv4.
+    pub v4: Way<Ipv4Addr>,
+    /// Of IPv6.
+    pub v6: Way<Ipv6Addr>,
+}
+
+/// The way of one family between a bridge and the outside.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Bridge6 {
-    /// Addresses of the network.
-    pub subnet: Ipv6Net,
-    /// The host's address in it.
-    pub gateway: Ipv6Addr,
+pub struct Way<A> {
+    /// What the host does.
+    pub mode: GatewayMode,
+    /// Containers are hidden behind this address; `None` is that of the link which a packet leaves by.
+    pub source: Option<A>,
+    /// The containers' default gateway where that is not the host.
+    pub next_hop: Option<A>,
+}
+
+impl<A> Default for Way<A> {
+    fn default() -> Self {
+        Self {
+            mode: GatewayMode::Nat,
+            source: None,
+            next_hop: None,
+        }
+    }
+}
+
+/// Docker's `com.docker.network.bridge.gateway_mode_ipv4` and `_ipv6`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum GatewayMode {
+    /// Addresses are translated; only published ports are reached from outside.
+    #[default]
+    Nat,
+    /// The same, and ports that are not published are reached at the containers' own addresses.
+    NatUnprotected,
+    /// No translation: published ports are reached at the containers' own addresses.
+    Routed,
+    /// The host has no address on the bridge.
+    Isolated,
+}
+
+/// The link of the host under a network of the drivers `macvlan` and `ipvlan`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Parent {
+    /// Its name.
+    pub interface: String,
+    /// What is made on top of it for a container.
+    pub kind: ChildKind,
+    /// It is ours, and goes with the network.
+    pub made: Option<MadeParent>,
+    /// Maximum size of a packet, in bytes; `None` is the parent's.
+    pub mtu: Option<u32>,
+}
+
+/// A link that was made to be a parent.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum MadeParent {
+    /// Leads nowhere.
+    Dummy,
+    /// Carries the frames of another link that are tagged with `number`.
+    Vlan {
+        /// The other link's name.
+        of: String,
+        /// 1 to 4094.
+        number: u16,
+    },
 }
 
 /// Transport protocol of a published port.
@@ -264,7 +369,7 @@ pub struct PublishedPort {
     pub container_port: u16,
     /// Host address that it is bound to; `0.0.0.0` and `::` are two entries, as Docker shows them.
     pub host_ip: IpAddr,
-    /// Host port.
+    /// Host port; 0 where the port is reached at the container's own address ([`GatewayMode::Routed`]).
     pub host_port: u16,
 }
 
@@ -273,10 +378,16 @@ pub struct PublishedPort {
 pub struct EndpointConfig {
     /// The container's name without slash; it stands in the texts of port errors.
     pub name: String,
-    /// A static address within the network's subnet.
+    /// A static address within one of the network's subnets.
     pub ip: Option<Ipv4Addr>,
-    /// A static IPv6 address within the network's subnet.
+    /// A static IPv6 address within one of the network's subnets.
     pub ip6: Option<Ipv6Addr>,
+    /// Further addresses, valid on the link only.
+    pub link_local: Vec<IpAddr>,
+    /// Name of the link inside; `None` is the next free one.
+    pub interface: Option<String>,
+    /// Kernel settings of the link, as paths below `/proc/sys` in which `IFNAME` stands for its name.
+    pub sysctls: Vec<(String, String)>,
     /// A chosen hardware address.
     pub mac: Option<Mac>,
     /// The container's hostname.
@@ -306,14 +417,23 @@ pub struct EndpointInfo {
     pub network_name: String,
     /// Name of the namespace: 64 hexadecimal digits, Docker's `SandboxID`.
     pub sandbox: String,
-    /// Address, prefix, gateway; only on a bridge.
+    /// Address, prefix, gateway; only where the network has them.
     pub address: Option<Address>,
     /// IPv6 address; only where the network has them.
     #[serde(default)]
     pub address6: Option<Address6>,
+    /// Hardware address; none of its own on ipvlan.
+    #[serde(default)]
+    pub mac: Option<Mac>,
+    /// Further addresses, valid on the link only.
+    #[serde(default)]
+    pub link_local: Vec<IpAddr>,
     /// Whether its network has no way to the outside, so that its gateway is nobody's default route.
     #[serde(default)]
     pub internal: bool,
+    /// Whether its way outside needs no gateway (ipvlan in the modes l3 and l3s).
+    #[serde(default)]
+    pub routerless: bool,
     /// As it was asked for.
     #[serde(default)]
     pub gateway_priority: i64,
@@ -340,10 +460,8 @@ pub struct Address {
     pub ip: Ipv4Addr,
     /// Length of the subnet's prefix, in bits.
     pub prefix: u8,
-    /// Default gateway.
-    pub gateway: Ipv4Addr,
-    /// Hardware address.
-    pub mac: Mac,
+    /// Default gateway; `None` where there is no way outside, or one without a router.
+    pub gateway: Option<Ipv4Addr>,
 }
 
 /// An endpoint's IPv6 address.
@@ -353,8 +471,8 @@ pub struct Address6 {
     pub ip: Ipv6Addr,
     /// Length of the subnet's prefix, in bits.
     pub prefix: u8,
-    /// Default gateway.
-    pub gateway: Ipv6Addr,
+    /// Default gateway; `None` where there is no way outside, or one without a router.
+    pub gateway: Option<Ipv6Addr>,
 }
 
 /// A connection that was just made.

@@ -1,4 +1,4 @@
-//! The rules of each kind of network, as text that is kept in `firewall.md`.
+//! The rules of each kind of network, as text that is kept in `docs/firewall.md`.
 #![allow(clippy::unwrap_used, missing_docs)]
 
 use std::collections::BTreeMap;
@@ -6,10 +6,22 @@ use std::fmt::Write as _;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use wharf_network::firewall::Ruleset;
-use wharf_network::{Address, Bridge, Driver, EndpointInfo, Mac, Network, Protocol, PublishedPort};
+use wharf_network::{
+    Address, Address6, Bridge, Config, Driver, EndpointInfo, GatewayMode, Ipam, IpamPool, Network,
+    Protocol, PublishPolicy, PublishedPort, Publishing, Ways,
+};
 
 /// Write the file anew with `WHARF_BLESS=1`.
-const GOLDEN: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/firewall.md");
+const GOLDEN: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/firewall.md");
+
+fn pool(subnet: &str, gateway: &str) -> IpamPool {
+    IpamPool {
+        subnet: subnet.parse().unwrap(),
+        range: None,
+        gateway: gateway.parse().ok(),
+        auxiliary: BTreeMap::new(),
+    }
+}
 
 fn bridge(icc: bool, masquerade: bool) -> Network {
     Network {
@@ -19,54 +31,78 @@ fn bridge(icc: bool, masquerade: bool) -> Network {
         created: String::new(),
         bridge: Some(Bridge {
             interface: "wharf0".to_owned(),
-            subnet: "172.17.0.0/16".parse().unwrap(),
-            gateway: Ipv4Addr::new(172, 17, 0, 1),
             mtu: 1500,
             icc,
             masquerade,
-            v6: None,
             internal: false,
             host_binding: None,
-            link_prefix: None,
             foreign: false,
+            ways: Ways::default(),
+            inhibit_ipv4: false,
+            trusted: Vec::new(),
         }),
+        parent: None,
+        link_prefix: None,
         options: BTreeMap::new(),
         labels: BTreeMap::new(),
         internal: false,
         attachable: false,
+        ipv4: true,
         ipv6: false,
-        ipam: wharf_network::Ipam::default(),
+        config_only: false,
+        config_from: String::new(),
+        ipam: Ipam {
+            pools: vec![pool("172.17.0.0/16", "172.17.0.1")],
+            ..Ipam::default()
+        },
         removing: false,
     }
 }
 
+fn changed(mut network: Network, change: impl FnOnce(&mut Bridge)) -> Network {
+    change(network.bridge.as_mut().unwrap());
+    network
+}
+
 fn second() -> Network {
-    let mut network = bridge(true, true);
-    if let Some(bridge) = &mut network.bridge {
+    let mut network = changed(bridge(true, true), |bridge| {
         bridge.interface = "wharf1".to_owned();
-        bridge.subnet = "172.18.0.0/16".parse().unwrap();
-    }
+    });
+    network.id = "a".repeat(64);
+    network.ipam.pools = vec![pool("172.18.0.0/16", "172.18.0.1")];
     network
 }
 
 fn dual() -> Network {
     let mut network = bridge(true, true);
-    if let Some(bridge) = &mut network.bridge {
-        bridge.v6 = Some(wharf_network::Bridge6 {
-            subnet: "fd00:1::/64".parse().unwrap(),
-            gateway: "fd00:1::1".parse().unwrap(),
-        });
-    }
+    network.ipv6 = true;
+    network.ipam.pools.push(pool("fd00:1::/64", "fd00:1::1"));
     network
 }
 
+fn mode(v4: GatewayMode, v6: GatewayMode) -> Network {
+    changed(dual(), |bridge| {
+        bridge.ways.v4.mode = v4;
+        bridge.ways.v6.mode = v6;
+    })
+}
+
 fn internal() -> Network {
-    let mut network = second();
-    if let Some(bridge) = &mut network.bridge {
+    changed(second(), |bridge| {
         bridge.internal = true;
         bridge.masquerade = false;
+    })
+}
+
+fn six() -> EndpointInfo {
+    EndpointInfo {
+        address6: Some(Address6 {
+            ip: "fd00:1::2".parse().unwrap(),
+            prefix: 64,
+            gateway: "fd00:1::1".parse().ok(),
+        }),
+        ..web()
     }
-    network
 }
 
 fn web() -> EndpointInfo {
@@ -87,11 +123,13 @@ fn web() -> EndpointInfo {
         address: Some(Address {
             ip,
             prefix: 16,
-            gateway: Ipv4Addr::new(172, 17, 0, 1),
-            mac: Mac::of_address(ip),
+            gateway: Some(Ipv4Addr::new(172, 17, 0, 1)),
         }),
         address6: None,
+        mac: None,
+        link_local: Vec::new(),
         internal: false,
+        routerless: false,
         gateway_priority: 0,
         interface: "eth0".to_owned(),
         host_interface: Some("veth0000001".to_owned()),
@@ -109,57 +147,123 @@ fn web() -> EndpointInfo {
 
 #[test]
 fn rules_are_as_written_down() {
+    let usual = Config::default().publishing();
+    let without_proxy = Publishing {
+        proxy: false,
+        ..usual
+    };
+    let respectful = Publishing {
+        policy: PublishPolicy::RespectHostFirewall,
+        ..usual
+    };
+    let direct = Publishing {
+        direct_routing: true,
+        ..usual
+    };
+    let routed = EndpointInfo {
+        ports: [
+            IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+            IpAddr::V6(Ipv6Addr::UNSPECIFIED),
+        ]
+        .map(|host_ip| PublishedPort {
+            protocol: Protocol::Tcp,
+            container_port: 80,
+            host_ip,
+            host_port: 0,
+        })
+        .to_vec(),
+        ..six()
+    };
     let kinds = [
         (
             "The default bridge, nothing published",
             vec![bridge(true, true)],
             vec![],
-            true,
+            usual,
         ),
         (
             "Ports on all addresses, on one, and on the loopback (served by the proxy alone)",
             vec![bridge(true, true)],
             vec![web()],
-            true,
+            usual,
         ),
         (
             "The same without the proxy (`--userland-proxy=false`)",
             vec![bridge(true, true)],
             vec![web()],
-            false,
+            without_proxy,
         ),
         (
             "Containers apart (`--icc=false`)",
             vec![bridge(false, true)],
             vec![],
-            true,
+            usual,
         ),
         (
             "Without address translation (`--ip-masq=false`)",
             vec![bridge(true, false)],
             vec![],
-            true,
+            usual,
         ),
         (
             "Two bridges",
             vec![bridge(true, true), second()],
             vec![],
-            true,
+            usual,
         ),
         (
             "A network with IPv6, and an internal one",
             vec![dual(), internal()],
             vec![],
-            true,
+            usual,
         ),
-        ("Neither bridge nor containers", vec![], vec![], true),
+        (
+            "Ports of a network with IPv6",
+            vec![dual()],
+            vec![six()],
+            usual,
+        ),
+        (
+            "Gateway mode `routed`",
+            vec![mode(GatewayMode::Routed, GatewayMode::Routed)],
+            vec![routed],
+            usual,
+        ),
+        (
+            "IPv4 in gateway mode `nat-unprotected`, IPv6 `routed`",
+            vec![mode(GatewayMode::NatUnprotected, GatewayMode::Routed)],
+            vec![],
+            usual,
+        ),
+        (
+            "Behind an address of its own (`com.docker.network.host_ipv4`), with a trusted link",
+            vec![changed(bridge(true, true), |bridge| {
+                bridge.ways.v4.source = Some(Ipv4Addr::new(192, 0, 2, 7));
+                bridge.trusted = vec!["eth1".to_owned()];
+            })],
+            vec![web()],
+            usual,
+        ),
+        (
+            "Ports at the containers' own addresses, too (`allow-direct-routing`)",
+            vec![bridge(true, true)],
+            vec![web()],
+            direct,
+        ),
+        (
+            "Ports behind the host's own firewall (`publish-policy: respect-host-firewall`)",
+            vec![bridge(true, true)],
+            vec![web()],
+            respectful,
+        ),
+        ("Neither bridge nor containers", vec![], vec![], usual),
     ];
     let mut text = String::from(
         "# Firewall rules of each kind of network\n\nWritten by the test `rules_are_as_written_down`; the whole \
          table is replaced in one transaction.\n",
     );
-    for (title, networks, endpoints, proxy) in &kinds {
-        let rules = Ruleset::of(networks, endpoints, *proxy);
+    for (title, networks, endpoints, publishing) in &kinds {
+        let rules = Ruleset::of(networks, endpoints, publishing);
         write!(text, "\n## {title}\n\n```nft\n{rules}```\n").unwrap();
     }
     if std::env::var_os("WHARF_BLESS").is_some() {

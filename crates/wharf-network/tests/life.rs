@@ -294,15 +294,21 @@ fn the_subnet_makes_way_for_the_hosts_own() {
         .unwrap();
     run(async {
         let networks = world.open(Config::default());
-        let bridge = networks.get("bridge").unwrap().bridge.unwrap();
-        assert_eq!(bridge.subnet.to_string(), "172.18.0.0/16");
+        let pool = networks.get("bridge").unwrap().ipam.pools.remove(0);
+        assert_eq!(pool.subnet.to_string(), "172.18.0.0/16");
         let config = Config {
             bip: Some("10.9.8.1/24".parse().unwrap()),
             ..Config::default()
         };
-        let bridge = world.open(config).get("bridge").unwrap().bridge.unwrap();
+        let pool = world
+            .open(config)
+            .get("bridge")
+            .unwrap()
+            .ipam
+            .pools
+            .remove(0);
         assert_eq!(
-            (bridge.subnet.to_string(), bridge.gateway.to_string()),
+            (pool.subnet.to_string(), pool.gateway.unwrap().to_string()),
             ("10.9.8.0/24".to_owned(), "10.9.8.1".to_owned())
         );
     });
@@ -354,7 +360,12 @@ fn the_kernel_shows_the_rules_as_we_print_them() {
             networks.list(),
             networks.endpoints(&networks.get("bridge").unwrap().id),
         );
-        let ours = wharf_network::firewall::Ruleset::of(&list, &endpoints, true).to_string();
+        let ours = wharf_network::firewall::Ruleset::of(
+            &list,
+            &endpoints,
+            &Config::default().publishing(),
+        )
+        .to_string();
         if let Some(kernels) = nft_list() {
             assert_eq!(kernels, ours);
         }

@@ -28,16 +28,10 @@ pub(crate) fn new_network(request: wire::NetworkCreateRequest) -> Result<NewNetw
         let text = "This node is not a swarm manager. Use \"docker swarm init\" or \"docker swarm join\" to connect this node to swarm and try again.";
         return Err(ApiError::new(http::StatusCode::SERVICE_UNAVAILABLE, text));
     }
-    if config_only || config_from.is_some_and(|from| !from.network.is_empty()) {
-        return Err(ApiError::not_implemented("a config-only network"));
-    }
     if !matches!(scope.as_str(), "" | "local") {
         return Err(ApiError::not_implemented(&format!(
             "a network of the scope {scope:?}"
         )));
-    }
-    if enable_ipv4 == Some(false) {
-        return Err(ApiError::not_implemented("a network without IPv4"));
     }
     let wire::IpamRequest {
         driver: ipam_driver,
@@ -49,7 +43,10 @@ pub(crate) fn new_network(request: wire::NetworkCreateRequest) -> Result<NewNetw
         driver,
         internal,
         attachable,
-        ipv6: enable_ipv6.unwrap_or(false),
+        ipv4: enable_ipv4,
+        ipv6: enable_ipv6,
+        config_only,
+        config_from: config_from.unwrap_or_default().network,
         ipam_driver,
         ipam_options: ipam_options.unwrap_or_default(),
         pools: config.into_iter().map(new_pool).collect(),
@@ -85,11 +82,16 @@ pub(crate) fn network(
         driver,
         created,
         bridge: _,
+        parent: _,
+        link_prefix: _,
         options,
         labels,
         internal,
         attachable,
+        ipv4,
         ipv6,
+        config_only,
+        config_from,
         ipam,
         removing: _,
     } = network.clone();
@@ -107,7 +109,7 @@ pub(crate) fn network(
         created,
         scope: "local".to_owned(),
         driver: driver.to_string(),
-        enable_ipv4: true,
+        enable_ipv4: ipv4,
         enable_ipv6: ipv6,
         ipam: wire::Ipam {
             driver: "default".to_owned(),
@@ -117,8 +119,10 @@ pub(crate) fn network(
         internal,
         attachable,
         ingress: false,
-        config_from: wire::ConfigReference::default(),
-        config_only: false,
+        config_from: wire::ConfigReference {
+            network: config_from,
+        },
+        config_only,
         containers,
         status: usage.map(status),
         options,
@@ -163,7 +167,7 @@ fn network_container(endpoint: EndpointInfo) -> (String, wire::NetworkContainer)
     let container = wire::NetworkContainer {
         name: endpoint.name,
         endpoint_id: endpoint.id,
-        mac_address: four.map(|one| one.mac.to_string()).unwrap_or_default(),
+        mac_address: endpoint.mac.map(|mac| mac.to_string()).unwrap_or_default(),
         ipv4_address: four
             .map(|one| text(one.ip.to_string(), one.prefix))
             .unwrap_or_default(),

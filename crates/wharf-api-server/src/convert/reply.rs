@@ -223,14 +223,20 @@ fn endpoint(view: &EndpointView) -> wire::EndpointSettings {
         dns_names,
     } = view.clone();
     let text = |ip: Option<std::net::Ipv6Addr>| ip.map(|ip| ip.to_string()).unwrap_or_default();
-    let asked = settings.ipv4_address.is_some() || settings.ipv6_address.is_some();
+    let asked = settings.ipv4_address.is_some()
+        || settings.ipv6_address.is_some()
+        || !settings.link_local.is_empty();
     let ipam = asked.then(|| wire::EndpointIpamConfig {
         ipv4_address: settings
             .ipv4_address
             .map(|ip| ip.to_string())
             .unwrap_or_default(),
         ipv6_address: text(settings.ipv6_address),
-        ..wire::EndpointIpamConfig::default()
+        link_local_ips: settings
+            .link_local
+            .iter()
+            .map(ToString::to_string)
+            .collect(),
     });
     wire::EndpointSettings {
         ipam_config: ipam,
@@ -329,10 +335,12 @@ fn ports(view: &View) -> Vec<wire::PortSummary> {
             public_port: 0,
             kind: port.protocol.as_str().to_owned(),
         };
-        if bindings.is_empty() {
+        // One that is open at the container's own address has no port of the host.
+        let bound: Vec<_> = bindings.iter().filter(|one| one.host_port != 0).collect();
+        if bound.is_empty() {
             ports.push(bare.clone());
         }
-        ports.extend(bindings.iter().map(|binding| wire::PortSummary {
+        ports.extend(bound.iter().map(|binding| wire::PortSummary {
             ip: binding.host_ip.map(|ip| ip.to_string()).unwrap_or_default(),
             public_port: binding.host_port,
             ..bare.clone()

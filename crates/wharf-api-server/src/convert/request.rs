@@ -609,25 +609,23 @@ pub(crate) fn endpoint(settings: wire::EndpointSettings) -> Result<EndpointSetti
                 .map_err(|_| ApiError::bad(format!("invalid IPv6 address: {text}")))?,
         ),
     };
-    if !ipam.link_local_ips.is_empty() {
-        return Err(ApiError::not_implemented(
-            "a link-local address of an endpoint",
-        ));
-    }
-    let driver_opts = settings.driver_opts.unwrap_or_default();
-    if let Some(key) = driver_opts.keys().next() {
-        return Err(ApiError::not_implemented(&format!(
-            "the driver option {key} of an endpoint"
-        )));
-    }
+    let link_local = |text: &String| {
+        let invalid = |_| ApiError::bad(format!("invalid link-local IP address: {text}"));
+        text.parse().map_err(invalid)
+    };
     Ok(EndpointSettings {
         ipv4_address,
         ipv6_address,
+        link_local: ipam
+            .link_local_ips
+            .iter()
+            .map(link_local)
+            .collect::<Result<_>>()?,
         gateway_priority: settings.gw_priority,
         mac_address: settings.mac_address,
         aliases: settings.aliases.unwrap_or_default(),
         links: settings.links.unwrap_or_default(),
-        driver_opts,
+        driver_opts: settings.driver_opts.unwrap_or_default(),
     })
 }
 

@@ -167,6 +167,12 @@ pub(crate) fn info(facts: InfoFacts) -> wire::SystemInfo {
                 size: size.into(),
             })
             .collect(),
+        firewall_backend: Some(facts.publish_policy)
+            .filter(|policy| !policy.is_empty())
+            .map(|policy| wire::FirewallInfo {
+                driver: "nftables".to_owned(),
+                info: vec![("PublishPolicy".to_owned(), policy)],
+            }),
         cdi_spec_dirs: facts.cdi_folders,
         warnings: nil(facts.warnings),
     }

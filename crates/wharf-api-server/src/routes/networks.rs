@@ -1,5 +1,6 @@
 //! `/networks`.
 
+use axum::Extension;
 use axum::extract::Path;
 use http::StatusCode;
 use wharf_api_types::{
@@ -8,10 +9,12 @@ use wharf_api_types::{
 };
 
 use super::State;
+use crate::compat;
 use crate::convert;
 use crate::error::ApiError;
 use crate::params::{OptionalJson, Params};
 use crate::reply::{self, Answer};
+use crate::version::ApiVersion;
 
 pub(crate) async fn list(engine: State, params: Params) -> Answer {
     let networks = engine.networks.list(&params.filters()?)?;
@@ -20,7 +23,12 @@ pub(crate) async fn list(engine: State, params: Params) -> Answer {
     reply::ok(&rows)
 }
 
-pub(crate) async fn inspect(engine: State, Path(id): Path<String>, params: Params) -> Answer {
+pub(crate) async fn inspect(
+    engine: State,
+    Extension(version): Extension<ApiVersion>,
+    Path(id): Path<String>,
+    params: Params,
+) -> Answer {
     // Services are all that `verbose` adds, and there are none without a swarm.
     let verbose = params.get("verbose");
     if !matches!(
@@ -49,7 +57,11 @@ pub(crate) async fn inspect(engine: State, Path(id): Path<String>, params: Param
     let network = engine.networks.inspect(&id)?;
     let endpoints = engine.networks.endpoints(&network);
     let usage = engine.networks.usage(&network);
-    reply::ok(&convert::network(&network, Some(endpoints), Some(usage)))
+    let row = convert::network(&network, Some(endpoints), Some(usage));
+    let mut document =
+        serde_json::to_value(&row).map_err(|error| ApiError::bad(error.to_string()))?;
+    compat::network_inspect(&mut document, version);
+    reply::ok(&document)
 }
 
 pub(crate) async fn create(

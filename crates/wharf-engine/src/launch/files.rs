@@ -110,7 +110,7 @@ fn resolv_conf(shared: &Shared, record: &Record, endpoints: &[EndpointInfo]) -> 
 fn named(endpoints: &[EndpointInfo]) -> bool {
     endpoints
         .iter()
-        .any(|info| info.address.is_some() && info.network_name != "bridge")
+        .any(|info| !addresses(info).is_empty() && info.network_name != "bridge")
 }
 
 /// What a running container's files say after one of its networks came or went. Lines that the container wrote
@@ -166,8 +166,8 @@ fn extra_host(text: &str) -> Option<(String, String)> {
 }
 
 fn bridge_gateway(shared: &Shared) -> Option<IpAddr> {
-    let bridge = shared.networks.get("bridge").ok()?.bridge?;
-    Some(bridge.gateway.into())
+    let bridge = shared.networks.get("bridge").ok()?;
+    bridge.ipam.pools.first()?.gateway
 }
 
 /// In place, as a container that still holds the file bound must see it too.

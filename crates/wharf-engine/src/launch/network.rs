@@ -16,7 +16,11 @@ pub(crate) async fn connect(
     shared: &Shared,
     record: &Record,
 ) -> Result<Option<OwnedFd>, EngineError> {
-    let endpoints = &record.network.endpoints;
+    let mut endpoints = record.network.endpoints.clone();
+    // `bridge: none`: whoever asks for the default gets nothing.
+    if !shared.config.bridge.enabled {
+        endpoints.remove("bridge");
+    }
     if endpoints.is_empty() {
         // Without any network, the container still wants a namespace of its own.
         return match (&record.host.network_mode, record.config.network_disabled) {
@@ -48,7 +52,11 @@ pub(crate) async fn join(
         "" => None,
         text => Some(text.parse()?),
     };
+    let options = EndpointOptions::read(&settings.driver_opts)?;
     let config = EndpointConfig {
+        link_local: settings.link_local.clone(),
+        interface: options.interface,
+        sysctls: options.sysctls,
         name: record.name.clone(),
         ip: settings.ipv4_address,
         ip6: settings.ipv6_address,
@@ -75,6 +83,77 @@ pub(crate) async fn join(
             tracing::debug!(container = %id, error = text, "connect");
         })?
         .netns)
+}
+
+/// What the driver options of an endpoint say, by Docker's names.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct EndpointOptions {
+    interface: Option<String>,
+    sysctls: Vec<(String, String)>,
+}
+
+impl EndpointOptions {
+    /// Reads the options. Those outside of Docker's names are somebody else's, and kept; one with such a name that
+    /// does nothing here is refused.
+    pub(crate) fn read(options: &BTreeMap<String, String>) -> Result<Self, EngineError> {
+        let mut read = Self::default();
+        for (key, value) in options {
+            match key.as_str() {
+                "com.docker.network.endpoint.ifname" => {
+                    let good = |c: char| c.is_ascii_graphic() && !matches!(c, '/' | ':');
+                    let bad = value.is_empty() || value.len() > 15 || !value.chars().all(good);
+                    if bad || matches!(value.as_str(), "lo" | "." | ".." | "all" | "default") {
+                        return Err(EngineError::Invalid(format!(
+                            "invalid interface name {value:?} in {key}"
+                        )));
+                    }
+                    read.interface = Some(value.clone());
+                }
+                "com.docker.network.endpoint.sysctls" => {
+                    let settings = value.split(',').map(sysctl);
+                    read.sysctls = settings.collect::<Result<_, _>>()?;
+                }
+                _ if key.starts_with("com.docker.network.") => {
+                    return Err(EngineError::NotImplemented(format!(
+                        "the driver option {key} of an endpoint"
+                    )));
+                }
+                _ => {}
+            }
+        }
+        Ok(read)
+    }
+}
+
+/// `net.ipv4.conf.IFNAME.forwarding=1` as a path and a value: only settings of the endpoint's own link.
+fn sysctl(text: &str) -> Result<(String, String), EngineError> {
+    let bad = || {
+        EngineError::Invalid(format!(
+            "invalid per-interface sysctl {text:?}: must be net.X.Y.IFNAME.Z=VALUE, with X one of ipv4, ipv6, mpls"
+        ))
+    };
+    let (name, value) = text.trim().split_once('=').ok_or_else(bad)?;
+    let parts: Vec<&str> = name.split('.').collect();
+    let plain = |part: &&str| {
+        !part.is_empty()
+            && part
+                .chars()
+                .all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-'))
+    };
+    match parts.as_slice() {
+        // The stock command line makes small letters of all options.
+        [
+            "net",
+            family @ ("ipv4" | "ipv6" | "mpls"),
+            kind,
+            "IFNAME" | "ifname",
+            name,
+        ] if parts.iter().all(plain) => {
+            let path = format!("net/{family}/{kind}/IFNAME/{name}");
+            Ok((path, value.to_owned()))
+        }
+        _ => Err(bad()),
+    }
 }
 
 /// `container:alias`; the alias is the name if there is none.
@@ -190,13 +269,15 @@ fn show(endpoint: &mut EndpointView, info: &EndpointInfo) {
     if let Some(address) = info.address {
         endpoint.ip = Some(address.ip.into());
         endpoint.prefix = address.prefix;
-        endpoint.gateway = Some(address.gateway.into()).filter(|_| !info.internal);
-        endpoint.mac = address.mac.to_string();
+        endpoint.gateway = address.gateway.map(Into::into);
+    }
+    if let Some(mac) = info.mac {
+        endpoint.mac = mac.to_string();
     }
     if let Some(address) = info.address6 {
         endpoint.ip6 = Some(address.ip);
         endpoint.prefix6 = address.prefix;
-        endpoint.gateway6 = Some(address.gateway).filter(|_| !info.internal);
+        endpoint.gateway6 = address.gateway;
     }
     // The built-in networks resolve no names.
     if !matches!(info.network_name.as_str(), "bridge" | "host" | "none") {

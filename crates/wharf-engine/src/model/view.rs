@@ -171,6 +171,9 @@ pub struct EndpointSettings {
     /// Static IPv6 address.
     #[serde(default)]
     pub ipv6_address: Option<Ipv6Addr>,
+    /// Further addresses, valid on the link only.
+    #[serde(default)]
+    pub link_local: Vec<IpAddr>,
     /// The network with the highest number leads outside.
     #[serde(default)]
     pub gateway_priority: i64,

@@ -6,7 +6,8 @@ use super::{DATA_VALUE, DATA_VERDICT};
 
 const NAME: u16 = 1;
 const DATA: u16 = 2;
-const ADDRESS_FAMILY_IPV4: u32 = 2;
+const SOURCE_NAT: u32 = 0;
+const DESTINATION_NAT: u32 = 1;
 
 /// A place for values while a rule runs. Numbered in words of four bytes; longer values take the next ones too.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -93,9 +94,20 @@ pub enum Expression {
     Lookup(String, Register),
     /// Goes on only if the register's value is in a set.
     Contained(String, Register),
+    /// Puts a value into a register.
+    Load(Register, Vec<u8>),
+    /// Changes the source to an address in a register.
+    SourceNat {
+        /// 2 for IPv4, 10 for IPv6.
+        family: u8,
+        /// Holds the address.
+        address: Register,
+    },
     /// Changes the destination to an address in one register and a port in another.
     DestinationNat {
-        /// Holds the IPv4 address.
+        /// 2 for IPv4, 10 for IPv6.
+        family: u8,
+        /// Holds the address.
         address: Register,
         /// Holds the port.
         port: Register,
@@ -126,11 +138,11 @@ impl Expression {
             Self::Mask(..) => "bitwise",
             Self::Equal(..) | Self::NotEqual(..) => "cmp",
             Self::Lookup(..) | Self::Contained(..) => "lookup",
-            Self::DestinationNat { .. } => "nat",
+            Self::SourceNat { .. } | Self::DestinationNat { .. } => "nat",
             Self::Masquerade => "masq",
             Self::Redirect => "redir",
             Self::Counter => "counter",
-            Self::Verdict(_) => "immediate",
+            Self::Load(..) | Self::Verdict(_) => "immediate",
         }
     }
 
@@ -180,9 +192,22 @@ impl Expression {
                 data.text(1, set);
                 data.be32(2, register.number());
             }
-            Self::DestinationNat { address, port } => {
-                data.be32(1, 1);
-                data.be32(2, ADDRESS_FAMILY_IPV4);
+            Self::Load(register, value) => {
+                data.be32(1, register.number());
+                data.nest(2, |inner| inner.attribute(DATA_VALUE, value));
+            }
+            Self::SourceNat { family, address } => {
+                data.be32(1, SOURCE_NAT);
+                data.be32(2, u32::from(*family));
+                data.be32(3, address.number());
+            }
+            Self::DestinationNat {
+                family,
+                address,
+                port,
+            } => {
+                data.be32(1, DESTINATION_NAT);
+                data.be32(2, u32::from(*family));
                 data.be32(3, address.number());
                 data.be32(5, port.number());
             }

@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use ipnet::{IpNet, Ipv4Net};
+use ipnet::IpNet;
 
 use super::{CREATE_NEW, CREATE_OR_REPLACE};
 use crate::message::{self, Received, Request};
@@ -40,10 +40,10 @@ pub struct Address {
 /// A route.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RouteEntry {
-    /// Destination; 0.0.0.0/0 is the default route.
-    pub destination: Ipv4Net,
+    /// Destination; of length 0 it is the default route.
+    pub destination: IpNet,
     /// Next router.
-    pub gateway: Option<Ipv4Addr>,
+    pub gateway: Option<IpAddr>,
     /// Index of the link that packets leave by.
     pub link: Option<u32>,
 }
@@ -122,9 +122,7 @@ pub(super) fn get_all() -> Request {
 }
 
 pub(super) fn get_routes() -> Request {
-    let mut header = [0; 12];
-    header[0] = libc::AF_INET as u8;
-    Request::new(GET_ROUTE, 0, "list routes".to_owned()).fixed(&header)
+    Request::new(GET_ROUTE, 0, "list routes".to_owned()).fixed(&[0; 12])
 }
 
 pub(super) fn read(received: &Received<'_>) -> Option<Address> {
@@ -144,20 +142,25 @@ pub(super) fn read(received: &Received<'_>) -> Option<Address> {
 
 pub(super) fn read_route(received: &Received<'_>) -> Option<RouteEntry> {
     let fixed = received.payload.get(..12)?;
-    if fixed[4] != TABLE_MAIN || fixed[0] != libc::AF_INET as u8 {
+    let unspecified = match i32::from(fixed[0]) {
+        libc::AF_INET => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+        libc::AF_INET6 => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
+        _ => return None,
+    };
+    if fixed[4] != TABLE_MAIN || fixed[7] != KIND_UNICAST {
         return None;
     }
-    let (mut destination, mut gateway, mut link) = (Ipv4Addr::UNSPECIFIED, None, None);
+    let (mut destination, mut gateway, mut link) = (unspecified, None, None);
     for (kind, payload) in message::attributes(&received.payload[12..]) {
-        match (kind, ip(payload)) {
-            (RTA_DST, Some(IpAddr::V4(v4))) => destination = v4,
-            (RTA_GATEWAY, Some(IpAddr::V4(v4))) => gateway = Some(v4),
-            (RTA_OIF, _) => link = message::u32_at(payload, 0).ok(),
+        match kind {
+            RTA_DST => destination = ip(payload)?,
+            RTA_GATEWAY => gateway = ip(payload),
+            RTA_OIF => link = message::u32_at(payload, 0).ok(),
             _ => {}
         }
     }
     Some(RouteEntry {
-        destination: Ipv4Net::new(destination, fixed[1]).ok()?,
+        destination: IpNet::new(destination, fixed[1]).ok()?,
         gateway,
         link,
     })

@@ -2,6 +2,8 @@
 
 use std::os::fd::{AsRawFd as _, BorrowedFd};
 
+use serde::{Deserialize, Serialize};
+
 use super::CREATE_NEW;
 use crate::NetlinkError;
 use crate::message::{self, Received, Request};
@@ -13,6 +15,7 @@ const GET_LINK: u16 = 18;
 const IFLA_ADDRESS: u16 = 1;
 const IFLA_IFNAME: u16 = 3;
 const IFLA_MTU: u16 = 4;
+const IFLA_LINK: u16 = 5;
 const IFLA_MASTER: u16 = 10;
 const IFLA_LINKINFO: u16 = 18;
 const IFLA_AF_SPEC: u16 = 26;
@@ -24,6 +27,10 @@ const IFLA_INFO_SLAVE_DATA: u16 = 5;
 const IFLA_BRPORT_MODE: u16 = 4;
 const IFLA_BRPORT_ISOLATED: u16 = 33;
 const VETH_INFO_PEER: u16 = 1;
+const IFLA_MACVLAN_MODE: u16 = 1;
+const IFLA_IPVLAN_MODE: u16 = 1;
+const IFLA_IPVLAN_FLAGS: u16 = 2;
+const IFLA_VLAN_ID: u16 = 1;
 const IFLA_INET6_ADDR_GEN_MODE: u16 = 8;
 /// The link gets no IPv6 link-local address by itself.
 const ADDR_GEN_MODE_NONE: u8 = 1;
@@ -123,6 +130,104 @@ pub fn add_veth(veth: &Veth<'_>) -> Request {
         });
     });
     request
+}
+
+/// A link on top of another one, and how they share it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ChildKind {
+    /// Has a hardware address of its own.
+    Macvlan(MacvlanMode),
+    /// Has its parent's hardware address, and IP addresses of its own.
+    Ipvlan(IpvlanMode, IpvlanFlag),
+    /// Carries the frames of its parent that are tagged with this number, untagged.
+    Vlan(u16),
+}
+
+/// Which frames the children of one parent get (`enum macvlan_mode`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum MacvlanMode {
+    /// None of each other.
+    Private,
+    /// Those of each other by way of the switch outside.
+    Vepa,
+    /// Those of each other, too.
+    Bridge,
+    /// All; there is a single child.
+    Passthru,
+}
+
+/// Who decides where a packet goes (`enum ipvlan_mode`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum IpvlanMode {
+    /// The child's own routes and neighbours.
+    L2,
+    /// The parent's routes; there are no broadcasts.
+    L3,
+    /// As `L3`, through the parent's firewall.
+    L3s,
+}
+
+/// Whether the children of one parent reach each other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum IpvlanFlag {
+    /// They do.
+    Bridge,
+    /// They do not.
+    Private,
+    /// By way of the switch outside.
+    Vepa,
+}
+
+/// A new link on top of the one with index `parent`.
+pub fn add_child(name: &str, parent: u32, kind: ChildKind) -> Request {
+    let operation = format!("add link {name}");
+    let mut request = Request::new(NEW_LINK, CREATE_NEW, operation).fixed(&header(0, 0));
+    request.text(IFLA_IFNAME, name);
+    request.ne32(IFLA_LINK, parent);
+    request.nest(IFLA_LINKINFO, |info| {
+        info.text(IFLA_INFO_KIND, kind.name());
+        info.nest(IFLA_INFO_DATA, |data| kind.write(data));
+    });
+    request
+}
+
+impl ChildKind {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Macvlan(_) => "macvlan",
+            Self::Ipvlan(..) => "ipvlan",
+            Self::Vlan(_) => "vlan",
+        }
+    }
+
+    fn write(self, data: &mut Request) {
+        match self {
+            Self::Macvlan(mode) => {
+                let number: u32 = match mode {
+                    MacvlanMode::Private => 1,
+                    MacvlanMode::Vepa => 2,
+                    MacvlanMode::Bridge => 4,
+                    MacvlanMode::Passthru => 8,
+                };
+                data.ne32(IFLA_MACVLAN_MODE, number);
+            }
+            Self::Ipvlan(mode, flag) => {
+                let mode: u16 = match mode {
+                    IpvlanMode::L2 => 0,
+                    IpvlanMode::L3 => 1,
+                    IpvlanMode::L3s => 2,
+                };
+                let flag: u16 = match flag {
+                    IpvlanFlag::Bridge => 0,
+                    IpvlanFlag::Private => 1,
+                    IpvlanFlag::Vepa => 2,
+                };
+                data.attribute(IFLA_IPVLAN_MODE, &mode.to_ne_bytes());
+                data.attribute(IFLA_IPVLAN_FLAGS, &flag.to_ne_bytes());
+            }
+            Self::Vlan(number) => data.attribute(IFLA_VLAN_ID, &number.to_ne_bytes()),
+        }
+    }
 }
 
 /// Changes a link.

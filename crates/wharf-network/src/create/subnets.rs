@@ -1,31 +1,14 @@
 //! Which subnets a new network has: those that are asked for, or free ones of the pools.
 
 use std::collections::BTreeMap;
-use std::fmt::Display;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use ipnet::{IpNet, Ipv4Net, Ipv6Net};
+use ipnet::{IpNet, Ipv6Net};
 use wharf_netlink::Route;
 
 use crate::error::kernel;
 use crate::record::random_bytes;
-use crate::{Config, Network, NetworkError, NewNetwork, NewPool, bridge};
-
-/// The subnets of one network.
-pub(super) struct Subnets {
-    pub(super) v4: Subnet<Ipv4Net, Ipv4Addr>,
-    pub(super) v6: Option<Subnet<Ipv6Net, Ipv6Addr>>,
-    pub(super) chosen: bool,
-    pub(super) chosen6: bool,
-}
-
-/// One subnet with what is reserved in it.
-pub(super) struct Subnet<N, A> {
-    pub(super) subnet: N,
-    pub(super) range: Option<N>,
-    pub(super) gateway: A,
-    pub(super) auxiliary: BTreeMap<String, A>,
-}
+use crate::{Config, Ipam, IpamPool, Network, NetworkError, NewNetwork, NewPool, bridge};
 
 /// Checks what was typed; all faults at once (moby `api/types/network`, `ValidateIPAM`).
 pub(super) fn check(pools: &[NewPool], ipv6: bool) -> Result<(), NetworkError> {
@@ -103,100 +86,148 @@ fn check_pool(pool: &NewPool, ipv6: bool, faults: &mut Vec<String>) {
     }
 }
 
-impl Subnets {
-    /// The subnets of a request that was checked.
-    pub(super) fn choose(
-        new: &NewNetwork,
-        config: &Config,
-        known: &[Network],
-        interface: &str,
-        route: &mut Route,
-    ) -> Result<Self, NetworkError> {
-        let is6 = |pool: &&NewPool| pool.subnet.contains(':');
-        let (six, four): (Vec<_>, Vec<_>) = new.pools.iter().partition(is6);
-        if four.len() > 1 || six.len() > 1 && new.ipv6 {
-            let text = "bridge driver doesn't support multiple subnets";
-            return Err(NetworkError::Forbidden(text.to_owned()));
-        }
-        let asked = four.first().filter(|pool| !pool.subnet.is_empty());
-        if asked.is_none() && four.iter().any(|pool| has_more(pool)) {
-            let text = "user specified IP address or ip-range is supported only with a user configured subnet";
-            return Err(NetworkError::Invalid(text.to_owned()));
-        }
-        let ours = |net: IpNet| {
-            let mut pools = known.iter().flat_map(|one| &one.ipam.pools);
-            pools.any(|pool| overlap(&pool.subnet, &net))
-        };
-        let v4 = match asked {
-            Some(pool) => given(pool, ours)?,
-            None => free(config, route, interface, known)?,
-        };
-        let v6 = match (new.ipv6, six.first()) {
-            (false, _) => None,
-            (true, Some(pool)) => Some(given(pool, ours)?),
-            (true, None) => Some(unique_local()?),
-        };
-        Ok(Self {
-            chosen: asked.is_some(),
-            chosen6: new.ipv6 && !six.is_empty(),
-            v4,
-            v6,
-        })
+/// What a choice of subnets depends on.
+pub(super) struct Choice<'a> {
+    pub(super) config: &'a Config,
+    pub(super) known: &'a [Network],
+    /// Name of the bridge, whose own subnets are no clash.
+    pub(super) interface: &'a str,
+    /// Whether the network has IPv4, and IPv6.
+    pub(super) families: (bool, bool),
+    /// Whether the host, or whoever leads outside, has an address of the two.
+    pub(super) gateways: (bool, bool),
+    /// A bridge of our own: one subnet of each family, which must not be the host's otherwise.
+    pub(super) bridge: bool,
+}
+
+impl Choice<'_> {
+    /// The subnets of other networks. Those of a network which only describes others are nobody's.
+    fn taken(&self) -> impl Iterator<Item = &IpamPool> {
+        let real = self.known.iter().filter(|one| !one.config_only);
+        real.flat_map(|one| &one.ipam.pools)
     }
+}
+
+/// The address management of a request that was checked: the subnets that were asked for, else free ones.
+pub(super) fn choose(
+    new: &NewNetwork,
+    choice: &Choice<'_>,
+    route: &mut Route,
+) -> Result<Ipam, NetworkError> {
+    let is6 = |pool: &&NewPool| pool.subnet.contains(':');
+    let (six, four): (Vec<_>, Vec<_>) = new.pools.iter().partition(is6);
+    let (v4, v6) = choice.families;
+    let (four, six) = (
+        if v4 { four } else { Vec::new() },
+        if v6 { six } else { Vec::new() },
+    );
+    if choice.bridge && (four.len() > 1 || six.len() > 1) {
+        let text = "bridge driver doesn't support multiple subnets";
+        return Err(NetworkError::Forbidden(text.to_owned()));
+    }
+    let chosen: Vec<_> = four.iter().filter(|pool| !pool.subnet.is_empty()).collect();
+    if chosen.is_empty() && four.iter().any(|pool| has_more(pool)) {
+        let text =
+            "user specified IP address or ip-range is supported only with a user configured subnet";
+        return Err(NetworkError::Invalid(text.to_owned()));
+    }
+    let host = bridge::used_subnets(choice.interface, route)
+        .map_err(kernel("list the host's networks"))?;
+    let mut pools: Vec<IpamPool> = Vec::new();
+    for asked in chosen.iter().copied().chain(&six) {
+        let gateway = match asked.subnet.contains(':') {
+            true => choice.gateways.1,
+            false => choice.gateways.0,
+        };
+        let pool = given(asked, gateway)?;
+        if let Some(other) = choice
+            .taken()
+            .chain(&pools)
+            .find(|one| bridge::overlap(&one.subnet, &pool.subnet))
+        {
+            return Err(NetworkError::Forbidden(format!(
+                "invalid pool request: Pool overlaps with other one on this address space ({})",
+                other.subnet
+            )));
+        }
+        if choice.bridge {
+            check_host(&pool.subnet, &host)?;
+        }
+        pools.push(pool);
+    }
+    let chosen = !chosen.is_empty();
+    if v4 && !chosen {
+        let free = free4(choice, &host)?;
+        pools.insert(0, free);
+    }
+    if v6 && six.is_empty() {
+        pools.push(free6_pool(choice)?);
+    }
+    Ok(Ipam {
+        options: new.ipam_options.clone(),
+        pools,
+        chosen,
+        chosen6: !six.is_empty(),
+    })
 }
 
 fn has_more(pool: &NewPool) -> bool {
     !(pool.range.is_empty() && pool.gateway.is_empty() && pool.auxiliary.is_empty())
 }
 
-/// A subnet that was asked for.
-fn given<N, A>(pool: &NewPool, ours: impl Fn(IpNet) -> bool) -> Result<Subnet<N, A>, NetworkError>
-where
-    N: std::str::FromStr + Copy + Into<IpNet>,
-    A: std::str::FromStr + Copy + Display,
-{
+/// A subnet that holds a network of the host, or equals one, would take it away. One within a wide route of the
+/// host's, such as a VPN's, is somebody's plan.
+fn check_host(subnet: &IpNet, host: &[IpNet]) -> Result<(), NetworkError> {
+    match host.iter().find(|net| subnet.contains(*net)) {
+        None => Ok(()),
+        Some(net) => Err(NetworkError::Forbidden(format!(
+            "invalid pool request: Pool {subnet} overlaps with {net}, which this host reaches otherwise"
+        ))),
+    }
+}
+
+/// A subnet as a network that describes others keeps it; none if it has no addresses.
+pub(super) fn described(pool: &NewPool) -> Result<Option<IpamPool>, NetworkError> {
+    match pool.subnet.as_str() {
+        "" => Ok(None),
+        _ => given(pool, false).map(Some),
+    }
+}
+
+/// A subnet that was asked for; `gateway`: it has one even if none was asked for.
+fn given(pool: &NewPool, gateway: bool) -> Result<IpamPool, NetworkError> {
     // Everything was parsed once already.
     let bad =
         |what: &str| NetworkError::Invalid(format!("invalid network config:\ninvalid {what}"));
-    let subnet: N = pool.subnet.parse().map_err(|_| bad("subnet"))?;
-    if ours(subnet.into()) {
-        return Err(NetworkError::Forbidden(
-            "invalid pool request: Pool overlaps with other one on this address space".to_owned(),
-        ));
-    }
-    let range: Option<N> = match pool.range.as_str() {
+    let subnet: IpNet = pool.subnet.parse().map_err(|_| bad("subnet"))?;
+    let range: Option<IpNet> = match pool.range.as_str() {
         "" => None,
         text => Some(text.parse().map_err(|_| bad("ip-range"))?),
     };
     let mut auxiliary = BTreeMap::new();
     for (name, text) in &pool.auxiliary {
-        let ip: A = text.parse().map_err(|_| bad("auxiliary address"))?;
+        let ip: IpAddr = text.parse().map_err(|_| bad("auxiliary address"))?;
         auxiliary.insert(name.clone(), ip);
     }
     let gateway = match pool.gateway.as_str() {
+        "" if !gateway => None,
         "" => {
-            let within: IpNet = range.map_or(subnet.into(), Into::into);
-            // As dockerd: the lowest address of the range; that of the subnet itself is none.
-            let first = within.trunc().addr();
-            let first = if first == subnet.into().trunc().addr() {
-                next(first)
-            } else {
-                first
+            // As dockerd: the lowest free address of the range; that of the subnet itself is none.
+            let first = range.unwrap_or(subnet).trunc().addr();
+            let own = subnet.prefix_len() < subnet.max_prefix_len() - 1;
+            let first = match first == subnet.trunc().addr() && own {
+                true => next(first),
+                false => first,
             };
-            let taken = |ip: IpAddr| {
-                auxiliary
-                    .values()
-                    .any(|one| one.to_string() == ip.to_string())
-            };
+            let taken = |ip: &IpAddr| auxiliary.values().any(|one| one == ip);
             let free =
-                std::iter::successors(Some(first), |ip| Some(next(*ip))).find(|ip| !taken(*ip));
-            let ip = free.filter(|ip| subnet.into().contains(ip));
-            ip.and_then(|ip| ip.to_string().parse().ok())
-                .ok_or_else(|| bad("gateway"))?
+                std::iter::successors(Some(first), |ip| Some(next(*ip))).find(|ip| !taken(ip));
+            let within = free.filter(|ip| subnet.contains(ip));
+            Some(within.ok_or_else(|| bad("gateway"))?)
         }
-        text => text.parse().map_err(|_| bad("gateway"))?,
+        text => Some(text.parse().map_err(|_| bad("gateway"))?),
     };
-    Ok(Subnet {
+    Ok(IpamPool {
         subnet,
         range,
         gateway,
@@ -212,44 +243,47 @@ fn next(ip: IpAddr) -> IpAddr {
 }
 
 /// The first subnet of the pools that neither the host nor another network uses.
-fn free(
-    config: &Config,
-    route: &mut Route,
-    interface: &str,
-    known: &[Network],
-) -> Result<Subnet<Ipv4Net, Ipv4Addr>, NetworkError> {
-    let mut used =
-        bridge::used_subnets(interface, route).map_err(kernel("list the host's networks"))?;
-    used.extend(
-        known
-            .iter()
-            .filter_map(|one| Some(one.bridge.as_ref()?.subnet)),
-    );
-    let subnet = bridge::free_subnet(config, &used)?;
-    let gateway = subnet.hosts().next().ok_or(NetworkError::PoolsExhausted)?;
-    Ok(Subnet {
-        subnet,
+fn free4(choice: &Choice<'_>, host: &[IpNet]) -> Result<IpamPool, NetworkError> {
+    let taken = choice.taken().map(|pool| pool.subnet);
+    let used: Vec<IpNet> = host.iter().copied().chain(taken).collect();
+    let subnet = bridge::free_subnet(choice.config, &used)?;
+    let first = subnet.hosts().next().ok_or(NetworkError::PoolsExhausted)?;
+    Ok(IpamPool {
+        subnet: subnet.into(),
         range: None,
-        gateway,
+        gateway: choice.gateways.0.then_some(first.into()),
         auxiliary: BTreeMap::new(),
     })
 }
 
-/// A random subnet of the unique local addresses (RFC 4193), which meets no other by chance.
-fn unique_local() -> Result<Subnet<Ipv6Net, Ipv6Addr>, NetworkError> {
-    let mut octets = [0; 16];
-    octets[0] = 0xfd;
-    octets[1..8].copy_from_slice(&random_bytes::<7>());
-    let subnet = Ipv6Net::new(octets.into(), 64).map_err(|_| NetworkError::PoolsExhausted)?;
-    octets[15] = 1;
-    Ok(Subnet {
-        subnet,
+fn free6_pool(choice: &Choice<'_>) -> Result<IpamPool, NetworkError> {
+    let used: Vec<IpNet> = choice.taken().map(|pool| pool.subnet).collect();
+    let subnet = free6(choice.config, &used)?;
+    let first = next(subnet.addr().into());
+    Ok(IpamPool {
+        subnet: subnet.into(),
         range: None,
-        gateway: octets.into(),
+        gateway: choice.gateways.1.then_some(first),
         auxiliary: BTreeMap::new(),
     })
 }
 
-fn overlap(a: &IpNet, b: &IpNet) -> bool {
-    a.contains(&b.network()) || b.contains(&a.network())
+/// A free IPv6 subnet of the configured pools; without any, a random one of the unique local addresses
+/// (RFC 4193), which meets no other by chance.
+pub(crate) fn free6(config: &Config, used: &[IpNet]) -> Result<Ipv6Net, NetworkError> {
+    let pools = config.pools6();
+    if pools.is_empty() {
+        let mut octets = [0; 16];
+        octets[0] = 0xfd;
+        octets[1..8].copy_from_slice(&random_bytes::<7>());
+        return Ipv6Net::new(octets.into(), 64).map_err(|_| NetworkError::PoolsExhausted);
+    }
+    let mut candidates = pools
+        .into_iter()
+        .flat_map(|(pool, size)| pool.subnets(size).into_iter().flatten());
+    let free = candidates.find(|subnet| {
+        let subnet = IpNet::V6(*subnet);
+        !used.iter().any(|other| bridge::overlap(&subnet, other))
+    });
+    free.ok_or(NetworkError::PoolsExhausted)
 }

@@ -28,15 +28,26 @@ pub(super) enum From {
     Container(Arc<OwnedFd>, Vec<IpAddr>),
 }
 
-/// The first good answer to `query`; else the last one; `None` if nobody answers.
-pub(super) async fn ask(from: &From, query: &[u8], tcp: bool) -> Option<Vec<u8>> {
-    let servers = match from {
-        From::Host => upstream::of_host(),
-        From::Container(_, servers) => servers.clone(),
-    };
+impl From {
+    /// Who is asked now.
+    pub(super) fn servers(&self) -> Vec<IpAddr> {
+        match self {
+            Self::Host => upstream::of_host(),
+            Self::Container(_, servers) => servers.clone(),
+        }
+    }
+}
+
+/// The first good answer to `query` of these servers, asked in turn; else the last one; `None` if nobody answers.
+pub(super) async fn ask(
+    from: &From,
+    servers: &[IpAddr],
+    query: &[u8],
+    tcp: bool,
+) -> Option<Vec<u8>> {
     let mut last = None;
     for server in servers {
-        let server = SocketAddr::new(server, PORT);
+        let server = SocketAddr::new(*server, PORT);
         let asked = async {
             match tcp {
                 true => over_tcp(from, server, query).await,

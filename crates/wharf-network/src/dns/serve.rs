@@ -14,6 +14,7 @@ use tokio::sync::Semaphore;
 use tokio::task::{AbortHandle, JoinSet};
 
 use super::answer::{self, Answer};
+use super::cache::Asked;
 use super::{DnsConfig, forward};
 use crate::networks::Inner;
 
@@ -78,8 +79,20 @@ impl Server {
                         forward::From::Container(self.netns.upgrade()?, self.config.servers.clone())
                     }
                 };
-                match forward::ask(&from, bytes, tcp).await {
-                    Some(answer) => return Some(answer),
+                let own = !self.config.servers.is_empty();
+                let asked = Asked {
+                    container: own.then(|| self.container.clone()),
+                    servers: from.servers(),
+                    tcp,
+                };
+                if let Some(answer) = self.inner.upgrade()?.names.get(&asked, bytes) {
+                    return Some(answer);
+                }
+                match forward::ask(&from, &asked.servers, bytes, tcp).await {
+                    Some(answer) => {
+                        self.inner.upgrade()?.names.put(&asked, bytes, &answer);
+                        return Some(answer);
+                    }
                     None => answer::reply(&query, ResponseCode::ServFail, Vec::new()),
                 }
             }

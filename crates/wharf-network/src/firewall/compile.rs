@@ -1,24 +1,20 @@
 //! Rules as an nftables transaction.
 
-use ipnet::{IpNet, Ipv4Net, Ipv6Net};
+use std::net::IpAddr;
+
+use ipnet::IpNet;
 use wharf_netlink::nft::{
-    Base, BaseChain, Batch, ChainKind, CtKey, Expression, Family, Field, Map, MetaKey, Register,
-    Verdict,
+    Base, BaseChain, Batch, ChainKind, CtKey, Expression, Family as Tables, Field, Map, MetaKey,
+    Register, Verdict,
 };
 
-use super::{Action, Destination, Hook, Match, Ruleset, TABLE, Target};
+use super::{Action, Destination, Family, Hook, Match, PortMap, Ruleset, TABLE, Target};
 
-/// First word of the registers; links' names and the maps' keys take the next ones too.
+/// First word of the registers; links' names, addresses and the maps' keys take the next ones too.
 const R0: Register = Register(0);
-const R1: Register = Register(1);
-const R2: Register = Register(2);
-const IPV4: u8 = 2;
-const IPV6: u8 = 10;
-const SOURCE6_OFFSET: u32 = 8;
-const ICMP: u8 = 1;
 const ICMP_REDIRECT: u8 = 5;
-const SOURCE_OFFSET: u32 = 12;
-const DESTINATION_OFFSET: u32 = 16;
+/// `ND_REDIRECT` of ICMPv6.
+const NEIGHBOUR_REDIRECT: u8 = 137;
 /// `RTN_LOCAL`.
 const LOCAL: u32 = 2;
 const ESTABLISHED_OR_RELATED: u32 = 2 | 4;
@@ -30,7 +26,7 @@ const LINK_NAME: usize = 16;
 impl Ruleset {
     /// The transaction that puts this ruleset in the place of whatever table of ours is there.
     pub fn batch(&self) -> Batch<'static> {
-        let mut batch = Batch::new(Family::Inet, TABLE);
+        let mut batch = Batch::new(Tables::Inet, TABLE);
         // Deleting needs the table to be there; adding one that is there does nothing.
         batch.add_table();
         batch.delete_table();
@@ -51,41 +47,97 @@ impl Ruleset {
 
     /// The transaction that takes our table away.
     pub fn removal() -> Batch<'static> {
-        let mut batch = Batch::new(Family::Inet, TABLE);
+        let mut batch = Batch::new(Tables::Inet, TABLE);
         batch.add_table();
         batch.delete_table();
         batch
     }
 
     fn add_maps(&self, batch: &mut Batch<'_>) {
-        let value = [Field::Ipv4, Field::Port];
-        let with_address =
-            |entry: &(Target, Destination)| (address_and_port(&entry.0), destination(&entry.1));
-        let without =
-            |entry: &(Target, Destination)| (protocol_and_port(&entry.0), destination(&entry.1));
-        for (name, own) in [("own", &self.own), ("own_bound", &self.own_bound)] {
+        for set in &self.sets {
+            let key = [set.family.field(), Field::Protocol, Field::Port];
             batch.add_map(&Map {
-                name,
-                key: &[Field::Ipv4, Field::Protocol, Field::Port],
+                name: set.name,
+                key: &key,
                 value: &[],
-                elements: own
+                elements: set
+                    .elements
                     .iter()
                     .map(|target| (address_and_port(target), Vec::new()))
                     .collect(),
             });
         }
-        batch.add_map(&Map {
-            name: "published",
-            key: &[Field::Ipv4, Field::Protocol, Field::Port],
-            value: &value,
-            elements: self.published.iter().map(with_address).collect(),
-        });
-        batch.add_map(&Map {
-            name: "published_any",
-            key: &[Field::Protocol, Field::Port],
-            value: &value,
-            elements: self.published_any.iter().map(without).collect(),
-        });
+        for map in &self.maps {
+            add_map(map, batch);
+        }
+    }
+}
+
+fn add_map(map: &PortMap, batch: &mut Batch<'_>) {
+    let address = map.family.field();
+    let key = [address, Field::Protocol, Field::Port];
+    let key_of = |target: &Target| match map.by_address {
+        true => address_and_port(target),
+        false => protocol_and_port(target),
+    };
+    batch.add_map(&Map {
+        name: map.name,
+        key: if map.by_address { &key } else { &key[1..] },
+        value: &[address, Field::Port],
+        elements: map
+            .entries
+            .iter()
+            .map(|(target, to)| (key_of(target), destination(to)))
+            .collect(),
+    });
+}
+
+impl Family {
+    /// `NFPROTO_IPV4`, `NFPROTO_IPV6`.
+    const fn number(self) -> u8 {
+        match self {
+            Self::V4 => 2,
+            Self::V6 => 10,
+        }
+    }
+
+    const fn field(self) -> Field {
+        match self {
+            Self::V4 => Field::Ipv4,
+            Self::V6 => Field::Ipv6,
+        }
+    }
+
+    /// Length of an address, in bytes.
+    const fn length(self) -> u32 {
+        match self {
+            Self::V4 => 4,
+            Self::V6 => 16,
+        }
+    }
+
+    /// The register behind an address that begins in the first one.
+    const fn after(self) -> u8 {
+        (self.length() / 4) as u8
+    }
+
+    /// Where the source stands in the header.
+    const fn source(self) -> u32 {
+        match self {
+            Self::V4 => 12,
+            Self::V6 => 8,
+        }
+    }
+
+    const fn destination(self) -> u32 {
+        self.source() + self.length()
+    }
+
+    const fn icmp(self) -> u8 {
+        match self {
+            Self::V4 => 1,
+            Self::V6 => 58,
+        }
     }
 }
 
@@ -119,18 +171,19 @@ fn condition(condition: &Match) -> Vec<Expression> {
             Expression::Meta(MetaKey::OutputName, R0),
             Expression::NotEqual(R0, link_name(link)),
         ],
-        Match::Source(IpNet::V4(net)) => subnet(SOURCE_OFFSET, *net, true),
-        Match::Source(IpNet::V6(net)) => from_subnet6(net),
-        Match::DestinationNot(net) => subnet(DESTINATION_OFFSET, *net, false),
+        Match::Is(family) => only(*family),
+        Match::Source(net) => subnet(Family::of(net.addr()).source(), net, true),
+        Match::DestinationNot(net) => subnet(Family::of(net.addr()).destination(), net, false),
         Match::DestinationLocal => vec![
             Expression::DestinationKind(R0),
             Expression::Equal(R0, LOCAL.to_ne_bytes().to_vec()),
         ],
-        Match::Own => source_in("own"),
-        Match::OwnBound => source_in("own_bound"),
+        Match::SourceIn(set, family) => contained(set, *family, family.source()),
+        Match::DestinationIn(set, family) => contained(set, *family, family.destination()),
         Match::Known => bits(CtKey::State, ESTABLISHED_OR_RELATED),
         Match::Redirected => bits(CtKey::Status, DESTINATION_CHANGED),
-        Match::IcmpRedirect => icmp_redirect(),
+        Match::Icmp(family) => icmp(*family),
+        Match::IcmpRedirect(family) => icmp_redirect(*family),
     }
 }
 
@@ -142,71 +195,72 @@ fn action(action: Action) -> Vec<Expression> {
         Action::Return => vec![Expression::Verdict(Verdict::Return)],
         Action::JumpPublish => vec![Expression::Verdict(Verdict::Jump("publish".to_owned()))],
         Action::Masquerade => vec![Expression::Masquerade],
-        Action::TranslateByAddress => {
-            let mut steps = address_protocol_port(DESTINATION_OFFSET);
-            steps.extend(translate("published"));
+        Action::SourceNat(ip) => vec![
+            Expression::Load(R0, octets(ip)),
+            Expression::SourceNat {
+                family: Family::of(ip).number(),
+                address: R0,
+            },
+        ],
+        Action::TranslateByAddress(family) => {
+            let mut steps = address_protocol_port(family, family.destination());
+            steps.extend(translate(family, family.named("published", "published6")));
             steps
         }
-        Action::TranslateByPort => {
-            let mut steps = only_ipv4();
+        Action::TranslateByPort(family) => {
+            let mut steps = only(family);
             steps.extend([
                 Expression::Meta(MetaKey::TransportProtocol, R0),
-                payload(Base::Transport, 2, 2, R1),
+                payload(Base::Transport, 2, 2, Register(1)),
             ]);
-            steps.extend(translate("published_any"));
+            let map = family.named("published_any", "published6_any");
+            steps.extend(translate(family, map));
             steps
         }
     }
 }
 
-fn source_in(set: &str) -> Vec<Expression> {
-    let mut steps = address_protocol_port(SOURCE_OFFSET);
+fn contained(set: &str, family: Family, offset: u32) -> Vec<Expression> {
+    let mut steps = address_protocol_port(family, offset);
     steps.push(Expression::Contained(set.to_owned(), R0));
     steps
 }
 
 /// The key of sets and maps with an address.
-fn address_protocol_port(offset: u32) -> Vec<Expression> {
-    let mut steps = only_ipv4();
+fn address_protocol_port(family: Family, offset: u32) -> Vec<Expression> {
+    let after = family.after();
+    let mut steps = only(family);
     steps.extend([
-        payload(Base::Network, offset, 4, R0),
-        Expression::Meta(MetaKey::TransportProtocol, R1),
-        payload(Base::Transport, 2, 2, R2),
+        payload(Base::Network, offset, family.length(), R0),
+        Expression::Meta(MetaKey::TransportProtocol, Register(after)),
+        payload(Base::Transport, 2, 2, Register(after + 1)),
     ]);
     steps
 }
 
-fn translate(map: &str) -> [Expression; 2] {
+fn translate(family: Family, map: &str) -> [Expression; 2] {
     [
         Expression::Lookup(map.to_owned(), R0),
         Expression::DestinationNat {
+            family: family.number(),
             address: R0,
-            port: R1,
+            port: Register(family.after()),
         },
     ]
 }
 
-fn subnet(offset: u32, net: Ipv4Net, inside: bool) -> Vec<Expression> {
-    let mut steps = only_ipv4();
-    steps.push(payload(Base::Network, offset, 4, R0));
-    steps.push(Expression::Mask(R0, net.netmask().octets().to_vec()));
-    let value = net.network().octets().to_vec();
+fn subnet(offset: u32, net: &IpNet, inside: bool) -> Vec<Expression> {
+    let family = Family::of(net.addr());
+    let mut steps = only(family);
+    steps.push(payload(Base::Network, offset, family.length(), R0));
+    steps.push(Expression::Mask(R0, octets(net.netmask())));
+    let value = octets(net.network());
     steps.push(if inside {
         Expression::Equal(R0, value)
     } else {
         Expression::NotEqual(R0, value)
     });
     steps
-}
-
-fn from_subnet6(net: &Ipv6Net) -> Vec<Expression> {
-    vec![
-        Expression::Meta(MetaKey::NetworkProtocol, R0),
-        Expression::Equal(R0, vec![IPV6]),
-        payload(Base::Network, SOURCE6_OFFSET, 16, R0),
-        Expression::Mask(R0, net.netmask().octets().to_vec()),
-        Expression::Equal(R0, net.network().octets().to_vec()),
-    ]
 }
 
 /// Goes on if any of the bits is set.
@@ -218,21 +272,32 @@ fn bits(key: CtKey, mask: u32) -> Vec<Expression> {
     ]
 }
 
-fn icmp_redirect() -> Vec<Expression> {
-    let mut steps = only_ipv4();
+fn icmp(family: Family) -> Vec<Expression> {
+    let mut steps = only(family);
     steps.extend([
         Expression::Meta(MetaKey::TransportProtocol, R0),
-        Expression::Equal(R0, vec![ICMP]),
-        payload(Base::Transport, 0, 1, R0),
-        Expression::Equal(R0, vec![ICMP_REDIRECT]),
+        Expression::Equal(R0, vec![family.icmp()]),
     ]);
     steps
 }
 
-fn only_ipv4() -> Vec<Expression> {
+fn icmp_redirect(family: Family) -> Vec<Expression> {
+    let kind = match family {
+        Family::V4 => ICMP_REDIRECT,
+        Family::V6 => NEIGHBOUR_REDIRECT,
+    };
+    let mut steps = icmp(family);
+    steps.extend([
+        payload(Base::Transport, 0, 1, R0),
+        Expression::Equal(R0, vec![kind]),
+    ]);
+    steps
+}
+
+fn only(family: Family) -> Vec<Expression> {
     vec![
         Expression::Meta(MetaKey::NetworkProtocol, R0),
-        Expression::Equal(R0, vec![IPV4]),
+        Expression::Equal(R0, vec![family.number()]),
     ]
 }
 
@@ -252,7 +317,7 @@ fn link_name(name: &str) -> Vec<u8> {
 }
 
 fn address_and_port(target: &Target) -> Vec<u8> {
-    let mut key = target.address.octets().to_vec();
+    let mut key = octets(target.address);
     key.extend(protocol_and_port(target));
     key
 }
@@ -265,7 +330,14 @@ fn protocol_and_port(target: &Target) -> Vec<u8> {
 
 fn destination(to: &Destination) -> Vec<u8> {
     let [high, low] = to.port.to_be_bytes();
-    let mut value = to.address.octets().to_vec();
+    let mut value = octets(to.address);
     value.extend([high, low, 0, 0]);
     value
+}
+
+fn octets(ip: IpAddr) -> Vec<u8> {
+    match ip {
+        IpAddr::V4(ip) => ip.octets().to_vec(),
+        IpAddr::V6(ip) => ip.octets().to_vec(),
+    }
 }

@@ -4,30 +4,17 @@ use std::fmt;
 
 use ipnet::IpNet;
 
-use super::{Action, Destination, Hook, Match, Rule, Ruleset, TABLE, Target};
+use super::{Action, Family, Hook, Match, PortMap, Rule, Ruleset, Set, TABLE, Target};
 
 impl fmt::Display for Ruleset {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "table inet {TABLE} {{")?;
-        let with_address =
-            |target: &Target| format!("{} . {} . {}", target.address, target.protocol, target.port);
-        let without = |target: &Target| format!("{} . {}", target.protocol, target.port);
-        set(f, "own", &self.own, with_address)?;
-        set(f, "own_bound", &self.own_bound, with_address)?;
-        map(
-            f,
-            "published",
-            "ipv4_addr . inet_proto . inet_service",
-            &self.published,
-            with_address,
-        )?;
-        map(
-            f,
-            "published_any",
-            "inet_proto . inet_service",
-            &self.published_any,
-            without,
-        )?;
+        for (index, set) in self.sets.iter().enumerate() {
+            write!(f, "{}{set}", if index == 0 { "" } else { "\n" })?;
+        }
+        for map in &self.maps {
+            write!(f, "\n{map}")?;
+        }
         for chain in &self.chains {
             writeln!(f, "\n\tchain {} {{", chain.name)?;
             if let Some(hook) = chain.hook {
@@ -42,59 +29,130 @@ impl fmt::Display for Ruleset {
     }
 }
 
+impl Family {
+    /// How nft calls an address.
+    const fn address(self) -> &'static str {
+        self.named("ipv4_addr", "ipv6_addr")
+    }
+
+    /// How nft calls the header.
+    const fn header(self) -> &'static str {
+        self.named("ip", "ip6")
+    }
+}
+
+fn with_address(target: &Target) -> String {
+    format!("{} . {} . {}", target.address, target.protocol, target.port)
+}
+
+impl fmt::Display for Set {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let address = self.family.address();
+        writeln!(
+            f,
+            "\tset {} {{\n\t\ttype {address} . inet_proto . inet_service",
+            self.name
+        )?;
+        elements(f, self.elements.iter().map(with_address))?;
+        writeln!(f, "\t}}")
+    }
+}
+
+impl fmt::Display for PortMap {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let address = self.family.address();
+        let (key, show): (_, fn(&Target) -> String) = match self.by_address {
+            true => (
+                format!("{address} . inet_proto . inet_service"),
+                with_address,
+            ),
+            false => ("inet_proto . inet_service".to_owned(), |target| {
+                format!("{} . {}", target.protocol, target.port)
+            }),
+        };
+        writeln!(
+            f,
+            "\tmap {} {{\n\t\ttype {key} : {address} . inet_service",
+            self.name
+        )?;
+        let entry = |(target, to): &(Target, super::Destination)| {
+            format!("{} : {} . {}", show(target), to.address, to.port)
+        };
+        elements(f, self.entries.iter().map(entry))?;
+        writeln!(f, "\t}}")
+    }
+}
+
 impl fmt::Display for Rule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for condition in &self.matches {
             write!(f, "{condition} ")?;
         }
-        f.write_str(match self.action {
-            Action::Accept => "accept",
-            Action::Drop => "drop",
-            Action::Redirect => "redirect",
-            Action::Return => "return",
-            Action::JumpPublish => "jump publish",
-            Action::Masquerade => "masquerade",
-            Action::TranslateByAddress => {
-                "dnat ip to ip daddr . meta l4proto . th dport map @published"
+        match self.action {
+            Action::Accept => f.write_str("accept"),
+            Action::Drop => f.write_str("drop"),
+            Action::Redirect => f.write_str("redirect"),
+            Action::Return => f.write_str("return"),
+            Action::JumpPublish => f.write_str("jump publish"),
+            Action::Masquerade => f.write_str("masquerade"),
+            Action::SourceNat(ip) => write!(f, "snat {} to {ip}", Family::of(ip).header()),
+            Action::TranslateByAddress(family) => {
+                let (ip, map) = (family.header(), family.named("published", "published6"));
+                write!(
+                    f,
+                    "dnat {ip} to {ip} daddr . meta l4proto . th dport map @{map}"
+                )
             }
-            Action::TranslateByPort => {
-                "meta nfproto ipv4 dnat ip to meta l4proto . th dport map @published_any"
+            Action::TranslateByPort(family) => {
+                let (ip, map) = (
+                    family.header(),
+                    family.named("published_any", "published6_any"),
+                );
+                let protocol = family.named("ipv4", "ipv6");
+                write!(
+                    f,
+                    "meta nfproto {protocol} dnat {ip} to meta l4proto . th dport map @{map}"
+                )
             }
-        })
+        }
     }
 }
 
 impl fmt::Display for Match {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let header = |net: &IpNet| Family::of(net.addr()).header();
         match self {
             Self::Input(link) => write!(f, "iifname \"{link}\""),
             Self::Output(link) => write!(f, "oifname \"{link}\""),
             Self::OutputNot(link) => write!(f, "oifname != \"{link}\""),
-            Self::Source(IpNet::V4(net)) => write!(f, "ip saddr {net}"),
-            Self::Source(IpNet::V6(net)) => write!(f, "ip6 saddr {net}"),
-            Self::DestinationNot(net) => write!(f, "ip daddr != {net}"),
+            Self::Is(family) => write!(f, "meta nfproto {}", family.named("ipv4", "ipv6")),
+            Self::Source(net) => write!(f, "{} saddr {net}", header(net)),
+            Self::DestinationNot(net) if net.prefix_len() == net.max_prefix_len() => {
+                write!(f, "{} daddr != {}", header(net), net.addr())
+            }
+            Self::DestinationNot(net) => write!(f, "{} daddr != {net}", header(net)),
             Self::DestinationLocal => f.write_str("fib daddr type local"),
-            Self::Own => f.write_str("ip saddr . meta l4proto . th dport @own"),
-            Self::OwnBound => f.write_str("ip saddr . meta l4proto . th dport @own_bound"),
+            Self::SourceIn(set, family) => {
+                write!(
+                    f,
+                    "{} saddr . meta l4proto . th dport @{set}",
+                    family.header()
+                )
+            }
+            Self::DestinationIn(set, family) => {
+                write!(
+                    f,
+                    "{} daddr . meta l4proto . th dport @{set}",
+                    family.header()
+                )
+            }
             Self::Known => f.write_str("ct state established,related"),
             Self::Redirected => f.write_str("ct status dnat"),
-            Self::IcmpRedirect => f.write_str("icmp type redirect"),
+            Self::Icmp(family) => write!(f, "meta l4proto {}", family.named("icmp", "ipv6-icmp")),
+            Self::IcmpRedirect(Family::V4) => f.write_str("icmp type redirect"),
+            Self::IcmpRedirect(Family::V6) => f.write_str("icmpv6 type nd-redirect"),
         }
     }
-}
-
-fn set(
-    f: &mut fmt::Formatter<'_>,
-    name: &str,
-    own: &[Target],
-    show: impl Fn(&Target) -> String,
-) -> fmt::Result {
-    writeln!(
-        f,
-        "\tset {name} {{\n\t\ttype ipv4_addr . inet_proto . inet_service"
-    )?;
-    elements(f, own.iter().map(show))?;
-    writeln!(f, "\t}}\n")
 }
 
 /// The list of a set's or map's elements.
@@ -110,31 +168,6 @@ fn elements(f: &mut fmt::Formatter<'_>, all: impl Iterator<Item = String>) -> fm
         empty = false;
     }
     f.write_str(if empty { "" } else { " }\n" })
-}
-
-fn map(
-    f: &mut fmt::Formatter<'_>,
-    name: &str,
-    key: &str,
-    entries: &[(Target, Destination)],
-    show: impl Fn(&Target) -> String,
-) -> fmt::Result {
-    writeln!(
-        f,
-        "\tmap {name} {{\n\t\ttype {key} : ipv4_addr . inet_service"
-    )?;
-    elements(
-        f,
-        entries
-            .iter()
-            .map(|(target, to)| format!("{} : {} . {}", show(target), to.address, to.port)),
-    )?;
-    writeln!(f, "\t}}")?;
-    if name == "published" {
-        writeln!(f)
-    } else {
-        Ok(())
-    }
 }
 
 const fn describe(hook: Hook) -> &'static str {

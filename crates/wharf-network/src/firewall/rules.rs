@@ -1,113 +1,240 @@
 //! From networks and endpoints to rules.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use ipnet::{IpNet, Ipv4Net};
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
-use super::{Action, Chain, Destination, Hook, Match, Rule, Ruleset, Target};
-use crate::{Bridge, EndpointInfo, Network};
+use super::{Action, Chain, Destination, Family, Hook, Match, PortMap, Rule, Ruleset, Set, Target};
+use crate::{Bridge, EndpointInfo, GatewayMode, Network, PublishPolicy, Publishing};
+
+/// What of a network the rules are made from.
+struct Bridged<'a> {
+    bridge: &'a Bridge,
+    /// The subnet of each family that it has.
+    subnets: Vec<IpNet>,
+}
+
+impl Bridged<'_> {
+    fn mode(&self, family: Family) -> GatewayMode {
+        match family {
+            Family::V4 => self.bridge.ways.v4.mode,
+            Family::V6 => self.bridge.ways.v6.mode,
+        }
+    }
+
+    /// Whether published ports are reached at the containers' own addresses, at least from somewhere.
+    fn is_open(&self, family: Family, publishing: &Publishing) -> bool {
+        let trusts = publishing.direct_routing || !self.bridge.trusted.is_empty();
+        match self.mode(family) {
+            GatewayMode::Routed => true,
+            GatewayMode::Nat => trusts,
+            GatewayMode::NatUnprotected | GatewayMode::Isolated => false,
+        }
+    }
+
+    fn families(&self) -> impl Iterator<Item = Family> + '_ {
+        self.subnets.iter().map(|net| Family::of(net.addr()))
+    }
+}
 
 impl Ruleset {
-    /// The rules for these networks and connected endpoints. `proxy`: ports are served within the daemon, too.
+    /// The rules for these networks and connected endpoints.
     pub fn of<'a>(
         networks: impl IntoIterator<Item = &'a Network>,
         endpoints: impl IntoIterator<Item = &'a EndpointInfo>,
-        proxy: bool,
+        publishing: &Publishing,
     ) -> Self {
-        let mut bridges: Vec<&Bridge> = networks
-            .into_iter()
-            .filter_map(|n| n.bridge.as_ref())
-            .collect();
-        // What an internal network refuses is refused before another one lets it in.
-        bridges.sort_by_key(|bridge| (!bridge.internal, bridge.interface.clone()));
-        let (mut published, mut published_any) = (Vec::new(), Vec::new());
-        for endpoint in endpoints {
-            collect(endpoint, &mut published, &mut published_any);
+        let mut by_id: BTreeMap<&str, Bridged<'_>> = BTreeMap::new();
+        for network in networks {
+            if let Some(bridge) = &network.bridge {
+                let pools = network.ipam.pools.iter();
+                let subnets = pools.map(|pool| pool.subnet).collect();
+                by_id.insert(&network.id, Bridged { bridge, subnets });
+            }
         }
-        published.sort_by_key(order);
-        published_any.sort_by_key(order);
-        let own = |entries: &[(Target, Destination)]| {
+        let mut ports = Ports::default();
+        for endpoint in endpoints {
+            if let Some(network) = by_id.get(endpoint.network_id.as_str()) {
+                ports.collect(endpoint, network, publishing);
+            }
+        }
+        let mut bridges: Vec<&Bridged<'_>> = by_id.values().collect();
+        // What an internal network refuses is refused before another one lets it in.
+        bridges.sort_by_key(|one| (!one.bridge.internal, one.bridge.interface.clone()));
+        let six = bridges
+            .iter()
+            .any(|one| one.families().any(|family| family == Family::V6));
+        let families = if six {
+            &[Family::V4, Family::V6][..]
+        } else {
+            &[Family::V4]
+        };
+        let (mut sets, mut maps) = (Vec::new(), Vec::new());
+        for family in families {
+            let (own, published) = ports.of(*family, publishing.proxy);
+            sets.extend(own);
+            maps.extend(published);
+            let open = |one: &&Bridged<'_>| one.is_open(*family, publishing);
+            if bridges.iter().any(open) {
+                sets.push(ports.open(*family));
+            }
+        }
+        Self {
+            sets,
+            maps,
+            chains: chains(&bridges, families, publishing),
+            empty: bridges.is_empty(),
+        }
+    }
+
+    /// Whether there is no network to have rules for.
+    pub fn is_empty(&self) -> bool {
+        self.empty
+    }
+}
+
+/// All ports, by what is done with them.
+#[derive(Default)]
+struct Ports {
+    published: Vec<(Target, Destination)>,
+    published_any: Vec<(Target, Destination)>,
+    open: Vec<Target>,
+}
+
+impl Ports {
+    fn collect(&mut self, endpoint: &EndpointInfo, network: &Bridged<'_>, publishing: &Publishing) {
+        for port in &endpoint.ports {
+            let family = Family::of(port.host_ip);
+            let own = match family {
+                Family::V4 => endpoint.address.map(|one| IpAddr::from(one.ip)),
+                Family::V6 => endpoint.address6.map(|one| IpAddr::from(one.ip)),
+            };
+            // What has no address of the family is served by the proxy.
+            let Some(address) = own else { continue };
+            let to = Destination {
+                address,
+                port: port.container_port,
+            };
+            if network.is_open(family, publishing) {
+                self.open.push(Target {
+                    address,
+                    protocol: port.protocol,
+                    port: port.container_port,
+                });
+            }
+            // The loopback is served by the proxy: its packets cannot be sent on to another link.
+            let translated = publishing.policy == PublishPolicy::Translate;
+            if port.host_port == 0 || port.host_ip.is_loopback() || !translated {
+                continue;
+            }
+            let target = Target {
+                address: port.host_ip,
+                protocol: port.protocol,
+                port: port.host_port,
+            };
+            match port.host_ip.is_unspecified() {
+                true => self.published_any.push((target, to)),
+                false => self.published.push((target, to)),
+            }
+        }
+    }
+
+    /// The sets and maps of one family.
+    fn of(&self, family: Family, proxy: bool) -> ([Set; 2], [PortMap; 2]) {
+        let of = |entries: &[(Target, Destination)]| {
+            let mut entries: Vec<_> = entries
+                .iter()
+                .filter(|(target, _)| Family::of(target.address) == family)
+                .copied()
+                .collect();
+            entries.sort_by_key(|entry| key(&entry.0));
+            entries
+        };
+        let (published, published_any) = (of(&self.published), of(&self.published_any));
+        let own = |name, entries: &[(Target, Destination)]| {
             let swapped = entries.iter().map(|(target, to)| Target {
                 address: to.address,
                 ..*target
             });
-            let mut own: Vec<Target> = swapped.filter(|_| proxy).collect();
-            own.sort_by_key(key);
-            own.dedup();
-            own
+            let elements = swapped.filter(|_| proxy).collect();
+            set(name, family, elements)
         };
-        Self {
-            own: own(&published_any),
-            own_bound: own(&published),
-            published,
-            published_any,
-            chains: chains(&bridges, proxy),
-        }
+        let sets = [
+            own(family.named("own", "own6"), &published_any),
+            own(family.named("own_bound", "own6_bound"), &published),
+        ];
+        let map = |name, by_address, entries| PortMap {
+            name,
+            family,
+            by_address,
+            entries,
+        };
+        let maps = [
+            map(family.named("published", "published6"), true, published),
+            map(
+                family.named("published_any", "published6_any"),
+                false,
+                published_any,
+            ),
+        ];
+        (sets, maps)
+    }
+
+    /// The set of ports that are reached at the containers' own addresses.
+    fn open(&self, family: Family) -> Set {
+        let all = self.open.iter();
+        let elements = all.filter(|one| Family::of(one.address) == family).copied();
+        set(family.named("open", "open6"), family, elements.collect())
     }
 }
 
-fn collect(
-    endpoint: &EndpointInfo,
-    published: &mut Vec<(Target, Destination)>,
-    published_any: &mut Vec<(Target, Destination)>,
-) {
-    let Some(address) = endpoint.address else {
-        return;
-    };
-    for port in &endpoint.ports {
-        // IPv6 and the host's loopback are served by the proxy: their packets cannot be sent on to an IPv4
-        // address of another link.
-        let IpAddr::V4(host) = port.host_ip else {
-            continue;
-        };
-        if host.is_loopback() {
-            continue;
-        }
-        let entry = (
-            Target {
-                address: host,
-                protocol: port.protocol,
-                port: port.host_port,
-            },
-            Destination {
-                address: address.ip,
-                port: port.container_port,
-            },
-        );
-        if host.is_unspecified() {
-            published_any.push(entry);
-        } else {
-            published.push(entry);
-        }
+fn set(name: &'static str, family: Family, mut elements: Vec<Target>) -> Set {
+    elements.sort_by_key(key);
+    elements.dedup();
+    Set {
+        name,
+        family,
+        elements,
     }
 }
 
-fn order(entry: &(Target, Destination)) -> (Ipv4Addr, u8, u16) {
-    key(&entry.0)
-}
-
-fn key(target: &Target) -> (Ipv4Addr, u8, u16) {
+fn key(target: &Target) -> (IpAddr, u8, u16) {
     (target.address, target.protocol.number(), target.port)
 }
 
-fn chains(bridges: &[&Bridge], proxy: bool) -> Vec<Chain> {
+fn chains(bridges: &[&Bridged<'_>], families: &[Family], publishing: &Publishing) -> Vec<Chain> {
     let base = |name, hook, rules| Chain {
         name,
         hook: Some(hook),
         rules,
     };
+    // A host address of its own wins over all addresses.
+    let publish = families.iter().flat_map(|family| {
+        [
+            rule([], Action::TranslateByAddress(*family)),
+            rule([], Action::TranslateByPort(*family)),
+        ]
+    });
     vec![
         Chain {
             name: "publish",
             hook: None,
-            // A host address of its own wins over all addresses.
-            rules: vec![
-                rule([], Action::TranslateByAddress),
-                rule([], Action::TranslateByPort),
-            ],
+            rules: publish.collect(),
         },
-        base("prerouting", Hook::NatPrerouting, arriving(bridges, proxy)),
-        base("output", Hook::NatOutput, vec![from_the_host()]),
+        base(
+            "prerouting",
+            Hook::NatPrerouting,
+            arriving(bridges, families, publishing.proxy),
+        ),
+        base(
+            "output",
+            Hook::NatOutput,
+            families
+                .iter()
+                .map(|family| from_the_host(*family))
+                .collect(),
+        ),
         base(
             "postrouting",
             Hook::NatPostrouting,
@@ -116,12 +243,15 @@ fn chains(bridges: &[&Bridge], proxy: bool) -> Vec<Chain> {
         base(
             "forward",
             Hook::FilterForward,
-            bridges.iter().flat_map(|b| through(b)).collect(),
+            bridges
+                .iter()
+                .flat_map(|b| through(b, publishing))
+                .collect(),
         ),
         base(
             "redirects",
             Hook::FilterOutput,
-            bridges.iter().map(|b| no_redirect(b)).collect(),
+            bridges.iter().flat_map(|b| no_redirect(b)).collect(),
         ),
     ]
 }
@@ -129,24 +259,29 @@ fn chains(bridges: &[&Bridge], proxy: bool) -> Vec<Chain> {
 /// Packets to this host's ports. With br_netfilter loaded (and it is, beside a dockerd), one whose destination
 /// becomes a neighbour on the same bridge is sent on by the bridge, never by the host: it cannot go back to the
 /// port it came by, nor to another one if ports are isolated. Those are left to the proxy.
-fn arriving(bridges: &[&Bridge], proxy: bool) -> Vec<Rule> {
+fn arriving(bridges: &[&Bridged<'_>], families: &[Family], proxy: bool) -> Vec<Rule> {
     let mut rules = Vec::new();
     if proxy {
-        rules.push(rule(
-            [Match::DestinationLocal, Match::Own],
-            Action::Redirect,
-        ));
-        rules.push(rule([Match::OwnBound], Action::Return));
-        let isolated = bridges.iter().filter(|bridge| !bridge.icc);
-        rules.extend(isolated.map(|b| rule([Match::Input(b.interface.clone())], Action::Return)));
+        for family in families {
+            let own = Match::SourceIn(family.named("own", "own6"), *family);
+            let bound = Match::SourceIn(family.named("own_bound", "own6_bound"), *family);
+            rules.push(rule([Match::DestinationLocal, own], Action::Redirect));
+            rules.push(rule([bound], Action::Return));
+        }
+        let isolated = bridges.iter().filter(|one| !one.bridge.icc);
+        let from = |one: &&Bridged<'_>| Match::Input(one.bridge.interface.clone());
+        rules.extend(isolated.map(|one| rule([from(one)], Action::Return)));
     }
     rules.push(rule([Match::DestinationLocal], Action::JumpPublish));
     rules
 }
 
 /// Connections of the host itself, but for those to its loopback, which the proxy serves.
-fn from_the_host() -> Rule {
-    let loopback = Ipv4Net::new_assert(Ipv4Addr::new(127, 0, 0, 0), 8);
+fn from_the_host(family: Family) -> Rule {
+    let loopback = match family {
+        Family::V4 => IpNet::V4(Ipv4Net::new_assert(Ipv4Addr::new(127, 0, 0, 0), 8)),
+        Family::V6 => IpNet::V6(Ipv6Net::new_assert(Ipv6Addr::LOCALHOST, 128)),
+    };
     rule(
         [Match::DestinationNot(loopback), Match::DestinationLocal],
         Action::JumpPublish,
@@ -155,23 +290,28 @@ fn from_the_host() -> Rule {
 
 /// Packets that leave a bridge's subnet, and those that come back to it by way of a published port: the answer
 /// must pass through the host again, which the other container would otherwise leave aside.
-fn leaving(bridge: &Bridge) -> Vec<Rule> {
-    let name = || bridge.interface.clone();
-    let subnets = [
-        Some(IpNet::V4(bridge.subnet.trunc())),
-        bridge.v6.map(|v6| IpNet::V6(v6.subnet.trunc())),
-    ];
+fn leaving(one: &Bridged<'_>) -> Vec<Rule> {
+    let name = || one.bridge.interface.clone();
     let mut rules = Vec::new();
-    for subnet in subnets.into_iter().flatten() {
-        if bridge.masquerade {
+    for subnet in &one.subnets {
+        let family = Family::of(subnet.addr());
+        let source = match family {
+            Family::V4 => one.bridge.ways.v4.source.map(IpAddr::V4),
+            Family::V6 => one.bridge.ways.v6.source.map(IpAddr::V6),
+        };
+        let translated = match one.mode(family) {
+            GatewayMode::Nat | GatewayMode::NatUnprotected => true,
+            GatewayMode::Routed | GatewayMode::Isolated => false,
+        };
+        if one.bridge.masquerade && translated {
             rules.push(rule(
-                [Match::Source(subnet), Match::OutputNot(name())],
-                Action::Masquerade,
+                [Match::Source(*subnet), Match::OutputNot(name())],
+                source.map_or(Action::Masquerade, Action::SourceNat),
             ));
         }
         rules.push(rule(
             [
-                Match::Source(subnet),
+                Match::Source(*subnet),
                 Match::Output(name()),
                 Match::Redirected,
             ],
@@ -182,7 +322,8 @@ fn leaving(bridge: &Bridge) -> Vec<Rule> {
 }
 
 /// What may be sent on to a bridge's containers: answers, published ports, their neighbours on the same bridge.
-fn through(bridge: &Bridge) -> Vec<Rule> {
+fn through(one: &Bridged<'_>, publishing: &Publishing) -> Vec<Rule> {
+    let bridge = one.bridge;
     let to = || Match::Output(bridge.interface.clone());
     let among = if bridge.icc {
         Action::Accept
@@ -198,20 +339,40 @@ fn through(bridge: &Bridge) -> Vec<Rule> {
             rule([from()], Action::Drop),
         ];
     }
-    vec![
+    let mut rules = vec![
         rule([to(), Match::Known], Action::Accept),
         rule([to(), Match::Redirected], Action::Accept),
         rule([from(), to()], among),
-        rule([to()], Action::Drop),
-    ]
+    ];
+    for family in one.families() {
+        let open = || Match::DestinationIn(family.named("open", "open6"), family);
+        match one.mode(family) {
+            GatewayMode::Routed => rules.extend([
+                rule([to(), Match::Icmp(family)], Action::Accept),
+                rule([to(), open()], Action::Accept),
+            ]),
+            GatewayMode::NatUnprotected => {
+                rules.push(rule([to(), Match::Is(family)], Action::Accept));
+            }
+            GatewayMode::Nat if publishing.direct_routing => {
+                rules.push(rule([to(), open()], Action::Accept));
+            }
+            GatewayMode::Nat => rules.extend(bridge.trusted.iter().map(|link| {
+                let from = Match::Input(link.clone());
+                rule([from, to(), open()], Action::Accept)
+            })),
+            GatewayMode::Isolated => {}
+        }
+    }
+    rules.push(rule([to()], Action::Drop));
+    rules
 }
 
 /// A container that reaches another one through the host must not be told to go there directly.
-fn no_redirect(bridge: &Bridge) -> Rule {
-    rule(
-        [Match::Output(bridge.interface.clone()), Match::IcmpRedirect],
-        Action::Drop,
-    )
+fn no_redirect(one: &Bridged<'_>) -> Vec<Rule> {
+    let to = || Match::Output(one.bridge.interface.clone());
+    let redirect = |family| rule([to(), Match::IcmpRedirect(family)], Action::Drop);
+    one.families().map(redirect).collect()
 }
 
 fn rule<const N: usize>(matches: [Match; N], action: Action) -> Rule {

@@ -15,11 +15,26 @@ pub(crate) struct Request<'a> {
     /// The endpoint's id, for errors.
     pub(crate) endpoint: &'a str,
     /// The container's address, for errors.
-    pub(crate) container: Ipv4Addr,
+    pub(crate) container: IpAddr,
     /// Host address where none is asked for.
     pub(crate) default_binding: IpAddr,
-    /// Whether IPv6 is served, too.
-    pub(crate) ipv6: bool,
+    /// How a port of a host's IPv4 address leads to the container.
+    pub(crate) v4: Reach,
+    /// The same of IPv6.
+    pub(crate) v6: Reach,
+}
+
+/// How a port of one family of the host's leads to a container.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Reach {
+    /// By address translation, and by the proxy if there is one.
+    Translated,
+    /// By the proxy alone: the container has no address of the family.
+    Proxied,
+    /// Not at all: the container is reached at its own address.
+    Routed,
+    /// Not at all.
+    Never,
 }
 
 /// The ports that containers hold.
@@ -31,14 +46,20 @@ pub(crate) struct Allocator {
 }
 
 impl Allocator {
-    /// Binds all ports of a container; none stay if one fails.
+    /// Binds all ports of a container; none stay if one fails. Those that are open at the container's own address
+    /// come back beside them.
     pub(crate) fn allocate(
         &mut self,
         request: &Request<'_>,
         bindings: &[PortBinding],
-    ) -> Result<Vec<Held>, NetworkError> {
-        let mut held = Vec::new();
+    ) -> Result<(Vec<Held>, Vec<PublishedPort>), NetworkError> {
+        let (mut held, mut routed) = (Vec::new(), Vec::new());
         for binding in bindings {
+            for port in open_ports(request, binding) {
+                if !routed.contains(&port) {
+                    routed.push(port);
+                }
+            }
             match self.allocate_one(request, binding) {
                 Ok(ports) => held.extend(ports),
                 Err(error) => {
@@ -47,7 +68,7 @@ impl Allocator {
                 }
             }
         }
-        Ok(held)
+        Ok((held, routed))
     }
 
     /// Binds a port again that was published before the daemon ended.
@@ -75,6 +96,9 @@ impl Allocator {
         binding: &PortBinding,
     ) -> Result<Vec<Held>, NetworkError> {
         let addresses = host_addresses(request, binding.host_ip);
+        if addresses.is_empty() {
+            return Ok(Vec::new());
+        }
         match binding.host_port {
             HostPort::Exact(port) => self.bind_all(request, binding, &addresses, port),
             HostPort::Range(first, last) => {
@@ -108,7 +132,7 @@ impl Allocator {
                 Ok(held) => return Ok(held),
                 Err(error @ NetworkError::PortAllocated { .. }) => last = last.or(Some(error)),
                 // Taken by a process of the host: dockerd tries the next one, too.
-                Err(NetworkError::PortBind { ref reason, .. }) if reason == IN_USE => {}
+                Err(NetworkError::PortBind { ref reason, .. }) if **reason == *IN_USE => {}
                 Err(error) => return Err(error),
             }
         }
@@ -126,7 +150,7 @@ impl Allocator {
         port: u16,
     ) -> Result<Vec<Held>, NetworkError> {
         let mut held: Vec<Held> = Vec::with_capacity(addresses.len());
-        for (index, ip) in addresses.iter().enumerate() {
+        for ip in addresses {
             let address = SocketAddr::new(*ip, port);
             if self.taken.contains(&(binding.protocol, *ip, port)) {
                 return Err(NetworkError::PortAllocated {
@@ -137,8 +161,11 @@ impl Allocator {
             }
             match bind(binding.protocol, address) {
                 Ok(socket) => held.push(self.hold(binding, address, socket)),
-                // The second address is the IPv6 one that nobody asked for: a host without IPv6 has none.
-                Err(error) if index > 0 && error.kind() != io::ErrorKind::AddrInUse => {}
+                // The IPv6 address that nobody asked for: a host without IPv6 has none.
+                Err(error)
+                    if binding.host_ip.is_none()
+                        && ip.is_ipv6()
+                        && error.kind() != io::ErrorKind::AddrInUse => {}
                 Err(error) => {
                     self.release(held.iter().map(|held| &held.port));
                     return Err(refused(request, binding, address, &error));
@@ -167,13 +194,39 @@ impl Allocator {
 
 const IN_USE: &str = "address already in use";
 
-/// All IPv4 addresses, and all IPv6 ones, are two sockets.
+/// The host addresses of a binding; all IPv4 addresses, and all IPv6 ones, are two sockets.
 fn host_addresses(request: &Request<'_>, wanted: Option<IpAddr>) -> Vec<IpAddr> {
+    let reach = |ip: &IpAddr| match ip {
+        IpAddr::V4(_) => request.v4,
+        IpAddr::V6(_) => request.v6,
+    };
+    let held = |ip: &IpAddr| matches!(reach(ip), Reach::Translated | Reach::Proxied);
     let first = wanted.unwrap_or(request.default_binding);
-    let both = wanted.is_none() && first == IpAddr::V4(Ipv4Addr::UNSPECIFIED) && request.ipv6;
-    let mut addresses = vec![first];
-    addresses.extend(both.then_some(IpAddr::V6(Ipv6Addr::UNSPECIFIED)));
-    addresses
+    let all = wanted.is_none() && first == IpAddr::V4(Ipv4Addr::UNSPECIFIED);
+    if !all {
+        return Some(first).filter(held).into_iter().collect();
+    }
+    // A container with IPv6 alone gets IPv4 clients only where an address asks for it.
+    let four = Some(first).filter(|_| request.v4 == Reach::Translated);
+    let six = Some(IpAddr::V6(Ipv6Addr::UNSPECIFIED)).filter(held);
+    four.into_iter().chain(six).collect()
+}
+
+/// The ports of a binding that are open at the container's own addresses; the host's part of it is of no meaning
+/// there.
+fn open_ports(request: &Request<'_>, binding: &PortBinding) -> Vec<PublishedPort> {
+    let wanted = binding.host_ip;
+    let four = request.v4 == Reach::Routed && wanted.is_none_or(|ip| ip.is_ipv4());
+    let six = request.v6 == Reach::Routed && wanted.is_none_or(|ip| ip.is_ipv6());
+    let port = |host_ip| PublishedPort {
+        protocol: binding.protocol,
+        container_port: binding.container_port,
+        host_ip,
+        host_port: 0,
+    };
+    let four = four.then_some(port(IpAddr::V4(Ipv4Addr::UNSPECIFIED)));
+    let six = six.then_some(port(IpAddr::V6(Ipv6Addr::UNSPECIFIED)));
+    four.into_iter().chain(six).collect()
 }
 
 fn refused(
@@ -190,12 +243,12 @@ fn refused(
         _ => error.to_string(),
     };
     NetworkError::PortBind {
-        name: request.name.to_owned(),
-        endpoint: request.endpoint.to_owned(),
+        name: request.name.into(),
+        endpoint: request.endpoint.into(),
         host,
         container: request.container,
         container_port: binding.container_port,
         protocol: binding.protocol,
-        reason,
+        reason: reason.into(),
     }
 }

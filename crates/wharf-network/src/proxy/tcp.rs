@@ -7,19 +7,19 @@ use tokio::io::copy_bidirectional;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 
-use super::Target;
+use super::Destination;
 
 /// Pause after a failed accept (out of descriptors), so that it is not tried in a tight loop.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// Serves until it is aborted; its connections end with it.
-pub(super) async fn serve(listener: TcpListener, target: Target, port: u16) {
+pub(super) async fn serve(listener: TcpListener, to: Destination) {
     let mut connections = JoinSet::new();
     loop {
         tokio::select! {
             accepted = listener.accept() => match accepted {
                 Ok((client, _)) => {
-                    connections.spawn(carry(client, target.with_port(port)));
+                    connections.spawn(carry(client, to.now()));
                 }
                 Err(_) => tokio::time::sleep(ACCEPT_PAUSE).await,
             },
@@ -28,7 +28,8 @@ pub(super) async fn serve(listener: TcpListener, target: Target, port: u16) {
     }
 }
 
-async fn carry(mut client: TcpStream, target: SocketAddr) {
+async fn carry(mut client: TcpStream, target: Option<SocketAddr>) {
+    let Some(target) = target else { return };
     // Nobody to tell: a client whose server cannot be reached sees its connection close.
     if let Ok(mut server) = TcpStream::connect(target).await {
         let _ = client.set_nodelay(true);

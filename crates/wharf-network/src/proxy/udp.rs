@@ -1,7 +1,7 @@
 //! Datagrams: one socket towards the container per client, forgotten after a while of silence.
 
 use std::collections::HashMap;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use tokio::net::UdpSocket;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
-use super::Target;
+use super::Destination;
 
 /// Docker's proxy forgets a silent client after as long.
 const SILENCE: Duration = Duration::from_secs(90);
@@ -18,7 +18,7 @@ const LARGEST: usize = 65_507;
 const MOST_CLIENTS: usize = 4096;
 
 /// Serves until it is aborted.
-pub(super) async fn serve(socket: UdpSocket, target: Target, port: u16) {
+pub(super) async fn serve(socket: UdpSocket, to: Destination) {
     let socket = Arc::new(socket);
     let (gone, mut ended) = mpsc::unbounded_channel::<SocketAddr>();
     let mut clients: HashMap<SocketAddr, Arc<UdpSocket>> = HashMap::new();
@@ -33,7 +33,8 @@ pub(super) async fn serve(socket: UdpSocket, target: Target, port: u16) {
                     if clients.len() >= MOST_CLIENTS {
                         continue;
                     }
-                    let Ok(upstream) = connect(target.with_port(port)).await else { continue };
+                    let Some(target) = to.now() else { continue };
+                    let Ok(upstream) = connect(target).await else { continue };
                     let upstream = Arc::new(upstream);
                     clients.insert(client, Arc::clone(&upstream));
                     replies.spawn(answer(Arc::clone(&socket), upstream, client, gone.clone()));
@@ -51,7 +52,11 @@ pub(super) async fn serve(socket: UdpSocket, target: Target, port: u16) {
 }
 
 async fn connect(target: SocketAddr) -> std::io::Result<UdpSocket> {
-    let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).await?;
+    let local: IpAddr = match target {
+        SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+        SocketAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+    };
+    let socket = UdpSocket::bind((local, 0)).await?;
     socket.connect(target).await?;
     Ok(socket)
 }

@@ -2,7 +2,7 @@
 //! here, so it is an error; [`super::refused`] says which.
 
 use std::collections::BTreeMap;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::PathBuf;
 use std::str::FromStr;
 
@@ -52,6 +52,46 @@ pub(super) struct Directives {
     #[arg(long, value_name = "CIDR")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) bip: Option<String>,
+    /// IPv6 address of the default bridge, with its prefix
+    #[arg(long, value_name = "CIDR")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) bip6: Option<String>,
+    /// IPv4 addresses for containers of the default bridge
+    #[arg(long, value_name = "CIDR")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) fixed_cidr: Option<String>,
+    /// IPv6 addresses for containers of the default bridge
+    #[arg(long, value_name = "CIDR")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) fixed_cidr_v6: Option<String>,
+    /// IPv4 default gateway of containers of the default bridge
+    #[arg(long, value_name = "IP")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) default_gateway: Option<Ipv4Addr>,
+    /// IPv6 default gateway of containers of the default bridge
+    #[arg(long, value_name = "IP")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) default_gateway_v6: Option<Ipv6Addr>,
+    /// Give containers of the default bridge IPv6 addresses
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) ipv6: Option<bool>,
+    /// Option of all new networks of a driver
+    #[arg(long = "default-network-opt", value_name = "DRIVER=KEY=VALUE")]
+    #[serde(with = "named", skip_serializing_if = "Vec::is_empty")]
+    pub(super) default_network_opts: Vec<Named<BTreeMap<String, String>>>,
+    /// Let others reach published ports at the containers' own addresses, too
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) allow_direct_routing: Option<bool>,
+    /// What writes the firewall rules: `nftables`
+    #[arg(long, value_name = "NAME")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) firewall_backend: Option<String>,
+    /// How published ports meet the host's own firewall: `translate` or `respect-host-firewall`
+    #[arg(long, value_name = "POLICY")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) publish_policy: Option<String>,
     /// Default bridge; `none` for no bridge
     #[arg(short = 'b', long, value_name = "NAME")]
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -297,6 +337,20 @@ impl FromStr for Named<bool> {
         Ok(Self {
             name: name.to_owned(),
             value,
+        })
+    }
+}
+
+impl FromStr for Named<BTreeMap<String, String>> {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let invalid = || format!("invalid default network option {text:?}: use DRIVER=KEY=VALUE");
+        let (name, option) = text.split_once('=').ok_or_else(invalid)?;
+        let (key, value) = option.split_once('=').ok_or_else(invalid)?;
+        Ok(Self {
+            name: name.to_owned(),
+            value: BTreeMap::from([(key.to_owned(), value.to_owned())]),
         })
     }
 }

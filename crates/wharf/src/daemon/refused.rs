@@ -3,16 +3,10 @@
 /// Flag, key of the file, and why not.
 const REFUSED: &[(&str, &str, &str)] = &[
     (
-        "allow-direct-routing",
-        "allow-direct-routing",
-        "not built yet",
-    ),
-    (
         "authorization-plugin",
         "authorization-plugins",
         "there are no plugins",
     ),
-    ("bip6", "bip6", "not built yet"),
     (
         "bridge-accept-fwmark",
         "bridge-accept-fwmark",
@@ -44,20 +38,6 @@ const REFUSED: &[(&str, &str, &str)] = &[
         "cpu-rt-runtime",
         "daemon-scoped cpu-rt-period and cpu-rt-runtime are not supported: give containers theirs",
     ),
-    ("default-gateway", "default-gateway", "not built yet"),
-    ("default-gateway-v6", "default-gateway-v6", "not built yet"),
-    (
-        "default-network-opt",
-        "default-network-opts",
-        "not built yet",
-    ),
-    (
-        "firewall-backend",
-        "firewall-backend",
-        "rules are nftables' always",
-    ),
-    ("fixed-cidr", "fixed-cidr", "not built yet"),
-    ("fixed-cidr-v6", "fixed-cidr-v6", "not built yet"),
     (
         "http-proxy",
         "proxies",
@@ -84,7 +64,6 @@ const REFUSED: &[(&str, &str, &str)] = &[
         "ip6tables",
         "one table of nftables has both families: use iptables",
     ),
-    ("ipv6", "ipv6", "not built yet for the default bridge"),
     (
         "max-concurrent-uploads",
         "max-concurrent-uploads",

@@ -183,6 +183,17 @@ fn bridge(said: &Directives) -> Result<BridgeConfig> {
     let defaults = BridgeConfig::default();
     let name = said.bridge.clone();
     let pools = said.default_address_pools.iter();
+    match said.firewall_backend.as_deref() {
+        None | Some("" | "nftables") => {}
+        Some(other) => {
+            bail!("firewall-backend {other:?} is not supported: the rules are nftables'")
+        }
+    }
+    let mut network_options = BTreeMap::<_, BTreeMap<_, _>>::new();
+    for Named { name, value } in &said.default_network_opts {
+        let of_driver = network_options.entry(name.clone()).or_default();
+        of_driver.extend(value.clone());
+    }
     Ok(BridgeConfig {
         enabled: name.as_deref() != Some("none"),
         name: name.filter(|name| name != "none").unwrap_or(defaults.name),
@@ -195,8 +206,18 @@ fn bridge(said: &Directives) -> Result<BridgeConfig> {
         firewall: said.iptables.unwrap_or(defaults.firewall),
         userland_proxy: said.userland_proxy.unwrap_or(defaults.userland_proxy),
         default_binding: said.ip.unwrap_or(defaults.default_binding),
-        fixed_cidr: defaults.fixed_cidr,
-        default_gateway: defaults.default_gateway,
+        bip6: said.bip6.clone(),
+        fixed_cidr: said.fixed_cidr.clone(),
+        fixed_cidr6: said.fixed_cidr_v6.clone(),
+        default_gateway: said.default_gateway,
+        default_gateway6: said.default_gateway_v6,
+        ipv6: said.ipv6.unwrap_or(defaults.ipv6),
+        network_options,
+        direct_routing: said.allow_direct_routing.unwrap_or(defaults.direct_routing),
+        publish_policy: said
+            .publish_policy
+            .clone()
+            .unwrap_or(defaults.publish_policy),
     })
 }
 
