@@ -1,5 +1,7 @@
 //! `wharf port`.
 
+mod audit;
+
 use serde_json::Value;
 use wharf_client::Url;
 
@@ -11,7 +13,7 @@ use crate::format::json;
 /// Show published ports
 pub static COMMAND: Command = Command {
     name: "port",
-    about: "Show the published ports of a container, or where one of them goes",
+    about: "Show the published ports of a container, or where one of them goes; `port audit`: what of all containers is reached from where",
     usage: "CONTAINER [PRIVATE_PORT[/PROTO]]",
     also: "wharf container port, wharf port",
     arity: Arity::Between(1, 2),
@@ -22,7 +24,11 @@ pub static COMMAND: Command = Command {
 async fn run(context: &Context, matches: &Matches) -> Outcome {
     let client = context.client().await?;
     let name = &matches.args[0];
-    let inspect: Value = client.get(Url::new(["containers", name, "json"])).await?;
+    let inspect: Value = match client.get(Url::new(["containers", name, "json"])).await {
+        // A container of that name comes first: `port` knows no other words with dockerd's command.
+        Err(_) if name == "audit" && matches.args.len() == 1 => return audit::run(client).await,
+        answer => answer?,
+    };
     let ports = json::deep(&inspect, &["NetworkSettings", "Ports"]);
     let Some(port) = matches.args.get(1) else {
         return out(&all(ports));
