@@ -13,6 +13,7 @@ mod events;
 mod files;
 mod health;
 mod images;
+mod lan;
 mod life;
 mod limits;
 mod login;
@@ -131,6 +132,10 @@ scenarios! {
         port_53_stays_free links_name_others networks_are_apart several_networks_at_the_start
         prune_takes_the_unused events_of_networks dual_stack networks_outlive_the_daemon
         links_of_the_default_bridge;
+    lan: macvlan_is_on_the_lan shared_links_are_checked ipvlan_in_all_its_modes only_published_ports_are_reached
+        gateway_modes ipv6_is_published configuration_networks options_of_an_endpoint
+        what_others_take_away_comes_back the_hosts_own_firewall_is_respected settings_of_the_default_bridge
+        five_hundred_ports_are_one_rule connections_outlive_the_daemon;
     safety: default_capabilities masked_and_read_only_paths seccomp_denies no_new_privileges privileged_has_all
         workdir_through_proc_is_refused;
     life: daemon_killed_container_lives exit_code_while_daemon_is_dead nothing_is_left_behind;
