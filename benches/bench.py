@@ -10,6 +10,8 @@ import sys
 import threading
 import time
 
+import network
+
 parser = argparse.ArgumentParser()
 parser.add_argument("bin")
 parser.add_argument("fixtures")
@@ -351,7 +353,8 @@ def main():
     dockerd = Engine("dockerd", ["dockerd", "--bip", "172.31.0.1/16"])
     for engine in (wharf, dockerd):
         engine.run("docker", "load", "-q", "-i", f"{args.fixtures}/busybox.tar")
-    for bench in (bench_idle, bench_bundle, bench_run, bench_exec, bench_burst, bench_pull, bench_logs, bench_read_logs):
+    own = (bench_idle, bench_bundle, bench_run, bench_exec, bench_burst, bench_pull, bench_logs, bench_read_logs)
+    for bench in own + network.benches(row, in_turn, args.rounds):
         if args.only in bench.__name__:
             try:
                 bench(wharf, dockerd)
