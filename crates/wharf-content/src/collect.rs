@@ -40,6 +40,31 @@ impl Content {
         Ok(freed)
     }
 
+    /// Deletes a blob whose bytes are not what its name says.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn discard(&self, digest: &Digest) -> Result<(), ContentError> {
+        self.remove_blob(digest)
+    }
+
+    /// Deletes what there is of a blob that is not whole, unless somebody is at it.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn forget_partial(&self, digest: &Digest) -> Result<(), ContentError> {
+        if self.state().busy.contains(digest) {
+            return Ok(());
+        }
+        let path = self.partial_path(digest);
+        match fs::remove_file(&path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                Err(io_at("remove", &path)(error))
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Deletes a blob. One that is not there is no error.
     fn remove_blob(&self, digest: &Digest) -> Result<(), ContentError> {
         let path = self.path(digest);

@@ -88,6 +88,14 @@ impl Client {
             .collect())
     }
 
+    /// The places to fetch more of a known image from, mirrors first; without credentials.
+    ///
+    /// # Errors
+    /// [`RegistryError::Config`] if the registry's name is no host.
+    pub fn pull_sources(&self, reference: &Reference) -> Result<Vec<Source>, RegistryError> {
+        self.sources(reference, None)
+    }
+
     /// Where an image is pushed to: the registry itself, with the right to write, and to read the repositories that
     /// layers may be taken over from.
     ///

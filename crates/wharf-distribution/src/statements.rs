@@ -35,6 +35,26 @@ impl Client {
         all
     }
 
+    /// A manifest or an index by its digest; `None` if the descriptor is of something else.
+    ///
+    /// # Errors
+    /// Those of the registry.
+    pub async fn document(
+        &self,
+        source: &Source,
+        descriptor: &Descriptor,
+    ) -> Result<Option<Bytes>, RegistryError> {
+        use wharf_oci::media_type::{is_index, is_manifest};
+        if !is_manifest(&descriptor.media_type) && !is_index(&descriptor.media_type) {
+            return Ok(None);
+        }
+        let digest = descriptor.digest;
+        let (raw, _) = self
+            .manifest(source, &digest.to_string(), Some(&digest))
+            .await?;
+        Ok(Some(raw.bytes))
+    }
+
     async fn statement(
         &self,
         source: &Source,

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use tokio::io::AsyncRead;
 use wharf_distribution::{Credentials, RegistryErrorKind};
 use wharf_images::{
-    Image, ImageError, ImageUse, Images, ListOptions, ManifestKind, ManifestView, ProgressSender,
-    Pruned, PullOptions, Pulled, PushOptions, RemoveOptions, Removed,
+    Checked, Image, ImageError, ImageUse, Images, ListOptions, ManifestKind, ManifestView,
+    ProgressSender, Pruned, PullOptions, Pulled, PushOptions, RemoveOptions, Removed,
 };
 use wharf_oci::{Descriptor, Digest, Platform, Reference};
 
@@ -141,6 +141,24 @@ impl ImageService {
         })
     }
 
+    /// The tags of a repository in its registry, in the registry's order.
+    ///
+    /// # Errors
+    /// Those of the registry.
+    pub async fn tags(
+        &self,
+        reference: &Reference,
+        credentials: Option<&Credentials>,
+    ) -> Result<Vec<String>, EngineError> {
+        let registry = self.store.registry();
+        let found = registry.tags(reference, credentials).await;
+        found.map_err(|error| match error.kind() {
+            RegistryErrorKind::Unauthorized => EngineError::Unauthorized(error.to_string()),
+            RegistryErrorKind::NotFound => EngineError::NotFound(error.to_string()),
+            _ => EngineError::Failed(error.to_string()),
+        })
+    }
+
     /// Removes a name or an image.
     ///
     /// # Errors
@@ -210,6 +228,14 @@ impl ImageService {
     pub async fn shared_sizes(&self) -> Result<BTreeMap<Digest, u64>, EngineError> {
         let store = self.store.clone();
         blocking(move || Ok(store.shared_sizes())).await
+    }
+
+    /// Checks the whole store, and repairs what can be fetched again if that is wanted.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub async fn check(&self, repair: bool) -> Result<Checked, EngineError> {
+        Ok(self.store.check(repair).await?)
     }
 
     fn announce(&self, removed: &[Removed]) {

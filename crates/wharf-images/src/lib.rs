@@ -12,6 +12,7 @@ mod archive;
 mod attestations;
 mod built;
 mod catalogue;
+mod check;
 mod commit;
 mod error;
 mod flight;
@@ -34,6 +35,7 @@ mod variants;
 
 pub use attestations::Attestation;
 pub use built::{BuiltLayer, LayerHold, PACKED};
+pub use check::{Checked, Fault};
 pub use commit::NewLayer;
 pub use error::{ErrorKind, ImageError};
 pub use progress::{LayerState, Line, Progress, ProgressSender};

@@ -244,6 +244,22 @@ impl State {
     }
 }
 
+/// Images, and what names mean.
+pub(crate) type Keys = (Vec<Digest>, Vec<(Reference, Digest)>);
+
+/// The keys of all records, also of those that could not be read into memory: images, and what names mean.
+pub(crate) fn all_keys(db: &Db) -> Result<Keys, ImageError> {
+    let (images, names) =
+        db.read(|tx| -> Result<_, ImageError> { Ok((IMAGES.all(tx)?, NAMES.all(tx)?)) })?;
+    let images = images.into_iter();
+    let ids = images.filter_map(|(key, _)| Digest::parse(&key).ok());
+    let names = names.into_iter().filter_map(|(key, record)| {
+        let name = Reference::parse_normalized(&key).ok()?;
+        Some((name, record.image))
+    });
+    Ok((ids.collect(), names.collect()))
+}
+
 /// Now, as records have it.
 pub(crate) fn now_ms() -> u64 {
     SystemTime::now()

@@ -87,6 +87,14 @@ impl Snapshots {
         }
     }
 
+    /// Forgets a layer whose folder is gone, so that it can be unpacked again. One that is there stays.
+    pub fn forget_layer(&self, chain: &ChainId) {
+        let mut index = self.index();
+        if !self.layer_dir(chain).join("fs").is_dir() {
+            index.layers.remove(chain);
+        }
+    }
+
     pub(crate) fn layer_dir(&self, chain: &ChainId) -> PathBuf {
         self.path("layers").join(short_name(chain))
     }

@@ -105,6 +105,9 @@ fn images() -> Router<Arc<Engine>> {
         .route("/images/load", post(images::load))
         .route("/images/get", get(images::save_several))
         .route("/images/search", get(images::search))
+        // Not Docker's: below a prefix of our own.
+        .route("/wharf/system/check", post(system::check))
+        .route("/wharf/tags/{*rest}", get(registry::tags))
         .route("/images/prune", post(images::prune))
         .route("/auth", post(registry::auth))
         .route("/distribution/{*rest}", get(registry::distribution))

@@ -66,6 +66,15 @@ pub(crate) async fn distribution(
     }))
 }
 
+/// `GET /wharf/tags/{name}`: the tags of a repository in its registry.
+pub(crate) async fn tags(engine: State, Path(name): Path<String>, headers: HeaderMap) -> Answer {
+    let reference =
+        Reference::parse_normalized(&name).map_err(|error| ApiError::bad(error.to_string()))?;
+    let credentials = credentials(&headers);
+    let tags = engine.images.tags(&reference, credentials.as_ref()).await?;
+    reply::ok(&tags)
+}
+
 /// `POST /images/create?fromSrc=…`: `-` is the body of the request, anything else an address.
 pub(crate) async fn import(
     engine: State,

@@ -77,6 +77,28 @@ pub(crate) async fn df(
     reply::ok(&document)
 }
 
+/// `POST /wharf/system/check`: what is wrong with the store, and whether it was made good.
+pub(crate) async fn check(engine: State, params: Params) -> Answer {
+    let checked = engine.images.check(params.flag("repair")).await?;
+    let faults: Vec<_> = checked
+        .faults
+        .iter()
+        .map(|fault| {
+            serde_json::json!({
+                "Subject": fault.subject,
+                "Problem": fault.problem,
+                "Repaired": fault.repaired,
+            })
+        })
+        .collect();
+    reply::ok(&serde_json::json!({
+        "Blobs": checked.blobs,
+        "Layers": checked.layers,
+        "Images": checked.images,
+        "Faults": faults,
+    }))
+}
+
 pub(crate) async fn events(
     engine: State,
     Extension(version): Extension<ApiVersion>,

@@ -21,6 +21,7 @@ pub static COMMAND: Command = Command {
         &rmi::RM,
         &save::COMMAND,
         &tag::COMMAND,
+        &tags::COMMAND,
     ],
     ..EMPTY
 };

@@ -21,6 +21,7 @@ static FLAGS: &[Flag] = &[
     text("format", FORMAT_HELP),
     flag("limit", Kind::Int, "Show no more than so many"),
     switch("no-trunc", "Cut nothing off"),
+    switch("tags", "List the tags of the repository that TERM names"),
 ];
 
 /// Search a registry
@@ -44,6 +45,12 @@ const HEADERS: Headers = &[
 const TABLE: &str = "{{.Name}}\t{{.Description}}\t{{.StarCount}}\t{{.IsOfficial}}";
 
 async fn run(context: &Context, matches: &Matches) -> Outcome {
+    if matches.on("tags") {
+        for tag in super::tags::remote(context, &matches.args[0]).await? {
+            out(&format!("{tag}\n"))?;
+        }
+        return Ok(());
+    }
     let client = context.client().await?;
     let limit = matches.given("limit").then(|| matches.int("limit"));
     let url = Url::new(["images", "search"])

@@ -9,6 +9,7 @@ pub static COMMAND: Command = Command {
     name: "system",
     about: "Look at and clean up the whole engine",
     commands: &[
+        &check::COMMAND,
         &df::COMMAND,
         &events::COMMAND,
         &info::COMMAND,
