@@ -36,15 +36,7 @@ impl Directory {
     /// If another process serves it, or the system refuses.
     pub(crate) fn open(root: &Path) -> Result<Directory, Error> {
         let own = root.join(OWN);
-        let way = own.join("tmp");
-        // What was on its way when the last process ended belongs to nobody.
-        match fs::remove_dir_all(&way) {
-            Err(error) if error.kind() != ErrorKind::NotFound => {
-                return Err(io_at("remove", &way)(error));
-            }
-            _ => {}
-        }
-        fs::create_dir_all(&way).map_err(io_at("make", &way))?;
+        fs::create_dir_all(&own).map_err(io_at("make", &own))?;
         let path = own.join("lock");
         let lock = OpenOptions::new()
             .create(true)
@@ -62,6 +54,15 @@ impl Directory {
             }
             Err(TryLockError::Error(error)) => return Err(io_at("lock", &path)(error)),
         }
+        let way = own.join("tmp");
+        // What was on its way when the last process ended belongs to nobody.
+        match fs::remove_dir_all(&way) {
+            Err(error) if error.kind() != ErrorKind::NotFound => {
+                return Err(io_at("remove", &way)(error));
+            }
+            _ => {}
+        }
+        fs::create_dir_all(&way).map_err(io_at("make", &way))?;
         Ok(Directory {
             root: root.to_owned(),
             _lock: lock,

@@ -20,6 +20,9 @@ fn free() -> SocketAddr {
 #[test]
 fn one_process_a_folder() {
     let server = Server::new();
+    // What the one has on its way is not the other's to clear.
+    let way = server.path().join(".wharf/tmp/on its way");
+    std::fs::write(&way, b"x").unwrap();
     let config = wharf_registry::Config::simple(Some("127.0.0.1:0"), Some(server.path())).unwrap();
     let second = server
         .runtime
@@ -27,6 +30,7 @@ fn one_process_a_folder() {
     let error = second.err().unwrap().to_string();
     assert!(error.contains("in use by another registry"), "{error}");
     assert!(wharf_registry::check(server.path()).is_err());
+    assert!(way.exists());
 }
 
 #[test]
