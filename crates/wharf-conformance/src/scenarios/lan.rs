@@ -138,7 +138,7 @@ pub(crate) fn macvlan_is_on_the_lan(case: &mut Case) -> Result<()> {
     case.fails(&["network", "rm", "lan"], 1, "has active endpoints")?;
     case.ok(&["rm", "-f", "m1", "m2"])?;
     case.ok(&["network", "rm", "lan"])?;
-    let links = case.engine.world.sh("ls /sys/class/net")?;
+    let links = case.engine.world.sh("ip -o link")?;
     ensure!(
         links.contains("lan0"),
         "a parent that was there stays: {links}"
@@ -242,7 +242,7 @@ pub(crate) fn shared_links_are_checked(case: &mut Case) -> Result<()> {
     let names = case.ok(&["network", "ls", "--format", "{{.Name}}"])?;
     ensure!(names == "bridge\nhost\nm1\nnone", "{names}");
     // Nothing of the tries is left.
-    let links = case.engine.world.sh("ls /sys/class/net")?;
+    let links = case.engine.world.sh("ip -o link")?;
     ensure!(!links.contains("dm-"), "{links}");
     Ok(())
 }
@@ -305,6 +305,32 @@ pub(crate) fn ipvlan_in_all_its_modes(case: &mut Case) -> Result<()> {
     ensure!(route.contains("default dev eth0"), "{route}");
     case.ok(&["rm", "-f", "c3"])?;
     case.ok(&["network", "rm", "i3"])?;
+    if case.engine.kind.is_dockerd() {
+        return Ok(());
+    }
+    // Links of our own: one that leads nowhere, and a tagged one; they go with their networks.
+    case.ok(&["network", "create", "-d", "macvlan", "alone"])?;
+    case.prints(
+        &["network", "inspect", "-f", "{{.Internal}}", "alone"],
+        "true",
+    )?;
+    case.ok(&[
+        "network",
+        "create",
+        "-d",
+        "macvlan",
+        "-o",
+        "parent=lan0.7",
+        "tagged",
+    ])?;
+    let links = case.engine.world.sh("ip -o link")?;
+    ensure!(links.contains("dm-") && links.contains("lan0.7"), "{links}");
+    case.ok(&["network", "rm", "alone", "tagged"])?;
+    let links = case.engine.world.sh("ip -o link")?;
+    ensure!(
+        !links.contains("dm-") && !links.contains("lan0.7"),
+        "{links}"
+    );
     Ok(())
 }
 
@@ -760,4 +786,89 @@ pub(crate) fn connections_outlive_the_daemon(case: &mut Case) -> Result<()> {
     case.engine.launch()?;
     say(case, "three")?;
     heard(case, "three")
+}
+
+/// A name server that has one answer, of 600 seconds, to all questions for an IPv4 address.
+const NAME_SERVER: &str = r#"
+import socket, sys
+server = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+server.bind((sys.argv[1], 53))
+print("ready", flush=True)
+while True:
+    query, client = server.recvfrom(512)
+    end = query.index(0, 12) + 5
+    is_a = query[end - 4:end - 2] == b"\x00\x01"
+    head = query[:2] + b"\x81\x80\x00\x01" + (b"\x00\x01" if is_a else b"\x00\x00") + b"\x00\x00\x00\x00"
+    answer = b"\xc0\x0c\x00\x01\x00\x01\x00\x00\x02\x58\x00\x04" + socket.inet_aton(sys.argv[2])
+    server.sendto(head + query[12:end] + (answer if is_a else b""), client)
+"#;
+
+/// What a container is told of a name; nothing if nobody knows.
+fn lookup(case: &Case, container: &str, name: &str) -> Result<String> {
+    let line = format!(
+        "nslookup -type=a {name} 127.0.0.11 2>&1 | sed -n '/^Name/,$p' | sed -n 's/^Address[^:]*: *//p'"
+    );
+    case.ok(&["exec", container, "sh", "-c", &line])
+}
+
+pub(crate) fn servers_of_the_host_are_asked(case: &mut Case) -> Result<()> {
+    lan(case)?;
+    let folder = case.engine.world.path().to_string_lossy().into_owned();
+    // Two servers on the LAN, which know one name each; the host uses the first one.
+    there(case, "ip addr add 192.0.2.3/24 dev eth0")?;
+    std::fs::write(case.engine.world.path().join("server.py"), NAME_SERVER)?;
+    for (server, answer) in [("192.0.2.2", "192.0.2.33"), ("192.0.2.3", "192.0.2.34")] {
+        let line =
+            format!("python3 {folder}/server.py {server} {answer} > {folder}/{server} 2>&1 &");
+        there(case, &line)?;
+        until(|| Ok(there(case, &format!("cat {folder}/{server}"))?.contains("ready")))?;
+    }
+    let resolver = |server: &str| {
+        let line = format!("echo nameserver {server} > {folder}/resolv.conf");
+        case.engine.world.sh(&line)
+    };
+    resolver("192.0.2.2")?;
+    let line = format!("mount --bind {folder}/resolv.conf /etc/resolv.conf");
+    case.engine.world.sh(&line)?;
+    case.ok(&["network", "create", "n1"])?;
+    case.ok(&["network", "create", "--internal", "in1"])?;
+    for (name, network) in [("c1", "n1"), ("i1", "in1")] {
+        case.ok(&[
+            "run",
+            "-d",
+            "--name",
+            name,
+            "--network",
+            network,
+            "busybox",
+            "sleep",
+            "1000",
+        ])?;
+    }
+    ensure!(lookup(case, "c1", "printer.example")? == "192.0.2.33");
+    // CVE-2024-29018: an internal network asks nobody.
+    let leaked = lookup(case, "i1", "printer.example")?;
+    ensure!(
+        leaked.is_empty() && !lookup(case, "i1", "i1")?.is_empty(),
+        "{leaked}"
+    );
+    let own = address(case, "c1")?;
+    let reverse = case.ok(&["exec", "c1", "nslookup", &own, "127.0.0.11"])?;
+    ensure!(reverse.contains("c1.n1"), "{reverse}");
+    if case.engine.kind.is_dockerd() {
+        return Ok(()); // It reads the host's file at the start of a container, and asks each time.
+    }
+    ensure!(lookup(case, "c1", "host.docker.internal")? == "172.17.0.1");
+    // Known for a while, though nobody is there to be asked; another server is another world.
+    case.engine.world.sh("pkill -f '[s]erver.py 192.0.2.2 '")?;
+    ensure!(
+        lookup(case, "c1", "printer.example")? == "192.0.2.33",
+        "kept"
+    );
+    resolver("192.0.2.3")?;
+    ensure!(
+        lookup(case, "c1", "printer.example")? == "192.0.2.34",
+        "followed"
+    );
+    Ok(())
 }

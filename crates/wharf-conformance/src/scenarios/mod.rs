@@ -135,7 +135,7 @@ scenarios! {
     lan: macvlan_is_on_the_lan shared_links_are_checked ipvlan_in_all_its_modes only_published_ports_are_reached
         gateway_modes ipv6_is_published configuration_networks options_of_an_endpoint
         what_others_take_away_comes_back the_hosts_own_firewall_is_respected settings_of_the_default_bridge
-        five_hundred_ports_are_one_rule connections_outlive_the_daemon;
+        five_hundred_ports_are_one_rule connections_outlive_the_daemon servers_of_the_host_are_asked;
     safety: default_capabilities masked_and_read_only_paths seccomp_denies no_new_privileges privileged_has_all
         workdir_through_proc_is_refused;
     life: daemon_killed_container_lives exit_code_while_daemon_is_dead nothing_is_left_behind;

@@ -653,7 +653,7 @@ pub(crate) fn networks_outlive_the_daemon(case: &mut Case) -> Result<()> {
     case.prints(&["network", "rm", "n2"], "n2")?;
     case.ok(&["rm", "-f", "a1", "b1", "c1"])?;
     case.prints(&["network", "rm", "n1"], "n1")?;
-    let links = case.engine.world.sh("ls /sys/class/net")?;
+    let links = case.engine.world.sh("ip -o link")?;
     ensure!(!links.contains("br-"), "{links}");
     Ok(())
 }
