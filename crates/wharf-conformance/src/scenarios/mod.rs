@@ -143,5 +143,6 @@ scenarios! {
         unknown_routes version_limits image_answers_are_as_described;
     wire: streams_with_and_without_an_upgrade attach_over_a_websocket paths_and_methods odd_bodies
         volume_names_that_no_folder_can_have clients_of_other_years kinds_of_event_streams
-        nulls_are_what_is_not_said a_stream_begins_when_its_head_is_read names_are_filtered_by_expressions;
+        nulls_are_what_is_not_said a_stream_begins_when_its_head_is_read a_wait_for_one_that_removed_itself
+        names_are_filtered_by_expressions;
 }

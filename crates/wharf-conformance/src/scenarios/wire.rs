@@ -424,6 +424,31 @@ pub(crate) fn a_stream_begins_when_its_head_is_read(case: &mut Case) -> Result<(
     Ok(())
 }
 
+/// A client (dockerode's `run`) starts a container and then waits for it, however short it is.
+pub(crate) fn a_wait_for_one_that_removed_itself(case: &mut Case) -> Result<()> {
+    if case.engine.kind.is_dockerd() {
+        // It promises nothing: it is only slow to remove a container.
+        return Ok(());
+    }
+    let body = json!({
+        "Image": "busybox", "Cmd": ["sh", "-c", "exit 3"], "HostConfig": { "AutoRemove": true },
+    });
+    let made = case.expect("POST", "/containers/create?name=brief", Some(&body), 201)?;
+    let id = made["Id"].as_str().context("no id")?;
+    case.expect("POST", &format!("/containers/{id}/start"), None, 204)?;
+    let gone = format!(
+        "/events?since=1&filters={}",
+        "%7B%22event%22%3A%5B%22destroy%22%5D%7D"
+    );
+    let (mut stream, _) = open(case, &format!("GET {gone} HTTP/1.1"), &[], "")?;
+    ensure!(stream.read(&mut [0; 1])? == 1, "no event");
+    let code = case.expect("POST", &format!("/containers/{id}/wait"), None, 200)?;
+    ensure!(code == json!({ "StatusCode": 3 }), "{code}");
+    case.expect("POST", "/containers/brief/wait", None, 404)?;
+    case.expect("GET", &format!("/containers/{id}/json"), None, 404)?;
+    Ok(())
+}
+
 pub(crate) fn names_are_filtered_by_expressions(case: &mut Case) -> Result<()> {
     for name in ["web-1", "web-2", "db-1"] {
         case.ok(&["create", "--name", name, "busybox", "true"])?;

@@ -1,6 +1,6 @@
 //! Which containers there are, by id and by name, and what all of them share.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -53,7 +53,12 @@ pub(crate) struct Registry {
     entries: BTreeMap<String, Arc<Entry>>,
     /// Names to ids; a name is here from the moment it is promised.
     names: HashMap<String, String>,
+    /// The last that removed themselves, for who asks for their exit codes; see [`Shared::find_or_gone`].
+    gone: VecDeque<Arc<Entry>>,
 }
+
+/// How many containers that removed themselves are remembered.
+const GONE: usize = 64;
 
 /// One container, as verbs see it.
 pub(crate) struct Entry {
@@ -238,10 +243,27 @@ impl Shared {
         (entry, supervisor)
     }
 
+    /// As [`Shared::find`]; by its whole id also one that has just removed itself. A client that starts a container and then waits
+    /// for it is slower than a short process: of dockerd, which takes its time, it would hear the exit code.
+    ///
+    /// # Errors
+    /// If there is no such container.
+    pub(crate) fn find_or_gone(&self, container: &str) -> Result<Arc<Entry>, EngineError> {
+        self.find(container).or_else(|error| {
+            let registry = self.registry.read().unwrap_or_else(PoisonError::into_inner);
+            let gone = registry.gone.iter().find(|entry| entry.id == container);
+            gone.cloned().ok_or(error)
+        })
+    }
+
     /// A container is gone: neither its id nor its name means anything any more.
     pub(crate) fn forget(&self, record: &Record) {
         let mut registry = self.write();
-        registry.entries.remove(&record.id);
+        let entry = registry.entries.remove(&record.id);
+        if let Some(entry) = entry.filter(|_| record.state.auto_remove) {
+            registry.gone.truncate(GONE - 1);
+            registry.gone.push_front(entry);
+        }
         if registry.names.get(&record.name) == Some(&record.id) {
             registry.names.remove(&record.name);
         }

@@ -21,7 +21,7 @@ impl Containers {
     /// # Errors
     /// If there is no such container.
     pub fn wait(&self, container: &str, condition: WaitCondition) -> Result<Waiter, EngineError> {
-        let view = self.find(container)?.view.clone();
+        let view = self.shared.find_or_gone(container)?.view.clone();
         let exits = view.borrow().exits;
         Ok(Waiter {
             view,
