@@ -79,9 +79,10 @@ fn audit(inspect: &Value, networks: &[Value], respects: bool) -> Vec<Row> {
                 line(port, address, from, by);
             }
         }
-        let published = bindings.as_array().is_some_and(|list| !list.is_empty());
+        let mut bindings = bindings.as_array().into_iter().flatten();
+        let routed = bindings.any(|one| json::text(one, "HostPort").is_empty());
         for place in &endpoints {
-            for (ip, from) in place.reached(published) {
+            for (ip, from) in place.reached(routed) {
                 line(port, ip, from, "its own address");
             }
         }
@@ -162,14 +163,14 @@ impl<'a> Place<'a> {
                 .any(|(_, mode)| *mode == "nat-unprotected")
     }
 
-    /// The addresses at which a port is reached, and who does.
-    fn reached(&self, published: bool) -> Vec<(String, String)> {
+    /// The addresses at which a port is reached, and who does; `routed`: it is published there.
+    fn reached(&self, routed: bool) -> Vec<(String, String)> {
         let who = |mode: &str| -> String {
             if matches!(self.driver, "macvlan" | "ipvlan") && !self.internal {
                 return "the network of its parent link".to_owned();
             }
-            let routed = mode == "nat-unprotected" || mode == "routed" && published;
-            match (routed && !self.internal, self.icc) {
+            let open = mode == "nat-unprotected" || mode == "routed" && routed;
+            match (open && !self.internal, self.icc) {
                 (true, _) => "everywhere that has a route".to_owned(),
                 (false, true) => format!("this host, containers in {}", self.network),
                 (false, false) => "this host".to_owned(),
@@ -196,7 +197,8 @@ mod tests {
         let inspect = json!({
             "Name": "/web", "HostConfig": {"NetworkMode": "n1"},
             "NetworkSettings": {
-                "Ports": {"80/tcp": [{"HostIp": "0.0.0.0", "HostPort": "8080"}], "81/tcp": null,
+                "Ports": {"80/tcp": [{"HostIp": "0.0.0.0", "HostPort": "8080"}],
+                          "81/tcp": [{"HostIp": "0.0.0.0", "HostPort": ""}],
                           "82/tcp": [{"HostIp": "127.0.0.1", "HostPort": "82"}]},
                 "Networks": {"n1": {"IPAddress": "172.18.0.2"}, "r1": {"IPAddress": "172.19.0.2"}},
             },
@@ -211,12 +213,12 @@ mod tests {
             [
                 "80/tcp 0.0.0.0:8080 everywhere that reaches this host",
                 "80/tcp 172.18.0.2 this host, containers in n1",
-                "80/tcp 172.19.0.2 everywhere that has a route",
+                "80/tcp 172.19.0.2 this host, containers in r1",
                 "81/tcp 172.18.0.2 this host, containers in n1",
-                "81/tcp 172.19.0.2 this host, containers in r1",
+                "81/tcp 172.19.0.2 everywhere that has a route",
                 "82/tcp 127.0.0.1:82 this host",
                 "82/tcp 172.18.0.2 this host, containers in n1",
-                "82/tcp 172.19.0.2 everywhere that has a route",
+                "82/tcp 172.19.0.2 this host, containers in r1",
             ]
         );
     }
