@@ -18,7 +18,7 @@ pub struct Volume {
     pub options: Option<BTreeMap<String, String>>,
     pub scope: String,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub status: Option<BTreeMap<String, serde_json::Value>>,
+    pub status: Option<serde_json::Map<String, serde_json::Value>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub usage_data: Option<VolumeUsageData>,
 }
@@ -47,10 +47,8 @@ pub struct VolumeCreateRequest {
     pub name: String,
     #[serde(deserialize_with = "or_default")]
     pub driver: String,
-    #[serde(deserialize_with = "or_default")]
-    pub driver_opts: BTreeMap<String, String>,
-    #[serde(deserialize_with = "or_default")]
-    pub labels: BTreeMap<String, String>,
+    pub driver_opts: Option<BTreeMap<String, String>>,
+    pub labels: Option<BTreeMap<String, String>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cluster_volume_spec: Option<serde_json::Value>,
 }

@@ -8,7 +8,7 @@ use rustix::fs::FlockOperation;
 use tempfile::TempDir;
 use tokio_util::task::AbortOnDropHandle;
 use wharf_dockerfile::{MountFlag, Run};
-use wharf_engine::{MountKind, MountRequest, Propagation, TmpfsRequest};
+use wharf_engine::{MountKind, MountRequest, TmpfsRequest};
 
 use crate::BuildError;
 use crate::build::Build;
@@ -422,7 +422,7 @@ fn bind(source: PathBuf, target: &str, read_only: bool) -> MountRequest {
         consistency: String::new(),
         kind: MountKind::Bind {
             source,
-            propagation: Propagation::RPrivate,
+            propagation: None,
             non_recursive: false,
             create_source: false,
             read_only_non_recursive: false,

@@ -14,40 +14,59 @@ use rustix::io::{Errno, Result};
 use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags};
 use wharf_snapshots::Rootfs;
 
-use crate::EngineError;
+use crate::{EngineError, MountPoint};
 
-/// Fills the empty folder `volume` from `path` of the image. A volume with anything in it stays as it is.
+/// Fills the empty folder `volume` (or the sub-path of it that `mount` names) from the image. A volume with anything
+/// in it stays as it is, and so does the owner of one that `keep_owner` speaks of.
 pub(crate) fn fill(
     rootfs: &Rootfs,
-    path: &str,
+    mount: &MountPoint,
     volume: &Path,
+    keep_owner: bool,
 ) -> std::result::Result<(), EngineError> {
     let failed = |error: Errno| EngineError::io("fill volume", volume)(error.into());
-    let is_empty = std::fs::read_dir(volume)
-        .map_err(EngineError::io("read", volume))?
-        .next()
-        .is_none();
-    if !is_empty {
+    let flags = OFlags::DIRECTORY | OFlags::RDONLY | OFlags::CLOEXEC;
+    let to = rustix::fs::open(volume, flags, Mode::empty()).map_err(failed)?;
+    let to = match open_below(&to, &mount.subpath, ResolveFlags::BENEATH) {
+        Ok(to) => to,
+        // The start says that the sub-path is not there, or no folder.
+        Err(Errno::NOENT | Errno::NOTDIR | Errno::XDEV | Errno::LOOP) => return Ok(()),
+        Err(error) => return Err(failed(error)),
+    };
+    if !is_empty(&to).map_err(failed)? {
         return Ok(());
     }
-    let root = mount(rootfs).map_err(failed)?;
-    let inside = path.trim_start_matches('/');
-    let flags = OFlags::DIRECTORY | OFlags::RDONLY | OFlags::CLOEXEC;
-    let from = match rustix::fs::openat2(
-        &root,
-        inside,
-        flags,
-        Mode::empty(),
-        ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS,
-    ) {
+    let root = self::mount(rootfs).map_err(failed)?;
+    let from = match open_below(&root, &mount.destination, ResolveFlags::IN_ROOT) {
         Ok(from) => from,
         // Nothing there, or no folder: nothing to copy.
         Err(Errno::NOENT | Errno::NOTDIR) => return Ok(()),
         Err(error) => return Err(failed(error)),
     };
-    let to = rustix::fs::open(volume, flags, Mode::empty()).map_err(failed)?;
     copy_folder(from.as_fd(), to.as_fd()).map_err(failed)?;
-    copy_owner(from.as_fd(), to.as_fd()).map_err(failed)
+    match keep_owner {
+        true => Ok(()),
+        false => copy_owner(from.as_fd(), to.as_fd()).map_err(failed),
+    }
+}
+
+fn open_below(folder: &OwnedFd, path: &str, resolve: ResolveFlags) -> Result<OwnedFd> {
+    let path = match path.trim_start_matches('/') {
+        "" => ".",
+        path => path,
+    };
+    let flags = OFlags::DIRECTORY | OFlags::RDONLY | OFlags::CLOEXEC;
+    let resolve = resolve | ResolveFlags::NO_MAGICLINKS;
+    rustix::fs::openat2(folder, path, flags, Mode::empty(), resolve)
+}
+
+fn is_empty(folder: &OwnedFd) -> Result<bool> {
+    for entry in Dir::read_from(folder)? {
+        if !matches!(entry?.file_name().to_bytes(), b"." | b"..") {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 /// All layers as one, read-only and attached nowhere.

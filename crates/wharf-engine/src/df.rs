@@ -62,6 +62,7 @@ impl Engine {
     }
 }
 
+/// Those whose files are ours: what is mounted over one from elsewhere takes other disks.
 fn volumes(service: &VolumeService) -> Vec<(Volume, u64, usize)> {
     let measure = |volume: Volume| {
         // One that goes while it is measured takes nothing.
@@ -69,5 +70,6 @@ fn volumes(service: &VolumeService) -> Vec<(Volume, u64, usize)> {
         let users = service.users(&volume.name).len();
         (volume, size, users)
     };
-    service.store.list().into_iter().map(measure).collect()
+    let volumes = service.store.list().volumes.into_iter();
+    volumes.filter(Volume::is_plain).map(measure).collect()
 }

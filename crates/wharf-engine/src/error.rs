@@ -231,12 +231,15 @@ fn network_kind(error: &NetworkError) -> ErrorKind {
 
 fn volume_kind(error: &VolumeError) -> ErrorKind {
     match error {
-        VolumeError::NotFound(_) => ErrorKind::NotFound,
+        // dockerd answers 404 for a driver that is not there, too.
+        VolumeError::NotFound(_) | VolumeError::UnknownDriver { .. } => ErrorKind::NotFound,
         VolumeError::InUse { .. } | VolumeError::Exists { .. } => ErrorKind::Conflict,
-        VolumeError::ShortName(_)
-        | VolumeError::InvalidName(_)
-        | VolumeError::UnknownDriver { .. }
-        | VolumeError::Option { .. } => ErrorKind::InvalidParameter,
+        VolumeError::ShortName(_) | VolumeError::InvalidName(_) | VolumeError::Option { .. } => {
+            ErrorKind::InvalidParameter
+        }
+        VolumeError::Plugin { .. } | VolumeError::Mount { .. } | VolumeError::Mounted { .. } => {
+            ErrorKind::System
+        }
         VolumeError::Folder { .. } | VolumeError::Record(_) => ErrorKind::System,
     }
 }

@@ -63,17 +63,20 @@ impl Filters {
     /// # Errors
     /// Docker's `invalid filter 'x=[…]'`.
     pub fn boolean(&self, key: &str) -> Result<Option<bool>, EngineError> {
+        let invalid = || {
+            let values: Vec<&str> = self.values(key).collect();
+            EngineError::Invalid(format!("invalid filter '{key}=[{}]'", values.join(" ")))
+        };
         let mut found = None;
         for value in self.values(key) {
             let value = match value {
                 "1" | "true" | "True" | "TRUE" | "t" | "T" => true,
                 "0" | "false" | "False" | "FALSE" | "f" | "F" => false,
-                _ => {
-                    return Err(EngineError::Invalid(format!(
-                        "invalid filter '{key}=[{value}]'"
-                    )));
-                }
+                _ => return Err(invalid()),
             };
+            if found.is_some_and(|found| found != value) {
+                return Err(invalid());
+            }
             found = Some(value);
         }
         Ok(found)

@@ -172,7 +172,7 @@ impl Engine {
             ("userxattr".to_owned(), "false".to_owned()),
         ];
         facts.log_driver.clone_from(&self.settings().log.driver);
-        facts.volume_plugins = list(&["local"]);
+        facts.volume_plugins = self.volumes.store.drivers();
         facts.network_plugins = list(&["bridge", "host", "ipvlan", "macvlan", "null"]);
         let drivers = crate::logging::DRIVERS.iter();
         facts.log_plugins = drivers

@@ -52,6 +52,7 @@ pub(crate) async fn recover(shared: &Arc<Shared>) -> Result<(), EngineError> {
         .restore(&live)
         .await
         .map_err(|error| EngineError::failed(&error))?;
+    restore_volumes(shared, &found).await?;
     sweep(shared, &found).await;
     let needs = order::needs(found.iter().map(|(record, _)| record));
     let mut starts = Starts::new(found.iter().map(|(record, _)| record.id.clone()));
@@ -142,6 +143,27 @@ async fn holds(
             }
         })
         .await;
+}
+
+/// Volumes that were mounted for containers which live, or whose end is still to be heard of, are held by them; others
+/// are unmounted.
+async fn restore_volumes(
+    shared: &Arc<Shared>,
+    found: &[(Record, Found)],
+) -> Result<(), EngineError> {
+    let using = found.iter().map(|(record, _)| record);
+    let held = using.filter(|record| runs(record)).flat_map(|record| {
+        let named = record.mounts.iter().filter(|mount| !mount.name.is_empty());
+        named.map(|mount| (mount.name.clone(), record.id.clone()))
+    });
+    let (volumes, held): (_, Vec<_>) = (shared.volumes.clone(), held.collect());
+    let restored = tokio::task::spawn_blocking(move || volumes.restore(&held)).await;
+    let restored = restored.map_err(|error| EngineError::failed(&error))?;
+    if let Err(error) = restored {
+        // Nothing is lost by it: the next start of a container finds it mounted.
+        warn!(error = chain(&error), "unmount volumes of before");
+    }
+    Ok(())
 }
 
 /// Whether the record says that there is a process.

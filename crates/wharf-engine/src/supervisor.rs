@@ -421,7 +421,16 @@ impl Supervisor {
         let entry = self.entry.clone();
         let _files = entry.files.write().await;
         self.record.app_armor_profile = crate::apparmor::profile(&self.record.host);
-        match launch::launch(&self.shared, &self.entry, &self.record).await {
+        let mounted = crate::volumes::mount_all(&self.shared, &mut self.record).await;
+        let launched = match mounted {
+            Ok(()) => launch::launch(&self.shared, &self.entry, &self.record).await,
+            Err(error) => Err(error.into()),
+        };
+        if launched.is_err() {
+            let Record { id, mounts, .. } = &self.record;
+            crate::volumes::unmount_all(&self.shared, id, mounts).await;
+        }
+        match launched {
             Ok(Launched { task, pid, network }) => {
                 self.exit = Some(exit_of(&task));
                 self.memory = Some(task.out_of_memory());
@@ -486,6 +495,7 @@ impl Supervisor {
         let task = self.task.take();
         self.entry.io().task = None;
         let (shared, id) = (self.shared.clone(), self.record.id.clone());
+        let mounts = self.record.mounts.clone();
         let published =
             !self.record.host.port_bindings.is_empty() || self.record.host.publish_all_ports;
         let work = async move {
@@ -497,6 +507,7 @@ impl Supervisor {
             {
                 warn!(container = %id, error = crate::error::chain(&error), "delete the task");
             }
+            crate::volumes::unmount_all(&shared, &id, &mounts).await;
         };
         let handle = self.shared.background.spawn(work);
         if published {

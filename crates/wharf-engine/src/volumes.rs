@@ -1,10 +1,17 @@
 //! Volumes as the engine's users see them: told of containers, with Docker's events.
 
+mod hold;
+
 use std::collections::BTreeMap;
 
-use wharf_volumes::{NewVolume, Volume, VolumeError, VolumeName, Volumes};
+use wharf_volumes::{Created, LOCAL, Listed, NewVolume, Volume, VolumeError, VolumeName, Volumes};
+
+pub(crate) use hold::{Hold, mount_all, unmount_all};
 
 use crate::{Containers, EngineError, EventKind, Events, Filters, PruneReport, names};
+
+/// What marks a volume that nobody named.
+pub(crate) const ANONYMOUS: &str = "com.docker.volume.anonymous";
 
 /// Volumes, with the containers that use them and events about them.
 #[derive(Clone)]
@@ -19,94 +26,123 @@ impl VolumeService {
     ///
     /// # Errors
     /// Those of the store.
-    pub fn create(&self, mut new: NewVolume) -> Result<Volume, EngineError> {
+    pub async fn create(&self, mut new: NewVolume) -> Result<Volume, EngineError> {
         if new.name.is_empty() {
             new.name = names::new_id();
             new.anonymous = true;
-            new.labels
-                .insert("com.docker.volume.anonymous".to_owned(), String::new());
+            let labels = new.labels.get_or_insert_default();
+            labels.insert(ANONYMOUS.to_owned(), String::new());
         }
-        let fresh = self.store.get(&new.name).is_err();
-        let volume = self.store.create(new)?;
-        if fresh {
-            self.emit("create", volume.name.as_str());
-        }
-        Ok(volume)
+        let service = self.clone();
+        self.blocking(move || {
+            let Created { volume, fresh } = service.store.create(new)?;
+            if fresh {
+                emit(&service.events, "create", &volume.name, &volume.driver);
+            }
+            Ok(volume)
+        })
+        .await
     }
 
     /// The volume `name`.
     ///
     /// # Errors
     /// `get x: no such volume`.
-    pub fn inspect(&self, name: &str) -> Result<Volume, EngineError> {
-        Ok(self.store.get(name)?)
+    pub async fn inspect(&self, name: &str) -> Result<Volume, EngineError> {
+        let (store, name) = (self.store.clone(), name.to_owned());
+        self.blocking(move || Ok(store.get(&name)?)).await
     }
 
     /// Volumes that fit the filters `name label dangling driver`.
     ///
     /// # Errors
     /// If a filter is unknown.
-    pub fn list(&self, filters: &Filters) -> Result<Vec<Volume>, EngineError> {
+    pub async fn list(&self, filters: &Filters) -> Result<Listed, EngineError> {
         filters.check(&["dangling", "name", "driver", "label"])?;
         let dangling = filters.boolean("dangling")?;
-        let wanted = |volume: &Volume| {
+        let store = self.store.clone();
+        let mut listed = self.blocking(move || Ok(store.list())).await?;
+        listed.volumes.retain(|volume| {
+            let labels = volume.labels.as_ref();
             filters.any("name", |part| volume.name.as_str().contains(part))
-                && filters.any("driver", |driver| driver == "local")
-                && filters.labels("label", &volume.labels)
+                && filters.any("driver", |driver| driver == volume.driver)
+                && filters.labels("label", labels.unwrap_or(&BTreeMap::new()))
                 && dangling.is_none_or(|dangling| self.users(&volume.name).is_empty() == dangling)
-        };
-        let mut volumes = self.store.list();
-        volumes.retain(wanted);
-        Ok(volumes)
+        });
+        Ok(listed)
     }
 
     /// Removes the volume `name`. With `force` one that is not there is no error.
     ///
     /// # Errors
     /// Those of the store: a container may use it.
-    pub fn remove(&self, name: &str, force: bool) -> Result<(), EngineError> {
-        match self.store.remove(name, |name| self.users(name)) {
-            Err(VolumeError::NotFound(_)) if force => return Ok(()),
-            other => other?,
+    pub async fn remove(&self, name: &str, force: bool) -> Result<(), EngineError> {
+        let (service, name) = (self.clone(), name.to_owned());
+        self.blocking(move || match service.remove_now(&name) {
+            Err(VolumeError::NotFound(_)) if force => Ok(()),
+            other => Ok(other?),
+        })
+        .await
+    }
+
+    fn remove_now(&self, name: &str) -> Result<(), VolumeError> {
+        let driver = self.store.driver_of(name);
+        self.store.remove(name, |name| self.users(name))?;
+        let driver = driver.unwrap_or_else(|| LOCAL.to_owned());
+        if let Ok(name) = VolumeName::parse(name) {
+            emit(&self.events, "destroy", &name, &driver);
         }
-        self.emit("destroy", name);
         self.empty_trash();
         Ok(())
     }
 
-    /// Removes anonymous volumes (with the filter `all=true` every volume) that no container uses.
+    /// Removes anonymous volumes (with the filter `all=true` every volume) that no container uses. As with dockerd,
+    /// those with options and those of plugins stay: their data is not ours.
     ///
     /// # Errors
     /// If a filter is unknown.
     pub async fn prune(&self, filters: &Filters) -> Result<PruneReport, EngineError> {
         filters.check(&["label", "label!", "all"])?;
-        let all = filters.boolean("all")?.unwrap_or(false);
+        let all = match filters.boolean("all") {
+            Ok(all) => all.unwrap_or(false),
+            Err(_) => {
+                let value = filters.values("all").next().unwrap_or_default();
+                return Err(EngineError::Invalid(format!(
+                    "invalid filter 'all': strconv.ParseBool: parsing {value:?}: invalid syntax"
+                )));
+            }
+        };
         let service = self.clone();
         let filters = filters.clone();
-        let prune = move || {
-            let mut report = PruneReport::default();
-            for volume in service.store.list() {
-                let labels = &volume.labels;
-                let wanted = filters.labels("label", labels) && filters.no_labels("label!", labels);
-                if !wanted || !(all || volume.anonymous) || !service.users(&volume.name).is_empty()
-                {
-                    continue;
-                }
-                let size = service.store.usage(volume.name.as_str()).unwrap_or(0);
-                // One that came into use in the meantime is simply not pruned.
-                if service.remove(volume.name.as_str(), false).is_ok() {
-                    report.deleted.push(volume.name.as_str().to_owned());
-                    report.reclaimed += size;
-                }
-            }
-            report
-        };
-        let report = tokio::task::spawn_blocking(prune)
-            .await
-            .map_err(|error| EngineError::failed(&error))?;
+        let report = self
+            .blocking(move || Ok(service.prune_now(&filters, all)))
+            .await?;
         let reclaimed = [("reclaimed".to_owned(), report.reclaimed.to_string())].into();
         self.events.emit(EventKind::Volume, "prune", "", reclaimed);
         Ok(report)
+    }
+
+    fn prune_now(&self, filters: &Filters, all: bool) -> PruneReport {
+        let mut report = PruneReport::default();
+        for volume in self.store.list().volumes {
+            let none = BTreeMap::new();
+            let labels = volume.labels.as_ref().unwrap_or(&none);
+            let wanted = filters.labels("label", labels) && filters.no_labels("label!", labels);
+            let anonymous = labels.contains_key(ANONYMOUS);
+            if !wanted || !volume.is_plain() || !(all || anonymous) {
+                continue;
+            }
+            if !self.users(&volume.name).is_empty() {
+                continue;
+            }
+            let size = self.store.usage(volume.name.as_str()).unwrap_or(0);
+            // One that came into use in the meantime is simply not pruned.
+            if self.remove_now(volume.name.as_str()).is_ok() {
+                report.deleted.push(volume.name.as_str().to_owned());
+                report.reclaimed += size;
+            }
+        }
+        report
     }
 
     /// Ids of the containers that use the volume.
@@ -126,8 +162,18 @@ impl VolumeService {
         });
     }
 
-    fn emit(&self, action: &str, name: &str) {
-        let driver = BTreeMap::from([("driver".to_owned(), "local".to_owned())]);
-        self.events.emit(EventKind::Volume, action, name, driver);
+    /// A plugin can take its time, and so can a disk.
+    async fn blocking<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> Result<T, EngineError> + Send + 'static,
+    ) -> Result<T, EngineError> {
+        let done = tokio::task::spawn_blocking(work).await;
+        done.map_err(|error| EngineError::failed(&error))?
     }
+}
+
+/// An event of the volume `name`.
+pub(crate) fn emit(events: &Events, action: &str, name: &VolumeName, driver: &str) {
+    let attributes = BTreeMap::from([("driver".to_owned(), driver.to_owned())]);
+    events.emit(EventKind::Volume, action, name.as_str(), attributes);
 }

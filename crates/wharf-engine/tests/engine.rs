@@ -215,7 +215,7 @@ fn mounts_what_is_asked() {
             "{stderr}"
         );
         assert!(stderr.contains("Read-only file system"), "{stderr}");
-        let volume = engine.volumes.inspect("vol").unwrap();
+        let volume = engine.volumes.inspect("vol").await.unwrap();
         assert!(volume.mountpoint.join("new").exists() && folder.join("x").exists());
         let mut missing = container("m2", &["true"]);
         missing.host.mounts = vec![MountRequest {
@@ -224,7 +224,7 @@ fn mounts_what_is_asked() {
             consistency: String::new(),
             kind: MountKind::Bind {
                 source: "/not/there".into(),
-                propagation: Propagation::default(),
+                propagation: None,
                 non_recursive: false,
                 create_source: false,
                 read_only_non_recursive: false,
@@ -236,7 +236,7 @@ fn mounts_what_is_asked() {
             error.to_string(),
             "invalid mount config for type \"bind\": bind source path does not exist: /not/there"
         );
-        engine.volumes.remove("vol", false).unwrap();
+        engine.volumes.remove("vol", false).await.unwrap();
         engine.shutdown().await;
     });
 }

@@ -15,8 +15,10 @@ pub mod fixtures;
 pub mod receivers;
 mod recorder;
 mod registry;
+pub mod volume_plugin;
 mod world;
 
 pub use engine::{Engine, EngineKind, EngineOptions};
 pub use registry::{Registry, RegistryKind};
+pub use volume_plugin::VolumePlugin;
 pub use world::World;

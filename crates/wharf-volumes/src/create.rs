@@ -1,73 +1,191 @@
 //! `create`: a volume is made, or found if it is there.
 
-use std::collections::BTreeMap;
-
 use jiff::Timestamp;
 
-use crate::record::{Phase, Record};
+use crate::local::LocalOptions;
+use crate::record::{LOCAL, Pairs, Phase, Record};
 use crate::store::make_folder;
 use crate::{Volume, VolumeError, VolumeName, Volumes};
 
 /// What is asked for in a new volume.
 #[derive(Clone, Debug, Default)]
 pub struct NewVolume {
-    /// Its name; empty for an anonymous one, which gets 64 hexadecimal digits of the caller's in `id`.
+    /// Its name; for an anonymous one 64 hexadecimal digits of the caller's.
     pub name: String,
-    /// The driver; `local`, or empty for it.
+    /// The driver; empty for that of the volume that is there, else `local`.
     pub driver: String,
     /// The driver's options.
-    pub options: BTreeMap<String, String>,
+    pub options: Pairs,
     /// Its labels.
-    pub labels: BTreeMap<String, String>,
+    pub labels: Pairs,
     /// Whether `name` was made up rather than given.
     pub anonymous: bool,
+    /// Who needs it from now on, though nobody can see yet that it does: see [`Volumes::release`].
+    pub reference: Option<String>,
+}
+
+/// What came of a creation.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Created {
+    /// The volume.
+    pub volume: Volume,
+    /// Whether it was not there before.
+    pub fresh: bool,
 }
 
 impl Volumes {
-    /// Makes the volume `new`. One of the same name that is there is returned as it is, as dockerd does.
+    /// Makes the volume `new`. One of the same name and driver that is there is returned as it is, as dockerd does.
+    /// Blocks while a plugin is asked.
     ///
     /// # Errors
-    /// If the name, driver or an option is not to be had, or the disk refuses; nothing is left behind.
-    pub fn create(&self, new: NewVolume) -> Result<Volume, VolumeError> {
+    /// If the name, driver or an option is not to be had, or the disk or the plugin refuses; nothing is left behind.
+    pub fn create(&self, new: NewVolume) -> Result<Created, VolumeError> {
+        if let Some(volume) = self.existing(&new)? {
+            return Ok(Created {
+                volume,
+                fresh: false,
+            });
+        }
+        match new.driver.as_str() {
+            "" | LOCAL => self.create_local(new),
+            _ => self.create_in_plugin(new),
+        }
+    }
+
+    /// The volume of that name, referred to by `new.reference` then. One that its plugin has lost is forgotten.
+    fn existing(&self, new: &NewVolume) -> Result<Option<Volume>, VolumeError> {
+        if !matches!(new.driver.as_str(), "" | LOCAL) {
+            self.inner.drivers.activated(&new.driver, &new.name)?;
+        }
+        let known = self.refer(new);
+        let Some(record) = known else {
+            return self.unknown(new);
+        };
+        if !record.is_local() && !self.is_in_plugin(&record)? {
+            self.forget(&record.name)?;
+            return Ok(None);
+        }
+        if !new.driver.is_empty() && new.driver != record.driver {
+            self.drop_reference(new);
+            return Err(VolumeError::Exists {
+                name: record.name,
+                driver: record.driver,
+            });
+        }
+        self.view(&record).map(Some)
+    }
+
+    /// One that a plugin has and nobody here made: it is found only without a driver or with that one.
+    fn unknown(&self, new: &NewVolume) -> Result<Option<Volume>, VolumeError> {
+        match new.driver.as_str() {
+            "" if !new.anonymous => {}
+            _ => return Ok(None),
+        }
+        let Some(volume) = self.in_any_plugin(&new.name) else {
+            return Ok(None);
+        };
+        let record = record_of(new, volume.name.clone(), &volume.driver);
+        let record = Record {
+            labels: None,
+            options: None,
+            ..record
+        };
+        {
+            let mut records = self.lock();
+            self.put(&record)?;
+            records.insert(record.name.clone(), record);
+        }
+        self.refer(new);
+        Ok(Some(volume))
+    }
+
+    fn create_local(&self, new: NewVolume) -> Result<Created, VolumeError> {
         let name = VolumeName::parse(&new.name)?;
-        check(&new)?;
+        let none = Default::default();
+        let options = LocalOptions::parse(&new.name, new.options.as_ref().unwrap_or(&none))?;
         let mut records = self.lock();
         match records.get(&name).map(|record| record.phase) {
-            Some(Phase::Kept) => return Ok(self.view(&records[&name])),
+            Some(Phase::Kept) => {
+                let record = records[&name].clone();
+                drop(records);
+                self.refer(&new);
+                let volume = self.view(&record)?;
+                return Ok(Created {
+                    volume,
+                    fresh: false,
+                });
+            }
             Some(Phase::Removing) => self.finish_removal(&mut records, &name)?,
             None => {}
         }
-        let record = Record {
-            name: name.clone(),
-            created: Timestamp::now(),
-            labels: new.labels,
-            anonymous: new.anonymous,
-            phase: Phase::Kept,
-        };
+        let record = record_of(&new, name.clone(), LOCAL);
+        let folder = self.data_folder(&name);
         self.put(&record)?;
-        let made = make_folder(&self.data_folder(&name), 0o755);
-        let view = self.view(&record);
-        records.insert(name.clone(), record);
+        let made = make_folder(&folder, 0o755).and_then(|()| options.prepare(&folder));
+        records.insert(name.clone(), record.clone());
         if let Err(error) = made {
             self.remove_locked(&mut records, &name)?;
             return Err(error);
         }
-        Ok(view)
+        if let Some(reference) = &new.reference {
+            self.references()
+                .entry(name)
+                .or_default()
+                .insert(reference.clone());
+        }
+        drop(records);
+        let volume = self.view(&record)?;
+        Ok(Created {
+            volume,
+            fresh: true,
+        })
+    }
+
+    /// The record is written first: a volume that a killed daemon made is found again with its labels, and one that
+    /// it did not come to make is forgotten when the plugin does not know it.
+    fn create_in_plugin(&self, new: NewVolume) -> Result<Created, VolumeError> {
+        let plugin = self.inner.drivers.activated(&new.driver, &new.name)?;
+        // A plugin's names are its own affair; but ours is to keep one as a key.
+        let name = VolumeName::parse(&new.name)?;
+        let record = record_of(&new, name.clone(), &new.driver);
+        {
+            let mut records = self.lock();
+            self.put(&record)?;
+            records.insert(name.clone(), record.clone());
+        }
+        self.refer(&new);
+        let none = Default::default();
+        let options = new.options.as_ref().unwrap_or(&none);
+        // One that it has is not made again, as with dockerd.
+        let made = match plugin.get(name.as_str()) {
+            Ok(_) => Ok(()),
+            Err(_) => plugin.create(name.as_str(), options),
+        };
+        if let Err(fault) = made {
+            self.drop_reference(&new);
+            self.forget(&name)?;
+            return Err(VolumeError::Plugin {
+                operation: "create",
+                name: new.name,
+                reason: fault.to_string(),
+            });
+        }
+        let volume = self.view(&record)?;
+        Ok(Created {
+            volume,
+            fresh: true,
+        })
     }
 }
 
-fn check(new: &NewVolume) -> Result<(), VolumeError> {
-    if !matches!(new.driver.as_str(), "" | "local") {
-        return Err(VolumeError::UnknownDriver {
-            name: new.name.clone(),
-            driver: new.driver.clone(),
-        });
-    }
-    match new.options.keys().next() {
-        None => Ok(()),
-        Some(option) => Err(VolumeError::Option {
-            name: new.name.clone(),
-            option: option.clone(),
-        }),
+fn record_of(new: &NewVolume, name: VolumeName, driver: &str) -> Record {
+    Record {
+        name,
+        created: Timestamp::now(),
+        labels: new.labels.clone(),
+        anonymous: new.anonymous,
+        phase: Phase::Kept,
+        driver: driver.to_owned(),
+        options: new.options.clone(),
     }
 }

@@ -23,28 +23,63 @@ pub enum VolumeError {
     #[error("get {0}: no such volume")]
     NotFound(String),
     /// A volume of this name exists with another driver.
-    #[error("create {name}: conflict: volume name must be unique")]
+    #[error(
+        "create {name}: driver '{driver}' already has volume '{name}': volume name must be unique"
+    )]
     Exists {
         /// The name.
         name: VolumeName,
+        /// The driver that has it.
+        driver: String,
     },
-    /// A driver that we do not have.
+    /// A driver that is not there.
     #[error(
-        "create {name}: error looking up volume plugin {driver}: plugin \"{driver}\" not found"
+        "{operation} {name}: error looking up volume plugin {driver}: plugin \"{driver}\" not found"
     )]
     UnknownDriver {
+        /// `create`, `get`.
+        operation: &'static str,
         /// The volume's name.
         name: String,
         /// The driver asked for.
         driver: String,
     },
-    /// The local driver's options (`type`, `o`, `device`) are not supported yet.
-    #[error("create {name}: the local volume driver's option \"{option}\" is not supported yet")]
+    /// An option of the local driver that it does not have or cannot honour.
+    #[error("create {name}: {reason}")]
     Option {
         /// The volume's name.
         name: String,
-        /// The first of the options.
-        option: String,
+        /// What is wrong.
+        reason: String,
+    },
+    /// A plugin refuses, or does not answer.
+    #[error("{operation} {name}: {reason}")]
+    Plugin {
+        /// `create`, `get`, `remove`.
+        operation: &'static str,
+        /// The volume's name.
+        name: String,
+        /// The plugin's words, or those about it.
+        reason: String,
+    },
+    /// It could not be mounted for who wants to use it.
+    #[error("error while mounting volume '{path}': {reason}")]
+    Mount {
+        /// Where.
+        path: PathBuf,
+        /// Why.
+        reason: String,
+    },
+    /// It is mounted, and cannot be unmounted: nothing is deleted below a mount.
+    #[error("remove {name}: unmount {path}")]
+    Mounted {
+        /// The volume.
+        name: VolumeName,
+        /// Where.
+        path: PathBuf,
+        /// The system's error.
+        #[source]
+        source: std::io::Error,
     },
     /// Somebody uses it.
     #[error("remove {name}: volume is in use - [{}]", users.join(", "))]

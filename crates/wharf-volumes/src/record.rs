@@ -11,15 +11,36 @@ use crate::VolumeName;
 
 pub(crate) const VOLUMES: Table<Record> = Table::new("volumes", 1);
 
+/// The name of the driver that keeps volumes as folders of the data root.
+pub const LOCAL: &str = "local";
+
+/// Labels or options; `None` where nobody gave any, which Docker tells from an empty map.
+pub type Pairs = Option<BTreeMap<String, String>>;
+
 /// A volume on disk.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Record {
     pub(crate) name: VolumeName,
     pub(crate) created: Timestamp,
-    pub(crate) labels: BTreeMap<String, String>,
+    #[serde(default)]
+    pub(crate) labels: Pairs,
     /// Nobody named it: `rm -v` and `volume prune` may take it.
     pub(crate) anonymous: bool,
     pub(crate) phase: Phase,
+    #[serde(default = "local")]
+    pub(crate) driver: String,
+    #[serde(default)]
+    pub(crate) options: Pairs,
+}
+
+fn local() -> String {
+    LOCAL.to_owned()
+}
+
+impl Record {
+    pub(crate) fn is_local(&self) -> bool {
+        self.driver == LOCAL
+    }
 }
 
 /// Where a volume stands between its creation and its end.
@@ -36,12 +57,27 @@ pub(crate) enum Phase {
 pub struct Volume {
     /// Its name.
     pub name: VolumeName,
-    /// When it was made, or adopted.
-    pub created: Timestamp,
+    /// When it was made, or adopted; a plugin does not always say.
+    pub created: Option<Timestamp>,
     /// Its labels.
-    pub labels: BTreeMap<String, String>,
+    pub labels: Pairs,
     /// Whether nobody gave it a name.
     pub anonymous: bool,
-    /// The folder with its data, on the host.
+    /// The folder with its data, on the host; of a plugin's volume that is not mounted it can be empty.
     pub mountpoint: PathBuf,
+    /// `local`, or the plugin's name.
+    pub driver: String,
+    /// The driver's options.
+    pub options: Pairs,
+    /// Where it can be had: `local` or `global`.
+    pub scope: String,
+    /// What a plugin says of it.
+    pub status: Option<serde_json::Map<String, serde_json::Value>>,
+}
+
+impl Volume {
+    /// Whether it is a plain folder below the data root: one whose files `df` and `prune` count as ours.
+    pub fn is_plain(&self) -> bool {
+        self.driver == LOCAL && self.options.as_ref().is_none_or(BTreeMap::is_empty)
+    }
 }

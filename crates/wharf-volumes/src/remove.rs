@@ -1,9 +1,10 @@
-//! `remove`: a volume is gone at once; its files are deleted later.
+//! `remove`: a volume is gone at once; its files are deleted later. That of a plugin is gone when the plugin says so.
 
 use std::collections::BTreeMap;
 
+use crate::plugin::{Fault, unreachable};
 use crate::record::{Phase, Record, VOLUMES};
-use crate::{VolumeError, VolumeName, Volumes};
+use crate::{VolumeError, VolumeName, Volumes, local};
 
 impl Volumes {
     /// Removes the volume `name`, unless `users` names somebody that uses it. `users` is asked under the
@@ -18,16 +19,56 @@ impl Volumes {
         name: &str,
         users: impl FnOnce(&VolumeName) -> Vec<String>,
     ) -> Result<(), VolumeError> {
-        let name = self.get(name)?.name;
+        let not_found = || VolumeError::NotFound(name.to_owned());
+        let parsed = VolumeName::parse(name).map_err(|_| not_found())?;
         let mut records = self.lock();
-        let users = users(&name);
+        let known = records.get(&parsed).cloned();
+        let known = known.filter(|record| record.phase == Phase::Kept);
+        let mut users = users(&parsed);
+        let references = self.references().get(&parsed).cloned();
+        users.extend(references.into_iter().flatten());
+        users.sort();
+        users.dedup();
         if !users.is_empty() {
-            return Err(VolumeError::InUse { name, users });
+            return Err(VolumeError::InUse {
+                name: parsed,
+                users,
+            });
         }
-        if !records.contains_key(&name) {
-            return Err(VolumeError::NotFound(name.as_str().to_owned()));
+        match known {
+            Some(record) if record.is_local() => self.remove_locked(&mut records, &parsed),
+            Some(record) => {
+                drop(records);
+                self.remove_in_plugin(&record.driver, &parsed)
+            }
+            None => {
+                drop(records);
+                let volume = self.in_any_plugin(name).ok_or_else(not_found)?;
+                self.remove_in_plugin(&volume.driver, &parsed)
+            }
         }
-        self.remove_locked(&mut records, &name)
+    }
+
+    /// The plugin removes it first: should we be killed in between, the record is found to stand for nothing.
+    fn remove_in_plugin(&self, driver: &str, name: &VolumeName) -> Result<(), VolumeError> {
+        let plugin = self.inner.drivers.activated(driver, name.as_str())?;
+        let failed = |operation, reason: String| VolumeError::Plugin {
+            operation,
+            name: name.as_str().to_owned(),
+            reason,
+        };
+        match plugin.get(name.as_str()) {
+            // It is gone already.
+            Err(Fault::Said(_)) => {}
+            Err(Fault::Silent(reason)) => {
+                return Err(failed("get", unreachable(name.as_str(), driver, &reason)));
+            }
+            Ok(_) => {
+                let removed = plugin.remove(name.as_str());
+                removed.map_err(|fault| failed("remove", fault.to_string()))?;
+            }
+        }
+        self.forget(name)
     }
 
     pub(crate) fn remove_locked(
@@ -53,6 +94,17 @@ impl Volumes {
         name: &VolumeName,
     ) -> Result<(), VolumeError> {
         let folder = self.inner.folder.join(name.as_str());
+        let data = self.data_folder(name);
+        match local::unmount(&data) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                return Err(VolumeError::Mounted {
+                    name: name.clone(),
+                    path: data,
+                    source: error,
+                });
+            }
+            _ => {}
+        }
         match std::fs::rename(&folder, self.free_trash_name(name)) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
                 return Err(VolumeError::folder("remove", &folder)(error));

@@ -1,6 +1,6 @@
 //! The volumes of one data root, and how they are found.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -8,8 +8,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use jiff::Timestamp;
 use wharf_records::Db;
 
-use crate::record::{Phase, Record, VOLUMES};
-use crate::{Volume, VolumeError, VolumeName};
+use crate::create::NewVolume;
+use crate::drivers::{Drivers, PluginFolders};
+use crate::mount::Holders;
+use crate::plugin::{Fault, PluginVolume, unreachable};
+use crate::record::{LOCAL, Phase, Record, VOLUMES};
+use crate::{Volume, VolumeError, VolumeName, local};
 
 /// Removed volumes wait here for their files to be deleted; no volume name begins with a dot.
 const TRASH: &str = ".trash";
@@ -23,7 +27,19 @@ pub struct Volumes {
 pub(crate) struct Inner {
     pub(crate) folder: PathBuf,
     pub(crate) db: Db,
+    pub(crate) drivers: Drivers,
+    pub(crate) holders: Mutex<BTreeMap<VolumeName, Holders>>,
     records: Mutex<BTreeMap<VolumeName, Record>>,
+    references: Mutex<BTreeMap<VolumeName, BTreeSet<String>>>,
+}
+
+/// All volumes that can be seen.
+#[derive(Clone, Debug, Default)]
+pub struct Listed {
+    /// By name.
+    pub volumes: Vec<Volume>,
+    /// What a plugin said instead of an answer.
+    pub warnings: Vec<String>,
 }
 
 impl Volumes {
@@ -33,6 +49,14 @@ impl Volumes {
     /// # Errors
     /// If records or folders cannot be read or written.
     pub fn open(folder: &Path, db: Db) -> Result<Self, VolumeError> {
+        Self::open_with(folder, db, PluginFolders::default())
+    }
+
+    /// As [`Volumes::open`], with plugins in `plugins`.
+    ///
+    /// # Errors
+    /// As [`Volumes::open`].
+    pub fn open_with(folder: &Path, db: Db, plugins: PluginFolders) -> Result<Self, VolumeError> {
         // 0711: a container's user walks through it to its own bind mounts only by descriptor, but rootless
         // tools want to stat a volume that they own.
         make_folder(folder, 0o711)?;
@@ -45,34 +69,74 @@ impl Volumes {
             inner: Arc::new(Inner {
                 folder: folder.to_owned(),
                 db,
+                drivers: Drivers::new(plugins),
+                holders: Mutex::default(),
                 records: Mutex::new(records.collect()),
+                references: Mutex::default(),
             }),
         };
         volumes.recover()?;
         Ok(volumes)
     }
 
-    /// The volume `name`.
+    /// The volume `name`; one that only a plugin knows is found too. Blocks while a plugin is asked.
     ///
     /// # Errors
-    /// [`VolumeError::NotFound`].
+    /// [`VolumeError::NotFound`]; if its plugin does not answer.
     pub fn get(&self, name: &str) -> Result<Volume, VolumeError> {
         let not_found = || VolumeError::NotFound(name.to_owned());
-        let name = VolumeName::parse(name).map_err(|_| not_found())?;
-        let records = self.lock();
-        let record = records
-            .get(&name)
-            .filter(|record| record.phase == Phase::Kept);
-        record.map(|record| self.view(record)).ok_or_else(not_found)
+        let parsed = VolumeName::parse(name).map_err(|_| not_found())?;
+        let known = self.kept(&parsed);
+        match known {
+            Some(record) => self.view(&record),
+            None => self.in_any_plugin(name).ok_or_else(not_found),
+        }
     }
 
-    /// All volumes, by name.
-    pub fn list(&self) -> Vec<Volume> {
-        let records = self.lock();
-        let kept = records
-            .values()
-            .filter(|record| record.phase == Phase::Kept);
-        kept.map(|record| self.view(record)).collect()
+    /// All volumes, by name: ours, and whatever plugins say that they have. Blocks while they are asked.
+    pub fn list(&self) -> Listed {
+        let records: Vec<Record> = {
+            let records = self.lock();
+            let kept = records.values();
+            kept.filter(|record| record.phase == Phase::Kept)
+                .cloned()
+                .collect()
+        };
+        let mut listed = Listed::default();
+        let local = records.iter().filter(|record| record.is_local());
+        listed
+            .volumes
+            .extend(local.map(|record| self.local_view(record)));
+        for driver in self.inner.drivers.all() {
+            let found = match driver.list() {
+                Ok(found) => found,
+                Err(fault) => {
+                    listed
+                        .warnings
+                        .push(format!("list {}: {fault}", driver.name));
+                    // What is known of them is shown, though nothing can be done with them now.
+                    let of_it = records.iter().filter(|record| record.driver == driver.name);
+                    of_it.map(remembered).collect()
+                }
+            };
+            for volume in found {
+                let known = records.iter().find(|record| {
+                    record.driver == driver.name && record.name.as_str() == volume.name
+                });
+                let view = plugin_view(volume, &driver.name, &driver.scope, known);
+                listed.volumes.extend(view);
+            }
+        }
+        listed.volumes.sort_by(|a, b| a.name.cmp(&b.name));
+        listed
+    }
+
+    /// The names of the drivers that are in use.
+    pub fn drivers(&self) -> Vec<String> {
+        let mut names = self.inner.drivers.names();
+        names.push(LOCAL.to_owned());
+        names.sort();
+        names
     }
 
     /// How many bytes of disk the volume `name` takes, hard links counted once.
@@ -94,6 +158,14 @@ impl Volumes {
         let list = VolumeError::folder("list", &trash);
         for entry in std::fs::read_dir(&trash).map_err(&list)? {
             let path = entry.map_err(&list)?.path();
+            // Never through a mount into somebody else's files.
+            let data = path.join("_data");
+            match local::unmount(&data) {
+                Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                    return Err(VolumeError::folder("unmount", &data)(error));
+                }
+                _ => {}
+            }
             std::fs::remove_dir_all(&path).map_err(VolumeError::folder("remove", &path))?;
         }
         Ok(())
@@ -120,13 +192,114 @@ impl Volumes {
         Ok(self.inner.db.write(|tx| VOLUMES.put(tx, key, record))?)
     }
 
-    pub(crate) fn view(&self, record: &Record) -> Volume {
+    /// Nobody needs anything any more for `reference`, which the creation of volumes was given.
+    pub fn release(&self, reference: &str) {
+        self.references().retain(|_, references| {
+            references.remove(reference);
+            !references.is_empty()
+        });
+    }
+
+    pub(crate) fn references(&self) -> MutexGuard<'_, BTreeMap<VolumeName, BTreeSet<String>>> {
+        self.inner
+            .references
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The record of the volume of that name, if there is one; it is referred to before anybody can remove it.
+    pub(crate) fn refer(&self, new: &NewVolume) -> Option<Record> {
+        let name = VolumeName::parse(&new.name).ok()?;
+        let records = self.lock();
+        let record = records.get(&name)?;
+        if record.phase != Phase::Kept {
+            return None;
+        }
+        if let Some(reference) = &new.reference {
+            self.references()
+                .entry(name)
+                .or_default()
+                .insert(reference.clone());
+        }
+        Some(record.clone())
+    }
+
+    pub(crate) fn drop_reference(&self, new: &NewVolume) {
+        let Ok(name) = VolumeName::parse(&new.name) else {
+            return;
+        };
+        if let (Some(references), Some(reference)) =
+            (self.references().get_mut(&name), &new.reference)
+        {
+            references.remove(reference);
+        }
+    }
+
+    pub(crate) fn kept(&self, name: &VolumeName) -> Option<Record> {
+        let known = self.lock().get(name).cloned();
+        known.filter(|record| record.phase == Phase::Kept)
+    }
+
+    /// The record goes, whatever it stood for is gone already.
+    pub(crate) fn forget(&self, name: &VolumeName) -> Result<(), VolumeError> {
+        let mut records = self.lock();
+        self.inner
+            .db
+            .write(|tx| VOLUMES.delete(tx, name.as_str()))?;
+        records.remove(name);
+        Ok(())
+    }
+
+    /// Whether the plugin of `record` has it still.
+    pub(crate) fn is_in_plugin(&self, record: &Record) -> Result<bool, VolumeError> {
+        let name = record.name.as_str();
+        let plugin = self.inner.drivers.activated(&record.driver, name)?;
+        match plugin.get(name) {
+            Ok(_) => Ok(true),
+            Err(Fault::Said(_)) => Ok(false),
+            Err(Fault::Silent(reason)) => Err(silent(record, &reason)),
+        }
+    }
+
+    /// The volume `name` as the first plugin that has it describes it.
+    pub(crate) fn in_any_plugin(&self, name: &str) -> Option<Volume> {
+        let drivers = self.inner.drivers.all();
+        drivers.iter().find_map(|driver| {
+            let found = driver.get(name).ok()?;
+            plugin_view(found, &driver.name, &driver.scope, None)
+        })
+    }
+
+    /// Blocks while a plugin is asked.
+    pub(crate) fn view(&self, record: &Record) -> Result<Volume, VolumeError> {
+        if record.is_local() {
+            return Ok(self.local_view(record));
+        }
+        let name = record.name.as_str();
+        let driver = self.inner.drivers.activated(&record.driver, name)?;
+        let mut found = driver.get(name).map_err(|fault| match fault {
+            Fault::Said(_) => VolumeError::NotFound(name.to_owned()),
+            Fault::Silent(reason) => silent(record, &reason),
+        })?;
+        if found.mountpoint.is_empty() {
+            // Old plugins say it only when they are asked for it alone.
+            found.mountpoint = driver.path(name).unwrap_or_default().display().to_string();
+        }
+        let view = plugin_view(found, &driver.name, &driver.scope, Some(record));
+        view.ok_or_else(|| VolumeError::NotFound(name.to_owned()))
+    }
+
+    fn local_view(&self, record: &Record) -> Volume {
         Volume {
             name: record.name.clone(),
-            created: record.created,
+            created: Some(record.created),
             labels: record.labels.clone(),
             anonymous: record.anonymous,
             mountpoint: self.data_folder(&record.name),
+            driver: LOCAL.to_owned(),
+            options: record.options.clone(),
+            scope: "local".to_owned(),
+            status: None,
         }
     }
 
@@ -136,7 +309,7 @@ impl Volumes {
             .values()
             .cloned()
             .partition(|record| record.phase == Phase::Kept);
-        for record in kept {
+        for record in kept.iter().filter(|record| record.is_local()) {
             make_folder(&self.data_folder(&record.name), 0o755)?;
         }
         for record in removing {
@@ -159,15 +332,53 @@ impl Volumes {
             let record = Record {
                 name: name.clone(),
                 created: Timestamp::now(),
-                labels: BTreeMap::new(),
+                labels: None,
                 anonymous: false,
                 phase: Phase::Kept,
+                driver: LOCAL.to_owned(),
+                options: None,
             };
             self.put(&record)?;
             records.insert(name, record);
         }
         Ok(())
     }
+}
+
+fn silent(record: &Record, reason: &str) -> VolumeError {
+    VolumeError::Plugin {
+        operation: "get",
+        name: record.name.as_str().to_owned(),
+        reason: unreachable(record.name.as_str(), &record.driver, reason),
+    }
+}
+
+fn remembered(record: &Record) -> PluginVolume {
+    PluginVolume {
+        name: record.name.as_str().to_owned(),
+        created_at: record.created.to_string(),
+        ..PluginVolume::default()
+    }
+}
+
+/// What a plugin says of a volume, and what is kept of it here. Nothing if its name is none of ours.
+fn plugin_view(
+    found: PluginVolume,
+    driver: &str,
+    scope: &str,
+    record: Option<&Record>,
+) -> Option<Volume> {
+    Some(Volume {
+        name: VolumeName::parse(&found.name).ok()?,
+        created: found.created_at.parse().ok(),
+        labels: record.and_then(|record| record.labels.clone()),
+        anonymous: record.is_some_and(|record| record.anonymous),
+        mountpoint: found.mountpoint.into(),
+        driver: driver.to_owned(),
+        options: record.and_then(|record| record.options.clone()),
+        scope: scope.to_owned(),
+        status: found.status,
+    })
 }
 
 /// Makes `path` and what is missing above it; one that is there stays as it is.

@@ -22,6 +22,7 @@ fn named(name: &str) -> NewVolume {
 fn names(volumes: &Volumes) -> Vec<String> {
     volumes
         .list()
+        .volumes
         .into_iter()
         .map(|volume| volume.name.into())
         .collect()
@@ -30,10 +31,12 @@ fn names(volumes: &Volumes) -> Vec<String> {
 #[test]
 fn a_volume_lives_over_a_restart_with_its_data() {
     let root = tempfile::tempdir().unwrap();
-    let volume = open(root.path()).create(named("data")).unwrap();
+    let volume = open(root.path()).create(named("data")).unwrap().volume;
     std::fs::write(volume.mountpoint.join("file"), "kept").unwrap();
     let volumes = open(root.path());
     let again = volumes.create(named("data")).unwrap();
+    assert!(!again.fresh);
+    let again = again.volume;
     assert_eq!(again, volume);
     assert_eq!(
         std::fs::read_to_string(again.mountpoint.join("file")).unwrap(),
@@ -79,7 +82,7 @@ fn removal_is_immediate_and_the_name_is_free_again() {
     let root = tempfile::tempdir().unwrap();
     let volumes = open(root.path());
     for round in 0..3 {
-        let volume = volumes.create(named("again")).unwrap();
+        let volume = volumes.create(named("again")).unwrap().volume;
         assert_eq!(
             std::fs::read_dir(&volume.mountpoint).unwrap().count(),
             0,
@@ -103,4 +106,44 @@ fn a_folder_without_a_record_is_adopted_not_deleted() {
     std::fs::write(root.path().join("volumes/restored/_data/f"), "backup").unwrap();
     assert_eq!(names(&open(root.path())), ["restored"]);
     assert_eq!(names(&open(root.path())), ["restored"]);
+}
+
+#[test]
+fn who_is_about_to_use_a_volume_keeps_it() {
+    let root = tempfile::tempdir().unwrap();
+    let volumes = open(root.path());
+    let reference = |name: &str| NewVolume {
+        reference: Some("c1".into()),
+        ..named(name)
+    };
+    volumes.create(named("old")).unwrap();
+    assert!(!volumes.create(reference("old")).unwrap().fresh);
+    assert!(volumes.create(reference("new")).unwrap().fresh);
+    for name in ["old", "new"] {
+        let refused = volumes.remove(name, |_| Vec::new()).unwrap_err();
+        let words = format!("remove {name}: volume is in use - [c1]");
+        assert_eq!(refused.to_string(), words);
+    }
+    volumes.release("c1");
+    assert!(volumes.remove("old", |_| Vec::new()).is_ok());
+    assert!(volumes.remove("new", |_| Vec::new()).is_ok());
+}
+
+#[test]
+fn owner_and_mode_are_those_asked_for() {
+    use std::os::unix::fs::MetadataExt as _;
+    let root = tempfile::tempdir().unwrap();
+    let volumes = open(root.path());
+    let pairs = [("uid", "1000"), ("gid", "1001"), ("mode", "2770")];
+    let pairs = pairs.map(|(key, value)| (key.to_owned(), value.to_owned()));
+    let new = NewVolume {
+        options: Some(pairs.into()),
+        ..named("owned")
+    };
+    let folder = volumes.create(new).unwrap().volume.mountpoint;
+    let found = std::fs::metadata(folder).unwrap();
+    let found = (found.uid(), found.gid(), found.mode() & 0o7777);
+    assert_eq!(found, (1000, 1001, 0o2770));
+    assert!(volumes.owns_its_folder("owned"));
+    assert!(!volumes.is_mounted_on_use("owned"));
 }

@@ -351,10 +351,8 @@ fn mount(mount: MountRequest) -> wire::Mount {
             made.kind = "bind".to_owned();
             made.source = source.to_string_lossy().into_owned();
             let options = wire::BindOptions {
-                propagation: match propagation {
-                    wharf_engine::Propagation::RPrivate => String::new(),
-                    other => other.as_str().to_owned(),
-                },
+                propagation: propagation
+                    .map_or(String::new(), |propagation| propagation.as_str().to_owned()),
                 non_recursive,
                 create_mountpoint: create_source,
                 read_only_non_recursive,

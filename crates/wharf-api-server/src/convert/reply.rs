@@ -390,19 +390,26 @@ pub(crate) fn volume(volume: Volume) -> wire::Volume {
         labels,
         anonymous: _,
         mountpoint,
+        driver,
+        options,
+        scope,
+        status,
     } = volume;
+    // Whole seconds, as dockerd takes it from the folder.
+    let seconds = |at: Timestamp| Timestamp::from_second(at.as_second()).unwrap_or(at);
     wire::Volume {
-        // Whole seconds, as dockerd takes it from the folder.
-        created_at: Timestamp::from_second(created.as_second())
-            .unwrap_or(created)
-            .to_string(),
-        driver: "local".to_owned(),
-        labels: Some(labels).filter(|labels| !labels.is_empty()),
+        created_at: created.map_or_else(
+            // Go's zero time.
+            || "0001-01-01T00:00:00Z".to_owned(),
+            |at| seconds(at).to_string(),
+        ),
+        driver,
+        labels,
         mountpoint: mountpoint.to_string_lossy().into_owned(),
         name: name.into(),
-        options: None,
-        scope: "local".to_owned(),
-        status: None,
+        options,
+        scope,
+        status: status.filter(|status| !status.is_empty()),
         usage_data: None,
     }
 }

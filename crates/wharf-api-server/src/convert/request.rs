@@ -486,10 +486,26 @@ fn mount(mount: wire::Mount) -> Result<MountRequest> {
         consistency,
         bind_options,
         volume_options,
-        image_options: _,
+        image_options,
         tmpfs_options,
-        cluster_options: _,
+        cluster_options,
     } = mount;
+    let given = [
+        ("bind", "BindOptions", bind_options.is_some()),
+        ("volume", "VolumeOptions", volume_options.is_some()),
+        ("image", "ImageOptions", image_options.is_some()),
+        ("tmpfs", "TmpfsOptions", tmpfs_options.is_some()),
+        ("cluster", "ClusterOptions", cluster_options.is_some()),
+    ];
+    let known = given.iter().any(|(one, ..)| *one == kind);
+    let foreign = given
+        .iter()
+        .find(|(one, _, is_given)| *is_given && *one != kind);
+    if let Some((_, field, _)) = foreign.filter(|_| known) {
+        return Err(ApiError::bad(format!(
+            "{field} must not be specified on mount type {kind:?}"
+        )));
+    }
     let kind = match kind.as_str() {
         "bind" => bind_mount(source, bind_options.unwrap_or_default())?,
         "volume" => volume_mount(source, volume_options.unwrap_or_default()),
@@ -499,7 +515,7 @@ fn mount(mount: wire::Mount) -> Result<MountRequest> {
             ));
         }
         "tmpfs" => MountKind::Tmpfs(tmpfs(tmpfs_options.unwrap_or_default())?),
-        "image" | "npipe" | "cluster" => {
+        "image" => {
             return Err(ApiError::not_implemented(&format!(
                 "a mount of type {kind:?}"
             )));
@@ -527,12 +543,12 @@ fn bind_mount(source: String, options: wire::BindOptions) -> Result<MountKind> {
         read_only_force_recursive,
     } = options;
     let propagation = match propagation.as_str() {
-        "" => Propagation::default(),
-        text => Propagation::parse(text).ok_or_else(|| {
+        "" => None,
+        text => Some(Propagation::parse(text).ok_or_else(|| {
             ApiError::bad(format!(
                 "invalid mount config for type \"bind\": invalid propagation mode: {text}"
             ))
-        })?,
+        })?),
     };
     Ok(MountKind::Bind {
         source: source.into(),

@@ -131,7 +131,9 @@ fn others() -> Router<Arc<Engine>> {
         .route("/volumes/prune", post(volumes::prune))
         .route(
             "/volumes/{name}",
-            get(volumes::inspect).delete(volumes::remove),
+            get(volumes::inspect)
+                .put(volumes::update)
+                .delete(volumes::remove),
         )
         .route("/networks", get(networks::list))
         .route("/networks/", get(networks::list))

@@ -1,5 +1,6 @@
 //! `/volumes`.
 
+use axum::Extension;
 use axum::extract::Path;
 use http::StatusCode;
 use wharf_api_types::{VolumeCreateRequest, VolumeListResponse, VolumePruneResponse};
@@ -10,12 +11,16 @@ use crate::convert;
 use crate::error::ApiError;
 use crate::params::{Json, Params};
 use crate::reply::{self, Answer};
+use crate::version::ApiVersion;
 
 pub(crate) async fn list(engine: State, params: Params) -> Answer {
-    let volumes = engine.volumes.list(&params.filters()?)?;
+    let filters = params.filters().map_err(|error| {
+        ApiError::bad(format!("error reading volume filters: {}", error.message))
+    })?;
+    let listed = engine.volumes.list(&filters).await?;
     reply::ok(&VolumeListResponse {
-        volumes: volumes.into_iter().map(convert::volume).collect(),
-        warnings: None,
+        volumes: listed.volumes.into_iter().map(convert::volume).collect(),
+        warnings: Some(listed.warnings).filter(|warnings| !warnings.is_empty()),
     })
 }
 
@@ -28,32 +33,52 @@ pub(crate) async fn create(engine: State, Json(request): Json<VolumeCreateReques
         cluster_volume_spec,
     } = request;
     if cluster_volume_spec.is_some() {
-        return Err(ApiError::not_implemented("a cluster volume"));
+        let text =
+            "volume creation failed: cluster volumes are for nodes of a swarm, which this is not";
+        return Err(ApiError::new(StatusCode::SERVICE_UNAVAILABLE, text));
     }
     let new = NewVolume {
         name,
         driver,
         options: driver_opts,
         labels,
-        anonymous: false,
+        ..NewVolume::default()
     };
-    let volume = engine.volumes.create(new)?;
+    let volume = engine.volumes.create(new).await?;
     Ok(reply::json(StatusCode::CREATED, &convert::volume(volume)))
 }
 
 pub(crate) async fn inspect(engine: State, Path(name): Path<String>) -> Answer {
-    reply::ok(&convert::volume(engine.volumes.inspect(&name)?))
+    reply::ok(&convert::volume(engine.volumes.inspect(&name).await?))
+}
+
+/// Only volumes of a swarm can be changed.
+pub(crate) async fn update(engine: State, Path(name): Path<String>) -> Answer {
+    engine.volumes.inspect(&name).await?;
+    Err(ApiError::new(
+        StatusCode::SERVICE_UNAVAILABLE,
+        "volume update only valid for cluster volumes, but swarm is unavailable",
+    ))
 }
 
 pub(crate) async fn remove(engine: State, Path(name): Path<String>, params: Params) -> Answer {
-    engine.volumes.remove(&name, params.flag("force"))?;
+    engine.volumes.remove(&name, params.flag("force")).await?;
     reply::empty(StatusCode::NO_CONTENT)
 }
 
-pub(crate) async fn prune(engine: State, params: Params) -> Answer {
-    let report = engine.volumes.prune(&params.filters()?).await?;
+pub(crate) async fn prune(
+    engine: State,
+    Extension(version): Extension<ApiVersion>,
+    params: Params,
+) -> Answer {
+    let mut filters = params.filters()?;
+    if version.before(42) && !filters.has("all") {
+        // Until then named volumes went too.
+        filters.add("all", "true");
+    }
+    let report = engine.volumes.prune(&filters).await?;
     reply::ok(&VolumePruneResponse {
-        volumes_deleted: Some(report.deleted).filter(|deleted| !deleted.is_empty()),
+        volumes_deleted: Some(report.deleted),
         space_reclaimed: report.reclaimed,
     })
 }

@@ -50,7 +50,7 @@ impl Containers {
         let _files = entry.files.read().await;
         let base = Base::of(&self.shared, &entry).await;
         let base = base.map_err(|error| self.unless_gone(container, error))?;
-        let scene = Scene::new(base, &entry.now());
+        let scene = Scene::new(&self.shared, base, &entry.now()).await?;
         let (path, name) = (path.to_owned(), container.to_owned());
         let found = scene
             .with(move |root| stat(root, &path).map_err(|error| refuse(error, &path, &name)))
@@ -77,7 +77,7 @@ impl Containers {
         let view = entry.now();
         let base = Base::of(&self.shared, &entry).await;
         let base = base.map_err(|error| self.unless_gone(container, error))?;
-        let scene = Scene::new(base, &view);
+        let scene = Scene::new(&self.shared, base, &view).await?;
         let (mut sink, stream) = files::channel();
         let (tell, told) = tokio::sync::oneshot::channel();
         let (typed, name) = (path.to_owned(), container.to_owned());
@@ -128,7 +128,7 @@ impl Containers {
         let entry = self.find(container)?;
         let _files = entry.files.read().await;
         let view = entry.now();
-        let scene = Scene::new(Base::of(&self.shared, &entry).await?, &view);
+        let scene = Scene::new(&self.shared, Base::of(&self.shared, &entry).await?, &view).await?;
         let (path, name) = (path.to_owned(), container.to_owned());
         let mut archive = SyncIoBridge::new(archive);
         let seen = view.clone();

@@ -14,8 +14,8 @@ use super::{Containers, Created, Shared, merge, mounts, stop, verify};
 use crate::lifecycle::{Phase, State};
 use crate::record::{CONTAINERS, LastRun, Record};
 use crate::{
-    Config, EndpointSettings, EndpointView, EngineError, HostConfig, IpcMode, NamespaceMode,
-    NetworkMode, NetworkView, NewContainer, copy_up, names,
+    Config, EndpointSettings, EndpointView, EngineError, HostConfig, IpcMode, MountPoint,
+    NamespaceMode, NetworkMode, NetworkView, NewContainer, copy_up, names,
 };
 
 impl Containers {
@@ -33,6 +33,8 @@ impl Containers {
         let id = record.id.clone();
         let (name, config) = (record.name.clone(), record.config.clone());
         let (_, supervisor) = self.shared.enter(record);
+        // From now on everybody sees who uses them.
+        self.shared.volumes.release(&id);
         tokio::spawn(supervisor.run());
         self.shared.emit(&id, &name, &config, "create", &[]);
         Ok(Created { id, warnings })
@@ -91,6 +93,7 @@ fn create(shared: &Arc<Shared>, new: NewContainer) -> Result<(Record, Vec<String
             Ok((record, warnings))
         }
         Err(error) => {
+            shared.volumes.release(&record.id);
             shared.remove_anonymous_volumes(&record);
             shared.remove_files(&record.id);
             Err(error)
@@ -144,13 +147,27 @@ fn materialize(shared: &Shared, record: &Record, pin: ImagePin) -> Result<(), En
     let folder = shared.folders.of(&record.id);
     std::fs::create_dir_all(&folder).map_err(EngineError::io("make", &folder))?;
     for mount in record.mounts.iter().filter(|mount| mount.copy_up) {
-        copy_up::fill(&rootfs, &mount.destination, &mount.source)?;
+        fill(shared, &rootfs, mount, &record.id)?;
     }
     shared
         .db
         .write(|tx| CONTAINERS.put(tx, &record.id, record))?;
     drop(pin);
     Ok(())
+}
+
+/// Gives a fresh volume what the image has at its place.
+fn fill(
+    shared: &Shared,
+    rootfs: &wharf_snapshots::Rootfs,
+    mount: &MountPoint,
+    id: &str,
+) -> Result<(), EngineError> {
+    let source = shared.volumes.mount(&mount.name, id)?;
+    let keep_owner = shared.volumes.owns_its_folder(&mount.name);
+    let filled = copy_up::fill(rootfs, mount, &source, keep_owner);
+    shared.volumes.unmount(&mount.name, id)?;
+    filled
 }
 
 fn platform_fits(wanted: &wharf_oci::Platform, image: &Image) -> bool {

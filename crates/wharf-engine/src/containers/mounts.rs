@@ -1,67 +1,371 @@
 //! What a new container mounts: binds, volumes, tmpfs; and who wins one path (moby `daemon/volumes.go`).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
-use wharf_volumes::{NewVolume, Volume};
+use wharf_volumes::{Created, LOCAL, NewVolume, Pairs, Volume};
 
 use super::Shared;
 use crate::{
-    Bind, BindSource, Config, EngineError, EventKind, HostConfig, MountKind, MountPoint,
-    MountRequest, Propagation, names,
+    Bind, BindSource, Config, EngineError, HostConfig, MountKind, MountPoint, MountRequest,
+    Propagation, names, volumes,
 };
 
-/// The mounts of a container, by path; the volumes among them exist afterwards. Order of precedence, the later
-/// wins: `volumes-from`, `-v`, `--mount`, then the image's volumes where nothing else is.
+/// The mounts of a container, by path; the volumes among them exist afterwards, and cannot be removed before
+/// [`wharf_volumes::Volumes::release`] with its id. Order of precedence, the later wins: `volumes-from`, `-v`,
+/// `--mount`, then the image's volumes where nothing else is. An error leaves no anonymous volume behind.
 pub(super) fn resolve(
-    shared: &Arc<Shared>,
+    shared: &Shared,
     config: &Config,
     host: &HostConfig,
     id: &str,
 ) -> Result<Vec<MountPoint>, EngineError> {
-    let mut points = BTreeMap::new();
-    for from in &host.volumes_from {
-        volumes_from(shared, from, &mut points)?;
+    let mut resolver = Resolver {
+        shared,
+        host,
+        id,
+        points: BTreeMap::new(),
+    };
+    match resolver.all(config) {
+        Ok(()) => Ok(resolver.points.into_values().collect()),
+        Err(error) => {
+            resolver.undo();
+            Err(error)
+        }
     }
-    let mut taken = std::collections::BTreeSet::new();
+}
+
+struct Resolver<'a> {
+    shared: &'a Shared,
+    host: &'a HostConfig,
+    id: &'a str,
+    points: BTreeMap<String, MountPoint>,
+}
+
+impl Resolver<'_> {
+    fn all(&mut self, config: &Config) -> Result<(), EngineError> {
+        let host = self.host;
+        for mount in &host.mounts {
+            check_mount(mount)?;
+        }
+        check_targets(host)?;
+        for from in &host.volumes_from {
+            self.volumes_from(from)?;
+        }
+        for bind in &host.binds {
+            let point = self.of_bind(bind)?;
+            self.points.insert(point.destination.clone(), point);
+        }
+        for mount in &host.mounts {
+            let point = self.of_mount(mount)?;
+            self.points.insert(point.destination.clone(), point);
+        }
+        for target in host.tmpfs.keys() {
+            self.points.remove(&clean(target));
+        }
+        for target in &config.volumes {
+            let target = absolute(target)?;
+            if !self.points.contains_key(&target) && !host.tmpfs.contains_key(&target) {
+                let volume = self.anonymous(None, &host.volume_driver, None)?;
+                let point = MountPoint {
+                    anonymous: true,
+                    ..of_volume(&volume, target.clone(), String::new(), true)
+                };
+                self.points.insert(target, point);
+            }
+        }
+        Ok(())
+    }
+
+    /// Anonymous volumes that were made for nothing go again.
+    fn undo(&self) {
+        self.shared.volumes.release(self.id);
+        let made = self.points.values().filter(|point| point.anonymous);
+        self.shared.remove_unused_volumes(made, self.id);
+    }
+
+    fn of_bind(&self, bind: &Bind) -> Result<MountPoint, EngineError> {
+        let target = clean(&bind.target);
+        let driver = &self.host.volume_driver;
+        let mut point = match &bind.source {
+            BindSource::Path(source) => MountPoint {
+                propagation: self.propagation_of(source, bind.propagation)?,
+                create_source: true,
+                ..host_path(source.clone(), target)
+            },
+            BindSource::Volume(name) => {
+                let volume = self.make(NewVolume {
+                    name: name.clone(),
+                    driver: driver.clone(),
+                    ..NewVolume::default()
+                })?;
+                of_volume(&volume, target, String::new(), !bind.no_copy)
+            }
+            BindSource::Anonymous => MountPoint {
+                anonymous: true,
+                ..of_volume(
+                    &self.anonymous(None, driver, None)?,
+                    target,
+                    String::new(),
+                    true,
+                )
+            },
+        };
+        point.mode = match (&bind.source, bind.mode.as_str()) {
+            // As dockerd, which means a label of SELinux's.
+            (BindSource::Volume(_), "") if point.driver == LOCAL => "z".to_owned(),
+            (_, mode) => mode.to_owned(),
+        };
+        point.rw = !bind.read_only;
+        Ok(point)
+    }
+
+    /// What is mounted from around the data root must not keep the daemon's own mounts busy, so it follows the host
+    /// (moby `validateBindDaemonRoot`).
+    fn propagation_of(
+        &self,
+        source: &Path,
+        asked: Option<Propagation>,
+    ) -> Result<String, EngineError> {
+        let root = &self.shared.config.data_root;
+        if !source.starts_with(root) && !root.starts_with(source) {
+            return Ok(asked.unwrap_or_default().as_str().to_owned());
+        }
+        match asked {
+            None => Ok(Propagation::RSlave.as_str().to_owned()),
+            Some(asked @ (Propagation::RSlave | Propagation::RShared)) => {
+                Ok(asked.as_str().to_owned())
+            }
+            Some(asked) => Err(EngineError::Invalid(format!(
+                "invalid mount config: must use either propagation mode \"rslave\" or \"rshared\" when mount source is within the daemon root, daemon root: {:?}, bind mount source: {:?}, propagation: {:?}",
+                root.display().to_string(),
+                source.display().to_string(),
+                asked.as_str()
+            ))),
+        }
+    }
+
+    fn of_mount(&self, mount: &MountRequest) -> Result<MountPoint, EngineError> {
+        let target = clean(&mount.target);
+        let mut point = match &mount.kind {
+            MountKind::Bind {
+                source,
+                propagation,
+                non_recursive,
+                create_source,
+                read_only_non_recursive,
+                read_only_force_recursive: _,
+            } => MountPoint {
+                propagation: self.propagation_of(source, *propagation)?,
+                create_source: *create_source,
+                non_recursive: *non_recursive,
+                top_read_only: *read_only_non_recursive,
+                ..host_path(source.clone(), target)
+            },
+            MountKind::Volume {
+                source,
+                no_copy,
+                labels,
+                driver,
+                options,
+                subpath,
+            } => {
+                let (labels, options) = (some(labels), some(options));
+                let volume = match source.as_str() {
+                    "" => self.anonymous(labels, driver, options)?,
+                    name => self.make(NewVolume {
+                        name: name.to_owned(),
+                        labels,
+                        driver: driver.clone(),
+                        options,
+                        ..NewVolume::default()
+                    })?,
+                };
+                MountPoint {
+                    subpath: subpath.clone(),
+                    anonymous: source.is_empty(),
+                    ..of_volume(&volume, target, "z".to_owned(), !no_copy)
+                }
+            }
+            MountKind::Tmpfs(tmpfs) => MountPoint {
+                kind: "tmpfs".to_owned(),
+                tmpfs: Some(tmpfs_options(tmpfs)),
+                ..host_path(PathBuf::new(), target)
+            },
+        };
+        point.rw = !mount.read_only;
+        Ok(point)
+    }
+
+    fn anonymous(
+        &self,
+        labels: Pairs,
+        driver: &str,
+        options: Pairs,
+    ) -> Result<Volume, EngineError> {
+        let mut labels = labels.unwrap_or_default();
+        labels.insert(volumes::ANONYMOUS.to_owned(), String::new());
+        self.make(NewVolume {
+            name: names::new_id(),
+            driver: driver.to_owned(),
+            options,
+            labels: Some(labels),
+            anonymous: true,
+            ..NewVolume::default()
+        })
+    }
+
+    fn make(&self, new: NewVolume) -> Result<Volume, EngineError> {
+        let reference = Some(self.id.to_owned());
+        let Created { volume, fresh } =
+            self.shared.volumes.create(NewVolume { reference, ..new })?;
+        if fresh {
+            let (name, driver) = (&volume.name, &volume.driver);
+            volumes::emit(&self.shared.events, "create", name, driver);
+        }
+        Ok(volume)
+    }
+
+    fn volumes_from(&mut self, text: &str) -> Result<(), EngineError> {
+        if text.is_empty() {
+            let text = "volumes-from specification cannot be an empty string";
+            return Err(EngineError::Invalid(text.to_owned()));
+        }
+        let (container, mode) = text.split_once(':').unwrap_or((text, ""));
+        let words = Mode::read(mode).filter(|words| !words.no_copy && words.propagation.is_none());
+        let words = words.ok_or_else(|| EngineError::Invalid(format!("invalid mode: {mode}")))?;
+        let entry = self.shared.find(container).map_err(|error| match error {
+            // dockerd's status, so that a client does not take it for a missing image.
+            EngineError::NoSuchContainer(_) => EngineError::Invalid(error.message()),
+            other => other,
+        })?;
+        for point in &entry.now().mounts {
+            let mut point = point.clone();
+            point.rw &= !words.read_only;
+            point.mode.clear();
+            // What one names, the other shares: it is not filled again.
+            point.copy_up = false;
+            if point.kind == "volume" {
+                // Should the other container go now, its volumes stay.
+                self.make(NewVolume {
+                    name: point.name.clone(),
+                    driver: point.driver.clone(),
+                    ..NewVolume::default()
+                })?;
+            }
+            self.points.insert(point.destination.clone(), point);
+        }
+        Ok(())
+    }
+}
+
+fn some(pairs: &BTreeMap<String, String>) -> Pairs {
+    Some(pairs.clone()).filter(|pairs| !pairs.is_empty())
+}
+
+/// No path is a target twice.
+fn check_targets(host: &HostConfig) -> Result<(), EngineError> {
+    let mut taken = BTreeSet::new();
     let mut once = |target: &str| match taken.insert(clean(target)) {
         true => Ok(()),
         false => Err(EngineError::Invalid(format!(
-            "Duplicate mount point: {}",
-            clean(target)
+            "Duplicate mount point: {target}"
         ))),
     };
-    for bind in &host.binds {
-        once(&bind.target)?;
-        let point = of_bind(shared, bind, id)?;
-        points.insert(point.destination.clone(), point);
-    }
-    for mount in &host.mounts {
-        once(&mount.target)?;
-        let point = of_mount(shared, mount, id)?;
-        points.insert(point.destination.clone(), point);
+    let binds = host.binds.iter().map(|bind| &bind.target);
+    for target in binds.chain(host.mounts.iter().map(|mount| &mount.target)) {
+        once(target)?;
     }
     for target in host.tmpfs.keys() {
-        if !target.starts_with('/') {
-            return Err(EngineError::Invalid(format!(
-                "invalid mount path: '{target}' mount path must be absolute"
-            )));
-        }
+        check_target(target).map_err(EngineError::Invalid)?;
         once(target)?;
-        points.remove(&clean(target));
     }
-    for target in &config.volumes {
-        let target = absolute(target)?;
-        if !points.contains_key(&target) && !host.tmpfs.contains_key(&target) {
-            let volume = anonymous(shared, BTreeMap::new(), id)?;
-            points.insert(
-                target.clone(),
-                of_volume(&volume, target, String::new(), true),
-            );
+    Ok(())
+}
+
+/// moby `linuxValidateAbsolute` and `linuxValidateNotRoot`.
+fn check_target(target: &str) -> Result<(), String> {
+    if target.starts_with('/') && clean(target) == "/" {
+        return Err("invalid specification: destination can't be '/'".to_owned());
+    }
+    match target.starts_with('/') {
+        true => Ok(()),
+        false => Err(format!(
+            "invalid mount path: '{target}' mount path must be absolute"
+        )),
+    }
+}
+
+/// One `--mount`, before anything is made for any (moby `volume/mounts`, `validateMountConfigImpl`).
+fn check_mount(mount: &MountRequest) -> Result<(), EngineError> {
+    let kind = mount.kind.name();
+    let check = || match mount.target.as_str() {
+        "" => Err("field Target must not be empty".to_owned()),
+        target => check_target(target).and_then(|()| check_kind(mount)),
+    };
+    check().map_err(|text| {
+        EngineError::Invalid(format!("invalid mount config for type \"{kind}\": {text}"))
+    })
+}
+
+fn check_kind(mount: &MountRequest) -> Result<(), String> {
+    match &mount.kind {
+        MountKind::Bind {
+            source,
+            create_source,
+            read_only_non_recursive,
+            read_only_force_recursive,
+            ..
+        } => {
+            let shown = source.display();
+            if *read_only_non_recursive && *read_only_force_recursive {
+                let text = "mount options conflict: ReadOnlyNonRecursive && ReadOnlyForceRecursive";
+                return Err(text.to_owned());
+            }
+            if source.as_os_str().is_empty() {
+                return Err("field Source must not be empty".to_owned());
+            }
+            if !source.is_absolute() {
+                return Err(format!(
+                    "invalid mount path: '{shown}' mount path must be absolute"
+                ));
+            }
+            if !create_source && std::fs::metadata(source).is_err() {
+                return Err(format!("bind source path does not exist: {shown}"));
+            }
+            Ok(())
         }
+        MountKind::Volume {
+            source, subpath, ..
+        } => {
+            if source.is_empty() && !subpath.is_empty() {
+                return Err("must not set Subpath when using anonymous volumes".to_owned());
+            }
+            if source.is_empty() && mount.read_only {
+                return Err("must not set ReadOnly mode when using anonymous volumes".to_owned());
+            }
+            check_subpath(subpath)
+        }
+        MountKind::Tmpfs(_) => Ok(()),
     }
-    Ok(points.into_values().collect())
+}
+
+/// Go's `filepath.IsLocal`: nothing absolute, and nothing that climbs out.
+fn check_subpath(subpath: &str) -> Result<(), String> {
+    let mut depth = 0_i32;
+    let mut inside = !subpath.starts_with('/');
+    for part in subpath.split('/') {
+        match part {
+            "" | "." => {}
+            ".." => depth -= 1,
+            _ => depth += 1,
+        }
+        inside &= depth >= 0;
+    }
+    match inside {
+        true => Ok(()),
+        false => Err("subpath must be a relative path within the volume".to_owned()),
+    }
 }
 
 /// Docker's `filepath.Clean` of a path in the container.
@@ -93,133 +397,6 @@ fn absolute(target: &str) -> Result<String, EngineError> {
         return Err(EngineError::Invalid(text.to_owned()));
     }
     Ok(path)
-}
-
-fn of_bind(shared: &Shared, bind: &Bind, id: &str) -> Result<MountPoint, EngineError> {
-    let target = clean(&bind.target);
-    if target == "/" {
-        let text = format!(
-            "invalid volume specification: '{}': invalid mount config for type \"bind\": invalid specification: destination can't be '/'",
-            bind.text
-        );
-        return Err(EngineError::Invalid(text));
-    }
-    let mut point = match &bind.source {
-        BindSource::Path(source) => MountPoint {
-            propagation: bind.propagation.as_str().to_owned(),
-            create_source: true,
-            ..host_path(source.clone(), target)
-        },
-        BindSource::Volume(name) => {
-            let volume = named(shared, name, NewVolume::default(), id)?;
-            let mode = if bind.mode.is_empty() {
-                "z".to_owned()
-            } else {
-                bind.mode.clone()
-            };
-            of_volume(&volume, target, mode, !bind.no_copy)
-        }
-    };
-    if matches!(bind.source, BindSource::Path(_)) {
-        point.mode.clone_from(&bind.mode);
-    }
-    point.rw = !bind.read_only;
-    Ok(point)
-}
-
-fn of_mount(shared: &Shared, mount: &MountRequest, id: &str) -> Result<MountPoint, EngineError> {
-    let target = clean(&mount.target);
-    let kind = match &mount.kind {
-        MountKind::Bind { .. } => "bind",
-        MountKind::Volume { .. } => "volume",
-        MountKind::Tmpfs(_) => "tmpfs",
-    };
-    let invalid = |text: String| {
-        EngineError::Invalid(format!("invalid mount config for type \"{kind}\": {text}"))
-    };
-    if !mount.target.starts_with('/') {
-        let text = format!(
-            "invalid mount path: '{}' mount path must be absolute",
-            mount.target
-        );
-        return Err(invalid(text));
-    }
-    if target == "/" {
-        return Err(invalid(
-            "invalid specification: destination can't be '/'".to_owned(),
-        ));
-    }
-    let mut point = match &mount.kind {
-        MountKind::Bind {
-            source,
-            propagation,
-            non_recursive,
-            create_source,
-            read_only_non_recursive,
-            read_only_force_recursive,
-        } => {
-            if *read_only_non_recursive && *read_only_force_recursive {
-                let text = "mount options conflict: ReadOnlyNonRecursive && ReadOnlyForceRecursive";
-                return Err(invalid(text.to_owned()));
-            }
-            if !source.is_absolute() {
-                let text = format!(
-                    "invalid mount path: '{}' mount path must be absolute",
-                    source.display()
-                );
-                return Err(invalid(text));
-            }
-            if !create_source && std::fs::metadata(source).is_err() {
-                return Err(invalid(format!(
-                    "bind source path does not exist: {}",
-                    source.display()
-                )));
-            }
-            MountPoint {
-                propagation: propagation.as_str().to_owned(),
-                create_source: *create_source,
-                non_recursive: *non_recursive,
-                top_read_only: *read_only_non_recursive,
-                ..host_path(source.clone(), target)
-            }
-        }
-        MountKind::Volume {
-            source,
-            no_copy,
-            labels,
-            driver,
-            options,
-            subpath,
-        } => {
-            let (labels, driver, options) = (labels.clone(), driver.clone(), options.clone());
-            let volume = match source.is_empty() {
-                true => anonymous(shared, labels, id)?,
-                false => named(
-                    shared,
-                    source,
-                    NewVolume {
-                        labels,
-                        driver,
-                        options,
-                        ..NewVolume::default()
-                    },
-                    id,
-                )?,
-            };
-            let subpath = subpath.clone();
-            MountPoint {
-                subpath,
-                ..of_volume(&volume, target, "z".to_owned(), !no_copy)
-            }
-        }
-        MountKind::Tmpfs(tmpfs) => MountPoint {
-            kind: "tmpfs".to_owned(),
-            tmpfs: Some(tmpfs_options(tmpfs)),
-            ..host_path(PathBuf::new(), target)
-        },
-    };
-    point.rw = !mount.read_only;
-    Ok(point)
 }
 
 fn tmpfs_options(tmpfs: &crate::TmpfsRequest) -> String {
@@ -264,122 +441,99 @@ fn of_volume(volume: &Volume, destination: String, mode: String, copy_up: bool) 
     MountPoint {
         kind: "volume".to_owned(),
         name: volume.name.as_str().to_owned(),
-        driver: "local".to_owned(),
+        driver: volume.driver.clone(),
         mode,
         copy_up,
-        anonymous: volume.anonymous,
         ..host_path(volume.mountpoint.clone(), destination)
     }
 }
 
-fn named(shared: &Shared, name: &str, new: NewVolume, id: &str) -> Result<Volume, EngineError> {
-    make(
-        shared,
-        NewVolume {
-            name: name.to_owned(),
-            ..new
-        },
-        id,
-    )
+/// The options of a `-v`.
+#[derive(Default)]
+struct Mode {
+    read_only: bool,
+    no_copy: bool,
+    propagation: Option<Propagation>,
 }
 
-fn anonymous(
-    shared: &Shared,
-    labels: BTreeMap<String, String>,
-    id: &str,
-) -> Result<Volume, EngineError> {
-    let mut labels = labels;
-    labels.insert("com.docker.volume.anonymous".to_owned(), String::new());
-    make(
-        shared,
-        NewVolume {
-            name: names::new_id(),
-            labels,
-            anonymous: true,
-            ..NewVolume::default()
-        },
-        id,
-    )
+impl Mode {
+    /// Reads `ro,z,rslave`; nothing if a word is unknown, or two are of one kind (moby `linuxParser.ValidateMountMode`).
+    fn read(mode: &str) -> Option<Self> {
+        let mut words = Self::default();
+        let mut kinds = BTreeSet::new();
+        for word in mode.split(',').filter(|_| !mode.is_empty()) {
+            let kind = match word {
+                "ro" | "rw" => "access",
+                "z" | "Z" => "label",
+                "consistent" | "cached" | "delegated" | "default" => "consistency",
+                "nocopy" => "copy",
+                word => {
+                    words.propagation = Some(Propagation::parse(word)?);
+                    "propagation"
+                }
+            };
+            words.read_only |= word == "ro";
+            words.no_copy |= word == "nocopy";
+            if !kinds.insert(kind) {
+                return None;
+            }
+        }
+        Some(words)
+    }
 }
 
-fn make(shared: &Shared, new: NewVolume, _id: &str) -> Result<Volume, EngineError> {
-    let fresh = shared.volumes.get(&new.name).is_err();
-    let volume = shared.volumes.create(new)?;
-    if fresh {
-        let driver = [("driver".to_owned(), "local".to_owned())].into();
-        shared
-            .events
-            .emit(EventKind::Volume, "create", volume.name.as_str(), driver);
-    }
-    Ok(volume)
-}
-
-fn volumes_from(
-    shared: &Shared,
-    text: &str,
-    points: &mut BTreeMap<String, MountPoint>,
-) -> Result<(), EngineError> {
-    let (container, mode) = text.split_once(':').unwrap_or((text, "rw"));
-    if !matches!(mode, "" | "rw" | "ro" | "z" | "Z") {
-        return Err(EngineError::Invalid(format!("invalid mode: {mode}")));
-    }
-    if container.is_empty() {
-        let text = "volumes-from specification cannot be an empty string";
-        return Err(EngineError::Invalid(text.to_owned()));
-    }
-    // Not a 404: the client would take it for the image's.
-    let found = shared.find(container);
-    let found = found.map_err(|error| EngineError::Invalid(error.message()))?;
-    for point in &found.now().mounts {
-        let mut point = point.clone();
-        point.rw &= mode != "ro";
-        // What one names, the other shares: it is not filled again, and goes with neither alone.
-        point.copy_up = false;
-        points.insert(point.destination.clone(), point);
-    }
-    Ok(())
-}
-
-/// Parses one `-v` (moby `volume/mounts`, `linuxParser.ParseMountRaw`). An anonymous volume (`-v /path`) is the
-/// caller's: it belongs to the container's volumes.
+/// Parses one `-v` (moby `volume/mounts`, `linuxParser.ParseMountRaw`). An anonymous volume (`-v /path`) is mostly
+/// the client's to put among the container's volumes, but some send it as it is.
 pub fn parse_bind(text: &str) -> Result<Bind, EngineError> {
-    let invalid = || EngineError::Invalid(format!("invalid volume specification: '{text}'"));
-    let (source, target, mode) = match text.split(':').collect::<Vec<_>>()[..] {
-        [source, target] => (source, target, ""),
-        [source, target, mode] => (source, target, mode),
-        _ => return Err(invalid()),
+    let refuse =
+        |more: &str| EngineError::Invalid(format!("invalid volume specification: '{text}'{more}"));
+    let parts: Vec<&str> = text.split(':').collect();
+    let (source, target, mode) = match parts[..] {
+        [target] if !target.is_empty() => (None, target, ""),
+        // A target with a mode: an anonymous volume has none.
+        [_, mode] if !mode.is_empty() && Mode::read(mode).is_some() => return Err(refuse("")),
+        [source, target] => (Some(source), target, ""),
+        [source, target, mode] => (Some(source), target, mode),
+        _ => return Err(refuse("")),
     };
-    if source.is_empty() || !target.starts_with('/') {
-        return Err(invalid());
+    if source == Some("") || target.is_empty() {
+        return Err(refuse(""));
     }
-    let source = match source.starts_with('/') {
-        true => BindSource::Path(PathBuf::from(clean(source))),
-        false => {
+    let words = Mode::read(mode);
+    let words = words.ok_or_else(|| EngineError::Invalid(format!("invalid mode: {mode}")))?;
+    let kind = match source {
+        Some(source) if source.starts_with('/') => "bind",
+        _ => "volume",
+    };
+    let invalid = |reason: &str| {
+        refuse(&format!(
+            ": invalid mount config for type \"{kind}\": {reason}"
+        ))
+    };
+    check_target(target).map_err(|reason| invalid(&reason))?;
+    let source = match source {
+        Some(source) if kind == "bind" => BindSource::Path(PathBuf::from(clean(source))),
+        Some(source) => {
             wharf_volumes::VolumeName::parse(source)?;
             BindSource::Volume(source.to_owned())
         }
+        None => BindSource::Anonymous,
     };
-    let mut bind = Bind {
+    if kind == "bind" && words.no_copy {
+        return Err(invalid("field VolumeOptions must not be specified"));
+    }
+    if kind == "volume" && words.propagation.is_some() {
+        return Err(invalid("field BindOptions must not be specified"));
+    }
+    Ok(Bind {
         text: text.to_owned(),
         source,
         target: clean(target),
         mode: mode.to_owned(),
-        read_only: false,
-        no_copy: false,
-        propagation: Propagation::default(),
-    };
-    for word in mode.split(',').filter(|word| !word.is_empty()) {
-        match word {
-            "ro" => bind.read_only = true,
-            "rw" | "z" | "Z" | "consistent" | "cached" | "delegated" => {}
-            "nocopy" => bind.no_copy = true,
-            word => match Propagation::parse(word) {
-                Some(propagation) => bind.propagation = propagation,
-                None => return Err(EngineError::Invalid(format!("invalid mode: {mode}"))),
-            },
-        }
-    }
-    Ok(bind)
+        read_only: words.read_only,
+        no_copy: words.no_copy,
+        propagation: words.propagation,
+    })
 }
 
 /// Makes the missing folders that `-v` asks for; called at each start.
@@ -411,14 +565,45 @@ mod tests {
         let bind = parse_bind("/a/../b:/c/:ro,rslave").unwrap();
         assert_eq!(bind.source, BindSource::Path("/b".into()));
         assert_eq!((bind.target.as_str(), bind.read_only), ("/c", true));
-        assert_eq!(bind.propagation, Propagation::RSlave);
+        assert_eq!(bind.propagation, Some(Propagation::RSlave));
         let bind = parse_bind("data:/d:nocopy").unwrap();
         assert_eq!(
             (bind.source, bind.no_copy),
             (BindSource::Volume("data".to_owned()), true)
         );
-        for bad in ["/a", "/a:b", ":/a", "/a:/b:/c:ro", "/a:/b:xx"] {
+        assert_eq!(parse_bind("/a").unwrap().source, BindSource::Anonymous);
+        let bad = [
+            "",
+            "a",
+            "/a:b",
+            ":/a",
+            "/a:",
+            "/a:ro",
+            "/a:/",
+            "/a:/b:/c:ro",
+            "/a:/b:xx",
+            "/a:/b:ro,rw",
+            "/a:/b:nocopy",
+            "ab:/b:shared",
+            "a?b:/c",
+            "/a:/b:,",
+        ];
+        for bad in bad {
             assert!(parse_bind(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn subpaths_stay_inside() {
+        for (subpath, inside) in [
+            ("", true),
+            ("a/../b", true),
+            ("./a", true),
+            ("..", false),
+            ("a/../../b", false),
+            ("/a", false),
+        ] {
+            assert_eq!(check_subpath(subpath).is_ok(), inside, "{subpath}");
         }
     }
 }

@@ -19,7 +19,9 @@ use super::exec::Execs;
 use crate::lifecycle::Event;
 use crate::record::{Folders, Record};
 use crate::supervisor::{Command, Supervisor};
-use crate::{Config, EngineConfig, EngineError, EventKind, Events, NetworkView, View, names};
+use crate::{
+    Config, EngineConfig, EngineError, EventKind, Events, MountPoint, NetworkView, View, names,
+};
 
 /// What all containers share.
 pub(crate) struct Shared {
@@ -343,19 +345,25 @@ impl Shared {
 
     /// Removes the volumes of a container that nobody named and nobody else uses.
     pub(crate) fn remove_anonymous_volumes(&self, record: &Record) {
-        for mount in record
-            .mounts
-            .iter()
-            .filter(|mount| mount.anonymous && !mount.name.is_empty())
-        {
+        let mounts = record.mounts.iter();
+        self.remove_unused_volumes(mounts.filter(|mount| mount.anonymous), &record.id);
+    }
+
+    /// Removes the volumes of `mounts` that no container but `id` uses.
+    pub(crate) fn remove_unused_volumes<'a>(
+        &self,
+        mounts: impl Iterator<Item = &'a MountPoint>,
+        id: &str,
+    ) {
+        for mount in mounts.filter(|mount| !mount.name.is_empty()) {
             let others = |name: &wharf_volumes::VolumeName| {
                 let mut users = self.volume_users(name.as_str());
-                users.retain(|user| *user != record.id);
+                users.retain(|user| user != id);
                 users
             };
             match self.volumes.remove(&mount.name, others) {
                 Ok(()) => {
-                    let driver = [("driver".to_owned(), "local".to_owned())].into();
+                    let driver = [("driver".to_owned(), mount.driver.clone())].into();
                     self.events
                         .emit(EventKind::Volume, "destroy", &mount.name, driver);
                 }

@@ -27,7 +27,9 @@ use wharf_sys::mount::{self, Change, Propagation, attr};
 use wharf_sys::process::{namespace, unshare};
 use wharf_sys::root::Root;
 
+use crate::containers::Shared;
 use crate::error::chain;
+use crate::volumes::Hold;
 use crate::{EngineError, View};
 
 /// Something that is mounted over the root.
@@ -46,17 +48,20 @@ pub(crate) struct Scene {
     base: Base,
     pieces: Vec<Piece>,
     read_only: bool,
+    /// Volumes that are mounted as long as this is looked at.
+    _volumes: Hold,
 }
 
 impl Scene {
     /// The container of `view` on top of `base`, which is its root.
-    pub(crate) fn new(base: Base, view: &View) -> Self {
+    pub(crate) async fn new(shared: &Shared, base: Base, view: &View) -> Result<Self, EngineError> {
+        let volumes = Hold::of(shared, view).await?;
         let mut pieces: Vec<Piece> = view
             .mounts
             .iter()
             .filter(|point| point.tmpfs.is_none())
             .map(|point| Piece {
-                source: point.source.clone(),
+                source: volumes.path_of(point),
                 subpath: point.subpath.clone(),
                 destination: point.destination.clone(),
                 read_only: !point.rw,
@@ -82,11 +87,12 @@ impl Scene {
         }
         // What is mounted below another comes after it.
         pieces.sort_by_key(|piece| piece.destination.matches('/').count());
-        Self {
+        Ok(Self {
             base,
             pieces,
             read_only: view.host.readonly_rootfs,
-        }
+            _volumes: volumes,
+        })
     }
 
     /// Runs `body` in the scene, on a thread of its own that ends with it.
@@ -97,6 +103,7 @@ impl Scene {
         let (done, result) = oneshot::channel();
         let work = move || {
             let ended = self.build().and_then(|root| body(&root));
+            drop(self);
             // Who asked may be gone.
             let _ = done.send(ended);
         };
@@ -117,7 +124,7 @@ impl Scene {
     }
 
     /// Mounts everything in a new namespace of this thread's, which ends with the thread.
-    fn build(self) -> Result<Root, EngineError> {
+    fn build(&self) -> Result<Root, EngineError> {
         let tree = self.base.tree()?;
         unshare(namespace::MOUNT).map_err(failed("leave the mount namespace"))?;
         let alone = Change {

@@ -64,8 +64,8 @@ pub struct Bind {
     pub read_only: bool,
     /// Whether a new volume is not filled from the image.
     pub no_copy: bool,
-    /// Propagation, for host paths.
-    pub propagation: Propagation,
+    /// Propagation, for host paths; `None` if nobody asked.
+    pub propagation: Option<Propagation>,
 }
 
 /// The left side of a `-v`.
@@ -75,6 +75,8 @@ pub enum BindSource {
     Path(PathBuf),
     /// A named volume.
     Volume(String),
+    /// None: a volume without a name.
+    Anonymous,
 }
 
 /// One `--mount`.
@@ -97,8 +99,8 @@ pub enum MountKind {
     Bind {
         /// The path.
         source: PathBuf,
-        /// Propagation.
-        propagation: Propagation,
+        /// Propagation; `None` if nobody asked.
+        propagation: Option<Propagation>,
         /// Mounts below it are not mounted.
         non_recursive: bool,
         /// A missing folder is made.
@@ -125,6 +127,17 @@ pub enum MountKind {
     },
     /// A file system in memory.
     Tmpfs(TmpfsRequest),
+}
+
+impl MountKind {
+    /// Docker's word for it.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Bind { .. } => "bind",
+            Self::Volume { .. } => "volume",
+            Self::Tmpfs(_) => "tmpfs",
+        }
+    }
 }
 
 /// Settings of a tmpfs.

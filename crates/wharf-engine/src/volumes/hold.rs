@@ -1,0 +1,159 @@
+//! Volumes that have to be mounted before their files are there, and who needs them.
+
+use std::collections::BTreeMap;
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+
+use tokio::runtime::Handle;
+use tracing::warn;
+use wharf_volumes::Volumes;
+
+use crate::containers::Shared;
+use crate::error::chain;
+use crate::record::Record;
+use crate::{EngineError, EventKind, MountPoint, View, names};
+
+/// Makes the volumes of a container that is about to start usable, and notes where they are.
+pub(crate) async fn mount_all(shared: &Shared, record: &mut Record) -> Result<(), EngineError> {
+    let found = mount_named(&shared.volumes, &record.mounts, &record.id).await?;
+    for point in &mut record.mounts {
+        if let Some(path) = found.get(&point.name) {
+            point.source.clone_from(path);
+        }
+    }
+    let of_volumes = record.mounts.iter().filter(|point| is_volume(point));
+    for point in of_volumes {
+        let attributes = [
+            ("container", record.id.clone()),
+            ("destination", point.destination.clone()),
+            ("driver", point.driver.clone()),
+            ("propagation", point.propagation.clone()),
+            ("read/write", point.rw.to_string()),
+        ];
+        let attributes = attributes.map(|(key, value)| (key.to_owned(), value));
+        let events = &shared.events;
+        events.emit(EventKind::Volume, "mount", &point.name, attributes.into());
+    }
+    Ok(())
+}
+
+/// The container's process is gone: it needs its volumes no longer.
+pub(crate) async fn unmount_all(shared: &Shared, id: &str, mounts: &[MountPoint]) {
+    for point in mounts.iter().filter(|point| is_volume(point)) {
+        let attributes = [("container", id), ("driver", &point.driver)];
+        let attributes = attributes.map(|(key, value)| (key.to_owned(), value.to_owned()));
+        let events = &shared.events;
+        events.emit(EventKind::Volume, "unmount", &point.name, attributes.into());
+    }
+    unmount_named(&shared.volumes, named(&shared.volumes, mounts), id).await;
+}
+
+fn is_volume(point: &MountPoint) -> bool {
+    point.kind == "volume" && !point.name.is_empty()
+}
+
+/// The names of those among `mounts` that have to be mounted at all.
+fn named(volumes: &Volumes, mounts: &[MountPoint]) -> Vec<String> {
+    let names = mounts.iter().filter(|point| is_volume(point));
+    let names: BTreeSet<&String> = names.map(|point| &point.name).collect();
+    let wanted = names
+        .into_iter()
+        .filter(|name| volumes.is_mounted_on_use(name));
+    wanted.cloned().collect()
+}
+
+/// Mounts what has to be; either all of it or nothing.
+async fn mount_named(
+    volumes: &Volumes,
+    mounts: &[MountPoint],
+    holder: &str,
+) -> Result<BTreeMap<String, PathBuf>, EngineError> {
+    let names = named(volumes, mounts);
+    if names.is_empty() {
+        return Ok(BTreeMap::new());
+    }
+    let (volumes, holder) = (volumes.clone(), holder.to_owned());
+    let mount = move || {
+        let mut found = BTreeMap::new();
+        for name in &names {
+            match volumes.mount(name, &holder) {
+                Ok(path) => found.insert(name.clone(), path),
+                Err(error) => {
+                    for name in found.keys() {
+                        let_go(&volumes, name, &holder);
+                    }
+                    return Err(error);
+                }
+            };
+        }
+        Ok(found)
+    };
+    let mounted = tokio::task::spawn_blocking(mount).await;
+    Ok(mounted.map_err(|error| EngineError::failed(&error))??)
+}
+
+async fn unmount_named(volumes: &Volumes, names: Vec<String>, holder: &str) {
+    if names.is_empty() {
+        return;
+    }
+    let (volumes, holder) = (volumes.clone(), holder.to_owned());
+    let unmount = move || {
+        names
+            .iter()
+            .for_each(|name| let_go(&volumes, name, &holder))
+    };
+    // Its panic is its own.
+    let _ = tokio::task::spawn_blocking(unmount).await;
+}
+
+fn let_go(volumes: &Volumes, name: &str, holder: &str) {
+    if let Err(error) = volumes.unmount(name, holder) {
+        warn!(
+            volume = name,
+            holder,
+            error = chain(&error),
+            "unmount the volume"
+        );
+    }
+}
+
+/// The volumes of a container held for somebody who looks into them; let go when it is dropped.
+pub(crate) struct Hold {
+    volumes: Volumes,
+    holder: String,
+    paths: BTreeMap<String, PathBuf>,
+    runtime: Handle,
+}
+
+impl Hold {
+    /// Holds the volumes of `view`.
+    pub(crate) async fn of(shared: &Shared, view: &View) -> Result<Self, EngineError> {
+        let holder = format!("files-{}", names::new_id());
+        let paths = mount_named(&shared.volumes, &view.mounts, &holder).await?;
+        Ok(Self {
+            volumes: shared.volumes.clone(),
+            holder,
+            paths,
+            runtime: Handle::current(),
+        })
+    }
+
+    /// Where the files of `point` are.
+    pub(crate) fn path_of(&self, point: &MountPoint) -> PathBuf {
+        let mounted = self.paths.get(&point.name);
+        mounted.unwrap_or(&point.source).clone()
+    }
+}
+
+impl Drop for Hold {
+    fn drop(&mut self) {
+        if self.paths.is_empty() {
+            return;
+        }
+        let (volumes, holder) = (self.volumes.clone(), std::mem::take(&mut self.holder));
+        let names = std::mem::take(&mut self.paths).into_keys().collect();
+        // By a thread of the runtime's own: this one may have left the daemon's mount namespace.
+        self.runtime
+            .spawn(async move { unmount_named(&volumes, names, &holder).await });
+    }
+}

@@ -1,0 +1,262 @@
+//! One volume plugin, spoken to by Docker's protocol: JSON in the bodies of POSTs
+//! (<https://docs.docker.com/engine/extend/plugins_volume/>).
+
+use std::collections::BTreeMap;
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde_json::{Map, Value, json};
+
+/// How long a plugin may take: as long as dockerd waits for what can take long.
+const PATIENCE: Duration = Duration::from_secs(120);
+/// No answer is longer.
+const LONGEST: u64 = 16 << 20;
+
+/// Where a plugin listens.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Address {
+    /// A socket.
+    Unix(PathBuf),
+    /// `host:port`.
+    Tcp(String),
+}
+
+impl Address {
+    /// Reads `unix:///path` or `tcp://host:port`.
+    pub(crate) fn parse(text: &str) -> std::result::Result<Self, String> {
+        match text.split_once("://") {
+            Some(("unix", path)) => Ok(Self::Unix(path.into())),
+            Some(("tcp" | "http", address)) => {
+                Ok(Self::Tcp(address.trim_end_matches('/').to_owned()))
+            }
+            Some((scheme, _)) => Err(format!("unknown scheme: {scheme}")),
+            None => Err(format!("unknown protocol: {text}")),
+        }
+    }
+}
+
+/// A plugin that has been found; whether it lives is seen when it is asked.
+#[derive(Clone, Debug)]
+pub(crate) struct Plugin {
+    pub(crate) name: String,
+    pub(crate) address: Address,
+}
+
+/// A volume in a plugin's words.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub(crate) struct PluginVolume {
+    pub(crate) name: String,
+    pub(crate) mountpoint: String,
+    pub(crate) created_at: String,
+    pub(crate) status: Option<Map<String, Value>>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+struct Answer {
+    err: String,
+    mountpoint: String,
+    volume: Option<PluginVolume>,
+    volumes: Option<Vec<PluginVolume>>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+struct Manifest {
+    implements: Option<Vec<String>>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+struct Capabilities {
+    capabilities: Scope,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+struct Scope {
+    scope: String,
+}
+
+/// Why a plugin did not do what it was asked.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Fault {
+    /// It says so itself.
+    #[error("{0}")]
+    Said(String),
+    /// It does not answer, or not in the protocol.
+    #[error("{0}")]
+    Silent(String),
+}
+
+type Result<T> = std::result::Result<T, Fault>;
+
+impl Plugin {
+    /// Says hello; whether it keeps volumes.
+    pub(crate) fn activate(&self) -> Result<bool> {
+        let manifest: Manifest = self.call("Plugin.Activate", &json!({}))?;
+        let all = manifest.implements.unwrap_or_default();
+        Ok(all.iter().any(|kind| kind == "VolumeDriver"))
+    }
+
+    /// `local` or `global`; a plugin that does not say so is local.
+    pub(crate) fn scope(&self) -> String {
+        let asked = self.call::<Capabilities>("VolumeDriver.Capabilities", &json!({}));
+        let scope = asked.unwrap_or_default().capabilities.scope;
+        match scope.to_ascii_lowercase().as_str() {
+            "global" => "global".to_owned(),
+            _ => "local".to_owned(),
+        }
+    }
+
+    pub(crate) fn create(&self, name: &str, options: &BTreeMap<String, String>) -> Result<()> {
+        let options = Some(options).filter(|options| !options.is_empty());
+        self.ask("Create", &json!({ "Name": name, "Opts": options }))
+            .map(drop)
+    }
+
+    pub(crate) fn remove(&self, name: &str) -> Result<()> {
+        self.ask("Remove", &json!({ "Name": name })).map(drop)
+    }
+
+    pub(crate) fn mount(&self, name: &str, id: &str) -> Result<PathBuf> {
+        let answer = self.ask("Mount", &json!({ "Name": name, "ID": id }))?;
+        Ok(answer.mountpoint.into())
+    }
+
+    pub(crate) fn unmount(&self, name: &str, id: &str) -> Result<()> {
+        self.ask("Unmount", &json!({ "Name": name, "ID": id }))
+            .map(drop)
+    }
+
+    /// Where the volume is, if it is anywhere.
+    pub(crate) fn path(&self, name: &str) -> Result<PathBuf> {
+        let answer = self.ask("Path", &json!({ "Name": name }))?;
+        Ok(answer.mountpoint.into())
+    }
+
+    pub(crate) fn get(&self, name: &str) -> Result<PluginVolume> {
+        let answer = self.ask("Get", &json!({ "Name": name }))?;
+        answer
+            .volume
+            .ok_or_else(|| Fault::Said("no such volume".to_owned()))
+    }
+
+    pub(crate) fn list(&self) -> Result<Vec<PluginVolume>> {
+        let answer = self.ask("List", &json!({}))?;
+        Ok(answer.volumes.unwrap_or_default())
+    }
+
+    fn ask(&self, method: &str, body: &Value) -> Result<Answer> {
+        let answer: Answer = self.call(&format!("VolumeDriver.{method}"), body)?;
+        match answer.err.is_empty() {
+            true => Ok(answer),
+            false => Err(Fault::Said(answer.err)),
+        }
+    }
+
+    fn call<T: DeserializeOwned>(&self, method: &str, body: &Value) -> Result<T> {
+        let silent = |error: std::io::Error| {
+            let error = error.to_string();
+            // Go's words for it, without Rust's number.
+            let reason = error
+                .split(" (os error")
+                .next()
+                .unwrap_or_default()
+                .to_lowercase();
+            let at = match &self.address {
+                Address::Unix(path) => format!("dial unix {}", path.display()),
+                Address::Tcp(address) => format!("dial tcp {address}"),
+            };
+            Fault::Silent(format!(
+                "Post \"http://plugin.moby.localhost/{method}\": {at}: connect: {reason}"
+            ))
+        };
+        let (status, answer) = self.post(method, body).map_err(silent)?;
+        if status == 200 {
+            let read = serde_json::from_slice(&answer);
+            return read.map_err(|error| Fault::Silent(format!("{method}: {error}")));
+        }
+        let said: Answer = serde_json::from_slice(&answer).unwrap_or_default();
+        let said = match said.err.is_empty() {
+            true => String::from_utf8_lossy(&answer).trim().to_owned(),
+            false => said.err,
+        };
+        Err(Fault::Said(format!("{method}: {said}")))
+    }
+
+    /// HTTP/1.0, so that an answer ends with its connection, and none comes in chunks.
+    fn post(&self, method: &str, body: &Value) -> std::io::Result<(u16, Vec<u8>)> {
+        let body = body.to_string();
+        let request = format!(
+            "POST /{method} HTTP/1.0\r\nHost: plugin\r\nAccept: application/vnd.docker.plugins.v1.2+json\r\n\
+             Content-Type: application/vnd.docker.plugins.v1.2+json\r\nContent-Length: {}\r\n\r\n{body}",
+            body.len()
+        );
+        match &self.address {
+            Address::Unix(path) => {
+                let stream = UnixStream::connect(path)?;
+                stream.set_read_timeout(Some(PATIENCE))?;
+                stream.set_write_timeout(Some(PATIENCE))?;
+                exchange(stream, &request)
+            }
+            Address::Tcp(address) => {
+                let stream = TcpStream::connect(address)?;
+                stream.set_read_timeout(Some(PATIENCE))?;
+                stream.set_write_timeout(Some(PATIENCE))?;
+                exchange(stream, &request)
+            }
+        }
+    }
+}
+
+fn exchange(mut stream: impl Read + Write, request: &str) -> std::io::Result<(u16, Vec<u8>)> {
+    let malformed =
+        || std::io::Error::new(std::io::ErrorKind::InvalidData, "malformed HTTP response");
+    stream.write_all(request.as_bytes())?;
+    let (mut answer, mut length) = (Vec::new(), None);
+    let mut chunk = [0; 8192];
+    let end = |answer: &[u8]| answer.windows(4).position(|four| four == b"\r\n\r\n");
+    // Some servers keep the connection open all the same: then it is the length that tells.
+    while !length.is_some_and(|length| answer.len() >= length) {
+        let read = stream.read(&mut chunk)?;
+        if read == 0 {
+            break;
+        }
+        answer.extend_from_slice(chunk.get(..read).unwrap_or_default());
+        if answer.len() as u64 > LONGEST {
+            return Err(malformed());
+        }
+        if length.is_none()
+            && let Some(end) = end(&answer)
+        {
+            let head = String::from_utf8_lossy(answer.get(..end).unwrap_or_default());
+            length = content_length(&head).and_then(|body| body.checked_add(end + 4));
+        }
+    }
+    let end = end(&answer).ok_or_else(malformed)?;
+    let head = String::from_utf8_lossy(answer.get(..end).unwrap_or_default()).into_owned();
+    let status = head
+        .split(' ')
+        .nth(1)
+        .and_then(|status| status.parse().ok());
+    let body = answer.get(end + 4..).unwrap_or_default().to_vec();
+    Ok((status.ok_or_else(malformed)?, body))
+}
+
+fn content_length(head: &str) -> Option<usize> {
+    let mut headers = head.lines().filter_map(|line| line.split_once(':'));
+    let (_, value) = headers.find(|(key, _)| key.eq_ignore_ascii_case("content-length"))?;
+    value.trim().parse().ok()
+}
+
+/// dockerd's words for a plugin that cannot say whether it has a volume.
+pub(crate) fn unreachable(name: &str, driver: &str, reason: &str) -> String {
+    format!("error while checking if volume {name:?} exists in driver {driver:?}: {reason}")
+}
