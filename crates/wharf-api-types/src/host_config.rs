@@ -274,6 +274,41 @@ pub struct BindOptions {
     pub read_only_non_recursive: bool,
     #[serde(skip_serializing_if = "is_default", deserialize_with = "or_default")]
     pub read_only_force_recursive: bool,
+    #[serde(rename = "IDMapping", skip_serializing_if = "Option::is_none")]
+    pub id_mapping: Option<IdMapping>,
+}
+
+/// Whose the files of a bind appear to be (moby pull request 53368); rows are an addition of ours.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct IdMapping {
+    #[serde(skip_serializing_if = "is_default", deserialize_with = "or_default")]
+    pub source: String,
+    #[serde(skip_serializing_if = "is_default", deserialize_with = "or_default")]
+    pub user: String,
+    #[serde(
+        rename = "UIDMappings",
+        skip_serializing_if = "is_default",
+        deserialize_with = "or_default"
+    )]
+    pub uid_mappings: Vec<IdRange>,
+    #[serde(
+        rename = "GIDMappings",
+        skip_serializing_if = "is_default",
+        deserialize_with = "or_default"
+    )]
+    pub gid_mappings: Vec<IdRange>,
+}
+
+/// Ids on the host's file system, and those that they appear as in the container.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct IdRange {
+    #[serde(rename = "HostID")]
+    pub host_id: u32,
+    #[serde(rename = "ContainerID")]
+    pub container_id: u32,
+    #[serde(rename = "Size")]
+    pub size: u32,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -427,6 +427,7 @@ fn bind(source: PathBuf, target: &str, read_only: bool) -> MountRequest {
             create_source: false,
             read_only_non_recursive: false,
             read_only_force_recursive: false,
+            id_mapping: None,
         },
     }
 }

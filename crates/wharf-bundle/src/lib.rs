@@ -14,6 +14,6 @@ pub use capabilities::{CapabilityError, capabilities};
 pub use defaults::{MASKED, READONLY};
 pub use oci::{BundleError, limits, to_oci};
 pub use spec::{
-    ContainerSpec, Device, DeviceRule, HostFacts, Mount, MountSource, Namespace, Namespaces,
-    Resources, Rlimit, Throttle, WeightDevice,
+    ContainerSpec, Device, DeviceRule, HostFacts, IdRange, Mount, MountSource, Namespace,
+    Namespaces, Owners, Resources, Rlimit, Throttle, WeightDevice,
 };

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::{ContainerSpec, Mount, MountSource, Namespace};
+use crate::{ContainerSpec, IdRange, Mount, MountSource, Namespace};
 
 /// All mounts, those of shallower targets first, as the targets of others lie in them.
 pub(crate) fn mounts(spec: &ContainerSpec) -> Vec<Value> {
@@ -83,26 +83,43 @@ fn defaults(spec: &ContainerSpec) -> Vec<Value> {
     mounts
 }
 
+/// An option of ours: OCI has no word for a part of a source.
+fn below(subpath: &str) -> Option<String> {
+    (!subpath.is_empty()).then(|| format!("x-wharf.subpath={subpath}"))
+}
+
+fn range(range: &IdRange) -> Value {
+    json!({ "containerID": range.on_disk, "hostID": range.shown, "size": range.size })
+}
+
 fn mount_of(asked: &Mount) -> Value {
+    // Nothing is said of one that is not read-only: its source may be, and stays so.
     let access = match (asked.read_only, asked.recursive) {
-        (false, _) => "rw",
-        (true, false) => "ro",
-        (true, true) => "rro",
+        (false, _) => None,
+        (true, false) => Some("ro"),
+        (true, true) => Some("rro"),
     };
     match &asked.source {
         MountSource::Bind {
             path,
             non_recursive,
             propagation,
+            subpath,
+            owners,
         } => {
             let bind = if *non_recursive { "bind" } else { "rbind" };
             let source = path.to_string_lossy();
-            mount(
-                &asked.destination,
-                "bind",
-                &source,
-                &[bind, access, propagation],
-            )
+            let mut options = vec![bind];
+            options.extend(access);
+            options.push(propagation);
+            let below = below(subpath);
+            options.extend(below.as_deref());
+            let mut made = mount(&asked.destination, "bind", &source, &options);
+            if !owners.users.is_empty() {
+                made["uidMappings"] = owners.users.iter().map(range).collect();
+                made["gidMappings"] = owners.groups.iter().map(range).collect();
+            }
+            made
         }
         MountSource::Tmpfs(options) => {
             let mut all = vec!["noexec", "nosuid", "nodev"];
@@ -117,8 +134,14 @@ fn mount_of(asked: &Mount) -> Value {
             }
             mount(&asked.destination, "tmpfs", "tmpfs", &all)
         }
-        MountSource::Overlay { lowers, upper } => {
+        MountSource::Overlay {
+            lowers,
+            upper,
+            subpath,
+        } => {
+            let access = if asked.read_only { "ro" } else { "rw" };
             let mut options = vec!["nodev".to_owned(), access.to_owned()];
+            options.extend(below(subpath));
             let layer = |name: &str, path: &std::path::Path| format!("{name}={}", path.display());
             options.extend(lowers.iter().map(|lower| layer("lowerdir+", lower)));
             if let Some((upper, work)) = upper {

@@ -113,6 +113,10 @@ pub enum MountSource {
         non_recursive: bool,
         /// `rprivate` and the like.
         propagation: String,
+        /// What is mounted instead, below the path; found by descriptor, so that no link leads out. Empty for all.
+        subpath: String,
+        /// Whose the files appear to be.
+        owners: Owners,
     },
     /// A filesystem in memory, with its options (`size=1m`, `noexec`).
     Tmpfs(Vec<String>),
@@ -122,7 +126,29 @@ pub enum MountSource {
         lowers: Vec<PathBuf>,
         /// The writable one and overlay's own; none for a read-only mount.
         upper: Option<(PathBuf, PathBuf)>,
+        /// As of a bind (Linux 6.15).
+        subpath: String,
     },
+}
+
+/// Whose the files of a mount appear to be in the container (Linux 5.12).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Owners {
+    /// Users; none for those that they are.
+    pub users: Vec<IdRange>,
+    /// Groups.
+    pub groups: Vec<IdRange>,
+}
+
+/// A row of a mapping: ids on the file system, and those that they appear as.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct IdRange {
+    /// The first on the file system.
+    pub on_disk: u32,
+    /// The first in the container.
+    pub shown: u32,
+    /// How many.
+    pub size: u32,
 }
 
 /// A limit of the process.

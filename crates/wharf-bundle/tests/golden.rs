@@ -52,6 +52,8 @@ fn a_user_mount_takes_a_defaults_place_and_stands_in_its_depth() {
             path: path.into(),
             non_recursive: false,
             propagation: "rprivate".into(),
+            subpath: String::new(),
+            owners: Default::default(),
         };
         spec.mounts.push(Mount {
             destination: destination.into(),

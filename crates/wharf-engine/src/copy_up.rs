@@ -70,18 +70,14 @@ fn is_empty(folder: &OwnedFd) -> Result<bool> {
 }
 
 /// All layers as one, read-only and attached nowhere.
-fn mount(rootfs: &Rootfs) -> Result<OwnedFd> {
+pub(crate) fn mount(rootfs: &Rootfs) -> Result<OwnedFd> {
     let fs = rustix::mount::fsopen("overlay", FsOpenFlags::FSOPEN_CLOEXEC)?;
     // An overlay without an upper folder wants two lower ones; the container's own layer is one of them.
     let all = std::iter::once(&rootfs.upper).chain(&rootfs.lowers);
-    let escaped: Vec<_> = all
-        .map(|path| {
-            path.to_string_lossy()
-                .replace('\\', "\\\\")
-                .replace(':', "\\:")
-        })
-        .collect();
-    rustix::mount::fsconfig_set_string(fs.as_fd(), "lowerdir", escaped.join(":"))?;
+    // One at a time: the kernel takes no value of more than 255 bytes (Linux 6.5).
+    for layer in all {
+        rustix::mount::fsconfig_set_string(fs.as_fd(), "lowerdir+", layer.as_os_str())?;
+    }
     rustix::mount::fsconfig_create(fs.as_fd())?;
     let attributes = MountAttrFlags::MOUNT_ATTR_RDONLY | MountAttrFlags::MOUNT_ATTR_NODEV;
     rustix::mount::fsmount(fs.as_fd(), FsMountFlags::FSMOUNT_CLOEXEC, attributes)

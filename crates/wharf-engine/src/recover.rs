@@ -14,7 +14,7 @@ use tracing::{info, warn};
 use wharf_network::LiveContainer;
 use wharf_tasks::{ExitStatus, Found};
 
-use crate::containers::{Entry, Shared};
+use crate::containers::{Entry, Shared, container_of};
 use crate::error::chain;
 use crate::launch::files;
 use crate::lifecycle::{Event, Phase};
@@ -226,9 +226,12 @@ async fn meet(mut supervisor: Supervisor, record: &Record, found: Found) -> Supe
 async fn sweep(shared: &Shared, found: &[(Record, Found)]) {
     let known: HashSet<&str> = found.iter().map(|(record, _)| record.id.as_str()).collect();
     let ids = shared.snapshots.list_rw().unwrap_or_default();
-    for id in ids.iter().filter(|id| !known.contains(id.as_str())) {
-        info!(container = %id, "sweep a layer without a record");
-        shared.remove_files(id);
+    for layer in &ids {
+        let id = container_of(layer);
+        if !known.contains(id) {
+            info!(container = %id, "sweep a layer without a record");
+            shared.remove_files(id);
+        }
     }
     let folders = std::fs::read_dir(&shared.folders.containers)
         .into_iter()

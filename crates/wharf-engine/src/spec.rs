@@ -4,6 +4,7 @@
 mod devices;
 mod filesystem;
 mod limits;
+mod owners;
 mod seccomp;
 
 use std::path::PathBuf;
@@ -91,7 +92,7 @@ pub(crate) fn bundle(
             .collect(),
         console_size: size(host.console_size),
         namespaces: namespaces(host, joined),
-        mounts: filesystem::mounts(shared, record, joined),
+        mounts: filesystem::mounts(shared, record, joined)?,
         shm_size: if host.ipc_mode == IpcMode::None {
             0
         } else {

@@ -428,6 +428,7 @@ impl Supervisor {
         };
         if launched.is_err() {
             let Record { id, mounts, .. } = &self.record;
+            crate::volumes::tell_unmounted(&self.shared, id, mounts);
             crate::volumes::unmount_all(&self.shared, id, mounts).await;
         }
         match launched {
@@ -496,8 +497,11 @@ impl Supervisor {
         self.entry.io().task = None;
         let (shared, id) = (self.shared.clone(), self.record.id.clone());
         let mounts = self.record.mounts.clone();
-        let published =
-            !self.record.host.port_bindings.is_empty() || self.record.host.publish_all_ports;
+        crate::volumes::tell_unmounted(&shared, &id, &mounts);
+        // And so are volumes, which are removed as soon as nobody is seen to use them.
+        let awaited = !self.record.host.port_bindings.is_empty()
+            || self.record.host.publish_all_ports
+            || crate::volumes::any_mounted(&shared, &mounts);
         let work = async move {
             if let Err(error) = shared.networks.disconnect(&id).await {
                 warn!(container = %id, error = crate::error::chain(&error), "disconnect");
@@ -510,7 +514,7 @@ impl Supervisor {
             crate::volumes::unmount_all(&shared, &id, &mounts).await;
         };
         let handle = self.shared.background.spawn(work);
-        if published {
+        if awaited {
             let _ = handle.await;
         } else {
             self.release = Some(handle);

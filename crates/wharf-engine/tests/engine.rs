@@ -229,6 +229,7 @@ fn mounts_what_is_asked() {
                 create_source: false,
                 read_only_non_recursive: false,
                 read_only_force_recursive: false,
+                id_mapping: None,
             },
         }];
         let error = engine.containers.create(missing).await.unwrap_err();

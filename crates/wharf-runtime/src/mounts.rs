@@ -170,7 +170,11 @@ pub(crate) fn source_of(mount: &Mount) -> PathBuf {
 }
 
 fn new_filesystem(root: &Root, mount: &Mount, asked: &Asked, kind: &str) -> Result<(), Failure> {
-    let target = folder(root, mount.destination())?;
+    let target = match asked.subpath {
+        // A file's target is a file.
+        Some(_) => root.find(Path::new("/")).map_err(Failure::at("open /"))?,
+        None => folder(root, mount.destination())?,
+    };
     if kind == "proc" || kind == "sysfs" {
         refuse_links(root, mount.destination())?;
     }
@@ -191,6 +195,11 @@ fn new_filesystem(root: &Root, mount: &Mount, asked: &Asked, kind: &str) -> Resu
         asked.set
     };
     let mounted = mount::filesystem(kind, &options, first).map_err(Failure::at("mount"))?;
+    if let Some(subpath) = &asked.subpath {
+        // A mount of a mount that is attached nowhere: Linux 6.15.
+        let bound = below(&Root::from_fd(mounted), subpath, false)?;
+        return attach_bound(root, mount, asked, &bound);
+    }
     if asked.copy_up {
         if kind != "tmpfs" {
             return Err(Failure::other("tmpcopyup is for tmpfs"));
@@ -210,7 +219,19 @@ pub(crate) fn open_source(mount: &Mount, asked: &Asked) -> Result<OwnedFd, Failu
     let path = source
         .to_str()
         .ok_or_else(|| Failure::other("the source is not UTF-8"))?;
-    mount::bind_path(path, asked.recursive).map_err(Failure::at(format!("stat {path}")))
+    let Some(subpath) = &asked.subpath else {
+        return mount::bind_path(path, asked.recursive)
+            .map_err(Failure::at(format!("stat {path}")));
+    };
+    let root = Root::open(&source).map_err(Failure::at(format!("open {path}")))?;
+    below(&root, subpath, asked.recursive)
+}
+
+/// A detached mount of what is at `subpath` inside `root`: a link that somebody swaps in ends inside.
+fn below(root: &Root, subpath: &str, recursive: bool) -> Result<OwnedFd, Failure> {
+    let found = root.find(Path::new(subpath));
+    let found = found.map_err(Failure::at(format!("open the sub-path {subpath}")))?;
+    mount::bind(&found, "", recursive).map_err(Failure::at(format!("bind the sub-path {subpath}")))
 }
 
 fn attach_bound(root: &Root, mount: &Mount, asked: &Asked, bound: &OwnedFd) -> Result<(), Failure> {

@@ -16,6 +16,8 @@ pub(crate) struct Asked {
     /// Mapped owners; `true`: below the mount too.
     pub(crate) idmap: Option<bool>,
     pub(crate) propagation: Vec<(Propagation, bool)>,
+    /// Not the source itself is mounted but what is there below it; ours, as OCI has no word for it.
+    pub(crate) subpath: Option<String>,
     pub(crate) data: Vec<(String, Option<String>)>,
 }
 
@@ -54,6 +56,9 @@ const PROPAGATIONS: &[(&str, Propagation)] = &[
 
 /// Words of `mount(8)` that are the filesystem's, without a value.
 const OF_FILESYSTEM: &[&str] = &["sync", "dirsync", "lazytime", "mand"];
+
+/// A path below the source. `x-` is what `mount(8)` leaves to programs.
+const SUBPATH: &str = "x-wharf.subpath";
 
 /// Words that ask for what is so anyway, or that no kernel of today listens to.
 const WITHOUT_EFFECT: &[&str] = &[
@@ -112,6 +117,7 @@ impl Asked {
             "ridmap" => self.idmap = Some(true),
             _ if WITHOUT_EFFECT.contains(&option) => {}
             _ => match option.split_once('=') {
+                Some((SUBPATH, path)) => self.subpath = Some(path.to_owned()),
                 Some((key, value)) => self.data.push((key.to_owned(), Some(value.to_owned()))),
                 None => self.data.push((option.to_owned(), None)),
             },

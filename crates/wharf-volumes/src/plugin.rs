@@ -224,7 +224,7 @@ fn exchange(mut stream: impl Read + Write, request: &str) -> std::io::Result<(u1
     let mut chunk = [0; 8192];
     let end = |answer: &[u8]| answer.windows(4).position(|four| four == b"\r\n\r\n");
     // Some servers keep the connection open all the same: then it is the length that tells.
-    while !length.is_some_and(|length| answer.len() >= length) {
+    while length.is_none_or(|length| answer.len() < length) {
         let read = stream.read(&mut chunk)?;
         if read == 0 {
             break;

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use wharf_api_types as wire;
 use wharf_engine::{
-    Config, DeviceMapping, Health, HostConfig, LogConfig, MountKind, MountRequest, PortBinding,
-    Resources, Throttle, TmpfsRequest,
+    Config, DeviceMapping, Health, HostConfig, IdMapping, IdRange, LogConfig, MountKind,
+    MountRequest, PortBinding, Resources, Throttle, TmpfsRequest,
 };
 
 use super::nil;
@@ -347,6 +347,7 @@ fn mount(mount: MountRequest) -> wire::Mount {
             create_source,
             read_only_non_recursive,
             read_only_force_recursive,
+            id_mapping,
         } => {
             made.kind = "bind".to_owned();
             made.source = source.to_string_lossy().into_owned();
@@ -357,6 +358,7 @@ fn mount(mount: MountRequest) -> wire::Mount {
                 create_mountpoint: create_source,
                 read_only_non_recursive,
                 read_only_force_recursive,
+                id_mapping: id_mapping.map(self::id_mapping),
             };
             made.bind_options =
                 Some(options).filter(|options| *options != wire::BindOptions::default());
@@ -384,6 +386,13 @@ fn mount(mount: MountRequest) -> wire::Mount {
             made.volume_options =
                 Some(options).filter(|options| *options != wire::VolumeOptions::default());
         }
+        MountKind::Image { source, subpath } => {
+            made.kind = "image".to_owned();
+            made.source = source;
+            let options = wire::ImageOptions { subpath };
+            made.image_options =
+                Some(options).filter(|options| *options != wire::ImageOptions::default());
+        }
         MountKind::Tmpfs(TmpfsRequest {
             size,
             mode,
@@ -403,4 +412,24 @@ fn mount(mount: MountRequest) -> wire::Mount {
         }
     }
     made
+}
+
+fn id_mapping(mapping: IdMapping) -> wire::IdMapping {
+    let row = |row: IdRange| wire::IdRange {
+        host_id: row.on_disk,
+        container_id: row.shown,
+        size: row.size,
+    };
+    match mapping {
+        IdMapping::MatchUser(user) => wire::IdMapping {
+            source: "match-user".to_owned(),
+            user,
+            ..wire::IdMapping::default()
+        },
+        IdMapping::Ranges(users, groups) => wire::IdMapping {
+            uid_mappings: users.into_iter().map(row).collect(),
+            gid_mappings: groups.into_iter().map(row).collect(),
+            ..wire::IdMapping::default()
+        },
+    }
 }

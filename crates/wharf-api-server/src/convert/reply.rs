@@ -164,6 +164,8 @@ fn mount_point(mount: &MountPoint) -> wire::MountPoint {
         tmpfs: _,
         anonymous: _,
         layers: _,
+        id_mapping: _,
+        snapshot: _,
     } = mount.clone();
     wire::MountPoint {
         kind,

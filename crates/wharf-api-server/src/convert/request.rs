@@ -5,10 +5,10 @@ use std::net::IpAddr;
 
 use wharf_api_types as wire;
 use wharf_engine::{
-    Bind, Config, DeviceMapping, DeviceRequest, EndpointSettings, Health, HostConfig, IpcMode,
-    LogConfig, MountKind, MountRequest, NamespaceMode, NetworkMode, NewContainer, NewExec, Port,
-    PortBinding, Propagation, Resources, RestartPolicy, Throttle, TmpfsRequest, Ulimit,
-    WeightDevice, parse_bind,
+    Bind, Config, DeviceMapping, DeviceRequest, EndpointSettings, Health, HostConfig, IdMapping,
+    IdRange, IpcMode, LogConfig, MountKind, MountRequest, NamespaceMode, NetworkMode, NewContainer,
+    NewExec, Port, PortBinding, Propagation, Resources, RestartPolicy, Throttle, TmpfsRequest,
+    Ulimit, WeightDevice, parse_bind,
 };
 
 use crate::error::ApiError;
@@ -515,11 +515,10 @@ fn mount(mount: wire::Mount) -> Result<MountRequest> {
             ));
         }
         "tmpfs" => MountKind::Tmpfs(tmpfs(tmpfs_options.unwrap_or_default())?),
-        "image" => {
-            return Err(ApiError::not_implemented(&format!(
-                "a mount of type {kind:?}"
-            )));
-        }
+        "image" => MountKind::Image {
+            source,
+            subpath: image_options.unwrap_or_default().subpath,
+        },
         _ => {
             return Err(ApiError::bad(format!(
                 "invalid mount config for type \"{kind}\": mount type unknown"
@@ -541,6 +540,7 @@ fn bind_mount(source: String, options: wire::BindOptions) -> Result<MountKind> {
         create_mountpoint,
         read_only_non_recursive,
         read_only_force_recursive,
+        id_mapping,
     } = options;
     let propagation = match propagation.as_str() {
         "" => None,
@@ -557,7 +557,43 @@ fn bind_mount(source: String, options: wire::BindOptions) -> Result<MountKind> {
         create_source: create_mountpoint,
         read_only_non_recursive,
         read_only_force_recursive,
+        id_mapping: id_mapping.map(self::id_mapping).transpose()?,
     })
+}
+
+fn id_mapping(mapping: wire::IdMapping) -> Result<IdMapping> {
+    let wire::IdMapping {
+        source,
+        user,
+        uid_mappings,
+        gid_mappings,
+    } = mapping;
+    let bad = |reason: String| {
+        ApiError::bad(format!(
+            "invalid mount config for type \"bind\": invalid IDMapping: {reason}"
+        ))
+    };
+    let rows = !uid_mappings.is_empty() || !gid_mappings.is_empty();
+    match source.as_str() {
+        "match-user" if rows => Err(bad("match-user has no rows".to_owned())),
+        "match-user" => Ok(IdMapping::MatchUser(user)),
+        "" if uid_mappings.is_empty() || gid_mappings.is_empty() => {
+            Err(bad("rows for users and for groups are needed".to_owned()))
+        }
+        "" => {
+            let row = |row: wire::IdRange| IdRange {
+                on_disk: row.host_id,
+                shown: row.container_id,
+                size: row.size,
+            };
+            let rows = |rows: Vec<wire::IdRange>| rows.into_iter().map(row).collect();
+            Ok(IdMapping::Ranges(rows(uid_mappings), rows(gid_mappings)))
+        }
+        "userns" => Err(bad(
+            "the container has no user namespace of its own".to_owned()
+        )),
+        source => Err(bad(format!("unknown source: {source}"))),
+    }
 }
 
 fn volume_mount(source: String, options: wire::VolumeOptions) -> MountKind {

@@ -18,6 +18,7 @@ mod life;
 mod limits;
 mod login;
 mod logs;
+mod mounts;
 mod network;
 mod networks;
 mod push;
@@ -141,8 +142,9 @@ scenarios! {
         workdir_through_proc_is_refused;
     life: daemon_killed_container_lives exit_code_while_daemon_is_dead nothing_is_left_behind;
     volumes: volume_api volume_refusals prune_takes_what_nobody_named rm_takes_only_what_nobody_named
-        options_are_mounted_while_used what_cannot_be_mounted mounts_outlive_the_daemon volume_plugins events_of_volumes
-        mounts_are_checked;
+        options_are_mounted_while_used what_cannot_be_mounted mounts_outlive_the_daemon volume_plugins events_of_volumes;
+    mounts: parts_of_volumes links_of_a_volume_stay_inside files_of_an_image owners_are_mapped tmpfs_options
+        fresh_volumes_are_filled mounts_are_checked;
     api: without_swarm_and_plugins ping_and_version info_is_as_described container_answers_are_as_described errors_are_json
         unknown_routes version_limits image_answers_are_as_described;
     wire: streams_with_and_without_an_upgrade attach_over_a_websocket paths_and_methods odd_bodies

@@ -48,7 +48,7 @@ pub(crate) use changes::{Layers, is_opaque};
 pub(crate) use merge::environment;
 pub use mounts::parse_bind;
 pub(crate) use prune::until;
-pub(crate) use registry::{Entry, Shared};
+pub(crate) use registry::{Entry, Shared, container_of};
 
 use std::sync::Arc;
 

@@ -1,15 +1,21 @@
 //! What a new container mounts: binds, volumes, tmpfs; and who wins one path (moby `daemon/volumes.go`).
 
-use std::collections::{BTreeMap, BTreeSet};
+mod check;
+mod parse;
+
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use wharf_volumes::{Created, LOCAL, NewVolume, Pairs, Volume};
 
+use self::parse::Mode;
 use super::Shared;
 use crate::{
     Bind, BindSource, Config, EngineError, HostConfig, MountKind, MountPoint, MountRequest,
     Propagation, names, volumes,
 };
+
+pub use parse::parse_bind;
 
 /// The mounts of a container, by path; the volumes among them exist afterwards, and cannot be removed before
 /// [`wharf_volumes::Volumes::release`] with its id. Order of precedence, the later wins: `volumes-from`, `-v`,
@@ -46,9 +52,9 @@ impl Resolver<'_> {
     fn all(&mut self, config: &Config) -> Result<(), EngineError> {
         let host = self.host;
         for mount in &host.mounts {
-            check_mount(mount)?;
+            check::mount(mount)?;
         }
-        check_targets(host)?;
+        check::targets(host)?;
         for from in &host.volumes_from {
             self.volumes_from(from)?;
         }
@@ -82,6 +88,7 @@ impl Resolver<'_> {
         self.shared.volumes.release(self.id);
         let made = self.points.values().filter(|point| point.anonymous);
         self.shared.remove_unused_volumes(made, self.id);
+        self.shared.remove_layers(self.id);
     }
 
     fn of_bind(&self, bind: &Bind) -> Result<MountPoint, EngineError> {
@@ -145,6 +152,28 @@ impl Resolver<'_> {
         }
     }
 
+    /// The layers are held by a snapshot of the container's: the image may lose its name, and be removed.
+    fn of_image(
+        &self,
+        source: &str,
+        subpath: String,
+        target: String,
+    ) -> Result<MountPoint, EngineError> {
+        let (image, pin) = self.shared.images.pin(source)?;
+        let snapshot = format!("{}.image{}", self.id, self.points.len());
+        let made = self.shared.snapshots.create_rw(&snapshot, &image.chain);
+        made.map_err(|error| EngineError::failed(&error))?;
+        drop(pin);
+        Ok(MountPoint {
+            kind: "image".to_owned(),
+            name: source.to_owned(),
+            rw: false,
+            snapshot,
+            subpath,
+            ..host_path(PathBuf::new(), target)
+        })
+    }
+
     fn of_mount(&self, mount: &MountRequest) -> Result<MountPoint, EngineError> {
         let target = clean(&mount.target);
         let mut point = match &mount.kind {
@@ -155,7 +184,9 @@ impl Resolver<'_> {
                 create_source,
                 read_only_non_recursive,
                 read_only_force_recursive: _,
+                id_mapping,
             } => MountPoint {
+                id_mapping: id_mapping.clone(),
                 propagation: self.propagation_of(source, *propagation)?,
                 create_source: *create_source,
                 non_recursive: *non_recursive,
@@ -186,6 +217,9 @@ impl Resolver<'_> {
                     anonymous: source.is_empty(),
                     ..of_volume(&volume, target, "z".to_owned(), !no_copy)
                 }
+            }
+            MountKind::Image { source, subpath } => {
+                return self.of_image(source, subpath.clone(), target);
             }
             MountKind::Tmpfs(tmpfs) => MountPoint {
                 kind: "tmpfs".to_owned(),
@@ -263,111 +297,6 @@ fn some(pairs: &BTreeMap<String, String>) -> Pairs {
     Some(pairs.clone()).filter(|pairs| !pairs.is_empty())
 }
 
-/// No path is a target twice.
-fn check_targets(host: &HostConfig) -> Result<(), EngineError> {
-    let mut taken = BTreeSet::new();
-    let mut once = |target: &str| match taken.insert(clean(target)) {
-        true => Ok(()),
-        false => Err(EngineError::Invalid(format!(
-            "Duplicate mount point: {target}"
-        ))),
-    };
-    let binds = host.binds.iter().map(|bind| &bind.target);
-    for target in binds.chain(host.mounts.iter().map(|mount| &mount.target)) {
-        once(target)?;
-    }
-    for target in host.tmpfs.keys() {
-        check_target(target).map_err(EngineError::Invalid)?;
-        once(target)?;
-    }
-    Ok(())
-}
-
-/// moby `linuxValidateAbsolute` and `linuxValidateNotRoot`.
-fn check_target(target: &str) -> Result<(), String> {
-    if target.starts_with('/') && clean(target) == "/" {
-        return Err("invalid specification: destination can't be '/'".to_owned());
-    }
-    match target.starts_with('/') {
-        true => Ok(()),
-        false => Err(format!(
-            "invalid mount path: '{target}' mount path must be absolute"
-        )),
-    }
-}
-
-/// One `--mount`, before anything is made for any (moby `volume/mounts`, `validateMountConfigImpl`).
-fn check_mount(mount: &MountRequest) -> Result<(), EngineError> {
-    let kind = mount.kind.name();
-    let check = || match mount.target.as_str() {
-        "" => Err("field Target must not be empty".to_owned()),
-        target => check_target(target).and_then(|()| check_kind(mount)),
-    };
-    check().map_err(|text| {
-        EngineError::Invalid(format!("invalid mount config for type \"{kind}\": {text}"))
-    })
-}
-
-fn check_kind(mount: &MountRequest) -> Result<(), String> {
-    match &mount.kind {
-        MountKind::Bind {
-            source,
-            create_source,
-            read_only_non_recursive,
-            read_only_force_recursive,
-            ..
-        } => {
-            let shown = source.display();
-            if *read_only_non_recursive && *read_only_force_recursive {
-                let text = "mount options conflict: ReadOnlyNonRecursive && ReadOnlyForceRecursive";
-                return Err(text.to_owned());
-            }
-            if source.as_os_str().is_empty() {
-                return Err("field Source must not be empty".to_owned());
-            }
-            if !source.is_absolute() {
-                return Err(format!(
-                    "invalid mount path: '{shown}' mount path must be absolute"
-                ));
-            }
-            if !create_source && std::fs::metadata(source).is_err() {
-                return Err(format!("bind source path does not exist: {shown}"));
-            }
-            Ok(())
-        }
-        MountKind::Volume {
-            source, subpath, ..
-        } => {
-            if source.is_empty() && !subpath.is_empty() {
-                return Err("must not set Subpath when using anonymous volumes".to_owned());
-            }
-            if source.is_empty() && mount.read_only {
-                return Err("must not set ReadOnly mode when using anonymous volumes".to_owned());
-            }
-            check_subpath(subpath)
-        }
-        MountKind::Tmpfs(_) => Ok(()),
-    }
-}
-
-/// Go's `filepath.IsLocal`: nothing absolute, and nothing that climbs out.
-fn check_subpath(subpath: &str) -> Result<(), String> {
-    let mut depth = 0_i32;
-    let mut inside = !subpath.starts_with('/');
-    for part in subpath.split('/') {
-        match part {
-            "" | "." => {}
-            ".." => depth -= 1,
-            _ => depth += 1,
-        }
-        inside &= depth >= 0;
-    }
-    match inside {
-        true => Ok(()),
-        false => Err("subpath must be a relative path within the volume".to_owned()),
-    }
-}
-
 /// Docker's `filepath.Clean` of a path in the container.
 pub(crate) fn clean(path: &str) -> String {
     let mut parts = Vec::new();
@@ -434,6 +363,8 @@ fn host_path(source: PathBuf, destination: String) -> MountPoint {
         tmpfs: None,
         anonymous: false,
         layers: None,
+        snapshot: String::new(),
+        id_mapping: None,
     }
 }
 
@@ -446,94 +377,6 @@ fn of_volume(volume: &Volume, destination: String, mode: String, copy_up: bool) 
         copy_up,
         ..host_path(volume.mountpoint.clone(), destination)
     }
-}
-
-/// The options of a `-v`.
-#[derive(Default)]
-struct Mode {
-    read_only: bool,
-    no_copy: bool,
-    propagation: Option<Propagation>,
-}
-
-impl Mode {
-    /// Reads `ro,z,rslave`; nothing if a word is unknown, or two are of one kind (moby `linuxParser.ValidateMountMode`).
-    fn read(mode: &str) -> Option<Self> {
-        let mut words = Self::default();
-        let mut kinds = BTreeSet::new();
-        for word in mode.split(',').filter(|_| !mode.is_empty()) {
-            let kind = match word {
-                "ro" | "rw" => "access",
-                "z" | "Z" => "label",
-                "consistent" | "cached" | "delegated" | "default" => "consistency",
-                "nocopy" => "copy",
-                word => {
-                    words.propagation = Some(Propagation::parse(word)?);
-                    "propagation"
-                }
-            };
-            words.read_only |= word == "ro";
-            words.no_copy |= word == "nocopy";
-            if !kinds.insert(kind) {
-                return None;
-            }
-        }
-        Some(words)
-    }
-}
-
-/// Parses one `-v` (moby `volume/mounts`, `linuxParser.ParseMountRaw`). An anonymous volume (`-v /path`) is mostly
-/// the client's to put among the container's volumes, but some send it as it is.
-pub fn parse_bind(text: &str) -> Result<Bind, EngineError> {
-    let refuse =
-        |more: &str| EngineError::Invalid(format!("invalid volume specification: '{text}'{more}"));
-    let parts: Vec<&str> = text.split(':').collect();
-    let (source, target, mode) = match parts[..] {
-        [target] if !target.is_empty() => (None, target, ""),
-        // A target with a mode: an anonymous volume has none.
-        [_, mode] if !mode.is_empty() && Mode::read(mode).is_some() => return Err(refuse("")),
-        [source, target] => (Some(source), target, ""),
-        [source, target, mode] => (Some(source), target, mode),
-        _ => return Err(refuse("")),
-    };
-    if source == Some("") || target.is_empty() {
-        return Err(refuse(""));
-    }
-    let words = Mode::read(mode);
-    let words = words.ok_or_else(|| EngineError::Invalid(format!("invalid mode: {mode}")))?;
-    let kind = match source {
-        Some(source) if source.starts_with('/') => "bind",
-        _ => "volume",
-    };
-    let invalid = |reason: &str| {
-        refuse(&format!(
-            ": invalid mount config for type \"{kind}\": {reason}"
-        ))
-    };
-    check_target(target).map_err(|reason| invalid(&reason))?;
-    let source = match source {
-        Some(source) if kind == "bind" => BindSource::Path(PathBuf::from(clean(source))),
-        Some(source) => {
-            wharf_volumes::VolumeName::parse(source)?;
-            BindSource::Volume(source.to_owned())
-        }
-        None => BindSource::Anonymous,
-    };
-    if kind == "bind" && words.no_copy {
-        return Err(invalid("field VolumeOptions must not be specified"));
-    }
-    if kind == "volume" && words.propagation.is_some() {
-        return Err(invalid("field BindOptions must not be specified"));
-    }
-    Ok(Bind {
-        text: text.to_owned(),
-        source,
-        target: clean(target),
-        mode: mode.to_owned(),
-        read_only: words.read_only,
-        no_copy: words.no_copy,
-        propagation: words.propagation,
-    })
 }
 
 /// Makes the missing folders that `-v` asks for; called at each start.
@@ -554,56 +397,4 @@ fn make_source(path: &Path) -> Result<(), EngineError> {
             "error while creating mount source path '{path}': mkdir {path}: {error}"
         ))
     })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn reads_binds() {
-        let bind = parse_bind("/a/../b:/c/:ro,rslave").unwrap();
-        assert_eq!(bind.source, BindSource::Path("/b".into()));
-        assert_eq!((bind.target.as_str(), bind.read_only), ("/c", true));
-        assert_eq!(bind.propagation, Some(Propagation::RSlave));
-        let bind = parse_bind("data:/d:nocopy").unwrap();
-        assert_eq!(
-            (bind.source, bind.no_copy),
-            (BindSource::Volume("data".to_owned()), true)
-        );
-        assert_eq!(parse_bind("/a").unwrap().source, BindSource::Anonymous);
-        let bad = [
-            "",
-            "a",
-            "/a:b",
-            ":/a",
-            "/a:",
-            "/a:ro",
-            "/a:/",
-            "/a:/b:/c:ro",
-            "/a:/b:xx",
-            "/a:/b:ro,rw",
-            "/a:/b:nocopy",
-            "ab:/b:shared",
-            "a?b:/c",
-            "/a:/b:,",
-        ];
-        for bad in bad {
-            assert!(parse_bind(bad).is_err(), "{bad}");
-        }
-    }
-
-    #[test]
-    fn subpaths_stay_inside() {
-        for (subpath, inside) in [
-            ("", true),
-            ("a/../b", true),
-            ("./a", true),
-            ("..", false),
-            ("a/../../b", false),
-            ("/a", false),
-        ] {
-            assert_eq!(check_subpath(subpath).is_ok(), inside, "{subpath}");
-        }
-    }
 }

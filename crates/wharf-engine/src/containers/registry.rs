@@ -382,16 +382,25 @@ impl Shared {
         }
     }
 
+    /// Removes the container's own layer, and the snapshots of images that it mounts.
+    pub(crate) fn remove_layers(&self, id: &str) {
+        let all = self.snapshots.list_rw().unwrap_or_default();
+        for layer in all.iter().filter(|layer| container_of(layer) == id) {
+            if let Err(error) = self.snapshots.remove_rw(layer) {
+                warn!(
+                    container = id,
+                    layer,
+                    error = crate::error::chain(&error),
+                    "remove the layer"
+                );
+            }
+        }
+    }
+
     /// Deletes what a container leaves on disk. Its record is gone: what this does not finish, the next start
     /// of the daemon sweeps.
     pub(crate) fn remove_files(&self, id: &str) {
-        if let Err(error) = self.snapshots.remove_rw(id) {
-            warn!(
-                container = id,
-                error = crate::error::chain(&error),
-                "remove the layer"
-            );
-        }
+        self.remove_layers(id);
         match std::fs::remove_dir_all(self.folders.of(id)) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
                 warn!(container = id, %error, "remove the folder");
@@ -415,6 +424,11 @@ impl Shared {
             .write()
             .unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// The container that a snapshot belongs to: its own layer has its id, others have more behind a dot.
+pub(crate) fn container_of(layer: &str) -> &str {
+    layer.split_once('.').map_or(layer, |(id, _)| id)
 }
 
 /// A promised name; free again if it is dropped before it is kept.

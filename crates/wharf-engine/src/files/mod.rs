@@ -23,6 +23,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{FileType, Mode, OFlags, ResolveFlags, fstat, openat2};
 use tokio::sync::oneshot;
+use wharf_snapshots::Rootfs;
 use wharf_sys::mount::{self, Change, Propagation, attr};
 use wharf_sys::process::{namespace, unshare};
 use wharf_sys::root::Root;
@@ -30,12 +31,14 @@ use wharf_sys::root::Root;
 use crate::containers::Shared;
 use crate::error::chain;
 use crate::volumes::Hold;
-use crate::{EngineError, View};
+use crate::{EngineError, View, copy_up};
 
 /// Something that is mounted over the root.
 #[derive(Clone, Debug)]
 struct Piece {
     source: PathBuf,
+    /// Of an image, instead of a source.
+    layers: Option<Rootfs>,
     /// Below the source.
     subpath: String,
     destination: String,
@@ -61,6 +64,8 @@ impl Scene {
             .iter()
             .filter(|point| point.tmpfs.is_none())
             .map(|point| Piece {
+                // One whose layers are lost is a piece without any, and says so when it is mounted.
+                layers: shared.snapshots.rootfs(&point.snapshot).ok(),
                 source: volumes.path_of(point),
                 subpath: point.subpath.clone(),
                 destination: point.destination.clone(),
@@ -78,6 +83,7 @@ impl Scene {
             if source.exists() && !pieces.iter().any(|piece| piece.destination == destination) {
                 pieces.push(Piece {
                     source: source.clone(),
+                    layers: None,
                     subpath: String::new(),
                     destination: destination.to_owned(),
                     read_only: view.host.readonly_rootfs,
@@ -186,7 +192,10 @@ impl Piece {
     /// The source, and below it the sub-path, which must not lead out (CVE-2023-ish swaps of links in a volume).
     fn open(&self) -> std::io::Result<OwnedFd> {
         let flags = OFlags::PATH | OFlags::CLOEXEC;
-        let source = rustix::fs::open(&self.source, flags, Mode::empty())?;
+        let source = match &self.layers {
+            Some(layers) => copy_up::mount(layers)?,
+            None => rustix::fs::open(&self.source, flags, Mode::empty())?,
+        };
         if self.subpath.is_empty() {
             return Ok(source);
         }

@@ -16,7 +16,8 @@ pub use host::{
     HostConfig, IpcMode, LogConfig, NamespaceMode, NetworkMode, RestartPolicy, SharedNamespace,
 };
 pub use mount::{
-    Bind, BindSource, LayerMount, MountKind, MountPoint, MountRequest, Propagation, TmpfsRequest,
+    Bind, BindSource, IdMapping, IdRange, LayerMount, MountKind, MountPoint, MountRequest,
+    Propagation, TmpfsRequest,
 };
 pub use port::{Port, PortBinding, Protocol};
 pub use resources::{DeviceMapping, DeviceRequest, Resources, Throttle, Ulimit, WeightDevice};

@@ -109,6 +109,9 @@ pub enum MountKind {
         read_only_non_recursive: bool,
         /// Mounts below must become read-only, or it is an error.
         read_only_force_recursive: bool,
+        /// Whose the files appear to be.
+        #[serde(default)]
+        id_mapping: Option<IdMapping>,
     },
     /// A volume; anonymous if `source` is empty.
     Volume {
@@ -125,8 +128,35 @@ pub enum MountKind {
         /// A folder inside the volume.
         subpath: String,
     },
+    /// The files of an image, read-only.
+    Image {
+        /// Its name or id.
+        source: String,
+        /// A folder or file inside the image.
+        subpath: String,
+    },
     /// A file system in memory.
     Tmpfs(TmpfsRequest),
+}
+
+/// Whose the files of a bind appear to be (moby pull request 53368, `IDMapping`).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum IdMapping {
+    /// The owner of the source appears as this user of the container's, as `--user` names one; its own if empty.
+    MatchUser(String),
+    /// By these rows, the first for users, the second for groups.
+    Ranges(Vec<IdRange>, Vec<IdRange>),
+}
+
+/// Ids on the file system, and those that they appear as.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct IdRange {
+    /// The first on the file system.
+    pub on_disk: u32,
+    /// The first in the container.
+    pub shown: u32,
+    /// How many.
+    pub size: u32,
 }
 
 impl MountKind {
@@ -135,6 +165,7 @@ impl MountKind {
         match self {
             Self::Bind { .. } => "bind",
             Self::Volume { .. } => "volume",
+            Self::Image { .. } => "image",
             Self::Tmpfs(_) => "tmpfs",
         }
     }
@@ -185,6 +216,12 @@ pub struct MountPoint {
     pub tmpfs: Option<String>,
     /// Whether nobody named the volume: `rm -v` takes it.
     pub anonymous: bool,
+    /// The snapshot that holds the layers of an image.
+    #[serde(default)]
+    pub snapshot: String,
+    /// Whose the files of a bind appear to be.
+    #[serde(default)]
+    pub id_mapping: Option<IdMapping>,
     /// Layers that are mounted instead of `source`; only a build's step has such.
     #[serde(skip)]
     pub layers: Option<LayerMount>,

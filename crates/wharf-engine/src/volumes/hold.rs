@@ -37,15 +37,24 @@ pub(crate) async fn mount_all(shared: &Shared, record: &mut Record) -> Result<()
     Ok(())
 }
 
-/// The container's process is gone: it needs its volumes no longer.
-pub(crate) async fn unmount_all(shared: &Shared, id: &str, mounts: &[MountPoint]) {
+/// The container's process is gone: everybody is told that it needs its volumes no longer.
+pub(crate) fn tell_unmounted(shared: &Shared, id: &str, mounts: &[MountPoint]) {
     for point in mounts.iter().filter(|point| is_volume(point)) {
         let attributes = [("container", id), ("driver", &point.driver)];
         let attributes = attributes.map(|(key, value)| (key.to_owned(), value.to_owned()));
         let events = &shared.events;
         events.emit(EventKind::Volume, "unmount", &point.name, attributes.into());
     }
+}
+
+/// Lets go of its volumes.
+pub(crate) async fn unmount_all(shared: &Shared, id: &str, mounts: &[MountPoint]) {
     unmount_named(&shared.volumes, named(&shared.volumes, mounts), id).await;
+}
+
+/// Whether any of them has to be mounted before it is used.
+pub(crate) fn any_mounted(shared: &Shared, mounts: &[MountPoint]) -> bool {
+    !named(&shared.volumes, mounts).is_empty()
 }
 
 fn is_volume(point: &MountPoint) -> bool {

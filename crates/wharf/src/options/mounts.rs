@@ -138,6 +138,8 @@ impl Mount {
             "readonly" | "ro" => self.read_only = true,
             "volume-nocopy" => insert(&mut self.volume, "NoCopy", true),
             "bind-nonrecursive" => insert(&mut self.bind, "NonRecursive", true),
+            "bind-create-src" => insert(&mut self.bind, "CreateMountpoint", true),
+            "bind-idmap" | "idmap" => self.id_mapping("match-user")?,
             _ => return Err(format!("invalid field '{field}' must be a key=value pair")),
         }
         Ok(())
@@ -165,6 +167,7 @@ impl Mount {
                 );
             }
             "bind-recursive" => self.bind_recursive(value)?,
+            "bind-idmap" | "idmap" => self.id_mapping(value)?,
             "bind-create-src" => {
                 insert(
                     &mut self.bind,
@@ -214,6 +217,34 @@ impl Mount {
         Ok(())
     }
 
+    /// `match-user[:USER]`, or rows as Podman writes them: `uids=ON_DISK-SHOWN-SIZE[#…];gids=…`.
+    fn id_mapping(&mut self, value: &str) -> Result<(), String> {
+        let bad = || {
+            format!(
+                "invalid value for bind-idmap: {value} (must be \"match-user[:USER]\", or rows: \"uids=HOST-CONTAINER-SIZE[#...];gids=...\")"
+            )
+        };
+        let mapping = match value.split_once(':').unwrap_or((value, "")) {
+            ("match-user", "") => json!({ "Source": "match-user" }),
+            ("match-user", user) => json!({ "Source": "match-user", "User": user }),
+            _ => {
+                let mut mapping = json!({});
+                for part in value.split(';') {
+                    let (key, rows) = match part.split_once('=').ok_or_else(bad)? {
+                        ("uids", rows) => ("UIDMappings", rows),
+                        ("gids", rows) => ("GIDMappings", rows),
+                        _ => return Err(bad()),
+                    };
+                    let rows: Option<Vec<Value>> = rows.split('#').map(id_range).collect();
+                    mapping[key] = rows.ok_or_else(bad)?.into();
+                }
+                mapping
+            }
+        };
+        insert(&mut self.bind, "IDMapping", mapping);
+        Ok(())
+    }
+
     fn finish(self) -> Result<Value, String> {
         if self.kind.is_empty() {
             return Err("type is required".to_owned());
@@ -250,6 +281,16 @@ impl Mount {
             mount["Consistency"] = self.consistency.into();
         }
         Ok(mount)
+    }
+}
+
+fn id_range(row: &str) -> Option<Value> {
+    let numbers: Option<Vec<u32>> = row.split('-').map(|number| number.parse().ok()).collect();
+    match numbers?[..] {
+        [host, container, size] => {
+            Some(json!({ "HostID": host, "ContainerID": container, "Size": size }))
+        }
+        _ => None,
     }
 }
 
@@ -297,6 +338,14 @@ mod tests {
         check(
             "type=tmpfs,target=/t,tmpfs-size=1m,tmpfs-mode=1770",
             r#"{"Type":"tmpfs","Source":"","Target":"/t","TmpfsOptions":{"SizeBytes":1048576,"Mode":1016}}"#,
+        );
+        check(
+            "type=bind,src=/a,dst=/b,bind-idmap=match-user:app",
+            r#"{"Type":"bind","Source":"/a","Target":"/b","BindOptions":{"IDMapping":{"Source":"match-user","User":"app"}}}"#,
+        );
+        check(
+            "type=bind,src=/a,dst=/b,idmap=uids=0-1000-1#1-1-5;gids=0-0-9",
+            r#"{"Type":"bind","Source":"/a","Target":"/b","BindOptions":{"IDMapping":{"UIDMappings":[{"HostID":0,"ContainerID":1000,"Size":1},{"HostID":1,"ContainerID":1,"Size":5}],"GIDMappings":[{"HostID":0,"ContainerID":0,"Size":9}]}}}"#,
         );
         check("x", "invalid field 'x' must be a key=value pair");
         check("type=bind,foo=1", "unexpected key 'foo' in 'foo=1'");
