@@ -36,7 +36,10 @@ pub trait Client: Debug + Send + Sync {
     ///
     /// # Errors
     /// If the client cannot be asked, or has no files of this name.
-    fn local<'a>(&'a self, wanted: &'a LocalRequest) -> BoxFuture<'a, Result<Local, BuildError>>;
+    fn local<'a>(&'a self, wanted: &'a LocalRequest) -> BoxFuture<'a, Result<Local, BuildError>> {
+        let text = format!("no local sources enabled: {}", wanted.name);
+        Box::pin(async { Err(BuildError::Failed(text)) })
+    }
 }
 
 /// Which files of the client's are wanted (`fsutil`'s and `filesync`'s words).
@@ -84,10 +87,5 @@ impl Client for Silent {
         _: &'a Path,
     ) -> BoxFuture<'a, Result<Option<AbortOnDropHandle<()>>, BuildError>> {
         Box::pin(async { Ok(None) })
-    }
-
-    fn local<'a>(&'a self, wanted: &'a LocalRequest) -> BoxFuture<'a, Result<Local, BuildError>> {
-        let text = format!("no local sources enabled: {}", wanted.name);
-        Box::pin(async { Err(BuildError::Failed(text)) })
     }
 }

@@ -50,6 +50,13 @@ impl Workspace {
     /// # Errors
     /// If it cannot be started; nothing is left of it then.
     pub async fn start(self: &Arc<Self>, step: NewStep) -> Result<Step, EngineError> {
+        // Goes on when nobody waits any more, so that nobody's process is left: the step is dropped then.
+        let (workspace, tracker) = (self.clone(), self.shared.background.clone());
+        let begun = tracker.spawn(async move { workspace.begin(step).await });
+        begun.await.map_err(|error| EngineError::failed(&error))?
+    }
+
+    async fn begin(self: Arc<Self>, step: NewStep) -> Result<Step, EngineError> {
         let shared = &self.shared;
         let record = record(&self.id, step);
         launch::confine(&record.app_armor_profile).await?;

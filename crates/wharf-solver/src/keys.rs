@@ -35,6 +35,9 @@ fn is_fixed(source: &pb::SourceOp) -> bool {
     if name.starts_with("docker-image://") || name.starts_with("oci-layout://") {
         return name.contains("@sha256:");
     }
+    if name.starts_with("wharf-image://sha256:") {
+        return true;
+    }
     if name.starts_with("git://") {
         let reference = name.split_once('#').map_or("", |(_, reference)| reference);
         let commit = reference.split(':').next().unwrap_or_default();

@@ -214,6 +214,17 @@ impl Job {
     /// # Errors
     /// What is wrong with the request, the Dockerfile or a step, with its place.
     pub async fn solve(&self, request: SolveRequest) -> Result<SolveResult, SolveError> {
+        for cache in &request.cache_imports {
+            // As BuildKit does with a cache that cannot be had: it is told, and the build goes on.
+            let place = cache.attrs.get("ref").or_else(|| cache.attrs.get("src"));
+            let name = format!(
+                "importing cache manifest from {}",
+                place.unwrap_or(&cache.kind)
+            );
+            let mut shown = crate::progress::Shown::begin(self, &name).await;
+            let text = format!("cache import of type {} is not supported yet", cache.kind);
+            shown.end(Some(&SolveError::NotImplemented(text))).await;
+        }
         if let Some(definition) = &request.definition {
             let tree = solve::solve(self, definition).await?;
             return Ok(SolveResult {

@@ -161,7 +161,11 @@ impl Doing<'_> {
         let base = job.solver().caches();
         let (folder, lock) = blocking(move || {
             let description = base.join(&name);
-            let (folder, lock) = wharf_builder::take_cache(&base, &name, sharing, 0o755, (0, 0))?;
+            let (mode, owner) = match &begin {
+                Some(tree) => looks_of(&job, tree, &selector)?,
+                None => (0o755, (0, 0)),
+            };
+            let (folder, lock) = wharf_builder::take_cache(&base, &name, sharing, mode, owner)?;
             let about = serde_json::json!({ "id": options.id }).to_string();
             let _ = std::fs::create_dir_all(&description);
             std::fs::write(description.join("about"), about)
@@ -335,6 +339,15 @@ fn file_copy(job: &Job, tree: &Ref, files: Tree, path: &Path) -> Result<View, So
         tree: Some(files),
         below: tree.clone(),
     })
+}
+
+/// Mode and owner of a folder of a tree.
+fn looks_of(job: &Job, tree: &Ref, selector: &str) -> Result<(u32, (u32, u32)), SolveError> {
+    let files = tree.tree(job)?;
+    let found = wharf_builder::transfer::stat(&files.root, Path::new(selector));
+    let found = found
+        .ok_or_else(|| SolveError::NotFound(format!("failed to mount {selector:?}: not found")))?;
+    Ok((found.st_mode & 0o7777, (found.st_uid, found.st_gid)))
 }
 
 /// Files that a new cache begins with.

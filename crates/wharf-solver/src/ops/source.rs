@@ -23,6 +23,8 @@ impl Doing<'_> {
         let (scheme, rest) = source.identifier.split_once("://").unwrap_or_default();
         match scheme {
             "docker-image" => self.image(rest, source).await,
+            // A result that is an image of the store already.
+            "wharf-image" => self.stored(rest),
             "local" => self.local(rest, source).await,
             "git" => self.git(rest, source).await,
             "http" | "https" => self.http(source).await,
@@ -39,15 +41,7 @@ impl Doing<'_> {
         let (image, _pin) =
             fetch_image(self.job, name, platform.as_ref(), mode, Some(self.voice)).await?;
         let store = self.job.engine().images.store();
-        let layers = store.layers_of(&image)?;
-        let layers = layers.into_iter().map(|(chain, layer)| Layer {
-            chain,
-            diff_id: layer.diff_id,
-            size: layer.size,
-            blob: layer.blob,
-            created: None,
-        });
-        let mut layers: Vec<Layer> = layers.collect();
+        let mut layers = layers_of(store, &image)?;
         if let Some(limit) = source.attrs.get("image.layerlimit") {
             let limit = limit
                 .parse()
@@ -55,6 +49,12 @@ impl Doing<'_> {
             layers.truncate(limit);
         }
         Ok(hold(store, layers))
+    }
+
+    fn stored(&self, id: &str) -> Result<Ref, SolveError> {
+        let store = self.job.engine().images.store();
+        let (image, _pin) = store.pin(id)?;
+        Ok(hold(store, layers_of(store, &image.id)?))
     }
 
     async fn local(&self, name: &str, source: &pb::SourceOp) -> Result<Ref, SolveError> {
@@ -128,6 +128,18 @@ impl Doing<'_> {
         let attrs = source.attrs.clone();
         blocking(move || place_download(dir, &file, &url, &attrs)).await
     }
+}
+
+fn layers_of(store: &wharf_images::Images, image: &Digest) -> Result<Vec<Layer>, SolveError> {
+    let layers = store.layers_of(image)?.into_iter();
+    let layers = layers.map(|(chain, layer)| Layer {
+        chain,
+        diff_id: layer.diff_id,
+        size: layer.size,
+        blob: layer.blob,
+        created: None,
+    });
+    Ok(layers.collect())
 }
 
 /// Names a file that was downloaded, and sees that it is what it should be.

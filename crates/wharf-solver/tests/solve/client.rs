@@ -1,0 +1,80 @@
+//! A client of builds, in the tests.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use futures_util::future::BoxFuture;
+use tokio::sync::mpsc;
+use tokio_util::task::AbortOnDropHandle;
+use wharf_builder::{BuildError, Client, Local, LocalRequest};
+use wharf_distribution::Credentials;
+use wharf_solver::*;
+
+/// A client with a folder and one secret.
+#[derive(Debug)]
+struct Files(PathBuf);
+
+impl Client for Files {
+    fn credentials<'a>(&'a self, _: &'a str) -> BoxFuture<'a, Option<Credentials>> {
+        Box::pin(async { None })
+    }
+
+    fn secret<'a>(&'a self, id: &'a str) -> BoxFuture<'a, Result<Option<Vec<u8>>, BuildError>> {
+        Box::pin(async move { Ok((id == "s").then(|| b"hush".to_vec())) })
+    }
+
+    fn agent<'a>(
+        &'a self,
+        _: &'a str,
+        _: &'a Path,
+    ) -> BoxFuture<'a, Result<Option<AbortOnDropHandle<()>>, BuildError>> {
+        Box::pin(async { Ok(None) })
+    }
+
+    fn local<'a>(&'a self, _: &'a LocalRequest) -> BoxFuture<'a, Result<Local, BuildError>> {
+        let local = Local {
+            folder: self.0.clone(),
+            keep: Arc::new(()),
+        };
+        Box::pin(async { Ok(local) })
+    }
+}
+
+pub(crate) struct Build {
+    pub(crate) job: Job,
+    pub(crate) said: tokio::task::JoinHandle<Vec<Progress>>,
+}
+
+pub(crate) fn begin(solver: &Solver, folder: &Path, id: &str) -> Build {
+    let (progress, mut events) = mpsc::channel(64);
+    let said = tokio::spawn(async move {
+        let mut said = Vec::new();
+        while let Some(event) = events.recv().await {
+            said.push(event);
+        }
+        said
+    });
+    let job = solver.job(JobOptions {
+        id: id.to_owned(),
+        client: Arc::new(Files(folder.to_owned())),
+        progress,
+        entitlements: BTreeSet::new(),
+    });
+    Build { job, said }
+}
+
+pub(crate) async fn dockerfile(
+    job: &Job,
+    attrs: &[(&str, &str)],
+) -> Result<SolveResult, SolveError> {
+    // Bridges are no part of what is looked at here.
+    let attrs = [("force-network-mode", "none")].iter().chain(attrs);
+    let attrs = attrs.map(|(key, value)| ((*key).to_owned(), (*value).to_owned()));
+    job.solve(SolveRequest {
+        frontend: "dockerfile.v0".to_owned(),
+        frontend_attrs: attrs.collect(),
+        ..SolveRequest::default()
+    })
+    .await
+}
