@@ -1,6 +1,9 @@
 //! Refusals: `{"errors":[{"code","message","detail"}]}` (distribution specification, "Error Codes"), and what
 //! comes in its place from broken registries and proxies.
 
+use std::time::Duration;
+
+use http::header::RETRY_AFTER;
 use http::{HeaderMap, Response, StatusCode, Uri};
 use hyper::body::Incoming;
 use serde::Deserialize;
@@ -10,6 +13,8 @@ use crate::challenge::{self, Challenge};
 use crate::http_client::Http;
 
 const MAX_REFUSAL_SIZE: u64 = 64 * 1024;
+/// A registry that wants to be left alone for longer is asked again after this time.
+const LONGEST_WAIT: Duration = Duration::from_secs(300);
 
 /// A refusal, read and understood as far as it can be.
 #[derive(Debug)]
@@ -18,6 +23,8 @@ pub(crate) struct RegistryAnswer {
     /// `MANIFEST_UNKNOWN` and the like; empty if there was none.
     pub(crate) code: String,
     message: String,
+    /// When the registry wants to be asked again.
+    retry_after: Option<Duration>,
 }
 
 #[derive(Deserialize)]
@@ -48,7 +55,13 @@ impl RegistryAnswer {
             .body(url, response, MAX_REFUSAL_SIZE)
             .await
             .unwrap_or_default();
-        Ok(RegistryAnswer::parse(status, &headers, &body))
+        let seconds = headers
+            .get(RETRY_AFTER)
+            .and_then(|value| value.to_str().ok()?.trim().parse::<u64>().ok());
+        Ok(RegistryAnswer {
+            retry_after: seconds.map(|seconds| Duration::from_secs(seconds).min(LONGEST_WAIT)),
+            ..RegistryAnswer::parse(status, &headers, &body)
+        })
     }
 
     fn parse(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> RegistryAnswer {
@@ -69,12 +82,14 @@ impl RegistryAnswer {
                     _ => message,
                 };
                 RegistryAnswer {
+                    retry_after: None,
                     status,
                     code,
                     message,
                 }
             }
             _ if status == StatusCode::UNAUTHORIZED => RegistryAnswer {
+                retry_after: None,
                 status,
                 code: "UNAUTHORIZED".to_owned(),
                 message: "authentication required".to_owned(),
@@ -104,6 +119,7 @@ impl RegistryAnswer {
 
     fn plain(status: StatusCode, message: String) -> RegistryAnswer {
         RegistryAnswer {
+            retry_after: None,
             status,
             code: String::new(),
             message,
@@ -123,6 +139,7 @@ impl RegistryAnswer {
         RegistryError::Status {
             status: self.status.as_u16(),
             message: self.text(),
+            retry_after: self.retry_after,
         }
     }
 }
@@ -145,6 +162,7 @@ fn from_challenge(status: StatusCode, headers: &HeaderMap) -> Option<RegistryAns
         description => description.to_owned(),
     };
     Some(RegistryAnswer {
+        retry_after: None,
         status,
         code: code.to_owned(),
         message,

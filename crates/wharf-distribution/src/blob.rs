@@ -148,7 +148,7 @@ impl Blob {
         }
         self.failures += 1;
         tracing::debug!(digest = %self.descriptor.digest, received = self.received, %error, "retrying");
-        let wait = config.retry_delay * self.failures;
+        let wait = (config.retry_delay * self.failures).max(error.retry_after());
         self.wait = Some(wait);
         Ok(BlobEvent::Retrying(wait))
     }

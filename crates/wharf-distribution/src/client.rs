@@ -13,6 +13,7 @@ use crate::auth::Tokens;
 use crate::challenge::{self, Challenge};
 use crate::endpoint::Endpoint;
 use crate::http_client::{Call, Http};
+use crate::mirrors;
 use crate::{Config, Credentials, RegistryError};
 
 /// A client for all registries. Cheap to clone; clones share connections, tokens and the download limit.
@@ -23,6 +24,8 @@ pub(crate) struct Inner {
     pub(crate) http: Http,
     tokens: Tokens,
     endpoints: Mutex<HashMap<String, Arc<Vec<Arc<Endpoint>>>>>,
+    /// Of the setting `registries`, by base address.
+    mirrors: Mutex<HashMap<String, Arc<Endpoint>>>,
     downloads: Arc<Semaphore>,
 }
 
@@ -35,6 +38,8 @@ pub struct Slot(#[allow(dead_code)] OwnedSemaphorePermit);
 pub struct Source {
     pub(crate) endpoint: Arc<Endpoint>,
     pub(crate) reference: Reference,
+    /// The repository's path there; a mirror may have it at another one.
+    pub(crate) repository: String,
     pub(crate) credentials: Option<Credentials>,
     /// What a token is asked for: scopes of the token specification, with spaces between them.
     pub(crate) scope: String,
@@ -52,6 +57,7 @@ impl Client {
             http: Http::new(config),
             tokens: Tokens::default(),
             endpoints: Mutex::new(HashMap::new()),
+            mirrors: Mutex::new(HashMap::new()),
             downloads,
         })))
     }
@@ -76,16 +82,33 @@ impl Client {
         reference: &Reference,
         credentials: Option<&Credentials>,
     ) -> Result<Vec<Source>, RegistryError> {
-        let endpoints = self.endpoints(reference.domain())?;
-        Ok(endpoints
+        let source = |endpoint: &Arc<Endpoint>, repository: &str| Source {
+            endpoint: endpoint.clone(),
+            reference: reference.clone(),
+            repository: repository.to_owned(),
+            credentials: credentials.filter(|_| !endpoint.is_mirror).cloned(),
+            scope: format!("repository:{repository}:pull"),
+        };
+        let places = mirrors::places(&self.0.http.config().registries, reference);
+        let mirrors = places
             .iter()
-            .map(|endpoint| Source {
-                endpoint: endpoint.clone(),
-                reference: reference.clone(),
-                credentials: credentials.filter(|_| !endpoint.is_mirror).cloned(),
-                scope: format!("repository:{}:pull", reference.path()),
-            })
-            .collect())
+            .map(|place| source(&self.mirror(&place.base), &place.repository));
+        let mut sources: Vec<Source> = mirrors.collect();
+        let endpoints = self.endpoints(reference.domain())?;
+        let own = endpoints.iter();
+        sources.extend(own.map(|endpoint| source(endpoint, reference.path())));
+        Ok(sources)
+    }
+
+    /// The mirror at a base address; known ones are not asked again whether they are there.
+    fn mirror(&self, base: &str) -> Arc<Endpoint> {
+        let mut known = self
+            .0
+            .mirrors
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        let new = || Arc::new(Endpoint::mirror(self.0.http.config(), base));
+        known.entry(base.to_owned()).or_insert_with(new).clone()
     }
 
     /// The places to fetch more of a known image from, mirrors first; without credentials.
@@ -136,7 +159,7 @@ impl Client {
     /// The address of `/v2/<repository>/<rest>` at the source.
     pub(crate) async fn address(&self, source: &Source, rest: &str) -> Result<Uri, RegistryError> {
         let reached = source.endpoint.reach(&self.0.http).await?;
-        let text = format!("{}/v2/{}/{rest}", reached.base, source.reference.path());
+        let text = format!("{}/v2/{}/{rest}", reached.base, source.repository);
         text.parse().map_err(|_| RegistryError::Protocol {
             url: text.clone(),
             message: "not an address".to_owned(),

@@ -13,6 +13,8 @@ use crate::RegistryError;
 pub struct Config {
     /// `registry-mirrors`: base addresses that are tried, in order, before Docker Hub (and only for Docker Hub).
     pub mirrors: Vec<String>,
+    /// `registries`: mirrors of any registry, by prefix; they are tried before those above and the registry itself.
+    pub registries: Vec<crate::MirrorRule>,
     /// `insecure-registries`: `host`, `host:port` or a CIDR block. These may speak HTTP, or HTTPS with any certificate.
     pub insecure: Vec<String>,
     /// Folder with `HOST[:PORT]/{*.crt,*.cert,*.key}`; Docker's is `/etc/docker/certs.d`.
@@ -35,6 +37,7 @@ impl Default for Config {
     fn default() -> Config {
         Config {
             mirrors: Vec::new(),
+            registries: Vec::new(),
             insecure: Vec::new(),
             certs_dir: PathBuf::from("/etc/docker/certs.d"),
             max_concurrent_downloads: 3,
@@ -55,6 +58,9 @@ impl Config {
     pub fn validate(&self) -> Result<(), RegistryError> {
         for mirror in &self.mirrors {
             mirror_uri(mirror)?;
+        }
+        for rule in &self.registries {
+            rule.validate()?;
         }
         for entry in &self.insecure {
             if entry.contains("://") {

@@ -50,6 +50,18 @@ impl Endpoint {
         Ok(all)
     }
 
+    /// A mirror at `[http[s]://]HOST[:PORT]`.
+    pub(crate) fn mirror(config: &Config, base: &str) -> Endpoint {
+        if base.contains("://") {
+            return Endpoint::new(vec![base.to_owned()], true);
+        }
+        let mut bases = vec![format!("https://{base}")];
+        if config.is_insecure(base) {
+            bases.push(format!("http://{base}"));
+        }
+        Endpoint::new(bases, true)
+    }
+
     fn new(bases: Vec<String>, is_mirror: bool) -> Endpoint {
         let bases = bases
             .into_iter()

@@ -82,6 +82,8 @@ pub enum RegistryError {
         status: u16,
         /// `code: message`, or Docker's words for a body that is none.
         message: String,
+        /// When it wants to be asked again (`Retry-After`).
+        retry_after: Option<std::time::Duration>,
     },
     /// Content that is not what its digest says.
     #[error("{what} verification failed for digest {expected}")]
@@ -169,6 +171,17 @@ impl RegistryError {
             Self::Unreachable { .. } | Self::TooShort { .. } => true,
             Self::Status { status, .. } => *status >= 500 || matches!(*status, 408 | 429),
             _ => false,
+        }
+    }
+
+    /// How long to wait before it is tried again, if the registry said so.
+    pub(crate) fn retry_after(&self) -> std::time::Duration {
+        match self {
+            Self::Status {
+                retry_after: Some(wait),
+                ..
+            } => *wait,
+            _ => std::time::Duration::ZERO,
         }
     }
 

@@ -36,6 +36,7 @@ impl Client {
         let source = Source {
             endpoint,
             reference: nobody.map_err(|error| invalid(error.to_string()))?,
+            repository: String::new(),
             credentials: Some(credentials.clone()),
             scope: String::new(),
         };

@@ -133,7 +133,8 @@ impl Client {
                     if error.is_transient() && attempt < MANIFEST_ATTEMPTS =>
                 {
                     let delay = self.0.http.config().retry_delay / 10;
-                    tokio::time::sleep(delay * attempt).await;
+                    let wait = (delay * attempt).max(error.retry_after());
+                    tokio::time::sleep(wait).await;
                     attempt += 1;
                 }
                 result => return result,

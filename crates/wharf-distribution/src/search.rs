@@ -106,6 +106,7 @@ impl Client {
             return Err(RegistryError::Status {
                 status: answer.status.as_u16(),
                 message: format!("Unexpected status code {}", answer.status.as_u16()),
+                retry_after: None,
             });
         }
         self.0.http.body(&uri, response, MAX_ANSWER).await

@@ -418,6 +418,74 @@ async fn mirrors_come_first_and_in_order() {
 }
 
 #[tokio::test]
+async fn any_registry_has_mirrors() {
+    let broken = Registry::start(|_| Reply::status(502, "bad gateway"));
+    let good = registry(|_| None);
+    let client = client_with(Config {
+        registries: vec![wharf_distribution::MirrorRule {
+            prefix: "nowhere.invalid/team".to_owned(),
+            mirrors: vec![
+                broken.address.to_string(),
+                format!("http://{}/cache", good.address),
+            ],
+        }],
+        ..Config::default()
+    });
+    let reference = |name| wharf_oci::Reference::parse_normalized(name).unwrap();
+    let secret = Credentials::Bearer("s".into());
+    let resolved = client
+        .resolve(
+            &reference("nowhere.invalid/team/app:latest"),
+            &Platform::host(),
+            Some(&secret),
+        )
+        .await
+        .unwrap();
+    assert_eq!(fetch(&client, &resolved).await.unwrap().0, layer());
+    assert!(!broken.requests("/v2/").is_empty());
+    let asked = &good.requests("/v2/cache/app/manifests/latest")[0];
+    assert_eq!(asked.header("authorization"), None);
+    // What the rule does not speak of goes to its registry.
+    let elsewhere = client
+        .resolve(
+            &reference("nowhere.invalid/app:latest"),
+            &Platform::host(),
+            None,
+        )
+        .await;
+    assert!(elsewhere.is_err());
+    assert_eq!(good.requests("/manifests/").len(), 1);
+}
+
+#[tokio::test]
+async fn too_many_requests_are_asked_again_when_the_registry_says() {
+    let asked = std::sync::atomic::AtomicUsize::new(0);
+    let registry = registry(move |request| {
+        let blob = request.path.contains("/blobs/");
+        let first = blob && asked.fetch_add(1, std::sync::atomic::Ordering::Relaxed) == 0;
+        first.then(|| Reply::status(429, "slow down").with("Retry-After", "1"))
+    });
+    let client = client();
+    let resolved = resolve(&client, &registry).await.unwrap();
+    let start = std::time::Instant::now();
+    assert_eq!(fetch(&client, &resolved).await.unwrap().0, layer());
+    // The client's own wait is a thousandth of it.
+    assert!(start.elapsed() >= std::time::Duration::from_secs(1));
+}
+
+#[tokio::test]
+async fn a_loop_of_redirects_ends() {
+    let registry = registry(|request| {
+        let here = request.path.contains("/blobs/");
+        here.then(|| Reply::status(307, "").with("Location", request.path.clone()))
+    });
+    let client = client();
+    let resolved = resolve(&client, &registry).await.unwrap();
+    let error = fetch(&client, &resolved).await.unwrap_err().to_string();
+    assert!(error.ends_with("stopped after 10 redirects"), "{error}");
+}
+
+#[tokio::test]
 async fn lists_tags_over_pages() {
     let registry = registry(|request| {
         if request.path.contains("last=a") {

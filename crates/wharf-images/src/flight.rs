@@ -29,7 +29,7 @@ type Outcome = Option<Result<(), Arc<ImageError>>>;
 #[derive(Clone)]
 pub(crate) enum Feed {
     /// In a registry.
-    Registry { client: Client, source: Source },
+    Registry { client: Client, source: Box<Source> },
     /// In memory (the catalogue).
     Memory(Bytes),
     /// Here already, or nowhere: an image that lost an unpacked layer is being repaired.

@@ -196,7 +196,7 @@ impl Images {
         let raw = (resolved.raw.descriptor, resolved.raw.bytes);
         let mut incoming = Incoming::new(config, &resolved.manifest, raw, |_| Feed::Registry {
             client: registry.clone(),
-            source: resolved.source.clone(),
+            source: Box::new(resolved.source.clone()),
         })?;
         incoming.as_it_came = true;
         if let Some(index) = resolved.index {

@@ -142,6 +142,10 @@ pub(super) struct Directives {
     #[arg(long = "registry-mirror", value_name = "URL")]
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(super) registry_mirrors: Vec<String>,
+    /// Mirrors of any registry, tried in order, by the beginning of images' names (in the file only)
+    #[arg(skip)]
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub(super) registries: BTreeMap<String, Vec<String>>,
     /// Registries that may be spoken to without TLS
     #[arg(long = "insecure-registry", value_name = "HOST")]
     #[serde(skip_serializing_if = "Vec::is_empty")]

@@ -228,6 +228,14 @@ fn registry(said: &Directives) -> Result<wharf_distribution::Config> {
     let downloads = positive(said.max_concurrent_downloads).filter(|downloads| *downloads > 0);
     let config = wharf_distribution::Config {
         mirrors: said.registry_mirrors.clone(),
+        registries: said
+            .registries
+            .iter()
+            .map(|(prefix, mirrors)| wharf_distribution::MirrorRule {
+                prefix: prefix.clone(),
+                mirrors: mirrors.clone(),
+            })
+            .collect(),
         insecure: said.insecure_registries.clone(),
         max_concurrent_downloads: downloads.unwrap_or(defaults.max_concurrent_downloads),
         retries: attempts.map_or(defaults.retries, |attempts| {
