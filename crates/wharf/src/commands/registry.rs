@@ -28,7 +28,8 @@ pub static COMMAND: Command = Command {
 #[command(
     name = "wharf registry",
     about = "Run a registry in the foreground",
-    args_conflicts_with_subcommands = true
+    args_conflicts_with_subcommands = true,
+    help_template = "Usage:  {usage}\n\n{about}\n\nCommands:\n{subcommands}\n\nOptions:\n{options}\n"
 )]
 struct RegistryCli {
     #[command(flatten)]
