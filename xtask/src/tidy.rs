@@ -144,6 +144,7 @@ fn source_rules(root: &Path, file: &Path, faults: &mut Vec<String>) -> Result<()
     let below_faces = ![
         "wharf-api-types",
         "wharf-client",
+        "wharf-buildkit",
         "wharf-api-server",
         "wharf-conformance",
     ]

@@ -17,6 +17,8 @@ use tokio::sync::Notify;
 pub use tokio_rustls::TlsAcceptor;
 use tower::ServiceExt as _;
 use wharf_api_types::API_VERSION;
+use wharf_builder::Builder;
+use wharf_buildkit::BuildKit;
 use wharf_engine::Engine;
 
 use crate::error::{ApiError, Unrouted};
@@ -46,6 +48,8 @@ pub struct Api {
     router: Router,
     /// What the header `Docker-Experimental` says.
     experimental: &'static str,
+    /// BuildKit's gRPC; not where only metrics are served.
+    buildkit: Option<BuildKit>,
     /// A connection has ended, and its descriptors are free.
     ended: Arc<Notify>,
 }
@@ -57,9 +61,12 @@ impl Api {
             true => "true",
             false => "false",
         };
+        let builder = Builder::new(engine.clone());
+        let buildkit = BuildKit::new(engine.clone(), builder.clone());
         Self {
-            router: routes::all(engine),
+            router: routes::all(engine, builder, buildkit.clone()),
             experimental,
+            buildkit: Some(buildkit),
             ended: Arc::default(),
         }
     }
@@ -69,6 +76,7 @@ impl Api {
         Self {
             router: crate::metrics::routes(engine),
             experimental: "false",
+            buildkit: None,
             ended: Arc::default(),
         }
     }
@@ -114,7 +122,7 @@ impl Api {
     where
         S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
     {
-        let router = self.router.clone();
+        let api = self.clone();
         let ended = self.ended.clone();
         let experimental = self.experimental;
         tokio::spawn(async move {
@@ -126,7 +134,16 @@ impl Api {
                 }
             };
             let service = hyper::service::service_fn(move |request| {
-                answer(router.clone(), experimental, peer.clone(), request)
+                let (api, peer) = (api.clone(), peer.clone());
+                async move {
+                    match api.buildkit {
+                        // BuildKit's services, by HTTP/2 from the first byte.
+                        Some(kit) if is_grpc(&request) => {
+                            Ok(kit.call(request).await.map(Body::new))
+                        }
+                        _ => answer(api.router, experimental, peer, request).await,
+                    }
+                }
             });
             let mut builder = auto::Builder::new(TokioExecutor::new());
             // A client that has said all still listens: attach with a closed stdin.
@@ -134,7 +151,8 @@ impl Api {
             builder
                 .http2()
                 .max_concurrent_streams(250)
-                .max_header_list_size(64 * 1024);
+                .max_header_list_size(64 * 1024)
+                .max_pending_accept_reset_streams(Some(20));
             let connection = builder.serve_connection_with_upgrades(TokioIo::new(stream), service);
             if let Err(error) = connection.await {
                 tracing::trace!(%error, "connection");
@@ -142,6 +160,12 @@ impl Api {
             ended.notify_waiters();
         });
     }
+}
+
+fn is_grpc(request: &http::Request<Incoming>) -> bool {
+    let kind = request.headers().get(http::header::CONTENT_TYPE);
+    let is_ours = kind.is_some_and(|kind| kind.as_bytes().starts_with(b"application/grpc"));
+    is_ours && request.version() == http::Version::HTTP_2
 }
 
 async fn answer(

@@ -315,6 +315,10 @@ async fn local(
     .await;
     found.map_err(|error| match error {
         BuildError::Failed(text) => BuildError::Failed(format!("{name} failed: {text}")),
+        BuildError::Missing { path, text } => BuildError::Missing {
+            path,
+            text: format!("{name} failed: {text}"),
+        },
         other => other,
     })
 }

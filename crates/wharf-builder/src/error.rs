@@ -11,6 +11,14 @@ pub enum BuildError {
     /// A step could not be done.
     #[error("{0}")]
     Failed(String),
+    /// A source of `COPY` or `ADD` is not there.
+    #[error("{text}")]
+    Missing {
+        /// The source, without a slash before it.
+        path: String,
+        /// The classic builder's words.
+        text: String,
+    },
     /// A `RUN` ended with a code other than 0.
     #[error("The command '{command}' returned a non-zero code: {code}")]
     Command {
@@ -32,7 +40,7 @@ impl BuildError {
     pub fn kind(&self) -> ErrorKind {
         match self {
             Self::Invalid(_) => ErrorKind::InvalidParameter,
-            Self::Failed(_) | Self::Command { .. } => ErrorKind::System,
+            Self::Failed(_) | Self::Missing { .. } | Self::Command { .. } => ErrorKind::System,
             Self::NotImplemented(_) => ErrorKind::NotImplemented,
             Self::Engine(error) => error.kind(),
         }

@@ -41,6 +41,6 @@ pub use error::BuildError;
 pub use mounts::take as take_cache;
 pub use options::{BuildOptions, NamedContext, Style};
 pub use output::{BuildEvent, Output};
-pub use prune::{PruneOptions, Pruned};
+pub use prune::{CacheUsage, PruneOptions, Pruned};
 pub use sources::{Exclude, has_wildcards, paths};
 pub use vertex::{Names, counts};

@@ -36,7 +36,29 @@ struct Cache {
     used: SystemTime,
 }
 
+/// A cache mount, as it lies on the disk.
+#[derive(Clone, Debug)]
+pub struct CacheUsage {
+    /// Its name there.
+    pub name: String,
+    /// Bytes of its files.
+    pub bytes: u64,
+    /// When a step had it last.
+    pub used: SystemTime,
+}
+
 impl Builder {
+    /// The caches of `RUN --mount=type=cache`. Blocks on the disk.
+    pub fn cache_mounts(&self) -> Vec<CacheUsage> {
+        let all = caches(&self.caches()).into_iter();
+        let all = all.map(|cache| CacheUsage {
+            name: name_of(&cache),
+            bytes: cache.bytes,
+            used: cache.used,
+        });
+        all.collect()
+    }
+
     /// Removes. Images stay: they are removed as images are. Caches in use stay too.
     ///
     /// # Errors
@@ -50,18 +72,21 @@ impl Builder {
         let folder = self.caches();
         let caches = blocking(move || remove(&folder, until.into(), options.keep_bytes)).await?;
         for cache in caches {
-            let name = cache.path.file_name().unwrap_or_default();
-            pruned.gone.push(name.to_string_lossy().into_owned());
+            pruned.gone.push(name_of(&cache));
             pruned.bytes += cache.bytes;
         }
         Ok(pruned)
     }
 }
 
-/// Removes caches, longest unused first, until no more than `keep` bytes are left.
-fn remove(folder: &Path, until: SystemTime, keep: u64) -> Result<Vec<Cache>, BuildError> {
+fn name_of(cache: &Cache) -> String {
+    let name = cache.path.file_name().unwrap_or_default();
+    name.to_string_lossy().into_owned()
+}
+
+fn caches(folder: &Path) -> Vec<Cache> {
     let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
-    let mut caches: Vec<Cache> = entries
+    entries
         .map(|entry| {
             let path = entry.path();
             let lock = std::fs::metadata(path.join("lock"));
@@ -73,7 +98,12 @@ fn remove(folder: &Path, until: SystemTime, keep: u64) -> Result<Vec<Cache>, Bui
                 path,
             }
         })
-        .collect();
+        .collect()
+}
+
+/// Removes caches, longest unused first, until no more than `keep` bytes are left.
+fn remove(folder: &Path, until: SystemTime, keep: u64) -> Result<Vec<Cache>, BuildError> {
+    let mut caches = caches(folder);
     caches.sort_by_key(|cache| cache.used);
     let mut left: u64 = caches.iter().map(|cache| cache.bytes).sum();
     let mut removed = Vec::new();

@@ -88,12 +88,14 @@ impl Tree<'_> {
     fn item(&self, asked: &Path) -> Result<Item, BuildError> {
         let missing = |path: &Path| {
             let path = path.strip_prefix("/").unwrap_or(path).display();
-            BuildError::Failed(match self.is_context {
+            let text = match self.is_context {
                 true => format!(
                     "file not found in build context or excluded by .dockerignore: stat {path}: file does not exist"
                 ),
                 false => format!("stat {path}: file does not exist"),
-            })
+            };
+            let path = path.to_string();
+            BuildError::Missing { path, text }
         };
         let io = |error: std::io::Error| {
             BuildError::Failed(format!("stat {}: {error}", asked.display()))

@@ -43,13 +43,33 @@ impl Images {
         platforms: &[Platform],
         out: impl Write,
     ) -> Result<(), ImageError> {
-        let groups = self.pick(names, platforms)?;
+        self.archive(&self.pick(names, platforms)?, out)
+    }
+
+    /// As [`Images::save`], of one image, under names that it need not have here.
+    ///
+    /// # Errors
+    /// As [`Images::save`].
+    pub fn save_as(
+        &self,
+        id: &Digest,
+        names: &[Reference],
+        out: impl Write,
+    ) -> Result<(), ImageError> {
+        let mut groups = self.pick(&[id.to_string()], &[])?;
+        for group in &mut groups {
+            group.names = names.to_vec();
+        }
+        self.archive(&groups, out)
+    }
+
+    fn archive(&self, groups: &[Group], out: impl Write) -> Result<(), ImageError> {
         let mut archive = tar::Builder::new(out);
         for folder in ["blobs/", "blobs/sha256/"] {
             append_folder(&mut archive, folder)?;
         }
         let mut written = HashSet::new();
-        for group in &groups {
+        for group in groups {
             for image in &group.images {
                 self.append_image(&mut archive, &mut written, image)?;
             }
@@ -59,14 +79,14 @@ impl Images {
                 append_bytes(&mut archive, &blob_name(&descriptor.digest), bytes)?;
             }
         }
-        append_bytes(&mut archive, "index.json", &index(&groups)?)?;
-        append_bytes(&mut archive, "manifest.json", &list(&groups)?)?;
+        append_bytes(&mut archive, "index.json", &index(groups)?)?;
+        append_bytes(&mut archive, "manifest.json", &list(groups)?)?;
         append_bytes(
             &mut archive,
             "oci-layout",
             br#"{"imageLayoutVersion": "1.0.0"}"#,
         )?;
-        append_bytes(&mut archive, "repositories", &repositories(&groups)?)?;
+        append_bytes(&mut archive, "repositories", &repositories(groups)?)?;
         archive.finish().map_err(failed)
     }
 

@@ -1,6 +1,7 @@
 //! The routes, one file for each resource.
 
 mod build;
+mod buildkit;
 mod commit;
 mod containers;
 mod exec;
@@ -21,6 +22,9 @@ use std::sync::Arc;
 use axum::Router;
 use axum::extract::Request;
 use axum::routing::{any, get, post};
+use http::StatusCode;
+use wharf_builder::Builder;
+use wharf_buildkit::BuildKit;
 use wharf_engine::Engine;
 
 use crate::error::ApiError;
@@ -30,15 +34,14 @@ use crate::version;
 pub(crate) type State = axum::extract::State<Arc<Engine>>;
 
 /// All routes.
-pub(crate) fn all(engine: Arc<Engine>) -> Router {
+pub(crate) fn all(engine: Arc<Engine>, builder: Builder, buildkit: BuildKit) -> Router {
     Router::new()
         .merge(system())
         .merge(containers())
         .merge(images())
-        .merge(builds(&engine))
+        .merge(builds(builder, buildkit))
         .merge(others())
         .merge(swarm::routes())
-        .merge(not_built())
         // A path that is none is told of before a version that is none, as with dockerd.
         .route_layer(axum::middleware::from_fn(version::check))
         .fallback(|| async { ApiError::no_page() })
@@ -115,13 +118,15 @@ fn images() -> Router<Arc<Engine>> {
         .route("/images/{*rest}", any(images::named))
 }
 
-fn builds(engine: &Arc<Engine>) -> Router<Arc<Engine>> {
-    let builder = wharf_builder::Builder::new(engine.clone());
+fn builds(builder: Builder, buildkit: BuildKit) -> Router<Arc<Engine>> {
     Router::new()
         .route("/build", post(build::build))
         .route("/build/prune", post(build::prune))
         .route("/build/cancel", post(build::cancel))
+        .route("/grpc", post(buildkit::grpc))
+        .route("/session", post(buildkit::session))
         .layer(axum::Extension(builder))
+        .layer(axum::Extension(buildkit))
 }
 
 fn others() -> Router<Arc<Engine>> {
@@ -145,16 +150,4 @@ fn others() -> Router<Arc<Engine>> {
         )
         .route("/networks/{id}/connect", post(networks::connect))
         .route("/networks/{id}/disconnect", post(networks::disconnect))
-}
-
-/// Operations of the API that are not built yet say so.
-fn not_built() -> Router<Arc<Engine>> {
-    let refuse = || any(not_implemented);
-    Router::new()
-        .route("/session", refuse())
-        .route("/grpc", refuse())
-}
-
-async fn not_implemented(request: Request) -> ApiError {
-    ApiError::not_implemented(&format!("{} {}", request.method(), request.uri().path()))
 }

@@ -32,8 +32,8 @@ pub(crate) async fn ping(method: http::Method) -> Response {
         HeaderValue::from_static("no-cache, no-store, must-revalidate"),
     );
     headers.insert(header::PRAGMA, HeaderValue::from_static("no-cache"));
-    // The classic builder: BuildKit, 2, has its protocol not yet.
-    headers.insert("Builder-Version", HeaderValue::from_static("1"));
+    // BuildKit.
+    headers.insert("Builder-Version", HeaderValue::from_static("2"));
     headers.insert("Swarm", HeaderValue::from_static("inactive"));
     response
 }

@@ -1,0 +1,316 @@
+//! BuildKit's control service.
+
+use std::collections::HashMap;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use bollard_buildkit_proto::moby::buildkit::v1::control_server;
+use bollard_buildkit_proto::moby::buildkit::v1::{
+    BuildHistoryEvent, BuildHistoryRecord, BuildHistoryRequest, BytesMessage, DiskUsageRequest,
+    DiskUsageResponse, Exporter, InfoRequest, InfoResponse, ListWorkersRequest,
+    ListWorkersResponse, PruneRequest, SolveRequest, SolveResponse, StatusRequest, StatusResponse,
+    UpdateBuildHistoryRequest, UpdateBuildHistoryResponse, UsageRecord,
+};
+use futures_util::{Stream, StreamExt as _};
+use tokio::io::AsyncWriteExt as _;
+use tokio_util::io::ReaderStream;
+use tonic::{Request, Response, Status, Streaming};
+
+use crate::bridge::outcome;
+use crate::error::Error;
+use crate::job::{Job, Outcome};
+use crate::service::Kit;
+use crate::session::Introduction;
+use crate::time::now;
+use crate::{caps, definition, export, frontend, usage};
+
+/// What stands between us and a session in a call.
+const BUFFER: usize = 256 << 10;
+/// What is said at once.
+const CHUNK: usize = 32 << 10;
+
+/// The service.
+pub(crate) struct Control(pub(crate) Arc<Kit>);
+
+type Answers<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
+
+impl Control {
+    /// What the frontend makes of the request: one that runs here, or the client's own.
+    async fn outcome(&self, job: &Arc<Job>, request: &SolveRequest) -> Result<Outcome, Status> {
+        if let Some(definition) = &request.definition
+            && !definition.def.is_empty()
+            && request.frontend.is_empty()
+        {
+            let built = Some(definition::result(&self.0, definition)?);
+            return Ok(Outcome {
+                built,
+                ..Outcome::default()
+            });
+        }
+        if request.frontend.is_empty() {
+            let returned = job.by_client();
+            self.0.jobs.changed();
+            return Ok(outcome(job, returned.await?)?);
+        }
+        let mut inputs = HashMap::new();
+        for (name, definition) in &request.frontend_inputs {
+            inputs.insert(name.clone(), definition::result(&self.0, definition)?);
+        }
+        let session = self.0.sessions.get(&request.session).await?;
+        let asked = frontend::Request {
+            kit: &self.0,
+            job,
+            session,
+            frontend: &request.frontend,
+            attributes: &request.frontend_attrs,
+            inputs,
+        };
+        Ok(frontend::build(asked).await?)
+    }
+
+    async fn solved(
+        &self,
+        job: &Arc<Job>,
+        request: &SolveRequest,
+    ) -> Result<SolveResponse, Status> {
+        refuse(request)?;
+        let exporters = exporters(request);
+        // An unknown one is said before anything is built.
+        export::check(&exporters)?;
+        let outcome = self.outcome(job, request).await?;
+        let exporter_response = export::all(&self.0, job, &exporters, &outcome).await?;
+        Ok(SolveResponse { exporter_response })
+    }
+}
+
+/// What would be ignored is refused.
+fn refuse(request: &SolveRequest) -> Result<(), Error> {
+    let exports = request.cache.iter().flat_map(|cache| &cache.exports);
+    if let Some(export) = exports.into_iter().next() {
+        return Err(Error::Unimplemented(format!(
+            "cache export to {} is not built",
+            export.r#type
+        )));
+    }
+    if let Some(entitlement) = request.entitlements.first() {
+        return Err(Error::Invalid(format!("{entitlement} is not allowed")));
+    }
+    if request.source_policy.is_some() {
+        return Err(Error::Unimplemented(
+            "source policies are not built".to_owned(),
+        ));
+    }
+    Ok(())
+}
+
+/// The exporters that are asked for; older clients know but one.
+fn exporters(request: &SolveRequest) -> Vec<Exporter> {
+    if !request.exporters.is_empty() || request.exporter_deprecated.is_empty() {
+        return request.exporters.clone();
+    }
+    vec![Exporter {
+        r#type: request.exporter_deprecated.clone(),
+        attrs: request.exporter_attrs_deprecated.clone(),
+    }]
+}
+
+#[tonic::async_trait]
+impl control_server::Control for Control {
+    async fn disk_usage(
+        &self,
+        request: Request<DiskUsageRequest>,
+    ) -> Result<Response<DiskUsageResponse>, Status> {
+        let record = usage::list(&self.0, &request.into_inner().filter).await?;
+        Ok(Response::new(DiskUsageResponse { record }))
+    }
+
+    type PruneStream = Answers<UsageRecord>;
+
+    async fn prune(
+        &self,
+        request: Request<PruneRequest>,
+    ) -> Result<Response<Self::PruneStream>, Status> {
+        let gone = usage::prune(&self.0, &request.into_inner()).await?;
+        let gone = futures_util::stream::iter(gone.into_iter().map(Ok));
+        Ok(Response::new(gone.boxed()))
+    }
+
+    async fn solve(
+        &self,
+        request: Request<SolveRequest>,
+    ) -> Result<Response<SolveResponse>, Status> {
+        let request = request.into_inner();
+        let running = self.0.jobs.begin(&request.r#ref, &request.session)?;
+        let job = running.job.clone();
+        let mut record = BuildHistoryRecord {
+            r#ref: request.r#ref.clone(),
+            frontend: request.frontend.clone(),
+            frontend_attrs: request.frontend_attrs.clone(),
+            exporters: exporters(&request),
+            created_at: Some(now()),
+            ..BuildHistoryRecord::default()
+        };
+        // A client's look at what the daemon can do is no build.
+        let counts = !request.internal;
+        if counts {
+            self.0.history.begin(record.clone(), &job.trace);
+        }
+        let mut past = Past {
+            kit: self.0.clone(),
+            job: job.clone(),
+            record: counts.then(|| {
+                record.error = Some(bollard_buildkit_proto::google::rpc::Status {
+                    code: tonic::Code::Cancelled.into(),
+                    message: "context canceled".to_owned(),
+                    ..Default::default()
+                });
+                record
+            }),
+        };
+        let solved = self.solved(&job, &request).await;
+        past.ended(&solved);
+        // Those who follow see its end before its answer.
+        drop(running);
+        drop(past);
+        solved.map(Response::new)
+    }
+
+    type StatusStream = Answers<StatusResponse>;
+
+    async fn status(
+        &self,
+        request: Request<StatusRequest>,
+    ) -> Result<Response<Self::StatusStream>, Status> {
+        let id = request.into_inner().r#ref;
+        let trace = match self.0.history.trace(&id) {
+            Some(trace) => trace,
+            None => self.0.jobs.trace(&id).await?,
+        };
+        Ok(Response::new(trace.follow().map(Ok).boxed()))
+    }
+
+    type SessionStream = Answers<BytesMessage>;
+
+    async fn session(
+        &self,
+        request: Request<Streaming<BytesMessage>>,
+    ) -> Result<Response<Self::SessionStream>, Status> {
+        let introduction = Introduction::read(request.metadata().as_ref())?;
+        let mut said = request.into_inner();
+        let (ours, theirs) = tokio::io::duplex(BUFFER);
+        let (reader, mut writer) = tokio::io::split(theirs);
+        let sessions = self.0.sessions.clone();
+        tokio::spawn(async move { sessions.serve(introduction, ours).await });
+        tokio::spawn(async move {
+            while let Some(Ok(message)) = said.next().await {
+                if writer.write_all(&message.data).await.is_err() {
+                    return;
+                }
+            }
+            // The end of what the client says is the end of the session.
+            let _ = writer.shutdown().await;
+        });
+        let answers = ReaderStream::with_capacity(reader, CHUNK).map(|read| {
+            let data = read.map_err(|error| Status::unavailable(error.to_string()))?;
+            let data = data.to_vec();
+            Ok(BytesMessage { data })
+        });
+        Ok(Response::new(answers.boxed()))
+    }
+
+    async fn list_workers(
+        &self,
+        _: Request<ListWorkersRequest>,
+    ) -> Result<Response<ListWorkersResponse>, Status> {
+        Ok(Response::new(ListWorkersResponse {
+            record: vec![caps::worker(&self.0.worker())],
+        }))
+    }
+
+    async fn info(&self, _: Request<InfoRequest>) -> Result<Response<InfoResponse>, Status> {
+        Ok(Response::new(InfoResponse {
+            buildkit_version: Some(caps::version()),
+        }))
+    }
+
+    type ListenBuildHistoryStream = Answers<BuildHistoryEvent>;
+
+    async fn listen_build_history(
+        &self,
+        request: Request<BuildHistoryRequest>,
+    ) -> Result<Response<Self::ListenBuildHistoryStream>, Status> {
+        let request = request.into_inner();
+        if !request.filter.is_empty() {
+            return Err(Status::unimplemented(
+                "filters of the history are not built",
+            ));
+        }
+        let id = request.r#ref.clone();
+        let wanted = move |record: &BuildHistoryRecord| id.is_empty() || record.r#ref == id;
+        let (mut past, coming) = self.0.history.listen(&wanted, request.active_only);
+        if request.limit > 0 {
+            past.truncate(usize::try_from(request.limit).unwrap_or(usize::MAX));
+        }
+        let past = futures_util::stream::iter(past.into_iter().map(Ok));
+        if request.early_exit {
+            return Ok(Response::new(past.boxed()));
+        }
+        let coming = tokio_stream::wrappers::BroadcastStream::new(coming);
+        let coming = coming.filter_map(move |event| {
+            // Who is too slow misses some.
+            let event = event.ok();
+            let event = event.filter(|event| event.record.as_ref().is_some_and(&wanted));
+            async move { event.map(Ok) }
+        });
+        Ok(Response::new(past.chain(coming).boxed()))
+    }
+
+    async fn update_build_history(
+        &self,
+        request: Request<UpdateBuildHistoryRequest>,
+    ) -> Result<Response<UpdateBuildHistoryResponse>, Status> {
+        self.0.history.update(request.get_ref())?;
+        Ok(Response::new(UpdateBuildHistoryResponse {}))
+    }
+}
+
+/// Writes a build's end into the history; of one that is given up, too.
+struct Past {
+    kit: Arc<Kit>,
+    job: Arc<Job>,
+    record: Option<BuildHistoryRecord>,
+}
+
+impl Past {
+    fn ended(&mut self, solved: &Result<SolveResponse, Status>) {
+        let Some(record) = &mut self.record else {
+            return;
+        };
+        record.error = None;
+        match solved {
+            Ok(response) => record.exporter_response = response.exporter_response.clone(),
+            Err(status) => {
+                record.error = Some(bollard_buildkit_proto::google::rpc::Status {
+                    code: status.code().into(),
+                    message: status.message().to_owned(),
+                    ..Default::default()
+                });
+            }
+        }
+    }
+}
+
+impl Drop for Past {
+    fn drop(&mut self) {
+        let Some(mut record) = self.record.take() else {
+            return;
+        };
+        let (steps, cached) = self.job.trace.counts();
+        let number = |count: u64| i32::try_from(count).unwrap_or(i32::MAX);
+        record.completed_at = Some(now());
+        record.num_total_steps = number(steps);
+        record.num_completed_steps = number(steps);
+        record.num_cached_steps = number(cached);
+        self.kit.history.end(record);
+    }
+}

@@ -1,0 +1,115 @@
+//! Questions about a Dockerfile that build nothing (`frontend/subrequests`).
+
+use std::collections::HashMap;
+
+use serde_json::{Value, json};
+use wharf_dockerfile::Dockerfile;
+
+use super::Text;
+use super::options::Options;
+use crate::error::Error;
+use crate::job::Outcome;
+
+/// Answers it.
+///
+/// # Errors
+/// If it is none that is known.
+pub(super) fn answer(
+    wanted: &str,
+    text: &Text,
+    file: &Dockerfile,
+    options: &Options,
+) -> Result<Outcome, Error> {
+    match wanted {
+        "frontend.subrequests.describe" => Ok(describe()),
+        "frontend.targets" => Ok(targets(text, file, options)),
+        other => Err(Error::Unimplemented(format!(
+            "unsupported subrequest {other}"
+        ))),
+    }
+}
+
+fn result(version: &str, value: &Value, text: String) -> Outcome {
+    Outcome {
+        built: None,
+        metadata: HashMap::from([
+            ("result.json".to_owned(), value.to_string().into_bytes()),
+            ("result.txt".to_owned(), text.into_bytes()),
+            ("version".to_owned(), version.as_bytes().to_vec()),
+        ]),
+    }
+}
+
+fn describe() -> Outcome {
+    let known = [
+        (
+            "frontend.subrequests.describe",
+            "List available subrequest types",
+        ),
+        (
+            "frontend.targets",
+            "List all targets current build supports",
+        ),
+    ];
+    let list: Vec<Value> = known
+        .iter()
+        .map(|(name, description)| {
+            json!({
+                "name": name,
+                "version": "1.0.0",
+                "type": "rpc",
+                "description": description,
+                "opts": null,
+                "inputs": null,
+                "metadata": [{ "name": "result.json" }, { "name": "result.txt" }],
+                "refs": null,
+            })
+        })
+        .collect();
+    let names = known
+        .iter()
+        .map(|(name, text)| format!("{name:<36}{text}\n"));
+    result("1.0.0", &json!(list), names.collect())
+}
+
+fn targets(text: &Text, file: &Dockerfile, options: &Options) -> Outcome {
+    let last = file.stages.len().saturating_sub(1);
+    let mut lines = String::from("TARGET                DESCRIPTION\n");
+    let mut list = Vec::new();
+    for (number, stage) in file.stages.iter().enumerate() {
+        let name = stage.from.name.clone().unwrap_or_default();
+        let is_default = match options.build.target.as_str() {
+            "" => number == last,
+            target => target.eq_ignore_ascii_case(&name),
+        };
+        if !name.is_empty() || is_default {
+            let shown = match (name.as_str(), is_default) {
+                ("", _) => "(default)".to_owned(),
+                (name, true) => format!("{name} (default)"),
+                (name, false) => name.to_owned(),
+            };
+            lines.push_str(&format!("{shown:<22}\n"));
+        }
+        let mut one = json!({ "base": stage.from.base, "location": {
+            "sourceIndex": 0,
+            "ranges": [{
+                "start": { "line": stage.span.start },
+                "end": { "line": stage.span.end },
+            }],
+        }});
+        if !name.is_empty() {
+            one["name"] = json!(name);
+        }
+        if is_default {
+            one["default"] = json!(true);
+        }
+        list.push(one);
+    }
+    use base64::Engine as _;
+    let data = base64::engine::general_purpose::STANDARD.encode(&text.text);
+    let value = json!({
+        "targets": list,
+        "sources": [{ "filename": text.filename, "data": data, "language": "Dockerfile" }],
+    });
+    result("1.0.0", &value, lines)
+}

@@ -1,0 +1,212 @@
+//! What is being built.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use bollard_buildkit_proto::moby::buildkit::v1::frontend;
+use tokio::sync::{Notify, oneshot};
+use tonic::Status;
+use wharf_images::{Image, ImagePin};
+
+use crate::error::Error;
+use crate::progress::Trace;
+use crate::session::is_id;
+
+/// How long a call waits for the build that it is about.
+const PATIENCE: Duration = Duration::from_secs(6);
+/// The most builds at a time.
+const MOST: usize = 256;
+/// Of as many that have ended it is known what they said.
+const ENDED: usize = 16;
+
+/// What was built. It stays while this is held.
+pub(crate) struct Built {
+    /// The image.
+    pub(crate) image: Image,
+    pub(crate) _pin: ImagePin,
+}
+
+/// What a frontend ended with.
+#[derive(Clone, Default)]
+pub(crate) struct Outcome {
+    /// What was built, if that was asked for.
+    pub(crate) built: Option<Arc<Built>>,
+    /// What it says beside it.
+    pub(crate) metadata: HashMap<String, Vec<u8>>,
+}
+
+/// A build.
+pub(crate) struct Job {
+    pub(crate) id: String,
+    /// The session of the client that asked for it.
+    pub(crate) session: String,
+    pub(crate) trace: Arc<Trace>,
+    state: Mutex<State>,
+}
+
+/// What the client's own frontend has.
+#[derive(Default)]
+struct State {
+    results: HashMap<String, Arc<Built>>,
+    returned: Option<oneshot::Sender<Result<frontend::Result, Status>>>,
+}
+
+impl Job {
+    fn state(&self) -> std::sync::MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Keeps a result for the client's frontend; what that knows it by.
+    pub(crate) fn keep(&self, built: Arc<Built>) -> String {
+        let id = format!("{:032x}", rand::random::<u128>());
+        self.state().results.insert(id.clone(), built);
+        id
+    }
+
+    /// A result that was kept.
+    ///
+    /// # Errors
+    /// If there is none of that id.
+    pub(crate) fn result(&self, id: &str) -> Result<Arc<Built>, Error> {
+        let found = self.state().results.get(id).cloned();
+        found.ok_or_else(|| Error::NotFound(format!("no such ref: {id}")))
+    }
+
+    /// Lets the client's own frontend come, and gives what it returns.
+    ///
+    /// # Errors
+    /// What it says.
+    pub(crate) async fn by_client(&self) -> Result<frontend::Result, Status> {
+        let (sender, receiver) = oneshot::channel();
+        self.state().returned = Some(sender);
+        let returned = receiver.await;
+        returned.map_err(|_| Status::aborted("the frontend returned twice"))?
+    }
+
+    /// Whether a frontend of the client's may come.
+    pub(crate) fn is_open(&self) -> bool {
+        self.state().returned.is_some()
+    }
+
+    /// What the client's frontend returns.
+    ///
+    /// # Errors
+    /// If it has returned.
+    pub(crate) fn give_back(&self, result: Result<frontend::Result, Status>) -> Result<(), Error> {
+        let sender = self.state().returned.take();
+        let sender = sender.ok_or_else(|| Error::Invalid("return was called before".to_owned()))?;
+        // Who does not wait any more has gone.
+        let _ = sender.send(result);
+        Ok(())
+    }
+}
+
+/// The builds. Clones share them.
+#[derive(Clone, Default)]
+pub(crate) struct Jobs(Arc<Inner>);
+
+#[derive(Default)]
+struct Inner {
+    jobs: Mutex<HashMap<String, Arc<Job>>>,
+    /// What those that ended last have said: who asks for it may come late.
+    ended: Mutex<VecDeque<(String, Arc<Trace>)>>,
+    changed: Notify,
+}
+
+impl Jobs {
+    fn jobs(&self) -> std::sync::MutexGuard<'_, HashMap<String, Arc<Job>>> {
+        self.0.jobs.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Begins a build; it ends when what is returned is dropped.
+    ///
+    /// # Errors
+    /// If the id is none, or there is a build of that id.
+    pub(crate) fn begin(&self, id: &str, session: &str) -> Result<Running, Error> {
+        if !is_id(id) {
+            return Err(Error::Invalid(format!("invalid build ref {id:?}")));
+        }
+        let job = Arc::new(Job {
+            id: id.to_owned(),
+            session: session.to_owned(),
+            trace: Trace::new(id),
+            state: Mutex::default(),
+        });
+        {
+            let mut jobs = self.jobs();
+            if jobs.len() >= MOST {
+                return Err(Error::Failed("too many builds at a time".to_owned()));
+            }
+            if jobs.contains_key(id) {
+                return Err(Error::Invalid(format!("job ID {id} exists")));
+            }
+            jobs.insert(id.to_owned(), job.clone());
+        }
+        self.0.changed.notify_waiters();
+        Ok(Running {
+            jobs: self.clone(),
+            job,
+        })
+    }
+
+    /// The build of that id, when `ready` says so. One that is about to begin is waited for.
+    ///
+    /// # Errors
+    /// If it does not begin.
+    pub(crate) async fn get(
+        &self,
+        id: &str,
+        ready: impl Fn(&Job) -> bool,
+    ) -> Result<Arc<Job>, Error> {
+        let wait = async {
+            loop {
+                let changed = self.0.changed.notified();
+                let found = self.jobs().get(id).cloned();
+                if let Some(job) = found.filter(|job| ready(job)) {
+                    return job;
+                }
+                changed.await;
+            }
+        };
+        let found = tokio::time::timeout(PATIENCE, wait).await;
+        found.map_err(|_| Error::NotFound(format!("no such job {id}")))
+    }
+
+    /// What a build says that goes on, or is about to, or has just ended.
+    ///
+    /// # Errors
+    /// If there is none of that id.
+    pub(crate) async fn trace(&self, id: &str) -> Result<Arc<Trace>, Error> {
+        if let Some((_, trace)) = self.ended().iter().find(|(ended, _)| ended == id) {
+            return Ok(trace.clone());
+        }
+        Ok(self.get(id, |_| true).await?.trace.clone())
+    }
+
+    fn ended(&self) -> std::sync::MutexGuard<'_, VecDeque<(String, Arc<Trace>)>> {
+        self.0.ended.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Those who wait look again.
+    pub(crate) fn changed(&self) {
+        self.0.changed.notify_waiters();
+    }
+}
+
+/// A build that goes on until this is dropped.
+pub(crate) struct Running {
+    jobs: Jobs,
+    pub(crate) job: Arc<Job>,
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let mut ended = self.jobs.ended();
+        ended.push_front((self.job.id.clone(), self.job.trace.clone()));
+        ended.truncate(ENDED);
+        drop(ended);
+        self.jobs.jobs().remove(&self.job.id);
+        self.job.trace.finish();
+    }
+}

@@ -1,0 +1,32 @@
+//! BuildKit's protocol: what `docker buildx build`, Compose and `buildctl` speak.
+//!
+//! ```text
+//!   client ──▶ control  Solve, Status, ListWorkers, Prune, …      jobs: what is being built, and what it says
+//!          ──▶ bridge   the client's own frontend asks for steps   │
+//!          ◀── session  files, secrets, agents, credentials        ▼
+//!                                   frontend (Dockerfile) ──▶ wharf-builder ──▶ exporters
+//! ```
+//!
+//! A client opens a session first: a connection on which it is the server ([`session`]). Then it asks to solve: with a
+//! frontend that runs here, or with one of its own that comes back through the bridge. What is built belongs to the
+//! job, and goes with it. Nothing that a session says is a path of this host: files go into folders that are ours,
+//! through descriptors.
+//!
+//! Source: `moby/buildkit/api/services/control`, `frontend/gateway/pb`, `session`.
+
+mod bridge;
+mod caps;
+mod control;
+mod definition;
+mod error;
+mod export;
+mod frontend;
+mod history;
+mod job;
+mod progress;
+mod service;
+mod session;
+mod time;
+mod usage;
+
+pub use service::BuildKit;

@@ -1,0 +1,153 @@
+//! What a build asks its client for: secrets, agents and credentials.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use bollard_buildkit_proto::moby::buildkit::secrets::v1::GetSecretRequest;
+use bollard_buildkit_proto::moby::buildkit::secrets::v1::secrets_client::SecretsClient;
+use bollard_buildkit_proto::moby::filesync::v1::CredentialsRequest;
+use bollard_buildkit_proto::moby::filesync::v1::auth_client::AuthClient;
+use bollard_buildkit_proto::moby::sshforward::v1::CheckAgentRequest;
+use bollard_buildkit_proto::moby::sshforward::v1::ssh_client::SshClient;
+use futures_util::future::BoxFuture;
+use tokio_util::task::AbortOnDropHandle;
+use tonic::Code;
+use wharf_builder::{BuildError, Client, Local, LocalRequest};
+use wharf_distribution::Credentials;
+
+use super::{Contexts, Local as Wanted, Session, agent, origin};
+use crate::error::Error;
+use crate::service::Kit;
+
+const SECRET: &str = "/moby.buildkit.secrets.v1.Secrets/GetSecret";
+const CREDENTIALS: &str = "/moby.filesync.v1.Auth/Credentials";
+const AGENT: &str = "/moby.sshforward.v1.SSH/CheckAgent";
+/// The largest secret (BuildKit's).
+const LARGEST_SECRET: usize = 500 << 10;
+
+/// A session that is asked.
+#[derive(Clone, Debug)]
+pub(crate) struct Asked {
+    session: Arc<Session>,
+    contexts: Contexts,
+    /// Where its files come to lie.
+    folder: PathBuf,
+}
+
+impl Asked {
+    /// The session, by what `kit` has.
+    pub(crate) fn new(kit: &Kit, session: Arc<Session>) -> Self {
+        Self {
+            session,
+            contexts: kit.contexts.clone(),
+            folder: kit.engine.config.data_root.join("builder"),
+        }
+    }
+
+    async fn files(&self, wanted: &LocalRequest) -> Result<Local, Error> {
+        let failed = Error::io("make a folder for a build's files");
+        std::fs::create_dir_all(&self.folder).map_err(&failed)?;
+        let folder = tempfile::Builder::new()
+            .prefix("context-")
+            .tempdir_in(&self.folder)
+            .map_err(failed)?;
+        let local = Wanted {
+            name: wanted.name.clone(),
+            purpose: "local",
+            include: wanted.include.clone(),
+            exclude: wanted.exclude.clone(),
+            follow: wanted.follow.clone(),
+        };
+        self.contexts
+            .fetch(&self.session, &local, folder.path(), |_| {})
+            .await?;
+        Ok(Local {
+            folder: folder.path().to_owned(),
+            keep: Arc::new(folder),
+        })
+    }
+}
+
+impl Client for Asked {
+    fn credentials<'a>(&'a self, domain: &'a str) -> BoxFuture<'a, Option<Credentials>> {
+        Box::pin(async move {
+            let channel = self.session.service(CREDENTIALS).ok()?;
+            // By this name clients know Docker Hub.
+            let host = match domain {
+                "docker.io" => "registry-1.docker.io",
+                other => other,
+            };
+            let request = CredentialsRequest {
+                host: host.to_owned(),
+            };
+            let mut client = AuthClient::with_origin(channel, origin());
+            let answer = match client.credentials(request).await {
+                Ok(answer) => answer.into_inner(),
+                Err(error) => {
+                    tracing::debug!(%error, domain, "ask for credentials");
+                    return None;
+                }
+            };
+            match (answer.username, answer.secret) {
+                (_, secret) if secret.is_empty() => None,
+                (username, secret) if username.is_empty() => Some(Credentials::Identity(secret)),
+                (username, password) => Some(Credentials::Basic { username, password }),
+            }
+        })
+    }
+
+    fn secret<'a>(&'a self, id: &'a str) -> BoxFuture<'a, Result<Option<Vec<u8>>, BuildError>> {
+        Box::pin(async move {
+            let Ok(channel) = self.session.service(SECRET) else {
+                return Ok(None);
+            };
+            let request = GetSecretRequest {
+                id: id.to_owned(),
+                ..GetSecretRequest::default()
+            };
+            let mut client = SecretsClient::with_origin(channel, origin());
+            match client.get_secret(request).await {
+                Ok(answer) => {
+                    let data = answer.into_inner().data;
+                    match data.len() > LARGEST_SECRET {
+                        true => Err(BuildError::Failed(format!(
+                            "invalid secret size {}",
+                            data.len()
+                        ))),
+                        false => Ok(Some(data)),
+                    }
+                }
+                Err(status) if status.code() == Code::NotFound => Ok(None),
+                Err(status) => Err(BuildError::Failed(status.message().to_owned())),
+            }
+        })
+    }
+
+    fn agent<'a>(
+        &'a self,
+        id: &'a str,
+        path: &'a Path,
+    ) -> BoxFuture<'a, Result<Option<AbortOnDropHandle<()>>, BuildError>> {
+        Box::pin(async move {
+            let Ok(channel) = self.session.service(AGENT) else {
+                return Ok(None);
+            };
+            let request = CheckAgentRequest { id: id.to_owned() };
+            let mut client = SshClient::with_origin(channel.clone(), origin());
+            if client.check_agent(request).await.is_err() {
+                return Ok(None);
+            }
+            let serving = agent::serve(channel, id, path);
+            serving
+                .map(Some)
+                .map_err(|error| BuildError::Failed(error.to_string()))
+        })
+    }
+
+    fn local<'a>(&'a self, wanted: &'a LocalRequest) -> BoxFuture<'a, Result<Local, BuildError>> {
+        Box::pin(async move {
+            let files = self.files(wanted).await;
+            files.map_err(|error| BuildError::Failed(error.to_string()))
+        })
+    }
+}

@@ -1,0 +1,261 @@
+//! Folders of the client (`local` sources), kept from build to build so that only what has changed is sent.
+
+use std::collections::HashMap;
+use std::io;
+use std::os::fd::AsFd as _;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use bollard_buildkit_proto::fsutil::types::Packet;
+use bollard_buildkit_proto::moby::filesync::packet::file_sync_client::FileSyncClient;
+use futures_util::StreamExt as _;
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use rustix::fs::{Mode, OFlags};
+use sha2::Digest as _;
+use tokio::sync::{OwnedMutexGuard, mpsc};
+use tokio_stream::wrappers::UnboundedReceiverStream;
+use tonic::Request;
+use tonic::metadata::MetadataValue;
+use wharf_sys::root::Root;
+
+use super::receive::Receiver;
+use super::{Session, origin, tree};
+use crate::error::Error;
+
+const SYNC: &str = "/moby.filesync.v1.FileSync/DiffCopy";
+/// The largest message of a client.
+const LARGEST: usize = 4 << 20;
+
+/// What is wanted of a folder.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Local {
+    /// The client's name of it.
+    pub(crate) name: String,
+    /// What it is for: the same folder is kept apart for different uses, which want different parts of it.
+    pub(crate) purpose: &'static str,
+    /// Only these.
+    pub(crate) include: Vec<String>,
+    /// Not these: the patterns of a `.dockerignore`.
+    pub(crate) exclude: Vec<String>,
+    /// Only these, and what links among them lead to.
+    pub(crate) follow: Vec<String>,
+}
+
+/// The folders that are kept. Clones share them.
+#[derive(Clone, Debug)]
+pub(crate) struct Contexts {
+    folder: PathBuf,
+    locks: Arc<Mutex<HashMap<String, Arc<tokio::sync::Mutex<()>>>>>,
+}
+
+/// A folder that is kept.
+#[derive(Debug)]
+pub(crate) struct Kept {
+    /// Its name here.
+    pub(crate) key: String,
+    /// Bytes of its files.
+    pub(crate) bytes: u64,
+    /// When it was used last.
+    pub(crate) used: std::time::SystemTime,
+}
+
+impl Contexts {
+    /// Kept in `folder`.
+    pub(crate) fn new(folder: PathBuf) -> Self {
+        Self {
+            folder,
+            locks: Arc::default(),
+        }
+    }
+
+    /// Fetches a folder of the client to `to`, which is empty and on the same file system. `progress` is told how many
+    /// bytes have come.
+    ///
+    /// # Errors
+    /// If the client does not let have it, or says what it may not.
+    pub(crate) async fn fetch(
+        &self,
+        session: &Session,
+        local: &Local,
+        to: &Path,
+        progress: impl FnMut(u64) + Send + 'static,
+    ) -> Result<(), Error> {
+        let key = match session.shared_key.as_str() {
+            "" => session.id.as_str(),
+            key => key,
+        };
+        let key = hex(&sha2::Sha256::digest(format!(
+            "{}\0{}\0{key}",
+            local.name, local.purpose
+        )));
+        let held = self.lock(&key).await;
+        let place = self.folder.join(&key);
+        let (files, beside) = (place.join("files"), place.join("beside"));
+        let receiver = |requests| {
+            let open = || {
+                // What a transfer that was cut off has left.
+                match std::fs::remove_dir_all(&beside) {
+                    Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                    _ => {}
+                }
+                std::fs::create_dir_all(&files)?;
+                std::fs::create_dir_all(&beside)?;
+                let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+                let beside = rustix::fs::open(&beside, flags, Mode::empty())?;
+                Ok((Root::open(&files)?, beside))
+            };
+            let open = open().map_err(Error::io("open the kept folder"));
+            open.map(|(root, beside)| Receiver::new(root, beside, requests))
+        };
+        sync(session, local, receiver, progress).await?;
+        let to = to.to_owned();
+        let work = move || -> io::Result<()> {
+            let _held = held;
+            let (from, to) = (Root::open(&files)?, Root::open(&to)?);
+            tree::twin(from.as_fd(), to.as_fd())?;
+            let now = std::time::SystemTime::now();
+            std::fs::File::open(&place)?.set_modified(now)
+        };
+        let done = tokio::task::spawn_blocking(work).await;
+        let done = done.map_err(|error| Error::Failed(error.to_string()))?;
+        done.map_err(Error::io("take over the files"))
+    }
+
+    async fn lock(&self, key: &str) -> OwnedMutexGuard<()> {
+        let lock = {
+            let mut locks = self.locks.lock().unwrap_or_else(PoisonError::into_inner);
+            locks.retain(|_, lock| Arc::strong_count(lock) > 1);
+            locks.entry(key.to_owned()).or_default().clone()
+        };
+        lock.lock_owned().await
+    }
+
+    /// The folders that are kept. Blocks.
+    ///
+    /// # Errors
+    /// If the disk refuses.
+    pub(crate) fn list(&self) -> io::Result<Vec<Kept>> {
+        let mut kept = Vec::new();
+        let entries = match std::fs::read_dir(&self.folder) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(kept),
+            other => other?,
+        };
+        for entry in entries {
+            let entry = entry?;
+            let files = Root::open(&entry.path().join("files"));
+            let Ok(files) = files else { continue };
+            kept.push(Kept {
+                key: entry.file_name().to_string_lossy().into_owned(),
+                bytes: tree::size(files.as_fd())?,
+                used: entry.metadata()?.modified()?,
+            });
+        }
+        Ok(kept)
+    }
+
+    /// Forgets one that nobody uses now; whether it is gone.
+    ///
+    /// # Errors
+    /// If the disk refuses.
+    pub(crate) async fn forget(&self, key: &str) -> Result<bool, Error> {
+        let lock = {
+            let mut locks = self.locks.lock().unwrap_or_else(PoisonError::into_inner);
+            locks.entry(key.to_owned()).or_default().clone()
+        };
+        let Ok(_held) = lock.try_lock() else {
+            return Ok(false);
+        };
+        let place = self.folder.join(key);
+        let removed = tokio::task::spawn_blocking(move || std::fs::remove_dir_all(place)).await;
+        let removed = removed.map_err(|error| Error::Failed(error.to_string()))?;
+        removed.map_err(Error::io("remove a kept folder"))?;
+        Ok(true)
+    }
+}
+
+async fn sync(
+    session: &Session,
+    local: &Local,
+    receiver: impl FnOnce(mpsc::UnboundedSender<Packet>) -> Result<Receiver, Error>,
+    progress: impl FnMut(u64) + Send + 'static,
+) -> Result<(), Error> {
+    let channel = session.service(SYNC);
+    let channel = channel.map_err(|_| Error::Invalid("no local sources enabled".to_owned()))?;
+    let (requests, requested) = mpsc::unbounded_channel();
+    let receiver = receiver(requests)?;
+    let mut request = Request::new(UnboundedReceiverStream::new(requested));
+    let metadata = request.metadata_mut();
+    let names = std::slice::from_ref(&local.name);
+    for (key, values) in [
+        ("dir-name", names),
+        ("include-patterns", &local.include[..]),
+        ("exclude-patterns", &local.exclude[..]),
+        ("followpaths", &local.follow[..]),
+    ] {
+        insert(metadata, key, values)?;
+    }
+    let client = FileSyncClient::with_origin(channel, origin());
+    let mut client = client.max_decoding_message_size(LARGEST);
+    let mut packets = client
+        .diff_copy(request)
+        .await
+        .map_err(Error::Client)?
+        .into_inner();
+    let (sender, mut received) = mpsc::channel(64);
+    let mut progress = progress;
+    let work = tokio::task::spawn_blocking(move || receiver.run(&mut received, &mut progress));
+    let mut broken = None;
+    while let Some(packet) = packets.next().await {
+        match packet {
+            Ok(packet) => {
+                if sender.send(packet).await.is_err() {
+                    break;
+                }
+            }
+            Err(status) => {
+                broken = Some(status);
+                break;
+            }
+        }
+    }
+    drop(sender);
+    let done = work.await;
+    let done = done.map_err(|error| Error::Failed(error.to_string()))?;
+    match (done, broken) {
+        (Err(_), Some(status)) => Err(Error::Client(status)),
+        (done, _) => done,
+    }
+}
+
+/// As BuildKit puts lists into headers: what is not ASCII makes all of them escaped.
+fn insert(
+    metadata: &mut tonic::metadata::MetadataMap,
+    key: &'static str,
+    values: &[String],
+) -> Result<(), Error> {
+    let plain = |text: &String| text.bytes().all(|byte| (0x20..0x7f).contains(&byte));
+    let escaped = !values.iter().all(plain);
+    for value in values {
+        let value = match escaped {
+            true => utf8_percent_encode(value, NON_ALPHANUMERIC).to_string(),
+            false => value.clone(),
+        };
+        let value = MetadataValue::try_from(value);
+        let value = value.map_err(|_| Error::Invalid(format!("invalid value of {key}")))?;
+        metadata.append(key, value);
+    }
+    if escaped {
+        let name = match key {
+            "dir-name" => "dir-name-encoded",
+            "include-patterns" => "include-patterns-encoded",
+            "exclude-patterns" => "exclude-patterns-encoded",
+            _ => "followpaths-encoded",
+        };
+        metadata.insert(name, MetadataValue::from_static("1"));
+    }
+    Ok(())
+}
+
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}

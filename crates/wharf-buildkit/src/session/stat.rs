@@ -1,0 +1,221 @@
+//! What a client says of a file, checked: it may say anything.
+
+use std::cmp::Ordering;
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::{Path, PathBuf};
+
+use bollard_buildkit_proto::fsutil::types::Stat;
+
+use crate::error::Error;
+
+// Go's `fs.FileMode`.
+pub(crate) const FOLDER: u32 = 1 << 31;
+pub(crate) const LINK: u32 = 1 << 27;
+pub(crate) const DEVICE: u32 = 1 << 26;
+pub(crate) const FIFO: u32 = 1 << 25;
+pub(crate) const SOCKET: u32 = 1 << 24;
+pub(crate) const SETUID: u32 = 1 << 23;
+pub(crate) const SETGID: u32 = 1 << 22;
+pub(crate) const CHARACTER: u32 = 1 << 21;
+pub(crate) const STICKY: u32 = 1 << 20;
+
+/// The most entries of a tree.
+const MOST: u32 = 5_000_000;
+
+/// One entry of a tree.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Entry {
+    /// Below the tree's root, without `.` and `..`.
+    pub(crate) path: PathBuf,
+    pub(crate) kind: Kind,
+    /// Permissions, as the kernel has them.
+    pub(crate) mode: u32,
+    pub(crate) owner: (u32, u32),
+    /// Nanoseconds since 1970.
+    pub(crate) modified: i64,
+    pub(crate) xattrs: Vec<(String, Vec<u8>)>,
+}
+
+/// What it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Folder,
+    /// With its size in bytes.
+    File(u64),
+    Link(String),
+    /// Another name of a file that came before.
+    Same(PathBuf),
+    Fifo,
+    /// A device or a socket: nothing for an image.
+    Other,
+}
+
+/// Takes the entries of a tree in their order: a name only once, and only in a folder that came before it.
+#[derive(Debug, Default)]
+pub(crate) struct Entries {
+    count: u32,
+    last: Option<PathBuf>,
+    /// The folders from the root to the last entry.
+    folders: Vec<PathBuf>,
+}
+
+impl Entries {
+    /// Takes the next one; its number, and what it is.
+    ///
+    /// # Errors
+    /// If it is not what may come next.
+    pub(crate) fn take(&mut self, stat: Stat) -> Result<(u32, Entry), Error> {
+        let entry = Entry::read(stat)?;
+        let shown = entry.path.display();
+        if let Some(last) = &self.last
+            && compare(last, &entry.path) != Ordering::Less
+        {
+            return Err(Error::Invalid(format!("changes out of order: {shown}")));
+        }
+        let parent = entry.path.parent().unwrap_or(Path::new(""));
+        self.folders.retain(|folder| parent.starts_with(folder));
+        let known = parent == Path::new("") || self.folders.last().is_some_and(|at| at == parent);
+        if !known {
+            return Err(Error::Invalid(format!("invalid order: {shown}")));
+        }
+        if entry.kind == Kind::Folder {
+            self.folders.push(entry.path.clone());
+        }
+        if self.count == MOST {
+            return Err(Error::Invalid("too many files".to_owned()));
+        }
+        let number = self.count;
+        self.count += 1;
+        self.last = Some(entry.path.clone());
+        Ok((number, entry))
+    }
+}
+
+/// The order of a walk: what is in a folder comes right after it.
+pub(crate) fn compare(one: &Path, other: &Path) -> Ordering {
+    one.components().cmp(other.components())
+}
+
+/// Checks that `text` stays below a root by its words alone.
+fn inside(text: &str) -> Result<PathBuf, Error> {
+    let bad = |name: &str| matches!(name, "" | "." | "..") || name.len() > 255;
+    if text.len() > 4095 || text.contains('\0') || text.split('/').any(bad) {
+        return Err(Error::Invalid(format!("invalid path {text:?}")));
+    }
+    Ok(PathBuf::from(OsStr::from_bytes(text.as_bytes())))
+}
+
+impl Entry {
+    fn read(stat: Stat) -> Result<Self, Error> {
+        let path = inside(&stat.path)?;
+        let mut mode = stat.mode & 0o777;
+        for (theirs, ours) in [(SETUID, 0o4000), (SETGID, 0o2000), (STICKY, 0o1000)] {
+            if stat.mode & theirs != 0 {
+                mode |= ours;
+            }
+        }
+        let kind = match stat.mode & (FOLDER | LINK | DEVICE | FIFO | SOCKET) {
+            FOLDER => Kind::Folder,
+            LINK => {
+                if stat.linkname.is_empty() || stat.linkname.contains('\0') {
+                    return Err(Error::Invalid(format!("invalid link {:?}", stat.path)));
+                }
+                Kind::Link(stat.linkname)
+            }
+            FIFO => Kind::Fifo,
+            0 if stat.linkname.is_empty() => Kind::File(stat.size.try_into().unwrap_or(0)),
+            0 => Kind::Same(inside(&stat.linkname)?),
+            _ => Kind::Other,
+        };
+        let mut xattrs: Vec<_> = stat.xattrs.into_iter().collect();
+        xattrs.retain(|(name, _)| name == "security.capability" || name.starts_with("user."));
+        xattrs.sort();
+        Ok(Self {
+            path,
+            kind,
+            mode,
+            owner: (stat.uid, stat.gid),
+            modified: stat.mod_time,
+            xattrs,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn stat(path: &str, mode: u32) -> Stat {
+        Stat {
+            path: path.to_owned(),
+            mode,
+            ..Stat::default()
+        }
+    }
+
+    fn check(stats: &[(&str, u32)]) -> Result<u32, String> {
+        let mut entries = Entries::default();
+        for (path, mode) in stats {
+            let taken = entries.take(stat(path, *mode));
+            taken.map_err(|error| error.to_string())?;
+        }
+        Ok(entries.count)
+    }
+
+    #[test]
+    fn a_tree_comes_in_order() {
+        let tree = [
+            ("a", FOLDER | 0o755),
+            ("a/b", FOLDER),
+            ("a/b/c", 0o644),
+            ("a/d", 0o644),
+            ("a.b", 0o644),
+            ("b", LINK),
+        ];
+        let mut entries = Entries::default();
+        for (path, mode) in tree {
+            let mut stat = stat(path, mode);
+            if mode == LINK {
+                stat.linkname = "/etc/passwd".to_owned();
+            }
+            entries.take(stat).unwrap();
+        }
+        assert_eq!(entries.count, 6);
+    }
+
+    #[test]
+    fn what_would_leave_the_tree_is_refused() {
+        for path in [
+            "/etc/x",
+            "../x",
+            "a/../../x",
+            "a//b",
+            "",
+            ".",
+            "a/.",
+            "a\0b",
+        ] {
+            let error = check(&[("a", FOLDER), (path, 0o644)]).unwrap_err();
+            assert!(error.starts_with("invalid path"), "{path}: {error}");
+        }
+        let mut hard = stat("h", 0o644);
+        hard.linkname = "../../etc/shadow".to_owned();
+        assert!(Entries::default().take(hard).is_err());
+    }
+
+    #[test]
+    fn nothing_comes_twice_or_into_what_is_no_folder() {
+        assert!(check(&[("a", 0o644), ("a", 0o644)]).is_err());
+        assert!(check(&[("b", 0o644), ("a", 0o644)]).is_err());
+        assert!(check(&[("a", 0o644), ("a/b", 0o644)]).is_err());
+        assert!(check(&[("a/b", 0o644)]).is_err());
+        assert!(check(&[("a", FOLDER), ("b", FOLDER), ("a/c", 0)]).is_err());
+        // A link that the next entry would go through.
+        let mut link = stat("l", LINK);
+        link.linkname = "/etc".to_owned();
+        let mut entries = Entries::default();
+        entries.take(link).unwrap();
+        assert!(entries.take(stat("l/passwd", 0o644)).is_err());
+    }
+}
