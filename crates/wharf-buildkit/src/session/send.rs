@@ -124,11 +124,6 @@ pub(crate) async fn files(session: &Session, target: &Target, root: Root) -> Res
     let (sender, packets) = mpsc::channel::<Packet>(64);
     let mut client = FileSendClient::with_origin(channel, origin());
     let request = request(target, ReceiverStream::new(packets))?;
-    let mut answers = client
-        .diff_copy(request)
-        .await
-        .map_err(Error::Client)?
-        .into_inner();
     let root = Arc::new(root);
     let describe = {
         let (root, sender) = (root.clone(), sender.clone());
@@ -143,6 +138,12 @@ pub(crate) async fn files(session: &Session, target: &Target, root: Root) -> Res
             Ok::<_, Error>(walk.paths)
         })
     };
+    // The client answers only when it has seen some of it.
+    let mut answers = client
+        .diff_copy(request)
+        .await
+        .map_err(Error::Client)?
+        .into_inner();
     // Requests may come before the description has ended, so they wait for it here; the client has room for all.
     let (wanted, mut waiting) = mpsc::unbounded_channel::<u32>();
     let feed = {
@@ -161,7 +162,7 @@ pub(crate) async fn files(session: &Session, target: &Target, root: Root) -> Res
         }
     };
     let listen = async move {
-        let wanted = wanted;
+        let mut taken = false;
         while let Some(packet) = answers.next().await {
             let packet: Packet = packet.map_err(Error::Client)?;
             match packet.r#type() {
@@ -172,7 +173,8 @@ pub(crate) async fn files(session: &Session, target: &Target, root: Root) -> Res
                         ..Packet::default()
                     };
                     let _ = sender.send(fin).await;
-                    return Ok(());
+                    taken = true;
+                    break;
                 }
                 PacketType::PacketErr => {
                     let text = String::from_utf8_lossy(&packet.data).into_owned();
@@ -181,10 +183,17 @@ pub(crate) async fn files(session: &Session, target: &Target, root: Root) -> Res
                 _ => {}
             }
         }
-        Err(Error::Failed("the client took only a part".to_owned()))
+        if !taken {
+            return Err(Error::Failed("the client took only a part".to_owned()));
+        }
+        // It ends when we do, and only its end says that all is in place.
+        drop((sender, wanted));
+        while let Some(packet) = answers.next().await {
+            packet.map_err(Error::Client)?;
+        }
+        Ok(())
     };
-    let (listened, fed) = tokio::join!(listen, feed);
-    listened.and(fed)
+    tokio::try_join!(listen, feed).map(drop)
 }
 
 struct Walk {
