@@ -15,7 +15,20 @@ use crate::reply::{self, Answer};
 use crate::version::ApiVersion;
 use crate::{compat, convert};
 
-pub(crate) async fn ping(method: http::Method) -> Response {
+/// BuildKit is 2, the classic builder 1. The `docker` command before 23 speaks BuildKit by `POST /build?version=2`
+/// alone, which is not built; it builds by the classic builder if it is told of that one.
+fn builder(asked: &http::HeaderMap) -> HeaderValue {
+    let agent = asked.get(header::USER_AGENT);
+    let agent = agent.and_then(|agent| agent.to_str().ok());
+    let version = agent.and_then(|agent| agent.strip_prefix("Docker-Client/"));
+    let major = version.and_then(|version| version.split('.').next()?.parse().ok());
+    match major {
+        Some(0..=22) => HeaderValue::from_static("1"),
+        _ => HeaderValue::from_static("2"),
+    }
+}
+
+pub(crate) async fn ping(method: http::Method, asked: http::HeaderMap) -> Response {
     let body = if method == http::Method::HEAD {
         ""
     } else {
@@ -32,8 +45,7 @@ pub(crate) async fn ping(method: http::Method) -> Response {
         HeaderValue::from_static("no-cache, no-store, must-revalidate"),
     );
     headers.insert(header::PRAGMA, HeaderValue::from_static("no-cache"));
-    // BuildKit.
-    headers.insert("Builder-Version", HeaderValue::from_static("2"));
+    headers.insert("Builder-Version", builder(&asked));
     headers.insert("Swarm", HeaderValue::from_static("inactive"));
     response
 }
