@@ -20,9 +20,7 @@ pub(crate) use images::{identity, platform};
 use std::sync::Arc;
 
 use axum::Router;
-use axum::extract::Request;
 use axum::routing::{any, get, post};
-use http::StatusCode;
 use wharf_builder::Builder;
 use wharf_buildkit::BuildKit;
 use wharf_engine::Engine;
