@@ -22,7 +22,7 @@ done
 scenarios=("$@")
 [ ${#scenarios[@]} -gt 0 ] || scenarios=(
     run::prints_output run::exit_codes run::limits_reach run::stdin_is run::tmpfs
-    containers::exec_runs containers::create_start resources:: limits:: apparmor:: safety:: life:: lan::ipvlan
+    containers::exec_runs containers::create_start resources:: limits:: apparmor:: safety:: life::
     network::published network::bridge
 )
 target=${CARGO_TARGET_DIR:-$root/target}
