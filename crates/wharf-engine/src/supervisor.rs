@@ -427,8 +427,9 @@ impl Supervisor {
             Err(error) => Err(error.into()),
         };
         if launched.is_err() {
+            // As dockerd, which tells it of what never came to be mounted, too.
+            self.shared.emit_volumes("unmount", &self.record);
             let Record { id, mounts, .. } = &self.record;
-            crate::volumes::tell_unmounted(&self.shared, id, mounts);
             crate::volumes::unmount_all(&self.shared, id, mounts).await;
         }
         match launched {
@@ -497,7 +498,6 @@ impl Supervisor {
         self.entry.io().task = None;
         let (shared, id) = (self.shared.clone(), self.record.id.clone());
         let mounts = self.record.mounts.clone();
-        crate::volumes::tell_unmounted(&shared, &id, &mounts);
         // And so are volumes, which are removed as soon as nobody is seen to use them.
         let awaited = !self.record.host.port_bindings.is_empty()
             || self.record.host.publish_all_ports

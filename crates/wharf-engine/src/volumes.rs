@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use wharf_volumes::{Created, LOCAL, Listed, NewVolume, Volume, VolumeError, VolumeName, Volumes};
 
-pub(crate) use hold::{Hold, any_mounted, mount_all, tell_unmounted, unmount_all};
+pub(crate) use hold::{Hold, any_mounted, mount_all, unmount_all};
 
 use crate::{Containers, EngineError, EventKind, Events, Filters, PruneReport, names};
 

@@ -11,7 +11,7 @@ use wharf_volumes::Volumes;
 use crate::containers::Shared;
 use crate::error::chain;
 use crate::record::Record;
-use crate::{EngineError, EventKind, MountPoint, View, names};
+use crate::{EngineError, MountPoint, View, names};
 
 /// Makes the volumes of a container that is about to start usable, and notes where they are.
 pub(crate) async fn mount_all(shared: &Shared, record: &mut Record) -> Result<(), EngineError> {
@@ -21,33 +21,10 @@ pub(crate) async fn mount_all(shared: &Shared, record: &mut Record) -> Result<()
             point.source.clone_from(path);
         }
     }
-    let of_volumes = record.mounts.iter().filter(|point| is_volume(point));
-    for point in of_volumes {
-        let attributes = [
-            ("container", record.id.clone()),
-            ("destination", point.destination.clone()),
-            ("driver", point.driver.clone()),
-            ("propagation", point.propagation.clone()),
-            ("read/write", point.rw.to_string()),
-        ];
-        let attributes = attributes.map(|(key, value)| (key.to_owned(), value));
-        let events = &shared.events;
-        events.emit(EventKind::Volume, "mount", &point.name, attributes.into());
-    }
     Ok(())
 }
 
-/// The container's process is gone: everybody is told that it needs its volumes no longer.
-pub(crate) fn tell_unmounted(shared: &Shared, id: &str, mounts: &[MountPoint]) {
-    for point in mounts.iter().filter(|point| is_volume(point)) {
-        let attributes = [("container", id), ("driver", &point.driver)];
-        let attributes = attributes.map(|(key, value)| (key.to_owned(), value.to_owned()));
-        let events = &shared.events;
-        events.emit(EventKind::Volume, "unmount", &point.name, attributes.into());
-    }
-}
-
-/// Lets go of its volumes.
+/// The container's process is gone: it needs its volumes no longer.
 pub(crate) async fn unmount_all(shared: &Shared, id: &str, mounts: &[MountPoint]) {
     unmount_named(&shared.volumes, named(&shared.volumes, mounts), id).await;
 }
