@@ -1,9 +1,10 @@
 //! BuildKit's protocol, through the stock buildx plugin.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context as _, Result, ensure};
+use serde_json::Value;
 use tempfile::TempDir;
 use wharf_testkit::fixtures;
 
@@ -71,6 +72,11 @@ impl Files {
             run.stderr
         );
         Ok(run.stderr)
+    }
+
+    fn json(&self, name: &str) -> Result<Value> {
+        let text = std::fs::read_to_string(self.folder.path().join(name))?;
+        Ok(serde_json::from_str(&text)?)
     }
 }
 
@@ -185,6 +191,43 @@ pub(crate) fn errors_show_the_place(case: &mut Case) -> Result<()> {
     Ok(())
 }
 
+/// What `dockerd` 26 has only with another image store.
+pub(crate) fn results_go_where_they_are_wanted(case: &mut Case) -> Result<()> {
+    let files = Files::new(STAGES)?;
+    files.build(case, &["--target", "first", "-o", "type=local,dest=out"])?;
+    let text = std::fs::read_to_string(files.path("out/w/both"))?;
+    ensure!(text == "A\nC\n", "{text}");
+    ensure!(
+        Path::new(&files.path("out/bin/busybox")).exists(),
+        "the base is missing"
+    );
+    files.build(case, &["-o", "type=tar,dest=out.tar"])?;
+    let mut archive = tar::Archive::new(std::fs::File::open(files.path("out.tar"))?);
+    let mut names = Vec::new();
+    for entry in archive.entries()? {
+        names.push(entry?.path()?.display().to_string());
+    }
+    ensure!(names.iter().any(|name| name == "both"), "{names:?}");
+    for kind in ["docker", "oci"] {
+        if case.engine.kind.is_dockerd() {
+            continue;
+        }
+        let out = format!("type={kind},dest={kind}.tar");
+        files.build(
+            case,
+            &["-t", "made:there", "-o", &out, "--metadata-file", "meta"],
+        )?;
+        let id = files.json("meta")?["containerimage.config.digest"]
+            .as_str()
+            .context("no digest")?
+            .to_owned();
+        case.ok(&["load", "-q", "-i", &files.path(&format!("{kind}.tar"))])?;
+        case.prints(&["images", "-q", "--no-trunc", "made:there"], &id)?;
+        case.ok(&["rmi", "-f", "made:there"])?;
+    }
+    Ok(())
+}
+
 pub(crate) fn other_contexts(case: &mut Case) -> Result<()> {
     let files = Files::new(&[
         (
@@ -258,6 +301,19 @@ pub(crate) fn what_builds_keep(case: &mut Case) -> Result<()> {
     let used = ok(&["buildx", "du", "--verbose"])?;
     ensure!(!used.contains("exec.cachemount"), "{used}");
     Ok(())
+}
+
+pub(crate) fn bake_builds_several(case: &mut Case) -> Result<()> {
+    let files = Files::new(&[(
+        "docker-bake.hcl",
+        "group \"default\" { targets = [\"one\", \"two\"] }\n\
+             target \"one\" {\n  dockerfile-inline = \"FROM busybox\\nRUN echo 1 > /n\\n\"\n  tags = [\"one\"]\n}\n\
+             target \"two\" {\n  dockerfile-inline = \"FROM first\\nRUN echo 2 >> /n\\n\"\n  tags = [\"two\"]\n  contexts = { first = \"target:one\" }\n}\n",
+    )])?;
+    let run = files.run(case, &["buildx", "bake", "--progress", "plain"])?;
+    ensure!(run.code == 0, "{}", run.stderr);
+    case.prints(&["run", "--rm", "one", "cat", "/n"], "1")?;
+    case.prints(&["run", "--rm", "two", "cat", "/n"], "1\n2")
 }
 
 pub(crate) fn compose_builds_and_comes_up(case: &mut Case) -> Result<()> {

@@ -118,8 +118,8 @@ scenarios! {
         steps_are_used_again steps_of_another_image options containers_of_steps standard_input
         a_client_that_goes_stops_its_build;
     buildx: images_are_built_and_used_again build_goes_through_the_plugin secrets_and_arguments errors_show_the_place
-        other_contexts a_client_that_goes_stops_its_steps what_builds_keep
-        compose_builds_and_comes_up;
+        results_go_where_they_are_wanted other_contexts a_client_that_goes_stops_its_steps what_builds_keep
+        bake_builds_several compose_builds_and_comes_up;
     logs: options_that_no_driver_has_are_refused wrong_values_are_refused_at_the_start details_are_the_attributes
         rotated_and_compressed_logs_are_read_whole no_driver_keeps_nothing times_and_parts_of_lines
         following_ends_with_the_container a_log_that_may_lose_lines the_daemon_names_its_drivers a_log_is_cleared
