@@ -62,6 +62,8 @@ impl Client {
         mounts: &[String],
         content: &Content,
     ) -> Result<BlobPushed, RegistryError> {
+        // A registry that does not answer at all is no broken transfer: its user is told at once.
+        target.endpoint.reach(&self.0.http).await?;
         let config = self.0.http.config();
         let mut failures = 0;
         loop {
