@@ -20,6 +20,7 @@ use wharf_api_types::API_VERSION;
 use wharf_builder::Builder;
 use wharf_buildkit::BuildKit;
 use wharf_engine::Engine;
+use wharf_solver::{SolveError, Solver};
 
 use crate::error::{ApiError, Unrouted};
 use crate::peer::Peer;
@@ -56,19 +57,23 @@ pub struct Api {
 
 impl Api {
     /// The routes over `engine`.
-    pub fn new(engine: Arc<Engine>) -> Self {
+    ///
+    /// # Errors
+    /// If the folders of builds cannot be made.
+    pub fn new(engine: Arc<Engine>) -> Result<Self, SolveError> {
         let experimental = match engine.settings().experimental {
             true => "true",
             false => "false",
         };
         let builder = Builder::new(engine.clone());
-        let buildkit = BuildKit::new(engine.clone(), builder.clone());
-        Self {
+        let solver = Solver::open(engine.clone())?;
+        let buildkit = BuildKit::new(engine.clone(), solver);
+        Ok(Self {
             router: routes::all(engine, builder, buildkit.clone()),
             experimental,
             buildkit: Some(buildkit),
             ended: Arc::default(),
-        }
+        })
     }
 
     /// What `metrics-addr` serves of `engine`, in place of the API.

@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
+use tokio::io::AsyncRead;
+use tokio::sync::watch;
 use tokio_util::task::AbortOnDropHandle;
 use wharf_distribution::Credentials;
 
@@ -32,15 +34,32 @@ pub trait Client: Debug + Send + Sync {
         path: &'a Path,
     ) -> BoxFuture<'a, Result<Option<AbortOnDropHandle<()>>, BuildError>>;
 
-    /// Files of the client's.
+    /// Files of the client's. `told` is told how many bytes have come.
     ///
     /// # Errors
     /// If the client cannot be asked, or has no files of this name.
-    fn local<'a>(&'a self, wanted: &'a LocalRequest) -> BoxFuture<'a, Result<Local, BuildError>> {
+    fn local<'a>(
+        &'a self,
+        wanted: &'a LocalRequest,
+        told: watch::Sender<u64>,
+    ) -> BoxFuture<'a, Result<Local, BuildError>> {
+        let _ = told;
         let text = format!("no local sources enabled: {}", wanted.name);
         Box::pin(async { Err(BuildError::Failed(text)) })
     }
+
+    /// What the client has on its standard input, under this id.
+    ///
+    /// # Errors
+    /// If the client cannot be asked, or has nothing there.
+    fn upload<'a>(&'a self, id: &'a str) -> BoxFuture<'a, Result<Upload, BuildError>> {
+        let text = format!("no upload {id}");
+        Box::pin(async { Err(BuildError::Failed(text)) })
+    }
 }
+
+/// An archive that a client sends.
+pub type Upload = Box<dyn AsyncRead + Send + Unpin>;
 
 /// Which files of the client's are wanted (`fsutil`'s and `filesync`'s words).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -1,8 +1,5 @@
 //! What a client's own frontend asks while it builds (`frontend/gateway/pb`).
 
-use std::collections::HashMap;
-use std::os::fd::AsFd as _;
-use std::path::Path;
 use std::pin::Pin;
 use std::sync::Arc;
 
@@ -10,30 +7,23 @@ use bollard_buildkit_proto::fsutil::types::Stat;
 use bollard_buildkit_proto::moby::buildkit::v1::VertexWarning;
 use bollard_buildkit_proto::moby::buildkit::v1::frontend::llb_bridge_server::LlbBridge;
 use bollard_buildkit_proto::moby::buildkit::v1::frontend::{
-    EvaluateRequest, EvaluateResponse, ExecMessage, InputsRequest, InputsResponse,
-    NewContainerRequest, NewContainerResponse, PingRequest, PongResponse, ReadDirRequest,
-    ReadDirResponse, ReadFileRequest, ReadFileResponse, Ref, ReleaseContainerRequest,
-    ReleaseContainerResponse, ResolveImageConfigRequest, ResolveImageConfigResponse,
-    ResolveSourceMetaRequest, ResolveSourceMetaResponse, Result as Returned, ReturnRequest,
-    ReturnResponse, SolveRequest, SolveResponse, StatFileRequest, StatFileResponse, WarnRequest,
-    WarnResponse, result,
+    CacheOptionsEntry, EvaluateRequest, EvaluateResponse, ExecMessage, InputsRequest,
+    InputsResponse, NewContainerRequest, NewContainerResponse, PingRequest, PongResponse,
+    ReadDirRequest, ReadDirResponse, ReadFileRequest, ReadFileResponse, Ref, RefMap,
+    ReleaseContainerRequest, ReleaseContainerResponse, ResolveImageConfigRequest,
+    ResolveImageConfigResponse, ResolveSourceMetaRequest, ResolveSourceMetaResponse,
+    Result as Returned, ReturnRequest, ReturnResponse, SolveRequest, SolveResponse,
+    StatFileRequest, StatFileResponse, WarnRequest, WarnResponse, result,
 };
 use futures_util::Stream;
-use rustix::fs::{AtFlags, Mode, OFlags, statat};
 use tonic::{Request, Response, Status, Streaming};
-use wharf_engine::Workspace;
-use wharf_images::{ProgressSender, PullOptions, glob};
-use wharf_oci::{Platform, Reference};
-use wharf_sys::root::Root;
+use wharf_oci::Platform;
+use wharf_solver::{CacheOption, SolveResult};
 
+use crate::caps;
 use crate::error::{Error, from_rpc};
-use crate::job::{Built, Job, Outcome};
+use crate::job::{Job, Kept};
 use crate::service::Kit;
-use crate::session::{Asked, describe, names};
-use crate::{caps, definition, frontend};
-
-/// The largest file that is read for a frontend.
-const LARGEST: u64 = 16 << 20;
 
 /// The service.
 pub(crate) struct Bridge(pub(crate) Arc<Kit>);
@@ -48,25 +38,35 @@ impl Bridge {
         })?;
         self.0.jobs.get(id, Job::is_open).await
     }
-
-    /// The tree of a result, and what keeps it.
-    async fn root(&self, built: &Built) -> Result<(Root, Workspace), Error> {
-        let workspace = self.0.engine.containers.workspace(Some(&built.image.id))?;
-        let open = move || Ok::<_, Error>((workspace.root()?, workspace));
-        let opened = tokio::task::spawn_blocking(open).await;
-        opened.map_err(|error| Error::Failed(error.to_string()))?
-    }
 }
 
 /// What a frontend's result looks like on the wire.
-fn wire(job: &Job, outcome: Outcome) -> Returned {
-    let result = outcome.built.map(|built| {
-        let def = definition::of(&built);
-        let id = job.keep(built);
-        result::Result::Ref(Ref { id, def: Some(def) })
-    });
+fn wire(job: &Job, solved: SolveResult) -> Returned {
+    let named = |key: &str, tree: &wharf_solver::Ref| {
+        let definition = solved.definitions.get(key).cloned().unwrap_or_default();
+        let id = job.keep(Kept {
+            tree: tree.clone(),
+            definition: definition.clone(),
+        });
+        Ref {
+            id,
+            def: Some(definition),
+        }
+    };
+    let result = match &solved.single {
+        Some(tree) => Some(result::Result::Ref(named("", tree))),
+        None if solved.refs.is_empty() => None,
+        None => {
+            let refs = solved.refs.iter();
+            let refs = refs.map(|(key, tree)| (key.clone(), named(key, tree)));
+            let refs = RefMap {
+                refs: refs.collect(),
+            };
+            Some(result::Result::Refs(refs))
+        }
+    };
     Returned {
-        metadata: outcome.metadata,
+        metadata: solved.metadata.into_iter().collect(),
         result,
         ..Returned::default()
     }
@@ -75,38 +75,55 @@ fn wire(job: &Job, outcome: Outcome) -> Returned {
 /// What the client's frontend returned, with what it means here.
 ///
 /// # Errors
-/// If it names what there is not, or several platforms.
-pub(crate) fn outcome(job: &Job, returned: Returned) -> Result<Outcome, Error> {
-    let one = |id: &str| match id {
-        "" => Ok(None),
-        id => job.result(id).map(Some),
+/// If it names what there is not.
+pub(crate) fn outcome(job: &Job, returned: Returned) -> Result<SolveResult, Error> {
+    let mut solved = SolveResult {
+        metadata: returned.metadata.into_iter().collect(),
+        ..SolveResult::default()
     };
-    let built = match returned.result {
-        None => None,
-        Some(result::Result::RefDeprecated(id)) => one(&id)?,
-        Some(result::Result::Ref(reference)) => one(&reference.id)?,
-        Some(result::Result::RefsDeprecated(map)) => {
-            let ids: Vec<String> = map.refs.into_values().collect();
-            one(only(&ids)?)?
-        }
+    let ids: Vec<(String, String)> = match returned.result {
+        None => Vec::new(),
+        Some(result::Result::RefDeprecated(id)) => vec![(String::new(), id)],
+        Some(result::Result::Ref(reference)) => vec![(String::new(), reference.id)],
+        Some(result::Result::RefsDeprecated(map)) => map.refs.into_iter().collect(),
         Some(result::Result::Refs(map)) => {
-            let ids: Vec<String> = map.refs.into_values().map(|one| one.id).collect();
-            one(only(&ids)?)?
+            let refs = map.refs.into_iter();
+            refs.map(|(key, reference)| (key, reference.id)).collect()
         }
     };
-    Ok(Outcome {
-        built,
-        metadata: returned.metadata,
-    })
+    // An empty id is an empty tree, which nobody can be asked for.
+    for (key, id) in ids.into_iter().filter(|(_, id)| !id.is_empty()) {
+        let kept = job.result(&id)?;
+        solved.definitions.insert(key.clone(), kept.definition);
+        match key.as_str() {
+            "" => solved.single = Some(kept.tree),
+            _ => drop(solved.refs.insert(key, kept.tree)),
+        }
+    }
+    Ok(solved)
 }
 
-fn only(ids: &[String]) -> Result<&str, Error> {
-    match ids {
-        [] => Ok(""),
-        [one] => Ok(one),
-        _ => Err(Error::Unimplemented(
-            "several platforms in one build are not built".to_owned(),
-        )),
+/// Caches to look into, or to write to.
+pub(crate) fn caches(entries: &[CacheOptionsEntry]) -> Vec<CacheOption> {
+    let entries = entries.iter().map(|entry| CacheOption {
+        kind: entry.r#type.clone(),
+        attrs: entry.attrs.clone().into_iter().collect(),
+    });
+    entries.collect()
+}
+
+fn stat(stat: wharf_solver::Stat) -> Stat {
+    Stat {
+        path: stat.path,
+        mode: stat.mode,
+        uid: stat.uid,
+        gid: stat.gid,
+        size: stat.size,
+        mod_time: stat.mod_time,
+        linkname: stat.linkname,
+        devmajor: stat.devmajor,
+        devminor: stat.devminor,
+        ..Stat::default()
     }
 }
 
@@ -118,42 +135,21 @@ impl LlbBridge for Bridge {
     ) -> Result<Response<ResolveImageConfigResponse>, Status> {
         let job = self.job(&request).await?;
         let request = request.into_inner();
-        let reference = Reference::parse_normalized(&request.r#ref)
-            .map_err(|error| Error::Invalid(error.to_string()))?
-            .with_default_tag();
-        let platform = request
-            .platform
+        let platform = request.platform;
+        let platform = platform
             .map(|platform| Platform::new(&platform.os, &platform.architecture, &platform.variant));
-        let images = &self.0.engine.images;
-        let local = images.store().resolve(&reference.to_string());
-        let image = match local {
-            Ok(image)
-                if request.resolve_mode != "pull"
-                    && platform
-                        .as_ref()
-                        .is_none_or(|wanted| wanted.matches(&image.config.platform())) =>
-            {
-                image
-            }
-            _ => {
-                let client = Asked::new(&self.0, self.0.sessions.get(&job.session).await?);
-                let options = PullOptions {
-                    credentials: wharf_builder::Client::credentials(&client, reference.domain())
-                        .await,
-                    platform,
-                    all_tags: false,
-                };
-                let pulled = images.pull(&reference, options, ProgressSender::discard());
-                pulled.await.map_err(Error::from)?;
-                let image = images.store().resolve(&reference.to_string());
-                image.map_err(Error::from)?
-            }
+        let mode = match request.resolve_mode.as_str() {
+            "" => "default",
+            mode => mode,
         };
-        let digest = image.manifest.as_ref().map(|manifest| manifest.digest);
+        let found =
+            job.work
+                .resolve_image(&request.r#ref, platform.as_ref(), mode, &request.log_name);
+        let found = found.await.map_err(Error::from)?;
         Ok(Response::new(ResolveImageConfigResponse {
-            digest: digest.unwrap_or(image.id).to_string(),
-            config: image.config.raw().to_vec(),
-            r#ref: reference.to_string(),
+            digest: found.digest.to_string(),
+            config: found.config,
+            r#ref: found.reference,
         }))
     }
 
@@ -170,32 +166,17 @@ impl LlbBridge for Bridge {
     ) -> Result<Response<SolveResponse>, Status> {
         let job = self.job(&request).await?;
         let request = request.into_inner();
-        let mut inputs = HashMap::new();
-        for (name, definition) in &request.frontend_inputs {
-            inputs.insert(name.clone(), definition::result(&self.0, definition)?);
-        }
-        let outcome = match (&request.definition, request.frontend.as_str()) {
-            (Some(definition), "") if !definition.def.is_empty() => Outcome {
-                built: Some(definition::result(&self.0, definition)?),
-                ..Outcome::default()
-            },
-            (_, "") => Outcome::default(),
-            (_, frontend) => {
-                let session = self.0.sessions.get(&job.session).await?;
-                let asked = frontend::Request {
-                    kit: &self.0,
-                    job: &job,
-                    session,
-                    frontend,
-                    attributes: &request.frontend_opt,
-                    inputs,
-                };
-                frontend::build(asked).await?
-            }
+        let wanted = wharf_solver::SolveRequest {
+            definition: request.definition.filter(|one| !one.def.is_empty()),
+            frontend: request.frontend,
+            frontend_attrs: request.frontend_opt.into_iter().collect(),
+            frontend_inputs: request.frontend_inputs.into_iter().collect(),
+            cache_imports: caches(&request.cache_imports),
         };
+        let solved = job.work.solve(wanted).await.map_err(Error::from)?;
         Ok(Response::new(SolveResponse {
             r#ref: String::new(),
-            result: Some(wire(&job, outcome)),
+            result: Some(wire(&job, solved)),
         }))
     }
 
@@ -205,19 +186,13 @@ impl LlbBridge for Bridge {
     ) -> Result<Response<ReadFileResponse>, Status> {
         let job = self.job(&request).await?;
         let request = request.into_inner();
-        let (root, _keep) = self.root(&*job.result(&request.r#ref)?).await?;
-        let path = request.file_path;
-        let read = move || {
-            let data = root.read_small(Path::new(&path), LARGEST);
-            data.map_err(|error| missing("open", &path, &error))
-        };
-        let data = tokio::task::spawn_blocking(read).await;
-        let mut data = data.map_err(|error| Status::internal(error.to_string()))??;
-        if let Some(range) = request.range {
-            let at = usize::try_from(range.offset).unwrap_or(0).min(data.len());
-            data.drain(..at);
-            data.truncate(usize::try_from(range.length).unwrap_or(0));
-        }
+        let tree = job.result(&request.r#ref)?.tree;
+        let number = |number: i64| u64::try_from(number).unwrap_or(0);
+        let range = request
+            .range
+            .map(|range| (number(range.offset), number(range.length)));
+        let data = tree.read_file(&job.work, &request.file_path, range).await;
+        let data = data.map_err(Error::from)?;
         Ok(Response::new(ReadFileResponse { data }))
     }
 
@@ -227,26 +202,12 @@ impl LlbBridge for Bridge {
     ) -> Result<Response<ReadDirResponse>, Status> {
         let job = self.job(&request).await?;
         let request = request.into_inner();
-        let (root, _keep) = self.root(&*job.result(&request.r#ref)?).await?;
-        let list = move || -> Result<Vec<Stat>, Status> {
-            let path = request.dir_path;
-            let failed = |error: std::io::Error| missing("lstat", &path, &error);
-            let folder = root.find(Path::new(&path)).map_err(failed)?;
-            let mut entries = Vec::new();
-            for name in names(&folder).map_err(failed)? {
-                let shown = String::from_utf8_lossy(&name).into_owned();
-                let wanted = &request.include_pattern;
-                if wanted.is_empty() || glob::matches(wanted, &shown) {
-                    let stat = statat(&folder, &name[..], AtFlags::SYMLINK_NOFOLLOW);
-                    let stat = stat.map_err(|error| failed(error.into()))?;
-                    entries.push(describe(&stat, &shown));
-                }
-            }
-            Ok(entries)
-        };
-        let entries = tokio::task::spawn_blocking(list).await;
-        let entries = entries.map_err(|error| Status::internal(error.to_string()))??;
-        Ok(Response::new(ReadDirResponse { entries }))
+        let tree = job.result(&request.r#ref)?.tree;
+        let entries = tree.read_dir(&job.work, &request.dir_path, &request.include_pattern);
+        let entries = entries.await.map_err(Error::from)?;
+        Ok(Response::new(ReadDirResponse {
+            entries: entries.into_iter().map(stat).collect(),
+        }))
     }
 
     async fn stat_file(
@@ -255,22 +216,12 @@ impl LlbBridge for Bridge {
     ) -> Result<Response<StatFileResponse>, Status> {
         let job = self.job(&request).await?;
         let request = request.into_inner();
-        let (root, _keep) = self.root(&*job.result(&request.r#ref)?).await?;
-        let look = move || {
-            let path = Path::new(&request.path);
-            let failed = |error: std::io::Error| missing("lstat", &request.path, &error);
-            let flags = OFlags::PATH | OFlags::NOFOLLOW;
-            let found = root.open_at(path, flags, Mode::empty()).map_err(failed)?;
-            let stat = rustix::fs::fstat(found.as_fd());
-            let stat = stat.map_err(|error| failed(error.into()))?;
-            let name = path
-                .file_name()
-                .map(|name| name.to_string_lossy().into_owned());
-            Ok::<_, Status>(describe(&stat, &name.unwrap_or_default()))
-        };
-        let stat = tokio::task::spawn_blocking(look).await;
-        let stat = stat.map_err(|error| Status::internal(error.to_string()))??;
-        Ok(Response::new(StatFileResponse { stat: Some(stat) }))
+        let tree = job.result(&request.r#ref)?.tree;
+        let found = tree.stat(&job.work, &request.path).await;
+        let found = found.map_err(Error::from)?;
+        Ok(Response::new(StatFileResponse {
+            stat: Some(stat(found)),
+        }))
     }
 
     async fn evaluate(
@@ -384,14 +335,5 @@ impl LlbBridge for Bridge {
             ranges: warning.ranges,
         });
         Ok(Response::new(WarnResponse {}))
-    }
-}
-
-fn missing(verb: &str, path: &str, error: &std::io::Error) -> Status {
-    match error.kind() {
-        std::io::ErrorKind::NotFound => {
-            Status::not_found(format!("{verb} {path}: no such file or directory"))
-        }
-        _ => Status::unknown(format!("{verb} {path}: {error}")),
     }
 }

@@ -1,31 +1,35 @@
 //! BuildKit's control service.
 
-use std::collections::HashMap;
 use std::pin::Pin;
 use std::sync::Arc;
 
 use bollard_buildkit_proto::moby::buildkit::v1::control_server;
 use bollard_buildkit_proto::moby::buildkit::v1::{
-    BuildHistoryEvent, BuildHistoryRecord, BuildHistoryRequest, BytesMessage, DiskUsageRequest,
-    DiskUsageResponse, Exporter, InfoRequest, InfoResponse, ListWorkersRequest,
+    BuildHistoryEvent, BuildHistoryRecord, BuildHistoryRequest, BytesMessage, CacheOptionsEntry,
+    DiskUsageRequest, DiskUsageResponse, Exporter, InfoRequest, InfoResponse, ListWorkersRequest,
     ListWorkersResponse, PruneRequest, SolveRequest, SolveResponse, StatusRequest, StatusResponse,
     UpdateBuildHistoryRequest, UpdateBuildHistoryResponse, UsageRecord,
 };
 use futures_util::{Stream, StreamExt as _};
 use tokio::io::AsyncWriteExt as _;
+use tokio::sync::mpsc::Receiver;
 use tokio_util::io::ReaderStream;
 use tonic::{Request, Response, Status, Streaming};
+use wharf_solver::{CacheOption, Entitlement, JobOptions, Progress, SolveResult};
 
 use crate::bridge::outcome;
 use crate::error::Error;
-use crate::job::{Job, Outcome};
+use crate::job::{Job, Running};
+use crate::progress::Trace;
 use crate::service::Kit;
-use crate::session::Introduction;
+use crate::session::{Asked, Introduction};
 use crate::time::now;
-use crate::{caps, definition, export, frontend, usage};
+use crate::{caps, export, usage};
 
 /// What stands between us and a session in a call.
 const BUFFER: usize = 256 << 10;
+/// What the work may have said that is not written down yet.
+const EVENTS: usize = 256;
 /// What is said at once.
 const CHUNK: usize = 32 << 10;
 
@@ -35,37 +39,24 @@ pub(crate) struct Control(pub(crate) Arc<Kit>);
 type Answers<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 
 impl Control {
-    /// What the frontend makes of the request: one that runs here, or the client's own.
-    async fn outcome(&self, job: &Arc<Job>, request: &SolveRequest) -> Result<Outcome, Status> {
-        if let Some(definition) = &request.definition
-            && !definition.def.is_empty()
-            && request.frontend.is_empty()
-        {
-            let built = Some(definition::result(&self.0, definition)?);
-            return Ok(Outcome {
-                built,
-                ..Outcome::default()
-            });
-        }
-        if request.frontend.is_empty() {
+    /// What the request is solved to: by a frontend that runs here, or by the client's own.
+    async fn outcome(&self, job: &Arc<Job>, request: &SolveRequest) -> Result<SolveResult, Status> {
+        let definition = request.definition.clone();
+        let definition = definition.filter(|one| !one.def.is_empty());
+        if definition.is_none() && request.frontend.is_empty() {
             let returned = job.by_client();
             self.0.jobs.changed();
             return Ok(outcome(job, returned.await?)?);
         }
-        let mut inputs = HashMap::new();
-        for (name, definition) in &request.frontend_inputs {
-            inputs.insert(name.clone(), definition::result(&self.0, definition)?);
-        }
-        let session = self.0.sessions.get(&request.session).await?;
-        let asked = frontend::Request {
-            kit: &self.0,
-            job,
-            session,
-            frontend: &request.frontend,
-            attributes: &request.frontend_attrs,
-            inputs,
+        let imports = request.cache.iter().flat_map(|cache| &cache.imports);
+        let wanted = wharf_solver::SolveRequest {
+            definition: definition.filter(|_| request.frontend.is_empty()),
+            frontend: request.frontend.clone(),
+            frontend_attrs: request.frontend_attrs.clone().into_iter().collect(),
+            frontend_inputs: request.frontend_inputs.clone().into_iter().collect(),
+            cache_imports: imports.map(cache_option).collect(),
         };
-        Ok(frontend::build(asked).await?)
+        Ok(job.work.solve(wanted).await.map_err(Error::from)?)
     }
 
     async fn solved(
@@ -81,6 +72,58 @@ impl Control {
         let exporter_response = export::all(&self.0, job, &exporters, &outcome).await?;
         Ok(SolveResponse { exporter_response })
     }
+
+    /// A build that begins, and what its work says.
+    fn begin(&self, request: &SolveRequest) -> Result<(Running, Receiver<Progress>), Error> {
+        let entitlements = request.entitlements.iter().map(|name| granted(name));
+        let (progress, events) = tokio::sync::mpsc::channel(EVENTS);
+        let work = self.0.solver.job(JobOptions {
+            id: request.r#ref.clone(),
+            session: request.session.clone(),
+            client: Arc::new(Asked::new(&self.0, &request.session)),
+            progress,
+            entitlements: entitlements.collect::<Result<_, _>>()?,
+        });
+        let running = self.0.jobs.begin(&request.r#ref, &request.session, work)?;
+        Ok((running, events))
+    }
+}
+
+/// What a client may ask for: as dockerd has it without settings, the host's network and no more.
+fn granted(name: &str) -> Result<Entitlement, Error> {
+    match Entitlement::parse(name)? {
+        Entitlement::SecurityInsecure => Err(Error::Invalid(format!(
+            "granting entitlement {name} is not allowed by build daemon configuration"
+        ))),
+        entitlement => Ok(entitlement),
+    }
+}
+
+/// Writes down what is said until the work is done.
+async fn followed<T>(
+    work: impl Future<Output = T>,
+    trace: &Trace,
+    mut events: Receiver<Progress>,
+) -> T {
+    let mut work = std::pin::pin!(work);
+    let done = loop {
+        tokio::select! {
+            biased;
+            Some(event) = events.recv() => trace.take(event),
+            done = &mut work => break done,
+        }
+    };
+    while let Ok(event) = events.try_recv() {
+        trace.take(event);
+    }
+    done
+}
+
+fn cache_option(entry: &CacheOptionsEntry) -> CacheOption {
+    CacheOption {
+        kind: entry.r#type.clone(),
+        attrs: entry.attrs.clone().into_iter().collect(),
+    }
 }
 
 /// What would be ignored is refused.
@@ -91,9 +134,6 @@ fn refuse(request: &SolveRequest) -> Result<(), Error> {
             "cache export to {} is not built",
             export.r#type
         )));
-    }
-    if let Some(entitlement) = request.entitlements.first() {
-        return Err(Error::Invalid(format!("{entitlement} is not allowed")));
     }
     if request.source_policy.is_some() {
         return Err(Error::Unimplemented(
@@ -140,7 +180,7 @@ impl control_server::Control for Control {
         request: Request<SolveRequest>,
     ) -> Result<Response<SolveResponse>, Status> {
         let request = request.into_inner();
-        let running = self.0.jobs.begin(&request.r#ref, &request.session)?;
+        let (running, events) = self.begin(&request)?;
         let job = running.job.clone();
         let mut record = BuildHistoryRecord {
             r#ref: request.r#ref.clone(),
@@ -167,7 +207,7 @@ impl control_server::Control for Control {
                 record
             }),
         };
-        let solved = self.solved(&job, &request).await;
+        let solved = followed(self.solved(&job, &request), &job.trace, events).await;
         past.ended(&solved);
         // Those who follow see its end before its answer.
         drop(running);
@@ -305,12 +345,12 @@ impl Drop for Past {
         let Some(mut record) = self.record.take() else {
             return;
         };
-        let (steps, cached) = self.job.trace.counts();
-        let number = |count: u64| i32::try_from(count).unwrap_or(i32::MAX);
+        let counts = self.job.trace.counts();
+        let number = |count: usize| i32::try_from(count).unwrap_or(i32::MAX);
         record.completed_at = Some(now());
-        record.num_total_steps = number(steps);
-        record.num_completed_steps = number(steps);
-        record.num_cached_steps = number(cached);
+        record.num_total_steps = number(counts.total);
+        record.num_completed_steps = number(counts.completed);
+        record.num_cached_steps = number(counts.cached);
         self.kit.history.end(record);
     }
 }

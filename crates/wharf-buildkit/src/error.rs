@@ -4,13 +4,12 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bollard_buildkit_proto::google::protobuf::Any;
 use bollard_buildkit_proto::google::rpc;
+use bollard_buildkit_proto::pb;
 use prost::Message as _;
 use serde_json::json;
 use tonic::{Code, Status};
-use wharf_builder::BuildError;
-use wharf_dockerfile::Span;
-use wharf_engine::{EngineError, ErrorKind};
-use wharf_images::ImageError;
+use wharf_engine::ErrorKind;
+use wharf_solver::{SolveError, SourceRange};
 
 /// An error of this crate.
 #[derive(Debug, thiserror::Error)]
@@ -27,31 +26,12 @@ pub(crate) enum Error {
     /// It could not be done.
     #[error("{0}")]
     Failed(String),
-    /// The builder failed.
-    #[error("{}", words(.0))]
-    Build(BuildError),
+    /// The solver failed.
+    #[error(transparent)]
+    Solve(#[from] SolveError),
     /// The client that was asked said no.
     #[error("{}", .0.message())]
     Client(Status),
-    /// An error with the place in the Dockerfile that it is about.
-    #[error("{error}")]
-    At {
-        /// What.
-        error: Box<Error>,
-        /// Where.
-        place: Place,
-    },
-}
-
-/// Lines of a Dockerfile.
-#[derive(Clone, Debug)]
-pub(crate) struct Place {
-    /// The Dockerfile's name.
-    pub(crate) filename: String,
-    /// Its text.
-    pub(crate) text: String,
-    /// The lines.
-    pub(crate) span: Span,
 }
 
 impl Error {
@@ -61,22 +41,10 @@ impl Error {
         move |error| Self::Failed(format!("{what}: {error}"))
     }
 
-    /// The same, at a place.
-    pub(crate) fn at(self, place: Place) -> Self {
-        Self::At {
-            error: Box::new(self),
-            place,
-        }
-    }
-
     /// As a gRPC status.
     pub(crate) fn status(&self) -> Status {
         match self {
-            Self::At { error, place } => {
-                let inner = error.status();
-                let details = with_details(inner.code(), inner.message(), vec![place.detail()]);
-                Status::with_details(inner.code(), inner.message(), details.into())
-            }
+            Self::Solve(error) => solve_status(error),
             Self::Client(status) => status.clone(),
             other => Status::new(other.code(), other.to_string()),
         }
@@ -86,71 +54,61 @@ impl Error {
         match self {
             Self::NotFound(_) => Code::NotFound,
             Self::Unimplemented(_) => Code::Unimplemented,
-            Self::Build(error) if error.kind() == ErrorKind::NotImplemented => Code::Unimplemented,
             // Clients print any other code before the text.
             _ => Code::Unknown,
         }
     }
 }
 
-/// BuildKit's words for what a command did.
-fn words(error: &BuildError) -> String {
-    match error {
-        BuildError::Command { command, code } => {
-            format!("process {command:?} did not complete successfully: exit code: {code}")
-        }
-        BuildError::Missing { path, .. } => {
-            let reference = format!("{:032x}", rand::random::<u128>());
-            format!(
-                "failed to compute cache key: failed to calculate checksum of ref {reference}: \"/{path}\": not found"
-            )
-        }
-        other => other.to_string(),
+/// With the places in the files that it is about, which clients print as excerpts.
+fn solve_status(error: &SolveError) -> Status {
+    let code = match error.kind() {
+        ErrorKind::NotImplemented => Code::Unimplemented,
+        _ => Code::Unknown,
+    };
+    let message = error.to_string();
+    let SolveError::At {
+        vertex, sources, ..
+    } = error
+    else {
+        return Status::new(code, message);
+    };
+    let mut details: Vec<Any> = sources.iter().map(source_detail).collect();
+    if !vertex.is_empty() {
+        details.push(detail("Vertex", &json!({ "digest": vertex })));
     }
+    let details = with_details(code, &message, details);
+    Status::with_details(code, message, details.into())
 }
 
-impl From<BuildError> for Error {
-    fn from(error: BuildError) -> Self {
-        Self::Build(error)
-    }
+/// `errdefs.Source` of BuildKit.
+fn source_detail(source: &SourceRange) -> Any {
+    let position = |position: Option<pb::Position>| {
+        let position = position.unwrap_or_default();
+        json!({ "line": position.line, "character": position.character })
+    };
+    let ranges = source.ranges.iter();
+    let ranges =
+        ranges.map(|range| json!({ "start": position(range.start), "end": position(range.end) }));
+    let info = json!({
+        "filename": source.info.filename,
+        "data": STANDARD.encode(&source.info.data),
+        "language": source.info.language,
+    });
+    let ranges: Vec<serde_json::Value> = ranges.collect();
+    detail("Source", &json!({ "info": info, "ranges": ranges }))
 }
 
-impl From<EngineError> for Error {
-    fn from(error: EngineError) -> Self {
-        Self::Build(BuildError::Engine(error))
-    }
-}
-
-impl From<ImageError> for Error {
-    fn from(error: ImageError) -> Self {
-        Self::Build(error.into())
+fn detail(kind: &str, value: &serde_json::Value) -> Any {
+    Any {
+        type_url: format!("github.com/moby/buildkit/errdefs.{kind}+json"),
+        value: value.to_string().into_bytes(),
     }
 }
 
 impl From<Error> for Status {
     fn from(error: Error) -> Self {
         error.status()
-    }
-}
-
-impl Place {
-    /// `errdefs.Source` of BuildKit, which its clients print as an excerpt.
-    fn detail(&self) -> Any {
-        let source = json!({
-            "info": {
-                "filename": self.filename,
-                "data": STANDARD.encode(&self.text),
-                "language": "Dockerfile",
-            },
-            "ranges": [{
-                "start": { "line": self.span.start },
-                "end": { "line": self.span.end },
-            }],
-        });
-        Any {
-            type_url: "github.com/moby/buildkit/errdefs.Source+json".to_owned(),
-            value: source.to_string().into_bytes(),
-        }
     }
 }
 

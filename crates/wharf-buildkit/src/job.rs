@@ -5,9 +5,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bollard_buildkit_proto::moby::buildkit::v1::frontend;
+use bollard_buildkit_proto::pb::Definition;
 use tokio::sync::{Notify, oneshot};
 use tonic::Status;
-use wharf_images::{Image, ImagePin};
+use wharf_solver::Ref;
 
 use crate::error::Error;
 use crate::progress::Trace;
@@ -20,20 +21,13 @@ const MOST: usize = 256;
 /// Of as many that have ended it is known what they said.
 const ENDED: usize = 16;
 
-/// What was built. It stays while this is held.
-pub(crate) struct Built {
-    /// The image.
-    pub(crate) image: Image,
-    pub(crate) _pin: ImagePin,
-}
-
-/// What a frontend ended with.
-#[derive(Clone, Default)]
-pub(crate) struct Outcome {
-    /// What was built, if that was asked for.
-    pub(crate) built: Option<Arc<Built>>,
-    /// What it says beside it.
-    pub(crate) metadata: HashMap<String, Vec<u8>>,
+/// A result that the client's frontend has a name for.
+#[derive(Clone)]
+pub(crate) struct Kept {
+    /// Its files.
+    pub(crate) tree: Ref,
+    /// What it was solved from.
+    pub(crate) definition: Definition,
 }
 
 /// A build.
@@ -42,13 +36,15 @@ pub(crate) struct Job {
     /// The session of the client that asked for it.
     pub(crate) session: String,
     pub(crate) trace: Arc<Trace>,
+    /// What does the work.
+    pub(crate) work: wharf_solver::Job,
     state: Mutex<State>,
 }
 
 /// What the client's own frontend has.
 #[derive(Default)]
 struct State {
-    results: HashMap<String, Arc<Built>>,
+    results: HashMap<String, Kept>,
     returned: Option<oneshot::Sender<Result<frontend::Result, Status>>>,
 }
 
@@ -58,9 +54,9 @@ impl Job {
     }
 
     /// Keeps a result for the client's frontend; what that knows it by.
-    pub(crate) fn keep(&self, built: Arc<Built>) -> String {
+    pub(crate) fn keep(&self, kept: Kept) -> String {
         let id = format!("{:032x}", rand::random::<u128>());
-        self.state().results.insert(id.clone(), built);
+        self.state().results.insert(id.clone(), kept);
         id
     }
 
@@ -68,7 +64,7 @@ impl Job {
     ///
     /// # Errors
     /// If there is none of that id.
-    pub(crate) fn result(&self, id: &str) -> Result<Arc<Built>, Error> {
+    pub(crate) fn result(&self, id: &str) -> Result<Kept, Error> {
         let found = self.state().results.get(id).cloned();
         found.ok_or_else(|| Error::NotFound(format!("no such ref: {id}")))
     }
@@ -123,14 +119,20 @@ impl Jobs {
     ///
     /// # Errors
     /// If the id is none, or there is a build of that id.
-    pub(crate) fn begin(&self, id: &str, session: &str) -> Result<Running, Error> {
+    pub(crate) fn begin(
+        &self,
+        id: &str,
+        session: &str,
+        work: wharf_solver::Job,
+    ) -> Result<Running, Error> {
         if !is_id(id) {
             return Err(Error::Invalid(format!("invalid build ref {id:?}")));
         }
         let job = Arc::new(Job {
             id: id.to_owned(),
             session: session.to_owned(),
-            trace: Trace::new(id),
+            trace: Trace::new(),
+            work,
             state: Mutex::default(),
         });
         {

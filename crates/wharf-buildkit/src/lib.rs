@@ -4,11 +4,11 @@
 //!   client ──▶ control  Solve, Status, ListWorkers, Prune, …      jobs: what is being built, and what it says
 //!          ──▶ bridge   the client's own frontend asks for steps   │
 //!          ◀── session  files, secrets, agents, credentials        ▼
-//!                                   frontend (Dockerfile) ──▶ wharf-builder ──▶ exporters
+//!                                                        wharf-solver ──▶ exporters
 //! ```
 //!
-//! A client opens a session first: a connection on which it is the server ([`session`]). Then it asks to solve: with a
-//! frontend that runs here, or with one of its own that comes back through the bridge. What is built belongs to the
+//! A client opens a session first: a connection on which it is the server ([`session`]). Then it asks to solve: a graph,
+//! a frontend that runs here, or one of its own that comes back through the bridge. What is built belongs to the
 //! job, and goes with it. Nothing that a session says is a path of this host: files go into folders that are ours,
 //! through descriptors.
 //!
@@ -17,10 +17,8 @@
 mod bridge;
 mod caps;
 mod control;
-mod definition;
 mod error;
 mod export;
-mod frontend;
 mod history;
 mod job;
 mod progress;

@@ -18,8 +18,8 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tonic::service::Routes;
 use tonic::{Request, Response, Status};
 use tower::Service as _;
-use wharf_builder::Builder;
 use wharf_engine::Engine;
+use wharf_solver::Solver;
 
 use crate::bridge::Bridge;
 use crate::control::Control;
@@ -33,7 +33,7 @@ const LARGEST: usize = 16 << 20;
 /// What everything here works with.
 pub(crate) struct Kit {
     pub(crate) engine: Arc<Engine>,
-    pub(crate) builder: Builder,
+    pub(crate) solver: Solver,
     pub(crate) sessions: Sessions,
     pub(crate) contexts: Contexts,
     pub(crate) jobs: Jobs,
@@ -47,7 +47,7 @@ impl Kit {
     }
 }
 
-/// BuildKit's services over a builder. Clones are the same.
+/// BuildKit's services over a solver. Clones are the same.
 #[derive(Clone)]
 pub struct BuildKit {
     routes: Routes,
@@ -55,13 +55,13 @@ pub struct BuildKit {
 }
 
 impl BuildKit {
-    /// Over `builder`, which builds with `engine`.
-    pub fn new(engine: Arc<Engine>, builder: Builder) -> Self {
+    /// Over `solver`, which builds with `engine`.
+    pub fn new(engine: Arc<Engine>, solver: Solver) -> Self {
         let folder = engine.config.data_root.join("buildkit").join("contexts");
         let sessions = Sessions::default();
         let kit = Arc::new(Kit {
             engine,
-            builder,
+            solver,
             sessions: sessions.clone(),
             contexts: Contexts::new(folder),
             jobs: Jobs::default(),

@@ -4,9 +4,13 @@ use bollard_buildkit_proto::google::protobuf::Timestamp;
 
 /// Now.
 pub(crate) fn now() -> Timestamp {
-    let now = jiff::Timestamp::now();
+    of(jiff::Timestamp::now())
+}
+
+/// A time.
+pub(crate) fn of(time: jiff::Timestamp) -> Timestamp {
     Timestamp {
-        seconds: now.as_second(),
-        nanos: now.subsec_nanosecond(),
+        seconds: time.as_second(),
+        nanos: time.subsec_nanosecond(),
     }
 }

@@ -5,12 +5,14 @@ mod document;
 
 use std::collections::BTreeMap;
 
+use jiff::Timestamp;
 use serde_json::json;
 use wharf_oci::Reference;
 
 use crate::progress::Shown;
 use crate::{Job, Ref, SolveError, SolveResult, blocking};
 
+pub use archive::{Archived, Files, Writing};
 pub(crate) use document::document;
 
 impl Job {
@@ -25,7 +27,7 @@ impl Job {
         attrs: &BTreeMap<String, String>,
     ) -> Result<BTreeMap<String, String>, SolveError> {
         let mut shown = Shown::begin(self, "exporting to image").await;
-        let exported = self.image(result, attrs).await;
+        let exported = self.image(result, attrs, &shown).await;
         shown.end(exported.as_ref().err()).await;
         exported
     }
@@ -34,18 +36,30 @@ impl Job {
         &self,
         result: &SolveResult,
         attrs: &BTreeMap<String, String>,
+        shown: &Shown,
     ) -> Result<BTreeMap<String, String>, SolveError> {
         let (tree, config) = only(result)?;
+        let names = names(attrs)?;
+        if is_on(attrs, "push") && names.is_empty() {
+            let text = "tag is needed when pushing to registry";
+            return Err(SolveError::Invalid(text.to_owned()));
+        }
+        let started = Timestamp::now();
         let tree = self.layers_of(&tree).await?;
         let epoch = epoch(result, attrs)?;
         let config = document(config, &tree, epoch)?;
-        let names = names(attrs)?;
         let store = self.engine().images.store();
-        let image = store
-            .assemble(&tree.chains(), config, names.clone())
-            .await?;
+        let tags = names.iter().map(|name| name.clone().with_default_tag());
+        let chains = tree.chains();
+        let image = store.assemble(&chains, config, tags.collect()).await?;
+        shown.did("exporting layers", started).await;
+        let now = Timestamp::now();
+        shown.did(format!("writing image {}", image.id), now).await;
+        for name in &names {
+            shown.did(format!("naming to {name}"), now).await;
+        }
         if is_on(attrs, "push") {
-            self.push(&names).await?;
+            self.push(&names, shown).await?;
         }
         let manifest = image.manifest.as_ref();
         let mut response = BTreeMap::new();
@@ -66,18 +80,20 @@ impl Job {
         Ok(response)
     }
 
-    async fn push(&self, names: &[Reference]) -> Result<(), SolveError> {
+    async fn push(&self, names: &[Reference], shown: &Shown) -> Result<(), SolveError> {
         for name in names {
+            let started = Timestamp::now();
             let options = wharf_images::PushOptions {
                 credentials: self.client().credentials(name.domain()).await,
                 ..wharf_images::PushOptions::default()
             };
-            let (progress, mut events) = wharf_images::ProgressSender::channel();
-            let images = &self.engine().images;
-            let push = images.push(name, options, progress);
-            let drain = async { while events.recv().await.is_some() {} };
-            let (pushed, ()) = tokio::join!(push, drain);
-            pushed?;
+            let progress = wharf_images::ProgressSender::discard();
+            let tagged = name.clone().with_default_tag();
+            self.engine()
+                .images
+                .push(&tagged, options, progress)
+                .await?;
+            shown.did(format!("pushing {tagged}"), started).await;
         }
         Ok(())
     }
@@ -132,13 +148,13 @@ pub(crate) fn epoch(
         .map_err(|_| SolveError::Invalid(format!("invalid SOURCE_DATE_EPOCH: {text:?}")))
 }
 
+/// The names that the image is to have.
 pub(crate) fn names(attrs: &BTreeMap<String, String>) -> Result<Vec<Reference>, SolveError> {
     let text = attrs.get("name").map_or("", String::as_str);
-    let names = text.split(',').filter(|name| !name.is_empty()).map(|name| {
+    let names = text.split(',').filter(|name| !name.is_empty());
+    let parsed = names.map(|name| {
         let reference = Reference::parse_normalized(name);
-        let reference = reference
-            .map_err(|error| SolveError::Invalid(format!("invalid tag {name:?}: {error}")));
-        Ok(reference?.with_default_tag())
+        reference.map_err(|error| SolveError::Invalid(format!("failed to parse {name}: {error}")))
     });
-    names.collect()
+    parsed.collect()
 }

@@ -27,6 +27,7 @@ mod voice;
 
 pub use entitlement::Entitlement;
 pub use error::{SolveError, SourceRange};
+pub use export::{Archived, Files, Writing};
 pub use progress::{Progress, ProgressSender, Vertex, VertexLog, VertexStatus, Warning};
 pub use result::{Layer, Ref, SolveResult, Stat, Tree};
 pub use solver::{

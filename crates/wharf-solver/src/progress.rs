@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use tokio::sync::mpsc;
 use wharf_oci::Digest;
 
+use crate::voice::Voice;
 use crate::{Job, SolveError};
 
 /// One thing said.
@@ -98,10 +99,12 @@ pub struct Warning {
 /// Where it is said. It waits while the reader has enough, and forgets what is said when there is none any more.
 pub type ProgressSender = mpsc::Sender<Progress>;
 
-/// Work that is no operation, shown as a vertex all the same.
+/// Work that is no operation, shown as a vertex all the same. One that is given up is told to have ended.
 pub(crate) struct Shown {
     job: Job,
     vertex: Option<Vertex>,
+    /// Where parts of it are told.
+    pub(crate) voice: Voice,
 }
 
 impl Shown {
@@ -113,13 +116,30 @@ impl Shown {
             started: Some(Timestamp::now()),
             ..Vertex::default()
         });
+        let voice = Voice::default();
         if let Some(vertex) = &vertex {
             job.tell(Progress::Vertex(vertex.clone())).await;
+            voice.join(&vertex.digest, job.progress()).await;
         }
         Self {
             job: job.clone(),
             vertex,
+            voice,
         }
+    }
+
+    /// A part of it has been done.
+    pub(crate) async fn did(&self, id: impl Into<String>, started: Timestamp) {
+        let now = Timestamp::now();
+        self.voice
+            .status(VertexStatus {
+                id: id.into(),
+                timestamp: Some(now),
+                started: Some(started),
+                completed: Some(now),
+                ..VertexStatus::default()
+            })
+            .await;
     }
 
     /// It has ended.
@@ -128,6 +148,17 @@ impl Shown {
             vertex.completed = Some(Timestamp::now());
             vertex.error = error.map(ToString::to_string).unwrap_or_default();
             self.job.tell(Progress::Vertex(vertex)).await;
+        }
+    }
+}
+
+impl Drop for Shown {
+    fn drop(&mut self) {
+        if let Some(mut vertex) = self.vertex.take() {
+            vertex.completed = Some(Timestamp::now());
+            vertex.error = SolveError::Cancelled.to_string();
+            // Nobody may be left to hear it.
+            let _ = self.job.progress().try_send(Progress::Vertex(vertex));
         }
     }
 }

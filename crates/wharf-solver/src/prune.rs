@@ -11,15 +11,20 @@ use crate::cache::{Cache, Record};
 use crate::{CacheRecord, PruneOptions, SolveError, Solver, blocking};
 
 impl Solver {
-    /// What the cache holds: results of steps, and the folders of cache mounts.
+    /// What the cache holds: results of steps, the folders of cache mounts, and `others`, which the caller keeps.
     ///
     /// # Errors
     /// If records or disk cannot be read, or a filter is none.
-    pub async fn disk_usage(&self, filters: &[String]) -> Result<Vec<CacheRecord>, SolveError> {
+    pub async fn disk_usage(
+        &self,
+        filters: &[String],
+        others: Vec<CacheRecord>,
+    ) -> Result<Vec<CacheRecord>, SolveError> {
         let (solver, filters) = (self.clone(), filters.to_vec());
         blocking(move || {
             let filters = Filters::read(&filters)?;
-            let records = solver.listed()?;
+            let mut records = solver.listed()?;
+            records.extend(others);
             Ok(records
                 .into_iter()
                 .filter(|record| filters.fit(record))
@@ -29,18 +34,25 @@ impl Solver {
     }
 
     /// Removes from the cache, what was not used for longest first; what was removed. Cache mounts that a step has now
-    /// stay, and so do layers that an image has or another result stands on.
+    /// stay, and so do layers that an image has or another result stands on. Those of `others`, which the caller keeps,
+    /// are the caller's to remove.
     ///
     /// # Errors
     /// If records or disk refuse, or a filter is none.
-    pub async fn prune(&self, options: &PruneOptions) -> Result<Vec<CacheRecord>, SolveError> {
+    pub async fn prune(
+        &self,
+        options: &PruneOptions,
+        others: Vec<CacheRecord>,
+    ) -> Result<Vec<CacheRecord>, SolveError> {
         let (solver, options) = (self.clone(), options.clone());
         blocking(move || {
             let filters = Filters::read(&options.filters)?;
-            let records = solver.listed()?;
+            let mut records = solver.listed()?;
+            records.extend(others);
             let gone = choose(records, &options, &filters, solver.free_space());
             let ids: HashSet<String> = gone.iter().map(|record| record.id.clone()).collect();
-            for record in gone.iter().filter(|record| record.mutable) {
+            let mounts = gone.iter().filter(|one| one.kind == "exec.cachemount");
+            for record in mounts {
                 let path = solver.shared().caches().join(&record.id);
                 std::fs::remove_dir_all(&path).map_err(SolveError::io("remove a cache mount"))?;
             }

@@ -5,6 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use bollard_buildkit_proto::pb;
 use rustix::fs::{FileType, Mode, OFlags, fstat, readlinkat};
 use wharf_builder::hash;
 use wharf_engine::{Workspace, resolve};
@@ -75,6 +76,8 @@ pub struct SolveResult {
     pub platforms: Vec<(String, Platform)>,
     /// What exporters are told (`containerimage.config`, `refs.platforms`, …), as BuildKit's frontends say it.
     pub metadata: BTreeMap<String, Vec<u8>>,
+    /// What the trees were solved from, by the keys of `refs`; by an empty one that of the single tree.
+    pub definitions: BTreeMap<String, pb::Definition>,
 }
 
 /// A file or folder of a tree.

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use bollard_buildkit_proto::pb;
 use jiff::Timestamp;
 use tempfile::TempDir;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{OnceCell, OwnedSemaphorePermit, Semaphore};
 use wharf_builder::transfer::{self, Looks};
 use wharf_builder::{Client, Exclude};
 use wharf_engine::{Engine, Workspace};
@@ -39,6 +39,8 @@ pub(crate) struct Shared {
 pub struct JobOptions {
     /// BuildKit's `Ref`.
     pub id: String,
+    /// The id of the client's session, by which definitions name its files; empty if it has none.
+    pub session: String,
     /// Who asks.
     pub client: Arc<dyn Client>,
     /// Where progress is told.
@@ -56,6 +58,33 @@ pub(crate) struct JobInner {
     options: JobOptions,
     /// Images that this build has looked for elsewhere.
     pulled: Mutex<BTreeSet<String>>,
+    /// What names of images mean: each is looked up once in a build.
+    resolved: Once<ResolvedImage>,
+    /// Sources by the digest of their operation: each is fetched once in a build.
+    sources: Once<Ref>,
+}
+
+/// Things that are made once, by name; who comes meanwhile waits.
+pub(crate) struct Once<T>(Mutex<BTreeMap<String, Arc<OnceCell<T>>>>);
+
+impl<T> Default for Once<T> {
+    fn default() -> Self {
+        Self(Mutex::default())
+    }
+}
+
+impl<T: Clone> Once<T> {
+    /// What has this name, else what `make` makes. One that fails is made again by the next who asks.
+    pub(crate) async fn get<F>(&self, name: &str, make: impl FnOnce() -> F) -> Result<T, SolveError>
+    where
+        F: Future<Output = Result<T, SolveError>>,
+    {
+        let cell = {
+            let mut cells = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            cells.entry(name.to_owned()).or_default().clone()
+        };
+        cell.get_or_try_init(make).await.cloned()
+    }
 }
 
 /// What is to be solved.
@@ -180,6 +209,8 @@ impl Solver {
             solver: self.clone(),
             options,
             pulled: Mutex::default(),
+            resolved: Once::default(),
+            sources: Once::default(),
         }))
     }
 
@@ -229,6 +260,7 @@ impl Job {
             let tree = solve::solve(self, definition).await?;
             return Ok(SolveResult {
                 single: Some(tree),
+                definitions: [(String::new(), definition.clone())].into(),
                 ..SolveResult::default()
             });
         }
@@ -253,10 +285,17 @@ impl Job {
         mode: &str,
         log_name: &str,
     ) -> Result<ResolvedImage, SolveError> {
-        let mut shown = crate::progress::Shown::begin(self, log_name).await;
-        let found = ops::resolve(self, reference, platform, mode).await;
-        shown.end(found.as_ref().err()).await;
-        found
+        let key = platform.map(frontend::key_of).unwrap_or_default();
+        let find = || async {
+            let mut shown = crate::progress::Shown::begin(self, log_name).await;
+            let found = ops::resolve(self, reference, platform, mode).await;
+            shown.end(found.as_ref().err()).await;
+            found
+        };
+        let resolved = &self.0.resolved;
+        resolved
+            .get(&format!("{reference} {key} {mode}"), find)
+            .await
     }
 
     /// The files of a tree, for who sends them on: exporter `local`.
@@ -286,6 +325,14 @@ impl Job {
 
     pub(crate) fn id(&self) -> &str {
         &self.0.options.id
+    }
+
+    pub(crate) fn session(&self) -> &str {
+        &self.0.options.session
+    }
+
+    pub(crate) fn sources(&self) -> &Once<Ref> {
+        &self.0.sources
     }
 
     pub(crate) async fn tell(&self, progress: Progress) {

@@ -120,7 +120,7 @@ fn builds_and_remembers() {
         assert!(done["[base 2/4] WORKDIR /w"] && !done["[base 3/4] COPY a.txt sub ./"]);
 
         // What the cache holds can be listed and removed; the image stays whole.
-        let records = solver.disk_usage(&[]).await.unwrap();
+        let records = solver.disk_usage(&[], Vec::new()).await.unwrap();
         assert!(
             records
                 .iter()
@@ -130,8 +130,11 @@ fn builds_and_remembers() {
             all: true,
             ..PruneOptions::default()
         };
-        assert_eq!(solver.prune(&options).await.unwrap().len(), records.len());
-        assert!(solver.disk_usage(&[]).await.unwrap().is_empty());
+        assert_eq!(
+            solver.prune(&options, Vec::new()).await.unwrap().len(),
+            records.len()
+        );
+        assert!(solver.disk_usage(&[], Vec::new()).await.unwrap().is_empty());
         let layers = engine.images.store().resolve("t").unwrap().chain;
         assert!(
             layers

@@ -1,16 +1,16 @@
 //! What becomes of a result: an image in the store, an archive or files for the client, a push.
 
 mod archive;
-mod image;
 mod tree;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use bollard_buildkit_proto::moby::buildkit::v1::Exporter;
+use wharf_solver::{ArchiveKind, SolveResult};
 
 use crate::error::Error;
-use crate::job::{Built, Job, Outcome};
+use crate::job::Job;
 use crate::service::Kit;
 
 type Response = HashMap<String, String>;
@@ -19,8 +19,8 @@ type Response = HashMap<String, String>;
 struct Export<'a> {
     kit: &'a Arc<Kit>,
     job: &'a Arc<Job>,
-    built: &'a Arc<Built>,
-    attributes: &'a HashMap<String, String>,
+    outcome: &'a SolveResult,
+    attributes: BTreeMap<String, String>,
     /// Its number, where there are several.
     number: Option<usize>,
 }
@@ -72,7 +72,7 @@ pub(crate) async fn all(
     kit: &Arc<Kit>,
     job: &Arc<Job>,
     exporters: &[Exporter],
-    outcome: &Outcome,
+    outcome: &SolveResult,
 ) -> Result<Response, Error> {
     let mut response = Response::new();
     for (name, value) in &outcome.metadata {
@@ -80,24 +80,37 @@ pub(crate) async fn all(
             response.insert(name.clone(), String::from_utf8_lossy(value).into_owned());
         }
     }
-    let Some(built) = &outcome.built else {
+    if outcome.single.is_none() && outcome.refs.is_empty() {
         return Ok(response);
-    };
+    }
     for (number, exporter) in exporters.iter().enumerate() {
         let export = Export {
             kit,
             job,
-            built,
-            attributes: &exporter.attrs,
+            outcome,
+            attributes: exporter.attrs.clone().into_iter().collect(),
             number: (exporters.len() > 1).then_some(number),
         };
         response.extend(match exporter.r#type.as_str() {
             "moby" | "image" => export.image(exporter.r#type == "image").await?,
-            "docker" | "oci" => export.archive(&exporter.r#type).await?,
-            "tar" => export.tar().await?,
+            "docker" => export.archive(ArchiveKind::Docker).await?,
+            "oci" => export.archive(ArchiveKind::Oci).await?,
+            "tar" => export.archive(ArchiveKind::Tar).await?,
             "local" => export.local().await?,
             _ => Response::new(),
         });
     }
     Ok(response)
+}
+
+impl Export<'_> {
+    /// Into the store. The daemon's own exporter leaves a push to the client.
+    async fn image(mut self, pushes: bool) -> Result<Response, Error> {
+        if !pushes {
+            self.attributes.remove("push");
+        }
+        let work = &self.job.work;
+        let said = work.export_image(self.outcome, &self.attributes).await?;
+        Ok(said.into_iter().collect())
+    }
 }

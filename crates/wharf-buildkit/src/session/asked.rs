@@ -10,12 +10,13 @@ use bollard_buildkit_proto::moby::filesync::v1::auth_client::AuthClient;
 use bollard_buildkit_proto::moby::sshforward::v1::CheckAgentRequest;
 use bollard_buildkit_proto::moby::sshforward::v1::ssh_client::SshClient;
 use futures_util::future::BoxFuture;
+use tokio::sync::watch;
 use tokio_util::task::AbortOnDropHandle;
 use tonic::Code;
-use wharf_builder::{BuildError, Client, Local, LocalRequest};
+use wharf_builder::{BuildError, Client, Local, LocalRequest, Upload};
 use wharf_distribution::Credentials;
 
-use super::{Contexts, Local as Wanted, Session, agent, origin};
+use super::{Channel, Contexts, Local as Wanted, Session, Sessions, agent, origin};
 use crate::error::Error;
 use crate::service::Kit;
 
@@ -25,41 +26,65 @@ const AGENT: &str = "/moby.sshforward.v1.SSH/CheckAgent";
 /// The largest secret (BuildKit's).
 const LARGEST_SECRET: usize = 500 << 10;
 
-/// A session that is asked.
+/// A session that is asked, when it is: a build may end without a word to it.
 #[derive(Clone, Debug)]
 pub(crate) struct Asked {
-    session: Arc<Session>,
+    sessions: Sessions,
+    /// The session's id.
+    id: String,
     contexts: Contexts,
     /// Where its files come to lie.
     folder: PathBuf,
 }
 
 impl Asked {
-    /// The session, by what `kit` has.
-    pub(crate) fn new(kit: &Kit, session: Arc<Session>) -> Self {
+    /// The session of that id, by what `kit` has.
+    pub(crate) fn new(kit: &Kit, id: &str) -> Self {
         Self {
-            session,
+            sessions: kit.sessions.clone(),
+            id: id.to_owned(),
             contexts: kit.contexts.clone(),
             folder: kit.engine.config.data_root.join("builder"),
         }
     }
 
-    async fn files(&self, wanted: &LocalRequest) -> Result<Local, Error> {
-        let failed = Error::io("make a folder for a build's files");
-        std::fs::create_dir_all(&self.folder).map_err(&failed)?;
+    async fn session(&self) -> Result<Arc<Session>, Error> {
+        self.sessions.get(&self.id).await
+    }
+
+    /// A way to call the client's `method`; `None` if it has no such.
+    async fn service(&self, method: &str) -> Result<Option<Channel>, BuildError> {
+        if self.id.is_empty() {
+            return Ok(None);
+        }
+        let session = self.session().await.map_err(failed)?;
+        Ok(session.service(method).ok())
+    }
+
+    async fn files(&self, wanted: &LocalRequest, told: watch::Sender<u64>) -> Result<Local, Error> {
+        let io = Error::io("make a folder for a build's files");
+        std::fs::create_dir_all(&self.folder).map_err(&io)?;
         let folder = tempfile::Builder::new()
             .prefix("context-")
             .tempdir_in(&self.folder)
-            .map_err(failed)?;
+            .map_err(io)?;
         let local = Wanted {
             name: wanted.name.clone(),
-            purpose: "local",
+            purpose: wanted.shared_key_hint.clone(),
             include: wanted.include.clone(),
             exclude: wanted.exclude.clone(),
             follow: wanted.follow.clone(),
         };
+        // A definition may name another session than that of who sent it.
+        let session = match wanted.session.as_str() {
+            "" => self.session().await?,
+            id => self.sessions.get(id).await?,
+        };
+        let tell = move |bytes| {
+            told.send_replace(bytes);
+        };
         self.contexts
-            .fetch(&self.session, &local, folder.path(), |_| {})
+            .fetch(&session, &local, folder.path(), tell)
             .await?;
         Ok(Local {
             folder: folder.path().to_owned(),
@@ -68,10 +93,14 @@ impl Asked {
     }
 }
 
+fn failed(error: Error) -> BuildError {
+    BuildError::Failed(error.to_string())
+}
+
 impl Client for Asked {
     fn credentials<'a>(&'a self, domain: &'a str) -> BoxFuture<'a, Option<Credentials>> {
         Box::pin(async move {
-            let channel = self.session.service(CREDENTIALS).ok()?;
+            let channel = self.service(CREDENTIALS).await.ok()??;
             // By this name clients know Docker Hub.
             let host = match domain {
                 "docker.io" => "registry-1.docker.io",
@@ -98,7 +127,7 @@ impl Client for Asked {
 
     fn secret<'a>(&'a self, id: &'a str) -> BoxFuture<'a, Result<Option<Vec<u8>>, BuildError>> {
         Box::pin(async move {
-            let Ok(channel) = self.session.service(SECRET) else {
+            let Some(channel) = self.service(SECRET).await? else {
                 return Ok(None);
             };
             let request = GetSecretRequest {
@@ -129,7 +158,7 @@ impl Client for Asked {
         path: &'a Path,
     ) -> BoxFuture<'a, Result<Option<AbortOnDropHandle<()>>, BuildError>> {
         Box::pin(async move {
-            let Ok(channel) = self.session.service(AGENT) else {
+            let Some(channel) = self.service(AGENT).await? else {
                 return Ok(None);
             };
             let request = CheckAgentRequest { id: id.to_owned() };
@@ -137,17 +166,22 @@ impl Client for Asked {
             if client.check_agent(request).await.is_err() {
                 return Ok(None);
             }
-            let serving = agent::serve(channel, id, path);
-            serving
-                .map(Some)
-                .map_err(|error| BuildError::Failed(error.to_string()))
+            agent::serve(channel, id, path).map(Some).map_err(failed)
         })
     }
 
-    fn local<'a>(&'a self, wanted: &'a LocalRequest) -> BoxFuture<'a, Result<Local, BuildError>> {
+    fn local<'a>(
+        &'a self,
+        wanted: &'a LocalRequest,
+        told: watch::Sender<u64>,
+    ) -> BoxFuture<'a, Result<Local, BuildError>> {
+        Box::pin(async move { self.files(wanted, told).await.map_err(failed) })
+    }
+
+    fn upload<'a>(&'a self, id: &'a str) -> BoxFuture<'a, Result<Upload, BuildError>> {
         Box::pin(async move {
-            let files = self.files(wanted).await;
-            files.map_err(|error| BuildError::Failed(error.to_string()))
+            let session = self.session().await.map_err(failed)?;
+            super::upload(&session, id).await.map_err(failed)
         })
     }
 }

@@ -32,7 +32,7 @@ pub(crate) struct Local {
     /// The client's name of it.
     pub(crate) name: String,
     /// What it is for: the same folder is kept apart for different uses, which want different parts of it.
-    pub(crate) purpose: &'static str,
+    pub(crate) purpose: String,
     /// Only these.
     pub(crate) include: Vec<String>,
     /// Not these: the patterns of a `.dockerignore`.

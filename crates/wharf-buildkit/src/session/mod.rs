@@ -21,9 +21,8 @@ use tokio::sync::Notify;
 use crate::error::Error;
 pub(crate) use asked::Asked;
 pub(crate) use channel::Channel;
-pub(crate) use files::{Contexts, Local, hex};
-pub(crate) use send::{Pipe, Target, archive, describe, files as send_files};
-pub(crate) use tree::names;
+pub(crate) use files::{Contexts, Local};
+pub(crate) use send::{Target, archive, files as send_files};
 pub(crate) use upload::pull as upload;
 
 /// How long a build waits for the session that it names.

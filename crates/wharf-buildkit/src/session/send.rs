@@ -119,12 +119,15 @@ impl std::io::Write for Pipe {
 ///
 /// # Errors
 /// If the client does not take it, or the disk refuses.
-pub(crate) async fn files(session: &Session, target: &Target, root: Root) -> Result<(), Error> {
+pub(crate) async fn files(
+    session: &Session,
+    target: &Target,
+    root: Arc<Root>,
+) -> Result<(), Error> {
     let channel = session.service(SEND)?;
     let (sender, packets) = mpsc::channel::<Packet>(64);
     let mut client = FileSendClient::with_origin(channel, origin());
     let request = request(target, ReceiverStream::new(packets))?;
-    let root = Arc::new(root);
     let describe = {
         let (root, sender) = (root.clone(), sender.clone());
         tokio::task::spawn_blocking(move || {

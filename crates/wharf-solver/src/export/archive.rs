@@ -3,133 +3,252 @@
 use std::collections::BTreeMap;
 use std::io::{self, Read, Write};
 use std::os::fd::AsFd as _;
+use std::sync::Arc;
 
+use jiff::Timestamp;
 use serde_json::json;
 use wharf_layer::PackOptions;
 use wharf_oci::{Descriptor, Digest, media_type};
+use wharf_sys::root::Root;
 
 use super::{document, epoch, names, only};
 use crate::progress::Shown;
-use crate::{ArchiveKind, Job, Ref, SolveError, SolveResult, blocking};
+use crate::{ArchiveKind, Job, Ref, SolveError, SolveResult, Tree, blocking};
+
+/// A result that is about to be written as an archive.
+pub struct Archived {
+    /// What the exporter says of it (`containerimage.digest`, …).
+    pub response: BTreeMap<String, String>,
+    write: Option<Writing>,
+    shown: Shown,
+    started: Timestamp,
+}
+
+/// Writes an archive. It blocks.
+pub type Writing = Box<dyn FnOnce(&mut dyn Write) -> Result<(), SolveError> + Send>;
+
+impl Archived {
+    /// What writes it, once.
+    pub fn writing(&mut self) -> Writing {
+        self.write
+            .take()
+            .unwrap_or_else(|| Box::new(|_| Err(SolveError::Cancelled)))
+    }
+
+    /// It was written, unless there is an error.
+    pub async fn end<E: std::fmt::Display>(mut self, error: Option<&E>) {
+        if error.is_none() {
+            self.shown.did("sending tarball", self.started).await;
+        }
+        let error = error.map(|error| SolveError::Failed(error.to_string()));
+        self.shown.end(error.as_ref()).await;
+    }
+}
+
+/// The files of a result, on their way to a client.
+pub struct Files {
+    tree: Tree,
+    shown: Shown,
+    started: Timestamp,
+}
+
+impl Files {
+    /// Below which they are.
+    pub fn root(&self) -> Arc<Root> {
+        self.tree.root.clone()
+    }
+
+    /// They were sent, unless there is an error.
+    pub async fn end<E: std::fmt::Display>(mut self, error: Option<&E>) {
+        if error.is_none() {
+            self.shown.did("copying files", self.started).await;
+        }
+        let error = error.map(|error| SolveError::Failed(error.to_string()));
+        self.shown.end(error.as_ref()).await;
+    }
+}
 
 impl Job {
-    /// Writes the result as an archive: exporters `docker`, `oci`, `tar`. `out` is written to on a thread of its own.
-    /// Returns the exporter's response.
+    /// The files of the result: exporter `local`.
     ///
     /// # Errors
-    /// If it cannot be written; for a result of several platforms.
-    pub async fn export_archive(
+    /// If they cannot be mounted; for a result of several platforms.
+    pub async fn files(&self, result: &SolveResult) -> Result<Files, SolveError> {
+        let mut shown = Shown::begin(self, "exporting to client directory").await;
+        let tree = async {
+            let (tree, _) = only(result)?;
+            self.tree(&tree).await
+        };
+        match tree.await {
+            Ok(tree) => Ok(Files {
+                tree,
+                shown,
+                started: Timestamp::now(),
+            }),
+            Err(error) => {
+                shown.end(Some(&error)).await;
+                Err(error)
+            }
+        }
+    }
+
+    /// Makes ready to write the result as an archive: exporters `docker`, `oci`, `tar`.
+    ///
+    /// # Errors
+    /// If a layer is not there; for a result of several platforms.
+    pub async fn archive(
         &self,
         result: &SolveResult,
         kind: ArchiveKind,
         attrs: &BTreeMap<String, String>,
-        out: Box<dyn Write + Send>,
-    ) -> Result<BTreeMap<String, String>, SolveError> {
+    ) -> Result<Archived, SolveError> {
         let name = match kind {
             ArchiveKind::Docker => "exporting to docker image format",
             ArchiveKind::Oci => "exporting to oci image format",
             ArchiveKind::Tar => "exporting to client tarball",
         };
         let mut shown = Shown::begin(self, name).await;
-        let written = self.archive(result, kind, attrs, out).await;
-        shown.end(written.as_ref().err()).await;
-        written
+        match self.prepared(result, kind, attrs, &shown).await {
+            Ok((response, write)) => Ok(Archived {
+                response,
+                write: Some(write),
+                shown,
+                started: Timestamp::now(),
+            }),
+            Err(error) => {
+                shown.end(Some(&error)).await;
+                Err(error)
+            }
+        }
     }
 
-    async fn archive(
+    async fn prepared(
         &self,
         result: &SolveResult,
         kind: ArchiveKind,
         attrs: &BTreeMap<String, String>,
-        out: Box<dyn Write + Send>,
-    ) -> Result<BTreeMap<String, String>, SolveError> {
+        shown: &Shown,
+    ) -> Result<(BTreeMap<String, String>, Writing), SolveError> {
         let (tree, config) = only(result)?;
         let job = self.clone();
+        let started = Timestamp::now();
         if kind == ArchiveKind::Tar {
-            return blocking(move || files(&job, &tree, out)).await;
+            return Ok((
+                BTreeMap::new(),
+                Box::new(move |out| files(&job, &tree, out)),
+            ));
         }
         let tree = self.layers_of(&tree).await?;
         let config = document(config, &tree, epoch(result, attrs)?)?;
-        let names: Vec<String> = names(attrs)?.iter().map(ToString::to_string).collect();
-        blocking(move || image(&job, &tree, kind, &config, &names, out)).await
+        let names = names(attrs)?.into_iter();
+        let names = names.map(|name| name.with_default_tag().to_string());
+        let names: Vec<String> = names.collect();
+        let image = blocking(move || Image::of(job, tree, kind, config, names)).await?;
+        shown.did("exporting layers", started).await;
+        let response = image.response();
+        Ok((response, Box::new(move |out| image.write(out))))
     }
 }
 
 /// The files alone.
-fn files(
-    job: &Job,
-    tree: &Ref,
-    out: Box<dyn Write + Send>,
-) -> Result<BTreeMap<String, String>, SolveError> {
+fn files(job: &Job, tree: &Ref, out: &mut dyn Write) -> Result<(), SolveError> {
     let files = tree.tree(job)?;
     let options = PackOptions {
         whole_seconds: true,
         ..PackOptions::default()
     };
     wharf_layer::pack(files.root.as_fd(), out, &options)
-        .map_err(|error| SolveError::Failed(format!("failed to write the archive: {error}")))?;
-    Ok(BTreeMap::new())
+        .map(drop)
+        .map_err(|error| SolveError::Failed(format!("failed to write the archive: {error}")))
 }
 
-fn image(
-    job: &Job,
-    tree: &Ref,
+/// An image, all of whose parts are known.
+struct Image {
+    job: Job,
     kind: ArchiveKind,
-    config: &[u8],
-    names: &[String],
-    out: Box<dyn Write + Send>,
-) -> Result<BTreeMap<String, String>, SolveError> {
-    let store = job.engine().images.store();
-    // No layer goes before it is written.
-    let _hold = store.hold_layers(&tree.chains());
-    let mut layers: Vec<Descriptor> = Vec::new();
-    for layer in tree.layers() {
-        layers.push(store.layer_blob(&layer.chain, &layer.diff_id)?);
+    names: Vec<String>,
+    /// No layer goes before it is written.
+    _tree: Ref,
+    layers: Vec<Descriptor>,
+    config: (Descriptor, Vec<u8>),
+    manifest: (Descriptor, Vec<u8>),
+}
+
+impl Image {
+    /// Sees that all layers are there as blobs. Blocks.
+    fn of(
+        job: Job,
+        tree: Ref,
+        kind: ArchiveKind,
+        config: Vec<u8>,
+        names: Vec<String>,
+    ) -> Result<Self, SolveError> {
+        let store = job.engine().images.store();
+        let mut layers: Vec<Descriptor> = Vec::new();
+        for layer in tree.layers() {
+            layers.push(store.layer_blob(&layer.chain, &layer.diff_id)?);
+        }
+        let descriptor = Descriptor::of(media_type::OCI_CONFIG, &config);
+        let manifest = wharf_oci::Manifest::oci(descriptor.clone(), layers.clone());
+        let manifest =
+            serde_json::to_vec(&manifest).map_err(|error| SolveError::Failed(error.to_string()))?;
+        let own = Descriptor::of(media_type::OCI_MANIFEST, &manifest);
+        Ok(Self {
+            job,
+            kind,
+            names,
+            _tree: tree,
+            layers,
+            config: (descriptor, config),
+            manifest: (own, manifest),
+        })
     }
-    let descriptor = Descriptor::of(media_type::OCI_CONFIG, config);
-    let manifest = wharf_oci::Manifest::oci(descriptor.clone(), layers.clone());
-    let failed = |error: serde_json::Error| SolveError::Failed(error.to_string());
-    let manifest = serde_json::to_vec(&manifest).map_err(failed)?;
-    let own = Descriptor::of(media_type::OCI_MANIFEST, &manifest);
-    let mut archive = Archive {
-        out,
-        known: Vec::new(),
-    };
-    let written = || -> io::Result<()> {
+
+    fn response(&self) -> BTreeMap<String, String> {
+        let mut response = BTreeMap::new();
+        let digest = self.manifest.0.digest.to_string();
+        response.insert("containerimage.digest".to_owned(), digest);
+        let config = self.config.0.digest.to_string();
+        response.insert("containerimage.config.digest".to_owned(), config);
+        if !self.names.is_empty() {
+            response.insert("image.name".to_owned(), self.names.join(","));
+        }
+        response
+    }
+
+    fn write(&self, out: &mut dyn Write) -> Result<(), SolveError> {
+        self.written(out)
+            .map_err(SolveError::io("failed to write the archive"))
+    }
+
+    fn written(&self, out: &mut dyn Write) -> io::Result<()> {
+        let store = self.job.engine().images.store();
+        let mut archive = Archive {
+            out,
+            known: Vec::new(),
+        };
         archive.folder("blobs/")?;
         archive.folder("blobs/sha256/")?;
-        for layer in &layers {
+        for layer in &self.layers {
             let file = store.open_blob(&layer.digest).map_err(io::Error::other)?;
             archive.file(&blob(&layer.digest), layer.size, file)?;
         }
-        archive.bytes(&blob(&descriptor.digest), config)?;
-        archive.bytes(&blob(&own.digest), &manifest)?;
-        archive.bytes("index.json", index(&own, names).as_bytes())?;
-        if kind == ArchiveKind::Docker {
-            let familiar = names.iter().map(|name| familiar(name));
+        archive.bytes(&blob(&self.config.0.digest), &self.config.1)?;
+        archive.bytes(&blob(&self.manifest.0.digest), &self.manifest.1)?;
+        let index = index(&self.manifest.0, &self.names);
+        archive.bytes("index.json", index.as_bytes())?;
+        if self.kind == ArchiveKind::Docker {
+            let familiar = self.names.iter().map(|name| familiar(name));
             let docker = json!([{
-                "Config": blob(&descriptor.digest),
+                "Config": blob(&self.config.0.digest),
                 "RepoTags": familiar.collect::<Vec<_>>(),
-                "Layers": layers.iter().map(|layer| blob(&layer.digest)).collect::<Vec<_>>(),
+                "Layers": self.layers.iter().map(|layer| blob(&layer.digest)).collect::<Vec<_>>(),
             }]);
             archive.bytes("manifest.json", docker.to_string().as_bytes())?;
         }
         archive.bytes("oci-layout", br#"{"imageLayoutVersion":"1.0.0"}"#)?;
         archive.end()
-    };
-    let written: io::Result<()> = {
-        let mut written = written;
-        written()
-    };
-    written.map_err(SolveError::io("failed to write the archive"))?;
-    let mut response = BTreeMap::new();
-    response.insert("containerimage.digest".to_owned(), own.digest.to_string());
-    let config = descriptor.digest.to_string();
-    response.insert("containerimage.config.digest".to_owned(), config);
-    if !names.is_empty() {
-        response.insert("image.name".to_owned(), names.join(","));
     }
-    Ok(response)
 }
 
 fn blob(digest: &Digest) -> String {
@@ -162,13 +281,13 @@ fn index(manifest: &Descriptor, names: &[String]) -> String {
 }
 
 /// An archive without owners and times: the same result is the same bytes.
-struct Archive {
-    out: Box<dyn Write + Send>,
+struct Archive<'a> {
+    out: &'a mut dyn Write,
     /// A blob is there once.
     known: Vec<String>,
 }
 
-impl Archive {
+impl Archive<'_> {
     fn folder(&mut self, name: &str) -> io::Result<()> {
         self.out.write_all(&header(name, b'5', 0o755, 0))
     }

@@ -9,6 +9,7 @@ use wharf_dockerfile::{Dockerfile, Expander, Heredoc, Instruction, Located, Span
 use wharf_engine::Settings;
 use wharf_oci::{ImageConfig, Platform, Reference};
 
+use super::files::{self, Remote};
 use super::llb::{About, Builder, Output, range};
 use super::options::Options;
 use super::stage::Stage;
@@ -30,12 +31,15 @@ pub(super) struct Converter<'a> {
     pub(super) builder: Builder,
     pub(super) platform: Platform,
     args: Args,
-    pub(super) ignore: Vec<String>,
+    /// What the client's context leaves out.
+    ignore: Vec<String>,
     inputs: &'a BTreeMap<String, pb::Definition>,
     stages: Vec<Option<Stage>>,
     context: Option<Output>,
+    /// What is taken of it.
+    taken: BTreeSet<String>,
     /// What the main context is, where it is not the client's.
-    remote: Option<pb::SourceOp>,
+    remote: Option<Remote>,
 }
 
 /// Where files of another place are.
@@ -63,16 +67,13 @@ impl<'a> Converter<'a> {
             inputs,
             stages: vec![None; file.stages.len()],
             context: None,
+            taken: BTreeSet::new(),
             remote: None,
         }
     }
 
     /// The main context is this.
-    pub(super) fn with_context(
-        mut self,
-        remote: Option<pb::SourceOp>,
-        ignore: Vec<String>,
-    ) -> Self {
+    pub(super) fn with_context(mut self, remote: Option<Remote>, ignore: Vec<String>) -> Self {
         self.remote = remote;
         self.ignore = ignore;
         self
@@ -113,12 +114,24 @@ impl<'a> Converter<'a> {
                 }
             }
         }
+        self.narrow();
         let definition = self.builder.definition(stage.output.as_ref());
         Ok(Converted {
             definition,
             config: stage.document(),
             platform: stage.platform,
         })
+    }
+
+    /// The client need not send what nothing takes.
+    fn narrow(&mut self) {
+        if let Some(context) = self.context
+            && !self.taken.contains("/")
+        {
+            let paths: Vec<&str> = self.taken.iter().map(|path| &path[1..]).collect();
+            let list = serde_json::to_string(&paths).unwrap_or_default();
+            self.builder.set(context, "local.followpaths", list);
+        }
     }
 
     /// `SOURCE_DATE_EPOCH` as configurations have times.
@@ -254,6 +267,7 @@ impl<'a> Converter<'a> {
                     output,
                     ..Stage::scratch(platform)
                 },
+                Named::Built(output, image) => Stage::image(output, &image, platform),
                 Named::Image(image) => {
                     self.begin_image(&image, platform, &mut names, source.span)
                         .await?
@@ -276,11 +290,7 @@ impl<'a> Converter<'a> {
         names: &mut Names,
         span: Span,
     ) -> Result<Stage, SolveError> {
-        let (output, image) = self
-            .image(name, &platform, Some(span), &mut |reference| {
-                names.next(&format!("FROM {reference}"))
-            })
-            .await?;
+        let (output, image) = self.image(name, &platform, Some(span), Some(names)).await?;
         Ok(Stage::image(Some(output), &image, platform))
     }
 
@@ -290,7 +300,7 @@ impl<'a> Converter<'a> {
         name: &str,
         platform: &Platform,
         span: Option<Span>,
-        title: &mut dyn FnMut(&str) -> String,
+        names: Option<&mut Names>,
     ) -> Result<(Output, ImageConfig), SolveError> {
         let reference = Reference::parse_normalized(name).map_err(|error| {
             SolveError::Invalid(format!("failed to parse stage name {name:?}: {error}"))
@@ -318,8 +328,9 @@ impl<'a> Converter<'a> {
                 .filter(|_| mode != "default")
                 .collect(),
         };
+        let title = format!("FROM {}", found.reference);
         let about = About {
-            name: title(&found.reference),
+            name: names.map_or(title.clone(), |names| names.next(&title)),
             span,
             ignore_cache: false,
         };
@@ -339,31 +350,45 @@ impl<'a> Converter<'a> {
             return Ok(Named::Image(image.to_owned()));
         }
         if let Some(local) = context.strip_prefix("local:") {
+            let shown = format!("[context {name}] load .dockerignore");
+            let ignore = files::ignored(self.job, local, &shown).await?;
             let title = format!("[context {name}] load from client");
-            let output = self.local(local, &title, &[]);
+            let output = self.local(local, &title, &ignore);
             return Ok(Named::Files(Some(output)));
         }
         if let Some(key) = context.strip_prefix("input:") {
-            let keyed = format!("{key}::{}", super::key_of(platform));
-            let definition = self.inputs.get(&keyed).or_else(|| self.inputs.get(key));
-            let definition = definition.ok_or_else(|| {
-                SolveError::Invalid(format!("invalid input {key} for context {name}"))
-            })?;
-            return Ok(Named::Files(self.builder.import(definition)));
+            return self.input(name, key, platform);
         }
         if let Some(source) = super::remote_source(context) {
-            let about = About {
-                name: format!("[context {name}] {context}"),
-                ..About::default()
-            };
-            let output = self
-                .builder
-                .add(pb::op::Op::Source(source), &[], None, about);
+            let (remote, _) = Remote::open(self.job, source).await?;
+            let title = format!("[context {name}] {context}");
+            let output = remote.add(&mut self.builder, &title);
             return Ok(Named::Files(Some(output)));
         }
         Err(SolveError::Invalid(format!(
             "unsupported context source {context} for {name}"
         )))
+    }
+
+    /// The result of another build.
+    fn input(&mut self, name: &str, key: &str, platform: &Platform) -> Result<Named, SolveError> {
+        let keyed = format!("{key}::{}", super::key_of(platform));
+        let inputs = self.inputs;
+        let found = [keyed.as_str(), key]
+            .into_iter()
+            .find_map(|key| Some((key, inputs.get(key)?)));
+        let (key, definition) = found.ok_or_else(|| {
+            SolveError::Invalid(format!("invalid input {key} for context {name}"))
+        })?;
+        let output = self.builder.import(definition)?;
+        match self.options.input_configs.get(key) {
+            None => Ok(Named::Files(output)),
+            Some(config) => {
+                let image = ImageConfig::parse(config.clone())
+                    .map_err(|error| SolveError::Invalid(error.to_string()))?;
+                Ok(Named::Built(output, Box::new(image)))
+            }
+        }
     }
 
     /// A place that `--from` names.
@@ -376,7 +401,7 @@ impl<'a> Converter<'a> {
         if let Some(context) = self.options.contexts.get(from).cloned() {
             let platform = stage.platform.clone();
             return match self.named_context(from, &context, &platform).await? {
-                Named::Files(output) => Ok(Place::Files(output)),
+                Named::Files(output) | Named::Built(output, _) => Ok(Place::Files(output)),
                 Named::Image(image) => self.place_of_image(&image, &platform).await,
             };
         }
@@ -393,7 +418,7 @@ impl<'a> Converter<'a> {
         match earlier {
             Some(earlier) => {
                 let stage = self.stages[earlier].as_ref();
-                Ok(Place::Files(stage.and_then(|stage| stage.output.clone())))
+                Ok(Place::Files(stage.and_then(|stage| stage.output)))
             }
             None if from == "scratch" => Ok(Place::Files(None)),
             None => self.place_of_image(from, &stage.platform.clone()).await,
@@ -405,39 +430,45 @@ impl<'a> Converter<'a> {
         name: &str,
         platform: &Platform,
     ) -> Result<Place, SolveError> {
-        let mut title = |reference: &str| format!("FROM {reference}");
-        let (output, _) = self.image(name, platform, None, &mut title).await?;
+        let (output, _) = self.image(name, platform, None, None).await?;
         Ok(Place::Files(Some(output)))
     }
 
-    /// The main context.
-    pub(super) fn context(&mut self) -> Output {
-        if let Some(context) = &self.context {
-            return context.clone();
+    /// The main context, of which `path` is taken.
+    pub(super) async fn context(&mut self, path: &str) -> Result<Option<Output>, SolveError> {
+        self.taken.insert(files::clean(&format!("/{path}")));
+        if let Some(context) = self.context {
+            return Ok(Some(context));
         }
-        let output = match self.remote.clone() {
-            Some(source) => {
-                let about = About {
-                    name: "[internal] load remote build context".to_owned(),
-                    ..About::default()
-                };
-                self.builder
-                    .add(pb::op::Op::Source(source), &[], None, about)
-            }
-            None => {
-                let ignore = self.ignore.clone();
-                let key = self.options.context_key.clone();
-                self.local(&key, "[internal] load build context", &ignore)
-            }
-        };
-        self.context = Some(output.clone());
-        output
+        if let Some(context) = self.options.contexts.get("context").cloned() {
+            let platform = self.platform.clone();
+            return match self.named_context("context", &context, &platform).await? {
+                Named::Files(output) | Named::Built(output, _) => Ok(output),
+                Named::Image(image) => {
+                    let Place::Files(output) = self.place_of_image(&image, &platform).await?;
+                    Ok(output)
+                }
+            };
+        }
+        if let Some(remote) = self.remote.clone() {
+            let title = "[internal] load remote build context";
+            return Ok(Some(remote.add(&mut self.builder, title)));
+        }
+        let key = self.options.context_key.clone();
+        let ignore = self.ignore.clone();
+        let output = self.local(&key, "[internal] load build context", &ignore);
+        self.context = Some(output);
+        Ok(Some(output))
     }
 
     fn local(&mut self, name: &str, title: &str, exclude: &[String]) -> Output {
         let mut attrs = BTreeMap::new();
         attrs.insert("local.sharedkeyhint".to_owned(), name.to_owned());
         attrs.insert("local.unique".to_owned(), self.job.id().to_owned());
+        if !self.job.session().is_empty() {
+            let session = self.job.session().to_owned();
+            attrs.insert("local.sessionid".to_owned(), session);
+        }
         if !exclude.is_empty() {
             let list = serde_json::to_string(exclude).unwrap_or_default();
             attrs.insert("local.excludepatterns".to_owned(), list);
@@ -591,6 +622,8 @@ impl<'a> Converter<'a> {
 
 enum Named {
     Files(Option<Output>),
+    /// Files with the configuration of an image.
+    Built(Option<Output>, Box<ImageConfig>),
     Image(String),
 }
 

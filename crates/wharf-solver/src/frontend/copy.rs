@@ -67,7 +67,9 @@ impl Converter<'_> {
                     {
                         Some(part) => part?,
                         None => {
-                            self.local_part(name, &path, copy, add, files.as_ref(), &template)?
+                            let files = files.as_ref();
+                            self.local_part(name, &path, copy, add, files, &template)
+                                .await?
                         }
                     }
                 }
@@ -81,7 +83,7 @@ impl Converter<'_> {
         let about = self.about(stage, located, &text);
         let output = match copy.link {
             true => self.linked(stage, parts, about),
-            false => self.copied(stage.output.clone(), stage, parts, about),
+            false => self.copied(stage.output, stage, parts, about),
         };
         stage.output = Some(output);
         stage.layered(&said, true);
@@ -150,7 +152,7 @@ impl Converter<'_> {
     }
 
     /// Files of the context, of a stage or of an image.
-    fn local_part(
+    async fn local_part(
         &mut self,
         name: &str,
         path: &str,
@@ -165,8 +167,8 @@ impl Converter<'_> {
             )));
         }
         let from = match files {
-            Some(files) => files.clone(),
-            None => Some(self.context()),
+            Some(files) => *files,
+            None => self.context(path).await?,
         };
         let mut action = pb::FileActionCopy {
             src: format!("/{}", path.trim_start_matches('/').trim_start_matches("./")),
@@ -304,7 +306,7 @@ impl Converter<'_> {
                     .position(|one| one == from);
                 known.map_or_else(
                     || {
-                        inputs.push(from.clone());
+                        inputs.push(*from);
                         inputs.len() - 1
                     },
                     |at| at + usize::from(base.is_some()),
@@ -338,7 +340,7 @@ impl Converter<'_> {
             ..about.clone()
         };
         let own = self.copied(None, stage, parts, about);
-        let Some(base) = stage.output.clone() else {
+        let Some(base) = stage.output else {
             return own;
         };
         let op = pb::op::Op::Merge(pb::MergeOp {

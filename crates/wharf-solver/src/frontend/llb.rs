@@ -1,27 +1,38 @@
 //! Writes definitions (`client/llb`).
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, HashMap};
 
 use bollard_buildkit_proto::pb;
 use prost::Message as _;
 use wharf_dockerfile::Span;
 use wharf_oci::{Digest, Platform};
 
+use crate::SolveError;
+
 /// One output of an operation.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Output {
-    digest: String,
+    /// Which operation.
+    at: usize,
     index: i64,
 }
 
-/// Operations that refer to each other.
+/// Operations that refer to each other. What they are called by, the digests of their bytes, is known only when all
+/// are there: what a build wants of its context is known last.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Builder {
-    ops: Vec<Vec<u8>>,
-    known: BTreeSet<String>,
-    metadata: BTreeMap<String, pb::OpMetadata>,
-    locations: BTreeMap<String, pb::Locations>,
+    ops: Vec<Pending>,
+    /// Operations by what they say, inputs by their place.
+    known: HashMap<Vec<u8>, usize>,
     info: pb::SourceInfo,
+}
+
+#[derive(Clone, Debug)]
+struct Pending {
+    op: pb::Op,
+    inputs: Vec<Output>,
+    metadata: pb::OpMetadata,
+    ranges: Vec<pb::Range>,
 }
 
 /// What is said of an operation beside what it does.
@@ -55,7 +66,7 @@ impl Builder {
         about: About,
     ) -> Output {
         let op = pb::Op {
-            inputs: inputs.iter().map(input).collect(),
+            inputs: Vec::new(),
             platform: platform.map(|platform| pb::Platform {
                 architecture: platform.architecture.clone(),
                 os: platform.os.clone(),
@@ -65,40 +76,74 @@ impl Builder {
             constraints: None,
             op: Some(op),
         };
-        let bytes = op.encode_to_vec();
-        let digest = Digest::sha256(&bytes).to_string();
-        if self.known.insert(digest.clone()) {
-            self.ops.push(bytes);
-            self.metadata.insert(digest.clone(), described(&about));
-        }
-        if let Some(span) = about.span {
-            let location = pb::Location {
-                source_index: 0,
-                ranges: vec![range(span)],
-            };
-            let locations = self.locations.entry(digest.clone()).or_default();
-            locations.locations.push(location);
-        }
-        Output { digest, index: 0 }
+        let at = self.put(op, inputs.to_vec(), described(&about));
+        self.ops[at].ranges.extend(about.span.map(range));
+        Output { at, index: 0 }
+    }
+
+    fn put(&mut self, op: pb::Op, inputs: Vec<Output>, metadata: pb::OpMetadata) -> usize {
+        let placed = inputs.iter().map(|input| pb::Input {
+            digest: input.at.to_string(),
+            index: input.index,
+        });
+        let said = pb::Op {
+            inputs: placed.collect(),
+            ..op.clone()
+        };
+        *self.known.entry(said.encode_to_vec()).or_insert_with(|| {
+            self.ops.push(Pending {
+                op,
+                inputs,
+                metadata,
+                ranges: Vec::new(),
+            });
+            self.ops.len() - 1
+        })
     }
 
     /// Takes over another definition; what it wants, if it wants anything.
-    pub(super) fn import(&mut self, definition: &pb::Definition) -> Option<Output> {
-        let (last, ops) = definition.def.split_last()?;
-        for bytes in ops {
-            let digest = Digest::sha256(bytes).to_string();
-            if self.known.insert(digest.clone()) {
-                self.ops.push(bytes.clone());
-                let metadata = definition.metadata.get(&digest).cloned();
-                self.metadata.insert(digest, metadata.unwrap_or_default());
+    ///
+    /// # Errors
+    /// If it is none.
+    pub(super) fn import(
+        &mut self,
+        definition: &pb::Definition,
+    ) -> Result<Option<Output>, SolveError> {
+        let mut places: HashMap<String, usize> = HashMap::new();
+        let mut wanted = None;
+        for bytes in &definition.def {
+            let mut op = pb::Op::decode(&bytes[..]).map_err(|error| {
+                SolveError::Invalid(format!("failed to parse llb proto op: {error}"))
+            })?;
+            let inputs = std::mem::take(&mut op.inputs).into_iter().map(|input| {
+                let at = places.get(&input.digest).copied();
+                let at = at.ok_or_else(|| {
+                    SolveError::Invalid(format!("invalid missing input digest {}", input.digest))
+                })?;
+                Ok(Output {
+                    at,
+                    index: input.index,
+                })
+            });
+            let inputs: Vec<Output> = inputs.collect::<Result<_, SolveError>>()?;
+            if op.op.is_none() {
+                wanted = inputs.first().copied();
+                continue;
             }
+            let digest = Digest::sha256(bytes).to_string();
+            let metadata = definition.metadata.get(&digest).cloned();
+            let at = self.put(op, inputs, metadata.unwrap_or_default());
+            places.insert(digest, at);
         }
-        let end = pb::Op::decode(&last[..]).ok()?;
-        let wanted = end.inputs.first()?;
-        Some(Output {
-            digest: wanted.digest.clone(),
-            index: wanted.index,
-        })
+        Ok(wanted)
+    }
+
+    /// Sets an attribute of a source.
+    pub(super) fn set(&mut self, source: Output, key: &str, value: String) {
+        let pending = self.ops.get_mut(source.at);
+        if let Some(pb::op::Op::Source(source)) = pending.and_then(|one| one.op.op.as_mut()) {
+            source.attrs.insert(key.to_owned(), value);
+        }
     }
 
     /// The definition of an output; of none, an empty one.
@@ -106,20 +151,47 @@ impl Builder {
         let Some(output) = output else {
             return pb::Definition::default();
         };
+        let mut definition = pb::Definition::default();
+        let mut locations: BTreeMap<String, pb::Locations> = BTreeMap::new();
+        let mut digests: Vec<String> = Vec::with_capacity(self.ops.len());
+        for pending in &self.ops {
+            let inputs = pending.inputs.iter();
+            let op = pb::Op {
+                inputs: inputs.map(|one| input(one, &digests)).collect(),
+                ..pending.op.clone()
+            };
+            let bytes = op.encode_to_vec();
+            let digest = Digest::sha256(&bytes).to_string();
+            if !pending.ranges.is_empty() {
+                let all = pending.ranges.iter().map(|range| pb::Location {
+                    source_index: 0,
+                    ranges: vec![*range],
+                });
+                let known = locations.entry(digest.clone()).or_default();
+                known.locations.extend(all);
+            }
+            definition
+                .metadata
+                .insert(digest.clone(), pending.metadata.clone());
+            definition.def.push(bytes);
+            digests.push(digest);
+        }
         let end = pb::Op {
-            inputs: vec![input(output)],
+            inputs: vec![input(output, &digests)],
             ..pb::Op::default()
         };
-        let mut def = self.ops.clone();
-        def.push(end.encode_to_vec());
-        pb::Definition {
-            def,
-            metadata: self.metadata.clone(),
-            source: Some(pb::Source {
-                locations: self.locations.clone(),
-                infos: vec![self.info.clone()],
-            }),
-        }
+        let end = end.encode_to_vec();
+        // Clients take no operation without its metadata.
+        let digest = Digest::sha256(&end).to_string();
+        definition
+            .metadata
+            .insert(digest, pb::OpMetadata::default());
+        definition.def.push(end);
+        definition.source = Some(pb::Source {
+            locations,
+            infos: vec![self.info.clone()],
+        });
+        definition
     }
 
     /// The file that it is made from.
@@ -128,9 +200,9 @@ impl Builder {
     }
 }
 
-fn input(output: &Output) -> pb::Input {
+fn input(output: &Output, digests: &[String]) -> pb::Input {
     pb::Input {
-        digest: output.digest.clone(),
+        digest: digests.get(output.at).cloned().unwrap_or_default(),
         index: output.index,
     }
 }

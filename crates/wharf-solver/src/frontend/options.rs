@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use base64::Engine as _;
 use bollard_buildkit_proto::pb;
 use wharf_oci::Platform;
 
@@ -31,7 +32,15 @@ pub(super) struct Options {
     pub(super) context: String,
     pub(super) context_key: String,
     pub(super) dockerfile_key: String,
-    /// `frontend.lint` and the like.
+    /// The Dockerfile is the client's though the context is not.
+    pub(super) separate_dockerfile: bool,
+    /// Configurations of the results that are named contexts, by the name of the input.
+    pub(super) input_configs: BTreeMap<String, Vec<u8>>,
+    /// The frontend's image, of `gateway.v0`.
+    pub(super) source: String,
+    /// Instead of the `# syntax=` line.
+    pub(super) syntax: Option<String>,
+    /// `frontend.targets` and the like.
     pub(super) request: String,
 }
 
@@ -91,6 +100,10 @@ impl Options {
             context: text("context"),
             context_key: or("contextkey", "context"),
             dockerfile_key: or("dockerfilekey", "dockerfile"),
+            separate_dockerfile: attrs.contains_key("dockerfilekey"),
+            input_configs: input_configs(prefixed("input-metadata:"))?,
+            source: text("source"),
+            syntax: attrs.get("build-arg:BUILDKIT_SYNTAX").cloned(),
             request: text("requestid"),
         })
     }
@@ -103,6 +116,28 @@ impl Options {
             Some(names) => stage.is_some_and(|stage| names.iter().any(|name| name == stage)),
         }
     }
+}
+
+/// What builds say of their results: values by name, in base 64.
+fn input_configs(
+    inputs: BTreeMap<String, String>,
+) -> Result<BTreeMap<String, Vec<u8>>, SolveError> {
+    let mut configs = BTreeMap::new();
+    for (name, text) in inputs {
+        let wrong = |error: String| {
+            SolveError::Invalid(format!("failed to read metadata of {name}: {error}"))
+        };
+        let said: BTreeMap<String, Option<String>> =
+            serde_json::from_str(&text).map_err(|error| wrong(error.to_string()))?;
+        if let Some(Some(config)) = said.get("containerimage.config") {
+            let config = base64::engine::general_purpose::STANDARD.decode(config);
+            configs.insert(
+                name.clone(),
+                config.map_err(|error| wrong(error.to_string()))?,
+            );
+        }
+    }
+    Ok(configs)
 }
 
 /// `name=address,…`, as a line of CSV.

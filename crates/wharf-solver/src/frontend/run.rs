@@ -85,7 +85,7 @@ impl Converter<'_> {
         located: &Located,
     ) -> Result<(), SolveError> {
         let mut mounts = Mounts::default();
-        let root = mounts.input(stage.output.clone());
+        let root = mounts.input(stage.output);
         mounts.mounts.push(pb::Mount {
             input: root,
             dest: "/".to_owned(),
@@ -271,18 +271,18 @@ impl Converter<'_> {
         let mount = match kind.as_str() {
             "bind" | "cache" => {
                 let from = fields.text(&["from"]).map(str::to_owned);
+                let selector = fields.text(&["source", "src"]).unwrap_or_default();
+                let selector = match selector.trim_start_matches('/') {
+                    "" | "." | "./" => String::new(),
+                    inside => format!("/{inside}"),
+                };
                 let files = match &from {
                     Some(from) => {
                         let Place::Files(files) = self.place(at, stage, from).await?;
                         files
                     }
-                    None if kind == "bind" => Some(self.context()),
+                    None if kind == "bind" => self.context(&selector).await?,
                     None => None,
-                };
-                let selector = fields.text(&["source", "src"]).unwrap_or_default();
-                let selector = match selector.trim_start_matches('/') {
-                    "" | "." | "./" => String::new(),
-                    inside => format!("/{inside}"),
                 };
                 match kind.as_str() {
                     "bind" => {

@@ -2,11 +2,14 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use bollard_buildkit_proto::pb;
 use jiff::Timestamp;
 use rustix::fs::{Mode, OFlags};
 use tempfile::TempDir;
+use tokio::io::AsyncWriteExt as _;
+use tokio::sync::watch;
 use wharf_builder::{Local, LocalRequest, fetch};
 use wharf_images::{ImagePin, LayerState, Progress, ProgressSender, PullOptions};
 use wharf_oci::{Digest, Platform, Reference};
@@ -19,7 +22,7 @@ use crate::voice::Voice;
 use crate::{Job, Layer, Ref, ResolvedImage, SolveError, VertexStatus, blocking};
 
 impl Doing<'_> {
-    pub(super) async fn source(&self, source: &pb::SourceOp) -> Result<Ref, SolveError> {
+    pub(crate) async fn source(&self, source: &pb::SourceOp) -> Result<Ref, SolveError> {
         let (scheme, rest) = source.identifier.split_once("://").unwrap_or_default();
         match scheme {
             "docker-image" => self.image(rest, source).await,
@@ -73,18 +76,7 @@ impl Doing<'_> {
             shared_key_hint: text("local.sharedkeyhint"),
             session: text("local.sessionid"),
         };
-        let started = Timestamp::now();
-        let local = self.job.client().local(&wanted).await?;
-        self.voice
-            .status(VertexStatus {
-                id: format!("transferring {name}:"),
-                name: "transferring".to_owned(),
-                timestamp: Some(Timestamp::now()),
-                started: Some(started),
-                completed: Some(Timestamp::now()),
-                ..VertexStatus::default()
-            })
-            .await;
+        let local = transfer(self.job, &wanted, name, self.voice).await?;
         Ok(Ref(Arc::new(Inner::Folder {
             local,
             content: None,
@@ -124,10 +116,70 @@ impl Doing<'_> {
         let url = source.identifier.clone();
         let dir = self.job.scratch()?;
         let registry = &self.job.engine().config.registry;
-        let file = fetch::download(&url, dir.path(), registry).await?;
+        let file = match url.strip_prefix("http://buildkit-session/") {
+            Some(id) => self.uploaded(id, dir.path()).await?,
+            None => fetch::download(&url, dir.path(), registry).await?,
+        };
         let attrs = source.attrs.clone();
         blocking(move || place_download(dir, &file, &url, &attrs)).await
     }
+
+    /// What the client has on its standard input.
+    async fn uploaded(&self, id: &str, folder: &Path) -> Result<fetch::Fetched, SolveError> {
+        let mut upload = self.job.client().upload(id).await?;
+        let path = folder.join(fetch::UNNAMED);
+        let failed = SolveError::io("write what the client sends");
+        let mut file = tokio::fs::File::create(&path).await.map_err(&failed)?;
+        tokio::io::copy(&mut upload, &mut file)
+            .await
+            .map_err(&failed)?;
+        file.flush().await.map_err(failed)?;
+        Ok(fetch::Fetched {
+            path,
+            name: None,
+            content_type: String::new(),
+        })
+    }
+}
+
+/// How often a transfer says how far it has come.
+const OFTEN: Duration = Duration::from_millis(100);
+
+/// Files of the client; `voice` tells how far they have come.
+pub(crate) async fn transfer(
+    job: &Job,
+    wanted: &LocalRequest,
+    word: &str,
+    voice: &Voice,
+) -> Result<Local, SolveError> {
+    let started = Timestamp::now();
+    let status = |bytes: u64, ended: bool| {
+        let now = Timestamp::now();
+        VertexStatus {
+            id: format!("transferring {word}:"),
+            name: "transferring".to_owned(),
+            current: i64::try_from(bytes).unwrap_or(i64::MAX),
+            timestamp: Some(now),
+            started: Some(started),
+            completed: ended.then_some(now),
+            ..VertexStatus::default()
+        }
+    };
+    let (told, mut bytes) = watch::channel(0);
+    let follow = async {
+        let mut said = Instant::now();
+        while bytes.changed().await.is_ok() {
+            if said.elapsed() >= OFTEN {
+                said = Instant::now();
+                let now = *bytes.borrow_and_update();
+                voice.status(status(now, false)).await;
+            }
+        }
+        let last = *bytes.borrow();
+        voice.status(status(last, true)).await;
+    };
+    let (local, ()) = tokio::join!(job.client().local(wanted, told), follow);
+    Ok(local?)
 }
 
 fn layers_of(store: &wharf_images::Images, image: &Digest) -> Result<Vec<Layer>, SolveError> {

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio_util::task::AbortOnDropHandle;
 use wharf_builder::{BuildError, Client, Local, LocalRequest};
 use wharf_distribution::Credentials;
@@ -32,7 +32,11 @@ impl Client for Files {
         Box::pin(async { Ok(None) })
     }
 
-    fn local<'a>(&'a self, _: &'a LocalRequest) -> BoxFuture<'a, Result<Local, BuildError>> {
+    fn local<'a>(
+        &'a self,
+        _: &'a LocalRequest,
+        _: watch::Sender<u64>,
+    ) -> BoxFuture<'a, Result<Local, BuildError>> {
         let local = Local {
             folder: self.0.clone(),
             keep: Arc::new(()),
@@ -57,6 +61,7 @@ pub(crate) fn begin(solver: &Solver, folder: &Path, id: &str) -> Build {
     });
     let job = solver.job(JobOptions {
         id: id.to_owned(),
+        session: String::new(),
         client: Arc::new(Files(folder.to_owned())),
         progress,
         entitlements: BTreeSet::new(),

@@ -71,7 +71,7 @@ async fn serve(settings: Settings, args: DaemonArgs, set_level: SetLevel) -> Res
     let pid_file = PidFile::write(&settings)?;
     let engine = Engine::open(settings.engine.clone()).await?;
     let listeners = sockets::bind(&settings)?;
-    let api = Api::new(engine.clone());
+    let api = Api::new(engine.clone())?;
     let mut serving = tokio::task::JoinSet::new();
     for listener in listeners {
         serving.spawn(api.clone().serve(listener));

@@ -1,46 +1,43 @@
 //! Questions about a Dockerfile that build nothing (`frontend/subrequests`).
 
-use std::collections::HashMap;
-
+use base64::Engine as _;
 use serde_json::{Value, json};
 use wharf_dockerfile::Dockerfile;
 
-use super::Text;
 use super::options::Options;
-use crate::error::Error;
-use crate::job::Outcome;
+use crate::{SolveError, SolveResult};
 
-/// Answers it.
+/// Answers what the options ask.
 ///
 /// # Errors
 /// If it is none that is known.
 pub(super) fn answer(
-    wanted: &str,
-    text: &Text,
-    file: &Dockerfile,
     options: &Options,
-) -> Result<Outcome, Error> {
-    match wanted {
+    text: &str,
+    file: &Dockerfile,
+) -> Result<SolveResult, SolveError> {
+    match options.request.as_str() {
         "frontend.subrequests.describe" => Ok(describe()),
-        "frontend.targets" => Ok(targets(text, file, options)),
-        other => Err(Error::Unimplemented(format!(
+        "frontend.targets" => Ok(targets(options, text, file)),
+        other => Err(SolveError::NotImplemented(format!(
             "unsupported subrequest {other}"
         ))),
     }
 }
 
-fn result(version: &str, value: &Value, text: String) -> Outcome {
-    Outcome {
-        built: None,
-        metadata: HashMap::from([
-            ("result.json".to_owned(), value.to_string().into_bytes()),
-            ("result.txt".to_owned(), text.into_bytes()),
-            ("version".to_owned(), version.as_bytes().to_vec()),
-        ]),
+fn result(version: &str, value: &Value, text: String) -> SolveResult {
+    let metadata = [
+        ("result.json".to_owned(), value.to_string().into_bytes()),
+        ("result.txt".to_owned(), text.into_bytes()),
+        ("version".to_owned(), version.as_bytes().to_vec()),
+    ];
+    SolveResult {
+        metadata: metadata.into(),
+        ..SolveResult::default()
     }
 }
 
-fn describe() -> Outcome {
+fn describe() -> SolveResult {
     let known = [
         (
             "frontend.subrequests.describe",
@@ -72,13 +69,13 @@ fn describe() -> Outcome {
     result("1.0.0", &json!(list), names.collect())
 }
 
-fn targets(text: &Text, file: &Dockerfile, options: &Options) -> Outcome {
+fn targets(options: &Options, text: &str, file: &Dockerfile) -> SolveResult {
     let last = file.stages.len().saturating_sub(1);
     let mut lines = String::from("TARGET                DESCRIPTION\n");
     let mut list = Vec::new();
     for (number, stage) in file.stages.iter().enumerate() {
         let name = stage.from.name.clone().unwrap_or_default();
-        let is_default = match options.build.target.as_str() {
+        let is_default = match options.target.as_str() {
             "" => number == last,
             target => target.eq_ignore_ascii_case(&name),
         };
@@ -105,11 +102,10 @@ fn targets(text: &Text, file: &Dockerfile, options: &Options) -> Outcome {
         }
         list.push(one);
     }
-    use base64::Engine as _;
-    let data = base64::engine::general_purpose::STANDARD.encode(&text.text);
+    let data = base64::engine::general_purpose::STANDARD.encode(text);
     let value = json!({
         "targets": list,
-        "sources": [{ "filename": text.filename, "data": data, "language": "Dockerfile" }],
+        "sources": [{ "filename": options.filename, "data": data, "language": "Dockerfile" }],
     });
     result("1.0.0", &value, lines)
 }
