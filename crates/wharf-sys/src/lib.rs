@@ -8,6 +8,7 @@
 pub mod bpf;
 pub mod exec;
 pub mod memfd;
+pub mod memory;
 pub mod mount;
 pub mod netns;
 pub mod process;

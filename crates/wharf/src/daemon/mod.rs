@@ -8,6 +8,7 @@
 mod args;
 mod config;
 mod directives;
+mod idle;
 mod refused;
 mod runtimes;
 mod settings;
@@ -85,6 +86,7 @@ async fn serve(settings: Settings, args: DaemonArgs, set_level: SetLevel) -> Res
         tracing::info!("API listen on {host}");
     }
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
+    serving.spawn(idle::give_back_when_quiet());
     until_told_to_stop(&engine, &args, &set_level).await?;
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
     tracing::info!("stopping");
