@@ -86,7 +86,8 @@ impl Cgroup {
         }
     }
 
-    /// Moves the process `pid` into the group (on v2 a process is better born there).
+    /// Moves the process `pid` into the group. On v2 a process is better born there, on v1 it better moves itself
+    /// ([`Cgroup::entrance`]).
     ///
     /// # Errors
     /// If the kernel refuses.

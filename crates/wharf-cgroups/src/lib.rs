@@ -2,14 +2,14 @@
 //!
 //! A container's group has one path, below `/` of what this process sees, in every hierarchy. On v2 that is
 //! one folder, and processes are born in it (`CLONE_INTO_CGROUP`). On v1, and on hybrid hosts where the v2
-//! hierarchy has no controllers, it is a folder for each controller.
+//! hierarchy has no controllers, it is a folder for each controller, which processes move into by themselves ([`Entrance`]).
 //!
 //! Architecture invariant: nothing here knows why a limit is asked for; OCI's `LinuxResources` come in, files
 //! are written. Groups that we did not make are never changed, but for handing controllers down to our own
 //! on v2.
 
-mod ahead;
 mod devices;
+mod entrance;
 mod error;
 mod freezer;
 mod group;
@@ -18,7 +18,7 @@ mod limits;
 mod oom;
 mod stats;
 
-pub use ahead::MoveAhead;
+pub use entrance::Entrance;
 pub use error::CgroupError;
 pub use group::Cgroup;
 pub use layout::Layout;

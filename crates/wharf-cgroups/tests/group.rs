@@ -33,6 +33,24 @@ fn processes_are_listed_frozen_killed_and_the_group_goes() {
 }
 
 #[test]
+fn a_thread_of_v1_enters_by_itself() {
+    let group = Cgroup::create(&path("enter")).unwrap();
+    // On v2 there is no such way.
+    if let Some(entrance) = group.entrance().unwrap() {
+        let entered = std::thread::scope(|scope| {
+            let enter = || {
+                entrance.enter().unwrap();
+                std::fs::read_to_string("/proc/thread-self/cgroup").unwrap()
+            };
+            scope.spawn(enter).join().unwrap()
+        });
+        let of_memory = entered.lines().find(|line| line.contains(":memory:"));
+        assert!(of_memory.unwrap().ends_with(group.path()), "{entered}");
+    }
+    group.remove().unwrap();
+}
+
+#[test]
 fn limits_are_written_and_a_refused_value_is_named() {
     let group = Cgroup::create(&path("limits")).unwrap();
     let resources = r#"{"memory":{"limit":67108864},"pids":{"limit":50},

@@ -91,7 +91,6 @@ impl Engine {
             folders,
             execs: Default::default(),
             filters: Default::default(),
-            move_ahead: wharf_cgroups::MoveAhead::of_this_process(),
             background: Default::default(),
             registry: Default::default(),
             followers: Default::default(),

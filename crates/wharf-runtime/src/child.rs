@@ -9,7 +9,7 @@ use rustix::process::{
     DumpableBehavior, Signal, set_dumpable_behavior, set_parent_process_death_signal, setsid, umask,
 };
 use serde_json::Value;
-use wharf_cgroups::Cgroup;
+use wharf_cgroups::{Cgroup, Entrance};
 use wharf_sys::process::{namespace, unshare};
 use wharf_sys::{process, signals};
 
@@ -35,6 +35,8 @@ pub(crate) struct Plan<'a> {
     pub(crate) staged: bool,
     pub(crate) cgroup: Option<&'a Cgroup>,
     pub(crate) born_in_cgroup: bool,
+    /// The way into its group, if it is to move there by itself.
+    pub(crate) entrance: Option<&'a Entrance>,
     pub(crate) namespaces: &'a Namespaces,
     pub(crate) seccomp: Option<Filter>,
     pub(crate) io: ProcessIo,
@@ -78,6 +80,8 @@ fn prepare(plan: &Plan<'_>, sync: &sync::Child) -> Result<(Ready, Proc), Failure
         sync.wait_for_mapped()?;
     }
     begin(plan.die_with_caller)?;
+    enter_group(plan.entrance)?;
+    let in_group = plan.born_in_cgroup || plan.entrance.is_some();
     if !plan.staged {
         plan.namespaces.enter()?;
     }
@@ -90,7 +94,7 @@ fn prepare(plan: &Plan<'_>, sync: &sync::Child) -> Result<(Ready, Proc), Failure
     if early {
         sync.wait_for_go()?;
     }
-    if plan.born_in_cgroup || early {
+    if in_group || early {
         own_cgroup_namespace(plan.namespaces)?;
     }
     join_keyring(plan.keyring.as_deref())?;
@@ -104,7 +108,7 @@ fn prepare(plan: &Plan<'_>, sync: &sync::Child) -> Result<(Ready, Proc), Failure
     if !early {
         sync.wait_for_go()?;
     }
-    if !plan.born_in_cgroup && !early {
+    if !in_group && !early {
         own_cgroup_namespace(plan.namespaces)?;
     }
     let Some(program) = plan.spec.process() else {
@@ -194,6 +198,12 @@ fn die(with_caller: bool) -> Result<(), Failure> {
     }
     let set = set_parent_process_death_signal(Some(Signal::KILL));
     set.map_err(|error| Failure::at("set the death signal")(error.into()))
+}
+
+/// Moves this process, if it was not born where it belongs and nobody moves it.
+pub(crate) fn enter_group(entrance: Option<&Entrance>) -> Result<(), Failure> {
+    let entered = entrance.map_or(Ok(()), Entrance::enter);
+    entered.map_err(Failure::at("join the control group"))
 }
 
 fn own_cgroup_namespace(namespaces: &Namespaces) -> Result<(), Failure> {

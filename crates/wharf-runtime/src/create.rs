@@ -90,6 +90,7 @@ pub fn create(config: Config<'_>) -> Result<Created, RuntimeError> {
         .cgroup
         .and_then(Cgroup::birthplace)
         .filter(|_| !staged);
+    let entrance = config.cgroup.map(Cgroup::entrance).transpose()?.flatten();
     let plan = Plan {
         spec: config.spec,
         rootfs: config.rootfs,
@@ -97,6 +98,7 @@ pub fn create(config: Config<'_>) -> Result<Created, RuntimeError> {
         staged,
         cgroup: config.cgroup,
         born_in_cgroup: birthplace.is_some(),
+        entrance: entrance.as_ref(),
         namespaces: &namespaces,
         seccomp: config.seccomp,
         io: config.io,
@@ -142,7 +144,9 @@ pub fn create(config: Config<'_>) -> Result<Created, RuntimeError> {
     let new_user = namespaces.has_new(namespace::USER);
     let maps = linux.and_then(|linux| Maps::of(linux.uid_mappings(), linux.gid_mappings()));
     let help = Help {
-        cgroup: config.cgroup.filter(|_| birthplace.is_none()),
+        cgroup: config
+            .cgroup
+            .filter(|_| birthplace.is_none() && entrance.is_none()),
         maps: maps.filter(|_| new_user),
         process: config
             .spec
@@ -228,7 +232,6 @@ impl Help<'_> {
             maps.write(pid)?;
             sync.mapped();
         }
-        // The child goes on with its mounts meanwhile: moving takes long on v1.
         match self
             .cgroup
             .map_or(Ok(()), |cgroup| cgroup.add(pid.as_raw_nonzero().get()))

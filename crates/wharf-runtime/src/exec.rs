@@ -10,7 +10,7 @@ use std::os::unix::fs::MetadataExt as _;
 use oci_spec::runtime::Process;
 use rustix::process::{WaitOptions, waitpid};
 use rustix::thread::{ThreadNameSpaceType, move_into_thread_name_spaces};
-use wharf_cgroups::Cgroup;
+use wharf_cgroups::{Cgroup, Entrance};
 use wharf_sys::process::{CloneOptions, Cloned, clone, close_all_but, exit_now};
 
 use crate::child::{self, Last, Ready, begin, connect};
@@ -49,12 +49,15 @@ pub struct ExecConfig<'a> {
 pub fn exec(config: ExecConfig<'_>) -> Result<Created, RuntimeError> {
     let (ours, theirs) = sync::pair().map_err(RuntimeError::system("make a socket"))?;
     let birthplace = config.cgroup.and_then(Cgroup::birthplace);
-    let to_move = config.cgroup.filter(|_| birthplace.is_none());
+    let entrance = config.cgroup.map(Cgroup::entrance).transpose()?.flatten();
+    let to_move = config
+        .cgroup
+        .filter(|_| birthplace.is_none() && entrance.is_none());
     let differ = Differ::of(config.container)?;
     let cloned = clone(CloneOptions::default());
     match cloned.map_err(RuntimeError::system("clone a process"))? {
         Cloned::Child => {
-            let code = first(&config, &differ, birthplace, theirs);
+            let code = first(&config, &differ, birthplace, entrance.as_ref(), theirs);
             exit_now(code)
         }
         Cloned::Parent { pid, .. } => {
@@ -105,11 +108,12 @@ fn first(
     config: &ExecConfig<'_>,
     differ: &Differ,
     birthplace: Option<BorrowedFd<'_>>,
+    entrance: Option<&Entrance>,
     sync: sync::Child,
 ) -> i32 {
-    match forked(config, birthplace, &sync) {
+    match forked(config, birthplace, entrance, &sync) {
         Ok(Some(())) => 0,
-        Ok(None) => match prepare(config, differ, &sync) {
+        Ok(None) => match prepare(config, differ, entrance, &sync) {
             Ok((ready, proc)) => ready.go(sync, None, &proc, None, None),
             Err(failure) => {
                 sync.failed(&failure);
@@ -127,9 +131,10 @@ fn first(
 fn forked(
     config: &ExecConfig<'_>,
     birthplace: Option<BorrowedFd<'_>>,
+    entrance: Option<&Entrance>,
     sync: &sync::Child,
 ) -> Result<Option<()>, Failure> {
-    keep_only(config, birthplace, sync).map_err(Failure::at("close descriptors"))?;
+    keep_only(config, birthplace, entrance, sync).map_err(Failure::at("close descriptors"))?;
     begin(false)?;
     let affinity = config.process.exec_cpu_affinity().as_ref();
     schedule::affinity(affinity.and_then(|cpus| cpus.initial().as_deref()))?;
@@ -149,6 +154,7 @@ fn forked(
 fn keep_only(
     config: &ExecConfig<'_>,
     birthplace: Option<BorrowedFd<'_>>,
+    entrance: Option<&Entrance>,
     sync: &sync::Child,
 ) -> std::io::Result<()> {
     let streams: &[OwnedFd] = match &config.io {
@@ -158,6 +164,7 @@ fn keep_only(
     let mut keep: Vec<BorrowedFd<'_>> = streams.iter().map(|stream| stream.as_fd()).collect();
     keep.extend([sync.0.as_fd(), config.container]);
     keep.extend(birthplace);
+    keep.extend(entrance.into_iter().flat_map(Entrance::descriptors));
     let extra: Vec<OwnedFd> = (3..3 + config.preserve_fds)
         .filter_map(|number| wharf_sys::process::inherited_fd(number as i32).ok())
         .collect();
@@ -176,9 +183,11 @@ fn keep_only(
 fn prepare(
     config: &ExecConfig<'_>,
     differ: &Differ,
+    entrance: Option<&Entrance>,
     sync: &sync::Child,
 ) -> Result<(Ready, Proc), Failure> {
     begin(config.die_with_caller)?;
+    child::enter_group(entrance)?;
     join(config.container, differ)?;
     child::join_keyring(config.keyring.as_deref())?;
     let proc = Proc::open()?;

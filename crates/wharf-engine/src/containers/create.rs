@@ -24,8 +24,6 @@ impl Containers {
     /// # Errors
     /// If its settings make no sense, its name is in use, or there is no such image.
     pub async fn create(&self, new: NewContainer) -> Result<Created, EngineError> {
-        // Most are started at once.
-        self.shared.expect_a_move();
         let shared = self.shared.clone();
         let create = move || create(&shared, new);
         let created = tokio::task::spawn_blocking(create).await;

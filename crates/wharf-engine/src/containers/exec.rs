@@ -83,7 +83,6 @@ impl Containers {
         container: &str,
         mut exec: NewExec,
     ) -> Result<String, EngineError> {
-        self.shared.expect_a_move();
         if exec.cmd.is_empty() {
             return Err(EngineError::Invalid("No exec command specified".to_owned()));
         }

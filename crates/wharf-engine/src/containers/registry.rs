@@ -40,8 +40,6 @@ pub(crate) struct Shared {
     pub(crate) execs: Execs,
     /// Compiled seccomp filters.
     pub(crate) filters: crate::spec::Filters,
-    /// For moves into cgroups that a request announces.
-    pub(crate) move_ahead: wharf_cgroups::MoveAhead,
     /// Work that nobody waits for, but a clean end of the daemon.
     pub(crate) background: TaskTracker,
     pub(crate) registry: RwLock<Registry>,
@@ -144,14 +142,6 @@ impl Shared {
     pub(crate) fn settings(&self) -> Arc<EngineConfig> {
         let live = self.live.read();
         live.unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    /// Says that a process will soon be moved into a container's cgroups.
-    pub(crate) fn expect_a_move(self: &Arc<Self>) {
-        if self.move_ahead.due() {
-            let shared = self.clone();
-            tokio::task::spawn_blocking(move || shared.move_ahead.pay());
-        }
     }
 
     /// The container that `text` means: a full id, a name, a unique beginning of an id, in this order.

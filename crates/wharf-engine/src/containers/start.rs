@@ -10,7 +10,6 @@ impl Containers {
     /// # Errors
     /// `NotModified` if it runs; `Start` if it cannot.
     pub async fn start(&self, container: &str) -> Result<(), EngineError> {
-        self.shared.expect_a_move();
         self.find(container)?.ask(Event::Start).await
     }
 }
