@@ -10,12 +10,14 @@
 
 pub mod nft;
 
+mod conntrack;
 mod error;
 mod message;
 mod route;
 mod socket;
 mod watch;
 
+pub use conntrack::{Conntrack, Flow};
 pub use error::NetlinkError;
 pub use message::Request;
 pub use nft::Nftables;

@@ -8,13 +8,41 @@ use wharf_netlink::{LinkChange, LinkName, NetlinkError, Route, add_address, add_
 use crate::error::kernel;
 use crate::{Bridge, Config, GatewayMode, Mac, Network, NetworkError, sysctl};
 
-/// The first host address of a free subnet, for the default bridge.
-pub(crate) fn free_host(config: &Config, route: &mut Route) -> Result<Ipv4Net, NetworkError> {
-    let used =
-        used_subnets(&config.bridge_name, route).map_err(kernel("list the host's networks"))?;
+/// The first host address of a free subnet, for the default bridge beside these networks.
+pub(crate) fn free_host<'a>(
+    config: &Config,
+    others: impl Iterator<Item = &'a Network>,
+    route: &mut Route,
+) -> Result<Ipv4Net, NetworkError> {
+    let used = used_beside(config, others, route)?;
     let subnet = free_subnet(config, &used)?;
     let gateway = subnet.hosts().next().ok_or(NetworkError::PoolsExhausted)?;
     Ok(Ipv4Net::new_assert(gateway, subnet.prefix_len()))
+}
+
+/// What the default bridge's subnets must not meet: those of the host, and of other networks.
+pub(crate) fn used_beside<'a>(
+    config: &Config,
+    others: impl Iterator<Item = &'a Network>,
+    route: &mut Route,
+) -> Result<Vec<IpNet>, NetworkError> {
+    let host = used_subnets(&config.bridge_name, route);
+    let mut used = host.map_err(kernel("list the host's networks"))?;
+    let others = others.filter(|one| !one.config_only && !one.is_built_in());
+    let pools = others.flat_map(|one| &one.ipam.pools);
+    used.extend(pools.map(|pool| pool.subnet));
+    Ok(used)
+}
+
+/// Whether there is a Linux bridge of this name already.
+///
+/// # Errors
+/// [`NetworkError::NotABridge`], if it is a link of another kind.
+pub(crate) fn is_there(name: &str, route: &mut Route) -> Result<bool, NetworkError> {
+    match route.link(name).map_err(kernel("look for the bridge"))? {
+        Some(link) if link.kind != "bridge" => Err(NetworkError::NotABridge(name.to_owned())),
+        found => Ok(found.is_some()),
+    }
 }
 
 /// The first subnet of the pools that overlaps none of these.
@@ -36,6 +64,7 @@ pub(crate) fn ensure(
     bridge: &Bridge,
     route: &mut Route,
 ) -> Result<u32, NetworkError> {
+    is_there(&bridge.interface, route)?;
     let link = ensure_link(network, bridge, route).map_err(kernel("make the bridge"))?;
     // Docker leaves the bridge without IPv6 address of its own, too, where the network has none. Nobody else can have
     // the host's: no waiting for duplicates of it.

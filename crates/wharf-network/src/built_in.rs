@@ -34,7 +34,7 @@ pub(crate) fn changed(
             continue;
         }
         let network = match driver {
-            Driver::Bridge => default_bridge(old, config, route)?,
+            Driver::Bridge => default_bridge(old, known, config, route)?,
             _ => named(old, name, driver),
         };
         if old != Some(&network) {
@@ -71,12 +71,13 @@ fn named(old: Option<&Network>, name: &str, driver: Driver) -> Network {
 
 fn default_bridge(
     old: Option<&Network>,
+    known: &BTreeMap<String, Network>,
     config: &Config,
     route: &mut Route,
 ) -> Result<Network, NetworkError> {
-    let mut pools = vec![pool4(old, config, route)?];
+    let mut pools = vec![pool4(old, known, config, route)?];
     if config.ipv6 {
-        pools.push(pool6(old, config)?);
+        pools.push(pool6(old, known, config, route)?);
     }
     let bridge = Bridge {
         interface: config.bridge_name.clone(),
@@ -114,6 +115,7 @@ fn default_bridge(
 /// The subnet that the settings say, else that of the last start, else a free one.
 fn pool4(
     old: Option<&Network>,
+    known: &BTreeMap<String, Network>,
     config: &Config,
     route: &mut Route,
 ) -> Result<IpamPool, NetworkError> {
@@ -132,7 +134,7 @@ fn pool4(
         }
         (None, _) => match recorded {
             Some(host) => host,
-            None => bridge::free_host(config, route)?,
+            None => bridge::free_host(config, known.values(), route)?,
         },
     };
     if let Some(fixed) = config
@@ -152,7 +154,12 @@ fn pool4(
     })
 }
 
-fn pool6(old: Option<&Network>, config: &Config) -> Result<IpamPool, NetworkError> {
+fn pool6(
+    old: Option<&Network>,
+    known: &BTreeMap<String, Network>,
+    config: &Config,
+    route: &mut Route,
+) -> Result<IpamPool, NetworkError> {
     let first = |net: Ipv6Net| {
         let ip = Ipv6Addr::from(u128::from(net.trunc().addr()) + 1);
         Ipv6Net::new_assert(ip, net.prefix_len())
@@ -169,7 +176,10 @@ fn pool6(old: Option<&Network>, config: &Config) -> Result<IpamPool, NetworkErro
         (None, Some(fixed), Some(host)) if host.contains(&fixed) => host,
         (None, Some(fixed), _) => first(fixed),
         (None, None, Some(host)) => host,
-        (None, None, None) => first(create::free6(config, &[])?),
+        (None, None, None) => {
+            let used = bridge::used_beside(config, known.values(), route)?;
+            first(create::free6(config, &used)?)
+        }
     };
     Ok(IpamPool {
         subnet: host.trunc().into(),

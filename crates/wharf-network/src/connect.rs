@@ -9,11 +9,12 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 use tokio::sync::oneshot;
+use wharf_records::RecordError;
 
 use crate::networks::{Family, Inner, ServedPorts, State, rank};
 use crate::ports::{Held, Reach, Request};
 use crate::reaper::Job;
-use crate::record::{ENDPOINTS, endpoint_key, random_id};
+use crate::record::{ENDPOINTS, HALF_MADE, endpoint_key, random_id};
 use crate::sandbox::Sandbox;
 use crate::{
     Bridge, Driver, Endpoint, EndpointConfig, EndpointInfo, GatewayMode, Network, NetworkError,
@@ -86,20 +87,37 @@ impl Inner {
             }
             reserved => reserved?,
         };
-        let done = self.enter(&mut info, network, &config, sandbox.as_ref());
-        let done = done.and_then(|netns| self.settle(&mut info, held).map(|()| netns));
+        let done = self
+            .announce(&mut info, network, sandbox.as_ref())
+            .and_then(|()| self.enter(&mut info, network, &config, sandbox.as_ref()))
+            .and_then(|netns| self.settle(&mut info, held).map(|()| netns));
         match done {
             Ok(netns) => Ok(Endpoint { info, netns }),
             Err(error) => {
-                if let Some(sandbox) = sandbox.as_ref().filter(|_| network.parent.is_some())
-                    && let Err(error) = unshare_link(sandbox, &info.interface)
-                {
-                    tracing::warn!(error = &error as &dyn std::error::Error, "take a link back");
-                }
-                self.forget(&info, sandbox.is_none());
+                self.forget(&info, sandbox.as_ref());
                 Err(error)
             }
         }
+    }
+
+    /// The record before the effect: the link into a container that runs is known before it is there. One that is
+    /// about to start needs none of that, its namespace goes with the daemon.
+    fn announce(
+        &self,
+        info: &mut EndpointInfo,
+        network: &Network,
+        sandbox: Option<&Sandbox>,
+    ) -> Result<(), NetworkError> {
+        if sandbox.is_none() || !network.has_addresses() {
+            return Ok(());
+        }
+        if network.bridge.is_some() {
+            info.host_interface = Some(crate::pool::random_link_name());
+        }
+        let written = self
+            .db
+            .write(|tx| HALF_MADE.put(tx, &endpoint_key(info), info));
+        Ok(written?)
     }
 
     /// Waits until what was given back is free again.
@@ -126,7 +144,8 @@ impl Inner {
             ));
         }
         // Removed since it was looked up.
-        if !state.networks.contains_key(&info.network_id) {
+        let there = state.networks.get(&info.network_id);
+        if there.is_none_or(|network| network.removing) {
             return Err(NetworkError::NotFound(info.network_name.clone()));
         }
         if network.config_only {
@@ -248,39 +267,85 @@ impl Inner {
 
     /// Makes the endpoint known: record, rules, and sockets served.
     fn settle(&self, info: &mut EndpointInfo, held: Vec<Held>) -> Result<(), NetworkError> {
-        let moved = self.move_ports(info);
-        self.db.write(|tx| {
-            if let Some(one) = &moved {
-                ENDPOINTS.put(tx, &endpoint_key(one), one)?;
+        let before = self.ports_before(info);
+        let moved = before.clone().map(|mut before| {
+            info.ports = std::mem::take(&mut before.ports);
+            before
+        });
+        let done = self.make_known(info, moved.as_ref());
+        let done = done.and_then(|()| self.serve(info, held));
+        if let (Err(_), Some(before)) = (&done, &before) {
+            // They are another endpoint's still.
+            info.ports.clear();
+            if let Err(error) = self.lead_ports_to(before) {
+                let error = &error as &dyn std::error::Error;
+                tracing::warn!(error, container = %info.name, "lead its ports back");
             }
-            ENDPOINTS.put(tx, &endpoint_key(info), info)
-        })?;
-        let key = (info.container.clone(), info.network_id.clone());
-        self.lock().endpoints.insert(key, info.clone());
-        if !info.ports.is_empty() {
-            self.apply_firewall()?;
         }
-        self.serve(info, held)
+        done
     }
 
-    /// If this is the new way outside, the ports of the one before lead to it. Returns that one.
-    fn move_ports(&self, info: &mut EndpointInfo) -> Option<EndpointInfo> {
-        let mut state = self.lock();
+    /// Writes the endpoint, and the one that its ports come from.
+    fn make_known(
+        &self,
+        info: &EndpointInfo,
+        moved: Option<&EndpointInfo>,
+    ) -> Result<(), NetworkError> {
+        self.db.write(|tx| -> Result<(), RecordError> {
+            if let Some(one) = moved {
+                ENDPOINTS.put(tx, &endpoint_key(one), one)?;
+            }
+            ENDPOINTS.put(tx, &endpoint_key(info), info)?;
+            HALF_MADE.delete(tx, &endpoint_key(info)).map(drop)
+        })?;
+        {
+            let mut state = self.lock();
+            for one in moved.into_iter().chain([info]) {
+                let key = (one.container.clone(), one.network_id.clone());
+                state.endpoints.insert(key, one.clone());
+            }
+            if let Some(served) = state
+                .served
+                .get(&info.container)
+                .filter(|_| moved.is_some())
+            {
+                served.target.set(addresses(info));
+            }
+        }
+        if !info.ports.is_empty() {
+            self.apply_firewall()?;
+            self.ports_changed(&info.ports);
+        }
+        Ok(())
+    }
+
+    /// If this is the new way outside: the endpoint that has the container's ports, which shall lead to this one.
+    fn ports_before(&self, info: &EndpointInfo) -> Option<EndpointInfo> {
+        let state = self.lock();
         if !is_way_out(&state, info) {
             return None;
         }
-        let range = (info.container.clone(), String::new())..;
-        let of_container = state.endpoints.range_mut(range);
-        let mut others = of_container
-            .take_while(|((container, _), _)| *container == info.container)
-            .map(|(_, one)| one);
-        let before = others.find(|one| one.id != info.id && !one.ports.is_empty())?;
-        info.ports = std::mem::take(&mut before.ports);
-        let before = before.clone();
-        if let Some(served) = state.served.get(&info.container) {
-            served.target.set(addresses(info));
+        let mut others = state.endpoints_of(&info.container);
+        let before = others.find(|one| one.id != info.id && !one.ports.is_empty());
+        before.cloned()
+    }
+
+    /// An endpoint has its container's ports, with all that follows.
+    fn lead_ports_to(&self, info: &EndpointInfo) -> Result<(), NetworkError> {
+        {
+            let mut state = self.lock();
+            let key = (info.container.clone(), info.network_id.clone());
+            state.endpoints.insert(key, info.clone());
+            if let Some(served) = state.served.get(&info.container) {
+                served.target.set(addresses(info));
+            }
         }
-        Some(before)
+        let written = self
+            .db
+            .write(|tx| ENDPOINTS.put(tx, &endpoint_key(info), info));
+        self.apply_firewall()?;
+        self.ports_changed(&info.ports);
+        Ok(written?)
     }
 
     /// Serves the ports that a container holds.

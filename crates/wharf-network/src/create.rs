@@ -116,8 +116,7 @@ impl Inner {
             bridge: true,
         };
         let ipam = subnets::choose(new, &choice, &mut route)?;
-        let link = route.link(&interface);
-        let foreign = link.map_err(kernel("look for the bridge"))?.is_some();
+        let foreign = bridge::is_there(&interface, &mut route)?;
         drop(route);
         if known
             .iter()

@@ -9,8 +9,8 @@ use wharf_records::RecordError;
 use crate::connect::{addresses, default_routes, unshare_link};
 use crate::error::kernel;
 use crate::networks::{Family, Inner};
-use crate::record::{ENDPOINTS, endpoint_key};
-use crate::sandbox::inside;
+use crate::record::{ENDPOINTS, HALF_MADE, endpoint_key};
+use crate::sandbox::{Sandbox, inside};
 use crate::{EndpointInfo, NetworkError, Networks};
 
 impl Networks {
@@ -49,25 +49,27 @@ impl Networks {
         name: &str,
         names: impl Fn(&EndpointInfo) -> Vec<String>,
     ) -> Result<(), NetworkError> {
-        let mut state = self.inner.lock();
-        let mut changed = Vec::new();
-        let of_container = |key: &(String, String)| key.0 == container;
-        for (_, info) in state
-            .endpoints
-            .iter_mut()
-            .filter(|(key, _)| of_container(key))
-        {
-            info.name = name.to_owned();
-            info.aliases = names(info);
-            changed.push(info.clone());
-        }
-        drop(state);
-        let written = self.inner.db.write(|tx| {
-            changed
+        let renamed: Vec<EndpointInfo> = {
+            let state = self.inner.lock();
+            let endpoints = state.endpoints_of(container);
+            let renamed = endpoints.map(|info| EndpointInfo {
+                name: name.to_owned(),
+                aliases: names(info),
+                ..info.clone()
+            });
+            renamed.collect()
+        };
+        self.inner.db.write(|tx| {
+            renamed
                 .iter()
                 .try_for_each(|info| ENDPOINTS.put(tx, &endpoint_key(info), info))
-        });
-        Ok(written?)
+        })?;
+        let mut state = self.inner.lock();
+        for info in renamed {
+            let key = (info.container.clone(), info.network_id.clone());
+            state.endpoints.insert(key, info);
+        }
+        Ok(())
     }
 }
 
@@ -90,6 +92,7 @@ impl Inner {
             false => Ok(()),
         };
         for info in &gone {
+            self.ports_changed(&info.ports);
             self.give_back(info);
         }
         if gone.is_empty() {
@@ -104,41 +107,70 @@ impl Inner {
 
     fn leave(&self, container: &str, network_id: &str) -> Result<(), NetworkError> {
         let key = (container.to_owned(), network_id.to_owned());
-        let (mut info, next, sandbox) = {
-            let mut state = self.lock();
-            let info = state.endpoints.remove(&key).ok_or_else(|| {
-                NetworkError::NotConnected(container.to_owned(), network_id.to_owned())
-            })?;
-            let next = state.way_out(container).cloned();
+        let (info, next, sandbox) = {
+            let state = self.lock();
+            let not_connected =
+                || NetworkError::NotConnected(container.to_owned(), network_id.to_owned());
+            let info = state.endpoints.get(&key).ok_or_else(not_connected)?;
+            let others = state.endpoints_of(container);
+            let next = state.best_way(others.filter(|one| one.id != info.id));
             // Ports lead to bridges only.
-            let next = next.filter(|next| next.host_interface.is_some());
-            (info, next, state.sandboxes.get(container).cloned())
+            let next = next.filter(|next| next.host_interface.is_some() && !info.ports.is_empty());
+            let sandbox = state.sandboxes.get(container);
+            (info.clone(), next.cloned(), sandbox.cloned())
         };
-        let mut moved = None;
-        if let Some(mut next) = next.filter(|_| !info.ports.is_empty()) {
-            next.ports = std::mem::take(&mut info.ports);
-            let mut state = self.lock();
-            if let Some(served) = state.served.get(container) {
-                served.target.set(addresses(&next));
-            }
-            let key = (container.to_owned(), next.network_id.clone());
-            state.endpoints.insert(key, next.clone());
-            moved = Some(next);
-        }
+        let moved = next.map(|next| EndpointInfo {
+            ports: info.ports.clone(),
+            ..next
+        });
+        let gone = match &moved {
+            Some(_) => EndpointInfo {
+                ports: Vec::new(),
+                ..info.clone()
+            },
+            None => info.clone(),
+        };
         self.db.write(|tx| -> Result<(), RecordError> {
             if let Some(next) = &moved {
                 ENDPOINTS.put(tx, &endpoint_key(next), next)?;
             }
-            ENDPOINTS.delete(tx, &endpoint_key(&info)).map(drop)
+            HALF_MADE.put(tx, &endpoint_key(&gone), &gone)?;
+            ENDPOINTS.delete(tx, &endpoint_key(&gone)).map(drop)
         })?;
-        if moved.is_some() || !info.ports.is_empty() {
+        {
+            let mut state = self.lock();
+            state.endpoints.remove(&key);
+            if let Some(next) = moved {
+                if let Some(served) = state.served.get(container) {
+                    served.target.set(addresses(&next));
+                }
+                let key = (container.to_owned(), next.network_id.clone());
+                state.endpoints.insert(key, next);
+            }
+        }
+        if !info.ports.is_empty() {
             self.apply_firewall()?;
+            self.ports_changed(&info.ports);
         }
-        if let Some(sandbox) = sandbox.filter(|_| info.host_interface.is_none()) {
-            unshare_link(&sandbox, &info.interface)?;
-        }
-        self.unplug(&info)?;
+        self.take_back(&gone, sandbox.as_ref())?;
         self.lead_out(container)
+    }
+
+    /// Takes the link into a running container down, gives back what it had, and forgets it.
+    pub(crate) fn take_back(
+        &self,
+        gone: &EndpointInfo,
+        sandbox: Option<&Sandbox>,
+    ) -> Result<(), NetworkError> {
+        // On `none` there is no link at all.
+        let alone = gone.host_interface.is_none() && !gone.interface.is_empty();
+        if let Some(sandbox) = sandbox.filter(|_| alone) {
+            unshare_link(sandbox, &gone.interface)?;
+        }
+        self.unplug(gone)?;
+        self.db
+            .write(|tx| -> Result<_, RecordError> { HALF_MADE.delete(tx, &endpoint_key(gone)) })?;
+        Ok(())
     }
 
     /// Takes the link down now, and gives everything back.
@@ -153,13 +185,12 @@ impl Inner {
                 _ => {}
             }
         }
-        debug_assert_eq!(addresses(&gone), addresses(info));
         self.give_back(&gone);
         Ok(())
     }
 
     /// Leads a container's default routes by way of the endpoints that it has now.
-    fn lead_out(&self, container: &str) -> Result<(), NetworkError> {
+    pub(crate) fn lead_out(&self, container: &str) -> Result<(), NetworkError> {
         let (sandbox, ways) = {
             let state = self.lock();
             let way = |family| state.way_of(container, family).cloned();
@@ -194,31 +225,35 @@ impl Inner {
         })
     }
 
-    /// Undoes a connection that failed halfway.
-    pub(crate) fn forget(&self, info: &EndpointInfo, fresh: bool) {
+    /// Undoes a connection that failed halfway; `running` is the namespace of a container that had one before.
+    pub(crate) fn forget(&self, info: &EndpointInfo, running: Option<&Sandbox>) {
         {
             let mut state = self.lock();
             let key = (info.container.clone(), info.network_id.clone());
             state.endpoints.remove(&key);
-            if fresh {
+            if running.is_none() {
                 state.sandboxes.remove(&info.container);
                 state.resolvers.remove(&info.container);
             }
         }
-        if !info.ports.is_empty()
-            && let Err(error) = self.apply_firewall()
-        {
-            tracing::warn!(error = &error as &dyn std::error::Error, "take rules back");
+        let warn = |what: &str, outcome: Result<(), NetworkError>| {
+            if let Err(error) = outcome {
+                tracing::warn!(error = &error as &dyn std::error::Error, "{what}");
+            }
+        };
+        if !info.ports.is_empty() {
+            warn("take rules back", self.apply_firewall());
         }
-        self.give_back(info);
-        let deleted = self
-            .db
-            .write(|tx| -> Result<_, RecordError> { ENDPOINTS.delete(tx, &endpoint_key(info)) });
-        if let Err(error) = deleted {
-            tracing::warn!(
-                error = &error as &dyn std::error::Error,
-                "take a record back"
-            );
+        let deleted = self.db.write(|tx| -> Result<(), RecordError> {
+            ENDPOINTS.delete(tx, &endpoint_key(info)).map(drop)
+        });
+        warn("take a record back", deleted.map_err(Into::into));
+        match running {
+            None => self.give_back(info),
+            Some(sandbox) => {
+                warn("take a link back", self.take_back(info, Some(sandbox)));
+                warn("lead outside again", self.lead_out(&info.container));
+            }
         }
     }
 }

@@ -114,6 +114,9 @@ pub enum NetworkError {
     /// No network of that name describes others.
     #[error("configuration network {0:?} does not exist")]
     NoConfig(String),
+    /// A link of another kind has the name of the Linux bridge.
+    #[error("existing interface {0} is not a bridge")]
+    NotABridge(String),
     /// The link under a network is not there.
     #[error("invalid parent interface {0}: no such interface on this host")]
     NoParent(String),

@@ -4,6 +4,28 @@ use std::net::Ipv4Addr;
 
 use ipnet::Ipv4Net;
 
+/// What the addresses of a subnet of either family have in common.
+pub(crate) trait AddressPool {
+    /// An address of the family.
+    type Ip: Copy + Into<std::net::IpAddr>;
+    /// The family's name in errors.
+    const FAMILY: &'static str;
+
+    /// Length of the subnet's prefix, in bits.
+    fn prefix(&self) -> u8;
+    /// Whether this is an address of the subnet.
+    fn contains(&self, ip: Self::Ip) -> bool;
+    /// Takes the lowest free address of the range.
+    fn allocate(&mut self) -> Option<Self::Ip>;
+    /// Takes this address; whether it was free.
+    fn take(&mut self, ip: Self::Ip) -> bool;
+    /// Gives an address back.
+    fn release(&mut self, ip: Self::Ip);
+    /// The subnet, how many of its addresses are taken (its own and the broadcast address among them), and how many
+    /// are left in the range; no number is larger than 64 bits hold.
+    fn usage(&self) -> (String, u64, u64);
+}
+
 /// The addresses of one subnet. The lowest free one is given out first, as dockerd does.
 #[derive(Clone, Debug)]
 pub(crate) struct Pool {
@@ -52,8 +74,57 @@ impl Pool {
         pool
     }
 
-    /// Takes the lowest free address.
-    pub(crate) fn allocate(&mut self) -> Option<Ipv4Addr> {
+    /// Offset of the broadcast address, or one past the end of a subnet so small that it has none.
+    fn last(&self) -> u64 {
+        let size = 1u64 << (32 - self.subnet.prefix_len());
+        if size > 2 { size - 1 } else { size }
+    }
+
+    fn offset(&self, ip: Ipv4Addr) -> Option<u64> {
+        let inside = self.subnet.contains(&ip);
+        inside.then(|| u64::from(u32::from(ip) - u32::from(self.subnet.addr())))
+    }
+
+    fn is_set(&self, offset: u64) -> bool {
+        let word = self.bits.get((offset / 64) as usize).copied().unwrap_or(0);
+        word & (1 << (offset % 64)) != 0
+    }
+
+    /// How many offsets are taken, of these with both ends.
+    fn taken_within(&self, first: u64, last: u64) -> u64 {
+        let words = self.bits.iter().zip((0u64..).step_by(64));
+        let within = words.map(|(word, start)| {
+            let below = first.saturating_sub(start).min(64);
+            let above = (start + 63).saturating_sub(last).min(64);
+            let low = u64::MAX.checked_shl(below as u32).unwrap_or(0);
+            let high = u64::MAX.checked_shr(above as u32).unwrap_or(0);
+            u64::from((word & low & high).count_ones())
+        });
+        within.sum()
+    }
+
+    fn set(&mut self, offset: u64) {
+        let index = (offset / 64) as usize;
+        if self.bits.len() <= index {
+            self.bits.resize(index + 1, 0);
+        }
+        self.bits[index] |= 1 << (offset % 64);
+    }
+}
+
+impl AddressPool for Pool {
+    type Ip = Ipv4Addr;
+    const FAMILY: &'static str = "IPv4";
+
+    fn prefix(&self) -> u8 {
+        self.subnet.prefix_len()
+    }
+
+    fn contains(&self, ip: Ipv4Addr) -> bool {
+        self.subnet.contains(&ip)
+    }
+
+    fn allocate(&mut self) -> Option<Ipv4Addr> {
         let (first, last) = self.range;
         let mut offset = first;
         while offset <= last {
@@ -73,8 +144,7 @@ impl Pool {
         None
     }
 
-    /// Takes this address; whether it was free.
-    pub(crate) fn take(&mut self, ip: Ipv4Addr) -> bool {
+    fn take(&mut self, ip: Ipv4Addr) -> bool {
         match self.offset(ip) {
             Some(offset) if offset < self.last() && !self.is_set(offset) => {
                 self.set(offset);
@@ -84,33 +154,7 @@ impl Pool {
         }
     }
 
-    /// Its subnet.
-    pub(crate) fn subnet(&self) -> Ipv4Net {
-        self.subnet
-    }
-
-    /// How many addresses are taken, the subnet's own and the broadcast address among them, and how many are left
-    /// in the range.
-    pub(crate) fn usage(&self) -> (u64, u64) {
-        let size = 1u64 << (32 - self.subnet.prefix_len());
-        let taken: u64 = self
-            .bits
-            .iter()
-            .map(|word| u64::from(word.count_ones()))
-            .sum();
-        let left = (self.range.0..=self.range.1)
-            .filter(|offset| !self.is_set(*offset))
-            .count();
-        (taken + (size - self.last()), left as u64)
-    }
-
-    /// Whether this is an address of the subnet.
-    pub(crate) fn contains(&self, ip: Ipv4Addr) -> bool {
-        self.subnet.contains(&ip)
-    }
-
-    /// Gives an address back.
-    pub(crate) fn release(&mut self, ip: Ipv4Addr) {
+    fn release(&mut self, ip: Ipv4Addr) {
         if let Some(offset) = self.offset(ip)
             && let Some(word) = self.bits.get_mut((offset / 64) as usize)
         {
@@ -118,28 +162,16 @@ impl Pool {
         }
     }
 
-    /// Offset of the broadcast address, or one past the end of a subnet so small that it has none.
-    fn last(&self) -> u64 {
+    fn usage(&self) -> (String, u64, u64) {
+        let taken: u64 = self
+            .bits
+            .iter()
+            .map(|word| u64::from(word.count_ones()))
+            .sum();
+        let (first, last) = self.range;
+        let left = (last + 1).saturating_sub(first) - self.taken_within(first, last);
         let size = 1u64 << (32 - self.subnet.prefix_len());
-        if size > 2 { size - 1 } else { size }
-    }
-
-    fn offset(&self, ip: Ipv4Addr) -> Option<u64> {
-        let inside = self.subnet.contains(&ip);
-        inside.then(|| u64::from(u32::from(ip) - u32::from(self.subnet.addr())))
-    }
-
-    fn is_set(&self, offset: u64) -> bool {
-        let word = self.bits.get((offset / 64) as usize).copied().unwrap_or(0);
-        word & (1 << (offset % 64)) != 0
-    }
-
-    fn set(&mut self, offset: u64) {
-        let index = (offset / 64) as usize;
-        if self.bits.len() <= index {
-            self.bits.resize(index + 1, 0);
-        }
-        self.bits[index] |= 1 << (offset % 64);
+        (self.subnet.to_string(), taken + (size - self.last()), left)
     }
 }
 
@@ -186,6 +218,27 @@ mod tests {
             .collect();
         assert_eq!(all, [1, 2, 3]);
         assert!(pool.take("10.0.200.1".parse().unwrap()));
+    }
+
+    #[test]
+    fn what_is_left_of_a_range_is_counted_by_words() {
+        let mut pool = Pool::with_range(
+            "10.0.0.0/8".parse().unwrap(),
+            "10.0.1.32/26"
+                .parse::<Ipv4Net>()
+                .ok()
+                .map(|net| net.trunc()),
+            ["10.0.0.1".parse().unwrap()],
+        );
+        assert_eq!(pool.usage(), ("10.0.0.0/8".to_owned(), 3, 64));
+        for ip in ["10.0.1.0", "10.0.1.63", "10.0.1.64", "10.0.0.255"] {
+            assert!(pool.take(ip.parse().unwrap()), "{ip}");
+        }
+        assert_eq!(pool.usage(), ("10.0.0.0/8".to_owned(), 7, 62));
+        let left = |subnet: &str| Pool::with_range(subnet.parse().unwrap(), None, []).usage();
+        assert_eq!(left("10.0.0.0/8").2, (1 << 24) - 2);
+        assert_eq!(left("10.0.0.0/31").2, 2);
+        assert_eq!(left("10.0.0.0/32").2, 1);
     }
 
     #[test]

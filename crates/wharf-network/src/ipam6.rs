@@ -5,6 +5,8 @@ use std::net::Ipv6Addr;
 
 use ipnet::Ipv6Net;
 
+use crate::ipam::AddressPool;
+
 /// The addresses of one subnet. The lowest free one of its range is given out first.
 #[derive(Clone, Debug)]
 pub(crate) struct Pool6 {
@@ -31,9 +33,17 @@ impl Pool6 {
             taken,
         }
     }
+}
 
-    /// Takes the lowest free address.
-    pub(crate) fn allocate(&mut self) -> Option<Ipv6Addr> {
+impl AddressPool for Pool6 {
+    type Ip = Ipv6Addr;
+    const FAMILY: &'static str = "IPv6";
+
+    fn prefix(&self) -> u8 {
+        self.subnet.prefix_len()
+    }
+
+    fn allocate(&mut self) -> Option<Ipv6Addr> {
         let (first, last) = (
             u128::from(self.range.network()),
             u128::from(self.range.broadcast()),
@@ -51,18 +61,11 @@ impl Pool6 {
         })
     }
 
-    /// Takes this address; whether it was free.
-    pub(crate) fn take(&mut self, ip: Ipv6Addr) -> bool {
+    fn take(&mut self, ip: Ipv6Addr) -> bool {
         self.subnet.contains(&ip) && self.taken.insert(ip.into())
     }
 
-    /// Its subnet.
-    pub(crate) fn subnet(&self) -> Ipv6Net {
-        self.subnet
-    }
-
-    /// How many addresses are taken, and how many are left in the range; at most as many as 64 bits count.
-    pub(crate) fn usage(&self) -> (u64, u64) {
+    fn usage(&self) -> (String, u64, u64) {
         let (first, last) = (
             u128::from(self.range.network()),
             u128::from(self.range.broadcast()),
@@ -70,16 +73,18 @@ impl Pool6 {
         let within = self.taken.range(first..=last).count() as u128;
         let left = (last - first).saturating_add(1) - within;
         let clamp = |number: u128| u64::try_from(number).unwrap_or(u64::MAX);
-        (self.taken.len() as u64, clamp(left))
+        (
+            self.subnet.to_string(),
+            self.taken.len() as u64,
+            clamp(left),
+        )
     }
 
-    /// Whether this is an address of the subnet.
-    pub(crate) fn contains(&self, ip: Ipv6Addr) -> bool {
+    fn contains(&self, ip: Ipv6Addr) -> bool {
         self.subnet.contains(&ip)
     }
 
-    /// Gives an address back.
-    pub(crate) fn release(&mut self, ip: Ipv6Addr) {
+    fn release(&mut self, ip: Ipv6Addr) {
         self.taken.remove(&u128::from(ip));
     }
 }

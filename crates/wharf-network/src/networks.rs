@@ -15,6 +15,7 @@ use wharf_records::{Db, RecordError};
 use crate::dns::Resolver;
 use crate::error::kernel;
 use crate::firewall::Ruleset;
+use crate::ipam::AddressPool;
 use crate::ipam6::Pool6;
 use crate::pool::Pool;
 use crate::ports::Allocator;
@@ -152,6 +153,13 @@ fn six_net(net: IpNet) -> Option<Ipv6Net> {
     }
 }
 
+fn release_one<P: AddressPool>(subnets: &mut [Subnet<P, P::Ip>], ip: Option<P::Ip>) {
+    let Some(ip) = ip else { return };
+    if let Some(one) = subnets.iter_mut().find(|one| one.pool.contains(ip)) {
+        one.pool.release(ip);
+    }
+}
+
 impl State {
     /// Gives the addresses of an endpoint back.
     pub(crate) fn release_addresses(
@@ -163,21 +171,15 @@ impl State {
         let Some(pools) = self.addresses.get_mut(network) else {
             return;
         };
-        let of4 = |one: &&mut Subnet<ipam::Pool, _>| ip.is_some_and(|ip| one.pool.contains(ip));
-        if let (Some(one), Some(ip)) = (pools.v4.iter_mut().find(of4), ip) {
-            one.pool.release(ip);
-        }
-        let of6 = |one: &&mut Subnet<Pool6, _>| ip6.is_some_and(|ip| one.pool.contains(ip));
-        if let (Some(one), Some(ip)) = (pools.v6.iter_mut().find(of6), ip6) {
-            one.pool.release(ip);
-        }
+        release_one(&mut pools.v4, ip);
+        release_one(&mut pools.v6, ip6);
     }
 
     /// The endpoints of one container.
     pub(crate) fn endpoints_of<'a>(
         &'a self,
         container: &str,
-    ) -> impl Iterator<Item = &'a EndpointInfo> + use<'a> {
+    ) -> impl Iterator<Item = &'a EndpointInfo> + Clone + use<'a> {
         let container = container.to_owned();
         self.endpoints
             .range((container.clone(), String::new())..)
@@ -188,7 +190,18 @@ impl State {
     /// The endpoint that leads outside: of the highest priority, then the first by its network's name (moby
     /// `libnetwork`, `(*Endpoint).Less`). IPv4 counts; where no network has a way out by IPv4, IPv6.
     pub(crate) fn way_out(&self, container: &str) -> Option<&EndpointInfo> {
-        let best = |family| self.way_of(container, family);
+        self.best_way(self.endpoints_of(container))
+    }
+
+    /// As [`State::way_out`], of these endpoints.
+    pub(crate) fn best_way<'a>(
+        &self,
+        endpoints: impl Iterator<Item = &'a EndpointInfo> + Clone,
+    ) -> Option<&'a EndpointInfo> {
+        let best = |family: Family| {
+            let candidates = endpoints.clone().filter(|one| family.leads_out(one));
+            candidates.min_by_key(|one| rank(one))
+        };
         best(Family::V4).or_else(|| best(Family::V6))
     }
 
@@ -349,14 +362,8 @@ impl Networks {
         let Some(addresses) = state.addresses.get(&network.id) else {
             return Vec::new();
         };
-        let four = addresses.v4.iter().map(|one| {
-            let (used, left) = one.pool.usage();
-            (one.pool.subnet().to_string(), used, left)
-        });
-        let six = addresses.v6.iter().map(|one| {
-            let (used, left) = one.pool.usage();
-            (one.pool.subnet().to_string(), used, left)
-        });
+        let four = addresses.v4.iter().map(|one| one.pool.usage());
+        let six = addresses.v6.iter().map(|one| one.pool.usage());
         four.chain(six).collect()
     }
 

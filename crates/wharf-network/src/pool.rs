@@ -219,7 +219,8 @@ fn make_inside(link: Option<(&mut Route, u32)>) -> Result<Ready, NetworkError> {
     let link = match link {
         None => None,
         Some((host, mtu)) => {
-            let link = add_link(host, &mut route, &netns, INNER_NAME, mtu)
+            let names = (random_link_name(), INNER_NAME);
+            let link = add_link(host, &mut route, &netns, (&names.0, names.1), mtu)
                 .map_err(kernel("add a container's link"))?;
             // As dockerd does on networks without IPv6.
             sysctl::set(&format!("net/ipv6/conf/{INNER_NAME}/disable_ipv6"), "1")?;
@@ -229,16 +230,18 @@ fn make_inside(link: Option<(&mut Route, u32)>) -> Result<Ready, NetworkError> {
     Ok(Ready { netns, route, link })
 }
 
-/// A further link, called `name` inside, into a namespace in use; and a socket inside.
+/// A further link, called `host_name` on the host and `name` inside, into a namespace in use; and a socket inside. It
+/// may be there though this fails.
 pub(crate) fn link_into(
     netns: &OwnedFd,
+    host_name: &str,
     name: &str,
     mtu: u32,
 ) -> Result<(Route, ReadyLink), NetworkError> {
     let mut host = Route::open().map_err(kernel("open a route socket"))?;
     crate::sandbox::inside(netns, || {
         let mut route = Route::open().map_err(kernel("open a route socket"))?;
-        let link = add_link(&mut host, &mut route, netns, name, mtu)
+        let link = add_link(&mut host, &mut route, netns, (host_name, name), mtu)
             .map_err(kernel("add a container's link"))?;
         sysctl::set(&format!("net/ipv6/conf/{name}/disable_ipv6"), "1")?;
         Ok((route, link))
@@ -249,12 +252,11 @@ fn add_link(
     host: &mut Route,
     inside: &mut Route,
     netns: &OwnedFd,
-    name: &str,
+    (host_name, name): (&str, &str),
     mtu: u32,
 ) -> Result<ReadyLink, NetlinkError> {
-    let host_name = random_link_name();
     let veth = Veth {
-        name: &host_name,
+        name: host_name,
         mtu,
         peer: Peer {
             name,
@@ -265,18 +267,15 @@ fn add_link(
         no_link_local: true,
         ..LinkChange::default()
     };
-    host.apply(&[
-        add_veth(&veth),
-        set_link(LinkName::Name(&host_name), &quiet),
-    ])?;
+    host.apply(&[add_veth(&veth), set_link(LinkName::Name(host_name), &quiet)])?;
     let index = |route: &mut Route, name: &str| match route.link(name)? {
         Some(link) => Ok(link.index),
         None => Err(NetlinkError::Malformed),
     };
-    let host_index = index(host, &host_name)?;
+    let host_index = index(host, host_name)?;
     let inner_index = index(inside, name)?;
     Ok(ReadyLink {
-        host_name,
+        host_name: host_name.to_owned(),
         host_index,
         inner_index,
     })

@@ -1,15 +1,18 @@
-//! Taking links down behind the back of whoever waits: the kernel takes its time to forget one.
+//! What is done behind the back of whoever waits: the kernel takes its time to forget a link, and to list the
+//! connections that it knows.
 
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::collections::HashSet;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Weak};
 use std::thread;
 
 use rustix::io::Errno;
 use tokio::sync::oneshot;
-use wharf_netlink::{LinkName, Route, delete_link};
+use wharf_netlink::{Conntrack, Flow, LinkName, NetlinkError, Route, delete_link};
 
 use crate::networks::Inner;
+use crate::{Protocol, PublishedPort};
 
 /// Something to take down.
 pub(crate) enum Job {
@@ -20,8 +23,23 @@ pub(crate) enum Job {
         ip: Option<Ipv4Addr>,
         ip6: Option<Ipv6Addr>,
     },
+    /// Datagrams to these ports of the host lead elsewhere now: connections that remember the old way are forgotten, or
+    /// a client that goes on sending is never led to the new one. TCP has answers that end such a connection.
+    Datagrams(HashSet<u16>),
     /// Says when all earlier jobs are done.
     Flush(oneshot::Sender<()>),
+}
+
+impl Inner {
+    /// These ports lead elsewhere from now on; the rules say so already.
+    pub(crate) fn ports_changed(&self, ports: &[PublishedPort]) {
+        let datagrams = ports.iter().filter(|port| port.protocol == Protocol::Udp);
+        let ports: HashSet<u16> = datagrams.map(|port| port.host_port).collect();
+        if !ports.is_empty() {
+            // Without a worker they are forgotten when they have been silent for long enough.
+            let _ = self.reaper.send(Job::Datagrams(ports));
+        }
+    }
 }
 
 /// The way to the worker, which ends when the sender is dropped.
@@ -68,9 +86,26 @@ fn work(jobs: &Receiver<Job>, inner: &Weak<Inner>) {
                     inner.lock().release_addresses(&network, ip, ip6);
                 }
             }
+            Job::Datagrams(ports) => {
+                if let Err(error) = forget_datagrams(&mut route, &ports) {
+                    let error = &error as &dyn std::error::Error;
+                    tracing::warn!(error, "forget connections of published ports");
+                }
+            }
             Job::Flush(done) => {
                 let _ = done.send(());
             }
         }
     }
+}
+
+fn forget_datagrams(route: &mut Route, ports: &HashSet<u16>) -> Result<(), NetlinkError> {
+    let addresses = route.addresses()?.into_iter();
+    let own: HashSet<IpAddr> = addresses.map(|one| one.network.addr()).collect();
+    let stale = |flow: &Flow| {
+        flow.protocol == Protocol::Udp.number()
+            && ports.contains(&flow.destination.port())
+            && own.contains(&flow.destination.ip())
+    };
+    Conntrack::open()?.forget(stale).map(drop)
 }

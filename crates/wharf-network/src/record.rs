@@ -11,6 +11,10 @@ pub(crate) const NETWORKS: Table<Network> = Table::new("networks", 2).upgraded_b
 pub(crate) const ENDPOINTS: Table<EndpointInfo> =
     Table::new("endpoints", 2).upgraded_by(upgrade_endpoint);
 
+/// Endpoints of running containers whose link is being made or taken down, by the same key: a daemon that finds one
+/// takes its link down. A container that is about to start needs none, its namespace goes with the daemon.
+pub(crate) const HALF_MADE: Table<EndpointInfo> = Table::new("endpoints-half-made", 1);
+
 /// Version 1 had the bridge's subnets twice, or in the bridge alone, and the prefix of links' names there.
 fn upgrade_network(_from: u32, mut document: Value) -> Value {
     let bridge = document["bridge"].clone();

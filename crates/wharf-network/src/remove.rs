@@ -53,14 +53,20 @@ impl Inner {
                 return Err(NetworkError::InUse { name, id });
             }
             // From here on nobody can connect.
-            if state.networks.remove(&network.id).is_none() {
-                return Err(NetworkError::NotFound(network.name));
-            }
-            state.addresses.remove(&network.id);
+            let known = state.networks.get_mut(&network.id);
+            let known = known.filter(|known| !known.removing);
+            known
+                .ok_or_else(|| NetworkError::NotFound(network.name.clone()))?
+                .removing = true;
         }
         network.removing = true;
-        self.db
-            .write(|tx| NETWORKS.put(tx, &network.id, &network))?;
+        let written = self.db.write(|tx| NETWORKS.put(tx, &network.id, &network));
+        if let Err(error) = written {
+            if let Some(known) = self.lock().networks.get_mut(&network.id) {
+                known.removing = false;
+            }
+            return Err(error.into());
+        }
         self.remove_network(&network)?;
         Ok(network)
     }

@@ -6,8 +6,9 @@ use std::sync::{Arc, PoisonError};
 
 use wharf_records::RecordError;
 
+use crate::ipam::AddressPool as _;
 use crate::networks::Inner;
-use crate::record::{ENDPOINTS, endpoint_key, random_id};
+use crate::record::{ENDPOINTS, HALF_MADE, endpoint_key, random_id};
 use crate::sandbox::Sandbox;
 use crate::{EndpointInfo, LiveContainer, NetworkError, Networks, dns, repair, sysctl};
 
@@ -49,6 +50,10 @@ impl Inner {
         self.restore_bridges()?;
         self.take_addresses();
         self.find_sandboxes(live);
+        // A repair meets none but those that are being made.
+        if !self.watched.load(Ordering::Relaxed) {
+            self.drop_half_made()?;
+        }
         self.drop_dead(live)?;
         let endpoints: Vec<_> = self.lock().endpoints.values().cloned().collect();
         for endpoint in &endpoints {
@@ -107,6 +112,11 @@ impl Inner {
                     let (error, network) = (&error as &dyn std::error::Error, &network.name);
                     tracing::warn!(error, network, "a network's parent link is lost");
                 }
+                // Without the default one nothing works that does not say otherwise.
+                Err(error) if !network.is_built_in() => {
+                    let (error, network) = (&error as &dyn std::error::Error, &network.name);
+                    tracing::error!(error, network, "a network's bridge is lost");
+                }
                 made => drop(made?),
             }
         }
@@ -133,6 +143,23 @@ impl Inner {
                 pools.v6.iter_mut().any(|one| one.pool.take(address.ip));
             }
         }
+    }
+
+    /// Takes down links into running containers that a daemon which died was making or taking down.
+    fn drop_half_made(&self) -> Result<(), NetworkError> {
+        for (_, info) in self.db.read(|tx| HALF_MADE.all(tx))? {
+            let sandbox = self.lock().sandboxes.get(&info.container).cloned();
+            // Its addresses and ports are nobody's: none of them was taken again.
+            let bare = EndpointInfo {
+                address: None,
+                address6: None,
+                ports: Vec::new(),
+                ..info
+            };
+            self.take_back(&bare, sandbox.as_ref())?;
+            self.lead_out(&bare.container)?;
+        }
+        Ok(())
     }
 
     /// Forgets endpoints of containers that ended while no daemon ran.

@@ -453,27 +453,19 @@ pub struct EndpointInfo {
     pub ports: Vec<PublishedPort>,
 }
 
-/// An endpoint's addresses.
+/// An endpoint's address of one family.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Address {
+pub struct Address<A = Ipv4Addr> {
     /// The container's address.
-    pub ip: Ipv4Addr,
+    pub ip: A,
     /// Length of the subnet's prefix, in bits.
     pub prefix: u8,
     /// Default gateway; `None` where there is no way outside, or one without a router.
-    pub gateway: Option<Ipv4Addr>,
+    pub gateway: Option<A>,
 }
 
 /// An endpoint's IPv6 address.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Address6 {
-    /// The container's address.
-    pub ip: Ipv6Addr,
-    /// Length of the subnet's prefix, in bits.
-    pub prefix: u8,
-    /// Default gateway; `None` where there is no way outside, or one without a router.
-    pub gateway: Option<Ipv6Addr>,
-}
+pub type Address6 = Address<Ipv6Addr>;
 
 /// A connection that was just made.
 #[derive(Debug)]

@@ -1,9 +1,8 @@
 //! The addresses of a new endpoint: those that are asked for, else the next free ones.
 
-use std::net::{Ipv4Addr, Ipv6Addr};
-
-use crate::networks::{Addresses, State};
-use crate::{Address, Address6, EndpointConfig, EndpointInfo, Mac, Network, NetworkError};
+use crate::ipam::AddressPool;
+use crate::networks::{State, Subnet};
+use crate::{Address, EndpointConfig, EndpointInfo, Mac, Network, NetworkError};
 
 /// Takes all addresses of an endpoint, or none.
 pub(super) fn take(
@@ -18,21 +17,19 @@ pub(super) fn take(
     let Some(pools) = state.addresses.get_mut(&info.network_id) else {
         return Err(NetworkError::NotFound(info.network_name.clone()));
     };
-    if !network.ipv4
-        && let Some(ip) = config.ip
-    {
-        return Err(NetworkError::AddressOutside(ip.into()));
+    let ways = network.bridge.as_ref().map(|bridge| bridge.ways);
+    let ways = ways.unwrap_or_default();
+    // One that is asked for of a family that the network does not have lies outside of all its subnets.
+    if network.ipv4 || config.ip.is_some() {
+        info.address = Some(take_one(
+            &mut pools.v4,
+            network,
+            config.ip,
+            ways.v4.next_hop,
+        )?);
     }
-    if !network.ipv6
-        && let Some(ip) = config.ip6
-    {
-        return Err(NetworkError::AddressOutside(ip.into()));
-    }
-    if network.ipv4 {
-        info.address = Some(take4(pools, network, config.ip)?);
-    }
-    if network.ipv6 {
-        match take6(pools, network, config.ip6) {
+    if network.ipv6 || config.ip6.is_some() {
+        match take_one(&mut pools.v6, network, config.ip6, ways.v6.next_hop) {
             Ok(address) => info.address6 = Some(address),
             Err(error) => {
                 let ip = info.address.take().map(|address| address.ip);
@@ -49,12 +46,13 @@ pub(super) fn take(
     Ok(())
 }
 
-fn take4(
-    pools: &mut Addresses,
+/// Takes the address of one family that is asked for, else the lowest free one.
+fn take_one<P: AddressPool>(
+    subnets: &mut [Subnet<P, P::Ip>],
     network: &Network,
-    wanted: Option<Ipv4Addr>,
-) -> Result<Address, NetworkError> {
-    let subnets = &mut pools.v4;
+    wanted: Option<P::Ip>,
+    next_hop: Option<P::Ip>,
+) -> Result<Address<P::Ip>, NetworkError> {
     let taken = match wanted {
         Some(ip) => {
             let within = subnets.iter_mut().find(|one| one.pool.contains(ip));
@@ -69,47 +67,10 @@ fn take4(
             .iter_mut()
             .find_map(|one| one.pool.allocate().map(|ip| (ip, one))),
     };
-    let (ip, one) = taken.ok_or_else(|| full(network, "IPv4"))?;
-    let next_hop = network
-        .bridge
-        .as_ref()
-        .and_then(|bridge| bridge.ways.v4.next_hop);
+    let (ip, one) = taken.ok_or_else(|| full::<P>(network))?;
     Ok(Address {
         ip,
-        prefix: one.pool.subnet().prefix_len(),
-        gateway: next_hop
-            .or(one.gateway)
-            .filter(|_| leads_somewhere(network)),
-    })
-}
-
-fn take6(
-    pools: &mut Addresses,
-    network: &Network,
-    wanted: Option<Ipv6Addr>,
-) -> Result<Address6, NetworkError> {
-    let subnets = &mut pools.v6;
-    let taken = match wanted {
-        Some(ip) => {
-            let within = subnets.iter_mut().find(|one| one.pool.contains(ip));
-            let one = within.ok_or(NetworkError::AddressOutside(ip.into()))?;
-            if !one.pool.take(ip) {
-                return Err(NetworkError::AddressInUse(ip.into()));
-            }
-            Some((ip, one))
-        }
-        None => subnets
-            .iter_mut()
-            .find_map(|one| one.pool.allocate().map(|ip| (ip, one))),
-    };
-    let (ip, one) = taken.ok_or_else(|| full(network, "IPv6"))?;
-    let next_hop = network
-        .bridge
-        .as_ref()
-        .and_then(|bridge| bridge.ways.v6.next_hop);
-    Ok(Address6 {
-        ip,
-        prefix: one.pool.subnet().prefix_len(),
+        prefix: one.pool.prefix(),
         gateway: next_hop
             .or(one.gateway)
             .filter(|_| leads_somewhere(network)),
@@ -125,9 +86,9 @@ fn leads_somewhere(network: &Network) -> bool {
     !network.internal && !routerless
 }
 
-fn full(network: &Network, family: &'static str) -> NetworkError {
+fn full<P: AddressPool>(network: &Network) -> NetworkError {
     NetworkError::NoAddress {
-        family,
+        family: P::FAMILY,
         name: network.name.clone(),
         id: network.id.clone(),
     }

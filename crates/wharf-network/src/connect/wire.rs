@@ -82,7 +82,9 @@ impl Inner {
                 let Some(netns) = &sandbox.netns else {
                     return Err(NetworkError::NotFound(bridge.interface.clone()));
                 };
-                let (route, link) = pool::link_into(netns, &info.interface, self.config.mtu)?;
+                let host_name = info.host_interface.clone().unwrap_or_default();
+                let mtu = self.config.mtu;
+                let (route, link) = pool::link_into(netns, &host_name, &info.interface, mtu)?;
                 (None, route, Some(link), false)
             }
         };

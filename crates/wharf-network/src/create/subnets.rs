@@ -161,7 +161,7 @@ pub(super) fn choose(
         pools.insert(0, free);
     }
     if v6 && six.is_empty() {
-        pools.push(free6_pool(choice)?);
+        pools.push(free6_pool(choice, &host)?);
     }
     Ok(Ipam {
         options: new.ipam_options.clone(),
@@ -256,8 +256,9 @@ fn free4(choice: &Choice<'_>, host: &[IpNet]) -> Result<IpamPool, NetworkError> 
     })
 }
 
-fn free6_pool(choice: &Choice<'_>) -> Result<IpamPool, NetworkError> {
-    let used: Vec<IpNet> = choice.taken().map(|pool| pool.subnet).collect();
+fn free6_pool(choice: &Choice<'_>, host: &[IpNet]) -> Result<IpamPool, NetworkError> {
+    let taken = choice.taken().map(|pool| pool.subnet);
+    let used: Vec<IpNet> = host.iter().copied().chain(taken).collect();
     let subnet = free6(choice.config, &used)?;
     let first = next(subnet.addr().into());
     Ok(IpamPool {
