@@ -93,6 +93,29 @@ fn a_published_port_answers_from_everywhere() {
 }
 
 #[test]
+fn the_first_packet_to_a_new_container_arrives() {
+    let world = World::enter();
+    run(async {
+        let networks = world.start().await;
+        // Whoever loses one question for a hardware address has lost.
+        let solicit = "/proc/sys/net/ipv4/neigh/wharf0/mcast_solicit";
+        std::fs::write(solicit, "1").unwrap();
+        for number in 0..20 {
+            let name = format!("c{number}");
+            let made = networks
+                .connect(&name, "bridge", named(&name, &[]))
+                .await
+                .unwrap();
+            let ip = made.info.address.unwrap().ip;
+            serve_tcp(made.netns.as_ref().unwrap(), 80);
+            let asked = ask_tcp((ip, 80));
+            assert!(asked.is_ok(), "{number}: {asked:?}");
+        }
+        networks.shutdown().await;
+    });
+}
+
+#[test]
 fn what_is_not_published_is_closed_to_the_neighbour() {
     let world = World::enter();
     run(async {

@@ -90,12 +90,13 @@ impl Volumes {
             options: None,
             ..record
         };
-        {
-            let mut records = self.lock();
+        let mut records = self.lock();
+        if !records.contains_key(&record.name) {
             self.put(&record)?;
             records.insert(record.name.clone(), record);
         }
-        self.refer(new);
+        self.add_reference(&volume.name, new);
+        drop(records);
         Ok(Some(volume))
     }
 
@@ -107,12 +108,19 @@ impl Volumes {
         match records.get(&name).map(|record| record.phase) {
             Some(Phase::Kept) => {
                 let record = records[&name].clone();
+                // Before anybody can remove it.
+                self.add_reference(&name, &new);
                 drop(records);
-                self.refer(&new);
                 let volume = self.view(&record)?;
                 return Ok(Created {
                     volume,
                     fresh: false,
+                });
+            }
+            Some(Phase::Removing) if !records[&name].is_local() => {
+                return Err(VolumeError::Exists {
+                    driver: records[&name].driver.clone(),
+                    name,
                 });
             }
             Some(Phase::Removing) => self.finish_removal(&mut records, &name)?,
@@ -127,12 +135,7 @@ impl Volumes {
             self.remove_locked(&mut records, &name)?;
             return Err(error);
         }
-        if let Some(reference) = &new.reference {
-            self.references()
-                .entry(name)
-                .or_default()
-                .insert(reference.clone());
-        }
+        self.add_reference(&name, &new);
         drop(records);
         let volume = self.view(&record)?;
         Ok(Created {
@@ -150,10 +153,19 @@ impl Volumes {
         let record = record_of(&new, name.clone(), &new.driver);
         {
             let mut records = self.lock();
+            // Somebody else made one in the meantime, or is removing it.
+            let is_other =
+                |other: &&Record| other.driver != record.driver || other.phase == Phase::Removing;
+            if let Some(other) = records.get(&name).filter(is_other) {
+                return Err(VolumeError::Exists {
+                    name,
+                    driver: other.driver.clone(),
+                });
+            }
             self.put(&record)?;
             records.insert(name.clone(), record.clone());
+            self.add_reference(&name, &new);
         }
-        self.refer(&new);
         let none = Default::default();
         let options = new.options.as_ref().unwrap_or(&none);
         // One that it has is not made again, as with dockerd.

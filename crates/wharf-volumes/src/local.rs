@@ -1,10 +1,12 @@
 //! The `local` driver: its options, and the mount that they ask for (moby `volume/local`).
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::fmt::Write as _;
 use std::net::{IpAddr, ToSocketAddrs as _};
+use std::os::unix::ffi::OsStringExt as _;
 use std::os::unix::fs::PermissionsExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use rustix::mount::MountFlags;
 use rustix::mount::MountPropagationFlags as Propagation;
@@ -312,6 +314,43 @@ pub(crate) fn is_mounted(folder: &Path) -> std::io::Result<bool> {
     Ok(found.stx_attributes.contains(StatxAttributes::MOUNT_ROOT))
 }
 
+/// Something that is mounted within `folder`, not at it; `proc_pid_mountinfo(5)`.
+///
+/// # Errors
+/// The system's.
+pub(crate) fn mount_below(folder: &Path) -> std::io::Result<Option<PathBuf>> {
+    let text = std::fs::read("/proc/self/mountinfo")?;
+    let points = text.split(|byte| *byte == b'\n').filter_map(|line| {
+        let point = line.split(|byte| *byte == b' ').nth(4)?;
+        Some(PathBuf::from(OsString::from_vec(unescape(point))))
+    });
+    let mut below = points.filter(|point| point != folder && point.starts_with(folder));
+    Ok(below.next())
+}
+
+/// Blanks and backslashes stand as three octal digits.
+fn unescape(text: &[u8]) -> Vec<u8> {
+    let mut plain = Vec::with_capacity(text.len());
+    let mut rest = text;
+    while let Some((first, after)) = rest.split_first() {
+        let digits = after
+            .get(..3)
+            .and_then(|three| std::str::from_utf8(three).ok());
+        let byte = digits.and_then(|three| u8::from_str_radix(three, 8).ok());
+        match (first, byte) {
+            (b'\\', Some(byte)) => {
+                plain.push(byte);
+                rest = &after[3..];
+            }
+            _ => {
+                plain.push(*first);
+                rest = after;
+            }
+        }
+    }
+    plain
+}
+
 /// Takes away all that is mounted at `folder`.
 ///
 /// # Errors
@@ -365,6 +404,13 @@ mod tests {
             assert_eq!(parse(pairs), Err(expected.to_owned()), "{pairs:?}");
         }
         assert!(parse(&[("size", "0")]).is_ok());
+    }
+
+    #[test]
+    fn mount_points_are_read_as_they_are() {
+        assert_eq!(unescape(br"/a\040b\134c\"), br"/a b\c\".as_slice());
+        assert!(mount_below(Path::new("/")).unwrap().is_some());
+        assert_eq!(mount_below(Path::new("/proc/none")).unwrap(), None);
     }
 
     #[test]

@@ -36,10 +36,23 @@ impl Volumes {
             });
         }
         match known {
-            Some(record) if record.is_local() => self.remove_locked(&mut records, &parsed),
+            Some(record) if record.is_local() => {
+                self.refuse_mounts_below(&parsed)?;
+                self.remove_locked(&mut records, &parsed)
+            }
             Some(record) => {
+                // Nobody finds it, and so nobody comes to need it, while the plugin takes its time.
+                let removing = Record {
+                    phase: Phase::Removing,
+                    ..record.clone()
+                };
+                records.insert(parsed.clone(), removing);
                 drop(records);
-                self.remove_in_plugin(&record.driver, &parsed)
+                let removed = self.remove_in_plugin(&record.driver, &parsed);
+                if removed.is_err() {
+                    self.lock().insert(parsed, record);
+                }
+                removed
             }
             None => {
                 drop(records);
@@ -69,6 +82,19 @@ impl Volumes {
             }
         }
         self.forget(name)
+    }
+
+    /// What somebody mounted within a volume is not the volume's: no file is deleted through it.
+    fn refuse_mounts_below(&self, name: &VolumeName) -> Result<(), VolumeError> {
+        let data = self.data_folder(name);
+        match local::mount_below(&data).map_err(VolumeError::folder("list", &data))? {
+            None => Ok(()),
+            Some(path) => Err(VolumeError::Mounted {
+                name: name.clone(),
+                path,
+                source: rustix::io::Errno::BUSY.into(),
+            }),
+        }
     }
 
     pub(crate) fn remove_locked(

@@ -215,23 +215,30 @@ impl Volumes {
         if record.phase != Phase::Kept {
             return None;
         }
-        if let Some(reference) = &new.reference {
-            self.references()
-                .entry(name)
-                .or_default()
-                .insert(reference.clone());
-        }
+        self.add_reference(&name, new);
         Some(record.clone())
     }
 
+    /// Whoever asked for `new` needs the volume `name` from now on. To be called with the records locked: then nobody
+    /// removes it in between.
+    pub(crate) fn add_reference(&self, name: &VolumeName, new: &NewVolume) {
+        if let Some(reference) = &new.reference {
+            let mut references = self.references();
+            let of_volume = references.entry(name.clone()).or_default();
+            of_volume.insert(reference.clone());
+        }
+    }
+
     pub(crate) fn drop_reference(&self, new: &NewVolume) {
-        let Ok(name) = VolumeName::parse(&new.name) else {
+        let (Ok(name), Some(reference)) = (VolumeName::parse(&new.name), &new.reference) else {
             return;
         };
-        if let (Some(references), Some(reference)) =
-            (self.references().get_mut(&name), &new.reference)
-        {
-            references.remove(reference);
+        let mut references = self.references();
+        if let Some(of_volume) = references.get_mut(&name) {
+            of_volume.remove(reference);
+            if of_volume.is_empty() {
+                references.remove(&name);
+            }
         }
     }
 
@@ -395,21 +402,47 @@ pub(crate) fn make_folder(path: &Path, mode: u32) -> Result<(), VolumeError> {
     }
 }
 
+/// Bytes of the files below `folder` on its own file system, hard links counted once. By descriptor: who writes to the
+/// volume meanwhile leads it nowhere else, and what goes in between is not counted.
 fn disk_usage(folder: &Path) -> std::io::Result<u64> {
-    use std::os::unix::fs::MetadataExt as _;
+    use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, StatxFlags, openat, statx};
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let gone = |error: &rustix::io::Errno| {
+        use rustix::io::Errno;
+        matches!(*error, Errno::NOENT | Errno::NOTDIR | Errno::LOOP)
+    };
+    let top = openat(CWD, folder, flags, Mode::empty())?;
+    let of_top = statx(&top, "", AtFlags::EMPTY_PATH, StatxFlags::BASIC_STATS)?;
     let mut seen = std::collections::HashSet::new();
-    let mut folders = vec![folder.to_owned()];
+    let mut folders = vec![Dir::new(top)?];
     let mut blocks = 0;
-    while let Some(folder) = folders.pop() {
-        for entry in std::fs::read_dir(&folder)? {
-            let entry = entry?;
-            // Does not follow a symbolic link: what it leads to is not the volume's.
-            let metadata = entry.metadata()?;
-            if metadata.is_dir() {
-                folders.push(entry.path());
-            }
-            if metadata.nlink() == 1 || seen.insert((metadata.dev(), metadata.ino())) {
-                blocks += metadata.blocks();
+    // As deep as the tree is, and no deeper: each has one descriptor.
+    while let Some(open) = folders.last_mut() {
+        let Some(entry) = open.next().transpose()? else {
+            folders.pop();
+            continue;
+        };
+        let name = entry.file_name();
+        if matches!(name.to_bytes(), b"." | b"..") {
+            continue;
+        }
+        let at = AtFlags::SYMLINK_NOFOLLOW;
+        let found = match statx(open.fd()?, name, at, StatxFlags::BASIC_STATS) {
+            Err(error) if gone(&error) => continue,
+            other => other?,
+        };
+        if (found.stx_dev_major, found.stx_dev_minor)
+            != (of_top.stx_dev_major, of_top.stx_dev_minor)
+        {
+            continue;
+        }
+        if found.stx_nlink == 1 || seen.insert(found.stx_ino) {
+            blocks += found.stx_blocks;
+        }
+        if FileType::from_raw_mode(found.stx_mode.into()) == FileType::Directory {
+            match openat(open.fd()?, name, flags, Mode::empty()) {
+                Err(error) if gone(&error) => {}
+                below => folders.push(Dir::new(below?)?),
             }
         }
     }

@@ -147,3 +147,47 @@ fn owner_and_mode_are_those_asked_for() {
     assert!(volumes.owns_its_folder("owned"));
     assert!(!volumes.is_mounted_on_use("owned"));
 }
+
+#[test]
+fn nobody_removes_what_was_just_found() {
+    let root = tempfile::tempdir().unwrap();
+    let volumes = open(root.path());
+    let over = std::sync::atomic::AtomicBool::new(false);
+    let over = &over;
+    std::thread::scope(|scope| {
+        let remover = volumes.clone();
+        scope.spawn(move || {
+            while !over.load(std::sync::atomic::Ordering::Relaxed) {
+                let _ = remover.remove("shared", |_| Vec::new());
+            }
+        });
+        for round in 0..300 {
+            let new = NewVolume {
+                reference: Some(format!("c{round}")),
+                ..named("shared")
+            };
+            let made = volumes.create(new).unwrap().volume;
+            let there = made.mountpoint.is_dir() && volumes.get("shared").is_ok();
+            volumes.release(&format!("c{round}"));
+            if !there {
+                over.store(true, std::sync::atomic::Ordering::Relaxed);
+                panic!("gone in round {round}");
+            }
+        }
+        over.store(true, std::sync::atomic::Ordering::Relaxed);
+    });
+}
+
+#[test]
+fn usage_counts_files_once_and_follows_no_link() {
+    let root = tempfile::tempdir().unwrap();
+    let volumes = open(root.path());
+    let folder = volumes.create(named("data")).unwrap().volume.mountpoint;
+    let empty = volumes.usage("data").unwrap();
+    std::fs::create_dir_all(folder.join("a/b")).unwrap();
+    std::fs::write(folder.join("a/b/file"), vec![1; 1 << 20]).unwrap();
+    std::fs::hard_link(folder.join("a/b/file"), folder.join("again")).unwrap();
+    std::os::unix::fs::symlink("/", folder.join("out")).unwrap();
+    let full = volumes.usage("data").unwrap() - empty;
+    assert!((1 << 20..(1 << 20) + 65536).contains(&full), "{full}");
+}

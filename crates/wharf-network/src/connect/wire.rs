@@ -60,7 +60,23 @@ impl Inner {
             [Family::V4, Family::V6].map(|family| leads_out(&state, info, family))
         };
         configure(&mut made.route, made.index, info, mtu, ways)?;
+        if let (Some(bridge), Some(host_interface)) = (&network.bridge, &info.host_interface) {
+            self.let_send(&[host_interface, &bridge.interface])?;
+        }
         Ok(made.fresh)
+    }
+
+    /// The host's side came up before the other one, and so did a bridge before its first port: each has its carrier
+    /// now, but drops what it is to send until the kernel has told everybody, which can take a second, and longer
+    /// while it is busy with namespaces that go. To be asked for a link it does so at once (Linux 6.8,
+    /// `linkwatch_sync_dev` in `rtnl_getlink`); in this order, as the port gives the bridge its carrier.
+    fn let_send(&self, links: &[&str]) -> Result<(), NetworkError> {
+        let mut route = self.route.lock().unwrap_or_else(PoisonError::into_inner);
+        for link in links {
+            let asked = route.link(link);
+            asked.map_err(kernel("find a container's link"))?;
+        }
+        Ok(())
     }
 
     /// A link through to a bridge.
