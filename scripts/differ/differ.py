@@ -6,15 +6,20 @@
 The first is a real dockerd, the second the daemon under test; both hold the image `busybox` and nothing else. Each
 question is one request on a connection of its own; compared are the status, the headers that say something, and the body:
 as JSON by keys, types and values, else as text. Ids, times, addresses and sizes are made the same first. The questions are
-in `questions.py`.
+in `questions.py`, those of several requests that belong together in `wide.py`.
 """
 import argparse
+import base64
+import io
 import json
 import re
 import socket
 import sys
+import tarfile
+import time
 
 import questions
+import wide
 
 HEADERS = ["content-type", "api-version", "docker-experimental", "ostype", "builder-version", "swarm", "cache-control",
            "pragma", "location", "x-docker-container-path-stat", "upgrade", "connection", "allow"]
@@ -135,6 +140,39 @@ def compare(a, b, at, out):
         out.append(f"{at}: {a!r} -> {b!r}")
 
 
+def members(body):
+    """What an archive holds, by name; JSON among it as such."""
+    found = {}
+    try:
+        with tarfile.open(fileobj=io.BytesIO(body)) as archive:
+            for one in archive:
+                what = {"mode": oct(one.mode), "owner": [one.uid, one.gid], "type": one.type.decode(), "link": plain(one.linkname), "names": [one.uname, one.gname],
+                        "pax": sorted(key for key in one.pax_headers if not key.endswith("time"))}
+                if one.isfile():
+                    data = archive.extractfile(one).read()
+                    if one.name.endswith(".json") or one.name == "repositories":
+                        what["json"] = json.loads(plain(data.decode()))
+                    elif len(data) < 200:
+                        what["data"] = plain(data.decode("latin-1"))
+                found.setdefault(plain(one.name), []).append(what)
+            found["order"] = [plain(name) for name in archive.getnames()]
+    except (tarfile.TarError, ValueError) as error:
+        return {"error": str(error)} if body[:1] != b"{" else json.loads(body)
+    return found
+
+
+def path_stat(answer):
+    try:
+        stat = json.loads(base64.b64decode(answer.headers["x-docker-container-path-stat"]))
+        return {**stat, "mtime": kind_of_time(stat["mtime"])}
+    except (KeyError, ValueError):
+        return None
+
+
+def kind_of_time(text):
+    return re.sub(r"\d", "9", text).replace("9" * 9, "n") if "." not in text else re.sub(r"\.\d+", ".n", re.sub(r"\d(?=.*\.)", "9", text))
+
+
 def short(value):
     text = json.dumps(value)
     return text if len(text) < 160 else text[:157] + "..."
@@ -155,6 +193,21 @@ def documents(body):
     return found
 
 
+def told(event):
+    """An event without what is the moment's."""
+    event = {key: value for key, value in event.items() if key not in ("time", "timeNano")}
+    text = plain(json.dumps(event, sort_keys=True))
+    return re.sub(r'"(execDuration|size|reclaimed)": "\d+"', r'"\1": "n"', re.sub(r'[0-9a-f]{64}', "<id>", text))
+
+
+def shape(value):
+    if isinstance(value, dict):
+        return {key: shape(one) for key, one in value.items()}
+    if isinstance(value, list):
+        return [shape(one) for one in value[:1]]
+    return {bool: "bool", str: "string", type(None): "null"}.get(type(value), "number")
+
+
 def differences(a, b, want):
     out = []
     if a.status != b.status:
@@ -165,14 +218,28 @@ def differences(a, b, want):
             out.append(f"header {name}: {x} -> {y}")
     if want.get("body") is False:
         return out
+    if want.get("stat"):
+        compare(path_stat(a), path_stat(b), "stat", out)
+    if want.get("tar") and a.status == b.status:
+        compare(members(a.body), members(b.body), "tar", out)
+        return [line for line in out if not any(re.search(p, line) for p in want.get("ignore", ()))]
     left, right = documents(a.body), documents(b.body)
+    if want.get("events") and left is not None and right is not None:
+        left, right = [told(one) for one in left], [told(one) for one in right]
+        if left != right:
+            import difflib
+            out += [line for line in difflib.unified_diff(left, right, lineterm="", n=1)][2:]
+        return [line for line in out if not any(re.search(p, line) for p in want.get("ignore", ()))]
+    if want.get("stats") and left and right:
+        compare(shape(left[0]), shape(right[0]), "$", out)
+        return out
     if left is not None and right is not None:
         pairs = (left[0], right[0]) if len(left) == len(right) == 1 else (left, right)
         compare(*pairs, "$", out)
         if a.body.endswith(b"\n") != b.body.endswith(b"\n"):
             out.append(f"end of line: {a.body[-3:]} -> {b.body[-3:]}")
     elif plain(a.body.decode("latin-1")) != plain(b.body.decode("latin-1")):
-        out.append(f"body {a.body[:400]!r}\n                   -> {b.body[:400]!r}")
+        out.append(f"body {a.body[:300]!r}\n                   -> {b.body[:300]!r}")
     return [line for line in out if not any(re.search(p, line) for p in want.get("ignore", ()))]
 
 
@@ -187,12 +254,20 @@ def main():
     args = options.parse_args()
     ignore = [re.compile(p) for p in questions.KNOWN + args.ignore]
     count = found = 0
-    for name, section in questions.SECTIONS.items():
+    for name, section in {**questions.SECTIONS, **wide.SECTIONS}.items():
         if args.section and name not in args.section:
             continue
         ids = ({}, {})
+        begin = start = time.time()
         for question in section():
             method, target, want = question
+            if not method:
+                if target == "settle":
+                    time.sleep(0.3)
+                start = {"mark": time.time(), "settle": start, "whole": begin}[target]
+                continue
+            for names in ids:
+                names.update(start=f"{start:.6f}", now=f"{time.time():.6f}")
             if not target.startswith("!"):
                 target = (f"/v{args.version}" if args.version and not want.get("bare") else "") + target
             target = target.lstrip("!")

@@ -22,11 +22,6 @@ pub(crate) fn container_inspect(document: &mut Value, version: ApiVersion) {
     if version.before(45) {
         endpoints_before_45(&mut document["NetworkSettings"]["Networks"]);
     }
-    if version.before(43)
-        && let Some(host) = document["HostConfig"].as_object_mut()
-    {
-        host.shift_remove("Annotations");
-    }
 }
 
 fn each_endpoint(networks: &mut Value, change: impl Fn(&mut Map<String, Value>)) {
@@ -229,8 +224,11 @@ fn create_before_44(request: &mut ContainerCreateRequest) -> Result<(), ApiError
     if let Some(health) = &mut request.config.healthcheck {
         health.start_interval = 0;
     }
-    let networks = request.networking_config.as_ref();
-    let endpoints = networks.and_then(|networks| networks.endpoints_config.as_ref());
+    let networks = request.networking_config.as_mut();
+    let mut endpoints = networks.and_then(|networks| networks.endpoints_config.as_mut());
+    for settings in endpoints.iter_mut().flat_map(|all| all.values_mut()) {
+        settings.get_or_insert_default();
+    }
     if let Some(endpoints) = endpoints.filter(|endpoints| endpoints.len() > 1) {
         let names: Vec<_> = endpoints.keys().map(String::as_str).collect();
         return Err(ApiError::bad(format!(
@@ -292,6 +290,18 @@ pub(crate) fn container_summary(row: &mut Value, version: ApiVersion) {
     }
     if version.before(46) {
         remove(&mut row["HostConfig"], &["Annotations"]);
+    }
+}
+
+/// `GET /networks` as `version` has it: until 1.52 a row was a whole network, whose containers were not looked up.
+pub(crate) fn network_list(networks: &mut Value, version: ApiVersion) {
+    if !version.before(52) {
+        return;
+    }
+    for network in networks.as_array_mut().into_iter().flatten() {
+        if let Some(fields) = network.as_object_mut() {
+            fields.entry("Containers").or_insert_with(|| json!({}));
+        }
     }
 }
 
@@ -420,11 +430,15 @@ pub(crate) fn disk_usage(document: &mut Value, version: ApiVersion) {
     for image in images.as_array_mut().into_iter().flatten() {
         image_summary(image, version);
     }
+    let mut containers = items("ContainerUsage");
+    for container in containers.as_array_mut().into_iter().flatten() {
+        container_summary(container, version);
+    }
     let size = document["ImageUsage"]["TotalSize"].as_i64().unwrap_or(0);
     *document = json!({
         "LayersSize": size,
         "Images": images,
-        "Containers": items("ContainerUsage"),
+        "Containers": containers,
         "Volumes": items("VolumeUsage"),
         "BuildCache": items("BuildCacheUsage"),
     });

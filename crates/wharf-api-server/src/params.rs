@@ -151,7 +151,7 @@ fn check_kind(headers: &HeaderMap, has_body: bool) -> Result<(), ApiError> {
         .unwrap_or("");
     let media = kind.split(';').next().unwrap_or_default().trim();
     match media {
-        "application/json" => Ok(()),
+        _ if media.eq_ignore_ascii_case("application/json") => Ok(()),
         "" if !has_body => Ok(()),
         "" => Err(ApiError::bad(
             "malformed Content-Type header (): mime: no media type",
@@ -166,6 +166,13 @@ fn check_kind(headers: &HeaderMap, has_body: bool) -> Result<(), ApiError> {
 
 /// A document, and nothing behind it. As Go reads it, `null` is the zero value.
 fn parse<T: DeserializeOwned + Default>(bytes: &[u8]) -> Result<T, ApiError> {
+    // Every body is an object; a list would be taken for its fields in their order.
+    if bytes.trim_ascii_start().starts_with(b"[")
+        && serde_json::from_slice::<serde::de::IgnoredAny>(bytes).is_ok()
+    {
+        let text = "invalid JSON: json: cannot unmarshal array into Go value of type struct";
+        return Err(ApiError::bad(text));
+    }
     let mut documents = serde_json::Deserializer::from_slice(bytes);
     let document = Option::<T>::deserialize(&mut documents)
         .map_err(|error| ApiError::bad(format!("invalid JSON: {}", why(bytes, &error))))?;

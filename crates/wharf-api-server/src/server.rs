@@ -181,6 +181,9 @@ async fn answer(
 ) -> Result<Response, Infallible> {
     let rest = Rest::default();
     let mut request: Request = request.map(|body| rest.lend(Body::new(body)));
+    if !path::is_escaped_well(request.uri()) {
+        return Ok(path::malformed());
+    }
     if let Some(path) = path::cleaned(request.uri()) {
         return Ok(path::moved(&path));
     }

@@ -18,6 +18,8 @@ use history::{History, Older};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum EventKind {
+    /// What builds keep.
+    Builder,
     /// A container.
     Container,
     /// The daemon itself.
@@ -34,6 +36,7 @@ impl EventKind {
     /// Docker's word.
     pub fn as_str(self) -> &'static str {
         match self {
+            Self::Builder => "builder",
             Self::Container => "container",
             Self::Daemon => "daemon",
             Self::Image => "image",
@@ -226,41 +229,50 @@ impl EventStream {
     }
 }
 
-/// moby `daemon/events/filter.go`.
+/// moby `daemon/events/filter.go`. As there, the beginning of an id or a name is enough, and the kind of the event is not looked at:
+/// `container=web` is also told of what happens to a network `web`.
 fn wanted(event: &Event, filters: &Filters) -> bool {
-    let attribute = |key: &str| event.attributes.get(key).map(String::as_str).unwrap_or("");
+    let name = event.attributes.get("name").map_or("", String::as_str);
     let action =
         |wanted: &str| event.action == wanted || event.action.split(':').next() == Some(wanted);
-    let actor = |kind: EventKind, wanted: &str| {
-        event.kind == kind
-            && (event.actor == wanted
-                || (kind == EventKind::Container && event.actor.starts_with(wanted))
-                || attribute("name") == wanted)
-    };
+    let actor = |wanted: &str| event.actor.starts_with(wanted) || name.starts_with(wanted);
     filters.any("event", action)
         && filters.any("type", |wanted| event.kind.as_str() == wanted)
         && filters.any("scope", |wanted| wanted == "local")
-        && filters.any("daemon", |wanted| actor(EventKind::Daemon, wanted))
-        && filters.any("container", |wanted| actor(EventKind::Container, wanted))
-        && filters.any("volume", |wanted| actor(EventKind::Volume, wanted))
-        && filters.any("network", |wanted| actor(EventKind::Network, wanted))
         && filters.any("image", |wanted| image(event, wanted))
         && filters.labels("label", &event.attributes)
-        && ["plugin", "node", "service", "secret", "config"]
-            .iter()
-            .all(|key| !filters.has(key))
+        && ACTORS.iter().all(|key| filters.any(key, actor))
 }
 
+/// The filters that ask for what an event is about.
+const ACTORS: [&str; 9] = [
+    "config",
+    "container",
+    "daemon",
+    "network",
+    "node",
+    "plugin",
+    "secret",
+    "service",
+    "volume",
+];
+
+/// Whether an event is about an image, by its id, or its name with or without the tag; a container's event is about what its image is
+/// called there.
 fn image(event: &Event, wanted: &str) -> bool {
-    let untagged = |name: &str| match name.rsplit_once(':') {
-        Some((base, tag)) if !tag.contains('/') => base.to_owned(),
-        _ => name.to_owned(),
+    let key = match event.kind {
+        EventKind::Image => "name",
+        _ => "image",
     };
-    let name = match event.kind {
-        EventKind::Image => event.attributes.get("name"),
-        _ => event.attributes.get("image"),
-    };
-    let name = name.map(String::as_str).unwrap_or("");
-    let id = event.kind == EventKind::Image && event.actor == wanted;
-    id || (!name.is_empty() && (name == wanted || untagged(name) == untagged(wanted)))
+    let name = event.attributes.get(key).map_or("", String::as_str);
+    [event.actor.as_str(), name]
+        .into_iter()
+        .any(|text| text == wanted || without_tag(text) == wanted)
+}
+
+fn without_tag(name: &str) -> &str {
+    match name.rsplit_once(':') {
+        Some((base, tag)) if !tag.contains('/') => base,
+        _ => name,
+    }
 }

@@ -70,8 +70,8 @@ impl Filters {
         let mut found = None;
         for value in self.values(key) {
             let value = match value {
-                "1" | "true" | "True" | "TRUE" | "t" | "T" => true,
-                "0" | "false" | "False" | "FALSE" | "f" | "F" => false,
+                "1" | "true" => true,
+                "0" | "false" => false,
                 _ => return Err(invalid()),
             };
             if found.is_some_and(|found| found != value) {

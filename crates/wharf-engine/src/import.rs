@@ -45,11 +45,15 @@ impl ImageService {
             .commit(None, Some(layer), document, name.clone())
             .await?;
         let id = image.id.to_string();
-        let mut attributes = image.config.config.labels.clone();
-        let name = name.map_or_else(|| id.clone(), |name| name.familiar());
-        attributes.insert("name".to_owned(), name);
-        self.events
-            .emit(EventKind::Image, "import", &id, attributes);
+        let emit = |action: &str, name: String| {
+            let mut attributes = image.config.config.labels.clone();
+            attributes.insert("name".to_owned(), name);
+            self.events.emit(EventKind::Image, action, &id, attributes);
+        };
+        if let Some(name) = name {
+            emit("tag", name.familiar());
+        }
+        emit("import", id.clone());
         Ok(image.id)
     }
 }

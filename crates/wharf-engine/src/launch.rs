@@ -262,7 +262,7 @@ pub(crate) fn explain(error: &TaskError) -> Failure {
         ErrorKind::InvalidParameter
     };
     let message = format!(
-        "failed to create task for container: failed to create shim task: OCI runtime create failed: unable to start container process: {reason}"
+        "failed to create task for container: failed to create shim task: OCI runtime create failed: unable to start container process: {reason}: unknown"
     );
     Failure {
         message,

@@ -103,10 +103,11 @@ impl VolumeService {
     /// If a filter is unknown.
     pub async fn prune(&self, filters: &Filters) -> Result<PruneReport, EngineError> {
         filters.check(&["label", "label!", "all"])?;
-        let all = match filters.boolean("all") {
-            Ok(all) => all.unwrap_or(false),
-            Err(_) => {
-                let value = filters.values("all").next().unwrap_or_default();
+        let all = match filters.values("all").next() {
+            // This one filter is read by Go's `ParseBool`.
+            None | Some("0" | "f" | "F" | "false" | "False" | "FALSE") => false,
+            Some("1" | "t" | "T" | "true" | "True" | "TRUE") => true,
+            Some(value) => {
                 return Err(EngineError::Invalid(format!(
                     "invalid filter 'all': strconv.ParseBool: parsing {value:?}: invalid syntax"
                 )));

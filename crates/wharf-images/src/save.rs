@@ -396,6 +396,7 @@ fn append(
     content: impl Read,
 ) -> Result<(), ImageError> {
     let mut header = tar::Header::new_gnu();
+    header.set_entry_type(tar::EntryType::Regular);
     header.set_size(size);
     header.set_mode(0o644);
     header.set_mtime(0);

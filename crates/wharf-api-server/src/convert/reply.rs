@@ -41,6 +41,11 @@ pub(crate) fn container_inspect(view: &View, size: Option<Size>) -> wire::Contai
         removed: _,
     } = view;
     let text = |path: &std::path::Path| path.to_string_lossy().into_owned();
+    // dockerd has no files for a container that was never started.
+    let file = |path: &std::path::Path| match state.started_at {
+        Some(_) => text(path),
+        None => String::new(),
+    };
     let graph = layers.as_ref().map(|(lowers, upper, work)| {
         let lowers: Vec<_> = lowers.iter().map(|lower| text(lower)).collect();
         let merged = upper
@@ -65,10 +70,10 @@ pub(crate) fn container_inspect(view: &View, size: Option<Size>) -> wire::Contai
         args: args.clone(),
         state: self::state(state),
         image: image.to_string(),
-        resolv_conf_path: text(resolv_conf_path),
-        hostname_path: text(hostname_path),
-        hosts_path: text(hosts_path),
-        log_path: text(log_path),
+        resolv_conf_path: file(resolv_conf_path),
+        hostname_path: file(hostname_path),
+        hosts_path: file(hosts_path),
+        log_path: file(log_path),
         name: format!("/{name}"),
         restart_count: (*restart_count).into(),
         driver: "overlay2".to_owned(),
@@ -290,7 +295,7 @@ pub(crate) fn container_summary(listed: Listed) -> wire::ContainerSummary {
             annotations: view.host.annotations.clone(),
         },
         network_settings: wire::ContainerSummaryNetworks {
-            networks: endpoints(&view.network.endpoints),
+            networks: addresses(endpoints(&view.network.endpoints)),
         },
         mounts: view
             .mounts
@@ -307,6 +312,19 @@ pub(crate) fn container_summary(listed: Listed) -> wire::ContainerSummary {
                 .map_or(0, |health| health.failing_streak.into()),
         }),
     }
+}
+
+/// Networks in a row: their addresses alone, as with dockerd.
+fn addresses(
+    mut networks: BTreeMap<String, wire::EndpointSettings>,
+) -> BTreeMap<String, wire::EndpointSettings> {
+    for network in networks.values_mut() {
+        network.aliases = None;
+        network.links = None;
+        network.driver_opts = None;
+        network.dns_names = None;
+    }
+    networks
 }
 
 /// The command as moby's list shows it: arguments with a blank in them are quoted.

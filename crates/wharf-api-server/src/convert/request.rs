@@ -638,8 +638,11 @@ fn endpoints(config: Option<wire::NetworkingConfig>) -> Result<BTreeMap<String, 
     let endpoints = config
         .and_then(|config| config.endpoints_config)
         .unwrap_or_default();
-    let endpoint = |(name, settings): (String, Option<wire::EndpointSettings>)| {
-        Ok((name, endpoint(settings.unwrap_or_default())?))
+    let endpoint = |(name, settings): (String, Option<wire::EndpointSettings>)| match settings {
+        Some(settings) => Ok((name, endpoint(settings)?)),
+        None => Err(ApiError::bad(format!(
+            "invalid config for network {name}: EndpointsConfig is nil"
+        ))),
     };
     endpoints.into_iter().map(endpoint).collect()
 }

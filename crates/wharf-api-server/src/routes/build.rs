@@ -18,7 +18,7 @@ use wharf_builder::{
     BuildError, BuildEvent, BuildOptions, BuildSource, Builder, Output, PruneOptions, Silent,
 };
 use wharf_distribution::Credentials;
-use wharf_engine::{NetworkMode, Resources};
+use wharf_engine::{EventKind, NetworkMode, Resources};
 use wharf_oci::{Digest, Reference};
 
 use crate::error::ApiError;
@@ -26,6 +26,8 @@ use crate::params::{Params, drain};
 use crate::peer::Peer;
 use crate::reply::{self, Answer};
 use crate::{convert, routes};
+
+use super::State;
 
 type Work = AbortOnDropHandle<Result<Digest, BuildError>>;
 
@@ -306,7 +308,11 @@ fn domain_of(server: &str) -> String {
     }
 }
 
-pub(crate) async fn prune(Extension(builder): Extension<Builder>, params: Params) -> Answer {
+pub(crate) async fn prune(
+    engine: State,
+    Extension(builder): Extension<Builder>,
+    params: Params,
+) -> Answer {
     let filters = params.filters()?;
     filters.check(&["until", "unused-for", "label", "label!"])?;
     if filters.has("label") {
@@ -326,8 +332,12 @@ pub(crate) async fn prune(Extension(builder): Extension<Builder>, params: Params
         keep_bytes: params.number("keep-storage")?.unwrap_or(0),
     };
     let pruned = builder.prune(options).await?;
+    let reclaimed = [("reclaimed".to_owned(), pruned.bytes.to_string())].into();
+    engine
+        .events
+        .emit(EventKind::Builder, "prune", "", reclaimed);
     reply::ok(&serde_json::json!({
-        "CachesDeleted": pruned.gone,
+        "CachesDeleted": convert::nil(pruned.gone),
         "SpaceReclaimed": pruned.bytes,
     }))
 }

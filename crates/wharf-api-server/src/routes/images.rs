@@ -265,7 +265,12 @@ pub(crate) async fn load(
             .await
             .map(drop)
     };
-    report(work, events).await
+    // dockerd answers before it looks at the archive: what is wrong with it is the stream's last line.
+    report(work, events).await.or_else(|error| {
+        let line = reply::line(&failure(error.message));
+        let lines = futures_util::stream::iter([Ok(line)]);
+        Ok(reply::stream("application/json", lines))
+    })
 }
 
 /// Answers with progress as it comes. A failure before the first line is an ordinary error; a later one is the
@@ -293,7 +298,7 @@ async fn report(
             return Some((Ok(line), Some((work, events))));
         }
         let error = ended(work).await.err()?;
-        Some((Ok(reply::line(&failure(&error))), None))
+        Some((Ok(reply::line(&failure(error.message()))), None))
     });
     let first = futures_util::stream::iter([Ok(first)]);
     Ok(reply::stream("application/json", first.chain(rest)))
@@ -316,8 +321,7 @@ async fn ended(work: AbortOnDropHandle<Result<(), EngineError>>) -> Result<(), E
     })
 }
 
-fn failure(error: &EngineError) -> JsonMessage {
-    let message = error.message();
+fn failure(message: String) -> JsonMessage {
     JsonMessage {
         error_detail: Some(ErrorDetail {
             code: 0,

@@ -16,10 +16,17 @@ use crate::params::{OptionalJson, Params};
 use crate::reply::{self, Answer};
 use crate::version::ApiVersion;
 
-pub(crate) async fn list(engine: State, params: Params) -> Answer {
+pub(crate) async fn list(
+    engine: State,
+    Extension(version): Extension<ApiVersion>,
+    params: Params,
+) -> Answer {
     let networks = engine.networks.list(&params.filters()?)?;
     let row = |network: &_| convert::network(network, None, None);
     let rows: Vec<_> = networks.iter().map(row).collect();
+    let rows = serde_json::to_value(rows);
+    let mut rows = rows.map_err(|error| ApiError::bad(error.to_string()))?;
+    compat::network_list(&mut rows, version);
     reply::ok(&rows)
 }
 

@@ -9,7 +9,7 @@ use wharf_volumes::NewVolume;
 use super::State;
 use crate::convert;
 use crate::error::ApiError;
-use crate::params::{Json, Params};
+use crate::params::{OptionalJson, Params};
 use crate::reply::{self, Answer};
 use crate::version::ApiVersion;
 
@@ -24,7 +24,10 @@ pub(crate) async fn list(engine: State, params: Params) -> Answer {
     })
 }
 
-pub(crate) async fn create(engine: State, Json(request): Json<VolumeCreateRequest>) -> Answer {
+pub(crate) async fn create(
+    engine: State,
+    OptionalJson(request): OptionalJson<VolumeCreateRequest>,
+) -> Answer {
     let VolumeCreateRequest {
         name,
         driver,

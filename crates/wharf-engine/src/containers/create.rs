@@ -53,6 +53,7 @@ fn create(shared: &Arc<Shared>, new: NewContainer) -> Result<(Record, Vec<String
         .map(names::check)
         .transpose()?;
     verify::config(&config)?;
+    verify::shared_namespaces(&config, &host)?;
     let mut warnings = verify::host(&mut host, &shared.settings())?;
     let chosen = shared.images.pin_for(&config.image, platform.as_ref());
     // A platform that the image's may be run on is the words of the store; one of the same kind is near enough here.
@@ -218,8 +219,8 @@ fn hostname(shared: &Shared, config: &mut Config, host: &HostConfig, id: &str) {
     }
 }
 
-/// Its networks: that of the network mode and all that settings are given for. One that is not there is met at
-/// the start, as with dockerd.
+/// Its networks: all that settings are given for; if there are none, that of the network mode. One that is not there is met at the
+/// start, as with dockerd.
 fn network(
     shared: &Shared,
     config: &Config,
@@ -238,8 +239,11 @@ fn network(
         Err(_) => (text.to_owned(), None),
     };
     let main = known(mode).0;
-    let first = [(main.clone(), EndpointSettings::default())];
-    for (key, mut settings) in first.into_iter().chain(endpoints) {
+    let mut endpoints = endpoints;
+    if endpoints.is_empty() {
+        endpoints.insert(main.clone(), EndpointSettings::default());
+    }
+    for (key, mut settings) in endpoints {
         let (name, network) = known(&key);
         if name == main && settings.mac_address.is_empty() {
             settings.mac_address.clone_from(&config.mac_address);
@@ -260,7 +264,8 @@ fn network(
         view.endpoints.insert(name, endpoint);
     }
     let private = |name: &str| view.endpoints.contains_key(name) && view.endpoints.len() > 1;
-    if private("host") {
+    let of_the_host = host.network_mode == NetworkMode::Host;
+    if private("host") || of_the_host && !view.endpoints.contains_key("host") {
         let text = "container sharing network namespace with another container or host cannot be connected to any other network";
         return Err(EngineError::Invalid(text.to_owned()));
     }

@@ -224,7 +224,10 @@ impl Containers {
             session.view.exit_code = Some(code);
             session.ended.send_replace(true);
         });
-        let message = format!("OCI runtime exec failed: exec failed: {}", failure.reason);
+        let message = format!(
+            "OCI runtime exec failed: exec failed: unable to start container process: {}: unknown",
+            failure.reason
+        );
         EngineError::Start {
             message,
             code,

@@ -6,8 +6,8 @@ pub(super) use resources::resources;
 
 use crate::sysinfo::SysInfo;
 use crate::{
-    Config, EngineConfig, EngineError, Health, HostConfig, IpcMode, NetworkMode, Port, PortBinding,
-    RestartPolicy, signal,
+    Config, EngineConfig, EngineError, Health, HostConfig, IpcMode, NamespaceMode, NetworkMode,
+    Port, PortBinding, RestartPolicy, signal,
 };
 
 fn invalid<T>(text: impl Into<String>) -> Result<T, EngineError> {
@@ -38,6 +38,49 @@ pub(super) fn config(config: &Config) -> Result<(), EngineError> {
         return invalid(format!("invalid environment variable: {variable}"));
     }
     config.healthcheck.as_ref().map_or(Ok(()), health)
+}
+
+/// What cannot be had in another's namespace (moby `runconfig/hostconfig_unix.go`, `validateNetMode`).
+pub(super) fn shared_namespaces(config: &Config, host: &HostConfig) -> Result<(), EngineError> {
+    let named = !config.hostname.is_empty();
+    if named && host.uts_mode == NamespaceMode::Host {
+        return invalid("conflicting options: hostname and the UTS mode");
+    }
+    let NetworkMode::Container(other) = &host.network_mode else {
+        return Ok(());
+    };
+    if other.is_empty() {
+        return invalid("invalid container format container:<name|id>");
+    }
+    let published = !host.port_bindings.is_empty() || host.publish_all_ports;
+    let conflicts = [
+        (named, "hostname and the network mode"),
+        (
+            !host.links.is_empty(),
+            "container type network can't be used with links. This would result in undefined behavior",
+        ),
+        (!host.dns.is_empty(), "dns and the network mode"),
+        (
+            !host.extra_hosts.is_empty(),
+            "custom host-to-IP mapping and the network mode",
+        ),
+        (
+            !config.mac_address.is_empty(),
+            "mac-address and the network mode",
+        ),
+        (
+            published,
+            "port publishing and the container type network mode",
+        ),
+        (
+            !config.exposed_ports.is_empty(),
+            "port exposing and the container type network mode",
+        ),
+    ];
+    match conflicts.iter().find(|(conflict, _)| *conflict) {
+        Some((_, what)) => invalid(format!("conflicting options: {what}")),
+        None => Ok(()),
+    }
 }
 
 /// moby `daemon/container.go`, `validateHealthCheck`.
@@ -196,18 +239,6 @@ fn ports(host: &HostConfig) -> Result<(), EngineError> {
 fn network(host: &HostConfig, warnings: &mut Vec<String>) -> Result<(), EngineError> {
     let published = !host.port_bindings.is_empty() || host.publish_all_ports;
     match &host.network_mode {
-        NetworkMode::Container(_) if published => {
-            invalid("conflicting options: port publishing and the container type network mode")
-        }
-        NetworkMode::Container(_) if !host.dns.is_empty() => {
-            invalid("conflicting options: dns and the network mode")
-        }
-        NetworkMode::Container(_) if !host.extra_hosts.is_empty() => {
-            invalid("conflicting options: custom host-to-IP mapping and the network mode")
-        }
-        NetworkMode::Container(name) if name.is_empty() => {
-            invalid("invalid container format container:<name|id>")
-        }
         NetworkMode::Host if published => {
             warnings.push("Published ports are discarded when using host network mode".to_owned());
             Ok(())

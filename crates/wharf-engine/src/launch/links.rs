@@ -29,7 +29,6 @@ pub(crate) fn check(shared: &Shared, host: &mut HostConfig, name: &str) -> Resul
         match &host.network_mode {
             _ if host.links.is_empty() => {}
             NetworkMode::Host => return refuse("host type networking"),
-            NetworkMode::Container(_) => return refuse("container type network"),
             _ => host.links.clear(),
         }
         return Ok(());

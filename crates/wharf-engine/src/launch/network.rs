@@ -286,7 +286,10 @@ fn show(endpoint: &mut EndpointView, info: &EndpointInfo) {
 }
 
 fn exposed(record: &Record) -> BTreeMap<Port, Vec<PortBinding>> {
-    if record.host.network_mode == NetworkMode::Host {
+    if matches!(
+        record.host.network_mode,
+        NetworkMode::Host | NetworkMode::None
+    ) {
         return BTreeMap::new();
     }
     let ports = record

@@ -62,8 +62,13 @@ pub fn render(images: &[Value], canvas: Canvas) -> String {
     let spacing = blocks.iter().any(|(_, lines)| lines.len() > 1);
     for (names, lines) in &blocks {
         for name in names {
-            let name = cut(name, canvas.width);
-            out.push_str(&styled(&name, NAME, canvas));
+            // In a file a line is as long as it is.
+            let room = if canvas.colours {
+                canvas.width
+            } else {
+                usize::MAX
+            };
+            out.push_str(&styled(&cut(name, room), NAME, canvas));
             out.push('\n');
         }
         for line in lines {

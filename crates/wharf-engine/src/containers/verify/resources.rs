@@ -18,6 +18,10 @@ pub(in crate::containers) fn resources(
     quality_of_service(resources)?;
     real_time(resources, info)?;
     memory(resources, info, update, &mut warnings)?;
+    if !update {
+        // Docker says what was not said, where the kernel has the setting at all.
+        resources.oom_kill_disable.get_or_insert(false);
+    }
     out_of_memory(resources, info, &mut warnings);
     if let Some(limit) = resources.pids_limit
         && !info.pids_limit
@@ -132,7 +136,7 @@ fn out_of_memory(r: &mut Resources, info: &SysInfo, warnings: &mut Vec<String>) 
             "kernel memory limit capabilities or the cgroup is not mounted. Limitation",
         ));
     }
-    if r.oom_kill_disable.is_some() && !info.oom_kill_disable {
+    if !info.oom_kill_disable {
         if r.oom_kill_disable == Some(true) {
             warnings.push(discarded("OomKillDisable. OomKillDisable"));
         }

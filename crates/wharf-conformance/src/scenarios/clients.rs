@@ -1,0 +1,329 @@
+//! What libraries and programs rely on without saying so: answers of dockerd 26.1 that are in no description.
+
+use std::collections::BTreeSet;
+
+use anyhow::{Context as _, Result, ensure};
+use serde_json::{Value, json};
+use wharf_testkit::api::{self, Answer};
+
+use super::events::story_since;
+use crate::Case;
+
+fn network(case: &Case, name: &str) -> Result<String> {
+    let made = case.expect(
+        "POST",
+        "/networks/create",
+        Some(&json!({ "Name": name })),
+        201,
+    )?;
+    Ok(made["Id"].as_str().context("no id")?.to_owned())
+}
+
+fn names(networks: &Value) -> BTreeSet<&str> {
+    let fields = networks.as_object().into_iter().flatten();
+    fields.map(|(name, _)| name.as_str()).collect()
+}
+
+/// Settings for networks say which there are; the network mode does only if there are none.
+pub(crate) fn networks_are_those_that_settings_are_given_for(case: &mut Case) -> Result<()> {
+    let id = network(case, "one")?;
+    network(case, "two")?;
+    let cases: [(&str, Value, &[&str]); 8] = [
+        ("default", json!({}), &["bridge"]),
+        ("default", Value::Null, &["bridge"]),
+        ("default", json!({ "one": {} }), &["one"]),
+        ("", json!({ id.as_str(): {} }), &["one"]),
+        ("bridge", json!({ "one": {} }), &["one"]),
+        ("default", json!({ "default": {} }), &["bridge"]),
+        ("one", json!({}), &["one"]),
+        ("one", json!({ "two": { "Aliases": ["x"] } }), &["two"]),
+    ];
+    for (mode, settings, wanted) in cases {
+        let body = json!({
+            "Image": "busybox", "Cmd": ["sleep", "1000"], "HostConfig": { "NetworkMode": mode },
+            "NetworkingConfig": { "EndpointsConfig": settings }
+        });
+        // Clients of before 1.44 may name one network.
+        for version in ["/v1.41", ""] {
+            let target = format!("{version}/containers/create?name=netted");
+            case.expect("POST", &target, Some(&body), 201)?;
+            case.expect("POST", "/containers/netted/start", None, 204)?;
+            let made = case.expect("GET", "/containers/netted/json", None, 200)?;
+            let networks = &made["NetworkSettings"]["Networks"];
+            let wanted: BTreeSet<&str> = wanted.iter().copied().collect();
+            ensure!(names(networks) == wanted, "{version} {body}: {networks}");
+            let addresses = networks.as_object().into_iter().flatten();
+            ensure!(
+                addresses.clone().all(|(_, one)| one["IPAddress"] != ""),
+                "{networks}"
+            );
+            case.expect("DELETE", "/containers/netted?force=1", None, 204)?;
+        }
+    }
+    let nothing =
+        json!({ "Image": "busybox", "NetworkingConfig": { "EndpointsConfig": { "one": null } } });
+    let answer = case.api("POST", "/containers/create", Some(&nothing))?;
+    // 20.10 took it for no settings.
+    ensure!(
+        answer.status == 400
+            && answer.message() == "invalid config for network one: EndpointsConfig is nil"
+            || answer.status == 201 && answer.header("api-version") == Some("1.41"),
+        "{answer:?}"
+    );
+    Ok(())
+}
+
+/// What belongs to a network namespace cannot be had by one that uses another's.
+pub(crate) fn a_shared_network_has_its_names(case: &mut Case) -> Result<()> {
+    case.ok(&["run", "-d", "--name", "owner", "busybox", "sleep", "1000"])?;
+    let refused = [
+        (
+            json!({ "Hostname": "x" }),
+            json!({}),
+            "hostname and the network mode",
+        ),
+        (
+            json!({}),
+            json!({ "Dns": ["192.0.2.1"] }),
+            "dns and the network mode",
+        ),
+        (
+            json!({}),
+            json!({ "ExtraHosts": ["a:192.0.2.1"] }),
+            "custom host-to-IP mapping and the network mode",
+        ),
+        (
+            json!({ "ExposedPorts": { "80/tcp": {} } }),
+            json!({}),
+            "port exposing and the container type network mode",
+        ),
+        (
+            json!({}),
+            json!({ "PublishAllPorts": true }),
+            "port publishing and the container type network mode",
+        ),
+    ];
+    for (config, host, words) in refused {
+        let mut body = config;
+        body["Image"] = json!("busybox");
+        body["HostConfig"] = host;
+        body["HostConfig"]["NetworkMode"] = json!("container:owner");
+        let answer = case.api("POST", "/containers/create", Some(&body))?;
+        ensure!(
+            answer.status == 400 && answer.message() == format!("conflicting options: {words}"),
+            "{body}: {answer:?}"
+        );
+    }
+    Ok(())
+}
+
+fn upload(case: &Case, target: &str, body: &[u8]) -> Result<Answer> {
+    let kind = [("Content-Type", "application/x-tar")];
+    api::raw(&case.engine.socket(), "POST", target, &kind, body)
+}
+
+/// A client of `load` reads a stream of messages, and finds what is wrong in its last line.
+pub(crate) fn archives_that_cannot_be_loaded(case: &mut Case) -> Result<()> {
+    for body in [b"nonsense".as_slice(), b"", &[0; 1024]] {
+        let answer = upload(case, "/images/load", body)?;
+        ensure!(answer.status == 200, "{answer:?}");
+        let text = answer.text();
+        let last = text.lines().last().context("no line")?;
+        let last: Value = serde_json::from_str(last)?;
+        let error = last["error"].as_str().context("no error")?;
+        ensure!(
+            !error.is_empty() && last["errorDetail"]["message"] == error,
+            "{last}"
+        );
+    }
+    case.fails(&["load", "-i", "/etc/hostname"], 1, "")
+}
+
+pub(crate) fn rows_hold_addresses_alone(case: &mut Case) -> Result<()> {
+    network(case, "rows")?;
+    let body = json!({
+        "Image": "busybox", "Cmd": ["sleep", "1000"],
+        "NetworkingConfig": { "EndpointsConfig": { "rows": { "Aliases": ["alias"] } } }
+    });
+    case.expect("POST", "/containers/create?name=row", Some(&body), 201)?;
+    case.expect("POST", "/containers/row/start", None, 204)?;
+    let rows = case.expect("GET", "/containers/json", None, 200)?;
+    let endpoint = &rows[0]["NetworkSettings"]["Networks"]["rows"];
+    ensure!(
+        endpoint["Aliases"].is_null() && endpoint["DNSNames"].is_null(),
+        "{endpoint}"
+    );
+    let whole = case.expect("GET", "/containers/row/json", None, 200)?;
+    let whole = &whole["NetworkSettings"]["Networks"]["rows"];
+    ensure!(
+        whole["IPAddress"] == endpoint["IPAddress"] && endpoint["IPAddress"] != "",
+        "{endpoint}"
+    );
+    let networks = case.engine.api("GET", "/v1.41/networks", None)?.json();
+    let mut networks = networks.as_array().into_iter().flatten();
+    ensure!(
+        networks.all(|network| network["Containers"] == json!({})),
+        "rows of networks have no containers"
+    );
+    Ok(())
+}
+
+/// Before its first start a container has no files on the host that anybody could read.
+pub(crate) fn what_was_never_started_has_no_files(case: &mut Case) -> Result<()> {
+    case.ok(&["create", "--name", "fresh", "busybox", "true"])?;
+    let fields = ["ResolvConfPath", "HostnamePath", "HostsPath", "LogPath"];
+    let fresh = case.expect("GET", "/containers/fresh/json", None, 200)?;
+    ensure!(fields.iter().all(|name| fresh[name] == ""), "{fresh}");
+    case.ok(&["start", "-a", "fresh"])?;
+    let ended = case.expect("GET", "/containers/fresh/json", None, 200)?;
+    for name in fields {
+        let path = ended[name].as_str().context("no path")?;
+        ensure!(path.starts_with('/'), "{name}: {path}");
+    }
+    Ok(())
+}
+
+pub(crate) fn odd_requests(case: &mut Case) -> Result<()> {
+    case.ok(&["create", "--name", "odd", "busybox", "true"])?;
+    let ask = |target: &str| case.engine.api("GET", target, None);
+    let moved = ask("/v1.41/containers/%2Fodd/json?size=1")?;
+    ensure!(
+        moved.status == 301
+            && moved.header("location") == Some("/v1.41/containers/odd/json?size=1"),
+        "{moved:?}"
+    );
+    let up = ask("/v1.41/containers/%2e%2e/json")?;
+    ensure!(up.header("location") == Some("/v1.41/json"), "{up:?}");
+    let half = ask("/v1.41/containers/%/json")?;
+    ensure!(
+        half.status == 400 && half.text() == "400 Bad Request",
+        "{half:?}"
+    );
+    // A volume needs no settings, and no body to say so.
+    let socket = case.engine.socket();
+    let json = [("Content-Type", "application/json")];
+    if case.engine.kind != wharf_testkit::EngineKind::Dockerd {
+        let made = api::raw(&socket, "POST", "/volumes/create", &json, b"")?;
+        ensure!(made.status == 201, "{made:?}");
+        let upper = [("Content-Type", "application/JSON")];
+        let made = api::raw(&socket, "POST", "/volumes/create", &upper, b"{}")?;
+        ensure!(made.status == 201, "{made:?}");
+    }
+    for target in ["/volumes/create", "/networks/create", "/containers/create"] {
+        let list = api::raw(&socket, "POST", target, &json, b"[]")?;
+        ensure!(
+            list.status == 400 && list.message().contains("cannot unmarshal array"),
+            "{target}: {list:?}"
+        );
+    }
+    Ok(())
+}
+
+pub(crate) fn an_import_is_told_with_its_tag(case: &mut Case) -> Result<()> {
+    case.ok(&["create", "--name", "from", "busybox", "true"])?;
+    let archive = case.engine.api("GET", "/containers/from/export", None)?;
+    let answer = upload(
+        case,
+        "/images/create?fromSrc=-&repo=imported&tag=1",
+        &archive.body,
+    )?;
+    ensure!(answer.status == 200, "{answer:?}");
+    let told = story_since(case, "1", &json!({ "event": ["tag", "import"] }))?;
+    let said = |event: &Value| {
+        let action = event["Action"].as_str().unwrap_or("").to_owned();
+        let name = event["Actor"]["Attributes"]["name"].as_str().unwrap_or("");
+        (action, name.to_owned(), event["Actor"]["ID"].clone())
+    };
+    let last: Vec<_> = told.iter().rev().take(2).map(said).collect();
+    let [(second, id, actor), (first, name, _)] = last.as_slice() else {
+        anyhow::bail!("{told:?}");
+    };
+    ensure!(
+        (first.as_str(), name.as_str(), second.as_str()) == ("tag", "imported:1", "import")
+            && actor == id,
+        "{told:?}"
+    );
+    Ok(())
+}
+
+/// The beginning of a name or id is enough, whatever kind of thing has it; an image is named as the container was made from it.
+pub(crate) fn events_are_asked_for_by_beginnings(case: &mut Case) -> Result<()> {
+    network(case, "front-net")?;
+    case.ok(&["create", "--name", "front-one", "busybox", "true"])?;
+    case.ok(&["create", "--name", "other", "busybox", "true"])?;
+    let told = |filters: Value| -> Result<Vec<String>> {
+        let events = story_since(case, "1", &filters)?;
+        let name = |event: &Value| {
+            event["Actor"]["Attributes"]["name"]
+                .as_str()
+                .unwrap_or("")
+                .to_owned()
+        };
+        Ok(events.iter().map(name).collect())
+    };
+    for kind in ["container", "network"] {
+        let names = told(json!({ kind: ["front"] }))?;
+        ensure!(names == ["front-net", "front-one"], "{kind}: {names:?}");
+    }
+    let by_image =
+        told(json!({ "image": ["busybox"], "event": ["create"], "type": ["container"] }))?;
+    ensure!(by_image == ["front-one", "other"], "{by_image:?}");
+    let by_tag =
+        told(json!({ "image": ["busybox:latest"], "event": ["create"], "type": ["container"] }))?;
+    ensure!(by_tag.is_empty(), "{by_tag:?}");
+    Ok(())
+}
+
+pub(crate) fn booleans_of_filters(case: &mut Case) -> Result<()> {
+    for (target, key) in [
+        ("/volumes", "dangling"),
+        ("/images/json", "dangling"),
+        ("/networks", "dangling"),
+    ] {
+        for (value, status) in [
+            ("true", 200),
+            ("1", 200),
+            ("false", 200),
+            ("0", 200),
+            ("True", 400),
+            ("t", 400),
+            ("yes", 400),
+        ] {
+            // Both shapes of filters.
+            for filters in [json!({ key: [value] }), json!({ key: { value: true } })] {
+                let filters: String = filters
+                    .to_string()
+                    .bytes()
+                    .map(|byte| format!("%{byte:02x}"))
+                    .collect();
+                let answer =
+                    case.engine
+                        .api("GET", &format!("{target}?filters={filters}"), None)?;
+                ensure!(answer.status == status, "{target} {value}: {answer:?}");
+            }
+        }
+    }
+    if case.engine.kind != wharf_testkit::EngineKind::Dockerd {
+        let answer = case.engine.api("POST", "/build/prune", None)?.json();
+        ensure!(answer["CachesDeleted"].is_null(), "{answer}");
+        let pruned = story_since(case, "1", &json!({ "type": ["builder"] }))?;
+        ensure!(
+            pruned.len() == 1 && pruned[0]["Action"] == "prune",
+            "{pruned:?}"
+        );
+    }
+    Ok(())
+}
+
+/// Lines are cut to the width of a terminal, and to nothing else.
+pub(crate) fn names_that_a_pipe_gets_whole(case: &mut Case) -> Result<()> {
+    if case.engine.kind.is_dockerd() {
+        // The tree needs API 1.47.
+        return Ok(());
+    }
+    let long = format!("localhost:5000/{}/{}:tag", "a".repeat(60), "b".repeat(30));
+    case.ok(&["tag", "busybox", &long])?;
+    let tree = case.ok(&["images", "--tree"])?;
+    ensure!(tree.lines().any(|line| line == long), "{tree}");
+    Ok(())
+}
