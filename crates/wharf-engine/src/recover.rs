@@ -163,6 +163,16 @@ async fn restore_volumes(
         // Nothing is lost by it: the next start of a container finds it mounted.
         warn!(error = chain(&error), "unmount volumes of before");
     }
+    let volumes = shared.volumes.clone();
+    // A plugin may take its time, or be one of the containers.
+    shared.background.spawn_blocking(move || {
+        if let Err(error) = volumes.remove_forsaken() {
+            warn!(
+                error = chain(&error),
+                "remove a volume that was made for no container"
+            );
+        }
+    });
     Ok(())
 }
 

@@ -15,6 +15,8 @@ use crate::Engine;
 pub const BROKEN: &str = "broken";
 /// A volume that it makes, but does not mount.
 pub const UNMOUNTABLE: &str = "nomount";
+/// A volume whose creation it never answers.
+pub const STUCK: &str = "stuck";
 
 #[derive(Default)]
 struct State {
@@ -145,6 +147,12 @@ fn answer(method: &str, body: &Value, state: &Mutex<State>, folder: &Path) -> Re
         "VolumeDriver.List" => {
             let volumes: Vec<_> = state.volumes.keys().map(volume).collect();
             return Ok(json!({ "Volumes": volumes }));
+        }
+        "VolumeDriver.Create" if name == STUCK => {
+            drop(state);
+            loop {
+                std::thread::park();
+            }
         }
         "VolumeDriver.Create" => {
             ensure!(name != BROKEN, "it is broken");

@@ -20,7 +20,8 @@ pub struct NewVolume {
     pub labels: Pairs,
     /// Whether `name` was made up rather than given.
     pub anonymous: bool,
-    /// Who needs it from now on, though nobody can see yet that it does: see [`Volumes::release`].
+    /// Who needs it from now on, though nobody can see yet that it does: see [`Volumes::release`]. One that is anonymous, too,
+    /// is only promised until [`Volumes::keep`].
     pub reference: Option<String>,
 }
 
@@ -106,7 +107,7 @@ impl Volumes {
         let options = LocalOptions::parse(&new.name, new.options.as_ref().unwrap_or(&none))?;
         let mut records = self.lock();
         match records.get(&name).map(|record| record.phase) {
-            Some(Phase::Kept) => {
+            Some(Phase::Kept | Phase::Promised) => {
                 let record = records[&name].clone();
                 // Before anybody can remove it.
                 self.add_reference(&name, &new);
@@ -196,7 +197,10 @@ fn record_of(new: &NewVolume, name: VolumeName, driver: &str) -> Record {
         created: Timestamp::now(),
         labels: new.labels.clone(),
         anonymous: new.anonymous,
-        phase: Phase::Kept,
+        phase: match (new.anonymous, &new.reference) {
+            (true, Some(_)) => Phase::Promised,
+            _ => Phase::Kept,
+        },
         driver: driver.to_owned(),
         options: new.options.clone(),
     }

@@ -4,8 +4,11 @@
 //! ```text
 //!            create                remove
 //!   (none) ─────────▶ Kept ─────────────────▶ Removing ──▶ (none)
-//!                      ▲                        │ folder renamed to the trash, then the record deleted
-//!                      └── adopted: a folder without a record, found by `open`
+//!     │               ▲  ▲                      ▲  │ folder renamed to the trash, then the record deleted
+//!     │               │  └── adopted: a folder  │  └ finished by `open`
+//!     │ for a new     │      without a record,  │
+//!     │ container     │ keep found by `open`    │ remove, or `open` after a kill
+//!     └──────────▶ Promised ────────────────────┘
 //! ```
 //!
 //! A record is written before its folder is made, and says that it goes before its folder goes; so a kill
@@ -22,6 +25,7 @@
 mod create;
 mod drivers;
 mod error;
+mod keep;
 mod local;
 mod mount;
 mod name;

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::local::{self, LocalOptions};
-use crate::record::{Phase, Record};
+use crate::record::Record;
 use crate::{VolumeError, VolumeName, Volumes};
 
 /// Who holds a volume, each by an id of the caller's. A lock of its own: a server that does not answer keeps only
@@ -132,7 +132,7 @@ impl Volumes {
         let not_found = || VolumeError::NotFound(name.to_owned());
         let parsed = VolumeName::parse(name).map_err(|_| not_found())?;
         let known = self.lock().get(&parsed).cloned();
-        let known = known.filter(|record| record.phase == Phase::Kept);
+        let known = known.filter(|record| record.phase.is_there());
         known.ok_or_else(not_found)
     }
 

@@ -9,7 +9,9 @@ use wharf_records::Table;
 
 use crate::VolumeName;
 
-pub(crate) const VOLUMES: Table<Record> = Table::new("volumes", 1);
+/// Version 2 knows [`Phase::Promised`]; what version 1 knew means the same.
+pub(crate) const VOLUMES: Table<Record> =
+    Table::new("volumes", 2).upgraded_by(|_, document| document);
 
 /// The name of the driver that keeps volumes as folders of the data root.
 pub const LOCAL: &str = "local";
@@ -37,6 +39,13 @@ fn local() -> String {
     LOCAL.to_owned()
 }
 
+impl Phase {
+    /// Whether the volume can be found.
+    pub(crate) fn is_there(self) -> bool {
+        matches!(self, Self::Kept | Self::Promised)
+    }
+}
+
 impl Record {
     pub(crate) fn is_local(&self) -> bool {
         self.driver == LOCAL
@@ -48,6 +57,8 @@ impl Record {
 pub(crate) enum Phase {
     /// It exists.
     Kept,
+    /// It exists, for a container that does not yet: see [`crate::Volumes::keep`]. It goes with the daemon.
+    Promised,
     /// It is being removed; nobody can find it any more.
     Removing,
 }

@@ -23,7 +23,7 @@ impl Volumes {
         let parsed = VolumeName::parse(name).map_err(|_| not_found())?;
         let mut records = self.lock();
         let known = records.get(&parsed).cloned();
-        let known = known.filter(|record| record.phase == Phase::Kept);
+        let known = known.filter(|record| record.phase.is_there());
         let mut users = users(&parsed);
         let references = self.references().get(&parsed).cloned();
         users.extend(references.into_iter().flatten());
@@ -59,6 +59,20 @@ impl Volumes {
                 let volume = self.in_any_plugin(name).ok_or_else(not_found)?;
                 self.remove_in_plugin(&volume.driver, &parsed)
             }
+        }
+    }
+
+    /// Removes what a predecessor promised to containers that did not come to be, and a plugin made. Blocks while plugins are
+    /// asked; local volumes of that kind have gone when the store was opened.
+    ///
+    /// # Errors
+    /// If a plugin refuses or cannot be reached: it is asked again after the next start.
+    pub fn remove_forsaken(&self) -> Result<(), VolumeError> {
+        loop {
+            // Not in the loop's head, where the lock would be held for the body.
+            let next = self.forsaken().pop();
+            let Some(name) = next else { return Ok(()) };
+            self.remove(name.as_str(), |_| Vec::new())?;
         }
     }
 

@@ -29,6 +29,8 @@ pub(crate) struct Inner {
     pub(crate) db: Db,
     pub(crate) drivers: Drivers,
     pub(crate) holders: Mutex<BTreeMap<VolumeName, Holders>>,
+    /// Of plugins, and promised by a predecessor to containers that did not come to be.
+    pub(crate) forsaken: Mutex<Vec<VolumeName>>,
     records: Mutex<BTreeMap<VolumeName, Record>>,
     references: Mutex<BTreeMap<VolumeName, BTreeSet<String>>>,
 }
@@ -71,6 +73,7 @@ impl Volumes {
                 db,
                 drivers: Drivers::new(plugins),
                 holders: Mutex::default(),
+                forsaken: Mutex::default(),
                 records: Mutex::new(records.collect()),
                 references: Mutex::default(),
             }),
@@ -98,7 +101,7 @@ impl Volumes {
         let records: Vec<Record> = {
             let records = self.lock();
             let kept = records.values();
-            kept.filter(|record| record.phase == Phase::Kept)
+            kept.filter(|record| record.phase.is_there())
                 .cloned()
                 .collect()
         };
@@ -200,6 +203,11 @@ impl Volumes {
         });
     }
 
+    pub(crate) fn forsaken(&self) -> MutexGuard<'_, Vec<VolumeName>> {
+        let forsaken = self.inner.forsaken.lock();
+        forsaken.unwrap_or_else(PoisonError::into_inner)
+    }
+
     pub(crate) fn references(&self) -> MutexGuard<'_, BTreeMap<VolumeName, BTreeSet<String>>> {
         self.inner
             .references
@@ -212,7 +220,7 @@ impl Volumes {
         let name = VolumeName::parse(&new.name).ok()?;
         let records = self.lock();
         let record = records.get(&name)?;
-        if record.phase != Phase::Kept {
+        if !record.phase.is_there() {
             return None;
         }
         self.add_reference(&name, new);
@@ -244,7 +252,7 @@ impl Volumes {
 
     pub(crate) fn kept(&self, name: &VolumeName) -> Option<Record> {
         let known = self.lock().get(name).cloned();
-        known.filter(|record| record.phase == Phase::Kept)
+        known.filter(|record| record.phase.is_there())
     }
 
     /// The record goes, whatever it stood for is gone already.
@@ -312,15 +320,17 @@ impl Volumes {
 
     fn recover(&self) -> Result<(), VolumeError> {
         let mut records = self.lock();
-        let (kept, removing): (Vec<_>, Vec<_>) = records
-            .values()
-            .cloned()
-            .partition(|record| record.phase == Phase::Kept);
-        for record in kept.iter().filter(|record| record.is_local()) {
-            make_folder(&self.data_folder(&record.name), 0o755)?;
-        }
-        for record in removing {
-            self.finish_removal(&mut records, &record.name)?;
+        let known: Vec<Record> = records.values().cloned().collect();
+        for record in known {
+            match (record.phase, record.is_local()) {
+                (Phase::Kept, true) => make_folder(&self.data_folder(&record.name), 0o755)?,
+                (Phase::Kept, false) => {}
+                // Its plugin may not be up yet: see `remove_forsaken`.
+                (Phase::Promised, false) => self.forsaken().push(record.name),
+                (Phase::Promised | Phase::Removing, _) => {
+                    self.finish_removal(&mut records, &record.name)?;
+                }
+            }
         }
         self.adopt(&mut records)
     }

@@ -4,7 +4,7 @@
 
 use std::path::Path;
 
-use wharf_records::Db;
+use wharf_records::{Db, RecordError};
 use wharf_volumes::{NewVolume, Volumes};
 
 fn open(root: &Path) -> Volumes {
@@ -127,6 +127,42 @@ fn who_is_about_to_use_a_volume_keeps_it() {
     volumes.release("c1");
     assert!(volumes.remove("old", |_| Vec::new()).is_ok());
     assert!(volumes.remove("new", |_| Vec::new()).is_ok());
+}
+
+#[test]
+fn what_is_made_for_a_container_stays_only_with_it() {
+    let root = tempfile::tempdir().unwrap();
+    let anonymous = |name: &str| NewVolume {
+        anonymous: true,
+        reference: Some("c1".into()),
+        ..named(name)
+    };
+    let volumes = open(root.path());
+    for name in ["kept", "lost", "refused"] {
+        assert!(volumes.create(anonymous(name)).unwrap().fresh);
+        std::fs::write(root.path().join(format!("volumes/{name}/_data/f")), "x").unwrap();
+    }
+    volumes.create(named("own")).unwrap();
+    assert_eq!(names(&volumes), ["kept", "lost", "own", "refused"]);
+    volumes
+        .keep::<RecordError>(&["kept", "own", "none"], |_| Ok(()))
+        .unwrap();
+    // What the container's record is refused with, the volume's is too.
+    let refused = volumes.keep(&["refused"], |_| {
+        Err(RecordError::TooNew {
+            table: "containers",
+            key: "c1".to_owned(),
+            found: 2,
+            known: 1,
+        })
+    });
+    assert!(refused.is_err());
+    let volumes = open(root.path());
+    assert_eq!(names(&volumes), ["kept", "own"]);
+    volumes.remove_forsaken().unwrap();
+    volumes.empty_trash().unwrap();
+    assert!(root.path().join("volumes/kept/_data/f").exists());
+    assert!(!root.path().join("volumes/lost").exists());
 }
 
 #[test]

@@ -147,7 +147,7 @@ scenarios! {
         workdir_through_proc_is_refused;
     life: daemon_killed_container_lives exit_code_while_daemon_is_dead nothing_is_left_behind;
     volumes: volume_api volume_refusals prune_takes_what_nobody_named rm_takes_only_what_nobody_named
-        options_are_mounted_while_used what_cannot_be_mounted mounts_outlive_the_daemon volume_plugins events_of_volumes;
+        options_are_mounted_while_used what_cannot_be_mounted mounts_outlive_the_daemon a_kill_leaves_no_anonymous_volume volume_plugins events_of_volumes;
     mounts: parts_of_volumes links_of_a_volume_stay_inside files_of_an_image owners_are_mapped tmpfs_options
         fresh_volumes_are_filled mounts_are_checked;
     clients: networks_are_those_that_settings_are_given_for a_shared_network_has_its_names archives_that_cannot_be_loaded

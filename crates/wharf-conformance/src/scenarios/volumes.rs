@@ -3,7 +3,7 @@
 use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
 use wharf_testkit::VolumePlugin;
-use wharf_testkit::volume_plugin::{BROKEN, UNMOUNTABLE};
+use wharf_testkit::volume_plugin::{BROKEN, STUCK, UNMOUNTABLE};
 
 use crate::Case;
 
@@ -431,6 +431,44 @@ pub(crate) fn mounts_outlive_the_daemon(case: &mut Case) -> Result<()> {
     )?;
     case.ok(&["rm", "-f", "c1", "c2"])?;
     until(|| Ok(mounted(case, "/_data")? == 0 && plugin.mounts_of("pv") == 0))
+}
+
+/// A daemon that is killed while it makes a container leaves none of the volumes that nobody named.
+pub(crate) fn a_kill_leaves_no_anonymous_volume(case: &mut Case) -> Result<()> {
+    if case.engine.kind.is_dockerd() {
+        // It leaves them.
+        return Ok(());
+    }
+    let plugin = VolumePlugin::start(&case.engine, "plug")?;
+    case.ok(&["create", "--name", "before", "-v", "/v", "busybox"])?;
+    let kept = case.ok(&["volume", "ls", "-q"])?;
+    let stuck = format!("src={STUCK},dst=/s,volume-driver=plug");
+    let create = [
+        "create",
+        "--mount",
+        "dst=/l",
+        "--mount",
+        "dst=/p,volume-driver=plug",
+        "--mount",
+        &stuck,
+        "busybox",
+    ];
+    let mut client = case.command(&create).spawn()?;
+    let asked = format!("Create {STUCK}");
+    until(|| Ok(plugin.calls().contains(&asked)))?;
+    ensure!(case.ok(&["volume", "ls", "-q"])?.lines().count() == 3);
+    case.engine.kill_9()?;
+    client.wait()?;
+    case.engine.launch()?;
+    // Local ones are gone before the daemon answers, a plugin's when the plugin has been asked.
+    until(|| {
+        Ok(plugin
+            .calls()
+            .iter()
+            .any(|call| call.starts_with("Remove ")))
+    })?;
+    until(|| Ok(case.ok(&["volume", "ls", "-q"])? == kept))?;
+    case.prints(&["ps", "-a", "--format", "{{.Names}}"], "before")
 }
 
 pub(crate) fn volume_plugins(case: &mut Case) -> Result<()> {

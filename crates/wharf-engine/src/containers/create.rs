@@ -1,13 +1,14 @@
 //! `create`.
 //!
 //! Everything is checked before anything is made; then layer, volumes and folder are made, and last the record,
-//! which is what makes the container exist. A daemon killed in between leaves a layer and a folder without a
-//! record, which the next start sweeps.
+//! which is what makes the container exist, and its anonymous volumes in the same transaction. A daemon killed in between
+//! leaves a layer, a folder and promised volumes without a record, which the next start sweeps.
 
 use std::sync::Arc;
 
 use jiff::Timestamp;
 use wharf_images::{Image, ImageError, ImagePin};
+use wharf_records::Transaction;
 
 use super::registry::NameHold;
 use super::{Containers, Created, Shared, merge, mounts, stop, verify};
@@ -148,9 +149,15 @@ fn materialize(shared: &Shared, record: &Record, pin: ImagePin) -> Result<(), En
     for mount in record.mounts.iter().filter(|mount| mount.copy_up) {
         fill(shared, &rootfs, mount, &record.id)?;
     }
-    shared
-        .db
-        .write(|tx| CONTAINERS.put(tx, &record.id, record))?;
+    let anonymous = record.mounts.iter().filter(|mount| mount.anonymous);
+    let anonymous: Vec<&str> = anonymous.map(|mount| mount.name.as_str()).collect();
+    let put = |tx: &Transaction<'_>| -> Result<(), EngineError> {
+        Ok(CONTAINERS.put(tx, &record.id, record)?)
+    };
+    match anonymous.is_empty() {
+        true => shared.db.write(put)?,
+        false => shared.volumes.keep(&anonymous, put)?,
+    }
     drop(pin);
     Ok(())
 }
