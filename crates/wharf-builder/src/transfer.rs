@@ -126,7 +126,7 @@ pub fn file(
     let folder = folder.map_err(BuildError::io("failed to copy files"))?;
     let own = from.file_name().unwrap_or_default();
     let pack = |out: io::PipeWriter| {
-        pack_path(folder.as_fd(), own.as_bytes(), name.as_bytes(), out).map(drop)
+        pack_path(folder.as_fd(), own.as_bytes(), name.as_bytes(), None, out).map(drop)
     };
     through(pack, target, parent, looks)
 }

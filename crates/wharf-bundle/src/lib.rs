@@ -15,5 +15,5 @@ pub use defaults::{MASKED, READONLY};
 pub use oci::{BundleError, limits, to_oci};
 pub use spec::{
     ContainerSpec, Device, DeviceRule, HostFacts, IdRange, Mount, MountSource, Namespace,
-    Namespaces, Owners, Resources, Rlimit, Throttle, WeightDevice,
+    Namespaces, Owners, Resources, Rlimit, Throttle, UserNamespace, WeightDevice,
 };

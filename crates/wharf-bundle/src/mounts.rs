@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::{ContainerSpec, IdRange, Mount, MountSource, Namespace};
+use crate::{ContainerSpec, IdRange, Mount, MountSource, Namespace, Owners};
 
 /// All mounts, those of shallower targets first, as the targets of others lie in them.
 pub(crate) fn mounts(spec: &ContainerSpec) -> Vec<Value> {
@@ -88,7 +88,7 @@ fn below(subpath: &str) -> Option<String> {
     (!subpath.is_empty()).then(|| format!("x-wharf.subpath={subpath}"))
 }
 
-fn range(range: &IdRange) -> Value {
+pub(crate) fn range(range: &IdRange) -> Value {
     json!({ "containerID": range.on_disk, "hostID": range.shown, "size": range.size })
 }
 
@@ -114,12 +114,23 @@ fn mount_of(asked: &Mount) -> Value {
             options.push(propagation);
             let below = below(subpath);
             options.extend(below.as_deref());
+            if *owners == Owners::Container {
+                options.push("idmap");
+            }
             let mut made = mount(&asked.destination, "bind", &source, &options);
-            if !owners.users.is_empty() {
-                made["uidMappings"] = owners.users.iter().map(range).collect();
-                made["gidMappings"] = owners.groups.iter().map(range).collect();
+            if let Owners::Rows { users, groups } = owners {
+                made["uidMappings"] = users.iter().map(range).collect();
+                made["gidMappings"] = groups.iter().map(range).collect();
             }
             made
+        }
+        MountSource::OfProcess { pid, path } => {
+            // OCI has no word for it either.
+            let process = format!("x-wharf.process={pid}");
+            let mut options = vec!["bind", "rprivate", &process];
+            options.extend(access);
+            let source = path.to_string_lossy();
+            mount(&asked.destination, "bind", &source, &options)
         }
         MountSource::Tmpfs(options) => {
             let mut all = vec!["noexec", "nosuid", "nodev"];

@@ -5,7 +5,7 @@ use serde_json::{Map, Value, json};
 
 use crate::capabilities::{CapabilityError, capabilities};
 use crate::defaults::{DEVICES, MASKED, READONLY};
-use crate::mounts::mounts;
+use crate::mounts::{mounts, range};
 use crate::{
     ContainerSpec, Device, DeviceRule, HostFacts, Namespace, Namespaces, Resources, Throttle,
     WeightDevice,
@@ -84,7 +84,7 @@ pub fn to_oci(spec: &ContainerSpec, host: &HostFacts) -> Result<Spec, BundleErro
         Some(paths) => paths.clone(),
         None => default.iter().map(|&path| path.to_owned()).collect(),
     };
-    let document = json!({
+    let mut document = json!({
         "ociVersion": "1.2.0",
         "process": process,
         "root": { "path": "rootfs", "readonly": readonly_rootfs },
@@ -102,6 +102,10 @@ pub fn to_oci(spec: &ContainerSpec, host: &HostFacts) -> Result<Spec, BundleErro
             "readonlyPaths": or_default(readonly_paths, READONLY),
         },
     });
+    if let Some(user) = &namespaces.user {
+        document["linux"]["uidMappings"] = user.users.iter().map(range).collect();
+        document["linux"]["gidMappings"] = user.groups.iter().map(range).collect();
+    }
     Ok(serde_json::from_value(document)?)
 }
 
@@ -112,8 +116,16 @@ fn namespaces(namespaces: &Namespaces) -> Vec<Value> {
         pid,
         uts,
         cgroup,
+        user,
     } = namespaces;
     let mut list = vec![json!({ "type": "mount" })];
+    if let Some(user) = user {
+        let mut own = json!({ "type": "user" });
+        if let Some(path) = &user.path {
+            own["path"] = json!(path);
+        }
+        list.push(own);
+    }
     for (kind, namespace) in [
         ("network", network),
         ("uts", uts),

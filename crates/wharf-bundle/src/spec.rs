@@ -87,6 +87,19 @@ pub struct Namespaces {
     pub uts: Namespace,
     /// Control groups.
     pub cgroup: Namespace,
+    /// Users; the host's if `None`.
+    pub user: Option<UserNamespace>,
+}
+
+/// A user namespace.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UserNamespace {
+    /// That of another process; a new one if `None`.
+    pub path: Option<PathBuf>,
+    /// What its ids are on the host; on disk they are as in the container.
+    pub users: Vec<IdRange>,
+    /// The same of groups.
+    pub groups: Vec<IdRange>,
 }
 
 /// A mount besides the default ones.
@@ -118,6 +131,13 @@ pub enum MountSource {
         /// Whose the files appear to be.
         owners: Owners,
     },
+    /// What a process in another mount namespace has at a path there.
+    OfProcess {
+        /// The process.
+        pid: u32,
+        /// The path, absolute.
+        path: PathBuf,
+    },
     /// A filesystem in memory, with its options (`size=1m`, `noexec`).
     Tmpfs(Vec<String>),
     /// Folders on top of each other (Linux 6.5).
@@ -131,13 +151,21 @@ pub enum MountSource {
     },
 }
 
-/// Whose the files of a mount appear to be in the container (Linux 5.12).
+/// Whose the files of a mount appear to be (Linux 5.12).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Owners {
-    /// Users; none for those that they are.
-    pub users: Vec<IdRange>,
-    /// Groups.
-    pub groups: Vec<IdRange>,
+pub enum Owners {
+    /// Those that they are on the host.
+    #[default]
+    Host,
+    /// On disk are the ids of the container, which has a user namespace.
+    Container,
+    /// Others.
+    Rows {
+        /// Users.
+        users: Vec<IdRange>,
+        /// Groups.
+        groups: Vec<IdRange>,
+    },
 }
 
 /// A row of a mapping: ids on the file system, and those that they appear as.
@@ -145,7 +173,7 @@ pub struct Owners {
 pub struct IdRange {
     /// The first on the file system.
     pub on_disk: u32,
-    /// The first in the container.
+    /// The first that it appears as, counted on the host.
     pub shown: u32,
     /// How many.
     pub size: u32,

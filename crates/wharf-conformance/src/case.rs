@@ -48,7 +48,11 @@ impl Case {
         Ok(case)
     }
 
-    fn load_busybox(&self) -> Result<()> {
+    /// Loads the image `busybox`.
+    ///
+    /// # Errors
+    /// If the daemon refuses it.
+    pub(crate) fn load_busybox(&self) -> Result<()> {
         let archive = fixtures::folder()?.join("busybox.tar");
         let output = self
             .engine

@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::PathBuf;
 
 use crate::sysinfo::SysInfo;
-use crate::{LogConfig, Ulimit};
+use crate::{LogConfig, Remap, Ulimit};
 
 /// Settings of an engine, resolved: `daemon.json` and flags have been merged and checked by the daemon.
 #[derive(Clone, Debug)]
@@ -44,6 +44,8 @@ pub struct EngineConfig {
     pub no_new_privileges: bool,
     /// Default seccomp profile: `builtin`, `unconfined` or a file.
     pub seccomp_profile: String,
+    /// What the ids of containers are on the host, but for those with `--userns=host`; the same if `None`.
+    pub userns_remap: Option<Remap>,
     /// DNS servers of containers that name none.
     pub dns: Vec<String>,
     /// DNS search domains.
@@ -93,6 +95,7 @@ impl Default for EngineConfig {
             init: false,
             no_new_privileges: false,
             seccomp_profile: "builtin".to_owned(),
+            userns_remap: None,
             dns: Vec::new(),
             dns_search: Vec::new(),
             dns_options: Vec::new(),

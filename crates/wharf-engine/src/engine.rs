@@ -20,9 +20,10 @@ use wharf_volumes::Volumes;
 use crate::containers::Shared;
 use crate::lifecycle::Event;
 use crate::record::Folders;
+use crate::userns::ForMounts;
 use crate::{
     Containers, EngineConfig, EngineError, Events, ImageService, NetworkService, VolumeService,
-    recover,
+    recover, userns,
 };
 
 const DAEMON: Table<String> = Table::new("daemon", 1);
@@ -73,10 +74,16 @@ impl Engine {
         let registry = Client::new(config.registry.clone()).map_err(|error| fail(&error))?;
         let images = Images::open(root, db.clone(), content, snapshots.clone(), registry)?;
         let volumes = Volumes::open(&root.join("volumes"), db.clone())?;
-        let networks =
-            Networks::open(db.clone(), network_config(&config)?).map_err(|error| fail(&error))?;
         let shim = ShimProgram::open(&config.shim).map_err(|error| fail(&error))?;
         let tasks = Tasks::new(&config.exec_root, shim).map_err(|error| fail(&error))?;
+        let user_for_mounts = ForMounts::default();
+        let remap = config.userns_remap.as_ref();
+        if let Some(remap) = remap {
+            userns::probe(root, &*user_for_mounts.get(&tasks, remap)?, remap)?;
+        }
+        let maker = remap.map(|remap| userns::maker(&tasks, remap));
+        let networks = Networks::open_with(db.clone(), network_config(&config)?, maker)
+            .map_err(|error| fail(&error))?;
         let events = Events::open(root.join("events.jsonl"));
         let shared = Arc::new(Shared {
             live: std::sync::RwLock::new(config.clone()),
@@ -90,6 +97,7 @@ impl Engine {
             events: events.clone(),
             folders,
             execs: Default::default(),
+            user_for_mounts,
             filters: Default::default(),
             background: Default::default(),
             registry: Default::default(),

@@ -225,6 +225,9 @@ impl Engine {
         facts
             .security_options
             .push(format!("name=seccomp,profile={profile}"));
+        if config.userns_remap.is_some() {
+            facts.security_options.push("name=userns".to_owned());
+        }
         if config.default_cgroupns_mode == "private" {
             facts.security_options.push("name=cgroupns".to_owned());
         }

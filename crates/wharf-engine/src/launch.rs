@@ -14,6 +14,11 @@ use crate::{EngineError, ErrorKind, NetworkView, spec};
 /// Names of the runtime that the shim is itself; the last two are dockerd's own.
 pub(crate) const OWN_RUNTIMES: &[&str] = &["wharf", "runc", "io.containerd.runc.v2"];
 
+/// Whether the shim makes the processes itself.
+pub(crate) fn is_own_runtime(name: &str) -> bool {
+    name.is_empty() || OWN_RUNTIMES.contains(&name)
+}
+
 /// A container that runs.
 pub(crate) struct Launched {
     pub(crate) task: Task,
@@ -52,10 +57,12 @@ pub(crate) async fn launch(
     entry: &Entry,
     record: &Record,
 ) -> Result<Launched, Failure> {
+    // The setting may be younger than the container.
+    crate::userns::check(&shared.config, &record.host)?;
     mounts::make_sources(&record.mounts)?;
     confine(&record.app_armor_profile).await?;
     let joined = spec::Joined::find(shared, record)?;
-    let netns = network::connect(shared, record).await;
+    let netns = network::connect(shared, record, &joined).await;
     let launched = match netns {
         Ok(netns) => with_network(shared, entry, record, &joined, netns).await,
         Err(error) => Err(error.into()),
@@ -193,7 +200,7 @@ pub(crate) fn task_config(
 /// The program of another runtime than ours, if the container asks for one.
 fn runtime(shared: &Shared, record: &Record) -> Result<Option<wharf_tasks::Runtime>, EngineError> {
     let name = &record.host.runtime;
-    if name.is_empty() || OWN_RUNTIMES.contains(&name.as_str()) {
+    if is_own_runtime(name) {
         return Ok(None);
     }
     let known = shared.config.runtimes.get(name);

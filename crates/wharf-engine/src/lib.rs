@@ -44,6 +44,7 @@ mod step;
 mod supervisor;
 mod sysinfo;
 mod time;
+mod userns;
 mod volumes;
 mod workspace;
 
@@ -69,6 +70,7 @@ pub use model::*;
 pub use networks::NetworkService;
 pub use step::{NewStep, SealedLayer, Step};
 pub use time::parse as parse_time;
+pub use userns::Remap;
 pub use volumes::VolumeService;
 pub use wharf_cgroups::{IoEntry, Stats as CgroupStats};
 pub use workspace::Workspace;

@@ -11,14 +11,14 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use oci_spec::runtime::Spec;
-use wharf_bundle::{ContainerSpec, HostFacts, Namespace, Namespaces};
+use wharf_bundle::{ContainerSpec, HostFacts, Namespace, Namespaces, UserNamespace};
 use wharf_tasks::ExecConfig;
 
 use crate::containers::{Shared, environment};
 use crate::record::Record;
 use crate::{
     Config, EngineError, ExecStartOptions, HostConfig, IpcMode, NamespaceMode, NetworkMode,
-    NewExec, View,
+    NewExec, View, userns,
 };
 
 pub(crate) use limits::limits;
@@ -30,6 +30,8 @@ pub(crate) struct Joined {
     pub(crate) network: Option<Arc<View>>,
     pub(crate) ipc: Option<Arc<View>>,
     pub(crate) pid: Option<Arc<View>>,
+    /// A process of theirs, if the container shares their user namespace with them.
+    pub(crate) user: Option<u32>,
 }
 
 impl Joined {
@@ -55,7 +57,37 @@ impl Joined {
             }
             joined.ipc = Some(other);
         }
+        if userns::of(&shared.config, &record.host).is_some() {
+            joined.user = joined.shared_user()?;
+        }
         Ok(joined)
+    }
+
+    /// In a user namespace of its own a container would have no rights over what it shares. The host's it must not get.
+    fn shared_user(&self) -> Result<Option<u32>, EngineError> {
+        let named = |pid: &str| {
+            let path = format!("/proc/{pid}/ns/user");
+            std::fs::read_link(&path).map_err(EngineError::io("read", &PathBuf::from(path)))
+        };
+        let mut found: Option<(u32, PathBuf)> = None;
+        for view in [&self.network, &self.ipc, &self.pid].into_iter().flatten() {
+            let (id, pid) = (&view.id, view.state.pid);
+            let user = named(&pid.to_string())?;
+            if user == named("self")? {
+                return Err(EngineError::Conflict(format!(
+                    "cannot join namespaces of container {id}, which is in the host's user namespace, when user namespaces are enabled"
+                )));
+            }
+            match &found {
+                Some((_, known)) if *known != user => {
+                    return Err(EngineError::Conflict(format!(
+                        "cannot join namespaces of container {id} and of another one, as their user namespaces differ"
+                    )));
+                }
+                _ => found = Some((pid, user)),
+            }
+        }
+        Ok(found.map(|(pid, _)| pid))
     }
 }
 
@@ -91,14 +123,14 @@ pub(crate) fn bundle(
             .cloned()
             .collect(),
         console_size: size(host.console_size),
-        namespaces: namespaces(host, joined),
+        namespaces: namespaces(shared, host, joined),
         mounts: filesystem::mounts(shared, record, joined)?,
         shm_size: if host.ipc_mode == IpcMode::None {
             0
         } else {
             host.shm_size
         },
-        sysctls: sysctls(host),
+        sysctls: sysctls(host, userns::of(&shared.config, host).is_some()),
         annotations: host.annotations.clone(),
         resources: limits::resources(&host.resources)?,
         devices: devices::devices(host)?,
@@ -114,7 +146,7 @@ pub(crate) fn bundle(
     if !named.is_empty() {
         crate::cdi::inject(&shared.config.cdi_folders, &mut oci, &named)?;
     }
-    if !crate::launch::OWN_RUNTIMES.contains(&host.runtime.as_str()) && !host.runtime.is_empty() {
+    if !crate::launch::is_own_runtime(&host.runtime) {
         // Another runtime compiles it, and wants to read it.
         let profile = seccomp::profile(
             &shared.config,
@@ -218,7 +250,7 @@ fn size((rows, columns): (u32, u32)) -> Option<(u16, u16)> {
     Some((number(rows)?, number(columns)?))
 }
 
-fn namespaces(host: &HostConfig, joined: &Joined) -> Namespaces {
+fn namespaces(shared: &Shared, host: &HostConfig, joined: &Joined) -> Namespaces {
     let of = |of_host: bool, other: &Option<Arc<View>>, file: &str| match (of_host, other) {
         (true, _) => Namespace::Host,
         (_, Some(view)) => {
@@ -236,6 +268,13 @@ fn namespaces(host: &HostConfig, joined: &Joined) -> Namespaces {
         pid: of(host.pid_mode == NamespaceMode::Host, &joined.pid, "pid"),
         uts: of(host.uts_mode == NamespaceMode::Host, &None, "uts"),
         cgroup: of(host.cgroupns_mode == "host", &None, "cgroup"),
+        user: userns::of(&shared.config, host).map(|remap| UserNamespace {
+            path: joined
+                .user
+                .map(|pid| PathBuf::from(format!("/proc/{pid}/ns/user"))),
+            users: remap.users.iter().map(owners::row).collect(),
+            groups: remap.groups.iter().map(owners::row).collect(),
+        }),
     }
 }
 
@@ -263,7 +302,7 @@ pub(crate) fn cgroup(host: &HostConfig, daemon: &str, id: &str) -> String {
     format!("/{}/{id}", parent.unwrap_or_default().trim_matches('/'))
 }
 
-fn sysctls(host: &HostConfig) -> std::collections::BTreeMap<String, String> {
+fn sysctls(host: &HostConfig, remapped: bool) -> std::collections::BTreeMap<String, String> {
     let mut sysctls = host.sysctls.clone();
     if !matches!(
         host.network_mode,
@@ -274,7 +313,9 @@ fn sysctls(host: &HostConfig) -> std::collections::BTreeMap<String, String> {
             ("net.ipv4.ip_unprivileged_port_start", "0"),
             ("net.ipv4.ping_group_range", "0 2147483647"),
         ];
-        for (key, value) in own {
+        // The range is counted in the container's ids, and these must all have one on the host.
+        let taken = own.into_iter().take(if remapped { 1 } else { 2 });
+        for (key, value) in taken {
             sysctls
                 .entry(key.to_owned())
                 .or_insert_with(|| value.to_owned());

@@ -22,7 +22,8 @@ use crate::lifecycle::{Phase, State};
 use crate::record::{LastRun, Record};
 use crate::workspace::Workspace;
 use crate::{
-    Config, EndpointView, EngineError, HostConfig, MountPoint, NetworkView, RestartPolicy, spec,
+    Config, EndpointView, EngineError, HostConfig, MountPoint, NetworkMode, NetworkView,
+    RestartPolicy, spec,
 };
 
 /// A command and its surroundings. Everything is taken as it is: no image completes it.
@@ -62,7 +63,7 @@ impl Workspace {
         launch::confine(&record.app_armor_profile).await?;
         let joined = spec::Joined::default();
         let started = async {
-            let netns = network::connect(shared, &record).await?;
+            let netns = network::connect(shared, &record, &joined).await?;
             let endpoints = shared.networks.endpoints_of(&record.id);
             files::write_all(shared, &record, &endpoints, &joined)?;
             let config = launch::task_config(shared, &record, &joined, netns)?;
@@ -378,6 +379,10 @@ fn record(id: &str, step: NewStep) -> Record {
         mounts,
     } = step;
     host.log.driver = "none".to_owned();
+    if host.privileged || host.network_mode == NetworkMode::Host {
+        // Allowed by an entitlement, and nothing that a user namespace has a right to.
+        host.userns_mode = "host".to_owned();
+    }
     let mut network = NetworkView::default();
     if let Some(name) = host.network_mode.network_name() {
         network

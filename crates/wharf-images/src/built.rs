@@ -241,6 +241,7 @@ impl Images {
 pub const PACKED: PackOptions = PackOptions {
     from_overlay: true,
     whole_seconds: true,
+    ids: None,
 };
 
 struct Counting {

@@ -7,10 +7,10 @@ use std::thread;
 
 use wharf_oci::Digest;
 
-use crate::LayerError;
 use crate::compression::{decompress, read_full};
 use crate::extract::extract;
 use crate::pipe::{BLOCK, pipe};
+use crate::{IdMaps, LayerError};
 
 /// What an archive may have, and what need not be made.
 #[derive(Debug, Clone)]
@@ -38,6 +38,8 @@ pub struct Plain {
     pub keep_kinds: bool,
     /// Members at or below the first path go to the second one.
     pub rename: Option<(PathBuf, PathBuf)>,
+    /// The archive's owners, and [`Plain::owner`], are those of a user namespace.
+    pub ids: Option<IdMaps>,
 }
 
 impl Default for ApplyOptions {

@@ -93,7 +93,7 @@ impl Extractor<'_> {
                 name,
             };
             plain::check(plain, place.parent(), &place, member)?;
-            let member = plain::adapted(plain, member, options);
+            let member = plain::adapted(plain, member, options)?;
             return self.make(archive, &place, &member, options);
         }
         if name == WHITEOUT_OPAQUE {

@@ -15,6 +15,7 @@ mod attributes;
 mod compression;
 mod error;
 mod extract;
+mod ids;
 mod pack;
 mod pipe;
 mod plain;
@@ -24,6 +25,7 @@ mod tree;
 pub use apply::{Applied, ApplyOptions, Plain, apply};
 pub use compression::{Compression, Decompressor, decompress, detect};
 pub use error::LayerError;
+pub use ids::{IdMaps, IdRow};
 pub use pack::{PackOptions, Packed, pack, pack_only, pack_path};
 
 /// In front of the name of something that was deleted.

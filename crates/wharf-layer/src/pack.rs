@@ -14,18 +14,20 @@ use rustix::io::Errno;
 use crate::error::at;
 use crate::tar::{Meta, Time, Writer, Xattrs};
 use crate::tree::open_dir;
-use crate::{LayerError, OVERLAY_OPAQUE, WHITEOUT, WHITEOUT_OPAQUE};
+use crate::{IdMaps, LayerError, OVERLAY_OPAQUE, WHITEOUT, WHITEOUT_OPAQUE};
 
 /// Deepest tree that is packed; each level holds a descriptor.
 const MAX_DEPTH: usize = 400;
 
 /// How a folder is read.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct PackOptions {
     /// The folder is an overlay's upper: its marks for deleted things become names (`.wh.x`, `.wh..wh..opq`).
     pub from_overlay: bool,
     /// Times are cut off to whole seconds, as Docker has them in its archives.
     pub whole_seconds: bool,
+    /// The archive's owners are to be those of a user namespace.
+    pub ids: Option<IdMaps>,
 }
 
 /// What [`pack`] wrote.
@@ -63,14 +65,14 @@ pub fn pack_only(
     options: &PackOptions,
     wanted: &dyn Fn(&[u8], &Stat) -> bool,
 ) -> Result<Packed, LayerError> {
-    let mut packer = Packer::new(out, *options, wanted);
+    let mut packer = Packer::new(out, options.clone(), wanted);
     let top = open_dir(root, b".").map_err(at("open folder", b"."))?;
     packer.folder(top.as_fd(), &mut Vec::new(), 0)?;
     packer.finish()
 }
 
 /// Writes `name` in `dir` (a link as a link; `.` for the folder itself), and what is below it, under the name `to`
-/// (`/` for the top of everything), as `docker cp` has it.
+/// (`/` for the top of everything), as `docker cp` has it; owners as `ids` has them ([`PackOptions::ids`]).
 ///
 /// # Errors
 /// As [`pack`]; `NotFound` in it if nothing is there.
@@ -78,10 +80,12 @@ pub fn pack_path(
     dir: BorrowedFd<'_>,
     name: &[u8],
     to: &[u8],
+    ids: Option<IdMaps>,
     out: impl Write,
 ) -> Result<Packed, LayerError> {
     let options = PackOptions {
         whole_seconds: true,
+        ids,
         ..PackOptions::default()
     };
     let mut packer = Packer::new(out, options, &|_, _| true);
@@ -168,7 +172,7 @@ impl<'a, W: Write> Packer<'a, W> {
                 let meta = Meta {
                     flag: b'1',
                     link: &first,
-                    ..meta_of(path, stat)
+                    ..self.meta_of(path, stat)
                 };
                 return self.append(&meta, io::empty());
             }
@@ -211,7 +215,7 @@ impl<'a, W: Write> Packer<'a, W> {
             link: &link,
             size,
             xattrs,
-            ..meta_of(path, stat)
+            ..self.meta_of(path, stat)
         };
         self.append(&meta, content)
     }
@@ -233,7 +237,7 @@ impl<'a, W: Write> Packer<'a, W> {
         let meta = Meta {
             flag: b'5',
             xattrs,
-            ..meta_of(path, stat)
+            ..self.meta_of(path, stat)
         };
         self.append(&meta, io::empty())?;
         if self.options.from_overlay && is_opaque(child.as_fd()) {
@@ -252,7 +256,7 @@ impl<'a, W: Write> Packer<'a, W> {
             mode: 0o600,
             major: 0,
             minor: 0,
-            ..meta_of(path, stat)
+            ..self.meta_of(path, stat)
         };
         self.append(&meta, io::empty())
     }
@@ -267,6 +271,29 @@ impl<'a, W: Write> Packer<'a, W> {
             .append(&meta, content)
             .map_err(LayerError::Write)
     }
+
+    fn meta_of<'p>(&self, path: &'p [u8], stat: &Stat) -> Meta<'p> {
+        let is_device = matches!(
+            FileType::from_raw_mode(stat.st_mode),
+            FileType::CharacterDevice | FileType::BlockDevice
+        );
+        let device = if is_device { stat.st_rdev } else { 0 };
+        let own = (stat.st_uid, stat.st_gid);
+        let (uid, gid) = self.options.ids.as_ref().map_or(own, |ids| ids.inside(own));
+        Meta {
+            path,
+            mode: stat.st_mode & 0o7777,
+            uid,
+            gid,
+            mtime: Time {
+                seconds: stat.st_mtime,
+                nanos: u32::try_from(stat.st_mtime_nsec).unwrap_or(0),
+            },
+            major: major(device),
+            minor: minor(device),
+            ..Meta::default()
+        }
+    }
 }
 
 /// Opens a regular file that others may be replacing at this moment: a device in its place is never opened, as that
@@ -280,27 +307,6 @@ fn open_file(dir: BorrowedFd<'_>, name: &[u8]) -> Result<Option<File>, Errno> {
     let path = format!("/proc/self/fd/{}", found.as_raw_fd());
     let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
     rustix::fs::open(path, flags, Mode::empty()).map(|fd| Some(File::from(fd)))
-}
-
-fn meta_of<'a>(path: &'a [u8], stat: &Stat) -> Meta<'a> {
-    let is_device = matches!(
-        FileType::from_raw_mode(stat.st_mode),
-        FileType::CharacterDevice | FileType::BlockDevice
-    );
-    let device = if is_device { stat.st_rdev } else { 0 };
-    Meta {
-        path,
-        mode: stat.st_mode & 0o7777,
-        uid: stat.st_uid,
-        gid: stat.st_gid,
-        mtime: Time {
-            seconds: stat.st_mtime,
-            nanos: u32::try_from(stat.st_mtime_nsec).unwrap_or(0),
-        },
-        major: major(device),
-        minor: minor(device),
-        ..Meta::default()
-    }
 }
 
 /// The names in a folder, in order.

@@ -71,11 +71,20 @@ pub(crate) fn adapted<'a>(
     plain: &Plain,
     member: &'a Member,
     options: &ApplyOptions,
-) -> Cow<'a, Member> {
+) -> Result<Cow<'a, Member>, LayerError> {
     let mut member = Cow::Borrowed(member);
     if let Some((uid, gid)) = plain.owner {
         let member = member.to_mut();
         (member.uid, member.gid) = (uid.into(), gid.into());
+    }
+    if let Some(ids) = &plain.ids {
+        let owner = ids.outside((member.uid, member.gid));
+        let owner = owner.ok_or_else(|| LayerError::Invalid {
+            path: path_of(&member.path),
+            what: "owner",
+        })?;
+        let member = member.to_mut();
+        (member.uid, member.gid) = owner;
     }
     if let Some(mode) = plain.mode {
         member.to_mut().mode = mode;
@@ -84,5 +93,5 @@ pub(crate) fn adapted<'a>(
         let link = renamed(&member.link, options).into_owned();
         member.to_mut().link = link;
     }
-    member
+    Ok(member)
 }

@@ -252,7 +252,7 @@ impl Inner {
             (Driver::Bridge | Driver::Macvlan | Driver::Ipvlan, _) => {
                 self.wire(info, network, config, sandbox)?
             }
-            (Driver::None, None) => Some(self.pool.take(false)?.netns),
+            (Driver::None, None) => Some(self.pool.take(false, config.owner)?.netns),
             (Driver::None, Some(_)) => None,
         };
         let Some(netns) = fresh else { return Ok(None) };

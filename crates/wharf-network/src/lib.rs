@@ -40,6 +40,7 @@ pub use dns::DnsConfig;
 pub use error::NetworkError;
 pub use mac::Mac;
 pub use networks::Networks;
+pub use pool::{NamespaceMaker, Owner};
 pub use types::{
     Address, Address6, Bridge, Driver, Endpoint, EndpointConfig, EndpointInfo, GatewayMode,
     HostPort, Ipam, IpamPool, LiveContainer, MadeParent, Network, NewNetwork, NewPool, Parent,

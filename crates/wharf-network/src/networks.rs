@@ -17,7 +17,7 @@ use crate::error::kernel;
 use crate::firewall::Ruleset;
 use crate::ipam::AddressPool;
 use crate::ipam6::Pool6;
-use crate::pool::Pool;
+use crate::pool::{NamespaceMaker, Pool};
 use crate::ports::Allocator;
 use crate::proxy::{Served, Target};
 use crate::reaper::{self, Job};
@@ -249,6 +249,18 @@ impl Networks {
     /// # Errors
     /// If the records cannot be read or written, or `--bip` is no host address.
     pub fn open(db: Db, config: Config) -> Result<Self, NetworkError> {
+        Self::open_with(db, config, None)
+    }
+
+    /// As [`Networks::open`]; `maker` makes the namespaces of containers that are in user namespaces of their own.
+    ///
+    /// # Errors
+    /// As [`Networks::open`].
+    pub fn open_with(
+        db: Db,
+        config: Config,
+        maker: Option<NamespaceMaker>,
+    ) -> Result<Self, NetworkError> {
         let mut route = Route::open().map_err(kernel("open a route socket"))?;
         let nftables = Nftables::open().map_err(kernel("open an nftables socket"))?;
         let (networks, endpoints) = db
@@ -286,7 +298,7 @@ impl Networks {
         };
         let (reaper, jobs) = reaper::start();
         let inner = Arc::new(Inner {
-            pool: Pool::new(config.ready_namespaces, config.mtu),
+            pool: Pool::new(config.ready_namespaces, config.mtu, maker),
             config,
             db,
             runtime: Handle::current(),

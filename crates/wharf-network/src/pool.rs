@@ -42,6 +42,37 @@ pub(crate) struct ReadyLink {
     pub(crate) inner_index: u32,
 }
 
+/// Makes network namespaces that belong to another user namespace than ours.
+#[derive(Clone)]
+pub struct NamespaceMaker(Arc<MakeNamespace>);
+
+type MakeNamespace = dyn Fn(Owner) -> io::Result<OwnedFd> + Send + Sync;
+
+impl NamespaceMaker {
+    /// Asks `make`, which may block, and gets only [`Owner::New`] and [`Owner::Of`].
+    pub fn new(make: impl Fn(Owner) -> io::Result<OwnedFd> + Send + Sync + 'static) -> Self {
+        Self(Arc::new(make))
+    }
+}
+
+impl std::fmt::Debug for NamespaceMaker {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str("NamespaceMaker")
+    }
+}
+
+/// The user namespace that a container's network belongs to: its processes have rights over it only if it is theirs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Owner {
+    /// The daemon's.
+    #[default]
+    Daemon,
+    /// One of the container's own.
+    New,
+    /// That of a process, which the container shares.
+    Of(u32),
+}
+
 /// The namespaces that wait, with and without link.
 pub(crate) struct Pool {
     shared: Arc<Shared>,
@@ -52,6 +83,8 @@ struct Shared {
     changed: Condvar,
     target: usize,
     mtu: u32,
+    /// With one, what waits belongs to user namespaces of its own.
+    maker: Option<NamespaceMaker>,
 }
 
 struct Waiting {
@@ -65,7 +98,7 @@ struct Waiting {
 
 impl Pool {
     /// A pool that keeps `target` namespaces of each kind; its worker starts with [`Pool::start`].
-    pub(crate) fn new(target: usize, mtu: u32) -> Self {
+    pub(crate) fn new(target: usize, mtu: u32, maker: Option<NamespaceMaker>) -> Self {
         let waiting = Waiting {
             linked: VecDeque::new(),
             bare: VecDeque::new(),
@@ -78,6 +111,7 @@ impl Pool {
                 changed: Condvar::new(),
                 target,
                 mtu,
+                maker,
             }),
         }
     }
@@ -99,7 +133,11 @@ impl Pool {
     }
 
     /// A namespace, ready or made now.
-    pub(crate) fn take(&self, linked: bool) -> Result<Ready, NetworkError> {
+    pub(crate) fn take(&self, linked: bool, owner: Owner) -> Result<Ready, NetworkError> {
+        let mtu = linked.then_some(self.shared.mtu);
+        if owner != self.shared.kept() {
+            return self.shared.make(mtu, owner);
+        }
         let mut waiting = self.shared.lock();
         let ready = waiting.queue(linked).pop_front();
         waiting.failed = false;
@@ -107,7 +145,7 @@ impl Pool {
         self.shared.changed.notify_all();
         match ready {
             Some(ready) => Ok(ready),
-            None => make(linked.then_some(self.shared.mtu)),
+            None => self.shared.make(mtu, owner),
         }
     }
 
@@ -167,7 +205,7 @@ impl Shared {
                 continue;
             }
             drop(waiting);
-            let made = make(linked.then_some(self.mtu));
+            let made = self.make(linked.then_some(self.mtu), self.kept());
             waiting = self.lock();
             match made {
                 Ok(ready) if waiting.open => waiting.queue(linked).push_back(ready),
@@ -184,15 +222,37 @@ impl Shared {
     }
 }
 
-/// Makes a namespace with loopback up, and a link to it if an MTU is given.
-pub(crate) fn make(link_mtu: Option<u32>) -> Result<Ready, NetworkError> {
+impl Shared {
+    /// Whose namespaces are kept.
+    fn kept(&self) -> Owner {
+        match self.maker {
+            Some(_) => Owner::New,
+            None => Owner::Daemon,
+        }
+    }
+
+    fn make(&self, link_mtu: Option<u32>, owner: Owner) -> Result<Ready, NetworkError> {
+        let netns = match (owner, &self.maker) {
+            (Owner::Daemon, _) => None,
+            (_, Some(NamespaceMaker(make))) => Some(make(owner).map_err(NetworkError::Namespace)?),
+            (_, None) => {
+                let error = io::Error::other("nobody makes user namespaces");
+                return Err(NetworkError::Namespace(error));
+            }
+        };
+        make(link_mtu, netns)
+    }
+}
+
+/// Brings the namespace `netns`, or a new one, up: its loopback, and a link to it if an MTU is given.
+pub(crate) fn make(link_mtu: Option<u32>, netns: Option<OwnedFd>) -> Result<Ready, NetworkError> {
     let mut host = link_mtu
         .map(|_| Route::open())
         .transpose()
         .map_err(kernel("open a route socket"))?;
     // A thread of its own enters the new namespace and ends there.
     thread::scope(|scope| {
-        let work = || make_inside(host.as_mut().zip(link_mtu));
+        let work = || make_inside(host.as_mut().zip(link_mtu), netns);
         let worker = thread::Builder::new()
             .stack_size(STACK)
             .spawn_scoped(scope, work);
@@ -204,10 +264,21 @@ pub(crate) fn make(link_mtu: Option<u32>) -> Result<Ready, NetworkError> {
     })
 }
 
-fn make_inside(link: Option<(&mut Route, u32)>) -> Result<Ready, NetworkError> {
-    unshare_network().map_err(NetworkError::Namespace)?;
-    let netns = File::open("/proc/thread-self/ns/net").map_err(NetworkError::Namespace)?;
-    let netns = OwnedFd::from(netns);
+fn make_inside(
+    link: Option<(&mut Route, u32)>,
+    netns: Option<OwnedFd>,
+) -> Result<Ready, NetworkError> {
+    let netns = match netns {
+        Some(netns) => {
+            crate::sandbox::enter(&netns)?;
+            netns
+        }
+        None => {
+            unshare_network().map_err(NetworkError::Namespace)?;
+            let own = File::open("/proc/thread-self/ns/net").map_err(NetworkError::Namespace)?;
+            OwnedFd::from(own)
+        }
+    };
     let mut route = Route::open().map_err(kernel("open a route socket"))?;
     let up = LinkChange {
         up: true,

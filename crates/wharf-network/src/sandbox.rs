@@ -33,6 +33,12 @@ impl Sandbox {
     }
 }
 
+/// Moves the calling thread into a network namespace.
+pub(crate) fn enter(netns: &OwnedFd) -> Result<(), NetworkError> {
+    move_into_link_name_space(netns.as_fd(), Some(LinkNameSpaceType::Network))
+        .map_err(|error| NetworkError::Namespace(error.into()))
+}
+
 /// Runs `body` on a thread of its own inside a namespace. Sockets that it opens belong to that namespace.
 pub(crate) fn inside<T: Send>(
     netns: &OwnedFd,
@@ -40,8 +46,7 @@ pub(crate) fn inside<T: Send>(
 ) -> Result<T, NetworkError> {
     thread::scope(|scope| {
         let work = || {
-            move_into_link_name_space(netns.as_fd(), Some(LinkNameSpaceType::Network))
-                .map_err(|error| NetworkError::Namespace(error.into()))?;
+            enter(netns)?;
             body()
         };
         let worker = thread::Builder::new()

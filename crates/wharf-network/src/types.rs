@@ -9,7 +9,7 @@ use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 use wharf_netlink::ChildKind;
 
-use crate::Mac;
+use crate::{Mac, Owner};
 
 /// How a network carries its containers' packets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -400,6 +400,8 @@ pub struct EndpointConfig {
     pub ports: Vec<PortBinding>,
     /// Which of the container's networks leads outside: the one with the highest number.
     pub gateway_priority: i64,
+    /// Whom the container's network namespace belongs to, if it has none yet.
+    pub owner: Owner,
 }
 
 /// A container's place in a network, as `inspect` shows it.

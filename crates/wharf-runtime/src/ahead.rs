@@ -1,10 +1,15 @@
 //! Mounts that the caller makes before there is a child, as the child could not: it is in a user namespace, and
 //! may not reach every folder of the host or map owners there.
 
-use std::os::fd::OwnedFd;
+use std::cell::OnceCell;
+use std::os::fd::{AsFd as _, OwnedFd};
+use std::path::{Path, PathBuf};
 
-use oci_spec::runtime::{LinuxNamespaceType, Mount, Spec};
+use oci_spec::runtime::{Mount, Spec};
+use rustix::fs::{Mode, OFlags};
+use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 use wharf_sys::mount::{self, Change, Propagation};
+use wharf_sys::root::Root;
 
 use crate::idmap::{self, Maps};
 use crate::mounts::source_of;
@@ -30,18 +35,26 @@ impl Ahead {
         let mounts = spec.mounts().as_deref().unwrap_or_default();
         let user = namespaces.has_user();
         let parsed = |mount: &Mount| Asked::parse(mount.options().as_deref().unwrap_or_default());
-        if !user && !mounts.iter().any(|mount| is_mapped(mount, &parsed(mount))) {
+        let early =
+            |mount: &Mount, asked: &Asked| is_mapped(mount, asked) || asked.process.is_some();
+        if !user && !mounts.iter().any(|mount| early(mount, &parsed(mount))) {
             return Ok(Self::default());
         }
+        let owners = Owners::of(spec, namespaces);
         let mut ahead = Self::default();
         if user {
-            ahead.rootfs = Some(root(spec, rootfs)?);
+            ahead.rootfs = Some(root(&owners, rootfs)?);
         }
         for mount in mounts {
             let asked = parsed(mount);
-            let is_bind = asked.bind || mount.typ().as_deref() == Some("bind");
-            let wanted = is_bind && !asked.remount && (user || is_mapped(mount, &asked));
-            let made = wanted.then(|| bind(spec, mount, &asked)).transpose();
+            let kind = mount.typ().as_deref();
+            let is_bind = asked.bind || kind == Some("bind");
+            let made = match is_bind {
+                _ if asked.remount => None,
+                true if user || early(mount, &asked) => Some(bind(&owners, mount, &asked)),
+                false if user && kind == Some("overlay") => Some(layers(&owners, &asked)),
+                _ => None,
+            };
             let failed = |failure: Failure| {
                 RuntimeError::Child(Failure::other(format!(
                     "error mounting {:?} to rootfs at {:?}: {failure}",
@@ -49,7 +62,7 @@ impl Ahead {
                     mount.destination()
                 )))
             };
-            ahead.mounts.push(made.map_err(failed)?);
+            ahead.mounts.push(made.transpose().map_err(failed)?);
         }
         Ok(ahead)
     }
@@ -60,20 +73,114 @@ impl Ahead {
     }
 }
 
+/// The container's user namespace, as far as it can be had before there is a process in it.
+struct Owners<'a> {
+    spec: &'a Spec,
+    joined: Option<&'a OwnedFd>,
+    /// One with the mappings of that to come, made when it is first needed.
+    made: OnceCell<OwnedFd>,
+}
+
+impl<'a> Owners<'a> {
+    fn of(spec: &'a Spec, namespaces: &'a Namespaces) -> Self {
+        Self {
+            spec,
+            joined: namespaces.user(),
+            made: OnceCell::new(),
+        }
+    }
+
+    /// `None` if the spec has no mappings.
+    fn container(&self) -> Result<Option<&OwnedFd>, RuntimeError> {
+        if let Some(known) = self.joined.or_else(|| self.made.get()) {
+            return Ok(Some(known));
+        }
+        let linux = self.spec.linux().as_ref();
+        let maps = linux.and_then(|linux| Maps::of(linux.uid_mappings(), linux.gid_mappings()));
+        let Some(maps) = maps else { return Ok(None) };
+        let made = idmap::user_namespace(maps)?;
+        Ok(Some(self.made.get_or_init(|| made)))
+    }
+
+    /// The container's root, as the host counts; the host's own if the spec has no mapping for it.
+    fn root(&self) -> (u32, u32) {
+        let linux = self.spec.linux().as_ref();
+        let maps = linux.and_then(|linux| Maps::of(linux.uid_mappings(), linux.gid_mappings()));
+        maps.map_or((0, 0), Maps::root)
+    }
+}
+
+/// A clone of the mount that the process `pid` has at `path`, attached nowhere. A mount of another namespace can only be cloned
+/// from inside (`open_tree(2)`), so the caller, who has a single thread, goes there and back. What the other has at `path` is
+/// found beneath its own root: no link of its making leads out.
+///
+/// # Errors
+/// If it has ended, or has nothing there.
+pub fn of_process(pid: u32, path: &Path) -> Result<OwnedFd, Failure> {
+    let failed = || Failure::at(format!("open {} of process {pid}", path.display()));
+    let open = |of: &str| std::fs::File::open(format!("/proc/{of}/ns/mnt"));
+    let (own, other) = (
+        open("self").map_err(failed())?,
+        open(&pid.to_string()).map_err(failed())?,
+    );
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let folder = rustix::fs::open(".", flags, Mode::empty());
+    let folder = folder.map_err(|error| failed()(error.into()))?;
+    let enter = |namespace: &std::fs::File| {
+        move_into_link_name_space(namespace.as_fd(), Some(LinkNameSpaceType::Mount))
+    };
+    enter(&other).map_err(|error| failed()(error.into()))?;
+    let made = Root::open(Path::new("/"))
+        .and_then(|root| root.find(path))
+        .and_then(|found| mount::bind(&found, "", false));
+    if enter(&own)
+        .and_then(|()| rustix::process::fchdir(&folder))
+        .is_err()
+    {
+        // Whatever we did from here on we would do to somebody else.
+        std::process::abort();
+    }
+    made.map_err(failed())
+}
+
 fn is_mapped(mount: &Mount, asked: &Asked) -> bool {
     asked.idmap.is_some() || Maps::of(mount.uid_mappings(), mount.gid_mappings()).is_some()
 }
 
-fn root(spec: &Spec, rootfs: &Rootfs) -> Result<OwnedFd, RuntimeError> {
-    let linux = spec.linux().as_ref();
-    let maps = linux.and_then(|linux| Maps::of(linux.uid_mappings(), linux.gid_mappings()));
-    let mounted = match (rootfs, maps) {
+fn root(owners: &Owners<'_>, rootfs: &Rootfs) -> Result<OwnedFd, RuntimeError> {
+    let mounted = match rootfs {
         // Layers belong to the host's root, whoever the container's root is.
-        (Rootfs::Overlay { .. }, Some(maps)) => rootfs.mount_mapped(&idmap::user_namespace(maps)?),
-        _ => rootfs.mount(),
+        Rootfs::Overlay { .. } => match owners.container()? {
+            Some(user) => rootfs.mount_mapped(user, owners.root()),
+            None => rootfs.mount(),
+        },
+        Rootfs::Folder(_) => rootfs.mount(),
     };
     let mounted = mounted.map_err(RuntimeError::Child)?;
     cut_off(&mounted).map_err(RuntimeError::Child)?;
+    Ok(mounted)
+}
+
+/// An overlay among the mounts, whose layers are the host's as those of the root are.
+fn layers(owners: &Owners<'_>, asked: &Asked) -> Result<OwnedFd, Failure> {
+    let named = |name: &'static str| {
+        let data = asked.data.iter().filter(move |(key, _)| key == name);
+        data.filter_map(|(_, value)| value.as_ref().map(PathBuf::from))
+    };
+    let lowers: Vec<PathBuf> = named("lowerdir+").collect();
+    let upper = named("upperdir").next().zip(named("workdir").next());
+    let user = owners
+        .container()
+        .map_err(|error| Failure::other(error.to_string()))?;
+    let user = user.ok_or_else(|| Failure::other("the user namespace has no mappings"))?;
+    let upper = upper.as_ref().map(|(upper, work)| (&**upper, &**work));
+    let mounted = mount::mapped_overlay(&lowers, upper, user.as_fd(), owners.root());
+    let mounted = mounted.map_err(Failure::at("mount the overlay"))?;
+    let change = Change {
+        set: asked.set,
+        ..Change::default()
+    };
+    mount::change(&mounted, change).map_err(Failure::at("set the mount's flags"))?;
     Ok(mounted)
 }
 
@@ -87,8 +194,11 @@ fn cut_off(mounted: &OwnedFd) -> Result<(), Failure> {
     mount::change(mounted, change).map_err(Failure::at("cut a mount off from the host"))
 }
 
-fn bind(spec: &Spec, mount: &Mount, asked: &Asked) -> Result<OwnedFd, Failure> {
-    let bound = crate::mounts::open_source(mount, asked)?;
+fn bind(owners: &Owners<'_>, mount: &Mount, asked: &Asked) -> Result<OwnedFd, Failure> {
+    let bound = match asked.process {
+        Some(pid) => of_process(pid, &source_of(mount))?,
+        None => crate::mounts::open_source(mount, asked)?,
+    };
     let shared = asked
         .propagation
         .iter()
@@ -97,32 +207,23 @@ fn bind(spec: &Spec, mount: &Mount, asked: &Asked) -> Result<OwnedFd, Failure> {
         cut_off(&bound)?;
     }
     if is_mapped(mount, asked) {
-        let user = owner_map(spec, mount).map_err(|error| Failure::other(error.to_string()))?;
         let recursive = asked.idmap == Some(true);
-        idmap::apply(&bound, &user, recursive)
-            .map_err(Failure::at("map the owners of the mount"))?;
+        let other = |error: RuntimeError| Failure::other(error.to_string());
+        let map = |user: &OwnedFd| {
+            mount::map_owners(&bound, user.as_fd(), recursive)
+                .map_err(Failure::at("map the owners of the mount"))
+        };
+        // The mount's own mappings, else those of the container.
+        match Maps::of(mount.uid_mappings(), mount.gid_mappings()) {
+            Some(maps) => map(&idmap::user_namespace(maps).map_err(other)?)?,
+            None => match owners.container().map_err(other)? {
+                Some(user) => map(user)?,
+                None => {
+                    let text = "idmap mounts without mappings need a user namespace";
+                    return Err(Failure::other(text));
+                }
+            },
+        }
     }
     Ok(bound)
-}
-
-/// The mount's own mappings, else those of the container.
-fn owner_map(spec: &Spec, mount: &Mount) -> Result<OwnedFd, RuntimeError> {
-    if let Some(maps) = Maps::of(mount.uid_mappings(), mount.gid_mappings()) {
-        return idmap::user_namespace(maps);
-    }
-    let linux = spec.linux().as_ref();
-    let mut listed = linux
-        .and_then(|linux| linux.namespaces().as_ref())
-        .into_iter()
-        .flatten();
-    let user = listed.find(|one| one.typ() == LinuxNamespaceType::User);
-    if let Some(path) = user.and_then(|user| user.path().as_ref()) {
-        let file = std::fs::File::open(path).map_err(RuntimeError::system("open a namespace"))?;
-        return Ok(file.into());
-    }
-    let maps = linux.and_then(|linux| Maps::of(linux.uid_mappings(), linux.gid_mappings()));
-    let maps = maps.ok_or_else(|| {
-        RuntimeError::Unsupported("idmap mounts without mappings need a user namespace".to_owned())
-    })?;
-    idmap::user_namespace(maps)
 }

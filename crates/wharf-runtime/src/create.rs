@@ -14,7 +14,7 @@ use crate::child::{self, Plan};
 use crate::idmap::Maps;
 use crate::namespaces::Namespaces;
 use crate::sync::Word;
-use crate::{Filter, Listener, Rootfs, RuntimeError, hooks, rlimits, stage, sync};
+use crate::{Filter, Listener, Rootfs, RuntimeError, hooks, rlimits, stage, sync, terminal};
 
 /// The standard streams of a process.
 #[derive(Debug)]
@@ -84,6 +84,11 @@ pub struct Created {
 pub fn create(config: Config<'_>) -> Result<Created, RuntimeError> {
     let namespaces = Namespaces::of(config.spec, config.network)?;
     let ahead = Ahead::of(config.spec, &config.rootfs, &namespaces)?;
+    if namespaces.has_user()
+        && let Some(maps) = maps_of(config.spec)
+    {
+        terminal::give_to_root(&config.io, maps.root());
+    }
     let (ours, theirs) = sync::pair().map_err(RuntimeError::system("make a socket"))?;
     let staged = stage::is_needed(config.spec, &namespaces);
     let birthplace = config
@@ -140,9 +145,8 @@ pub fn create(config: Config<'_>) -> Result<Created, RuntimeError> {
             (pid, pidfd)
         }
     };
-    let linux = config.spec.linux().as_ref();
     let new_user = namespaces.has_new(namespace::USER);
-    let maps = linux.and_then(|linux| Maps::of(linux.uid_mappings(), linux.gid_mappings()));
+    let maps = maps_of(config.spec);
     let help = Help {
         cgroup: config
             .cgroup
@@ -161,6 +165,11 @@ pub fn create(config: Config<'_>) -> Result<Created, RuntimeError> {
             .and_then(|filter| filter.listener.as_ref()),
     };
     help.finish(ours, pid, pidfd)
+}
+
+fn maps_of(spec: &Spec) -> Option<Maps<'_>> {
+    let linux = spec.linux().as_ref()?;
+    Maps::of(linux.uid_mappings(), linux.gid_mappings())
 }
 
 /// Runs `make` while this process's children are born in the pid namespace that is joined, if one is.

@@ -66,8 +66,8 @@ pub(crate) fn become_user(identity: &Identity) -> Result<(), Failure> {
         other => other.map_err(failed("unable to set groups"))?,
     }
     let (uid, gid) = (Uid::from_raw(identity.uid), Gid::from_raw(identity.gid));
-    set_thread_res_gid(gid, gid, gid).map_err(failed("unable to set gid"))?;
-    set_thread_res_uid(uid, uid, uid).map_err(failed("unable to set uid"))?;
+    set_thread_res_gid(gid, gid, gid).map_err(unmapped("gid"))?;
+    set_thread_res_uid(uid, uid, uid).map_err(unmapped("uid"))?;
     set_keep_capabilities(false).map_err(failed("unable to drop capabilities"))
 }
 
@@ -94,6 +94,16 @@ pub(crate) fn limit(process: &Process) -> Result<(), Failure> {
         }
     }
     Ok(())
+}
+
+/// The kernel's word for an id that the user namespace does not have, in runc's.
+fn unmapped(kind: &'static str) -> impl Fn(Errno) -> Failure {
+    move |errno| match errno {
+        Errno::INVAL => Failure::other(format!(
+            "unable to setup user: cannot set {kind} to unmapped user in user namespace"
+        )),
+        errno => Failure::at(format!("unable to set {kind}"))(errno.into()),
+    }
 }
 
 fn failed(what: &'static str) -> impl Fn(Errno) -> Failure {

@@ -16,7 +16,7 @@ use wharf_sys::process::{CloneOptions, Cloned, clone, close_all_but, exit_now};
 use crate::child::{self, Last, Ready, begin, connect};
 use crate::create::{Created, Help, ProcessIo};
 use crate::proc::Proc;
-use crate::{Failure, Filter, RuntimeError, schedule, sync, user};
+use crate::{Failure, Filter, RuntimeError, schedule, sync, terminal, user};
 
 /// Everything a further process is made of.
 pub struct ExecConfig<'a> {
@@ -54,6 +54,9 @@ pub fn exec(config: ExecConfig<'_>) -> Result<Created, RuntimeError> {
         .cgroup
         .filter(|_| birthplace.is_none() && entrance.is_none());
     let differ = Differ::of(config.container)?;
+    if let Some(root) = differ.user.then(|| root_of(config.container)).flatten() {
+        terminal::give_to_root(&config.io, root);
+    }
     let cloned = clone(CloneOptions::default());
     match cloned.map_err(RuntimeError::system("clone a process"))? {
         Cloned::Child => {
@@ -78,6 +81,17 @@ pub fn exec(config: ExecConfig<'_>) -> Result<Created, RuntimeError> {
             help.finish(ours, pid, pidfd)
         }
     }
+}
+
+/// The ids of the root of the container's user namespace, as we count; none if it has ended, or has no root.
+fn root_of(container: BorrowedFd<'_>) -> Option<(u32, u32)> {
+    let pid = wharf_sys::process::pid_of(container).ok()?;
+    let first = |file: &str| {
+        let text = std::fs::read_to_string(format!("/proc/{pid}/{file}")).ok()?;
+        let mut rows = text.lines().map(|line| line.split_whitespace());
+        rows.find_map(|mut row| (row.next()? == "0").then(|| row.next()?.parse().ok())?)
+    };
+    Some((first("uid_map")?, first("gid_map")?))
 }
 
 /// Namespaces that are joined only if they are not ours: their own kind cannot be joined twice, or it costs.

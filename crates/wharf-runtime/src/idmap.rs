@@ -1,12 +1,11 @@
 //! User namespaces: their mappings, and mounts whose owners are mapped.
 
 use std::io;
-use std::os::fd::{AsFd as _, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::process::Command;
 
 use oci_spec::runtime::LinuxIdMapping;
 use rustix::process::{Pid, WaitOptions, waitpid};
-use wharf_sys::mount::{self, Change, attr};
 use wharf_sys::process::{CloneOptions, Cloned, clone, exit_now, namespace};
 use wharf_sys::socket;
 
@@ -26,6 +25,15 @@ impl<'a> Maps<'a> {
     ) -> Option<Self> {
         let (users, groups) = (users.as_deref()?, groups.as_deref()?);
         (!users.is_empty() && !groups.is_empty()).then_some(Self { users, groups })
+    }
+
+    /// The root's ids on the host.
+    pub(crate) fn root(self) -> (u32, u32) {
+        let of = |maps: &[LinuxIdMapping]| {
+            let root = maps.iter().find(|map| map.container_id() == 0);
+            root.map_or(0, LinuxIdMapping::host_id)
+        };
+        (of(self.users), of(self.groups))
     }
 
     /// Gives them to the user namespace of the process `pid`.
@@ -108,15 +116,4 @@ pub(crate) fn user_namespace(maps: Maps<'_>) -> Result<OwnedFd, RuntimeError> {
             made.map(Into::into)
         }
     }
-}
-
-/// Maps the owners on a detached mount.
-pub(crate) fn apply(mounted: &OwnedFd, user: &OwnedFd, recursive: bool) -> io::Result<()> {
-    let change = Change {
-        set: attr::IDMAP,
-        user_namespace: Some(user.as_fd()),
-        recursive,
-        ..Change::default()
-    };
-    mount::change(mounted, change)
 }

@@ -50,6 +50,7 @@ mod sysctl;
 mod terminal;
 mod user;
 
+pub use ahead::of_process;
 pub use capability::capabilities;
 pub use command::find_program;
 pub use create::{Config, Created, ProcessIo, create};

@@ -108,7 +108,10 @@ impl Tree<'_> {
         if kind == "cgroup" {
             return mount_cgroup(root, mount, &asked, self.cgroup);
         }
-        new_filesystem(root, mount, &asked, kind)
+        match self.ahead.mount(number) {
+            Some(made) => place_filesystem(root, mount, &asked, made),
+            None => new_filesystem(root, mount, &asked, kind),
+        }
     }
 }
 
@@ -211,6 +214,23 @@ fn new_filesystem(root: &Root, mount: &Mount, asked: &Asked, kind: &str) -> Resu
     }
     finish(&mounted, asked)?;
     mount::attach(&mounted, &target).map_err(Failure::at("attach"))
+}
+
+/// Attaches an overlay that was made ahead.
+fn place_filesystem(
+    root: &Root,
+    mount: &Mount,
+    asked: &Asked,
+    made: &OwnedFd,
+) -> Result<(), Failure> {
+    if let Some(subpath) = &asked.subpath {
+        let made = made.try_clone().map_err(Failure::at("open the mount"))?;
+        let bound = below(&Root::from_fd(made), subpath, false)?;
+        return attach_bound(root, mount, asked, &bound);
+    }
+    let target = folder(root, mount.destination())?;
+    finish(made, asked)?;
+    mount::attach(made, &target).map_err(Failure::at("attach"))
 }
 
 /// The source of a bind, attached nowhere.

@@ -41,13 +41,35 @@ impl Namespaces {
             }
         }
         if let Some(network) = network {
-            namespaces.new &= !namespace::NETWORK;
-            namespaces
-                .joined
-                .retain(|(flag, _)| *flag != namespace::NETWORK);
-            namespaces.joined.push((namespace::NETWORK, network));
+            namespaces.join_network(network)?;
         }
         Ok(namespaces)
+    }
+
+    /// The network namespace that the caller has made. A container that is to have a user namespace of its own takes the one
+    /// that the network belongs to: in any other it would have no rights over its links and ports.
+    fn join_network(&mut self, network: OwnedFd) -> Result<(), RuntimeError> {
+        if self.has_new(namespace::USER) {
+            let failed = || RuntimeError::system("find the network's user namespace");
+            let owner = wharf_sys::process::owner_of(network.as_fd()).map_err(failed())?;
+            let own = File::open("/proc/self/ns/user").map_err(failed())?;
+            if !same(&owner, own.as_fd()).map_err(failed())? {
+                self.new &= !namespace::USER;
+                self.joined.push((namespace::USER, owner));
+            }
+        }
+        self.new &= !namespace::NETWORK;
+        self.joined.retain(|(flag, _)| *flag != namespace::NETWORK);
+        self.joined.push((namespace::NETWORK, network));
+        Ok(())
+    }
+
+    /// The user namespace that is joined.
+    pub(crate) fn user(&self) -> Option<&OwnedFd> {
+        let mut joined = self.joined.iter();
+        joined
+            .find(|(flag, _)| *flag == namespace::USER)
+            .map(|(_, fd)| fd)
     }
 
     pub(crate) fn has_new(&self, flag: u64) -> bool {
@@ -121,6 +143,11 @@ impl Namespaces {
             other => Failure::other(other.to_string()),
         })
     }
+}
+
+fn same(one: &OwnedFd, other: std::os::fd::BorrowedFd<'_>) -> std::io::Result<bool> {
+    let (one, other) = (rustix::fs::fstat(one)?, rustix::fs::fstat(other)?);
+    Ok((one.st_dev, one.st_ino) == (other.st_dev, other.st_ino))
 }
 
 /// A path that leads to a namespace of another kind, or to none, is refused (OCI, `config-linux`).

@@ -18,6 +18,8 @@ pub(crate) struct Asked {
     pub(crate) propagation: Vec<(Propagation, bool)>,
     /// Not the source itself is mounted but what is there below it; ours, as OCI has no word for it.
     pub(crate) subpath: Option<String>,
+    /// The source is what this process has at the path, in its mount namespace; ours, too.
+    pub(crate) process: Option<u32>,
     pub(crate) data: Vec<(String, Option<String>)>,
 }
 
@@ -59,6 +61,8 @@ const OF_FILESYSTEM: &[&str] = &["sync", "dirsync", "lazytime", "mand"];
 
 /// A path below the source. `x-` is what `mount(8)` leaves to programs.
 const SUBPATH: &str = "x-wharf.subpath";
+/// A process that has the source.
+const PROCESS: &str = "x-wharf.process";
 
 /// Words that ask for what is so anyway, or that no kernel of today listens to.
 const WITHOUT_EFFECT: &[&str] = &[
@@ -118,6 +122,9 @@ impl Asked {
             _ if WITHOUT_EFFECT.contains(&option) => {}
             _ => match option.split_once('=') {
                 Some((SUBPATH, path)) => self.subpath = Some(path.to_owned()),
+                Some((PROCESS, pid)) if pid.parse::<u32>().is_ok() => {
+                    self.process = pid.parse().ok()
+                }
                 Some((key, value)) => self.data.push((key.to_owned(), Some(value.to_owned()))),
                 None => self.data.push((option.to_owned(), None)),
             },

@@ -13,8 +13,13 @@ pub(crate) fn apply(process: &Process) -> Result<(), Failure> {
 /// Sets them on the process `pid`, with the score for when memory is short: in its user namespace it will not be
 /// allowed to.
 pub(crate) fn apply_to(process: &Process, pid: Pid) -> Result<(), Failure> {
-    each(process, |resource, new| {
+    let limited = each(process, |resource, new| {
         prlimit(Some(pid), resource, new).map(drop)
+    });
+    limited.map_err(|failure| {
+        Failure::other(format!(
+            "error setting rlimits for ready process: {failure}"
+        ))
     })?;
     let Some(score) = process.oom_score_adj() else {
         return Ok(());
@@ -34,10 +39,32 @@ fn each(
             current: value(limit.soft()),
             maximum: value(limit.hard()),
         };
-        let failed = Failure::at(format!("error setting rlimit type {:?}", limit.typ()));
+        let failed = Failure::at(format!("error setting rlimit type {}", number(limit.typ())));
         set(resource(limit.typ()), new).map_err(|error| failed(error.into()))?;
     }
     Ok(())
+}
+
+/// The kernel's number (`asm-generic/resource.h`), which runc names a limit by.
+fn number(kind: PosixRlimitType) -> u32 {
+    match kind {
+        PosixRlimitType::RlimitCpu => 0,
+        PosixRlimitType::RlimitFsize => 1,
+        PosixRlimitType::RlimitData => 2,
+        PosixRlimitType::RlimitStack => 3,
+        PosixRlimitType::RlimitCore => 4,
+        PosixRlimitType::RlimitRss => 5,
+        PosixRlimitType::RlimitNproc => 6,
+        PosixRlimitType::RlimitNofile => 7,
+        PosixRlimitType::RlimitMemlock => 8,
+        PosixRlimitType::RlimitAs => 9,
+        PosixRlimitType::RlimitLocks => 10,
+        PosixRlimitType::RlimitSigpending => 11,
+        PosixRlimitType::RlimitMsgqueue => 12,
+        PosixRlimitType::RlimitNice => 13,
+        PosixRlimitType::RlimitRtprio => 14,
+        PosixRlimitType::RlimitRttime => 15,
+    }
 }
 
 fn resource(kind: PosixRlimitType) -> Resource {

@@ -1,10 +1,9 @@
 //! The root filesystem as a detached mount.
 
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd as _, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use wharf_sys::mount;
-use wharf_sys::root::Root;
 
 use crate::Failure;
 
@@ -57,8 +56,12 @@ impl Rootfs {
         attached.map_err(Failure::at(format!("mount at {}", target.display())))
     }
 
-    /// Mounts an overlay whose layers belong to the user namespace `user` (Linux 6.13).
-    pub(crate) fn mount_mapped(&self, user: &OwnedFd) -> Result<OwnedFd, Failure> {
+    /// Mounts an overlay whose layers belong to the user namespace `user` (Linux 6.13), whose root has the ids `root`.
+    pub(crate) fn mount_mapped(
+        &self,
+        user: &OwnedFd,
+        root: (u32, u32),
+    ) -> Result<OwnedFd, Failure> {
         let Self::Overlay {
             lowers,
             upper,
@@ -67,28 +70,9 @@ impl Rootfs {
         else {
             return self.mount();
         };
-        let lowers = lowers
-            .iter()
-            .map(|lower| mapped(lower, user))
-            .collect::<Result<Vec<_>, _>>()?;
-        // Upper and work must be of one mount.
-        let both = upper.parent().filter(|parent| work.starts_with(parent));
-        let both =
-            both.ok_or_else(|| Failure::other("upper and work folders are not neighbours"))?;
-        let root = Root::from_fd(mapped(both, user)?);
-        let below = |path: &Path| {
-            let name = path.strip_prefix(both).unwrap_or(path);
-            root.find(name).map_err(Failure::at("open a layer"))
-        };
-        mount::overlay(&lowers, &below(upper)?, &below(work)?)
+        mount::mapped_overlay(lowers, Some((upper, work)), user.as_fd(), root)
             .map_err(Failure::at("mount the overlay"))
     }
-}
-
-fn mapped(folder: &Path, user: &OwnedFd) -> Result<OwnedFd, Failure> {
-    let bound = mount::bind_path(text(folder)?, false).map_err(Failure::at("bind a layer"))?;
-    crate::idmap::apply(&bound, user, false).map_err(Failure::at("map the owners of a layer"))?;
-    Ok(bound)
 }
 
 fn mount_overlay(lowers: &[PathBuf], upper: &Path, work: &Path) -> Result<OwnedFd, Failure> {

@@ -11,7 +11,7 @@ use oci_spec::runtime::{LinuxTimeOffset, Spec};
 use wharf_sys::process::{CloneOptions, Cloned, clone, namespace, unshare};
 
 use crate::namespaces::Namespaces;
-use crate::{Failure, sync};
+use crate::{Failure, credentials, sync};
 
 /// Whether one is needed.
 pub(crate) fn is_needed(spec: &Spec, namespaces: &Namespaces) -> bool {
@@ -45,6 +45,10 @@ pub(crate) fn run(
         namespaces.enter_pid_in_child()?;
     }
     namespaces.enter()?;
+    if namespaces.user().is_some() {
+        // What is made with the namespaces that are to come, such as the folder of message queues, belongs to somebody.
+        credentials::become_root()?;
+    }
     let options = CloneOptions {
         namespaces: new,
         cgroup: None,

@@ -12,7 +12,7 @@ use rustix::termios::{Winsize, tcsetwinsize};
 use wharf_sys::mount;
 use wharf_sys::root::Root;
 
-use crate::Failure;
+use crate::{Failure, ProcessIo};
 
 /// `linux/magic.h`
 const DEVPTS_SUPER_MAGIC: i64 = 0x1cd1;
@@ -79,6 +79,24 @@ pub(crate) fn connect_streams([stdin, stdout, stderr]: &[OwnedFd; 3]) -> Result<
         .and_then(|()| dup2_stdout(stdout))
         .and_then(|()| dup2_stderr(stderr))
         .map_err(|error| Failure::at("connect the standard streams")(error.into()))
+}
+
+/// Gives the streams to the root of the container's user namespace, who can give them on: others have no id there (as
+/// containerd's shim makes its pipes).
+pub(crate) fn give_to_root(io: &ProcessIo, (uid, gid): (u32, u32)) {
+    let ProcessIo::Streams(streams) = io else {
+        return;
+    };
+    for stream in streams {
+        if fstat(stream).is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::Fifo) {
+            let (uid, gid) = (
+                rustix::fs::Uid::from_raw(uid),
+                rustix::fs::Gid::from_raw(gid),
+            );
+            // It works nevertheless, only not by the name /dev/stdout.
+            let _ = fchown(stream, Some(uid), Some(gid));
+        }
+    }
 }
 
 /// Gives the standard streams to the user who will have them, so that `/dev/stdout` can be opened again

@@ -3,6 +3,7 @@
 //! Several programs in one file, as the file is executed from memory:
 //! - `wharf-shim task FOLDER`: looks after one container ([`task`]). The daemon starts it.
 //! - `wharf-shim logger`: sends the lines of one container away ([`logger`]). A task starts it, if its log needs it.
+//! - `wharf-shim namespaces [USER]`: makes a network namespace with its user namespace ([`namespaces`]). The daemon starts it.
 //! - `wharf-shim compress FILE`: compresses a log file that was set aside. A task starts it.
 //! - `/sbin/docker-init -- PROGRAM …`: the small init of `--init` ([`init`]). The runtime starts it.
 //! - anything else: an OCI runtime's command line ([`cli`]), as runc's.
@@ -13,6 +14,7 @@ mod cli;
 mod filter;
 mod init;
 mod logger;
+mod namespaces;
 mod task;
 
 fn main() {
@@ -23,6 +25,7 @@ fn main() {
         _ if name == "/sbin/docker-init" => init::run(arguments),
         Some("task") => task::run(arguments.nth(1)),
         Some("logger") => logger::run(),
+        Some("namespaces") => namespaces::run(arguments.nth(1)),
         Some("compress") => compress(arguments.nth(1)),
         _ => cli::run(arguments),
     };

@@ -3,6 +3,7 @@
 use std::ffi::CString;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
 
 use rustix::fs::CWD;
 use rustix::mount::{
@@ -10,6 +11,9 @@ use rustix::mount::{
     fsconfig_set_fd, fsconfig_set_flag, fsconfig_set_string, fsmount, fsopen, move_mount,
     open_tree,
 };
+
+use crate::process::acting_as;
+use crate::root::Root;
 
 /// `MOUNT_ATTR_*` (`linux/mount.h`).
 pub mod attr {
@@ -37,25 +41,83 @@ pub mod attr {
     pub const NOSYMFOLLOW: u64 = 0x20_0000;
 }
 
-/// Gives the overlay of `lowers` (topmost first), `upper` and `work` as a detached mount; each is a folder by
-/// descriptor, of a mount with mapped owners or not (Linux 6.13).
+/// Gives the overlay of `lowers` (topmost first), and of an upper and a work folder if it is to be written to, as a detached
+/// mount; each is a folder by descriptor, of a mount with mapped owners or not (Linux 6.13).
 ///
 /// # Errors
 /// The kernel's.
-pub fn overlay(lowers: &[OwnedFd], upper: &OwnedFd, work: &OwnedFd) -> io::Result<OwnedFd> {
+pub fn overlay(lowers: &[OwnedFd], upper: Option<(&OwnedFd, &OwnedFd)>) -> io::Result<OwnedFd> {
     let context = fsopen("overlay", FsOpenFlags::FSOPEN_CLOEXEC)?;
     let configure = || -> rustix::io::Result<()> {
         for lower in lowers {
             fsconfig_set_fd(&context, "lowerdir+", lower)?;
         }
-        fsconfig_set_fd(&context, "upperdir", upper)?;
-        fsconfig_set_fd(&context, "workdir", work)?;
+        if let Some((upper, work)) = upper {
+            fsconfig_set_fd(&context, "upperdir", upper)?;
+            fsconfig_set_fd(&context, "workdir", work)?;
+        }
         fsconfig_create(&context)
     };
     configure().map_err(|error| with_words(&context, error.into()))?;
     let none = MountAttrFlags::empty();
     fsmount(&context, FsMountFlags::FSMOUNT_CLOEXEC, none)
         .map_err(|error| with_words(&context, error.into()))
+}
+
+/// A detached mount of `folder` whose owners are mapped by the user namespace `user`: what is 0 on disk is its root's (Linux
+/// 5.12). What is mounted below is left out.
+///
+/// # Errors
+/// The kernel's: not all file systems can.
+pub fn mapped(folder: &Path, user: BorrowedFd<'_>) -> io::Result<OwnedFd> {
+    let path = folder
+        .to_str()
+        .ok_or_else(|| io::Error::other(format!("{} is not UTF-8", folder.display())))?;
+    let bound = bind_path(path, false)?;
+    map_owners(&bound, user, false)?;
+    Ok(bound)
+}
+
+/// Maps the owners on a detached mount by the user namespace `user`.
+///
+/// # Errors
+/// As [`mapped`].
+pub fn map_owners(mounted: impl AsFd, user: BorrowedFd<'_>, recursive: bool) -> io::Result<()> {
+    let map = Change {
+        set: attr::IDMAP,
+        user_namespace: Some(user),
+        recursive,
+        ..Change::default()
+    };
+    change(mounted, map)
+}
+
+/// As [`overlay`], of folders that all are mapped by `user`, as by [`mapped`]; `root` are the ids of its root. Upper and work
+/// folder are neighbours.
+///
+/// # Errors
+/// The kernel's.
+pub fn mapped_overlay(
+    lowers: &[PathBuf],
+    upper: Option<(&Path, &Path)>,
+    user: BorrowedFd<'_>,
+    root: (u32, u32),
+) -> io::Result<OwnedFd> {
+    let lowers: Vec<OwnedFd> = lowers
+        .iter()
+        .map(|lower| mapped(lower, user))
+        .collect::<Result<_, _>>()?;
+    let Some((upper, work)) = upper else {
+        return overlay(&lowers, None);
+    };
+    // Both must be of one mount.
+    let both = upper.parent().filter(|parent| work.starts_with(parent));
+    let both = both.ok_or_else(|| io::Error::other("upper and work folders are not neighbours"))?;
+    let folders = Root::from_fd(mapped(both, user)?);
+    let below = |path: &Path| folders.find(path.strip_prefix(both).unwrap_or(path));
+    let (upper, work) = (below(upper)?, below(work)?);
+    // Overlay makes files of its own as whoever mounts it, and only who has an id there can make any.
+    acting_as(root.0, root.1, || overlay(&lowers, Some((&upper, &work))))
 }
 
 /// How mounts below a mount spread (`mount(2)`).

@@ -3,6 +3,7 @@
 use std::io;
 use std::os::fd::{AsRawFd as _, BorrowedFd, FromRawFd as _, OwnedFd};
 
+use rustix::fs::{Gid, Uid};
 use rustix::process::Pid;
 
 /// Which namespaces a child gets of its own, and where it starts.
@@ -279,6 +280,57 @@ pub fn name_of(descriptor: BorrowedFd<'_>) -> io::Result<String> {
     Ok(name.to_string_lossy().into_owned())
 }
 
+/// Makes files from now on as `uid` and `gid`, on this thread alone, with the rights of before. Real and saved ids stay.
+///
+/// # Errors
+/// `EPERM` without the right to.
+pub fn act_as(uid: u32, gid: u32) -> io::Result<()> {
+    let sets = rustix::thread::capabilities(None)?;
+    let (own_user, own_group) = (rustix::process::getuid(), rustix::process::getgid());
+    rustix::thread::set_thread_res_gid(own_group, Gid::from_raw(gid), own_group)?;
+    rustix::thread::set_thread_res_uid(own_user, Uid::from_raw(uid), own_user)?;
+    // The change has taken the effective rights away, not the permitted ones.
+    Ok(rustix::thread::set_capabilities(None, sets)?)
+}
+
+/// Runs `body` as by [`act_as`], and goes back.
+///
+/// # Errors
+/// Those of both.
+pub fn acting_as<T>(uid: u32, gid: u32, body: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
+    struct Back(u32, u32);
+    impl Drop for Back {
+        fn drop(&mut self) {
+            // To go back to one's real ids needs no right.
+            let _ = act_as(self.0, self.1);
+        }
+    }
+    let own = (
+        rustix::process::geteuid().as_raw(),
+        rustix::process::getegid().as_raw(),
+    );
+    let _back = Back(own.0, own.1);
+    act_as(uid, gid)?;
+    body()
+}
+
+/// The user namespace that a namespace belongs to (`NS_GET_USERNS`, ioctl_nsfs(2)).
+///
+/// # Errors
+/// `EPERM` if it is none of ours nor below it; `ENOTTY` if the descriptor is no namespace.
+pub fn owner_of(namespace: BorrowedFd<'_>) -> io::Result<OwnedFd> {
+    const NS_GET_USERNS: libc::Ioctl = 0xb701;
+    // SAFETY: takes no argument; the result is a new descriptor or negative.
+    let owner = unsafe { libc::ioctl(namespace.as_raw_fd(), NS_GET_USERNS) };
+    match owner {
+        0.. => {
+            // SAFETY: the kernel has just given it to us, and nobody else knows its number.
+            Ok(unsafe { OwnedFd::from_raw_fd(owner) })
+        }
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
 /// Whether the process has a descriptor of this number.
 pub fn is_open(number: u32) -> bool {
     let Ok(number) = libc::c_int::try_from(number) else {
@@ -291,6 +343,34 @@ pub fn is_open(number: u32) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn files_of_a_thread_belong_to_somebody_else_for_a_while() {
+        use std::os::unix::fs::MetadataExt as _;
+        let dir = tempfile::tempdir().expect("folder");
+        let owner = |name: &str| {
+            let path = dir.path().join(name);
+            std::fs::write(&path, "").expect("write");
+            let found = std::fs::metadata(&path).expect("stat");
+            (found.uid(), found.gid())
+        };
+        let own = owner("a");
+        // The folder is root's alone: the rights are those of before.
+        let made = acting_as(100_000, 100_001, || Ok(owner("b"))).expect("act");
+        assert_eq!((made, owner("c")), ((100_000, 100_001), own));
+    }
+
+    #[test]
+    fn our_network_belongs_to_the_user_namespace_that_is_the_first() {
+        let open = |name: &str| std::fs::File::open(format!("/proc/self/ns/{name}")).expect("open");
+        let owner = owner_of(open("net").as_fd()).expect("owner");
+        assert!(name_of(owner.as_fd()).expect("name").starts_with("user:["));
+        let none = owner_of(std::fs::File::open("/dev/null").expect("open").as_fd());
+        assert_eq!(
+            none.expect_err("no namespace").raw_os_error(),
+            Some(libc::ENOTTY)
+        );
+    }
     use rustix::process::{WaitId, WaitIdOptions, waitid};
     use std::os::fd::AsFd as _;
 

@@ -41,6 +41,14 @@ impl ShimProgram {
         Ok(Self { memfd })
     }
 
+    /// A call of it, without arguments and environment.
+    pub(crate) fn command(&self) -> std::process::Command {
+        let path = format!("/proc/self/fd/{}", self.memfd.as_raw_fd());
+        let mut command = std::process::Command::new(path);
+        command.env_clear();
+        command
+    }
+
     /// Executes it for the task in `folder`, with `control` as its first connection.
     ///
     /// The standard library does this by `posix_spawn`, which shares our memory until the exec: nothing is
@@ -52,9 +60,8 @@ impl ShimProgram {
         let log = std::fs::File::create(&path).map_err(failed)?;
         flock(&log, FlockOperation::NonBlockingLockExclusive)
             .map_err(|error| failed(error.into()))?;
-        let mut command = Command::new(format!("/proc/self/fd/{}", self.memfd.as_raw_fd()));
+        let mut command = Command::from(self.command());
         command.arg("task").arg(folder);
-        command.env_clear();
         command
             .stdin(Stdio::from(control))
             .stdout(Stdio::null())

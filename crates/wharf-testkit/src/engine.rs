@@ -151,6 +151,11 @@ impl Engine {
         host_pid(&self.world, inside.trim())
     }
 
+    /// The text of its daemon.json from the next [`Engine::launch`] on.
+    pub fn configure(&mut self, config: String) {
+        self.options.config = Some(config);
+    }
+
     /// Kills the daemon with SIGKILL: no word of farewell, no cleaning up.
     ///
     /// # Errors

@@ -23,6 +23,7 @@ mod logs;
 mod mounts;
 mod network;
 mod networks;
+mod operations;
 mod push;
 mod registries;
 mod remote_logs;
@@ -32,6 +33,7 @@ mod run;
 mod runtimes;
 mod safety;
 mod settings;
+mod userns;
 mod volumes;
 mod wire;
 
@@ -106,6 +108,9 @@ scenarios! {
         update_changes_what_runs update_is_refused_as_a_whole update_that_the_kernel_refuses pause_stops_everything oom_kills_are_seen;
     limits: nonsense_is_refused devices_are_filtered they_outlive_the_daemon they_work_or_are_discarded_aloud
         groups_below_the_own_one devices_by_name;
+    userns: ids_are_mapped what_is_shared_has_one_namespace files_belong_to_whom_the_container_says the_setting_changes;
+    operations: every_setting_is_kept_and_holds what_is_not_there what_makes_no_sense signals_sizes_and_filters
+        execs_with_terminals;
     apparmor: profiles_confine;
     compose: an_application_comes_up_and_goes single_commands;
     health: follows_its_probes what_probes_say probes_that_take_too_long_or_cannot_run of_images

@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use rustix::fs::{FileType, Mode, OFlags, fstat};
 use tokio::io::AsyncRead;
 use tokio_util::io::SyncIoBridge;
-use wharf_layer::{ApplyOptions, LayerError, Plain, apply, pack_path};
+use wharf_layer::{ApplyOptions, IdMaps, LayerError, Plain, apply, pack_path};
 use wharf_sys::root::Root;
 
 use super::Containers;
@@ -82,6 +82,7 @@ impl Containers {
         let (tell, told) = tokio::sync::oneshot::channel();
         let (typed, name) = (path.to_owned(), container.to_owned());
         let path = files::go_path(path);
+        let ids = scene.ids();
         let work = move |root: &Root| {
             let _files = files;
             let found = stat(root, &path).and_then(|found| {
@@ -93,7 +94,8 @@ impl Containers {
             if tell.send(found).is_err() {
                 return Ok(());
             }
-            let packed = pack_path(folder.as_fd(), base.as_bytes(), to.as_bytes(), &mut sink);
+            let (base, to) = (base.as_bytes(), to.as_bytes());
+            let packed = pack_path(folder.as_fd(), base, to, ids, &mut sink);
             if let Err(error) = packed {
                 sink.fail(chain(&error));
             }
@@ -131,9 +133,9 @@ impl Containers {
         let scene = Scene::new(&self.shared, Base::of(&self.shared, &entry).await?, &view).await?;
         let (path, name) = (path.to_owned(), container.to_owned());
         let mut archive = SyncIoBridge::new(archive);
-        let seen = view.clone();
+        let (seen, ids) = (view.clone(), scene.ids());
         let done = scene.with(move |root| {
-            let done = extract(root, &seen, &path, &name, options, &mut archive);
+            let done = extract(root, &seen, (&path, &name), options, ids, &mut archive);
             if done.is_err() {
                 // A client that is still sending would not hear why.
                 let _ = io::copy(&mut io::Read::take(&mut archive, 8 << 20), &mut io::sink());
@@ -192,9 +194,9 @@ fn parts<'p>(
 fn extract(
     root: &Root,
     view: &View,
-    path: &str,
-    name: &str,
+    (path, name): (&str, &str),
     options: ExtractOptions,
+    ids: Option<IdMaps>,
     archive: impl io::Read,
 ) -> Result<(), EngineError> {
     let resolved = files::resolve(root, Path::new(&files::clean(path)))
@@ -220,6 +222,7 @@ fn extract(
             mode: None,
             keep_kinds: options.keep_kinds,
             rename: None,
+            ids,
         }),
         ..ApplyOptions::default()
     };

@@ -122,6 +122,7 @@ fn pack_layer(rootfs: &Rootfs, out: &mut dyn std::io::Write) -> Result<(), Engin
     let layers = Layers::open(rootfs)
         .map_err(|error| EngineError::io("open", &rootfs.upper)(error.into()))?;
     let options = PackOptions {
+        ids: None,
         from_overlay: true,
         whole_seconds: true,
     };

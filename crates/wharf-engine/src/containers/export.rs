@@ -5,9 +5,9 @@ use std::os::fd::AsFd as _;
 use wharf_layer::{PackOptions, pack};
 
 use super::Containers;
-use crate::EngineError;
 use crate::error::chain;
 use crate::files::{self, Base, FileStream};
+use crate::{EngineError, Remap, userns};
 
 impl Containers {
     /// An uncompressed archive of all files.
@@ -23,11 +23,13 @@ impl Containers {
         let (base, tree) = mounted
             .await
             .map_err(|error| EngineError::failed(&error))??;
+        let ids = userns::of(&self.shared.config, &view.host).map(Remap::archive);
         let (mut sink, stream) = files::channel();
         let work = move || {
             let _held = (files, base);
             let options = PackOptions {
                 whole_seconds: true,
+                ids,
                 ..PackOptions::default()
             };
             if let Err(error) = pack(tree.as_fd(), &mut sink, &options) {

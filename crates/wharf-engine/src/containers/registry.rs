@@ -19,8 +19,10 @@ use super::exec::Execs;
 use crate::lifecycle::Event;
 use crate::record::{Folders, Record};
 use crate::supervisor::{Command, Supervisor};
+use crate::userns::MountUser;
 use crate::{
-    Config, EngineConfig, EngineError, EventKind, Events, MountPoint, NetworkView, View, names,
+    Config, EngineConfig, EngineError, EventKind, Events, HostConfig, MountPoint, NetworkView,
+    View, names,
 };
 
 /// What all containers share.
@@ -38,6 +40,8 @@ pub(crate) struct Shared {
     pub(crate) events: Events,
     pub(crate) folders: Folders,
     pub(crate) execs: Execs,
+    /// The user namespace of remapped containers' files.
+    pub(crate) user_for_mounts: crate::userns::ForMounts,
     /// Compiled seccomp filters.
     pub(crate) filters: crate::spec::Filters,
     /// Work that nobody waits for, but a clean end of the daemon.
@@ -142,6 +146,16 @@ impl Shared {
     pub(crate) fn settings(&self) -> Arc<EngineConfig> {
         let live = self.live.read();
         live.unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The user namespace to mount the files of a container with, if it has one of its own. Blocks.
+    pub(crate) fn mount_user(&self, host: &HostConfig) -> Result<Option<MountUser>, EngineError> {
+        let Some(remap) = crate::userns::of(&self.config, host) else {
+            return Ok(None);
+        };
+        let namespace = self.user_for_mounts.get(&self.tasks, remap)?;
+        let root = remap.root();
+        Ok(Some(MountUser { namespace, root }))
     }
 
     /// The container that `text` means: a full id, a name, a unique beginning of an id, in this order.

@@ -147,6 +147,7 @@ pub(super) fn host(
     {
         warnings.push("IPv4 forwarding is disabled. Networking will not work.".to_owned());
     }
+    crate::userns::check(daemon, host)?;
     crate::spec::capabilities(host)?;
     for option in &host.security_opt {
         security(option)?;

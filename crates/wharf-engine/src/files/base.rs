@@ -1,7 +1,7 @@
 //! A container's root as a detached mount.
 
 use std::fs::File;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd as _, OwnedFd};
 
 use rustix::fs::{Mode, OFlags};
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
@@ -12,6 +12,7 @@ use wharf_sys::process::unshare;
 use super::failed;
 use crate::EngineError;
 use crate::containers::{Entry, Shared};
+use crate::userns::MountUser;
 
 /// `CLONE_FS` (`clone(2)`): a thread that enters a mount namespace must not share its root with others.
 const CLONE_FS: u64 = 0x200;
@@ -20,8 +21,8 @@ const CLONE_FS: u64 = 0x200;
 pub(crate) enum Base {
     /// In its mount namespace, which stays while this is held.
     Running(OwnedFd),
-    /// In its layers, which nobody has mounted.
-    Stopped(Rootfs),
+    /// In its layers, which nobody has mounted; their owners mapped by a user namespace if it has one of its own.
+    Stopped(Rootfs, Option<MountUser>),
 }
 
 impl Base {
@@ -38,16 +39,21 @@ impl Base {
             }
         }
         let rootfs = shared.snapshots.rootfs(&entry.id);
-        rootfs
-            .map(Self::Stopped)
-            .map_err(|error| EngineError::failed(&error))
+        let rootfs = rootfs.map_err(|error| EngineError::failed(&error))?;
+        let user = shared.mount_user(&entry.now().host)?;
+        Ok(Self::Stopped(rootfs, user))
     }
 
     /// The root alone, without what is mounted below it, attached nowhere.
     pub(crate) fn tree(&self) -> Result<OwnedFd, EngineError> {
         match self {
             Self::Running(namespace) => cloned(namespace),
-            Self::Stopped(rootfs) => overlay(rootfs),
+            Self::Stopped(rootfs, None) => overlay(rootfs),
+            Self::Stopped(rootfs, Some(user)) => {
+                let upper = Some((rootfs.upper.as_path(), rootfs.work.as_path()));
+                mount::mapped_overlay(&rootfs.lowers, upper, user.namespace.as_fd(), user.root)
+                    .map_err(failed("mount the overlay"))
+            }
         }
     }
 }
@@ -56,10 +62,7 @@ impl Base {
 fn cloned(namespace: &OwnedFd) -> Result<OwnedFd, EngineError> {
     let enter = || -> std::io::Result<OwnedFd> {
         unshare(CLONE_FS)?;
-        move_into_link_name_space(
-            std::os::fd::AsFd::as_fd(namespace),
-            Some(LinkNameSpaceType::Mount),
-        )?;
+        move_into_link_name_space(namespace.as_fd(), Some(LinkNameSpaceType::Mount))?;
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let top = rustix::fs::open("/", flags, Mode::empty())?;
         mount::bind(top, "", false)

@@ -23,6 +23,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{FileType, Mode, OFlags, ResolveFlags, fstat, openat2};
 use tokio::sync::oneshot;
+use wharf_layer::IdMaps;
 use wharf_snapshots::Rootfs;
 use wharf_sys::mount::{self, Change, Propagation, attr};
 use wharf_sys::process::{namespace, unshare};
@@ -30,8 +31,9 @@ use wharf_sys::root::Root;
 
 use crate::containers::Shared;
 use crate::error::chain;
+use crate::userns::MountUser;
 use crate::volumes::Hold;
-use crate::{EngineError, View, copy_up};
+use crate::{EngineError, MountPoint, Remap, View, copy_up, userns};
 
 /// Something that is mounted over the root.
 #[derive(Clone, Debug)]
@@ -44,6 +46,8 @@ struct Piece {
     destination: String,
     read_only: bool,
     recursive: bool,
+    /// Whose root has the id 0 on its disk, if not the host's.
+    user: Option<MountUser>,
 }
 
 /// All that is needed to see a container's files.
@@ -51,6 +55,8 @@ pub(crate) struct Scene {
     base: Base,
     pieces: Vec<Piece>,
     read_only: bool,
+    /// Of a container in a user namespace of its own: its files are seen with the host's ids.
+    remap: Option<Remap>,
     /// Volumes that are mounted as long as this is looked at.
     _volumes: Hold,
 }
@@ -59,6 +65,10 @@ impl Scene {
     /// The container of `view` on top of `base`, which is its root.
     pub(crate) async fn new(shared: &Shared, base: Base, view: &View) -> Result<Self, EngineError> {
         let volumes = Hold::of(shared, view).await?;
+        let user = shared.mount_user(&view.host)?;
+        let ours = |point: &MountPoint| {
+            !point.snapshot.is_empty() || userns::is_ours(&shared.volumes, point)
+        };
         let mut pieces: Vec<Piece> = view
             .mounts
             .iter()
@@ -71,6 +81,7 @@ impl Scene {
                 destination: point.destination.clone(),
                 read_only: !point.rw,
                 recursive: !point.non_recursive,
+                user: user.clone().filter(|_| ours(point)),
             })
             .collect();
         let files = [
@@ -88,6 +99,7 @@ impl Scene {
                     destination: destination.to_owned(),
                     read_only: view.host.readonly_rootfs,
                     recursive: false,
+                    user: user.clone(),
                 });
             }
         }
@@ -97,8 +109,14 @@ impl Scene {
             base,
             pieces,
             read_only: view.host.readonly_rootfs,
+            remap: userns::of(&shared.config, &view.host).cloned(),
             _volumes: volumes,
         })
+    }
+
+    /// What the owners in archives are among the files.
+    pub(crate) fn ids(&self) -> Option<IdMaps> {
+        self.remap.as_ref().map(Remap::archive)
     }
 
     /// Runs `body` in the scene, on a thread of its own that ends with it.
@@ -144,6 +162,9 @@ impl Scene {
         let place = rustix::fs::open("/", flags, Mode::empty())
             .map_err(|error| failed("open /")(error.into()))?;
         mount::attach(&tree, &place).map_err(failed("attach the root"))?;
+        if let Some(remap) = &self.remap {
+            userns::act_as_root_of(remap)?;
+        }
         let root = Root::from_fd(tree);
         for piece in &self.pieces {
             piece
@@ -168,7 +189,10 @@ impl Piece {
     fn attach(&self, root: &Root) -> std::io::Result<()> {
         let source = self.open()?;
         let is_folder = FileType::from_raw_mode(fstat(&source)?.st_mode) == FileType::Directory;
-        let bound = mount::bind(&source, "", self.recursive)?;
+        let bound = mount::bind(&source, "", self.recursive && self.user.is_none())?;
+        if let Some(user) = self.user.as_ref().filter(|_| self.layers.is_none()) {
+            mount::map_owners(&bound, user.namespace.as_fd(), false)?;
+        }
         let guard = attr::NODEV | attr::NOSUID;
         let change = Change {
             set: if self.read_only {
@@ -193,7 +217,14 @@ impl Piece {
     fn open(&self) -> std::io::Result<OwnedFd> {
         let flags = OFlags::PATH | OFlags::CLOEXEC;
         let source = match &self.layers {
-            Some(layers) => copy_up::mount(layers)?,
+            Some(layers) => match &self.user {
+                Some(user) => {
+                    let all = std::iter::once(&layers.upper).chain(&layers.lowers);
+                    let all: Vec<PathBuf> = all.cloned().collect();
+                    mount::mapped_overlay(&all, None, user.namespace.as_fd(), user.root)?
+                }
+                None => copy_up::mount(layers)?,
+            },
             None => rustix::fs::open(&self.source, flags, Mode::empty())?,
         };
         if self.subpath.is_empty() {

@@ -3,19 +3,27 @@
 use std::collections::BTreeMap;
 use std::os::fd::OwnedFd;
 
-use wharf_network::{EndpointConfig, EndpointInfo, HostPort};
+use wharf_network::{EndpointConfig, EndpointInfo, HostPort, Owner};
 
 use crate::containers::Shared;
 use crate::record::Record;
+use crate::spec::Joined;
 use crate::{
     EndpointView, EngineError, HostConfig, NetworkMode, NetworkView, Port, PortBinding, Protocol,
+    userns,
 };
 
 /// Takes the container into its networks, unless it shares another's. Returns its namespace.
 pub(crate) async fn connect(
     shared: &Shared,
     record: &Record,
+    joined: &Joined,
 ) -> Result<Option<OwnedFd>, EngineError> {
+    let owner = match (userns::of(&shared.config, &record.host), joined.user) {
+        (None, _) => Owner::Daemon,
+        (Some(_), None) => Owner::New,
+        (Some(_), Some(pid)) => Owner::Of(pid),
+    };
     let mut endpoints = record.network.endpoints.clone();
     // `bridge: none`: whoever asks for the default gets nothing.
     if !shared.config.bridge.enabled {
@@ -25,7 +33,7 @@ pub(crate) async fn connect(
         // Without any network, the container still wants a namespace of its own.
         return match (&record.host.network_mode, record.config.network_disabled) {
             (NetworkMode::Container(_), false) => Ok(None),
-            _ => join(shared, record, "none", &EndpointView::default()).await,
+            _ => join(shared, record, ("none", &EndpointView::default()), owner).await,
         };
     }
     // The network that it was made for gives it its first link.
@@ -34,18 +42,18 @@ pub(crate) async fn connect(
     ordered.sort_by_key(|(name, endpoint)| *name != first && endpoint.network_id != first);
     let mut netns = None;
     for (name, endpoint) in ordered {
-        let made = join(shared, record, name, endpoint).await?;
+        let made = join(shared, record, (name, endpoint), owner).await?;
         netns = netns.or(made);
     }
     Ok(netns)
 }
 
-/// Connects a container to one network, by name.
+/// Connects a container to one network, by name. If it has no namespace yet, that is to belong to `owner`.
 pub(crate) async fn join(
     shared: &Shared,
     record: &Record,
-    network: &str,
-    endpoint: &EndpointView,
+    (network, endpoint): (&str, &EndpointView),
+    owner: Owner,
 ) -> Result<Option<OwnedFd>, EngineError> {
     let settings = &endpoint.settings;
     let mac = match settings.mac_address.as_str() {
@@ -75,6 +83,7 @@ pub(crate) async fn join(
             .collect(),
         ports: wishes(&record.config.exposed_ports, &record.host),
         gateway_priority: settings.gateway_priority,
+        owner,
     };
     let made = shared.networks.connect(&record.id, network, config).await;
     Ok(made

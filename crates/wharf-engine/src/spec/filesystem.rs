@@ -9,7 +9,7 @@ use wharf_bundle::{Mount, MountSource, Owners};
 use super::Joined;
 use crate::containers::Shared;
 use crate::record::Record;
-use crate::{EngineError, MountPoint, NamespaceMode};
+use crate::{EngineError, MountPoint, NamespaceMode, userns};
 
 /// All of them; the bundle puts them into order.
 pub(super) fn mounts(
@@ -31,13 +31,21 @@ pub(super) fn mounts(
     let free = |mount: &Mount| !taken.contains(&mount.destination);
     mounts.extend(files(shared, record, joined).into_iter().filter(free));
     if let Some(other) = &joined.ipc {
-        let path = PathBuf::from(format!("/proc/{}/root/dev/shm", other.state.pid));
-        mounts.extend(Some(bind("/dev/shm", path, false)).filter(free));
+        let shm = Mount {
+            destination: "/dev/shm".to_owned(),
+            source: MountSource::OfProcess {
+                pid: other.state.pid,
+                path: PathBuf::from("/dev/shm"),
+            },
+            read_only: false,
+            recursive: false,
+        };
+        mounts.extend(Some(shm).filter(free));
     }
     Ok(mounts)
 }
 
-fn bind(target: &str, path: PathBuf, read_only: bool) -> Mount {
+fn bind(target: &str, path: PathBuf, owners: Owners, read_only: bool) -> Mount {
     Mount {
         destination: target.to_owned(),
         source: MountSource::Bind {
@@ -45,7 +53,7 @@ fn bind(target: &str, path: PathBuf, read_only: bool) -> Mount {
             non_recursive: false,
             propagation: "rprivate".to_owned(),
             subpath: String::new(),
-            owners: Owners::default(),
+            owners,
         },
         read_only,
         recursive: false,
@@ -64,7 +72,14 @@ fn files(shared: &Shared, record: &Record, joined: &Joined) -> Vec<Mount> {
     if record.host.uts_mode != NamespaceMode::Host || joined.network.is_some() {
         names.push("hostname");
     }
-    let file = |name: &str| bind(&format!("/etc/{name}"), folder.join(name), read_only);
+    let owners = match userns::of(&shared.config, &record.host) {
+        Some(_) => Owners::Container,
+        None => Owners::Host,
+    };
+    let file = |name: &str| {
+        let (target, path) = (format!("/etc/{name}"), folder.join(name));
+        bind(&target, path, owners.clone(), read_only)
+    };
     names.into_iter().map(file).collect()
 }
 
@@ -101,9 +116,11 @@ fn point(shared: &Shared, record: &Record, point: &MountPoint) -> Result<Mount, 
         "" => "rprivate",
         propagation => propagation,
     };
+    let remapped = userns::of(&shared.config, &record.host).is_some();
     let owners = match &point.id_mapping {
         Some(mapping) => super::owners::of(shared, record, point, mapping)?,
-        None => Owners::default(),
+        None if remapped && userns::is_ours(&shared.volumes, point) => Owners::Container,
+        None => Owners::Host,
     };
     Ok(made(MountSource::Bind {
         path: point.source.clone(),

@@ -7,7 +7,7 @@ use wharf_sys::root::Root;
 
 use crate::containers::Shared;
 use crate::record::Record;
-use crate::{EngineError, IdMapping, MountPoint, copy_up, files};
+use crate::{EngineError, IdMapping, MountPoint, copy_up, files, userns};
 
 /// The mapping of `point`.
 pub(super) fn of(
@@ -16,27 +16,33 @@ pub(super) fn of(
     point: &MountPoint,
     mapping: &IdMapping,
 ) -> Result<Owners, EngineError> {
-    let user = match mapping {
-        IdMapping::Ranges(users, groups) => {
-            let rows = |rows: &[crate::IdRange]| rows.iter().map(row).collect();
-            return Ok(Owners {
-                users: rows(users),
-                groups: rows(groups),
-            });
+    // To the kernel a mount's owners are the host's.
+    let onward = userns::of(&shared.config, &record.host);
+    let rows = |users: &[crate::IdRange], groups: &[crate::IdRange]| {
+        let rows = |rows: &[crate::IdRange], map: Option<&Vec<crate::IdRange>>| match map {
+            Some(map) => userns::through(rows, map).iter().map(row).collect(),
+            None => rows.iter().map(row).collect(),
+        };
+        Owners::Rows {
+            users: rows(users, onward.map(|remap| &remap.users)),
+            groups: rows(groups, onward.map(|remap| &remap.groups)),
         }
+    };
+    let user = match mapping {
+        IdMapping::Ranges(users, groups) => return Ok(rows(users, groups)),
         IdMapping::MatchUser(user) if user.is_empty() => &record.config.user,
         IdMapping::MatchUser(user) => user,
     };
     let (uid, gid) = ids_of(shared, record, user)?;
     let source = std::fs::metadata(&point.source);
     let source = source.map_err(EngineError::io("stat", &point.source))?;
-    Ok(Owners {
-        users: swapped(source.uid(), uid),
-        groups: swapped(source.gid(), gid),
-    })
+    Ok(rows(
+        &swapped(source.uid(), uid),
+        &swapped(source.gid(), gid),
+    ))
 }
 
-fn row(range: &crate::IdRange) -> IdRange {
+pub(super) fn row(range: &crate::IdRange) -> IdRange {
     IdRange {
         on_disk: range.on_disk,
         shown: range.shown,
@@ -57,8 +63,8 @@ fn ids_of(shared: &Shared, record: &Record, user: &str) -> Result<(u32, u32), En
 }
 
 /// `on_disk` appears as `shown`, and the other way round; all others as themselves.
-fn swapped(on_disk: u32, shown: u32) -> Vec<IdRange> {
-    let same = |from: u32, to: u32| IdRange {
+fn swapped(on_disk: u32, shown: u32) -> Vec<crate::IdRange> {
+    let same = |from: u32, to: u32| crate::IdRange {
         on_disk: from,
         shown: from,
         // Up to the last id but the one that stands for none.
@@ -68,7 +74,7 @@ fn swapped(on_disk: u32, shown: u32) -> Vec<IdRange> {
         return vec![same(0, u32::MAX)];
     }
     let (low, high) = (on_disk.min(shown), on_disk.max(shown));
-    let one = |on_disk: u32, shown: u32| IdRange {
+    let one = |on_disk: u32, shown: u32| crate::IdRange {
         on_disk,
         shown,
         size: 1,

@@ -108,7 +108,9 @@ impl Supervisor {
         pid: u32,
     ) -> Result<(), EngineError> {
         let before = self.shared.networks.endpoints_of(&self.record.id);
-        launch::network::join(&self.shared, &self.record, network, endpoint).await?;
+        // It has its namespace, whoever that belongs to.
+        let owner = wharf_network::Owner::default();
+        launch::network::join(&self.shared, &self.record, (network, endpoint), owner).await?;
         self.replugged(&before, pid);
         self.save()
     }

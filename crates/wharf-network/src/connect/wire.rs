@@ -16,7 +16,7 @@ use crate::error::kernel;
 use crate::networks::{Family, Inner};
 use crate::pool::{self, Ready, ReadyLink};
 use crate::sandbox::{Sandbox, inside};
-use crate::{Bridge, EndpointConfig, EndpointInfo, Network, NetworkError, Parent};
+use crate::{Bridge, EndpointConfig, EndpointInfo, Network, NetworkError, Owner, Parent};
 
 /// Prefixes of addresses that are valid on the link only (moby `linkLocalMask`).
 const LINK_LOCAL: (u8, u8) = (16, 64);
@@ -39,8 +39,8 @@ impl Inner {
         sandbox: Option<&Sandbox>,
     ) -> Result<Option<OwnedFd>, NetworkError> {
         let mut made = match (&network.bridge, &network.parent) {
-            (Some(bridge), _) => self.plug(info, network, bridge, sandbox)?,
-            (None, Some(parent)) => self.share(info, network, parent, sandbox)?,
+            (Some(bridge), _) => self.plug(info, network, bridge, (sandbox, config.owner))?,
+            (None, Some(parent)) => self.share(info, network, parent, (sandbox, config.owner))?,
             (None, None) => return Err(NetworkError::NotFound(info.network_name.clone())),
         };
         let shared = sandbox.and_then(|one| one.netns.as_deref());
@@ -85,13 +85,13 @@ impl Inner {
         info: &mut EndpointInfo,
         network: &Network,
         bridge: &Bridge,
-        sandbox: Option<&Sandbox>,
+        (sandbox, owner): (Option<&Sandbox>, Owner),
     ) -> Result<Inside, NetworkError> {
         let master = self.link_index(network)?;
         let (fresh, mut route, link, renamed) = match sandbox {
             // Names other than the first link's are rare enough to be made when they are asked for.
             None => {
-                let Ready { netns, route, link } = self.pool.take(true)?;
+                let Ready { netns, route, link } = self.pool.take(true, owner)?;
                 (Some(netns), route, link, info.interface != pool::INNER_NAME)
             }
             Some(sandbox) => {
@@ -130,13 +130,13 @@ impl Inner {
         info: &EndpointInfo,
         network: &Network,
         parent: &Parent,
-        sandbox: Option<&Sandbox>,
+        (sandbox, owner): (Option<&Sandbox>, Owner),
     ) -> Result<Inside, NetworkError> {
         let index = self.link_index(network)?;
         let mut host = Route::open().map_err(kernel("open a route socket"))?;
         let (fresh, mut route) = match sandbox {
             None => {
-                let Ready { netns, route, .. } = self.pool.take(false)?;
+                let Ready { netns, route, .. } = self.pool.take(false, owner)?;
                 (Some(netns), route)
             }
             Some(Sandbox {

@@ -75,6 +75,7 @@ impl Foreign {
         if let Some(network) = &network {
             join(&mut document, network);
         }
+        self.mounts_of_processes(&mut document)?;
         if config.init {
             self.add_init(&mut document)
                 .map_err(|error| at("add the init", error))?;
@@ -161,6 +162,32 @@ impl Foreign {
             wharf_shim_api::Rootfs::Folder(folder) => Rootfs::Folder(folder),
         };
         rootfs.mount_at(&target)
+    }
+
+    /// What other containers have: cloned from their mount namespaces into ours, where the runtime finds a path.
+    fn mounts_of_processes(&self, document: &mut Value) -> Result<()> {
+        let mounts = document["mounts"].as_array_mut();
+        for (number, mount) in mounts.into_iter().flatten().enumerate() {
+            let process = |option: &Value| {
+                let pid = option.as_str()?.strip_prefix("x-wharf.process=")?;
+                pid.parse::<u32>().ok()
+            };
+            let options = mount["options"].as_array().cloned().unwrap_or_default();
+            let Some(pid) = options.iter().find_map(process) else {
+                continue;
+            };
+            let source = PathBuf::from(mount["source"].as_str().unwrap_or_default());
+            let cloned = wharf_runtime::of_process(pid, &source)?;
+            let place = self.folder.join(format!("mount-{number}"));
+            let attached = std::fs::create_dir_all(&place)
+                .and_then(|()| std::fs::File::open(&place))
+                .and_then(|place| wharf_sys::mount::attach(&cloned, &place));
+            attached.map_err(|error| at("mount what another container has", error))?;
+            let kept = options.iter().filter(|option| process(option).is_none());
+            mount["options"] = kept.cloned().collect();
+            mount["source"] = json!(place);
+        }
+        Ok(())
     }
 
     /// What our own runtime finds out by itself, and others want to be told: who the process is, and its terminal.

@@ -73,7 +73,7 @@ impl Secrets {
         std::io::Write::write_all(&mut file, document.to_string().as_bytes())?;
         let dir = std::fs::File::open(top.path())?;
         let mut archive = Vec::new();
-        wharf_layer::pack_path(dir.as_fd(), b"run", b"run", &mut archive)
+        wharf_layer::pack_path(dir.as_fd(), b"run", b"run", None, &mut archive)
             .map_err(std::io::Error::other)?;
         Ok(archive)
     }

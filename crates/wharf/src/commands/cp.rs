@@ -289,7 +289,7 @@ fn pack(
     };
     let dir = File::open(folder).map_err(LayerError::Read)?;
     let out = Counting { out, count };
-    pack_path(dir.as_fd(), name.as_bytes(), to.as_bytes(), out).map(drop)
+    pack_path(dir.as_fd(), name.as_bytes(), to.as_bytes(), None, out).map(drop)
 }
 
 struct Counting<W> {
@@ -329,6 +329,7 @@ async fn unpack(
                 keep_kinds: true,
                 rename,
                 folder: PathBuf::new(),
+                ids: None,
             }),
             ..ApplyOptions::default()
         };

@@ -222,6 +222,10 @@ pub(super) struct Directives {
     #[arg(long = "cdi-spec-dir", value_name = "DIR")]
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(super) cdi_spec_dirs: Vec<PathBuf>,
+    /// User of the host whose subordinate ids containers' users are: `default`, USER or USER:GROUP
+    #[arg(long, value_name = "USER")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) userns_remap: Option<String>,
     /// Run an init in containers
     #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -10,6 +10,7 @@ mod config;
 mod directives;
 mod idle;
 mod refused;
+mod remap;
 mod runtimes;
 mod settings;
 mod sockets;

@@ -8,7 +8,7 @@ use wharf_engine::{BridgeConfig, EngineConfig, LogConfig, Ulimit};
 
 use super::directives::{Directives, Named};
 use super::tls::Tls;
-use super::{DaemonArgs, config, runtimes, validate};
+use super::{DaemonArgs, config, remap, runtimes, validate};
 
 /// The default socket.
 const DEFAULT_HOST: &str = "unix:///run/wharf.sock";
@@ -41,7 +41,8 @@ impl Settings {
             ))
         };
         validate::check(said).map_err(named)?;
-        let engine = engine(said)?;
+        let mut engine = engine(said)?;
+        engine.userns_remap = remap::resolve(said.userns_remap.as_deref(), !args.validate)?;
         let debug = engine.debug;
         let level = said.log_level.as_deref().unwrap_or("info");
         let mut hosts = said.hosts.clone();
@@ -102,6 +103,7 @@ fn engine(said: &Directives) -> Result<EngineConfig> {
         shutdown_timeout: timeout.unwrap_or(defaults.shutdown_timeout),
         debug: said.debug == Some(true),
         experimental: said.experimental == Some(true),
+        userns_remap: None,
         proxies: defaults.proxies,
     })
 }
