@@ -73,17 +73,15 @@ pub fn raw(
     body: &[u8],
 ) -> Result<Answer> {
     let mut stream = UnixStream::connect(socket).with_context(|| format!("connect {socket:?}"))?;
-    write!(
-        stream,
-        "{method} {target} HTTP/1.1\r\nHost: docker\r\nConnection: close\r\n"
-    )?;
+    let mut head = format!("{method} {target} HTTP/1.1\r\nHost: docker\r\nConnection: close\r\n");
     for (name, value) in headers {
-        write!(stream, "{name}: {value}\r\n")?;
+        head.push_str(&format!("{name}: {value}\r\n"));
     }
     if !body.is_empty() || method == "POST" {
-        write!(stream, "Content-Length: {}\r\n", body.len())?;
+        head.push_str(&format!("Content-Length: {}\r\n", body.len()));
     }
-    stream.write_all(b"\r\n")?;
+    // All at once: a daemon may refuse the first line, and be gone.
+    stream.write_all(format!("{head}\r\n").as_bytes())?;
     // A daemon that refuses need not read the whole body: its answer says why.
     let _ = stream.write_all(body);
     read_answer(&mut BufReader::new(stream), method == "HEAD")

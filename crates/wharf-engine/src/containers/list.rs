@@ -228,9 +228,7 @@ impl Wanted {
             && self.since.is_none_or(|since| view.created > since)
             && filters.any("volume", |wanted| mounts(view, wanted))
             && (self.networks.is_empty() || self.networked(view))
-            && (self.expose.is_empty()
-                || ports(view)
-                    .any(|port| within(&self.expose, port.number, port.protocol.as_str())))
+            && (self.expose.is_empty() || self.exposed(view))
             && (self.publish.is_empty() || self.published(view))
     }
 
@@ -242,24 +240,21 @@ impl Wanted {
         })
     }
 
+    /// As with dockerd, `expose` asks for ports of a running container, and `publish` for those of the host that lead there.
+    fn exposed(&self, view: &View) -> bool {
+        let wanted = |port: &Port| within(&self.expose, port.number, port.protocol.as_str());
+        view.state.running && view.network.ports.keys().any(wanted)
+    }
+
     fn published(&self, view: &View) -> bool {
         let bound = |(port, bindings): (&Port, &Vec<crate::PortBinding>)| {
             let protocol = port.protocol.as_str();
-            !bindings.is_empty()
-                && (within(&self.publish, port.number, protocol)
-                    || bindings
-                        .iter()
-                        .any(|binding| within(&self.publish, binding.host_port, protocol)))
+            bindings
+                .iter()
+                .any(|binding| within(&self.publish, binding.host_port, protocol))
         };
-        view.network.ports.iter().any(bound)
+        view.state.running && view.network.ports.iter().any(bound)
     }
-}
-
-fn ports(view: &View) -> impl Iterator<Item = &Port> {
-    view.config
-        .exposed_ports
-        .iter()
-        .chain(view.host.port_bindings.keys())
 }
 
 fn mounts(view: &View, wanted: &str) -> bool {
