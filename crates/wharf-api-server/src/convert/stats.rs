@@ -53,9 +53,11 @@ fn pids(group: &CgroupStats) -> wire::PidsStats {
 }
 
 fn blkio(group: &CgroupStats) -> wire::BlkioStats {
-    let list = |entries: &Option<Vec<IoEntry>>| {
-        let entries = entries.as_ref()?;
-        Some(entries.iter().map(entry).collect())
+    // What the kernel does not count is an empty list with cgroup v1 (which knows the highest use of memory), and null with v2.
+    let none = group.memory.max_usage.map(|_| Vec::new());
+    let list = |entries: &Option<Vec<IoEntry>>| match entries {
+        Some(entries) => Some(entries.iter().map(entry).collect()),
+        None => none.clone(),
     };
     let io = &group.io;
     wire::BlkioStats {

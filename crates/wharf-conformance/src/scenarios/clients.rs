@@ -322,15 +322,11 @@ pub(crate) fn booleans_of_filters(case: &mut Case) -> Result<()> {
 
 /// A port of the host is asked for by `publish`, one of the container by `expose`, while it runs.
 pub(crate) fn ports_are_filtered_by_side(case: &mut Case) -> Result<()> {
-    let flags = [
-        "--name",
-        "sided",
-        "-p",
-        "127.0.0.1:18191:81",
-        "--expose",
-        "99",
-    ];
-    case.ok(&[&["run", "-d"], &flags[..], &["busybox", "sleep", "1000"]].concat())?;
+    let published = "127.0.0.1:18191:81";
+    case.ok(&[
+        "run", "-d", "--name", "sided", "-p", published, "--expose", "99", "busybox", "sleep",
+        "1000",
+    ])?;
     let listed = |filter: &str| -> Result<bool> {
         let names = case.ok(&["ps", "-a", "--filter", filter, "--format", "{{.Names}}"])?;
         Ok(names == "sided")
