@@ -21,6 +21,9 @@ const V1: &[&str] = &[
     "net_prio",
     "perf_event",
     "rdma",
+    // No controller: the hierarchy that systemd keeps its services by. A container's processes are in it as well, as with
+    // runc, and one that runs systemd looks for it.
+    "systemd",
 ];
 
 /// The host's hierarchies.

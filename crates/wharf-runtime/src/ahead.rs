@@ -35,6 +35,8 @@ impl Ahead {
         let mounts = spec.mounts().as_deref().unwrap_or_default();
         let user = namespaces.has_user();
         let parsed = |mount: &Mount| Asked::parse(mount.options().as_deref().unwrap_or_default());
+        // Who is not root may mount nothing out here; what he may reach he reaches from inside.
+        let user = user && rustix::process::geteuid().is_root();
         let early =
             |mount: &Mount, asked: &Asked| is_mapped(mount, asked) || asked.process.is_some();
         if !user && !mounts.iter().any(|mount| early(mount, &parsed(mount))) {

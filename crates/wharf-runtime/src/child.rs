@@ -111,25 +111,31 @@ fn prepare(plan: &Plan<'_>, sync: &sync::Child) -> Result<(Ready, Proc), Failure
     if !in_group && !early {
         own_cgroup_namespace(plan.namespaces)?;
     }
-    let Some(program) = plan.spec.process() else {
-        return Err(Failure::other("the spec has no process"));
+    let master = match plan.spec.process() {
+        Some(program) => connect(&plan.io, program, true)?,
+        None => None,
     };
-    let master = connect(&plan.io, program, true)?;
     if plan.namespaces.has_new(namespace::MOUNT) {
         masks::apply(plan.spec)?;
     }
     schedule::personality(plan.spec)?;
     schedule::memory_policy(plan.spec)?;
-    let identity = user::resolve(program, &plan.user, &plan.groups)?;
-    let last = Last {
-        program,
-        identity: &identity,
-        seccomp: plan.seccomp.as_ref(),
-        die_with_caller: plan.die_with_caller,
-        preserve_fds: plan.preserve_fds,
-        helped: plan.namespaces.has_user(),
+    let ready = match plan.spec.process() {
+        Some(program) => {
+            let identity = user::resolve(program, &plan.user, &plan.groups)?;
+            let last = Last {
+                program,
+                identity: &identity,
+                seccomp: plan.seccomp.as_ref(),
+                die_with_caller: plan.die_with_caller,
+                preserve_fds: plan.preserve_fds,
+                helped: plan.namespaces.has_user(),
+            };
+            last.prepare(&proc, sync)?
+        }
+        // It is made, and cannot be started (OCI, `config.md`).
+        None => Ready::nothing()?,
     };
-    let ready = last.prepare(&proc, sync)?;
     sync.ready(master.as_ref().map(|master| master.as_fd()))?;
     Ok((ready, proc))
 }
@@ -259,8 +265,7 @@ pub(crate) struct Last<'a> {
 
 /// A child that has only to execute its program.
 pub(crate) struct Ready {
-    command: Command,
-    found: std::ffi::CString,
+    program: Option<(Command, CString)>,
     /// The filter that no privilege is needed for.
     late_filter: Option<Filter>,
 }
@@ -308,8 +313,7 @@ impl Last<'_> {
             filter.load(|number| sync.announce(number))?;
         }
         Ok(Ready {
-            command,
-            found,
+            program: Some((command, found)),
             late_filter,
         })
     }
@@ -338,6 +342,14 @@ fn label(program: &Process, proc: &Proc) -> Result<(), Failure> {
 }
 
 impl Ready {
+    fn nothing() -> Result<Self, Failure> {
+        process::close_on_exec_from(3).map_err(Failure::at("close descriptors"))?;
+        Ok(Self {
+            program: None,
+            late_filter: None,
+        })
+    }
+
     /// Waits for the start and executes the program. Comes back only if that fails, with the exit code.
     pub(crate) fn go(
         self,
@@ -347,18 +359,15 @@ impl Ready {
         init: Option<&OwnedFd>,
         hooks: Option<(&Hooks, &Value)>,
     ) -> i32 {
-        let starter = match start_fifo {
-            None => sync.wait_for_start().map(|()| Starter::Caller(sync)),
+        // Without this word nobody knows of us.
+        let released = sync.wait_for_start();
+        let starter = released.and_then(|()| match start_fifo {
+            None => Ok(Starter::Caller(sync)),
             Some(fifo) => {
                 drop(sync);
-                let opened = proc.reopen(fifo.as_fd(), OFlags::WRONLY);
-                let opened = opened.and_then(|fifo| {
-                    rustix::io::write(&fifo, b"0")?;
-                    Ok(Starter::Fifo(fifo))
-                });
-                opened.map_err(Failure::at("wait for the start"))
+                wait_at(&fifo, proc)
             }
-        };
+        });
         let starter = match starter {
             Ok(starter) => starter,
             Err(failure) => {
@@ -375,13 +384,26 @@ impl Ready {
             filter.load(|_| Err(Failure::other("nobody takes the listener")))
         });
         let words = match filtered {
-            Ok(()) => self.command.execute(&self.found, init),
+            Ok(()) => match &self.program {
+                Some((command, found)) => command.execute(found, init),
+                None => "process property must not be empty\n".to_owned(),
+            },
             Err(failure) => format!("{failure}\n"),
         };
         // Nobody else is there to hear it.
         let _ = rustix::io::write(rustix::stdio::stderr(), words.as_bytes());
         NOT_EXECUTED
     }
+}
+
+/// Waits until somebody reads from the FIFO.
+fn wait_at(fifo: &OwnedFd, proc: &Proc) -> Result<Starter, Failure> {
+    let opened = proc.reopen(fifo.as_fd(), OFlags::WRONLY);
+    let opened = opened.and_then(|fifo| {
+        rustix::io::write(&fifo, b"0")?;
+        Ok(Starter::Fifo(fifo))
+    });
+    opened.map_err(Failure::at("wait for the start"))
 }
 
 /// Who has started the process, and hears of it until it executes its program.

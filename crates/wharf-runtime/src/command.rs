@@ -28,7 +28,7 @@ impl Command {
         let arguments = process.args().as_deref().unwrap_or_default();
         let name = arguments.first().cloned();
         let name = name.ok_or_else(|| Failure::other("args must not be empty"))?;
-        let mut environment = process.env().clone().unwrap_or_default();
+        let mut environment = once(process.env().as_deref().unwrap_or_default());
         if !environment.iter().any(|entry| entry.starts_with("HOME=")) {
             environment.push(format!("HOME={}", identity.home));
         }
@@ -137,9 +137,33 @@ fn executable(path: &str) -> io::Result<()> {
     Ok(accessat(CWD, path, Access::EXEC_OK, AtFlags::EACCESS)?)
 }
 
+/// Each variable once, with what was said of it last, as runc has it: programs take what they find first.
+fn once(environment: &[String]) -> Vec<String> {
+    let name = |entry: &str| entry.split_once('=').map(|(name, _)| name.to_owned());
+    let mut seen = std::collections::HashSet::new();
+    let last = environment.iter().rev();
+    let mut kept: Vec<String> = last
+        .filter(|entry| name(entry).is_none_or(|name| seen.insert(name)))
+        .cloned()
+        .collect();
+    kept.reverse();
+    kept
+}
+
 fn strings(texts: &[String]) -> Result<Vec<CString>, Failure> {
     let strings = texts.iter().map(|text| CString::new(text.as_str()));
     strings
         .collect::<Result<_, _>>()
         .map_err(|_| Failure::other("a NUL in an argument or variable"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::once;
+
+    #[test]
+    fn the_last_word_on_a_variable_counts() {
+        let given = ["PATH=/bin", "A=1", "ODD", "A=2=3", "PATH=/sbin", "ODD"].map(str::to_owned);
+        assert_eq!(once(&given), ["ODD", "A=2=3", "PATH=/sbin", "ODD"]);
+    }
 }

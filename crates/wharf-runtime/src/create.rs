@@ -319,6 +319,11 @@ pub(crate) fn discard(pid: Pid, pidfd: &OwnedFd) {
 }
 
 impl Created {
+    /// Leaves the process to whoever reads its FIFO ([`Config::start_fifo`]). If the caller dies before, so does it.
+    pub fn release(&self) {
+        self.sync.release();
+    }
+
     /// Lets the process execute its program, and returns when it has.
     ///
     /// # Errors

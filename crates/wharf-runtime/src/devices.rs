@@ -31,7 +31,7 @@ const LINKS: &[(&str, &str)] = &[
     ("/dev/stdin", "/proc/self/fd/0"),
     ("/dev/stdout", "/proc/self/fd/1"),
     ("/dev/stderr", "/proc/self/fd/2"),
-    ("/dev/core", "/proc/kcore"),
+    ("/dev/core", KCORE),
     ("/dev/ptmx", "pts/ptmx"),
 ];
 
@@ -80,8 +80,12 @@ pub(crate) fn make(root: &Root, spec: &Spec) -> Result<(), Failure> {
     }
     LINKS
         .iter()
+        // A kernel may be without; what would lead nowhere is not made, as in runc.
+        .filter(|(_, target)| *target != KCORE || Path::new(KCORE).exists())
         .try_for_each(|(path, target)| link(root, Path::new(path), target))
 }
+
+const KCORE: &str = "/proc/kcore";
 
 fn has_bind(mount: &oci_spec::runtime::Mount) -> bool {
     let options = mount.options().as_deref().unwrap_or_default();

@@ -97,8 +97,18 @@ fn root_of(container: BorrowedFd<'_>) -> Option<(u32, u32)> {
 /// Namespaces that are joined only if they are not ours: their own kind cannot be joined twice, or it costs.
 struct Differ {
     user: bool,
-    time: bool,
+    /// The others, but for pid and user.
+    others: ThreadNameSpaceType,
+    /// The caller is not root.
+    unprivileged: bool,
 }
+
+/// Those that every container has of its own, or that root may join though they are his.
+const USUAL: ThreadNameSpaceType = ThreadNameSpaceType::MOUNT
+    .union(ThreadNameSpaceType::CONTROL_GROUP)
+    .union(ThreadNameSpaceType::HOST_NAME_AND_NIS_DOMAIN_NAME)
+    .union(ThreadNameSpaceType::INTER_PROCESS_COMMUNICATION)
+    .union(ThreadNameSpaceType::NETWORK);
 
 impl Differ {
     fn of(container: BorrowedFd<'_>) -> Result<Self, RuntimeError> {
@@ -110,9 +120,25 @@ impl Differ {
                 (number("self")?, number(&pid.to_string()));
             Ok(ours != theirs?)
         };
+        let unprivileged = !rustix::process::geteuid().is_root();
+        let mut others = USUAL;
+        if unprivileged {
+            for (kind, name) in [
+                (ThreadNameSpaceType::MOUNT, "mnt"),
+                (ThreadNameSpaceType::CONTROL_GROUP, "cgroup"),
+                (ThreadNameSpaceType::HOST_NAME_AND_NIS_DOMAIN_NAME, "uts"),
+                (ThreadNameSpaceType::INTER_PROCESS_COMMUNICATION, "ipc"),
+                (ThreadNameSpaceType::NETWORK, "net"),
+            ] {
+                // He has no right to what is ours, though he is in it.
+                others.set(kind, other(name).map_err(failed())?);
+            }
+        }
+        others.set(ThreadNameSpaceType::TIME, other("time").unwrap_or(false));
         Ok(Self {
             user: other("user").map_err(failed())?,
-            time: other("time").unwrap_or(false),
+            others,
+            unprivileged,
         })
     }
 }
@@ -125,7 +151,7 @@ fn first(
     entrance: Option<&Entrance>,
     sync: sync::Child,
 ) -> i32 {
-    match forked(config, birthplace, entrance, &sync) {
+    match forked(config, differ, birthplace, entrance, &sync) {
         Ok(Some(())) => 0,
         Ok(None) => match prepare(config, differ, entrance, &sync) {
             Ok((ready, proc)) => ready.go(sync, None, &proc, None, None),
@@ -144,6 +170,7 @@ fn first(
 /// `Some` in the first child, `None` in the process that it has made.
 fn forked(
     config: &ExecConfig<'_>,
+    differ: &Differ,
     birthplace: Option<BorrowedFd<'_>>,
     entrance: Option<&Entrance>,
     sync: &sync::Child,
@@ -152,7 +179,12 @@ fn forked(
     begin(false)?;
     let affinity = config.process.exec_cpu_affinity().as_ref();
     schedule::affinity(affinity.and_then(|cpus| cpus.initial().as_deref()))?;
-    let entered = move_into_thread_name_spaces(config.container, ThreadNameSpaceType::PROCESS_ID);
+    let mut kinds = ThreadNameSpaceType::PROCESS_ID;
+    if differ.user && differ.unprivileged {
+        // Only its user namespace, which is his, gives the right to any other.
+        kinds |= ThreadNameSpaceType::USER;
+    }
+    let entered = move_into_thread_name_spaces(config.container, kinds);
     entered.map_err(|error| Failure::at("join the container's pid namespace")(error.into()))?;
     let options = CloneOptions {
         namespaces: 0,
@@ -225,16 +257,10 @@ fn prepare(
 
 /// Joins the container's namespaces, but for pid.
 fn join(container: BorrowedFd<'_>, differ: &Differ) -> Result<(), Failure> {
-    let mut kinds = ThreadNameSpaceType::MOUNT
-        | ThreadNameSpaceType::CONTROL_GROUP
-        | ThreadNameSpaceType::HOST_NAME_AND_NIS_DOMAIN_NAME
-        | ThreadNameSpaceType::INTER_PROCESS_COMMUNICATION
-        | ThreadNameSpaceType::NETWORK;
-    if differ.time {
-        kinds |= ThreadNameSpaceType::TIME;
-    }
+    let kinds = differ.others;
     let enter = |kinds| move_into_thread_name_spaces(container, kinds);
-    let entered = match (enter(kinds), differ.user) {
+    // Who is not root is in its user namespace already.
+    let entered = match (enter(kinds), differ.user && !differ.unprivileged) {
         // The host's root may enter all, whoever they belong to; the user namespace last, as it takes that right.
         (Ok(()), true) => enter(ThreadNameSpaceType::USER),
         (Err(_), true) => enter(ThreadNameSpaceType::USER).and_then(|()| enter(kinds)),

@@ -30,6 +30,23 @@ fn prestart(hooks: &Hooks) -> Option<Vec<Hook>> {
     hooks.prestart().clone()
 }
 
+/// All hooks, each with its point and its number there.
+pub fn all(hooks: &Hooks) -> Vec<(&'static str, usize, Hook)> {
+    let points = [
+        ("prestart", prestart(hooks)),
+        ("createRuntime", hooks.create_runtime().clone()),
+        ("createContainer", hooks.create_container().clone()),
+        ("startContainer", hooks.start_container().clone()),
+        ("poststart", hooks.poststart().clone()),
+        ("poststop", hooks.poststop().clone()),
+    ];
+    let numbered = |(point, listed): (&'static str, Option<Vec<Hook>>)| {
+        let listed = listed.unwrap_or_default().into_iter().enumerate();
+        listed.map(move |(number, hook)| (point, number, hook))
+    };
+    points.into_iter().flat_map(numbered).collect()
+}
+
 /// Those that the runtime runs in its own namespaces once the container's are there.
 pub(crate) fn run_in_runtime(hooks: &Hooks, state: &Value) -> Result<(), Failure> {
     run_all("prestart", prestart(hooks).as_deref(), state)?;

@@ -57,6 +57,7 @@ pub use create::{Config, Created, ProcessIo, create};
 pub use error::{Failure, FailureKind, RuntimeError};
 pub use exec::{ExecConfig, exec};
 pub use filter::{Filter, Listener};
+pub use namespaces::word as namespace_word;
 pub use options::mount_options;
 pub use rootfs::Rootfs;
 pub use terminal::resize;

@@ -173,6 +173,11 @@ pub(crate) fn source_of(mount: &Mount) -> PathBuf {
 }
 
 fn new_filesystem(root: &Root, mount: &Mount, asked: &Asked, kind: &str) -> Result<(), Failure> {
+    let has_mode = asked.data.iter().any(|(key, _)| key == "mode");
+    let covered = match kind {
+        "tmpfs" if asked.copy_up || !has_mode => mode_of(root, mount.destination()),
+        _ => None,
+    };
     let target = match asked.subpath {
         // A file's target is a file.
         Some(_) => root.find(Path::new("/")).map_err(Failure::at("open /"))?,
@@ -191,6 +196,10 @@ fn new_filesystem(root: &Root, mount: &Mount, asked: &Asked, kind: &str) -> Resu
     if let Some(source) = mount.source().as_ref().and_then(|source| source.to_str()) {
         options.insert(0, ("source", Some(source)));
     }
+    if let Some(mode) = covered.as_deref().filter(|_| !has_mode) {
+        // As runc: a folder that is covered keeps its mode.
+        options.push(("mode", Some(mode)));
+    }
     // What is to be filled is made read-only afterwards.
     let first = if asked.copy_up {
         asked.set & !attr::RDONLY
@@ -207,10 +216,17 @@ fn new_filesystem(root: &Root, mount: &Mount, asked: &Asked, kind: &str) -> Resu
         if kind != "tmpfs" {
             return Err(Failure::other("tmpcopyup is for tmpfs"));
         }
-        copy_up::copy(&target, &mounted).map_err(Failure::at("tmpcopyup"))?;
+        // One that was made for the mount has nothing to give, its mode neither.
+        if covered.is_some() {
+            copy_up::copy(&target, &mounted).map_err(Failure::at("tmpcopyup"))?;
+        }
     }
     if asked.copy_up || asked.recursive_set | asked.recursive_clear != 0 {
         change_flags(&mounted, asked)?;
+    }
+    // As runc: these are at home anywhere.
+    if !matches!(kind, "proc" | "sysfs" | "tmpfs" | "mqueue") {
+        spare_proc(&target, mount.destination(), &mounted)?;
     }
     finish(&mounted, asked)?;
     mount::attach(&mounted, &target).map_err(Failure::at("attach"))
@@ -231,6 +247,12 @@ fn place_filesystem(
     let target = folder(root, mount.destination())?;
     finish(made, asked)?;
     mount::attach(made, &target).map_err(Failure::at("attach"))
+}
+
+/// The mode of what is at `path`, if there is something, as an option of a filesystem.
+fn mode_of(root: &Root, path: &Path) -> Option<String> {
+    let stat = fstat(root.find(path).ok()?).ok()?;
+    Some(format!("{:o}", stat.st_mode & 0o7777))
 }
 
 /// The source of a bind, attached nowhere.
@@ -264,6 +286,7 @@ fn attach_bound(root: &Root, mount: &Mount, asked: &Asked, bound: &OwnedFd) -> R
             made.map_err(Failure::at("make the target"))?
         }
     };
+    spare_proc(&target, mount.destination(), bound)?;
     change_flags(bound, asked)?;
     finish(bound, asked)?;
     mount::attach(bound, &target).map_err(Failure::at("attach"))
@@ -314,7 +337,59 @@ fn refuse_links(root: &Root, path: &Path) -> Result<(), Failure> {
         .map_err(Failure::at("open the target"))?;
     match FileType::from_raw_mode(stat.st_mode) {
         FileType::Directory => Ok(()),
-        _ => Err(Failure::other("the target is no folder")),
+        _ => Err(Failure::other(format!(
+            "filesystem {path:?} must be mounted on ordinary directory"
+        ))),
+    }
+}
+
+/// `linux/magic.h`, `linux/proc_ns.h`
+const PROC_SUPER_MAGIC: i128 = 0x9fa0;
+const PROC_ROOT_INO: u64 = 1;
+
+/// Parts of procfs that may be covered: what lxcfs tells instead.
+const COVERABLE: &[&str] = &[
+    "/proc/cpuinfo",
+    "/proc/diskstats",
+    "/proc/loadavg",
+    "/proc/meminfo",
+    "/proc/net/dev",
+    "/proc/slabinfo",
+    "/proc/stat",
+    "/proc/swaps",
+    "/proc/sys/crypto/fips_enabled",
+    "/proc/sys/kernel/ns_last_pid",
+    "/proc/uptime",
+];
+
+/// Nothing but a procfs stands at `/proc`, and nothing covers parts of it (runc's `checkProcMount`; CVE-2019-16884,
+/// CVE-2023-27561), whichever way the path leads there.
+fn spare_proc(target: &OwnedFd, path: &Path, mounted: &OwnedFd) -> Result<(), Failure> {
+    let is_proc = |place: &OwnedFd| {
+        rustix::fs::fstatfs(place).is_ok_and(|stat| i128::from(stat.f_type) == PROC_SUPER_MAGIC)
+    };
+    let named: PathBuf = Path::new("/")
+        .components()
+        .chain(path.components())
+        .collect();
+    let inside = is_proc(target);
+    if !inside && !named.starts_with("/proc") {
+        return Ok(());
+    }
+    let is_top = inside && fstat(target).is_ok_and(|stat| stat.st_ino == PROC_ROOT_INO);
+    if is_top || named == Path::new("/proc") {
+        return match is_proc(mounted) {
+            true => Ok(()),
+            false => Err(Failure::other(format!(
+                "{path:?} cannot be mounted because it is not of type proc"
+            ))),
+        };
+    }
+    match COVERABLE.iter().any(|one| named == Path::new(one)) {
+        true => Ok(()),
+        false => Err(Failure::other(format!(
+            "{path:?} cannot be mounted because it is inside /proc"
+        ))),
     }
 }
 
@@ -347,7 +422,9 @@ fn mount_cgroup(
     let tree = Root::from_fd(tmpfs);
     for (name, host) in controllers {
         let path = cgroup.map_or_else(|| host.clone(), |cgroup| host.join(cgroup.path()));
+        let name = host.file_name().unwrap_or(std::ffi::OsStr::new(name));
         let place = folder(&tree, Path::new(name))?;
+        link_parts(&tree, &name.to_string_lossy())?;
         // A bind of the container's own group: what is above it is not seen, whatever the cgroup namespace.
         let bound = path.to_str().map_or_else(
             || Err(std::io::ErrorKind::InvalidData.into()),
@@ -366,6 +443,14 @@ fn mount_cgroup(
         ..Change::default()
     };
     mount::change(&tree, change).map_err(Failure::at("set the mount's flags"))
+}
+
+/// Controllers that share a hierarchy are found by each name: `cpu` leads to `cpu,cpuacct`.
+fn link_parts(tree: &Root, name: &str) -> Result<(), Failure> {
+    let mut parts = name.split(',').filter(|part| *part != name);
+    parts
+        .try_for_each(|part| rustix::fs::symlinkat(name, tree.as_fd(), part))
+        .map_err(|error| Failure::at("link a controller")(error.into()))
 }
 
 /// The one hierarchy. In a user namespace without a cgroup namespace of its own it cannot be mounted: then it is the

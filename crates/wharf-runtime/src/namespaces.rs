@@ -31,7 +31,10 @@ impl Namespaces {
             let flag = flag_of(one.typ());
             match one.path() {
                 Some(path) => {
-                    let failed = RuntimeError::system("open a namespace");
+                    let failed = |error: std::io::Error| {
+                        let (path, words) = (path.display(), crate::error::words(&error));
+                        RuntimeError::Unsupported(format!("namespace path: lstat {path}: {words}"))
+                    };
                     let file = File::open(path).map_err(failed)?;
                     check_kind(&file, one.typ())?;
                     namespaces.joined.push((flag, file.into()));
@@ -156,18 +159,29 @@ fn check_kind(file: &File, kind: LinuxNamespaceType) -> Result<(), RuntimeError>
     let name = wharf_sys::process::name_of(file.as_fd());
     let name = name.map_err(RuntimeError::system("look at a namespace"))?;
     let wanted = match kind {
-        LinuxNamespaceType::Mount => "mnt".to_owned(),
-        LinuxNamespaceType::Network => "net".to_owned(),
-        other => serde_json::to_value(other)
-            .ok()
-            .and_then(|word| word.as_str().map(str::to_owned))
-            .unwrap_or_default(),
+        LinuxNamespaceType::Mount => "mnt",
+        LinuxNamespaceType::Network => "net",
+        other => word(other),
     };
-    match name.split(':').next() == Some(&wanted) {
+    match name.split(':').next() == Some(wanted) {
         true => Ok(()),
         false => Err(RuntimeError::Unsupported(format!(
             "namespace path leads to {name}, which is no {wanted} namespace"
         ))),
+    }
+}
+
+/// What the specification calls it.
+pub fn word(kind: LinuxNamespaceType) -> &'static str {
+    match kind {
+        LinuxNamespaceType::Mount => "mount",
+        LinuxNamespaceType::Cgroup => "cgroup",
+        LinuxNamespaceType::Uts => "uts",
+        LinuxNamespaceType::Ipc => "ipc",
+        LinuxNamespaceType::User => "user",
+        LinuxNamespaceType::Pid => "pid",
+        LinuxNamespaceType::Network => "network",
+        LinuxNamespaceType::Time => "time",
     }
 }
 

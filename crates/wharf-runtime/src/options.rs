@@ -125,9 +125,25 @@ impl Asked {
                 Some((PROCESS, pid)) if pid.parse::<u32>().is_ok() => {
                     self.process = pid.parse().ok()
                 }
-                Some((key, value)) => self.data.push((key.to_owned(), Some(value.to_owned()))),
-                None => self.data.push((option.to_owned(), None)),
+                _ => self.take_data(option),
             },
+        }
+    }
+
+    /// What is the filesystem's; several in one word are parted by commas, as mount(2) parts them.
+    fn take_data(&mut self, option: &str) {
+        let mut escaped = false;
+        let words = option.split(|letter| {
+            let splits = letter == ',' && !escaped;
+            escaped = letter == '\\' && !escaped;
+            splits
+        });
+        for word in words.filter(|word| !word.is_empty()) {
+            let (key, value) = match word.split_once('=') {
+                Some((key, value)) => (key, Some(value.to_owned())),
+                None => (word, None),
+            };
+            self.data.push((key.to_owned(), value));
         }
     }
 
@@ -190,6 +206,25 @@ mod tests {
         assert_eq!(
             asked.data,
             [("size".into(), Some("64k".into())), ("x".into(), None)]
+        );
+    }
+
+    #[test]
+    fn several_of_the_filesystem_s_in_one_word() {
+        let asked = parse(&["size=64k,mode=700", "lowerdir=a\\,b:c,x"]);
+        let data: Vec<(&str, Option<&str>)> = asked
+            .data
+            .iter()
+            .map(|(key, value)| (key.as_str(), value.as_deref()))
+            .collect();
+        assert_eq!(
+            data,
+            [
+                ("size", Some("64k")),
+                ("mode", Some("700")),
+                ("lowerdir", Some("a\\,b:c")),
+                ("x", None)
+            ]
         );
     }
 

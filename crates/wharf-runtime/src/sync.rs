@@ -95,6 +95,12 @@ impl Caller {
         }
     }
 
+    /// Lets the child wait for another starter.
+    pub(crate) fn release(&self) {
+        // A child that has died meanwhile is seen to be dead.
+        let _ = socket::send(self.0.as_fd(), START, &[]);
+    }
+
     /// Lets the child execute its program, and waits until it has.
     pub(crate) fn start(&self) -> Result<(), RuntimeError> {
         // A child that has died meanwhile says so by the end of the socket.

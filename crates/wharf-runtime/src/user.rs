@@ -22,7 +22,7 @@ pub struct Identity {
     pub uid: u32,
     /// Its group's number.
     pub gid: u32,
-    /// All its groups, the first one among them.
+    /// Its further groups; the first one among them, if it was found by name.
     pub groups: Vec<u32>,
     /// For `HOME`, if the process's environment has none.
     pub home: String,
@@ -63,8 +63,10 @@ pub fn identify(
         false => by_text(text, &passwd, &group)?,
     };
     // The primary group is among them, as in moby: a file that shuts its group out shuts out every member
-    // (CVE-2022-36109).
-    identity.groups.insert(0, identity.gid);
+    // (CVE-2022-36109). Who gives numbers gets those.
+    if !text.is_empty() {
+        identity.groups.insert(0, identity.gid);
+    }
     identity.groups.extend(more);
     for name in groups {
         // Docker's own word begins with a capital letter here.

@@ -48,7 +48,7 @@ fn links_in_an_image_lead_nowhere_else() {
     assert!(
         bundle
             .text(&["run", "proc"])
-            .contains("the target is no folder")
+            .contains("must be mounted on ordinary directory")
     );
     std::fs::remove_file(root.join("proc")).unwrap();
     std::fs::create_dir(root.join("proc")).unwrap();
@@ -295,7 +295,7 @@ fn settings_are_written_to_a_real_procfs() {
         "-c",
         "cat /fake/sys/net/ipv4/ip_forward /fake/self/oom_score_adj",
     ]);
-    let fake = bundle.path("fake");
+    let fake = bundle.rootfs().join("proc");
     for folder in ["sys/net/ipv4", "self/attr/apparmor", "thread-self/attr"] {
         std::fs::create_dir_all(fake.join(folder)).unwrap();
     }
@@ -314,16 +314,34 @@ fn settings_are_written_to_a_real_procfs() {
         spec["linux"]["sysctl"] = json!({"net.ipv4.ip_forward": "1"});
         spec["process"]["oomScoreAdj"] = json!(100);
     });
-    // A whole folder in procfs's place, then parts of procfs covered by files that lead elsewhere.
-    bundle.change(|spec| {
-        spec["mounts"][0] = json!({"destination": "/proc", "type": "bind", "source": fake, "options": ["rbind"]});
-    });
+    // The image's own folder in procfs's place.
+    bundle.change(|spec| drop(spec["mounts"].as_array_mut().unwrap().remove(0)));
     assert_eq!(bundle.ok(&["run", "fake"]), "untouched\nuntouched\n");
+    // Another one, or parts of procfs covered by files that lead elsewhere.
+    bundle.mount(
+        json!({"destination": "/proc", "type": "bind", "source": fake, "options": ["rbind"]}),
+    );
+    let said = bundle.refused();
+    assert!(
+        said.contains("cannot be mounted because it is not of type proc"),
+        "{said}"
+    );
     bundle.change(|spec| {
-        spec["mounts"][0] = json!({"destination": "/proc", "type": "proc", "source": "proc"});
+        spec["mounts"].as_array_mut().unwrap().pop();
     });
+    bundle.mount(json!({"destination": "/proc", "type": "proc", "source": "proc"}));
     let sysrq = fake.join("sys/net/ipv4/ip_forward");
     bundle.mount(json!({"destination": "/proc/sys/net/ipv4/ip_forward", "type": "bind", "source": sysrq, "options": ["bind"]}));
+    let said = bundle.refused();
+    assert!(
+        said.contains("cannot be mounted because it is inside /proc"),
+        "{said}"
+    );
+    // What lxcfs tells may be covered.
+    bundle.change(|spec| {
+        let mounts = spec["mounts"].as_array_mut().unwrap();
+        mounts.last_mut().unwrap()["destination"] = "/proc/uptime".into();
+    });
     assert_eq!(bundle.ok(&["run", "fake"]), "untouched\nuntouched\n");
 }
 

@@ -110,7 +110,6 @@ fn words_that_are_wrong_are_named() {
     assert!(said(&["--log-format", "x", "list"]).contains("invalid log-format: x"));
     assert!(said(&["--systemd-cgroup", "list"]).contains("systemd cgroup flag passed"));
     assert!(said(&["list", "-f", "x"]).contains("invalid format option"));
-    assert!(said(&["checkpoint", "x"]).contains("not supported"));
     assert!(said(&["run", "-b", "/nope", "x"]).contains("chdir /nope: no such file or directory"));
     assert!(said(&["run", "--preserve-fds", "9", "x"]).contains("unable to stat preserved-fd"));
     assert!(said(&["create", "--console-socket", "s", "x"]).contains("cannot use console socket"));
@@ -183,7 +182,7 @@ fn exec_with_all_that_it_can_be_told() {
     assert_eq!(run(&["--cwd", "/bin", "one", "sh", "-c", "pwd"]), "/bin\n");
     assert_eq!(
         run(&["-u", "5:6", "-g", "7", "one", "id"]),
-        "uid=5 gid=6 groups=6,7\n"
+        "uid=5 gid=6 groups=7\n"
     );
     let status = run(&[
         "--no-new-privs",
@@ -320,4 +319,91 @@ fn what_spec_writes_runs() {
         features["linux"]["mountExtensions"]["idmap"]["enabled"],
         true
     );
+}
+
+/// As Go's flags and runc's commands have them.
+#[test]
+fn words_that_are_odd() {
+    let bundle = Bundle::new(&["sleep", "1000"]);
+    let fails = |words: &[&str], code: i32, text: &str| {
+        let output = bundle.shim(words);
+        let said = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
+        assert_eq!(output.status.code(), Some(code), "{words:?}: {said}");
+        assert!(said.contains(text), "{words:?}: {said}");
+    };
+    fails(&["help", "nonsense"], 3, "No help topic for 'nonsense'");
+    fails(
+        &["exec"],
+        1,
+        "Incorrect Usage.\n\nNAME:\n   wharf-shim exec - ",
+    );
+    fails(
+        &["exec", "--nonsense"],
+        1,
+        "Incorrect Usage: flag provided but not defined: -nonsense",
+    );
+    fails(
+        &["exec", "--preserve-fds", "x", "one", "true"],
+        1,
+        "for flag -preserve-fds: parse error",
+    );
+    fails(
+        &["exec", "-g", "x", "one", "true"],
+        1,
+        "for flag -g: strconv.ParseInt: parsing",
+    );
+    fails(
+        &["events", "--interval", "5", "one"],
+        1,
+        "for flag -interval: parse error",
+    );
+    fails(
+        &["--log", "/none/log", "list"],
+        1,
+        "open /none/log: no such file or directory",
+    );
+    fails(&["checkpoint", "one"], 1, "container does not exist");
+    for help in [&["state", "one", "--help"], &["checkpoint", "-h", "x"]] {
+        assert!(bundle.ok(help).starts_with("NAME:\n   wharf-shim "));
+    }
+    bundle.leave(&["run", "-d", "one"]);
+    fails(&["checkpoint", "one"], 1, "checkpointing is not supported");
+    fails(&["restore", "two"], 1, "checkpointing is not supported");
+    fails(
+        &["kill", "one", "-1"],
+        1,
+        "unable to signal init: invalid argument",
+    );
+    fails(&["kill", "one", "--nonsense"], 1, "unknown signal");
+    fails(
+        &["exec", "--cgroup", "nonsense:/", "one", "true"],
+        255,
+        "unknown controller nonsense",
+    );
+    assert_eq!(bundle.status("one"), "running");
+    // Flags may stand behind the id.
+    bundle.ok(&["kill", "one", "KILL", "--all"]);
+    common::until(|| bundle.status("one") == "stopped");
+    // Nobody reads: no reason to fail.
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let listed = bundle.command(&["list", "-q"]).stdout(writer).status();
+    assert!(listed.unwrap().success());
+    bundle.ok(&["delete", "one", "-f"]);
+}
+
+/// Who else is on the machine learns nothing of the containers.
+#[test]
+fn folders_of_the_state_are_closed() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let bundle = Bundle::new(&["sleep", "1000"]);
+    bundle.leave(&["create", "one"]);
+    let mode = |name: &str| {
+        std::fs::metadata(bundle.path(name))
+            .unwrap()
+            .permissions()
+            .mode()
+            & 0o777
+    };
+    assert_eq!((mode("state"), mode("state/one")), (0o700, 0o711));
 }

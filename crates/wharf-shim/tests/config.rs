@@ -105,6 +105,8 @@ fn a_hook_that_fails_or_lingers_ends_the_container() {
             .text(&["start", "one"])
             .contains("error running startContainer hook #0")
     );
+    assert_eq!(bundle.status("one"), "stopped", "it is there until deleted");
+    bundle.ok(&["delete", "one"]);
     bundle.change(|spec| spec["hooks"] = json!({"poststop": [fails, hook(&bundle, "after")]}));
     bundle.ok(&["run", "two"]);
     assert!(
@@ -163,7 +165,7 @@ fn what_cannot_work_is_refused_before_anything_is_done() {
         (
             "/linux/namespaces/0/path",
             json!("/nope"),
-            "open a namespace",
+            "namespace path: lstat /nope: no such file or directory",
         ),
     ];
     for (pointer, value, words) in changes {

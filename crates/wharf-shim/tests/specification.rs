@@ -231,3 +231,97 @@ fn network_devices_of_the_runtime_s_namespace() {
     );
     assert!(!said.contains(" wd0"), "{said}");
 }
+
+/// `config.md`, process: it is optional until the start.
+#[test]
+fn a_container_without_a_process_cannot_be_started() {
+    let bundle = Bundle::new(&["true"]);
+    bundle.change(|spec| drop(spec.as_object_mut().unwrap().remove("process")));
+    assert!(
+        bundle
+            .refused()
+            .contains("process property must not be empty")
+    );
+    bundle.leave(&["create", "one"]);
+    assert_eq!(bundle.status("one"), "created");
+    let output = bundle.shim(&["start", "one"]);
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(1));
+    assert!(
+        said.contains("process property must not be empty"),
+        "{said}"
+    );
+    assert_eq!(bundle.status("one"), "created", "nothing has changed");
+    bundle.ok(&["delete", "one"]);
+}
+
+/// `config.md`: hooks have absolute paths, and timeouts greater than zero; so are refused what runc refuses too.
+#[test]
+fn values_that_cannot_be() {
+    let hook = |hook: Value| json!({"poststop": [hook]});
+    for (pointer, value, words) in [
+        (
+            "/hooks",
+            hook(json!({"path": "true"})),
+            "poststop hook #0: the path \"true\" is not absolute",
+        ),
+        (
+            "/hooks",
+            hook(json!({"path": "/bin/true", "timeout": 0})),
+            "the timeout 0 is not greater than zero",
+        ),
+        (
+            "/hooks",
+            hook(json!({"path": "/bin/true", "timeout": -1})),
+            "the timeout -1 is not greater than zero",
+        ),
+        (
+            "/process/env",
+            json!(["NONE"]),
+            "invalid environment variable: \"NONE\"",
+        ),
+        (
+            "/process/env",
+            json!(["=x"]),
+            "environment variable name can't be empty: \"=x\"",
+        ),
+        (
+            "/linux/devices",
+            json!([{"path": "/dev/x", "type": "a"}]),
+            "invalid device type \"a\"",
+        ),
+        (
+            "/linux/resources",
+            json!({"memory": {"swappiness": 101}}),
+            "invalid memory swappiness value: 101",
+        ),
+    ] {
+        let bundle = Bundle::new(&["true"]);
+        bundle.change(|spec| put(spec, pointer, value));
+        let said = bundle.refused();
+        assert!(
+            said.contains(&words.replace('"', "\\\"")),
+            "{pointer}: {said}"
+        );
+    }
+}
+
+/// `config.md`, user: the groups are those that are listed; environment: the last word on a variable counts.
+#[test]
+fn groups_and_variables_as_they_are_given() {
+    let bundle = Bundle::new(&[
+        "sh",
+        "-c",
+        "grep Groups /proc/self/status; env | grep -e ONE -e TWO",
+    ]);
+    bundle.change(|spec| {
+        spec["process"]["user"] = json!({"uid": 5, "gid": 6, "additionalGids": [8, 7]});
+        spec["process"]["env"] = json!(["PATH=/none", "ONE=1", "TWO=", "PATH=/bin", "ONE=2"]);
+    });
+    let said = bundle.ok(&["run", "one"]);
+    let mut lines: Vec<&str> = said.lines().map(str::trim_end).collect();
+    lines.sort_unstable();
+    assert_eq!(lines, ["Groups:\t7 8", "ONE=2", "TWO="]);
+    bundle.change(|spec| spec["process"]["user"] = json!({}));
+    assert!(bundle.ok(&["run", "one"]).starts_with("Groups:\t \n"));
+}

@@ -3,7 +3,9 @@
 
 use std::path::Path;
 
-use oci_spec::runtime::{Linux, LinuxNamespaceType, Mount, Process, Scheduler, Spec};
+use oci_spec::runtime::{
+    Hooks, Linux, LinuxDeviceType, LinuxNamespaceType, Mount, Process, Scheduler, Spec,
+};
 
 use super::global::Global;
 use super::log;
@@ -11,8 +13,10 @@ use super::log;
 /// Checks all that can be known beforehand. `bundle` is absolute.
 pub(crate) fn spec(global: &Global, spec: &Spec, bundle: &Path) -> Result<(), String> {
     version(spec.version())?;
-    let process = spec.process().as_ref();
-    self::process(process.ok_or("process property must not be empty")?)?;
+    if let Some(process) = spec.process() {
+        self::process(process)?;
+    }
+    spec.hooks().as_ref().map_or(Ok(()), hooks)?;
     let root = spec.root().as_ref().ok_or("root must be specified")?;
     rootfs(&bundle.join(root.path()))?;
     let none = Linux::default();
@@ -34,6 +38,7 @@ pub(crate) fn spec(global: &Global, spec: &Spec, bundle: &Path) -> Result<(), St
             .map_err(|why| format!("invalid mount {:?}: {why}", mount.destination()))?;
     }
     devices(linux)?;
+    swappiness(linux)?;
     net_devices(linux)?;
     unsupported(linux)
 }
@@ -69,6 +74,7 @@ pub(crate) fn process(process: &Process) -> Result<(), String> {
     if process.args().as_deref().unwrap_or_default().is_empty() {
         return Err("args must not be empty".to_owned());
     }
+    process.env().iter().flatten().try_for_each(variable)?;
     let label = process.selinux_label().as_deref().unwrap_or_default();
     if !label.is_empty() {
         return Err(
@@ -92,6 +98,35 @@ pub(crate) fn process(process: &Process) -> Result<(), String> {
         seen.push(limit.typ());
     }
     process.scheduler().as_ref().map_or(Ok(()), scheduler)
+}
+
+/// In runc's words.
+fn variable(entry: &String) -> Result<(), String> {
+    match entry.find('=') {
+        None => Err(format!("invalid environment variable: {entry:?}")),
+        Some(0) => Err(format!(
+            "environment variable name can't be empty: {entry:?}"
+        )),
+        Some(_) => Ok(()),
+    }
+}
+
+/// Paths are absolute, timeouts greater than zero (OCI, `config.md`).
+fn hooks(hooks: &Hooks) -> Result<(), String> {
+    for (point, number, hook) in wharf_runtime::hooks::all(hooks) {
+        if !hook.path().is_absolute() {
+            let path = hook.path();
+            return Err(format!(
+                "{point} hook #{number}: the path {path:?} is not absolute"
+            ));
+        }
+        if let Some(seconds) = hook.timeout().filter(|seconds| *seconds <= 0) {
+            return Err(format!(
+                "{point} hook #{number}: the timeout {seconds} is not greater than zero"
+            ));
+        }
+    }
+    Ok(())
 }
 
 fn scheduler(scheduler: &Scheduler) -> Result<(), String> {
@@ -155,8 +190,8 @@ fn namespaces(linux: &Linux) -> Result<(), String> {
     for one in linux.namespaces().iter().flatten() {
         if seen.contains(&one.typ()) {
             return Err(format!(
-                "malformed spec file: duplicated ns \"{}\"",
-                one.typ()
+                "malformed spec file: duplicated ns {:?}",
+                wharf_runtime::namespace_word(one.typ())
             ));
         }
         seen.push(one.typ());
@@ -316,8 +351,25 @@ fn devices(linux: &Linux) -> Result<(), String> {
         if !device.path().is_absolute() {
             return Err(format!("device path {:?} is not absolute", device.path()));
         }
+        if device.typ() == LinuxDeviceType::A {
+            return Err("invalid device type \"a\"".to_owned());
+        }
     }
     Ok(())
+}
+
+/// From 0 to 100 (OCI, `config-linux.md`), whatever the kernel takes.
+fn swappiness(linux: &Linux) -> Result<(), String> {
+    let memory = linux
+        .resources()
+        .as_ref()
+        .and_then(|all| all.memory().as_ref());
+    match memory.and_then(|memory| memory.swappiness()) {
+        Some(value @ 101..) => Err(format!(
+            "invalid memory swappiness value: {value} (valid range is 0-100)"
+        )),
+        _ => Ok(()),
+    }
 }
 
 /// Names that the kernel takes, no two the same, for a namespace that is not the host's.

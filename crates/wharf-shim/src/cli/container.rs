@@ -22,6 +22,7 @@ pub(crate) const CONFIG: &str = "config.json";
 pub(crate) struct Container {
     pub(crate) id: String,
     pub(crate) oci_version: String,
+    /// 0 until it has a process.
     pub(crate) pid: i32,
     /// Field 22 of `/proc/PID/stat`: a number that was used again is another process.
     pub(crate) start_time: u64,
@@ -43,6 +44,8 @@ pub(crate) struct Container {
 /// OCI's words for what a container does, and runc's for one that is frozen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Status {
+    /// It is being made, or who made it was killed.
+    Creating,
     Created,
     Running,
     Paused,
@@ -52,11 +55,19 @@ pub(crate) enum Status {
 impl Status {
     pub(crate) fn word(self) -> &'static str {
         match self {
+            Self::Creating => "creating",
             Self::Created => "created",
             Self::Running => "running",
             Self::Paused => "paused",
             Self::Stopped => "stopped",
         }
+    }
+}
+
+impl Status {
+    /// Whether it has a process.
+    pub(crate) fn lives(self) -> bool {
+        matches!(self, Self::Created | Self::Running | Self::Paused)
     }
 }
 
@@ -93,7 +104,9 @@ impl Container {
     }
 
     pub(crate) fn status(&self) -> Status {
-        if start_time(self.pid) != Some(self.start_time) {
+        if self.pid == 0 {
+            Status::Creating
+        } else if start_time(self.pid) != Some(self.start_time) {
             Status::Stopped
         } else if self.cgroup().is_some_and(|cgroup| cgroup.is_frozen()) {
             Status::Paused
@@ -142,7 +155,9 @@ impl Container {
         }
         let hooks = spec.as_ref().and_then(|spec| spec.hooks().as_ref());
         let hooks = hooks.and_then(|hooks| hooks.poststop().as_deref());
-        let state = self.oci_state("stopped", 0);
+        let mut state = self.oci_state("stopped", 0);
+        // There is no process any more.
+        state.as_object_mut().map(|state| state.remove("pid"));
         for (number, hook) in hooks.unwrap_or_default().iter().enumerate() {
             // One that fails does not keep the others from running (OCI, lifecycle).
             if let Err(failure) = wharf_runtime::hooks::run("poststop", number, hook, &state) {

@@ -3,8 +3,9 @@
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::path::{Path, PathBuf};
 
-use oci_spec::runtime::{LinuxNamespaceType, Spec};
+use oci_spec::runtime::{LinuxNamespaceType, LinuxResources, Spec};
 use rustix::fs::{CWD, FileType, Mode, OFlags};
+use serde_json::Value;
 use wharf_cgroups::Cgroup;
 use wharf_runtime::{Config, Created, ProcessIo, Rootfs};
 
@@ -52,7 +53,7 @@ const NO_KEYRING: Flag = (
 const PRESERVE: Flag = (
     "preserve-fds",
     "",
-    Takes::Value,
+    Takes::Number,
     "Pass N additional file descriptors to the container (stdio + $LISTEN_FDS + N in total)",
 );
 
@@ -104,20 +105,22 @@ pub(crate) const RUN: Command = Command {
 
 /// `create`: made, and waiting for `start`.
 pub(crate) fn create(global: &Global, said: &Said) -> Outcome {
-    Made::new(global, said, true)?;
+    let (made, _) = Made::new(global, said, true)?;
+    made.created.release();
     Ok(0)
 }
 
 /// `run`: made, started, and with `--detach` left alone, else waited for.
 pub(crate) fn run(global: &Global, said: &Said) -> Outcome {
     if said.has("detach") {
-        Made::new(global, said, false)?.start(global)?;
+        let (made, spec) = Made::new(global, said, false)?;
+        made.start(global, &spec)?;
         return Ok(0);
     }
     let signals = foreground::listen()?;
-    let mut made = Made::new(global, said, false)?;
+    let (mut made, spec) = Made::new(global, said, false)?;
     let master = made.created.terminal.take();
-    made.start(global)?;
+    made.start(global, &spec)?;
     let code = foreground::wait(&made.created, master, &signals);
     if !said.has("keep") {
         made.container.remove(global)?;
@@ -131,11 +134,15 @@ struct Made {
 }
 
 impl Made {
-    fn new(global: &Global, said: &Said, create: bool) -> Result<Self, String> {
+    /// With the spec that it was made of.
+    fn new(global: &Global, said: &Said, create: bool) -> Result<(Self, Spec), String> {
         let id = said.id()?.to_owned();
         let bundle = enter_bundle(said)?;
         let (mut spec, text) = load::spec(global, &bundle)?;
         check::spec(global, &spec, &bundle)?;
+        if spec.process().is_none() && !create {
+            return Err("process property must not be empty".to_owned());
+        }
         check_terminal(said, &spec, create || said.has("detach"))?;
         let extra = extra_descriptors(said, &mut spec)?;
         let container = begin(global, said, &spec, bundle, id)?;
@@ -144,7 +151,7 @@ impl Made {
             .map_err(|error| format!("save the spec: {error}"))
             .and_then(|()| make(global, said, container, &spec, create, extra));
         log::debug(global, || "the container is made".to_owned());
-        made
+        Ok((made?, spec))
     }
 
     /// What remains to do once its process is there.
@@ -157,19 +164,19 @@ impl Made {
         }
         if let Some(socket) = said.value("pidfd-socket") {
             terminal::send(self.created.pidfd.as_fd(), "pidfd", Path::new(socket))
-                .map_err(|error| format!("pidfd socket: {error}"))?;
+                .map_err(|error| format!("dial unix {socket}: connect: {error}"))?;
         }
         let (Some(master), Some(socket)) = (&self.created.terminal, said.value("console-socket"))
         else {
             return Ok(());
         };
         terminal::hand_over(master, Path::new(socket))
-            .map_err(|error| format!("console socket: {error}"))
+            .map_err(|error| format!("dial unix {socket}: connect: {error}"))
     }
 
-    fn start(&self, global: &Global) -> Result<(), String> {
+    fn start(&self, global: &Global, spec: &Spec) -> Result<(), String> {
         let started = self.created.start().map_err(|error| error.to_string());
-        let started = started.and_then(|()| super::start::poststart(&self.container));
+        let started = started.and_then(|()| super::start::poststart(&self.container, spec));
         started.map_err(|message| discard(global, &self.container, message))
     }
 }
@@ -184,10 +191,7 @@ fn discard(global: &Global, container: &Container, message: String) -> String {
 
 fn enter_bundle(said: &Said) -> Result<PathBuf, String> {
     if let Some(bundle) = said.value("bundle").filter(|bundle| !bundle.is_empty()) {
-        std::env::set_current_dir(bundle).map_err(|error| match error.kind() {
-            std::io::ErrorKind::NotFound => format!("chdir {bundle}: no such file or directory"),
-            _ => format!("chdir {bundle}: {error}"),
-        })?;
+        std::env::set_current_dir(bundle).map_err(|error| format!("chdir {bundle}: {error}"))?;
     }
     std::env::current_dir().map_err(|error| format!("getwd: {error}"))
 }
@@ -261,11 +265,7 @@ fn begin(
     // Those that have ended stay listed until they are switched away from.
     let lives = |pid: &i32| start_time(*pid).is_some();
     let used = used.map_or(0, |pids| pids.into_iter().filter(lives).count());
-    std::fs::create_dir_all(&global.root).map_err(|error| format!("root: {error}"))?;
-    std::fs::create_dir(&folder).map_err(|error| match error.kind() {
-        std::io::ErrorKind::AlreadyExists => "container with given ID already exists".to_owned(),
-        _ => format!("{}: {error}", folder.display()),
-    })?;
+    make_folder(&global.root, &folder)?;
     if used > 0 {
         let _ = std::fs::remove_dir(&folder);
         return Err(format!(
@@ -300,6 +300,20 @@ fn begin(
     })
 }
 
+/// The container's folder: nobody else may look at who there is; who is told of one may pass through it, as its process
+/// in a user namespace does to the FIFO. Two that are made at once by one name: the second fails.
+fn make_folder(root: &Path, folder: &Path) -> Result<(), String> {
+    use std::os::unix::fs::DirBuilderExt as _;
+    let mut builder = std::fs::DirBuilder::new();
+    let made = builder.recursive(true).mode(0o700).create(root);
+    made.map_err(|error| format!("mkdir {}: {error}", root.display()))?;
+    let made = builder.recursive(false).mode(0o711).create(folder);
+    made.map_err(|error| match error.kind() {
+        std::io::ErrorKind::AlreadyExists => "container with given ID already exists".to_owned(),
+        _ => format!("mkdir {}: {error}", folder.display()),
+    })
+}
+
 /// Where its control group is, below the hierarchy's root whatever the spec writes.
 fn cgroup_path(spec: &Spec, id: &str) -> String {
     let named = spec
@@ -328,6 +342,9 @@ fn make(
     create: bool,
     extra: u32,
 ) -> Result<Made, String> {
+    // Whoever dies from here on leaves word of what is to be removed.
+    let begun = container.save();
+    begun.map_err(|message| discard(global, &container, message))?;
     let created = match create_process(global, said, &mut container, spec, create, extra) {
         Ok(created) => created,
         Err(message) => return Err(discard(global, &container, message)),
@@ -383,8 +400,22 @@ fn create_process(
         no_pivot: said.has("no-pivot"),
         state: Some(state),
     };
-    wharf_runtime::create(config)
-        .map_err(|error| format!("unable to start container process: {}", chain(&error)))
+    wharf_runtime::create(config).map_err(|error| not_started(&error))
+}
+
+/// In runc's words: what has failed in the container's process, but for a program that is not there, has failed in its init.
+pub(super) fn not_started(error: &wharf_runtime::RuntimeError) -> String {
+    use wharf_runtime::{FailureKind, RuntimeError};
+    let inside = match error {
+        RuntimeError::Child(failure) if failure.kind == FailureKind::Other => {
+            "error during container init: "
+        }
+        _ => "",
+    };
+    format!(
+        "unable to start container process: {inside}{}",
+        chain(error)
+    )
 }
 
 /// An error with its causes.
@@ -399,21 +430,49 @@ fn make_cgroup(
     spec: &Spec,
 ) -> Result<Option<Cgroup>, String> {
     let path = container.cgroup.as_deref().unwrap_or_default();
-    let made = Cgroup::create(path);
-    let cgroup = match made {
-        // Somebody who may make none goes on without, unless limits are asked for.
-        Err(_) if global.rootless => return Ok(None),
-        made => made.map_err(|error| chain(&error))?,
-    };
     let resources = spec
         .linux()
         .as_ref()
         .and_then(|linux| linux.resources().as_ref());
+    let made = Cgroup::create(path);
+    let cgroup = match made {
+        // Somebody who may make none goes on without, unless limits are asked for.
+        Err(_) if global.rootless => {
+            return match resources.and_then(first_limit) {
+                Some(kind) => Err(format!(
+                    "cannot set {kind} limit: container could not join or create cgroup"
+                )),
+                None => Ok(None),
+            };
+        }
+        made => made.map_err(|error| chain(&error))?,
+    };
     if let Some(resources) = resources {
         let resources = devices::with_defaults(resources)?;
         cgroup.apply(&resources).map_err(|error| chain(&error))?;
     }
     Ok(Some(cgroup))
+}
+
+/// A kind of limit that is asked for. Rules of devices are none: who is not root can make no devices.
+fn first_limit(resources: &LinuxResources) -> Option<String> {
+    let says_something = |value: &Value| match value {
+        Value::Null => false,
+        Value::Number(number) => number.as_i64() != Some(0),
+        Value::Array(all) => !all.is_empty(),
+        Value::Bool(is_on) => *is_on,
+        Value::String(text) => !text.is_empty(),
+        Value::Object(_) => true,
+    };
+    let Ok(Value::Object(kinds)) = serde_json::to_value(resources) else {
+        return None;
+    };
+    let asked = kinds.into_iter().filter(|(kind, _)| kind != "devices");
+    let mut asked = asked.filter(|(_, value)| match value {
+        Value::Object(limits) => limits.values().any(says_something),
+        other => says_something(other),
+    });
+    asked.next().map(|(kind, _)| kind)
 }
 
 /// Anybody in the container may write to it: that is how its process, whoever it is, says that it goes on.
@@ -431,5 +490,5 @@ pub(super) fn write_pid(path: &Path, pid: i32) -> Result<(), String> {
     let new = path.with_file_name(format!(".{name}"));
     std::fs::write(&new, pid.to_string())
         .and_then(|()| std::fs::rename(&new, path))
-        .map_err(|error| format!("pid file: {error}"))
+        .map_err(|error| format!("open {}: {error}", new.display()))
 }

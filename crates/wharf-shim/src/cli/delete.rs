@@ -23,16 +23,14 @@ pub(crate) const DELETE: Command = Command {
 pub(crate) fn delete(global: &Global, said: &Said) -> Outcome {
     let force = said.has("force");
     let container = match Container::load(global, said) {
-        Err(message) if message == "container does not exist" => {
-            // What a killed `create` has left.
-            let _ = std::fs::remove_dir_all(global.root.join(said.id()?));
-            return if force { Ok(0) } else { Err(message) };
-        }
+        // What a killed `create` or `delete` has left.
+        Err(_) if force => return remove_leftover(&global.root.join(said.id()?)),
         other => other?,
     };
     let status = container.status();
     let stop = match status {
         Status::Stopped => false,
+        Status::Creating if force => false,
         Status::Created => true,
         _ if force => true,
         _ => {
@@ -51,4 +49,14 @@ pub(crate) fn delete(global: &Global, said: &Said) -> Outcome {
         super::kill::wait_for_end(&container)?;
     }
     container.remove(global).map(|()| 0)
+}
+
+fn remove_leftover(folder: &std::path::Path) -> Outcome {
+    match std::fs::remove_dir_all(folder) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(format!(
+            "unable to remove container state dir: {}: {error}",
+            folder.display()
+        )),
+        _ => Ok(0),
+    }
 }

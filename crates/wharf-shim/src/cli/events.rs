@@ -7,9 +7,9 @@ use serde_json::{Value, json};
 use wharf_cgroups::{Cgroup, IoEntry, MemoryStats, Stats};
 
 use super::Outcome;
-use super::container::{Container, Status};
+use super::container::Container;
 use super::create::chain;
-use super::flags::{Command, Said, Takes};
+use super::flags::{Command, Said, Takes, span};
 use super::global::Global;
 
 pub(crate) const EVENTS: Command = Command {
@@ -21,7 +21,7 @@ pub(crate) const EVENTS: Command = Command {
         (
             "interval",
             "",
-            Takes::Value,
+            Takes::Span,
             "set the stats collection interval (default: 5s)",
         ),
         (
@@ -40,11 +40,12 @@ const GLANCE: Duration = Duration::from_millis(100);
 /// Prints statistics once, or until the container ends, and each kill for lack of memory.
 pub(crate) fn events(global: &Global, said: &Said) -> Outcome {
     let container = Container::load(global, said)?;
-    let interval = duration(said.value("interval").unwrap_or("5s"))?;
+    let seconds = span(said.value("interval").unwrap_or("5s")).unwrap_or(0.0);
+    let interval = Duration::try_from_secs_f64(seconds).unwrap_or_default();
     if interval.is_zero() {
         return Err("duration interval must be greater than 0".to_owned());
     }
-    if container.status() == Status::Stopped {
+    if !container.status().lives() {
         return Err(format!("container with id {} is not running", container.id));
     }
     let cgroup = container.needs_cgroup()?;
@@ -53,7 +54,7 @@ pub(crate) fn events(global: &Global, said: &Said) -> Outcome {
     }
     let mut next = Instant::now() + interval;
     let mut kills = oom_kills(&cgroup);
-    while container.status() != Status::Stopped {
+    while container.status().lives() {
         std::thread::sleep(GLANCE.min(next.saturating_duration_since(Instant::now())));
         let now = oom_kills(&cgroup);
         for _ in kills..now {
@@ -172,45 +173,4 @@ fn entry(entry: &IoEntry) -> Value {
         shown["op"] = entry.operation.clone().into();
     }
     shown
-}
-
-/// Go's durations: `100ms`, `1m30s`, `1.5h`.
-fn duration(text: &str) -> Result<Duration, String> {
-    let refused = || format!("invalid value \"{text}\" for flag -interval: parse error");
-    let mut rest = text;
-    let mut total = Duration::ZERO;
-    while !rest.is_empty() {
-        let digits = rest.find(|letter: char| !letter.is_ascii_digit() && letter != '.');
-        let (number, after) = rest.split_at(digits.ok_or_else(refused)?);
-        let end = after.find(|letter: char| letter.is_ascii_digit() || letter == '.');
-        let (unit, after) = after.split_at(end.unwrap_or(after.len()));
-        let seconds = match unit {
-            "ns" => 1e-9,
-            "us" | "µs" => 1e-6,
-            "ms" => 1e-3,
-            "s" => 1.0,
-            "m" => 60.0,
-            "h" => 3600.0,
-            _ => return Err(refused()),
-        };
-        let number: f64 = number.parse().map_err(|_| refused())?;
-        total += Duration::try_from_secs_f64(number * seconds).map_err(|_| refused())?;
-        rest = after;
-    }
-    Ok(total)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn durations() {
-        assert_eq!(duration("100ms"), Ok(Duration::from_millis(100)));
-        assert_eq!(duration("1m1.5s"), Ok(Duration::from_millis(61_500)));
-        assert_eq!(duration(""), Ok(Duration::ZERO));
-        for bad in ["5", "s", "-1s", "1y"] {
-            assert!(duration(bad).is_err(), "{bad}");
-        }
-    }
 }

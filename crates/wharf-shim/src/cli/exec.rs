@@ -40,7 +40,7 @@ pub(crate) const EXEC: Command = Command {
         ("env", "e", Takes::Many, "set environment variables"),
         ("tty", "t", Takes::Nothing, "allocate a pseudo-TTY"),
         ("user", "u", Takes::Value, "UID (format: <uid>[:<gid>])"),
-        ("additional-gids", "g", Takes::Many, "additional gids"),
+        ("additional-gids", "g", Takes::Numbers, "additional gids"),
         ("process", "p", Takes::Value, "path to the process.json"),
         (
             "detach",
@@ -81,7 +81,7 @@ pub(crate) const EXEC: Command = Command {
         (
             "preserve-fds",
             "",
-            Takes::Value,
+            Takes::Number,
             "Pass N additional file descriptors to the container (stdio + N in total)",
         ),
         (
@@ -111,6 +111,7 @@ pub(crate) fn exec(global: &Global, said: &Said) -> Outcome {
     let container = Container::load(global, said)?;
     match container.status() {
         Status::Stopped => return Err("cannot exec in a stopped container".to_owned()),
+        Status::Creating => return Err("container not running".to_owned()),
         Status::Paused if !said.has("ignore-paused") => {
             let text = "cannot exec in a paused container (use --ignore-paused to override)";
             return Err(text.to_owned());
@@ -148,11 +149,11 @@ fn settle(said: &Said, created: &Created) -> Result<(), String> {
     }
     if let Some(socket) = said.value("pidfd-socket") {
         terminal::send(created.pidfd.as_fd(), "pidfd", Path::new(socket))
-            .map_err(|error| format!("pidfd socket: {error}"))?;
+            .map_err(|error| format!("dial unix {socket}: connect: {error}"))?;
     }
     match (&created.terminal, said.value("console-socket")) {
         (Some(master), Some(socket)) => terminal::hand_over(master, Path::new(socket))
-            .map_err(|error| format!("console socket: {error}")),
+            .map_err(|error| format!("dial unix {socket}: connect: {error}")),
         _ => Ok(()),
     }
 }
@@ -208,7 +209,7 @@ fn groups(
         let (controllers, below) = word.split_once(':').unwrap_or(("", word));
         let below = Path::new(below.trim_start_matches('/'));
         if below.components().any(|part| part.as_os_str() == "..") {
-            return Err(format!("invalid --cgroup value: \"{word}\""));
+            return Err(format!("{} is not a sub cgroup path", below.display()));
         }
         let path = Path::new(cgroup.path()).join(below);
         let names: Vec<&str> = controllers
@@ -222,6 +223,10 @@ fn groups(
             }
             Layout::V2 { mount } => existing(mount.join(&path))?,
             Layout::V1 { controllers } => {
+                let known = |name: &&&str| controllers.iter().any(|(one, _)| *one == **name);
+                if let Some(unknown) = names.iter().find(|name| !known(name)) {
+                    return Err(format!("unknown controller {unknown} in SubCgroupPaths"));
+                }
                 for (name, mount) in controllers {
                     let wanted = names.is_empty() || names.iter().any(|one| one == name);
                     if !wanted {

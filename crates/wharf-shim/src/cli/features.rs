@@ -72,6 +72,6 @@ pub(crate) fn features(_: &Global, _: &Said) -> Outcome {
             "org.opencontainers.runc.checkpoint.enabled": "false",
         },
     });
-    println!("{features:#}");
+    super::say(&format!("{features:#}\n"));
     Ok(0)
 }

@@ -1,5 +1,6 @@
 //! The words of the command line, sorted as Go's `flag` package and `urfave/cli` sort them: `-name`, `--name`,
-//! `--name=value`; a single letter is a short name; `--` ends them.
+//! `--name=value`; a single letter is a short name; `--` ends them. Behind a word that is no flag only what the command
+//! knows is one: `kill ID -9` has a signal.
 
 /// What follows a flag.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -10,6 +11,12 @@ pub(crate) enum Takes {
     Value,
     /// A value each time.
     Many,
+    /// A whole number.
+    Number,
+    /// A whole number each time.
+    Numbers,
+    /// A span of time, as Go writes it.
+    Span,
 }
 
 /// A flag: long name, short name or empty, what it takes, and what it is for.
@@ -48,7 +55,11 @@ impl Said {
                 said.words.extend(words);
                 break;
             }
-            if !word.starts_with('-') || word == "-" {
+            let behind = !said.words.is_empty();
+            if !word.starts_with('-')
+                || word == "-"
+                || behind && find(flags, name_of(&word)).is_none()
+            {
                 said.words.push(word);
                 if stops {
                     said.words.extend(words);
@@ -67,15 +78,9 @@ impl Said {
         word: &str,
         words: &mut dyn Iterator<Item = String>,
     ) -> Result<(), String> {
-        let bare = word.strip_prefix("--").or_else(|| word.strip_prefix('-'));
-        let (name, given) = match bare.unwrap_or(word).split_once('=') {
-            Some((name, value)) => (name, Some(value.to_owned())),
-            None => (bare.unwrap_or(word), None),
-        };
-        let known = flags
-            .iter()
-            .find(|flag| flag.0 == name || !flag.1.is_empty() && flag.1 == name);
-        let Some((long, _, takes, _)) = known else {
+        let name = name_of(word);
+        let given = word.split_once('=').map(|(_, value)| value.to_owned());
+        let Some((long, _, takes, _)) = find(flags, name) else {
             return Err(format!("flag provided but not defined: -{name}"));
         };
         let value = match (takes, given) {
@@ -86,6 +91,7 @@ impl Said {
                 .next()
                 .ok_or_else(|| format!("flag needs an argument: -{name}"))?,
         };
+        takes.check(name, &value)?;
         self.flags.push((long, value));
         Ok(())
     }
@@ -129,6 +135,70 @@ impl Said {
     }
 }
 
+/// What a word that begins with a dash names.
+fn name_of(word: &str) -> &str {
+    let bare = word.strip_prefix("--").or_else(|| word.strip_prefix('-'));
+    let bare = bare.unwrap_or(word);
+    bare.split_once('=').map_or(bare, |(name, _)| name)
+}
+
+/// Every command has it.
+const HELP: Flag = ("help", "h", Takes::Nothing, "show help");
+
+fn find<'a>(flags: &'a [Flag], name: &str) -> Option<&'a Flag> {
+    let known = |flag: &&Flag| flag.0 == name || !flag.1.is_empty() && flag.1 == name;
+    flags
+        .iter()
+        .find(known)
+        .or_else(|| Some(&HELP).filter(known))
+}
+
+impl Takes {
+    /// As Go's `flag` says it.
+    fn check(self, name: &str, value: &str) -> Result<(), String> {
+        let (good, why) = match self {
+            Self::Nothing | Self::Value | Self::Many => return Ok(()),
+            Self::Number => (value.parse::<i64>().is_ok(), "parse error".to_owned()),
+            Self::Numbers => (
+                value.parse::<i64>().is_ok(),
+                format!("strconv.ParseInt: parsing \"{value}\": invalid syntax"),
+            ),
+            Self::Span => (span(value).is_some(), "parse error".to_owned()),
+        };
+        match good {
+            true => Ok(()),
+            false => Err(format!("invalid value \"{value}\" for flag -{name}: {why}")),
+        }
+    }
+}
+
+/// Go's durations in seconds: `100ms`, `1m30s`, `-1.5h`.
+pub(super) fn span(text: &str) -> Option<f64> {
+    let mut rest = text.strip_prefix(['-', '+']).unwrap_or(text);
+    if rest == "0" {
+        return Some(0.0);
+    }
+    let mut total = 0.0;
+    while !rest.is_empty() || total == 0.0 && text.len() < 2 {
+        let digits = rest.find(|letter: char| !letter.is_ascii_digit() && letter != '.');
+        let (number, after) = rest.split_at(digits?);
+        let end = after.find(|letter: char| letter.is_ascii_digit() || letter == '.');
+        let (unit, after) = after.split_at(end.unwrap_or(after.len()));
+        let seconds = match unit {
+            "ns" => 1e-9,
+            "us" | "µs" => 1e-6,
+            "ms" => 1e-3,
+            "s" => 1.0,
+            "m" => 60.0,
+            "h" => 3600.0,
+            _ => return None,
+        };
+        total += number.parse::<f64>().ok()? * seconds;
+        rest = after;
+    }
+    Some(if text.starts_with('-') { -total } else { total })
+}
+
 fn truth(name: &str, value: &str) -> Result<bool, String> {
     match value {
         "1" | "t" | "T" | "true" | "TRUE" | "True" => Ok(true),
@@ -140,10 +210,8 @@ fn truth(name: &str, value: &str) -> Result<bool, String> {
 }
 
 impl Command {
-    /// Sorts a command's words, and counts those that are no flags.
-    pub(crate) fn parse(&self, words: &mut dyn Iterator<Item = String>) -> Result<Said, String> {
-        let mut words = words.peekable();
-        let said = Said::parse(self.flags, self.stops, &mut words)?;
+    /// Whether there are as many words as the command wants, besides flags.
+    pub(crate) fn count(&self, said: &Said) -> Result<(), String> {
         let count = said.words.len();
         let (least, most) = self.words;
         let wanted = match most {
@@ -152,15 +220,18 @@ impl Command {
             }
             _ if count < least => format!("requires a minimum of {least} argument(s)"),
             Some(most) if count > most => format!("requires a maximum of {most} argument(s)"),
-            _ => return Ok(said),
+            _ => return Ok(()),
         };
-        Err(format!("wharf-shim: \"{}\" {wanted}", self.name))
+        let program = std::env::args_os().next().unwrap_or_default();
+        let program = program.to_string_lossy();
+        Err(format!("{program}: \"{}\" {wanted}", self.name))
     }
 
     /// What `--help` says.
     pub(crate) fn help(&self) -> String {
+        let program = super::program();
         let mut text = format!(
-            "NAME:\n   wharf-shim {} - {}\n\nUSAGE:\n   wharf-shim {} {}\n",
+            "NAME:\n   {program} {} - {}\n\nUSAGE:\n   {program} {} {}\n",
             self.name, self.about, self.name, self.usage
         );
         if !self.flags.is_empty() {
@@ -214,9 +285,21 @@ mod tests {
         assert_eq!(said.all("env").collect::<Vec<_>>(), ["A=1", "B=2"]);
         assert!(said.has("tty"));
         assert_eq!(said.words, ["id", "ls", "-t", "--x"]);
+        let said = parse(false, &["id", "-9", "-t"]).expect("parsed");
+        assert!(said.has("tty") && said.words == ["id", "-9"]);
         let said = parse(false, &["id", "-t=false", "--bundle", "b", "-b", "c"]).expect("parsed");
         assert!(!said.has("tty"));
         assert_eq!((said.value("bundle"), said.id()), (Some("c"), Ok("id")));
+    }
+
+    #[test]
+    fn spans_of_time() {
+        for (text, seconds) in [("100ms", 0.1), ("1m1.5s", 61.5), ("0", 0.0), ("-1s", -1.0)] {
+            assert_eq!(span(text), Some(seconds), "{text}");
+        }
+        for bad in ["", "5", "s", "1y", "-", "1s2"] {
+            assert_eq!(span(bad), None, "{bad}");
+        }
     }
 
     #[test]

@@ -34,7 +34,8 @@ pub(crate) const KILL: Command = Command {
 /// Sends a signal to the first process, or with `--all` to all of them.
 pub(crate) fn kill(global: &Global, said: &Said) -> Outcome {
     let container = Container::load(global, said)?;
-    let word = said.words.get(1).map_or("TERM", String::as_str);
+    let word = said.words.get(1).map_or("", String::as_str);
+    let word = if word.is_empty() { "TERM" } else { word };
     let signal = number(word).ok_or_else(|| format!("unknown signal \"{word}\""))?;
     let status = container.status();
     if said.has("all") {
@@ -44,7 +45,7 @@ pub(crate) fn kill(global: &Global, said: &Said) -> Outcome {
         }
         .map(|()| 0);
     }
-    if status == Status::Stopped {
+    if !status.lives() {
         return Err("container not running".to_owned());
     }
     match container.cgroup() {
@@ -84,7 +85,8 @@ pub(crate) fn send(container: &Container, signal: i32) -> Result<(), String> {
     use std::os::fd::AsFd as _;
     let gone = "container not running";
     let pidfd = pidfd_of(container).ok_or(gone)?;
-    wharf_sys::process::send_signal(pidfd.as_fd(), signal).map_err(|error| error.to_string())
+    wharf_sys::process::send_signal(pidfd.as_fd(), signal)
+        .map_err(|error| format!("unable to signal init: {error}"))
 }
 
 /// Its first process, if it has not ended.
@@ -112,7 +114,8 @@ pub(crate) fn wait_for_end(container: &Container) -> Result<(), String> {
 
 fn number(word: &str) -> Option<i32> {
     if let Ok(number) = word.parse() {
-        return (0..=64).contains(&number).then_some(number);
+        // The kernel knows which there are.
+        return Some(number);
     }
     let name = word.to_ascii_uppercase();
     let name = name.strip_prefix("SIG").unwrap_or(&name);

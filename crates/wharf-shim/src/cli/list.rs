@@ -31,22 +31,20 @@ pub(crate) fn list(global: &Global, said: &Said) -> Outcome {
     if said.has("quiet") {
         containers
             .iter()
-            .for_each(|(container, _)| println!("{}", container.id));
+            .for_each(|(container, _)| super::say(&format!("{}\n", container.id)));
         return Ok(0);
     }
     let shown: Vec<Shown<'_>> = containers
         .iter()
         .map(|(container, owner)| Shown::of(container, owner.clone()))
         .collect();
-    match said.value("format").unwrap_or("table") {
-        "table" => print!("{}", table(&shown)),
-        "json" if shown.is_empty() => println!("null"),
-        "json" => println!(
-            "{}",
-            serde_json::to_string(&shown).map_err(|error| error.to_string())?
-        ),
+    let text = match said.value("format").unwrap_or("table") {
+        "table" => table(&shown),
+        "json" if shown.is_empty() => "null\n".to_owned(),
+        "json" => serde_json::to_string(&shown).map_err(|error| error.to_string())? + "\n",
         _ => return Err("invalid format option".to_owned()),
-    }
+    };
+    super::say(&text);
     Ok(0)
 }
 

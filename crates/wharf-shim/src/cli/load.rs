@@ -17,8 +17,11 @@ pub(crate) fn spec(global: &Global, bundle: &Path) -> Result<(Spec, Vec<u8>), St
     })?;
     match serde_json::from_slice(&text) {
         Ok(spec) => Ok((spec, text)),
-        Err(error) => lenient(global, &text, |value| {
-            capabilities(global, value.get_mut("process")?)
+        Err(error) => lenient(&text, |value| {
+            if let Some(process) = value.get_mut("process") {
+                defaults(process);
+                capabilities(global, process);
+            }
         })
         .ok_or_else(|| format!("{}: {error}", path.display())),
     }
@@ -30,23 +33,40 @@ pub(crate) fn process(global: &Global, path: &Path) -> Result<Process, String> {
     match serde_json::from_slice(&text) {
         Ok(process) => Ok(process),
         Err(error) => {
-            let read = lenient(global, &text, |value| capabilities(global, value));
+            let read = lenient(&text, |value| {
+                defaults(value);
+                capabilities(global, value);
+            });
             read.map(|(process, _)| process)
                 .ok_or_else(|| error.to_string())
         }
     }
 }
 
-/// Reads `text` again with what may be passed over taken out; its new text too.
+/// Reads `text` again with what may be passed over taken out, and what goes without saying put in; its new text too.
 fn lenient<T: serde::de::DeserializeOwned>(
-    _global: &Global,
     text: &[u8],
-    clean: impl FnOnce(&mut Value) -> Option<()>,
+    clean: impl FnOnce(&mut Value),
 ) -> Option<(T, Vec<u8>)> {
     let mut value: Value = serde_json::from_slice(text).ok()?;
-    clean(&mut value)?;
+    clean(&mut value);
     let text = serde_json::to_vec(&value).ok()?;
     Some((serde_json::from_value(value).ok()?, text))
+}
+
+/// As for every reader in Go: numbers that are not there are 0, texts empty. An empty folder is refused later.
+fn defaults(process: &mut Value) {
+    let Some(process) = process.as_object_mut() else {
+        return;
+    };
+    process.entry("cwd").or_insert_with(|| "".into());
+    let user = process
+        .entry("user")
+        .or_insert_with(|| serde_json::json!({}));
+    if let Some(user) = user.as_object_mut() {
+        user.entry("uid").or_insert_with(|| 0.into());
+        user.entry("gid").or_insert_with(|| 0.into());
+    }
 }
 
 /// Takes capabilities out that nobody knows: they are to be warned of, not to fail (OCI, `config.md`).

@@ -1,6 +1,7 @@
 //! An OCI runtime's command line, as runc's: the same commands, flags, answers and exit codes.
 
 mod check;
+mod checkpoint;
 mod container;
 mod create;
 mod delete;
@@ -37,6 +38,7 @@ pub(crate) const SPEC_VERSION: &str = "1.3.0";
 type Verb = fn(&Global, &Said) -> Outcome;
 
 const COMMANDS: &[(&Command, Verb)] = &[
+    (&checkpoint::CHECKPOINT, checkpoint::checkpoint),
     (&create::CREATE, create::create),
     (&delete::DELETE, delete::delete),
     (&events::EVENTS, events::events),
@@ -46,6 +48,7 @@ const COMMANDS: &[(&Command, Verb)] = &[
     (&list::LIST, list::list),
     (&pause::PAUSE, pause::pause),
     (&ps::PS, ps::ps),
+    (&checkpoint::RESTORE, checkpoint::restore),
     (&pause::RESUME, pause::resume),
     (&create::RUN, create::run),
     (&spec::SPEC, spec::spec),
@@ -62,7 +65,7 @@ pub(crate) fn run(arguments: impl Iterator<Item = OsString>) -> i32 {
     let said = match Said::parse(global::FLAGS, true, &mut words) {
         Ok(said) => said,
         Err(message) => {
-            println!("Incorrect Usage. {message}\n\n{}", help());
+            say(&format!("Incorrect Usage. {message}\n\n{}\n", help()));
             return fail(quiet.as_ref().ok(), &message);
         }
     };
@@ -71,19 +74,57 @@ pub(crate) fn run(arguments: impl Iterator<Item = OsString>) -> i32 {
         Err(message) => return fail(quiet.as_ref().ok(), &message),
     };
     if said.has("version") {
-        println!(
-            "wharf-shim version {}\nspec: {SPEC_VERSION}",
-            env!("CARGO_PKG_VERSION")
-        );
+        let version = env!("CARGO_PKG_VERSION");
+        say(&format!(
+            "{} version {version}\nspec: {SPEC_VERSION}\n",
+            program()
+        ));
         return 0;
     }
     let mut words = said.words.iter().cloned();
     let name = words.next().unwrap_or_default();
     if said.has("help") || name.is_empty() || name == "help" || name == "h" {
-        println!("{}", words.next().and_then(about).unwrap_or_else(help));
-        return 0;
+        return help_of(&global, words.next());
+    }
+    if let Err(message) = log::open(&global) {
+        return fail(quiet.as_ref().ok(), &message);
     }
     dispatch(&global, &said, &name, &mut words)
+}
+
+/// What we were started as, for texts about ourselves.
+fn program() -> String {
+    let name = std::env::args_os().next().unwrap_or_default();
+    let name = std::path::Path::new(&name).file_name();
+    name.map_or_else(
+        || "wharf-shim".to_owned(),
+        |name| name.to_string_lossy().into_owned(),
+    )
+}
+
+/// Writes to standard output. Who has stopped reading misses nothing.
+fn say(text: &str) {
+    use std::io::Write as _;
+    let mut out = std::io::stdout();
+    let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+}
+
+fn help_of(global: &Global, name: Option<String>) -> i32 {
+    let Some(name) = name else {
+        say(&help());
+        return 0;
+    };
+    let known = COMMANDS.iter().find(|(command, _)| command.name == name);
+    match known {
+        Some((command, _)) => say(&format!("{}\n", command.help())),
+        None => return no_topic(global, &name),
+    }
+    0
+}
+
+fn no_topic(global: &Global, name: &str) -> i32 {
+    fail(Some(global), &format!("No help topic for '{name}'"));
+    3
 }
 
 fn dispatch(
@@ -94,34 +135,33 @@ fn dispatch(
 ) -> i32 {
     let known = COMMANDS.iter().find(|(command, _)| command.name == name);
     let Some((command, verb)) = known else {
-        if matches!(name, "checkpoint" | "restore") {
-            return fail(
-                Some(global),
-                &format!("{name} failed: checkpointing is not supported"),
-            );
-        }
-        fail(Some(global), &format!("No help topic for '{name}'"));
-        return 3;
+        return no_topic(global, name);
     };
-    let mut words = words.peekable();
-    if matches!(words.peek().map(String::as_str), Some("--help" | "-h")) {
-        println!("{}", command.help());
-        return 0;
-    }
-    let parsed = command.parse(&mut words);
-    let done = match parsed {
+    let parsed = match Said::parse(command.flags, command.stops, words) {
+        Ok(parsed) if parsed.has("help") => {
+            say(&format!("{}\n", command.help()));
+            return 0;
+        }
+        Ok(parsed) => parsed,
         Err(message) => {
-            println!("Incorrect Usage: {message}\n\n{}", command.help());
-            Err(message)
+            say(&format!(
+                "Incorrect Usage: {message}\n\n{}\n",
+                command.help()
+            ));
+            return fail(Some(global), &message);
         }
-        Ok(parsed) => Global::refuse(said)
-            .and_then(|()| verb(global, &parsed))
-            .map_err(|message| match name {
-                "run" | "create" => format!("runc {name} failed: {message}"),
-                "exec" => format!("exec failed: {message}"),
-                _ => message,
-            }),
     };
+    if let Err(message) = command.count(&parsed) {
+        say(&format!("Incorrect Usage.\n\n{}\n", command.help()));
+        return fail(Some(global), &message);
+    }
+    let done = Global::refuse(said)
+        .and_then(|()| verb(global, &parsed))
+        .map_err(|message| match name {
+            "run" | "create" => format!("runc {name} failed: {message}"),
+            "exec" => format!("exec failed: {message}"),
+            _ => message,
+        });
     done.unwrap_or_else(|message| match (fail(Some(global), &message), name) {
         (_, "exec") => 255,
         (code, _) => code,
@@ -130,21 +170,18 @@ fn dispatch(
 
 fn fail(global: Option<&Global>, message: &str) -> i32 {
     match global {
-        Some(global) => log::error(global, message),
-        None => eprintln!("{message}"),
+        Some(global) => log::error(global, &log::plain(message)),
+        None => eprintln!("{}", log::plain(message)),
     }
     1
 }
 
-fn about(name: String) -> Option<String> {
-    let known = COMMANDS.iter().find(|(command, _)| command.name == name);
-    known.map(|(command, _)| command.help())
-}
-
 fn help() -> String {
-    let mut text = "NAME:\n   wharf-shim - Open Container Initiative runtime\n\nUSAGE:\n   \
-                    wharf-shim [global options] command [command options] [arguments...]\n\nCOMMANDS:\n"
-        .to_owned();
+    let program = program();
+    let mut text = format!(
+        "NAME:\n   {program} - Open Container Initiative runtime\n\nUSAGE:\n   \
+         {program} [global options] command [command options] [arguments...]\n\nCOMMANDS:\n"
+    );
     for (command, _) in COMMANDS {
         text += &format!("   {:10}  {}\n", command.name, command.about);
     }

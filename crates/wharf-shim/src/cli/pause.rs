@@ -31,7 +31,9 @@ pub(crate) fn pause(global: &Global, said: &Said) -> Outcome {
             let frozen = container.needs_cgroup()?.freeze();
             frozen.map(|()| 0).map_err(|error| error.to_string())
         }
-        Status::Paused | Status::Stopped => Err("container not running".to_owned()),
+        Status::Creating | Status::Paused | Status::Stopped => {
+            Err("container not running".to_owned())
+        }
     }
 }
 

@@ -28,10 +28,8 @@ pub(crate) fn ps(global: &Global, said: &Said) -> Outcome {
         .map_err(|error| error.to_string())?;
     match said.value("format").unwrap_or("table") {
         "json" => {
-            println!(
-                "{}",
-                serde_json::to_string(&pids).map_err(|error| error.to_string())?
-            );
+            let text = serde_json::to_string(&pids).map_err(|error| error.to_string())?;
+            super::say(&format!("{text}\n"));
             return Ok(0);
         }
         "table" => {}
@@ -45,9 +43,13 @@ pub(crate) fn ps(global: &Global, said: &Said) -> Outcome {
     let text = String::from_utf8_lossy(&output.stdout);
     if !output.status.success() {
         let said = String::from_utf8_lossy(&output.stderr);
-        return Err(format!("{}: {text}{said}", output.status));
+        let status = output
+            .status
+            .to_string()
+            .replacen("exit status:", "exit status", 1);
+        return Err(format!("{status}: {text}{said}"));
     }
-    print!("{}", only(&text, &pids)?);
+    super::say(&only(&text, &pids)?);
     Ok(0)
 }
 

@@ -1,6 +1,7 @@
 //! `spec`.
 
 use serde_json::{Value, json};
+use wharf_cgroups::Layout;
 
 use super::flags::{Command, Said, Takes};
 use super::global::Global;
@@ -37,6 +38,12 @@ pub(crate) fn spec(_: &Global, said: &Said) -> Outcome {
         return Err("File config.json exists. Remove it first".to_owned());
     }
     let mut spec = example();
+    if matches!(Layout::detect(), Ok(Layout::V2 { .. })) {
+        // As runc: where a container sees its own group only, and nothing is lost by it.
+        if let Some(namespaces) = spec["linux"]["namespaces"].as_array_mut() {
+            namespaces.push(json!({ "type": "cgroup" }));
+        }
+    }
     if said.has("rootless") {
         make_rootless(&mut spec);
     }
@@ -85,7 +92,6 @@ fn example() -> Value {
             "resources": { "devices": [{ "allow": false, "access": "rwm" }] },
             "namespaces": [
                 { "type": "pid" }, { "type": "network" }, { "type": "ipc" }, { "type": "uts" }, { "type": "mount" },
-                { "type": "cgroup" },
             ],
             "maskedPaths": [
                 "/proc/acpi", "/proc/asound", "/proc/kcore", "/proc/keys", "/proc/latency_stats",
@@ -122,9 +128,11 @@ fn make_rootless(spec: &mut Value) {
     let Some(mounts) = spec["mounts"].as_array_mut() else {
         return;
     };
-    mounts
-        .retain(|mount| mount["destination"] != "/sys" && mount["destination"] != "/sys/fs/cgroup");
     for mount in mounts.iter_mut() {
+        if mount["destination"] == "/sys" {
+            let options = ["rbind", "nosuid", "noexec", "nodev", "ro"];
+            *mount = self::mount("/sys", "none", "/sys", &options);
+        }
         if let Some(options) = mount.get_mut("options").and_then(Value::as_array_mut) {
             options.retain(|option| {
                 let text = option.as_str().unwrap_or_default();
@@ -132,10 +140,4 @@ fn make_rootless(spec: &mut Value) {
             });
         }
     }
-    mounts.push(mount(
-        "/sys",
-        "none",
-        "/sys",
-        &["rbind", "nosuid", "noexec", "nodev", "ro"],
-    ));
 }

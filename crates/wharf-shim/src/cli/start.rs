@@ -1,6 +1,10 @@
 //! `start`.
 
-use std::io::Read as _;
+use std::os::fd::AsRawFd as _;
+
+use oci_spec::runtime::Spec;
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::fs::{Mode, OFlags};
 
 use super::Outcome;
 use super::container::{Container, FIFO, Status};
@@ -21,40 +25,77 @@ pub(crate) fn start(global: &Global, said: &Said) -> Outcome {
     let container = Container::load(global, said)?;
     match container.status() {
         Status::Created => {}
-        Status::Stopped => return Err("cannot start a container that has stopped".to_owned()),
-        Status::Running | Status::Paused => {
-            return Err("cannot start an already running container".to_owned());
+        Status::Creating => {
+            return Err("cannot start a container in the creating state".to_owned());
         }
+        Status::Stopped => return Err("cannot start a container that has stopped".to_owned()),
+        Status::Running => return Err("cannot start an already running container".to_owned()),
+        Status::Paused => return Err("cannot start a container in the paused state".to_owned()),
     }
-    let fifo = container.folder.join(FIFO);
-    // The container's process opens it for writing, writes one byte, and executes its program: that closes it.
-    // What it writes else is why it could not.
-    let mut said = String::new();
-    std::fs::File::open(&fifo)
-        .and_then(|mut fifo| fifo.read_to_string(&mut said))
-        .and_then(|_| std::fs::remove_file(&fifo))
-        .map_err(|error| format!("start: {error}"))?;
+    let spec = container.spec()?;
+    if spec.process().is_none() {
+        return Err("process property must not be empty".to_owned());
+    }
+    let said = let_go(&container)?;
     if let Some(reason) = said.get(1..).filter(|reason| !reason.is_empty()) {
-        return Err(destroyed(global, &container, reason.trim_end()));
+        return Err(ended(&container, reason.trim_end()));
     }
-    let done = poststart(&container);
-    done.map_err(|reason| destroyed(global, &container, &reason))?;
+    let done = poststart(&container, &spec);
+    done.map_err(|reason| ended(&container, &reason))?;
     Ok(0)
 }
 
-/// A hook that fails ends the container, and the hooks of the end run (OCI, lifecycle).
-fn destroyed(global: &Global, container: &Container, reason: &str) -> String {
-    let _ = super::kill::send(container, 9);
-    let gone = super::kill::wait_for_end(container).and_then(|()| container.remove(global));
-    if let Err(also) = gone {
-        super::log::warning(global, &also);
+/// Reads from the container's FIFO, to the end. The container's process opens it for writing, writes one byte, and
+/// executes its program: that closes it. What it writes else is why it could not.
+///
+/// The FIFO's name goes first: of two that start at once one has it, and whoever is killed here leaves a container that
+/// counts as started.
+fn let_go(container: &Container) -> Result<String, String> {
+    let path = container.folder.join(FIFO);
+    let failed = |error: rustix::io::Errno| format!("start: {}", std::io::Error::from(error));
+    let pidfd = super::kill::pidfd_of(container).ok_or("container not running")?;
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let place = rustix::fs::open(&path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty());
+    let place = place.and_then(|place| rustix::fs::unlink(&path).map(|()| place));
+    let place = match place {
+        Err(rustix::io::Errno::NOENT) => {
+            return Err("cannot start an already running container".to_owned());
+        }
+        other => other.map_err(failed)?,
+    };
+    let place = format!("/proc/self/fd/{}", place.as_raw_fd());
+    let fifo = rustix::fs::open(place, flags, Mode::empty()).map_err(failed)?;
+    let (mut said, mut buffer) = (Vec::new(), [0; 4096]);
+    loop {
+        let mut polled = [
+            PollFd::new(&fifo, PollFlags::IN),
+            PollFd::new(&pidfd, PollFlags::IN),
+        ];
+        match poll(&mut polled, None) {
+            Err(rustix::io::Errno::INTR) => continue,
+            other => other.map_err(failed)?,
+        };
+        match rustix::io::read(&fifo, &mut buffer) {
+            Ok(0) if said.is_empty() => return Err("the container's process has ended".to_owned()),
+            Ok(0) => return Ok(String::from_utf8_lossy(&said).into_owned()),
+            Ok(length) => said.extend_from_slice(&buffer[..length]),
+            Err(rustix::io::Errno::AGAIN | rustix::io::Errno::INTR) => {}
+            Err(error) => return Err(failed(error)),
+        }
     }
-    reason.to_owned()
+}
+
+/// A hook that fails ends the container, which is there until it is deleted (OCI, lifecycle).
+fn ended(container: &Container, reason: &str) -> String {
+    let _ = super::kill::send(container, 9);
+    match super::kill::wait_for_end(container) {
+        Ok(()) => reason.to_owned(),
+        Err(also) => format!("{reason}: {also}"),
+    }
 }
 
 /// Runs the hooks of the start. If one fails the container is stopped.
-pub(crate) fn poststart(container: &Container) -> Result<(), String> {
-    let spec = container.spec()?;
+pub(crate) fn poststart(container: &Container, spec: &Spec) -> Result<(), String> {
     let hooks = spec
         .hooks()
         .as_ref()

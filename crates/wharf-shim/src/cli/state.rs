@@ -5,7 +5,7 @@ use std::io::Write as _;
 use serde::Serialize;
 
 use super::Outcome;
-use super::container::{Container, Status};
+use super::container::Container;
 use super::flags::{Command, Said};
 use super::global::Global;
 
@@ -40,11 +40,7 @@ impl<'a> Shown<'a> {
         Self {
             oci_version: &container.oci_version,
             id: &container.id,
-            pid: if status == Status::Stopped {
-                0
-            } else {
-                container.pid
-            },
+            pid: if status.lives() { container.pid } else { 0 },
             status: status.word(),
             bundle: &container.bundle,
             rootfs: &container.rootfs,

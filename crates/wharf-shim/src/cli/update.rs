@@ -6,7 +6,7 @@ use oci_spec::runtime::LinuxResources;
 use serde_json::{Value, json};
 
 use super::Outcome;
-use super::container::{Container, Status};
+use super::container::Container;
 use super::create::chain;
 use super::flags::{Command, Said, Takes};
 use super::global::Global;
@@ -89,8 +89,15 @@ pub(crate) const UPDATE: Command = Command {
         (
             "pids-limit",
             "",
-            Takes::Value,
+            Takes::Number,
             "Maximum number of pids allowed in the container",
+        ),
+        ("kernel-memory", "", Takes::Value, "(obsoleted; do not use)"),
+        (
+            "kernel-memory-tcp",
+            "",
+            Takes::Value,
+            "(obsoleted; do not use)",
         ),
         (
             "l3-cache-schema",
@@ -134,8 +141,13 @@ pub(crate) fn update(global: &Global, said: &Said) -> Outcome {
         Some(path) => read(path)?,
         None => resources(said)?,
     };
-    if container.status() == Status::Stopped {
+    if !container.status().lives() {
         return Err("container not running".to_owned());
+    }
+    let obsolete = ["kernel-memory", "kernel-memory-tcp"];
+    if obsolete.iter().any(|flag| said.value(flag).is_some()) {
+        let text = "Kernel memory settings are ignored and will be removed";
+        super::log::warning(global, text);
     }
     let applied = container.needs_cgroup()?.apply(&resources);
     applied.map(|()| 0).map_err(|error| chain(&error))

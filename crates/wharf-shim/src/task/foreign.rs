@@ -199,6 +199,7 @@ impl Foreign {
         terminal: bool,
     ) -> Result<()> {
         let root = self.folder.join("rootfs");
+        let user = super::process::who(user);
         let identity = wharf_runtime::identify(&root, process, user, &self.groups)?;
         document["user"]["uid"] = json!(identity.uid);
         document["user"]["gid"] = json!(identity.gid);

@@ -217,3 +217,12 @@ impl Process {
             .for_each(Client::flush_into_kernel);
     }
 }
+
+/// Who a process is to be: nobody said means root as the image knows him, with the groups that he is a member of, as
+/// dockerd looks him up.
+pub(super) fn who(user: &str) -> &str {
+    match user {
+        "" => "0",
+        other => other,
+    }
+}
