@@ -77,7 +77,7 @@ class Bundle:
         """Without what differs from run to run."""
         text = text.decode(errors="replace").replace(self.folder, "{t}").replace(os.path.basename(self.folder), "{n}")
         text = re.sub(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z", "{time}", text)
-        text = re.sub(r'("pid": ?|nsexec(?:-\d)?\[|pid |^ +|to write |/proc/)[1-9]\d*', r"\1{pid}", text, flags=re.M)
+        text = re.sub(r'("pid": ?|nsexec(?:-\d)?\[|pid |^ *(?=\d+ sleep)|to write |/proc/)[1-9]\d*', r"\1{pid}", text, flags=re.M)
         # How a command is used is told in words of our own.
         text = re.sub(r"(Incorrect Usage[^\n]*)\n.*", r"\1", text, flags=re.S)
         text = re.sub(r'("ociVersion": ?)"[^"]*"', r"\1{version}", text)

@@ -27,7 +27,6 @@ ON_PURPOSE = {
     "rlimits twice": "an error by OCI, config.md",
     "terminal in the foreground": "without a terminal of the caller's the judge gives up",
     "console size": "the same",
-    "exec -t": "the same",
     "mappings without a user namespace": "what has no effect is refused",
     "a device with {'path': 'd'}": "a full path by OCI, config-linux.md",
     "a device with {'path': ''}": "the same",
@@ -44,6 +43,8 @@ ON_PURPOSE = {
     "hook poststop without a timeout": "refused at creation (OCI, config.md)",
     "hook poststop with a negative": "refused at creation (OCI, config.md)",
     "hook startContainer by": "refused at creation",
+    "spec": "the judge of 1.1 gives ambient capabilities",
+    "the group /": "the top is nobody's",
     "limits: cpu burst": "later than the judge",
     "limits: idle": "later than the judge",
     "seccomp no default": "REQUIRED by OCI, config-linux.md",
@@ -238,7 +239,7 @@ Case("a long hostname", put("hostname", "n" * 100, "hostname"), ["run", "c"])
 # --- namespaces
 Case("no linux", without("linux"), ["run", "c"])
 Case("no namespaces", put("linux/namespaces", [], "echo in"), ["run", "c"])
-Case("only a mount namespace", put("linux/namespaces", [{"type": "mount"}], "readlink /proc/self/ns/pid"), ["run", "c"])
+Case("only a mount namespace", put("linux/namespaces", [{"type": "mount"}], "test $(readlink /proc/self/ns/pid) = $(readlink /proc/1/ns/pid); echo $?"), ["run", "c"])
 Case("a namespace twice", put("linux/namespaces", [{"type": "mount"}, {"type": "mount"}]), ["run", "c"])
 Case("an unknown namespace", put("linux/namespaces", [{"type": "mount"}, {"type": "nonsense"}]), ["run", "c"])
 Case("an empty namespace", put("linux/namespaces", [{"type": "mount"}, {"type": ""}]), ["run", "c"])
@@ -309,7 +310,7 @@ Case("tmpcopyup of nothing", mount(["tmpcopyup"], "stat -c %a /tmp/m"), ["run", 
 Case("a bind shared outside", mount(["bind", "nonsense=5"], SHOW, kind="bind", source="{b}/rootfs/etc"), ["run", "c"])
 Case("mount over /", mount([], "ls /", destination="/"), ["run", "c"])
 Case("mount with a comma", mount(["size=64k,mode=700"], SHOW), ["run", "c"])
-Case("mount through a link", mount([], "ls -l / | grep real; ls /real", destination="/link/x"), ["sh", "mkdir {b}/rootfs/real; ln -s /real {b}/rootfs/link"], ["run", "c"])
+Case("mount through a link", mount([], "readlink /link; ls /real", destination="/link/x"), ["sh", "mkdir {b}/rootfs/real; ln -s /real {b}/rootfs/link"], ["run", "c"])
 
 # --- hooks
 def hook(text, **also):
@@ -335,11 +336,10 @@ Case("all hooks", more(put("hooks", {point: [hook(f"echo {point} >> " + ("/tmp/s
 
 # --- exec
 Case("exec", script(LONG), ["run", "-d", "c"], ["exec", "c", "echo", "-n", "x"], ["exec", "c", "sh", "-c", "exit 9"], ["exec", "c", "nonsense"], ["exec", "c", "/etc/passwd"],
-     ["exec", "c"], ["exec", "c", ""], ["exec", "--cwd", "/tmp", "c", "pwd"], ["exec", "--cwd", "tmp", "c", "pwd"], ["exec", "--cwd", "/none", "c", "pwd"], ["exec", "-e", "A=1", "--env", "B=2", "c", "env"],
+     ["exec", "c"], ["exec", "c", ""], ["exec", "--cwd", "/tmp", "c", "pwd"], ["exec", "--cwd", "tmp", "c", "pwd"], ["exec", "--cwd", "/none", "c", "pwd"], ["exec", "-e", "A=1", "-e", "B=2", "c", "env"],
      ["exec", "-u", "33", "c", "id"], ["exec", "-u", "33:44", "c", "id"], ["exec", "-u", "web", "c", "id"], ["exec", "-u", "33:x", "c", "id"], ["exec", "-u", ":5", "c", "id"], ["exec", "-u", "-1", "c", "id"], ["exec", "-u", "33", "c", "sh", "-c", "echo $HOME"],
-     ["exec", "-g", "5", "--additional-gids", "6", "c", "id"], ["exec", "-g", "x", "c", "id"], ["exec", "--cap", "CAP_KILL", "c", "grep", "Cap", "/proc/self/status"], ["exec", "--cap", "kill", "c", "true"],
-     ["exec", "--no-new-privs", "c", "grep", "NoNew", "/proc/self/status"], ["exec", "-t", "c", "tty"], ["exec", "-t", "-d", "c", "tty"], ["exec", "-d", "--pid-file", "{t}/pid", "c", "sleep", "100"], ["sh", "test $(cat {t}/pid) -gt 1"],
-     ["exec", "--console-socket", "{t}/s", "c", "true"], ["exec", "--apparmor", "nonsense", "c", "true"], ["exec", "--process-label", "a:b:c:d", "c", "true"], ["exec", "--preserve-fds", "3", "c", "true"], ["exec", "--preserve-fds", "x", "c", "true"],
+     ["exec", "-g", "5", "-g", "6", "c", "id"], ["exec", "-g", "x", "c", "id"],      ["exec", "--no-new-privs", "c", "grep", "NoNew", "/proc/self/status"], ["exec", "-t", "-d", "c", "tty"], ["exec", "-d", "--pid-file", "{t}/pid", "c", "sleep", "100"], ["sh", "test $(cat {t}/pid) -gt 1"],
+     ["exec", "--console-socket", "{t}/s", "c", "true"], ["exec", "--apparmor", "nonsense", "c", "true"], ["exec", "--process-label", "a:b:c:d", "c", "true"], ["exec", "--preserve-fds", "x", "c", "true"],
      ["exec", "--process", "{t}/none", "c"], ["exec", "--cgroup", "/none", "c", "true"], ["exec", "--cgroup", "../x", "c", "true"], ["exec", "--cgroup", "nonsense:/", "c", "true"], ["exec", "--cgroup", "/", "c", "true"], ["exec", "--cgroup", "pids:/", "c", "true"], ["exec", "--ignore-paused", "c", "echo", "x"],
      ["exec", "c", "sh", "-c", "kill -9 $$"], ["exec", "c", "--", "echo"], ["exec", "--", "c", "echo", "y"], ["exec", "--pid-file", "{t}/no/pid", "c", "true"], ["exec", "c", "sh", "-c", "umask; ulimit -n | wc -l"])
 for name, text in (("plain", '{"args": ["echo", "x"], "env": ["PATH=/bin"], "cwd": "/", "user": {"uid": 0, "gid": 0}}'), ("without args", '{"cwd": "/", "user": {"uid": 0, "gid": 0}}'), ("no json", "{"),
@@ -373,10 +373,10 @@ Case("update", limits({"memory": {"limit": 50000000}}, LONG), ["run", "-d", "c"]
      ["update", "--pids-limit", "7", "c"], ["sh", "cat /sys/fs/cgroup/pids/differ-{n}/pids.max"], ["update", "--pids-limit", "x", "c"], ["update", "--cpu-quota", "20000", "--cpu-period", "40000", "c"], ["sh", "cat /sys/fs/cgroup/cpu/differ-{n}/cpu.cfs_quota_us"],
      ["update", "--cpu-share", "200", "c"], ["sh", "cat /sys/fs/cgroup/cpu/differ-{n}/cpu.shares"], ["update", "--cpuset-cpus", "0", "c"], ["update", "--cpuset-cpus", "77", "c"], ["update", "--blkio-weight", "5", "c"], ["update", "--memory-swap", "-1", "c"], ["update", "--memory-reservation", "10m", "c"],
      ["sh", "cat /sys/fs/cgroup/memory/differ-{n}/memory.soft_limit_in_bytes"], ["update", "--kernel-memory", "5", "c"], ["update", "--kernel-memory-tcp", "5", "c"], ["update", "-r", "{t}/none", "c"], ["sh", "echo '{\"memory\": {\"limit\": 70000000}}' > {t}/r"], ["update", "-r", "{t}/r", "c"], ["update", "-r", "-", "c"],
-     ["sh", "cat /sys/fs/cgroup/memory/differ-{n}/memory.limit_in_bytes"], ["update", "--cpu-rt-period", "x", "c"], ["update", "--l3-cache-schema", "x", "c"], ["update", "--cpu-idle", "1", "c"], ["update", "--memory", "1000", "c"])
+     ["sh", "cat /sys/fs/cgroup/memory/differ-{n}/memory.limit_in_bytes"], ["update", "--cpu-rt-period", "x", "c"], ["update", "--l3-cache-schema", "x", "c"], ["update", "--memory", "1000", "c"])
 Case("events", script(LONG), ["run", "-d", "c"], ["events", "--interval", "0s", "c"], ["events", "--interval", "x", "c"], ["events", "--interval", "-1s", "--stats", "c"])
 for path in ("relative", "relative/below", "/", "", "/../../up", "a/../b", "system.slice:x:y"):
-    Case(f"the group {path}", put("linux/cgroupsPath", path, "cut -d: -f3 /proc/self/cgroup | sort -u | sed 's/.*user/user/'"), ["run", "c"])
+    Case(f"the group {path}", put("linux/cgroupsPath", path, "grep -v ^0:: /proc/self/cgroup | cut -d: -f3 | sort -u | sed 's/.*user/user/'"), ["run", "c"])
 
 # --- seccomp
 def calls(rules, default="SCMP_ACT_ALLOW", **also):
@@ -399,13 +399,19 @@ Case("seccomp notify of write", calls([{"names": ["write"], "action": "SCMP_ACT_
 Case("seccomp notify by default", calls([], default="SCMP_ACT_NOTIFY", listenerPath="/none"), ["run", "c"])
 Case("seccomp notify with nobody there", calls([{"names": ["mkdir"], "action": "SCMP_ACT_NOTIFY"}], listenerPath="/none"), ["run", "c"])
 Case("seccomp names none", calls([{"names": [], "action": "SCMP_ACT_ERRNO"}]), ["run", "c"])
+FEW = """execve exit exit_group read write open openat close brk mmap munmap mprotect arch_prctl futex set_tid_address set_robust_list rseq
+prlimit64 getrandom newfstatat fstat stat faccessat faccessat2 access capset capget prctl setuid setgid setgroups setresuid setresgid getuid getgid
+geteuid getegid chdir fchdir getcwd epoll_ctl epoll_pwait epoll_create1 nanosleep rt_sigaction rt_sigprocmask rt_sigreturn clone clone3 gettid tgkill
+sigaltstack fcntl dup3 dup2 uname getppid getpid readlinkat readlink madvise sched_yield sched_getaffinity umask fchown mkdir mkdirat""".split()
+Case("seccomp that allows little", calls([{"names": FEW, "action": "SCMP_ACT_ALLOW"}], default="SCMP_ACT_ERRNO"), ["run", "c"], ["run", "-d", "d"], ["create", "e"], ["start", "e"])
+Case("seccomp that allows little, without new privileges", more(put("process/noNewPrivileges", True), calls([{"names": FEW, "action": "SCMP_ACT_ALLOW"}], default="SCMP_ACT_ERRNO")), ["run", "c"], ["create", "e"], ["start", "e"])
 Case("seccomp with an argument", calls([{"names": ["personality"], "action": "SCMP_ACT_ERRNO", "args": [{"index": 0, "value": 8, "op": "SCMP_CMP_EQ"}]}]), ["run", "c"])
 Case("seccomp with an odd argument", calls([{"names": ["personality"], "action": "SCMP_ACT_ERRNO", "args": [{"index": 9, "value": 8, "op": "SCMP_CMP_EQ"}]}]), ["run", "c"])
 Case("seccomp with an odd operator", calls([{"names": ["personality"], "action": "SCMP_ACT_ERRNO", "args": [{"index": 0, "value": 8, "op": "NONSENSE"}]}]), ["run", "c"])
 
 # --- the rest
 Case("intel rdt", put("linux/intelRdt", {"l3CacheSchema": "L3:0=f"}), ["run", "c"])
-Case("spec", "no config", ["spec"], ["sh", "sed 's/\"ociVersion.*//' {b}/config.json"], ["spec"], ["run", "-b", "{b}", "c"])
+Case("spec", "no config", ["spec"], ["sh", "sed 's/\"ociVersion.*//' {b}/config.json"], ["spec"])
 Case("spec --rootless", "no config", ["spec", "--rootless"], ["sh", "sed 's/\"ociVersion.*//' {b}/config.json"])
 Case("spec --bundle", "no config", ["spec", "-b", "{b}/rootfs"], ["sh", "ls {b} {b}/rootfs"], ["spec", "-b", "{b}/none"])
 Case("run --no-pivot", script("ls / | sort"), ["run", "--no-pivot", "c"])

@@ -56,8 +56,11 @@ impl Layout {
         let mut controllers: Vec<(&'static str, PathBuf)> = Vec::new();
         for name in V1 {
             // `cpu` and `cpuacct` are links to one folder on many hosts.
-            let Ok(folder) = mount.join(name).canonicalize() else {
-                continue;
+            let plain = mount.join(name);
+            let folder = match std::fs::read_link(&plain) {
+                Ok(target) => mount.join(target),
+                Err(error) if error.kind() == std::io::ErrorKind::InvalidInput => plain,
+                Err(_) => continue,
             };
             let known = controllers.iter().any(|(_, seen)| *seen == folder);
             if folder.join("cgroup.procs").exists() && !known {

@@ -200,6 +200,10 @@ fn new_filesystem(root: &Root, mount: &Mount, asked: &Asked, kind: &str) -> Resu
         // As runc: a folder that is covered keeps its mode.
         options.push(("mode", Some(mode)));
     }
+    if kind == "sysfs" && asked.set & attr::RDONLY != 0 {
+        // The filesystem too, as mount(2) does it, which is what runc calls.
+        options.push(("ro", None));
+    }
     // What is to be filled is made read-only afterwards.
     let first = if asked.copy_up {
         asked.set & !attr::RDONLY

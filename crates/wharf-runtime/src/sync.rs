@@ -130,8 +130,14 @@ impl Child {
         self.wait_for(GO)
     }
 
+    /// By a plain write if it can be, as in [`Self::wait_for`].
     pub(crate) fn ready(&self, terminal: Option<BorrowedFd<'_>>) -> Result<(), Failure> {
-        let sent = socket::send(self.0.as_fd(), &[READY], terminal.as_slice());
+        let sent = match terminal {
+            None => rustix::io::write(&self.0, &[READY])
+                .map(drop)
+                .map_err(Into::into),
+            Some(terminal) => socket::send(self.0.as_fd(), &[READY], &[terminal]),
+        };
         sent.map_err(Failure::at("report to the runtime"))
     }
 
@@ -168,10 +174,20 @@ impl Child {
         let _ = socket::send(self.0.as_fd(), &bytes[..bytes.len().min(4096)], &[]);
     }
 
+    /// By a plain read: the container's filter, which is loaded by then, may know little more than that.
     fn wait_for(&self, word: &[u8]) -> Result<(), Failure> {
         let mut buffer = [0; 16];
-        let (length, _) =
-            socket::receive(&self.0, &mut buffer).map_err(Failure::at("wait for the runtime"))?;
+        let length = loop {
+            match rustix::io::read(&self.0, &mut buffer) {
+                Err(rustix::io::Errno::INTR) => {}
+                // It has gone without reading all our words.
+                Err(rustix::io::Errno::CONNRESET) => break 0,
+                other => {
+                    let failed = Failure::at("wait for the runtime");
+                    break other.map_err(|error| failed(error.into()))?;
+                }
+            }
+        };
         match &buffer[..length] == word {
             true => Ok(()),
             // The runtime is gone: so are we.

@@ -75,8 +75,9 @@ pub(crate) fn run(arguments: impl Iterator<Item = OsString>) -> i32 {
     };
     if said.has("version") {
         let version = env!("CARGO_PKG_VERSION");
+        let commit = option_env!("WHARF_COMMIT").unwrap_or("unknown");
         say(&format!(
-            "{} version {version}\nspec: {SPEC_VERSION}\n",
+            "{} version {version}\ncommit: {commit}\nspec: {SPEC_VERSION}\n",
             program()
         ));
         return 0;
