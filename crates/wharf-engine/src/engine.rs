@@ -172,6 +172,9 @@ impl Engine {
         }
         shared.background.close();
         shared.background.wait().await;
+        if let Err(error) = shared.tasks.shutdown() {
+            tracing::warn!(error = crate::error::chain(&error), "shut tasks down");
+        }
         self.networks.store.shutdown().await;
     }
 

@@ -4,8 +4,8 @@
 //! [`Request`]s, the shim answers each with a [`Reply`] in the same order, and sends [`Message::Exited`] to
 //! every connection in between whenever a process ends. Descriptors travel with the packet they belong to.
 //!
-//! The first connection is inherited by the shim as descriptor [`CONTROL_FD`]; later ones (a daemon that was
-//! started again) come through the socket [`SOCKET`] in the task's folder.
+//! The first connection is inherited by the shim as descriptor [`CONTROL_FD`], its task's folder as [`FOLDER_FD`]; later
+//! ones (a daemon that was started again) come through the socket [`SOCKET`] in the folder.
 //!
 //! A shim outlives the daemon that started it, so both sides must understand the other's older versions: a
 //! field may be added with a default, never changed; what cannot be done that way raises [`VERSION`].
@@ -26,6 +26,8 @@ pub const VERSION: u32 = 1;
 /// The descriptor that a shim finds its first connection at: its standard input, as that is what can be given
 /// to a program without running anything between fork and exec.
 pub const CONTROL_FD: i32 = 0;
+/// The descriptor that a shim finds its task's folder at, whatever its name is by then: its standard output.
+pub const FOLDER_FD: i32 = 1;
 /// The name of the shim's socket in its task's folder.
 pub const SOCKET: &str = "shim.sock";
 /// The name of the file that holds the init's [`ExitStatus`] once it has ended.
@@ -81,6 +83,9 @@ pub struct Create {
     pub version: u32,
     /// The task's id.
     pub id: String,
+    /// The task's folder, if it is no more where the shim was started; an older shim was started there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub folder: Option<PathBuf>,
     /// The root filesystem.
     pub rootfs: Rootfs,
     /// One terminal instead of three pipes.

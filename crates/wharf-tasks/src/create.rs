@@ -3,9 +3,7 @@
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::path::Path;
 
-use tokio::process::Child;
 use wharf_shim_api::{Create, Reply, Request, Rootfs, VERSION};
-use wharf_sys::socket;
 
 use crate::connection::Connection;
 use crate::folder::{self, TaskRecord};
@@ -26,8 +24,15 @@ impl Tasks {
         }
         let folder = self.folder.join(id);
         folder::remove(&folder)?;
-        folder::make(&folder, 0o700)?;
-        let made = self.start_shim(id, &folder, &config).await;
+        let control = match self.spares.take(&folder) {
+            Some(control) => Ok(control),
+            None => folder::make(&folder, 0o700).and_then(|()| self.shim.start(&folder)),
+        };
+        let made = match control {
+            Ok(control) => self.make(id, &folder, &config, control).await,
+            Err(error) => Err(error),
+        };
+        self.prepare();
         if made.is_err() {
             // The shim ends by itself; what it still writes there it may lose.
             let _ = folder::remove(&folder);
@@ -35,21 +40,28 @@ impl Tasks {
         made
     }
 
-    async fn start_shim(
+    /// Starts the shim of the next task, behind: nobody waits for it, and a start without it only takes longer.
+    fn prepare(&self) {
+        let tasks = self.clone();
+        tokio::task::spawn_blocking(move || {
+            if let Err(error) = tasks.spares.fill(&tasks.shim) {
+                tracing::debug!(%error, "start a shim ahead");
+            }
+        });
+    }
+
+    async fn make(
         &self,
         id: &str,
         folder: &Path,
         config: &TaskConfig,
+        control: OwnedFd,
     ) -> Result<Task, TaskError> {
         let cgroup = cgroup_of(config);
         let version = VERSION;
         let record = TaskRecord { version, cgroup };
         record.write(folder)?;
-        let pair = socket::pair().map_err(|error| TaskError::Connection("connect to", error))?;
-        let (near, far) = pair;
-        let shim = self.shim.spawn(folder, far)?;
-        reap(shim);
-        let connection = Connection::new(near, folder, Some(record))?;
+        let connection = Connection::new(control, folder, Some(record))?;
         let exit = connection.watch(None);
         let spec = spec_in_memory(&config.spec)?;
         let seccomp = config.seccomp.as_deref().map(in_memory).transpose()?;
@@ -59,7 +71,7 @@ impl Tasks {
             .flatten()
             .map(|descriptor| descriptor.as_fd())
             .collect();
-        let request = Request::Create(Box::new(create_of(id, config)));
+        let request = Request::Create(Box::new(create_of(id, folder, config)));
         let failure = match connection.ask(&request, &descriptors).await {
             Ok(Reply::Process { pid }) => return Ok(Task::new(id, folder, pid, connection, exit)),
             Ok(_) => TaskError::Shim("another answer than a process"),
@@ -79,10 +91,11 @@ fn cgroup_of(config: &TaskConfig) -> String {
         .unwrap_or_default()
 }
 
-fn create_of(id: &str, config: &TaskConfig) -> Create {
+fn create_of(id: &str, folder: &Path, config: &TaskConfig) -> Create {
     Create {
         version: VERSION,
         id: id.to_owned(),
+        folder: Some(folder.to_owned()),
         rootfs: match config.rootfs.clone() {
             RootfsSource::Overlay {
                 lowers,
@@ -106,15 +119,6 @@ fn create_of(id: &str, config: &TaskConfig) -> Create {
         terminal: config.stdio.terminal,
         runtime: config.runtime.clone(),
     }
-}
-
-/// The shim is our child, and a zombie when it ends; nothing depends on when.
-fn reap(mut shim: Child) {
-    tokio::spawn(async move {
-        if let Err(error) = shim.wait().await {
-            tracing::debug!(%error, "wait for a shim");
-        }
-    });
 }
 
 fn spec_in_memory(spec: &oci_spec::runtime::Spec) -> Result<OwnedFd, TaskError> {

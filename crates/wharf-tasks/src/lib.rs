@@ -21,6 +21,7 @@ mod folder;
 mod load;
 mod owned_network;
 mod shim;
+mod spare;
 mod task;
 mod types;
 
@@ -36,11 +37,14 @@ pub use wharf_shim_api::{Log as LogConfig, Runtime};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use spare::Spares;
+
 /// All tasks below one exec root.
 #[derive(Clone, Debug)]
 pub struct Tasks {
     folder: Arc<PathBuf>,
     shim: Arc<ShimProgram>,
+    spares: Arc<Spares>,
 }
 
 impl Tasks {
@@ -54,6 +58,7 @@ impl Tasks {
         Ok(Self {
             folder: Arc::new(folder),
             shim: Arc::new(shim),
+            spares: Arc::new(Spares::new(exec_root)?),
         })
     }
 
@@ -69,5 +74,13 @@ impl Tasks {
             Ok(entry.file_name().to_string_lossy().into_owned())
         });
         names.collect()
+    }
+
+    /// Keeps nothing ready any more. Tasks go on.
+    ///
+    /// # Errors
+    /// If what was ready cannot be removed.
+    pub fn shutdown(&self) -> Result<(), TaskError> {
+        self.spares.clear()
     }
 }

@@ -7,7 +7,7 @@ use std::process::Stdio;
 use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
 use tokio::process::{Child, Command};
-use wharf_sys::memfd;
+use wharf_sys::{memfd, socket};
 
 use crate::TaskError;
 
@@ -49,12 +49,21 @@ impl ShimProgram {
         command
     }
 
-    /// Executes it for the task in `folder`, with `control` as its first connection.
+    /// Executes it for the task in `folder`. Returns its first connection.
+    pub(crate) fn start(&self, folder: &Path) -> Result<OwnedFd, TaskError> {
+        let pair = socket::pair().map_err(|error| TaskError::Connection("connect to", error))?;
+        let (near, far) = pair;
+        let shim = self.spawn(folder, far)?;
+        reap(shim);
+        Ok(near)
+    }
+
+    /// Executes it, with `control` as its first connection.
     ///
     /// The standard library does this by `posix_spawn`, which shares our memory until the exec: nothing is
     /// copied, however large the daemon is, as long as nothing has to run in between. So the shim itself makes
     /// its own session.
-    pub(crate) fn spawn(&self, folder: &Path, control: OwnedFd) -> Result<Child, TaskError> {
+    fn spawn(&self, folder: &Path, control: OwnedFd) -> Result<Child, TaskError> {
         let path = folder.join(LOG);
         let failed = |source| TaskError::io("make", &path, source);
         let log = std::fs::File::create(&path).map_err(failed)?;
@@ -64,9 +73,18 @@ impl ShimProgram {
         command.arg("task").arg(folder);
         command
             .stdin(Stdio::from(control))
-            .stdout(Stdio::null())
+            .stdout(Stdio::from(std::fs::File::open(folder).map_err(failed)?))
             .stderr(Stdio::from(log));
         command.kill_on_drop(false);
         command.spawn().map_err(TaskError::Spawn)
     }
+}
+
+/// The shim is our child, and a zombie when it ends; nothing depends on when.
+fn reap(mut shim: Child) {
+    tokio::spawn(async move {
+        if let Err(error) = shim.wait().await {
+            tracing::debug!(%error, "wait for a shim");
+        }
+    });
 }

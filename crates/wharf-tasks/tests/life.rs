@@ -53,6 +53,51 @@ fn runs_a_program_and_keeps_its_output_and_code() {
     });
 }
 
+/// The shim that was started ahead below the world's exec root, once its name says that it is there.
+async fn spare(world: &World) -> u32 {
+    let run = world.folder.path().join("run");
+    loop {
+        for entry in std::fs::read_dir("/proc").unwrap().flatten() {
+            let read = |file: &str| std::fs::read_to_string(entry.path().join(file));
+            let of_ours = read("cmdline").is_ok_and(|line| line.contains(run.to_str().unwrap()));
+            if of_ours && read("comm").is_ok_and(|name| name == "wharf-spare\n") {
+                return entry.file_name().to_str().unwrap().parse().unwrap();
+            }
+        }
+        tokio::task::yield_now().await;
+    }
+}
+
+#[test]
+fn the_next_task_takes_the_shim_that_was_started_ahead() {
+    in_a_world(async |world| {
+        let first = sleeper(world, "one").await;
+        let waiting = spare(world).await;
+        let id = "a".repeat(64);
+        let second = sleeper(world, &id).await;
+        let read = |file: &str| std::fs::read_to_string(format!("/proc/{waiting}/{file}")).unwrap();
+        assert_eq!(read("comm"), "wharf-shim\n");
+        assert!(read("cmdline").ends_with(&format!("/{id}\0")));
+        second.kill(9).await.unwrap();
+        assert_eq!(second.wait().await.code, 137);
+        second.delete().await.unwrap();
+        // One that was killed is not given to anybody.
+        let waiting = rustix::process::Pid::from_raw(spare(world).await as i32).unwrap();
+        let ended = rustix::process::pidfd_open(waiting, rustix::process::PidfdFlags::empty());
+        rustix::process::kill_process(waiting, rustix::process::Signal::KILL).unwrap();
+        let ended = ended.unwrap();
+        let mut ended = [rustix::event::PollFd::new(
+            &ended,
+            rustix::event::PollFlags::IN,
+        )];
+        rustix::event::poll(&mut ended, None).unwrap();
+        let third = sleeper(world, "three").await;
+        for task in [first, third] {
+            task.delete().await.unwrap();
+        }
+    });
+}
+
 #[test]
 fn a_signal_gives_128_and_its_number() {
     in_a_world(async |world| {

@@ -44,7 +44,9 @@ impl Census {
     }
 
     fn count(engine: &Engine) -> Result<Self> {
-        let things = engine.world.leftovers()?;
+        let mut things = engine.world.leftovers()?;
+        // One is kept ready.
+        things.retain(|thing| !thing.contains("wharf-spare"));
         let without_ids = |thing: &String| {
             let name = thing
                 .split_once(" (")

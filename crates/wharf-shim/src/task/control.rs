@@ -2,7 +2,6 @@
 
 use std::io;
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
-use std::path::Path;
 
 use rustix::io::Errno;
 use rustix::net::{
@@ -75,11 +74,10 @@ impl Connection {
     }
 }
 
-/// Listens in the task's folder, through its descriptor: a socket's address has room for 107 bytes only.
-pub(crate) fn listen_in(folder: &Path) -> io::Result<OwnedFd> {
+/// Listens in the task's folder. By its descriptor: it may be renamed already, and a socket's address has room for 107
+/// bytes only.
+pub(crate) fn listen_in(folder: BorrowedFd<'_>) -> io::Result<OwnedFd> {
     use std::os::fd::AsRawFd as _;
-    let flags = rustix::fs::OFlags::PATH | rustix::fs::OFlags::CLOEXEC;
-    let folder = rustix::fs::open(folder, flags, rustix::fs::Mode::empty())?;
     let path = format!("/proc/self/fd/{}/{SOCKET}", folder.as_raw_fd());
     let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
     let listener = socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None)?;

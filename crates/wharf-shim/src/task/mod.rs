@@ -13,6 +13,7 @@ mod control;
 mod exit;
 mod foreign;
 mod lines;
+mod name;
 pub(crate) mod output;
 mod process;
 mod requests;

@@ -120,6 +120,10 @@ impl Shim {
         if self.container.is_some() {
             return Err(Refusal::other("the container is there already"));
         }
+        if let Some(folder) = &config.folder {
+            self.folder.clone_from(folder);
+            super::name::of_process(folder);
+        }
         let mut descriptors = descriptors.into_iter();
         let mut next = || {
             descriptors
@@ -312,6 +316,8 @@ impl Shim {
             .and_then(|container| container.waiting.take());
         let created = waiting.ok_or_else(|| Refusal::other("there is nothing to start"))?;
         created.start()?;
+        // Who lists processes sees whose shim this is; that it cannot be told matters to nobody else.
+        let _ = super::name::show(&self.folder);
         Ok(Reply::Done)
     }
 

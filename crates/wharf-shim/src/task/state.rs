@@ -1,5 +1,6 @@
 //! The shim's state and its loop.
 
+use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::path::PathBuf;
@@ -94,15 +95,17 @@ impl Shim {
             rustix::stdio::stderr(),
         ];
         wharf_sys::process::close_all_but(&streams)?;
-        let _ = rustix::thread::set_name(c"wharf-shim");
+        super::name::of_process(&folder);
         let hidden = rustix::process::DumpableBehavior::NotDumpable;
         rustix::process::set_dumpable_behavior(hidden)?;
         std::env::set_current_dir("/")?;
         let control = rustix::io::fcntl_dupfd_cloexec(rustix::stdio::stdin(), 3)?;
-        let null = std::fs::File::open("/dev/null")?;
+        let listener = control::listen_in(rustix::stdio::stdout())?;
+        let null = File::options().read(true).write(true).open("/dev/null")?;
         rustix::stdio::dup2_stdin(&null)?;
+        rustix::stdio::dup2_stdout(&null)?;
         Ok(Self {
-            listener: control::listen_in(&folder)?,
+            listener,
             folder,
             connections: vec![Connection::new(control)?],
             _signals: SignalFd::new(IGNORED)?,
