@@ -3,6 +3,7 @@
 import os
 import subprocess
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 # Run inside a container's network namespace: busybox has no client that is quick enough to be measured with.
 LOOKUPS = """
@@ -42,6 +43,50 @@ print(total / (time.perf_counter() - start) / 1e6)
 """
 
 
+# One byte there and back, as often as it goes: over TCP one connection each (what small requests cost), over UDP one socket.
+ECHO = """
+import socket, threading
+def tcp():
+    server = socket.create_server(("0.0.0.0", 5002), backlog=512)
+    while True:
+        client, _ = server.accept()
+        client.sendall(client.recv(1))
+        client.close()
+threading.Thread(target=tcp, daemon=True).start()
+udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+udp.bind(("0.0.0.0", 5002))
+print("ready", flush=True)
+while True:
+    data, client = udp.recvfrom(64)
+    udp.sendto(data, client)
+"""
+ASK = """
+import socket, sys, time
+kind, address = sys.argv[1], (sys.argv[2], int(sys.argv[3]))
+udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+udp.settimeout(5)
+udp.connect(address)
+count, start = 0, time.perf_counter()
+while time.perf_counter() - start < 2:
+    if kind == "tcp":
+        with socket.create_connection(address) as client:
+            client.sendall(b"x")
+            assert client.recv(1) == b"x"
+    else:
+        udp.send(b"x")
+        assert udp.recv(1) == b"x"
+    count += 1
+print(count / (time.perf_counter() - start))
+"""
+
+
+def busy():
+    """Seconds that all processors of the machine have worked."""
+    with open("/proc/stat") as stat:
+        user, nice, system, _, _, irq, softirq, *_ = (int(number) for number in stat.readline().split()[1:])
+    return (user + nice + system + irq + softirq) / os.sysconf("SC_CLK_TCK")
+
+
 def output(engine, *words):
     done = subprocess.run(["docker", *words], env=engine.env, capture_output=True, text=True, check=True)
     return done.stdout.strip()
@@ -53,18 +98,36 @@ def inside(engine, name, code, *words):
     return ["nsenter", "-t", pid, "-n", "python3", "-c", code, *words]
 
 
-def throughput(engine, host, port):
-    """Megabytes per second from a container (or the host, if `host` is none) into another one."""
-    server = subprocess.Popen(inside(engine, "server", SINK), stdout=subprocess.PIPE, text=True)
+def throughput(engine, way, port):
+    """Megabytes per second, and seconds of all processors for each gigabyte."""
+    here = ["python3", "-c"]
+    server = subprocess.Popen([*here, SINK] if way == "to host" else inside(engine, "server", SINK), stdout=subprocess.PIPE, text=True)
     server.stdout.readline()
-    if host:
-        command = ["python3", "-c", SOURCE, host, str(port)]
+    if way == "from host":
+        command = [*here, SOURCE, "127.0.0.1", str(port)]
     else:
-        address = output(engine, "inspect", "-f", "{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}", "server")
+        template = ".Gateway" if way == "to host" else ".IPAddress"
+        name = "client" if way == "to host" else "server"
+        address = output(engine, "inspect", "-f", "{{range .NetworkSettings.Networks}}{{%s}}{{end}}" % template, name)
         command = inside(engine, "client", SOURCE, address, "5001")
+    before = busy()
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     server.wait()
-    return float(done.stdout)
+    speed = float(done.stdout)
+    # It sends for two seconds.
+    return speed, (busy() - before) / (speed * 2 / 1e3)
+
+
+def requests(engine, kind, port):
+    """Round trips per second from the host's loopback to a published port."""
+    server = subprocess.Popen(inside(engine, "server", ECHO), stdout=subprocess.PIPE, text=True)
+    try:
+        server.stdout.readline()
+        done = subprocess.run(["python3", "-c", ASK, kind, "127.0.0.1", str(port)], capture_output=True, text=True, check=True)
+        return float(done.stdout)
+    finally:
+        server.kill()
+        server.wait()
 
 
 def benches(row, in_turn, rounds):
@@ -100,7 +163,8 @@ def benches(row, in_turn, rounds):
 
     def pair(engine, port):
         engine.run("docker", "network", "create", "pair")
-        for name, more in (("server", ("-p", f"{port}:5001")), ("client", ())):
+        ports = ("-p", f"{port}:5001", "-p", f"{port + 10}:5002", "-p", f"{port + 10}:5002/udp")
+        for name, more in (("server", ports), ("client", ())):
             engine.run("docker", "run", "-d", "--name", name, "--network", "pair", *more, "busybox", "sleep", "1000")
 
     def bench_network_traffic(wharf, dockerd):
@@ -113,13 +177,35 @@ def benches(row, in_turn, rounds):
                 pair(engine, port)
             lookups = {e: float(subprocess.run(inside(e, "client", LOOKUPS), capture_output=True, text=True, check=True).stdout) for e, _ in engines}
             row("lookups of a name in turn, 1/s (ratio: wharf is 1/ratio)", "-", "/s", lookups[wharf], lookups[dockerd], "dockerd")
-            for what, host in (("container to container", None), ("host loopback to published port", "127.0.0.1")):
-                seen = {engine: throughput(engine, host, port) for engine, port in engines}
-                row(f"{what}, MB/s (ratio: wharf is 1/ratio)", "1x", "MB/s", seen[wharf], seen[dockerd], "dockerd")
+            for what, way in (
+                ("container to container", "between"),
+                ("host loopback to published port", "from host"),
+                ("container to host", "to host"),
+            ):
+                seen = {engine: throughput(engine, way, port) for engine, port in engines}
+                row(f"{what}, MB/s (ratio: wharf is 1/ratio)", "1x", "MB/s", seen[wharf][0], seen[dockerd][0], "dockerd")
+                row(f"{what}, processors' seconds per GB", "1x", "s", seen[wharf][1], seen[dockerd][1], "dockerd")
+            for kind in ("tcp", "udp"):
+                seen = {engine: requests(engine, kind, port + 10) for engine, port in engines}
+                row(f"small requests to a published port, {kind}, 1/s (ratio: wharf is 1/ratio)", "1x", "/s", seen[wharf], seen[dockerd], "dockerd")
         finally:
             for engine, _ in engines:
                 engine.run("docker", "rm", "-f", "server", "client")
                 engine.run("docker", "network", "rm", "pair")
 
+    def bench_network_many(wharf, dockerd):
+        seen = {}
+        for engine, subnet in ((wharf, "10.110.0.0/16"), (dockerd, "10.111.0.0/16")):
+            engine.run("docker", "network", "create", "--subnet", subnet, "crowd")
+            names = [f"crowd{number}" for number in range(500)]
+            one = lambda name: engine.run("docker", "run", "-d", "--name", name, "--network", "crowd", "busybox", "sleep", "10000")
+            start = time.perf_counter()
+            with ThreadPoolExecutor(8) as clients:
+                list(clients.map(one, names))
+            seen[engine] = time.perf_counter() - start
+            engine.run("docker", "rm", "-f", *names)
+            engine.run("docker", "network", "rm", "crowd")
+        row("500 containers onto one network, from 8 clients", "5x", "s", seen[wharf], seen[dockerd], "dockerd")
+
     assert os.geteuid() == 0
-    return (bench_network_start, bench_network_create, bench_network_publish, bench_network_traffic)
+    return (bench_network_start, bench_network_create, bench_network_publish, bench_network_traffic, bench_network_many)

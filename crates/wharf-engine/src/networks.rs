@@ -132,16 +132,38 @@ impl NetworkService {
         entry.send(command).await
     }
 
-    /// Disconnects a container, running or not. The network may be gone already.
+    /// Disconnects a container, running or not. The network may be gone already; with `force` so may the container.
     ///
     /// # Errors
     /// In dockerd's words.
-    pub async fn disconnect(&self, network: &str, container: &str) -> Result<(), EngineError> {
-        let entry = self.containers.find(container)?;
+    pub async fn disconnect(
+        &self,
+        network: &str,
+        container: &str,
+        force: bool,
+    ) -> Result<(), EngineError> {
+        let entry = match self.containers.find(container) {
+            Err(EngineError::NoSuchContainer(_)) if force => {
+                return self.disconnect_gone(network, container).await;
+            }
+            found => found?,
+        };
         let network = network.to_owned();
         entry
             .send(|reply| Command::Disconnect { network, reply })
             .await
+    }
+
+    /// moby `daemon/network.go`, `ForceEndpointDelete`.
+    async fn disconnect_gone(&self, network: &str, name: &str) -> Result<(), EngineError> {
+        let network = self.store.get(network)?;
+        let endpoints = self.store.endpoints(&network.id);
+        let of_it = |one: &&EndpointInfo| one.name == name || one.container == name;
+        let endpoint = endpoints
+            .iter()
+            .find(of_it)
+            .ok_or_else(|| EngineError::NotFound(format!("endpoint {name} not found")))?;
+        Ok(self.store.leave(&endpoint.container, &network.id).await?)
     }
 
     fn emit(&self, action: &str, network: &Network) {

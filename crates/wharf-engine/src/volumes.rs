@@ -1,5 +1,6 @@
 //! Volumes as the engine's users see them: told of containers, with Docker's events.
 
+mod archive;
 mod hold;
 
 use std::collections::BTreeMap;

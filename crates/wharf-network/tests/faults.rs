@@ -8,8 +8,8 @@ use std::os::fd::OwnedFd;
 use std::time::Duration;
 
 use common::{
-    HOST, NEIGHBOUR, World, ask_tcp, binding, link_names, named, reaches_tcp, run, serve_tcp,
-    serve_udp, within,
+    HOST, NEIGHBOUR, World, ask_tcp, ask_udp, binding, link_names, named, reaches_tcp, run,
+    serve_tcp, serve_udp, within,
 };
 use rusqlite::Connection;
 use wharf_netlink::{LinkName, Route, add_bridge, add_dummy, delete_link};
@@ -336,5 +336,43 @@ fn the_default_bridge_makes_way_for_networks_that_are_not_up() {
         };
         assert_eq!(of("first"), ["10.40.0.0/24", "fd40::/64"]);
         assert_eq!(of("bridge"), ["10.40.1.0/24", "fd40:0:0:1::/64"]);
+    });
+}
+
+#[test]
+fn the_hosts_link_is_pulled_out_and_comes_back_under_another_address() {
+    let world = World::enter();
+    serve_tcp(&world.neighbour, 7);
+    run(async {
+        let networks = bare(&world).await;
+        let ports = [
+            binding(8080, 80, Protocol::Tcp),
+            binding(5353, 53, Protocol::Udp),
+        ];
+        let web = networks
+            .connect("c1", "bridge", named("web", &ports))
+            .await
+            .unwrap();
+        let web = web.netns.unwrap();
+        serve_tcp(&web, 80);
+        serve_udp(&web, 53);
+        is_unharmed(&world, &web);
+        world.pull_out();
+        assert!(!within(&web, || reaches_tcp((NEIGHBOUR, 7))));
+        // The host reaches its containers, and starts others, as before.
+        assert!(ask_tcp((Ipv4Addr::LOCALHOST, 8080)).is_ok());
+        networks
+            .connect("c2", "bridge", named("two", &[]))
+            .await
+            .unwrap();
+        let moved = Ipv4Addr::new(192, 0, 2, 9);
+        world.plug_in(moved);
+        let seen = within(&world.neighbour, || ask_tcp((moved, 8080))).unwrap();
+        assert_eq!(seen, format!("{NEIGHBOUR} ping"));
+        let seen = within(&world.neighbour, || ask_udp((moved, 5353))).unwrap();
+        assert_eq!(seen, format!("{NEIGHBOUR} ping"));
+        let seen = within(&web, || ask_tcp((NEIGHBOUR, 7))).unwrap();
+        assert_eq!(seen, format!("{moved} ping"));
+        networks.shutdown().await;
     });
 }

@@ -195,6 +195,22 @@ impl Volumes {
         Ok(self.inner.db.write(|tx| VOLUMES.put(tx, key, record))?)
     }
 
+    /// The volume `name` is needed for `reference` until [`Volumes::release`]: nobody removes it.
+    ///
+    /// # Errors
+    /// [`VolumeError::NotFound`].
+    pub fn need(&self, name: &str, reference: &str) -> Result<(), VolumeError> {
+        let new = NewVolume {
+            name: name.to_owned(),
+            reference: Some(reference.to_owned()),
+            ..NewVolume::default()
+        };
+        let found = self.refer(&new);
+        found
+            .map(drop)
+            .ok_or_else(|| VolumeError::NotFound(name.to_owned()))
+    }
+
     /// Nobody needs anything any more for `reference`, which the creation of volumes was given.
     pub fn release(&self, reference: &str) {
         self.references().retain(|_, references| {

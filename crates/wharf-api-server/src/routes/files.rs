@@ -79,7 +79,7 @@ pub(crate) async fn changes(engine: State, Path(id): Path<String>) -> Answer {
     reply::ok(&Some(rows).filter(|rows| !rows.is_empty()))
 }
 
-fn pieces(
+pub(super) fn pieces(
     stream: FileStream,
 ) -> impl futures_util::Stream<Item = Result<bytes::Bytes, std::io::Error>> {
     futures_util::stream::unfold(stream, |mut stream| async move {

@@ -138,6 +138,9 @@ fn others() -> Router<Arc<Engine>> {
                 .put(volumes::update)
                 .delete(volumes::remove),
         )
+        // Not Docker's: below a prefix of our own.
+        .route("/wharf/volumes/{name}/export", get(volumes::export))
+        .route("/wharf/volumes/{name}/import", post(volumes::import))
         .route("/networks", get(networks::list))
         .route("/networks/", get(networks::list))
         .route("/networks/create", post(networks::create))

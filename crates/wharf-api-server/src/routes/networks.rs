@@ -116,13 +116,9 @@ pub(crate) async fn disconnect(
     Path(id): Path<String>,
     OptionalJson(request): OptionalJson<NetworkDisconnectRequest>,
 ) -> Answer {
-    // With us an endpoint never outlives its container: there is nothing more to force.
-    let NetworkDisconnectRequest {
-        container,
-        force: _,
-    } = request;
+    let NetworkDisconnectRequest { container, force } = request;
     named(&container)?;
-    engine.networks.disconnect(&id, &container).await?;
+    engine.networks.disconnect(&id, &container, force).await?;
     reply::empty(StatusCode::OK)
 }
 

@@ -1,8 +1,10 @@
 //! `/volumes`.
 
 use axum::Extension;
-use axum::extract::Path;
+use axum::extract::{Path, Request};
+use futures_util::{StreamExt as _, TryStreamExt as _};
 use http::StatusCode;
+use tokio_util::io::StreamReader;
 use wharf_api_types::{VolumeCreateRequest, VolumeListResponse, VolumePruneResponse};
 use wharf_volumes::NewVolume;
 
@@ -55,9 +57,8 @@ pub(crate) async fn inspect(engine: State, Path(name): Path<String>) -> Answer {
     reply::ok(&convert::volume(engine.volumes.inspect(&name).await?))
 }
 
-/// Only volumes of a swarm can be changed.
-pub(crate) async fn update(engine: State, Path(name): Path<String>) -> Answer {
-    engine.volumes.inspect(&name).await?;
+/// Only volumes of a swarm can be changed; whether there is one of this name is not asked.
+pub(crate) async fn update() -> Answer {
     Err(ApiError::new(
         StatusCode::SERVICE_UNAVAILABLE,
         "volume update only valid for cluster volumes, but swarm is unavailable",
@@ -66,6 +67,23 @@ pub(crate) async fn update(engine: State, Path(name): Path<String>) -> Answer {
 
 pub(crate) async fn remove(engine: State, Path(name): Path<String>, params: Params) -> Answer {
     engine.volumes.remove(&name, params.flag("force")).await?;
+    reply::empty(StatusCode::NO_CONTENT)
+}
+
+/// Not Docker's: all files of a volume.
+pub(crate) async fn export(engine: State, Path(name): Path<String>) -> Answer {
+    let stream = engine.volumes.export(&name).await?;
+    Ok(reply::stream(
+        "application/x-tar",
+        super::files::pieces(stream),
+    ))
+}
+
+/// Not Docker's: files from an archive into a volume.
+pub(crate) async fn import(engine: State, Path(name): Path<String>, request: Request) -> Answer {
+    let body = request.into_body().into_data_stream();
+    let archive = StreamReader::new(body.map_err(std::io::Error::other).boxed());
+    engine.volumes.import(&name, archive).await?;
     reply::empty(StatusCode::NO_CONTENT)
 }
 

@@ -143,7 +143,7 @@ scenarios! {
     networks: create_list_inspect_remove bad_networks_are_refused connect_and_disconnect_live names_resolve
         port_53_stays_free links_name_others networks_are_apart several_networks_at_the_start
         prune_takes_the_unused events_of_networks dual_stack networks_outlive_the_daemon
-        links_of_the_default_bridge;
+        links_of_the_default_bridge disconnect_by_force_and_names_of_the_host;
     lan: macvlan_is_on_the_lan shared_links_are_checked ipvlan_in_all_its_modes only_published_ports_are_reached
         gateway_modes ipv6_is_published configuration_networks options_of_an_endpoint
         what_others_take_away_comes_back the_hosts_own_firewall_is_respected settings_of_the_default_bridge
@@ -152,7 +152,9 @@ scenarios! {
         workdir_through_proc_is_refused;
     life: daemon_killed_container_lives exit_code_while_daemon_is_dead nothing_is_left_behind;
     volumes: volume_api volume_refusals prune_takes_what_nobody_named rm_takes_only_what_nobody_named
-        options_are_mounted_while_used what_cannot_be_mounted mounts_outlive_the_daemon a_kill_leaves_no_anonymous_volume volume_plugins events_of_volumes;
+        options_are_mounted_while_used what_cannot_be_mounted mounts_outlive_the_daemon a_kill_leaves_no_anonymous_volume
+        volume_plugins events_of_volumes
+        volumes_go_out_and_in_as_archives mounts_within_a_volume_keep_it;
     mounts: parts_of_volumes links_of_a_volume_stay_inside files_of_an_image owners_are_mapped tmpfs_options
         fresh_volumes_are_filled mounts_are_checked;
     clients: networks_are_those_that_settings_are_given_for a_shared_network_has_its_names archives_that_cannot_be_loaded

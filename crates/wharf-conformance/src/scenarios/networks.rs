@@ -694,3 +694,55 @@ pub(crate) fn links_of_the_default_bridge(case: &mut Case) -> Result<()> {
         "Cannot link to a non running container: /db AS",
     )
 }
+
+pub(crate) fn disconnect_by_force_and_names_of_the_host(case: &mut Case) -> Result<()> {
+    case.ok(&["network", "create", "one"])?;
+    case.fails(
+        &["network", "disconnect", "one", "gone"],
+        1,
+        "No such container: gone",
+    )?;
+    case.fails(
+        &["network", "disconnect", "-f", "one", "gone"],
+        1,
+        "endpoint gone not found",
+    )?;
+    case.fails(
+        &["network", "disconnect", "-f", "none-such", "gone"],
+        1,
+        "network none-such not found",
+    )?;
+    if case.engine.kind.is_dockerd() {
+        return Ok(());
+    }
+    for network in ["bridge", "one"] {
+        let found = case.ok(&[
+            "run",
+            "--rm",
+            "--network",
+            network,
+            "busybox",
+            "ping",
+            "-c1",
+            "-W5",
+            "host.docker.internal",
+        ])?;
+        ensure!(found.contains("172.17.0.1"), "{network}: {found}");
+    }
+    // The user's word stands.
+    let hosts = case.ok(&[
+        "run",
+        "--rm",
+        "--add-host",
+        "host.docker.internal:192.0.2.9",
+        "busybox",
+        "cat",
+        "/etc/hosts",
+    ])?;
+    let lines: Vec<_> = hosts
+        .lines()
+        .filter(|line| line.contains("host.docker.internal"))
+        .collect();
+    ensure!(lines == ["192.0.2.9\thost.docker.internal"], "{hosts}");
+    Ok(())
+}

@@ -601,3 +601,66 @@ pub(crate) fn events_of_volumes(case: &mut Case) -> Result<()> {
         Ok(told.lines().collect::<Vec<_>>() == expected)
     })
 }
+
+pub(crate) fn volumes_go_out_and_in_as_archives(case: &mut Case) -> Result<()> {
+    if case.engine.kind.is_dockerd() {
+        return Ok(());
+    }
+    let folder = case.engine.world.path().to_owned();
+    let archive = folder.join("out.tar").display().to_string();
+    let fill = "mkdir -p /v/a && echo one > /v/a/file && ln -s /etc/passwd /v/link && chown 7:8 /v/a/file && sleep 1000";
+    case.ok(&[
+        "run", "-d", "--name", "user", "-v", "out:/v", "busybox", "sh", "-c", fill,
+    ])?;
+    until(|| Ok(case.run(&["exec", "user", "test", "-L", "/v/link"])?.code == 0))?;
+    until(|| {
+        Ok(case
+            .run(&["exec", "user", "stat", "-c", "%u", "/v/a/file"])?
+            .stdout
+            == "7")
+    })?;
+    // In use: the container writes on.
+    let wharf = |args: &[&str]| case.engine.wharf(args).output();
+    let out = wharf(&["volume", "export", "-o", &archive, "out"])?;
+    ensure!(out.status.success(), "{out:?}");
+    let into = wharf(&["volume", "import", "-i", &archive, "in"])?;
+    ensure!(into.status.success() && into.stdout.is_empty(), "{into:?}");
+    let look = "cat /v/a/file; stat -c %u:%g /v/a/file; readlink /v/link";
+    case.prints(
+        &["run", "--rm", "-v", "in:/v", "busybox", "sh", "-c", look],
+        "one\n7:8\n/etc/passwd",
+    )?;
+    // A link that is there already leads what comes nowhere else.
+    let trap = folder.join("trap");
+    std::fs::create_dir(&trap)?;
+    let line = format!("ln -s {} /v/a", trap.display());
+    case.ok(&["run", "--rm", "-v", "trap:/v", "busybox", "sh", "-c", &line])?;
+    let trapped = wharf(&["volume", "import", "-i", &archive, "trap"])?;
+    let nothing = std::fs::read_dir(&trap)?.next().is_none();
+    ensure!(nothing, "{trapped:?}");
+    // What is no archive makes no volume.
+    let bad = folder.join("bad.tar");
+    std::fs::write(&bad, vec![b'x'; 4096])?;
+    let bad = bad.display().to_string();
+    let refused = wharf(&["volume", "import", "-i", &bad, "fresh"])?;
+    ensure!(!refused.status.success(), "{refused:?}");
+    let missing = wharf(&["volume", "export", "-o", &archive, "fresh"])?;
+    let words = String::from_utf8_lossy(&missing.stderr).into_owned();
+    ensure!(words.contains("get fresh: no such volume"), "{words}");
+    Ok(())
+}
+
+pub(crate) fn mounts_within_a_volume_keep_it(case: &mut Case) -> Result<()> {
+    if case.engine.kind.is_dockerd() {
+        return Ok(());
+    }
+    case.ok(&["volume", "create", "kept"])?;
+    let place = case.ok(&["volume", "inspect", "-f", "{{.Mountpoint}}", "kept"])?;
+    let world = &case.engine.world;
+    world.sh(&format!(
+        "mkdir {place}/sub && mount -t tmpfs other {place}/sub && echo x > {place}/sub/file"
+    ))?;
+    case.fails(&["volume", "rm", "kept"], 1, "busy")?;
+    world.sh(&format!("cat {place}/sub/file && umount {place}/sub"))?;
+    case.ok(&["volume", "rm", "kept"]).map(drop)
+}

@@ -10,6 +10,9 @@ use crate::containers::Shared;
 use crate::record::Record;
 use crate::{EngineError, NetworkMode, spec};
 
+/// Docker Desktop's name for the host.
+const HOST_NAME: &str = "host.docker.internal";
+
 /// `hostname`, `hosts` and `resolv.conf` of this start.
 pub(crate) fn write_all(
     shared: &Shared,
@@ -38,6 +41,11 @@ pub(crate) fn write_all(
         .collect();
     let links = super::links::of(shared, record)?;
     extra.extend(links.into_iter().map(|link| link.host));
+    // Where the daemon resolves names it answers for this one, too; the default bridge has the file only.
+    let known = extra.iter().any(|(name, _)| name == HOST_NAME);
+    if !known && !addresses.is_empty() && !named(endpoints) && host_gateway(shared).is_some() {
+        extra.push((HOST_NAME.to_owned(), "host-gateway".to_owned()));
+    }
     let hosts = match on_host && extra.is_empty() {
         true => std::fs::read_to_string("/etc/hosts").unwrap_or_default(),
         false => files::hosts(&Hosts {

@@ -39,7 +39,7 @@ pub(super) fn local(
         RecordType::A | RecordType::AAAA => {
             let mut found = by_name(state, container, &text);
             if found.is_none() && HOST_NAMES.contains(&text.as_str()) {
-                found = config.host.map(|ip| vec![ip]);
+                found = Some(host(state, container, config)).filter(|found| !found.is_empty());
             }
             if let Some(addresses) = found {
                 return Answer::Known(records(addresses, kind));
@@ -62,6 +62,21 @@ pub(super) fn local(
         return Answer::Refuse(ResponseCode::NoError);
     }
     Answer::Ask
+}
+
+/// What the daemon was told that the host is, and where that is of one family or nothing, the host's own addresses on
+/// the container's bridges.
+fn host(state: &State, container: &str, config: &DnsConfig) -> Vec<IpAddr> {
+    let networks = own(state, container).filter_map(|one| state.networks.get(&one.network_id));
+    let bridges = networks.filter_map(|one| one.bridge.as_ref().map(|bridge| (one, bridge)));
+    let on_bridges = bridges.flat_map(|(network, bridge)| crate::bridge::hosts(network, bridge));
+    let mut found: Vec<IpAddr> = config.host.into_iter().collect();
+    for host in on_bridges.map(|net| net.addr()) {
+        if !found.iter().any(|one| one.is_ipv4() == host.is_ipv4()) {
+            found.push(host);
+        }
+    }
+    found
 }
 
 fn records(addresses: Vec<IpAddr>, kind: RecordType) -> Vec<RData> {

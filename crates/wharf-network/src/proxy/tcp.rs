@@ -1,9 +1,13 @@
-//! Connections: bytes both ways until both sides have ended.
+//! Connections: bytes both ways until both sides have ended, moved within the kernel.
 
+use std::io;
 use std::net::SocketAddr;
+use std::os::fd::{AsFd as _, OwnedFd};
 use std::time::Duration;
 
-use tokio::io::copy_bidirectional_with_sizes;
+use rustix::net::Shutdown;
+use rustix::pipe::{PipeFlags, SpliceFlags, pipe_with, splice};
+use tokio::io::{Interest, copy_bidirectional_with_sizes};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 
@@ -12,7 +16,7 @@ use super::Destination;
 /// Pause after a failed accept (out of descriptors), so that it is not tried in a tight loop.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
-/// Bytes that are carried at a time, each way: the library's 8 KiB cost a call for each.
+/// Bytes that are carried at a time, each way: what a pipe holds.
 const BUFFER: usize = 64 * 1024;
 
 /// Serves until it is aborted; its connections end with it.
@@ -34,9 +38,58 @@ pub(super) async fn serve(listener: TcpListener, to: Destination) {
 async fn carry(mut client: TcpStream, target: Option<SocketAddr>) {
     let Some(target) = target else { return };
     // Nobody to tell: a client whose server cannot be reached sees its connection close.
-    if let Ok(mut server) = TcpStream::connect(target).await {
-        let _ = client.set_nodelay(true);
-        let _ = server.set_nodelay(true);
-        let _ = copy_bidirectional_with_sizes(&mut client, &mut server, BUFFER, BUFFER).await;
+    let Ok(mut server) = TcpStream::connect(target).await else {
+        return;
+    };
+    let _ = client.set_nodelay(true);
+    let _ = server.set_nodelay(true);
+    let _ = match (Pipe::new(), Pipe::new()) {
+        (Ok(out), Ok(back)) => {
+            tokio::try_join!(out.carry(&client, &server), back.carry(&server, &client)).map(drop)
+        }
+        // Out of descriptors.
+        _ => copy_bidirectional_with_sizes(&mut client, &mut server, BUFFER, BUFFER)
+            .await
+            .map(drop),
+    };
+}
+
+/// What `splice(2)` needs between two sockets. It is empty whenever a socket is read, so that a call which would block
+/// waits for that socket.
+struct Pipe {
+    read: OwnedFd,
+    write: OwnedFd,
+}
+
+impl Pipe {
+    fn new() -> io::Result<Self> {
+        let (read, write) = pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK)?;
+        Ok(Self { read, write })
+    }
+
+    /// Until `from` has ended; then `to` is told.
+    async fn carry(&self, from: &TcpStream, to: &TcpStream) -> io::Result<()> {
+        let flags = SpliceFlags::MOVE | SpliceFlags::NONBLOCK;
+        loop {
+            let fill = || {
+                Ok(splice(
+                    from.as_fd(),
+                    None,
+                    &self.write,
+                    None,
+                    BUFFER,
+                    flags,
+                )?)
+            };
+            let mut left = from.async_io(Interest::READABLE, fill).await?;
+            if left == 0 {
+                rustix::net::shutdown(to.as_fd(), Shutdown::Write)?;
+                return Ok(());
+            }
+            while left > 0 {
+                let drain = || Ok(splice(&self.read, None, to.as_fd(), None, left, flags)?);
+                left -= to.async_io(Interest::WRITABLE, drain).await?;
+            }
+        }
     }
 }

@@ -13,7 +13,8 @@ use std::time::Duration;
 
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 use wharf_netlink::{
-    LinkChange, LinkName, Peer, Route, Veth, add_address, add_route, add_veth, set_link,
+    LinkChange, LinkName, Peer, Route, Veth, add_address, add_route, add_veth, delete_link,
+    set_link,
 };
 use wharf_network::{Config, EndpointConfig, HostPort, Networks, PortBinding, Protocol};
 use wharf_records::Db;
@@ -37,22 +38,34 @@ impl World {
     pub fn enter() -> Self {
         let neighbour = thread::spawn(new_namespace).join().unwrap();
         new_namespace();
+        let world = Self {
+            folder: tempfile::tempdir().unwrap(),
+            neighbour,
+        };
+        world.plug_in(HOST);
+        world
+    }
+
+    /// Pulls the link to the neighbour out.
+    pub fn pull_out(&self) {
+        let mut route = Route::open().unwrap();
+        route.apply(&[delete_link(LinkName::Name("lan0"))]).unwrap();
+    }
+
+    /// A link to the neighbour, with this address of the host's.
+    pub fn plug_in(&self, host: Ipv4Addr) {
         let mut route = Route::open().unwrap();
         let veth = Veth {
             name: "lan0",
             mtu: 1500,
             peer: Peer {
                 name: "lan0",
-                netns: neighbour.as_fd(),
+                netns: self.neighbour.as_fd(),
             },
         };
         route.apply(&[add_veth(&veth)]).unwrap();
-        configure(HOST, None);
-        within(&neighbour, || configure(NEIGHBOUR, Some(HOST)));
-        Self {
-            folder: tempfile::tempdir().unwrap(),
-            neighbour,
-        }
+        configure(host, None);
+        within(&self.neighbour, || configure(NEIGHBOUR, Some(host)));
     }
 
     /// A daemon's networks over the records of this world.

@@ -1,5 +1,7 @@
 //! `wharf volume …`.
 
+mod archive;
+
 use serde_json::{Value, json};
 use wharf_client::{Method, Url};
 
@@ -18,7 +20,15 @@ use crate::row;
 pub static COMMAND: Command = Command {
     name: "volume",
     about: "Manage volumes",
-    commands: &[&CREATE, &inspect::VOLUME, &LS, &prune::VOLUMES, &RM],
+    commands: &[
+        &CREATE,
+        &archive::EXPORT,
+        &archive::IMPORT,
+        &inspect::VOLUME,
+        &LS,
+        &prune::VOLUMES,
+        &RM,
+    ],
     ..EMPTY
 };
 
