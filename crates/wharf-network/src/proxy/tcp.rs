@@ -6,7 +6,7 @@ use std::os::fd::{AsFd as _, OwnedFd};
 use std::time::Duration;
 
 use rustix::net::Shutdown;
-use rustix::pipe::{PipeFlags, SpliceFlags, pipe_with, splice};
+use rustix::pipe::{PipeFlags, SpliceFlags, fcntl_setpipe_size, pipe_with, splice};
 use tokio::io::{Interest, copy_bidirectional_with_sizes};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
@@ -16,8 +16,10 @@ use super::Destination;
 /// Pause after a failed accept (out of descriptors), so that it is not tried in a tight loop.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
-/// Bytes that are carried at a time, each way: what a pipe holds.
+/// Bytes that are carried at a time, each way: what a new pipe holds.
 const BUFFER: usize = 64 * 1024;
+/// The same of a connection that has filled its pipe: as large as the kernel lets a pipe be by default.
+const LARGE: usize = 1 << 20;
 
 /// Serves until it is aborted; its connections end with it.
 pub(super) async fn serve(listener: TcpListener, to: Destination) {
@@ -70,18 +72,17 @@ impl Pipe {
     /// Until `from` has ended; then `to` is told.
     async fn carry(&self, from: &TcpStream, to: &TcpStream) -> io::Result<()> {
         let flags = SpliceFlags::MOVE | SpliceFlags::NONBLOCK;
+        let (mut room, mut may_grow) = (BUFFER, true);
         loop {
-            let fill = || {
-                Ok(splice(
-                    from.as_fd(),
-                    None,
-                    &self.write,
-                    None,
-                    BUFFER,
-                    flags,
-                )?)
-            };
+            let write = &self.write;
+            let fill = || Ok(splice(from.as_fd(), None, write, None, room, flags)?);
             let mut left = from.async_io(Interest::READABLE, fill).await?;
+            // Pages are seldom full to the last byte.
+            if left >= room / 2 && may_grow {
+                // Larger for whoever has much to send, if the kernel has the pages.
+                room = fcntl_setpipe_size(write, LARGE).unwrap_or(room);
+                may_grow = false;
+            }
             if left == 0 {
                 rustix::net::shutdown(to.as_fd(), Shutdown::Write)?;
                 return Ok(());
