@@ -7,7 +7,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 
 use rustix::fs::{
     AtFlags, FileType, Gid, Mode, OFlags, Timespec, Timestamps, Uid, XattrFlags, chmod, chownat,
-    fchmod, fchown, fsetxattr, fstat, futimens, lsetxattr, openat, utimensat,
+    fchmod, fchown, fsetxattr, fstat, futimens, lsetxattr, openat, statat, utimensat,
 };
 use rustix::io::Errno;
 
@@ -61,6 +61,49 @@ pub(crate) fn set_by_name(
         AtFlags::SYMLINK_NOFOLLOW,
     )
     .map_err(at("set the owner of", &member.path))?;
+    set_xattrs_by_name(parent, name, member)?;
+    if has_mode {
+        set_mode(parent, name, member).map_err(at("set the mode of", &member.path))?;
+    }
+    utimensat(parent, name, &times_of(member), AtFlags::SYMLINK_NOFOLLOW)
+        .map_err(at("set the time of", &member.path))
+}
+
+/// Sets what a second name says of the file that it is a name of: as with Docker, the last one counts. An owner that is
+/// right is not set again, as that would take the file's capabilities, which few archives repeat.
+pub(crate) fn set_by_second_name(
+    parent: BorrowedFd<'_>,
+    name: &[u8],
+    member: &Member,
+) -> Result<(), LayerError> {
+    let (uid, gid) = owner(member)?;
+    let stat =
+        statat(parent, name, AtFlags::SYMLINK_NOFOLLOW).map_err(at("look at", &member.path))?;
+    if stat.st_uid != uid.as_raw() || stat.st_gid != gid.as_raw() {
+        chownat(
+            parent,
+            name,
+            Some(uid),
+            Some(gid),
+            AtFlags::SYMLINK_NOFOLLOW,
+        )
+        .map_err(at("set the owner of", &member.path))?;
+    }
+    set_xattrs_by_name(parent, name, member)?;
+    // Of a second name of a symbolic link Docker sets no more.
+    if FileType::from_raw_mode(stat.st_mode) == FileType::Symlink {
+        return Ok(());
+    }
+    set_mode(parent, name, member).map_err(at("set the mode of", &member.path))?;
+    utimensat(parent, name, &times_of(member), AtFlags::SYMLINK_NOFOLLOW)
+        .map_err(at("set the time of", &member.path))
+}
+
+fn set_xattrs_by_name(
+    parent: BorrowedFd<'_>,
+    name: &[u8],
+    member: &Member,
+) -> Result<(), LayerError> {
     for (attribute, value) in wanted_xattrs(member) {
         // There is no setxattrat in older kernels; the last name is not followed.
         let mut path = format!("/proc/self/fd/{}/", parent.as_fd().as_raw_fd()).into_bytes();
@@ -68,11 +111,7 @@ pub(crate) fn set_by_name(
         let set = lsetxattr(&path[..], attribute, value, XattrFlags::empty());
         tolerate(attribute, set).map_err(at("set an extended attribute of", &member.path))?;
     }
-    if has_mode {
-        set_mode(parent, name, member).map_err(at("set the mode of", &member.path))?;
-    }
-    utimensat(parent, name, &times_of(member), AtFlags::SYMLINK_NOFOLLOW)
-        .map_err(at("set the time of", &member.path))
+    Ok(())
 }
 
 /// Sets the mode of a device or a fifo. `fchmodat` would follow a link that somebody puts in its place, so it goes
@@ -87,11 +126,21 @@ fn set_mode(parent: BorrowedFd<'_>, name: &[u8], member: &Member) -> Result<(), 
     chmod(path, Mode::from_raw_mode(member.mode))
 }
 
-/// Times as Docker sets them: never read before it was written.
+/// The last second that nanoseconds in 64 bits reach.
+const LAST: i64 = i64::MAX / 1_000_000_000;
+
+/// Times as Docker sets them: never read before it was written, and the epoch for what is before it or beyond the
+/// year 2262 (moby `pkg/archive`, `boundTime`).
 pub(crate) fn times_of(member: &Member) -> Timestamps {
-    let spec = |time: Time| Timespec {
-        tv_sec: time.seconds,
-        tv_nsec: time.nanos.into(),
+    let spec = |time: Time| match time.seconds {
+        0..LAST => Timespec {
+            tv_sec: time.seconds,
+            tv_nsec: time.nanos.into(),
+        },
+        _ => Timespec {
+            tv_sec: 0,
+            tv_nsec: 0,
+        },
     };
     Timestamps {
         last_access: spec(member.atime.unwrap_or_default().max(member.mtime)),

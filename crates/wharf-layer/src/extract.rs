@@ -12,7 +12,9 @@ use rustix::fs::{
 };
 use rustix::io::Errno;
 
-use crate::attributes::{first_mode, set_by_fd, set_by_name, set_times, times_of};
+use crate::attributes::{
+    first_mode, set_by_fd, set_by_name, set_by_second_name, set_times, times_of,
+};
 use crate::error::{at, path_of};
 use crate::tar::{Archive, Kind, Member};
 use crate::tree::{Tree, Was, open_dir, set_opaque};
@@ -221,7 +223,7 @@ impl Extractor<'_> {
         set_by_name(place.parent(), place.name, member, false)
     }
 
-    /// A second name. Its attributes are those of the first: what this member says of them is not used.
+    /// A second name.
     fn hard_link(&mut self, place: &Place<'_>, member: &Member) -> Result<(), LayerError> {
         let outside = || LayerError::Outside(path_of(&member.link));
         let target = clean(&member.link)
@@ -239,7 +241,7 @@ impl Extractor<'_> {
             linkat(&*folder, file, parent, name, AtFlags::empty())
         };
         self.place(place, "make hard link", link)?;
-        Ok(())
+        set_by_second_name(place.parent(), place.name, member)
     }
 
     fn node(
