@@ -12,6 +12,7 @@
 pub mod api;
 pub mod engine;
 pub mod fixtures;
+pub mod liar;
 pub mod receivers;
 mod recorder;
 mod registry;

@@ -40,7 +40,7 @@ pub struct Receiver {
 }
 
 /// Runs `make` in the network namespace of the process `pid`: sockets made there stay there.
-fn inside<T: Send + 'static>(
+pub(crate) fn inside<T: Send + 'static>(
     pid: u32,
     make: impl FnOnce() -> std::io::Result<T> + Send + 'static,
 ) -> Result<T> {

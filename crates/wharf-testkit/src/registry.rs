@@ -1,7 +1,7 @@
 //! Registries on a world's loopback: Debian's `docker-registry`, and ours.
 
 use std::io::{Read as _, Write as _};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
@@ -22,7 +22,13 @@ pub enum RegistryKind {
 /// A registry server over a storage folder; by default one that we did not write.
 pub struct Registry {
     server: Child,
+    /// A file with the server's process id, as the world sees it.
+    pid: PathBuf,
 }
+
+/// Collects garbage all the time.
+const COLLECTING: &str =
+    "  maintenance: {garbagecollection: {enabled: true, interval: 1s, grace: 1s}}\n";
 
 impl Registry {
     /// Serves the storage folder `storage` on `127.0.0.1:port` inside `world`.
@@ -30,7 +36,7 @@ impl Registry {
     /// # Errors
     /// If it does not come up.
     pub fn serve(world: &World, storage: &Path, port: u16) -> Result<Self> {
-        Self::serve_with(world, RegistryKind::Docker, storage, port, "")
+        Self::serve_with(world, RegistryKind::Docker, storage, port, "", "")
     }
 
     /// As [`Registry::serve`], by the server `kind` and with `more` lines of settings.
@@ -44,7 +50,7 @@ impl Registry {
         port: u16,
         more: &str,
     ) -> Result<Self> {
-        Self::serve_with(world, kind, storage, port, more)
+        Self::serve_with(world, kind, storage, port, "", more)
     }
 
     /// As [`Registry::serve`], for the user `somebody` with the password `secret` alone.
@@ -61,7 +67,26 @@ impl Registry {
         ensure!(output.status.success(), "make a htpasswd file");
         std::fs::write(&path, output.stdout)?;
         let auth = format!("auth: {{htpasswd: {{realm: test, path: {path:?}}}}}\n");
-        Self::serve_with(world, RegistryKind::Docker, storage, port, &auth)
+        Self::serve_with(world, RegistryKind::Docker, storage, port, "", &auth)
+    }
+
+    /// Ours, which collects garbage every second.
+    ///
+    /// # Errors
+    /// If it does not come up.
+    pub fn serve_collecting(world: &World, storage: &Path, port: u16) -> Result<Self> {
+        Self::serve_with(world, RegistryKind::Wharf, storage, port, COLLECTING, "")
+    }
+
+    /// Kills the server with SIGKILL.
+    ///
+    /// # Errors
+    /// If it does not run.
+    pub fn kill_9(mut self, world: &World) -> Result<()> {
+        let pid = std::fs::read_to_string(&self.pid)?;
+        world.sh(&format!("kill -KILL {}", pid.trim()))?;
+        self.server.wait()?;
+        Ok(())
     }
 
     fn serve_with(
@@ -69,22 +94,24 @@ impl Registry {
         kind: RegistryKind,
         storage: &Path,
         port: u16,
+        more_storage: &str,
         more: &str,
     ) -> Result<Self> {
         let config = world.path().join(format!("registry-{port}.yml"));
         let mut file = std::fs::File::create(&config)?;
         write!(
             file,
-            "version: 0.1\nlog: {{level: error}}\nstorage:\n  filesystem: {{rootdirectory: {storage:?}}}\n  delete: {{enabled: true}}\nhttp: {{addr: \"127.0.0.1:{port}\"}}\n{more}"
+            "version: 0.1\nlog: {{level: error}}\nstorage:\n  filesystem: {{rootdirectory: {storage:?}}}\n  delete: {{enabled: true}}\n{more_storage}http: {{addr: \"127.0.0.1:{port}\"}}\n{more}"
         )?;
         let log = std::fs::File::create(world.path().join(format!("registry-{port}.log")))?;
-        let mut command = match kind {
-            RegistryKind::Docker => world.command("docker-registry"),
-            RegistryKind::Wharf => {
-                let mut command = world.command(program("wharf"));
-                command.arg("registry");
-                command
-            }
+        let pid = world.path().join(format!("registry-{port}.pid"));
+        let mut command = world.command("sh");
+        command
+            .args(["-c", "echo $$ > \"$0\" && exec \"$@\""])
+            .arg(&pid);
+        match kind {
+            RegistryKind::Docker => command.arg("docker-registry"),
+            RegistryKind::Wharf => command.arg(program("wharf")).arg("registry"),
         };
         let server = command
             .arg("serve")
@@ -94,7 +121,7 @@ impl Registry {
             .stderr(log)
             .spawn()
             .with_context(|| format!("start {kind:?}'s registry"))?;
-        let registry = Self { server };
+        let registry = Self { server, pid };
         registry.wait_until_ready(world, port)?;
         Ok(registry)
     }
