@@ -28,7 +28,7 @@ pub(super) struct Log {
     pub(super) level: Option<String>,
     pub(super) formatter: Option<String>,
     pub(super) accesslog: AccessLog,
-    /// Added to every line there; our lines name the program already.
+    /// Added to every line.
     pub(super) fields: BTreeMap<String, Value>,
 }
 

@@ -35,6 +35,8 @@ pub struct Config {
     pub log_level: String,
     /// Whether `log.formatter` is `json`.
     pub log_json: bool,
+    /// Added to every line of the log.
+    pub log_fields: std::collections::BTreeMap<String, serde_json::Value>,
     /// `storage.filesystem.maxthreads`.
     pub threads: usize,
     /// `http.draintimeout`: how long requests that are under way may take when the registry ends.

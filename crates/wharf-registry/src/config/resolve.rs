@@ -66,7 +66,6 @@ pub(super) fn resolve(file: File) -> Result<Config, Error> {
             ));
         }
     };
-    let _ = file.log.fields;
     let log_level = file.log.level.unwrap_or_else(|| "info".to_owned());
     if !["error", "warn", "info", "debug"].contains(&log_level.as_str()) {
         return wrong(format!(
@@ -79,6 +78,7 @@ pub(super) fn resolve(file: File) -> Result<Config, Error> {
         root: filesystem.rootdirectory,
         log_level,
         log_json,
+        log_fields: file.log.fields,
         threads: filesystem.maxthreads.unwrap_or(THREADS).max(25),
         drain: span(http.draintimeout, Duration::from_secs(10)),
         tls: http.tls.map(tls).transpose()?.flatten(),
