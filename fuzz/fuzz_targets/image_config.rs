@@ -1,0 +1,9 @@
+//! `cargo fuzz run image_config`: see ../src.
+
+#![no_main]
+
+#[path = "../src/documents.rs"]
+#[allow(dead_code)]
+mod documents;
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| documents::image_config(bytes));
