@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 
+import images
 import network
 
 parser = argparse.ArgumentParser()
@@ -354,7 +355,7 @@ def main():
     for engine in (wharf, dockerd):
         engine.run("docker", "load", "-q", "-i", f"{args.fixtures}/busybox.tar")
     own = (bench_idle, bench_bundle, bench_run, bench_exec, bench_burst, bench_pull, bench_logs, bench_read_logs)
-    for bench in own + network.benches(row, in_turn, args.rounds):
+    for bench in own + images.benches(row, args, REGISTRY, processor) + network.benches(row, in_turn, args.rounds):
         if args.only in bench.__name__:
             try:
                 bench(wharf, dockerd)
