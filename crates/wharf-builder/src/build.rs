@@ -355,6 +355,7 @@ impl Build<'_> {
             credentials: self.options.client.credentials(reference.domain()).await,
             platform,
             all_tags: false,
+            referrers: false,
         };
         let (progress, mut events) = ProgressSender::channel();
         let pull = self

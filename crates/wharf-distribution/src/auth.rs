@@ -51,6 +51,18 @@ struct Answer {
     access_token: String,
     #[serde(default)]
     expires_in: Option<u64>,
+    /// Given to who asks for it at a login.
+    #[serde(default)]
+    refresh_token: String,
+}
+
+/// What a token is for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Purpose {
+    /// Requests of the next minutes.
+    Requests,
+    /// To be known later, without the password.
+    Login,
 }
 
 impl Tokens {
@@ -78,6 +90,23 @@ impl Tokens {
         }
     }
 
+    /// The `Authorization` for a login, and the refresh token that stands for the password from then on, if the token
+    /// server gives one.
+    pub(crate) async fn login(
+        http: &Http,
+        bearer: &Bearer,
+        credentials: &Credentials,
+    ) -> Result<(Option<HeaderValue>, Option<String>), RegistryError> {
+        let call = token_call(bearer, "", Some(credentials), Purpose::Login)?;
+        let answer = fetch(http, &call).await?;
+        let token = match answer.token.is_empty() {
+            true => &answer.access_token,
+            false => &answer.token,
+        };
+        let refresh = Some(answer.refresh_token).filter(|token| !token.is_empty());
+        Ok((header(&format!("Bearer {token}")), refresh))
+    }
+
     async fn token(
         &self,
         http: &Http,
@@ -95,7 +124,7 @@ impl Tokens {
         if !fresh && let Some(token) = self.cached(&key) {
             return Ok(token);
         }
-        let call = token_call(bearer, scope, credentials)?;
+        let call = token_call(bearer, scope, credentials, Purpose::Requests)?;
         let answer = fetch(http, &call).await?;
         let life = answer.expires_in.map_or(DEFAULT_LIFE, Duration::from_secs);
         let value = if answer.token.is_empty() {
@@ -155,6 +184,7 @@ fn token_call(
     bearer: &Bearer,
     scope: &str,
     credentials: Option<&Credentials>,
+    purpose: Purpose,
 ) -> Result<Call, RegistryError> {
     let invalid = || RegistryError::Protocol {
         url: bearer.realm.clone(),
@@ -170,6 +200,7 @@ fn token_call(
         query.push(("refresh_token", token));
         let mut call = Call::get(bearer.realm.parse().map_err(|_| invalid())?);
         call.method = Method::POST;
+        call.secret = true;
         call.body = Bytes::from(answer::form(&query));
         call.headers.insert(
             CONTENT_TYPE,
@@ -181,6 +212,10 @@ fn token_call(
     query.extend(scopes.map(|one| ("scope", one)));
     if let Some(Credentials::Basic { username, .. }) = credentials {
         query.push(("account", username));
+    }
+    if purpose == Purpose::Login {
+        query.push(("client_id", "docker"));
+        query.push(("offline_token", "true"));
     }
     let separator = if bearer.realm.contains('?') { '&' } else { '?' };
     let address = format!("{}{separator}{}", bearer.realm, answer::form(&query));

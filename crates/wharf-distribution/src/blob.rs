@@ -11,6 +11,7 @@ use wharf_oci::Descriptor;
 use crate::answer::RegistryAnswer;
 use crate::client::Slot;
 use crate::http_client::Call;
+use crate::lanes::{Lanes, Pace};
 use crate::resolve::verified;
 use crate::{Client, RegistryError, Source};
 
@@ -29,6 +30,9 @@ pub struct Blob {
     body: Option<(Uri, Incoming)>,
     failures: u32,
     wait: Option<Duration>,
+    pace: Pace,
+    /// Several connections, when one is not enough.
+    lanes: Option<Lanes>,
     _slot: Slot,
 }
 
@@ -53,6 +57,8 @@ impl Client {
             body: None,
             failures: 0,
             wait: None,
+            pace: Pace::new(),
+            lanes: None,
             _slot: slot,
         }
     }
@@ -88,6 +94,12 @@ impl Client {
 }
 
 impl Blob {
+    /// Says, before [`Blob::next`], whether the receiver has nothing to do until it has more: then a large blob may be
+    /// fetched over several connections.
+    pub fn hungry(&mut self, hungry: bool) {
+        self.pace.is_hungry(hungry);
+    }
+
     /// What comes next; `None` when all announced bytes came.
     ///
     /// # Errors
@@ -102,7 +114,47 @@ impl Blob {
         }
     }
 
+    /// The next bytes out of several connections, if there are several now.
+    async fn side_by_side(&mut self) -> Result<Option<Bytes>, RegistryError> {
+        if self.lanes.is_none() {
+            let to_come = self.descriptor.size - self.received;
+            let Some(rate) = self.pace.wants_more(to_come) else {
+                return Ok(None);
+            };
+            self.lanes = Lanes::open(&self.client, self.received, rate);
+            if self.lanes.is_some() {
+                self.body = None;
+            }
+        }
+        let Some(lanes) = &mut self.lanes else {
+            return Ok(None);
+        };
+        let next = lanes.next(&self.client, &self.source, &self.descriptor);
+        match next.await {
+            Ok(Some(data)) => {
+                self.received += data.len() as u64;
+                self.failures = 0;
+                Ok(Some(data))
+            }
+            ended => {
+                // One connection goes on, and it is not tried again.
+                self.lanes = None;
+                self.pace.give_up();
+                match ended {
+                    Err(error @ RegistryError::Protocol { .. }) => {
+                        tracing::debug!(digest = %self.descriptor.digest, %error, "one connection");
+                        Ok(None)
+                    }
+                    ended => ended,
+                }
+            }
+        }
+    }
+
     async fn advance(&mut self) -> Result<Option<Bytes>, RegistryError> {
+        if let Some(data) = self.side_by_side().await? {
+            return Ok(Some(data));
+        }
         loop {
             if self.body.is_none() {
                 if self.received == self.descriptor.size {
@@ -135,6 +187,7 @@ impl Blob {
             }
             self.received += data.len() as u64;
             self.failures = 0;
+            self.pace.saw(data.len());
             return Ok(Some(data));
         }
     }
@@ -203,6 +256,12 @@ impl Blob {
         let expected = self.descriptor.size - self.received + self.skip;
         match length {
             Some(length) if length > expected => Err(self.too_long()),
+            // It has another blob by this name: to ask again brings the same.
+            Some(length) if length < expected => Err(RegistryError::OtherLength {
+                digest: self.descriptor.digest,
+                expected: self.descriptor.size,
+                found: self.received - self.skip + length,
+            }),
             _ => Ok(()),
         }
     }
@@ -216,7 +275,7 @@ impl Blob {
 }
 
 /// The first byte of `Content-Range: bytes 5-9/10`.
-fn range_start(headers: &HeaderMap) -> Option<u64> {
+pub(crate) fn range_start(headers: &HeaderMap) -> Option<u64> {
     let value = headers.get(CONTENT_RANGE)?.to_str().ok()?;
     let range = value.trim().strip_prefix("bytes")?.trim_start();
     range.split('-').next()?.trim().parse().ok()

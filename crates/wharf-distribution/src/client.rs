@@ -1,6 +1,7 @@
 //! The client: endpoints by domain, requests with authentication, the limit of concurrent downloads.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use http::header::AUTHORIZATION;
@@ -12,7 +13,7 @@ use wharf_oci::Reference;
 use crate::auth::Tokens;
 use crate::challenge::{self, Challenge};
 use crate::endpoint::Endpoint;
-use crate::http_client::{Call, Http};
+use crate::http_client::{AnsweredBy, Call, Http, same_server};
 use crate::mirrors;
 use crate::{Config, Credentials, RegistryError};
 
@@ -27,6 +28,8 @@ pub(crate) struct Inner {
     /// Of the setting `registries`, by base address.
     mirrors: Mutex<HashMap<String, Arc<Endpoint>>>,
     downloads: Arc<Semaphore>,
+    /// How many wait for a download's slot.
+    waiting: AtomicUsize,
 }
 
 /// The right to run one download; given back when dropped.
@@ -59,6 +62,7 @@ impl Client {
             endpoints: Mutex::new(HashMap::new()),
             mirrors: Mutex::new(HashMap::new()),
             downloads,
+            waiting: AtomicUsize::new(0),
         })))
     }
 
@@ -70,10 +74,24 @@ impl Client {
 
     /// The right to run one download, as soon as there is one.
     pub async fn slot(&self) -> Slot {
+        /// Counts itself, also when whoever waits gives up.
+        struct Waiting<'a>(&'a AtomicUsize);
+        impl Drop for Waiting<'_> {
+            fn drop(&mut self) {
+                self.0.fetch_sub(1, Ordering::Relaxed);
+            }
+        }
+        self.0.waiting.fetch_add(1, Ordering::Relaxed);
+        let _waiting = Waiting(&self.0.waiting);
         match self.0.downloads.clone().acquire_owned().await {
             Ok(permit) => Slot(permit),
             Err(_) => unreachable!("the semaphore is never closed"),
         }
+    }
+
+    /// Whether somebody waits for a slot.
+    pub(crate) fn is_waited_for(&self) -> bool {
+        self.0.waiting.load(Ordering::Relaxed) > 0
     }
 
     /// The places for a reference, mirrors first.
@@ -175,9 +193,9 @@ impl Client {
         let reached = source.endpoint.reach(&self.0.http).await?;
         let scope = &source.scope;
         // An upload may go to another host than the registry's, and that one gets no credentials.
-        let ours = reached.base.parse::<Uri>().is_ok_and(|base| {
-            base.authority() == call.uri.authority() && base.scheme() == call.uri.scheme()
-        });
+        let base = reached.base.parse::<Uri>().ok();
+        let is_ours = |uri: &Uri| base.as_ref().is_some_and(|base| same_server(base, uri));
+        let ours = is_ours(&call.uri);
         let mut challenge = reached.challenge.clone().filter(|_| ours);
         let mut fresh = false;
         loop {
@@ -197,6 +215,9 @@ impl Client {
                     source.endpoint.forget();
                 }
             })?;
+            // A store that a redirect led to does not say either who may see the credentials.
+            let answered = response.extensions().get::<AnsweredBy>();
+            let ours = answered.is_some_and(|by| is_ours(&by.0));
             if fresh || !ours || response.status().as_u16() != 401 {
                 return Ok(response);
             }

@@ -17,6 +17,10 @@ pub struct Config {
     pub registries: Vec<crate::MirrorRule>,
     /// `insecure-registries`: `host`, `host:port` or a CIDR block. These may speak HTTP, or HTTPS with any certificate.
     pub insecure: Vec<String>,
+    /// Whether those may be spoken to by HTTP; else by TLS alone, with any certificate.
+    pub plain_http: bool,
+    /// Proxies on the way to registries.
+    pub proxies: crate::Proxies,
     /// Folder with `HOST[:PORT]/{*.crt,*.cert,*.key}`; Docker's is `/etc/docker/certs.d`.
     pub certs_dir: PathBuf,
     /// `max-concurrent-downloads`: blobs that are fetched at the same time, over all pulls.
@@ -39,6 +43,8 @@ impl Default for Config {
             mirrors: Vec::new(),
             registries: Vec::new(),
             insecure: Vec::new(),
+            plain_http: true,
+            proxies: crate::Proxies::default(),
             certs_dir: PathBuf::from("/etc/docker/certs.d"),
             max_concurrent_downloads: 3,
             user_agent: format!("wharf/{}", env!("CARGO_PKG_VERSION")),
@@ -62,6 +68,7 @@ impl Config {
         for rule in &self.registries {
             rule.validate()?;
         }
+        self.proxies.validate()?;
         for entry in &self.insecure {
             if entry.contains("://") {
                 return Err(RegistryError::Config(format!(

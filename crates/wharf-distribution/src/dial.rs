@@ -8,33 +8,144 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use http::Uri;
+use hyper_util::client::legacy::connect::proxy::Tunnel;
+use hyper_util::client::legacy::connect::{Connected, Connection};
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 
+use crate::Proxies;
 use crate::config::host_of;
 
 /// Why no connection could be made. `Display` is what Go's `net` package prints after the URL.
 #[derive(Debug, thiserror::Error)]
-#[error("dial tcp{0}")]
-pub(crate) struct DialError(String);
-
-/// Makes TCP connections for the HTTP client.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Dialer {
-    pub(crate) timeout: Duration,
+pub(crate) enum DialError {
+    /// To the server itself.
+    #[error("dial tcp{0}")]
+    Direct(String),
+    /// To a proxy, or through it.
+    #[error("proxyconnect tcp: {0}")]
+    Proxy(String),
 }
 
+/// Makes connections for the HTTP client: to the server, or to a proxy in front of it.
+#[derive(Debug, Clone)]
+pub(crate) struct Dialer {
+    pub(crate) timeout: Duration,
+    pub(crate) proxies: Proxies,
+}
+
+/// A connection. By way of a proxy without a tunnel, requests name the whole address.
+pub(crate) struct Stream {
+    io: TokioIo<TcpStream>,
+    by_proxy: bool,
+}
+
+impl Connection for Stream {
+    fn connected(&self) -> Connected {
+        self.io.connected().proxy(self.by_proxy)
+    }
+}
+
+impl hyper::rt::Read for Stream {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: hyper::rt::ReadBufCursor<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_read(context, buffer)
+    }
+}
+
+impl hyper::rt::Write for Stream {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.io).poll_write(context, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_shutdown(context)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.io.is_write_vectored()
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        pieces: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.io).poll_write_vectored(context, pieces)
+    }
+}
+
+type Dialing = Pin<Box<dyn Future<Output = Result<Stream, DialError>> + Send>>;
+
 impl tower::Service<Uri> for Dialer {
-    type Response = TokioIo<TcpStream>;
+    type Response = Stream;
     type Error = DialError;
-    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, DialError>> + Send>>;
+    type Future = Dialing;
 
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), DialError>> {
         Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, uri: Uri) -> Self::Future {
+    fn call(&mut self, uri: Uri) -> Dialing {
+        let mut direct = Direct(self.timeout);
+        let Some(proxy) = self.proxies.of(&uri) else {
+            return direct.call(uri);
+        };
+        let wrapped = |error: &dyn std::fmt::Display| DialError::Proxy(error.to_string());
+        if uri.scheme_str() == Some("http") {
+            let dialing = direct.call(proxy.uri);
+            return Box::pin(async move {
+                let stream = dialing.await.map_err(|error| wrapped(&error))?;
+                Ok(Stream {
+                    by_proxy: true,
+                    ..stream
+                })
+            });
+        }
+        let mut tunnel = Tunnel::new(proxy.uri, direct);
+        if let Some(auth) = proxy.auth {
+            tunnel = tunnel.with_auth(auth);
+        }
         let timeout = self.timeout;
+        Box::pin(async move {
+            match tokio::time::timeout(timeout, tunnel.call(uri)).await {
+                Ok(Ok(stream)) => Ok(stream),
+                Ok(Err(error)) => match std::error::Error::source(&error) {
+                    Some(source) => Err(wrapped(&source)),
+                    None => Err(wrapped(&error)),
+                },
+                Err(_) => Err(DialError::Proxy("i/o timeout".to_owned())),
+            }
+        })
+    }
+}
+
+/// Connections to where an address says.
+#[derive(Debug, Clone, Copy)]
+struct Direct(Duration);
+
+impl tower::Service<Uri> for Direct {
+    type Response = Stream;
+    type Error = DialError;
+    type Future = Dialing;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), DialError>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, uri: Uri) -> Dialing {
+        let timeout = self.0;
         Box::pin(async move {
             let authority = uri.authority().map_or("", |a| a.as_str()).to_owned();
             let port = uri
@@ -45,9 +156,13 @@ impl tower::Service<Uri> for Dialer {
                     443
                 });
             let host = host_of(&authority).trim_matches(['[', ']']).to_owned();
-            tokio::time::timeout(timeout, dial(&host, port))
-                .await
-                .unwrap_or_else(|_| Err(DialError(format!(": lookup {host}: i/o timeout"))))
+            let dialed = tokio::time::timeout(timeout, dial(&host, port)).await;
+            let late = |_| Err(DialError::Direct(format!(": lookup {host}: i/o timeout")));
+            let io = dialed.unwrap_or_else(late)?;
+            Ok(Stream {
+                io,
+                by_proxy: false,
+            })
         })
     }
 }
@@ -55,9 +170,9 @@ impl tower::Service<Uri> for Dialer {
 async fn dial(host: &str, port: u16) -> Result<TokioIo<TcpStream>, DialError> {
     let addresses: Vec<SocketAddr> = tokio::net::lookup_host((host, port))
         .await
-        .map_err(|error| DialError(format!(": lookup {host}: {}", lookup_text(&error))))?
+        .map_err(|error| DialError::Direct(format!(": lookup {host}: {}", lookup_text(&error))))?
         .collect();
-    let mut last = DialError(format!(": lookup {host}: no such host"));
+    let mut last = DialError::Direct(format!(": lookup {host}: no such host"));
     for address in addresses {
         match TcpStream::connect(address).await {
             Ok(stream) => {
@@ -65,7 +180,9 @@ async fn dial(host: &str, port: u16) -> Result<TokioIo<TcpStream>, DialError> {
                 let _ = stream.set_nodelay(true);
                 return Ok(TokioIo::new(stream));
             }
-            Err(error) => last = DialError(format!(" {address}: connect: {}", os_text(&error))),
+            Err(error) => {
+                last = DialError::Direct(format!(" {address}: connect: {}", os_text(&error)))
+            }
         }
     }
     Err(last)

@@ -7,7 +7,7 @@ use http::Uri;
 use crate::answer::RegistryAnswer;
 use crate::challenge::{self, Challenge};
 use crate::config::mirror_uri;
-use crate::http_client::{Call, Http};
+use crate::http_client::{AnsweredBy, Call, Http};
 use crate::{Config, RegistryError};
 
 /// Docker Hub's name in references, and the host that answers for it.
@@ -43,7 +43,7 @@ impl Endpoint {
         }
         let host = if domain == HUB { HUB_HOST } else { domain };
         let mut bases = vec![format!("https://{host}")];
-        if config.is_insecure(host) {
+        if config.plain_http && config.is_insecure(host) {
             bases.push(format!("http://{host}"));
         }
         all.push(Endpoint::new(bases, false));
@@ -56,7 +56,7 @@ impl Endpoint {
             return Endpoint::new(vec![base.to_owned()], true);
         }
         let mut bases = vec![format!("https://{base}")];
-        if config.is_insecure(base) {
+        if config.plain_http && config.is_insecure(base) {
             bases.push(format!("http://{base}"));
         }
         Endpoint::new(bases, true)
@@ -116,7 +116,13 @@ async fn ping(http: &Http, base: &str) -> Result<Option<Challenge>, RegistryErro
     let response = http.send(&call).await?;
     match response.status().as_u16() {
         200..300 => Ok(None),
-        401 => Ok(challenge::parse(response.headers()).into_iter().next()),
+        401 => {
+            // Where a redirect led to is not asked who may see the credentials.
+            let answered = response.extensions().get::<AnsweredBy>();
+            let ours = answered.is_some_and(|by| by.0.host() == call.uri.host());
+            let offered = challenge::parse(response.headers()).into_iter().next();
+            Ok(offered.filter(|_| ours))
+        }
         _ => Err(RegistryAnswer::read(http, &call.uri, response)
             .await?
             .into_error()),

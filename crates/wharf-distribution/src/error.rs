@@ -103,6 +103,18 @@ pub enum RegistryError {
         /// Announced size in bytes.
         expected: u64,
     },
+    /// The registry says itself that it has fewer bytes than the manifest names.
+    #[error(
+        "filesystem layer verification failed for digest {digest}: the registry has {found} of {expected} bytes"
+    )]
+    OtherLength {
+        /// The blob.
+        digest: Digest,
+        /// Size in bytes by the manifest.
+        expected: u64,
+        /// Size in bytes by the registry.
+        found: u64,
+    },
     /// Fewer bytes than announced, after all retries.
     #[error("unexpected EOF: {digest} ended after {received} of {expected} bytes")]
     TooShort {
@@ -113,6 +125,9 @@ pub enum RegistryError {
         /// Bytes that came.
         received: u64,
     },
+    /// Something else than JSON where a manifest should be; with its first letter, as Go has it.
+    #[error("error unmarshalling content: invalid character '{0}' looking for beginning of value")]
+    NoJson(char),
     /// A manifest that is none.
     #[error("{reference}: {message}")]
     Manifest {
@@ -151,8 +166,10 @@ impl RegistryError {
             Self::Status { .. }
             | Self::DigestMismatch { .. }
             | Self::TooLong { .. }
+            | Self::OtherLength { .. }
             | Self::TooShort { .. }
             | Self::Manifest { .. }
+            | Self::NoJson(_)
             | Self::Protocol { .. } => Kind::Protocol,
         }
     }

@@ -7,7 +7,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use http::header::{AUTHORIZATION, LOCATION, USER_AGENT};
+use http::header::{AUTHORIZATION, LOCATION, PROXY_AUTHORIZATION, USER_AGENT};
 use http::{HeaderMap, Method, Request, Response, Uri};
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
@@ -38,6 +38,17 @@ pub(crate) struct Call {
     pub(crate) body: Bytes,
     /// A part of a file that is sent instead of `body`.
     pub(crate) file: Option<FileBody>,
+    /// Whether the body is for the eyes of this server alone.
+    pub(crate) secret: bool,
+}
+
+/// The address that an answer came from, at the end of all redirects.
+#[derive(Clone)]
+pub(crate) struct AnsweredBy(pub(crate) Uri);
+
+/// Whether two addresses are of one server: what is told one is known to the other.
+pub(crate) fn same_server(one: &Uri, other: &Uri) -> bool {
+    one.scheme() == other.scheme() && one.authority() == other.authority()
 }
 
 impl Call {
@@ -48,6 +59,7 @@ impl Call {
             headers: HeaderMap::new(),
             body: Bytes::new(),
             file: None,
+            secret: false,
         }
     }
 
@@ -82,14 +94,18 @@ impl Http {
         &self.config
     }
 
-    /// Sends the call, and follows redirects; `Authorization` goes to no other host than the first.
+    /// Sends the call, and follows redirects; `Authorization` goes to no other host than the first, nor does a body
+    /// with a secret in it. Who answered in the end is in the answer's extensions ([`AnsweredBy`]).
     pub(crate) async fn send(&self, call: &Call) -> Result<Response<Incoming>, RegistryError> {
         let mut call = call.clone();
         for _ in 0..MAX_REDIRECTS {
-            let response = self.send_one(&call).await?;
+            let mut response = self.send_one(&call).await?;
             let target = match response.status().as_u16() {
                 301 | 302 | 303 | 307 | 308 => response.headers().get(LOCATION),
-                _ => return Ok(response),
+                _ => {
+                    response.extensions_mut().insert(AnsweredBy(call.uri));
+                    return Ok(response);
+                }
             };
             let broken = |message: String| RegistryError::Protocol {
                 url: call.uri.to_string(),
@@ -103,7 +119,10 @@ impl Http {
             if call.uri.scheme_str() == Some("https") && target.scheme_str() != Some("https") {
                 return Err(broken(format!("redirect from https to {target} refused")));
             }
-            if target.authority() != call.uri.authority() {
+            if !same_server(&target, &call.uri) {
+                if call.secret {
+                    return Err(broken(format!("redirect to {target} refused")));
+                }
                 call.headers.remove(AUTHORIZATION);
             }
             call.uri = target;
@@ -130,6 +149,15 @@ impl Http {
         *request.headers_mut() = call.headers.clone();
         if let Ok(agent) = self.config.user_agent.parse() {
             request.headers_mut().insert(USER_AGENT, agent);
+        }
+        if call.uri.scheme_str() == Some("http")
+            && let Some(auth) = self
+                .config
+                .proxies
+                .of(&call.uri)
+                .and_then(|proxy| proxy.auth)
+        {
+            request.headers_mut().insert(PROXY_AUTHORIZATION, auth);
         }
         let unreachable = |message: String| RegistryError::Unreachable {
             method: call.verb(),
@@ -169,6 +197,7 @@ impl Http {
             .enable_http1()
             .wrap_connector(Dialer {
                 timeout: self.config.connect_timeout,
+                proxies: self.config.proxies.clone(),
             });
         let client = Client::builder(TokioExecutor::new())
             .pool_timer(TokioTimer::new())
@@ -258,6 +287,7 @@ fn cause(error: &(dyn Error + 'static)) -> String {
             return dial.to_string();
         }
         if let Some(io) = error.downcast_ref::<std::io::Error>() {
+            let io = innermost(io);
             if let Some(tls) = io.get_ref().and_then(|e| e.downcast_ref::<rustls::Error>()) {
                 return tls_text(tls);
             }
@@ -275,6 +305,15 @@ fn cause(error: &(dyn Error + 'static)) -> String {
         current = error.source();
     }
     last
+}
+
+/// An error of the system's may be wrapped in another one, whose source it is not.
+fn innermost(error: &std::io::Error) -> &std::io::Error {
+    let mut inner = error;
+    while let Some(next) = inner.get_ref().and_then(|one| one.downcast_ref()) {
+        inner = next;
+    }
+    inner
 }
 
 fn tls_text(error: &rustls::Error) -> String {

@@ -1,13 +1,17 @@
 //! Whether somebody may use a registry: `docker login`.
 
-use http::Uri;
+use http::header::AUTHORIZATION;
+use http::{StatusCode, Uri};
 use wharf_oci::Reference;
 
+use crate::auth::Tokens;
+use crate::challenge::Challenge;
 use crate::http_client::Call;
 use crate::{Client, Credentials, RegistryError, Source};
 
 impl Client {
-    /// Shows the registry `domain` the credentials.
+    /// Shows the registry `domain` the credentials. A token server may give a refresh token for them, which is to be
+    /// kept in the password's place.
     ///
     /// # Errors
     /// [`RegistryError::Unauthorized`] in Docker's words if it does not take them; others if it cannot be asked.
@@ -15,7 +19,7 @@ impl Client {
         &self,
         domain: &str,
         credentials: &Credentials,
-    ) -> Result<(), RegistryError> {
+    ) -> Result<Option<String>, RegistryError> {
         let endpoints = self.endpoints(domain)?;
         // The mirrors before it are nobody's account.
         let endpoint = endpoints.last().cloned();
@@ -32,6 +36,14 @@ impl Client {
         let uri: Uri = url
             .parse()
             .map_err(|_| invalid("not an address".to_owned()))?;
+        let mut call = Call::get(uri);
+        if let Some(Challenge::Bearer(bearer)) = &reached.challenge {
+            let (value, refresh) = Tokens::login(&self.0.http, bearer, credentials).await?;
+            call.headers
+                .extend(value.map(|value| (AUTHORIZATION, value)));
+            let response = self.0.http.send(&call).await?;
+            return answered(&url, response.status()).map(|()| refresh);
+        }
         let nobody = Reference::parse_normalized(&format!("{domain}/login"));
         let source = Source {
             endpoint,
@@ -40,15 +52,21 @@ impl Client {
             credentials: Some(credentials.clone()),
             scope: String::new(),
         };
-        let response = self.send(&source, Call::get(uri)).await?;
-        let status = response.status();
-        if status.is_success() {
-            return Ok(());
-        }
-        let text = format!("login attempt to {url} failed with status: {status}");
-        Err(match status.as_u16() {
-            401 | 403 => RegistryError::Refused(text),
-            _ => invalid(text),
-        })
+        let response = self.send(&source, call).await?;
+        answered(&url, response.status()).map(|()| None)
     }
+}
+
+fn answered(url: &str, status: StatusCode) -> Result<(), RegistryError> {
+    if status.is_success() {
+        return Ok(());
+    }
+    let text = format!("login attempt to {url} failed with status: {status}");
+    Err(match status.as_u16() {
+        401 | 403 => RegistryError::Refused(text),
+        _ => RegistryError::Protocol {
+            url: url.to_owned(),
+            message: text,
+        },
+    })
 }

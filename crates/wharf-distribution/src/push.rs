@@ -90,12 +90,7 @@ impl Client {
         }
         let mut upload = None;
         for from in mounts {
-            let rest = format!(
-                "blobs/uploads/?mount={}&from={}",
-                escape(&blob.digest.to_string()),
-                escape(from)
-            );
-            match self.begin(target, &rest).await? {
+            match self.begin(target, &mount(&blob.digest, from)).await? {
                 Begun::Mounted => return Ok(BlobPushed::Mounted(from.clone())),
                 Begun::Upload(uri) => upload = Some(uri),
             }
@@ -111,6 +106,23 @@ impl Client {
         let end = self.upload(target, blob, content, uri).await?;
         self.finish(target, &blob.digest, end).await?;
         Ok(BlobPushed::Uploaded)
+    }
+
+    /// Takes a blob over from another repository of the same registry; whether the registry did so, or had it.
+    ///
+    /// # Errors
+    /// If the registry refuses.
+    pub async fn mount_blob(
+        &self,
+        target: &Source,
+        digest: &Digest,
+        from: &str,
+    ) -> Result<bool, RegistryError> {
+        if self.has_blob(target, digest).await? {
+            return Ok(true);
+        }
+        let begun = self.begin(target, &mount(digest, from)).await?;
+        Ok(matches!(begun, Begun::Mounted))
     }
 
     async fn begin(&self, target: &Source, rest: &str) -> Result<Begun, RegistryError> {
@@ -225,7 +237,7 @@ impl Client {
         }
     }
 
-    /// Puts a manifest at a tag or a digest, when all that it names is there.
+    /// Puts a manifest at a tag or a digest, when all that it names is there; whether the registry lists it with its subject.
     ///
     /// # Errors
     /// If the registry refuses, or says that it is another one.
@@ -235,7 +247,7 @@ impl Client {
         which: &str,
         manifest: &Descriptor,
         bytes: &Bytes,
-    ) -> Result<(), RegistryError> {
+    ) -> Result<bool, RegistryError> {
         let uri = self.address(target, &format!("manifests/{which}")).await?;
         let mut call = Call::new(Method::PUT, uri.clone());
         call.body = bytes.clone();
@@ -270,7 +282,7 @@ impl Client {
                     found: said.to_owned(),
                 })
             }
-            _ => Ok(()),
+            _ => Ok(response.headers().contains_key("oci-subject")),
         }
     }
 
@@ -284,6 +296,14 @@ impl Client {
             Err(error) => error,
         }
     }
+}
+
+fn mount(digest: &Digest, from: &str) -> String {
+    format!(
+        "blobs/uploads/?mount={}&from={}",
+        escape(&digest.to_string()),
+        escape(from)
+    )
 }
 
 enum Begun {

@@ -174,6 +174,9 @@ impl Client {
             Some(wanted) => verified("manifest", &wanted, &bytes)?,
             None => Digest::sha256(&bytes),
         };
+        if let Some(letter) = no_json(&bytes) {
+            return Err(RegistryError::NoJson(letter));
+        }
         let document = Document::parse(&bytes, transport.as_deref())
             .map_err(|error| RegistryError::manifest(&familiar, &error))?;
         let descriptor = Descriptor::new(document.media_type(), digest, bytes.len() as u64);
@@ -231,6 +234,13 @@ impl Client {
         }
         Ok(tags)
     }
+}
+
+/// What a text begins with that is no JSON at all, such as a page of a proxy's.
+fn no_json(bytes: &[u8]) -> Option<char> {
+    let text = String::from_utf8_lossy(&bytes[..bytes.len().min(64)]);
+    let first = text.trim_start().chars().next()?;
+    (!first.is_ascii_digit() && !"{[\"-tfn".contains(first)).then_some(first)
 }
 
 /// `digest` if `bytes` have it.

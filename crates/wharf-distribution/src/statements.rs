@@ -1,10 +1,17 @@
-//! What builders say of an image (buildx's attestations): manifests of its index that point to in-toto statements.
+//! What is said of an image beside itself: by its builder (buildx's attestations, manifests of its index that point to
+//! in-toto statements), and by others later (referrers: manifests that name it as their subject).
 
 use bytes::Bytes;
-use wharf_oci::{Descriptor, Digest, Document};
+use http::HeaderValue;
+use http::header::ACCEPT;
+use wharf_oci::{Descriptor, Digest, Document, MAX_MANIFEST_SIZE, media_type};
 
+use crate::answer::RegistryAnswer;
+use crate::http_client::Call;
 use crate::{Client, RegistryError, Source};
 
+/// More referrers than these are not fetched.
+const MAX_REFERRERS: usize = 100;
 /// More than this is not fetched of one blob.
 const MAX_SIZE: u64 = 32 << 20;
 
@@ -33,6 +40,80 @@ impl Client {
             }
         }
         all
+    }
+
+    /// The manifests that name `subject`, and all their blobs (distribution specification, "Listing Referrers"; of a registry that
+    /// has no such lists, the ones that its clients keep by a tag).
+    ///
+    /// # Errors
+    /// Those of the registry.
+    pub async fn referrers(
+        &self,
+        source: &Source,
+        subject: &Digest,
+    ) -> Result<Vec<(Descriptor, Bytes)>, RegistryError> {
+        let uri = self
+            .address(source, &format!("referrers/{subject}"))
+            .await?;
+        let mut call = Call::get(uri.clone());
+        call.headers
+            .insert(ACCEPT, HeaderValue::from_static(media_type::OCI_INDEX));
+        let response = self.send(source, call).await?;
+        let bytes = match response.status().as_u16() {
+            200..300 => self.0.http.body(&uri, response, MAX_MANIFEST_SIZE).await?,
+            404 => match self.manifest(source, &tag_of(subject), None).await {
+                Ok((raw, _)) => raw.bytes,
+                Err(RegistryError::ManifestUnknown { .. } | RegistryError::NameUnknown { .. }) => {
+                    return Ok(Vec::new());
+                }
+                Err(error) => return Err(error),
+            },
+            _ => {
+                let answer = RegistryAnswer::read(&self.0.http, &uri, response).await?;
+                return Err(answer.into_error());
+            }
+        };
+        let familiar = source.reference.familiar();
+        let document = Document::parse(&bytes, Some(media_type::OCI_INDEX))
+            .map_err(|error| RegistryError::manifest(&familiar, &error))?;
+        let Document::Index(index) = document else {
+            return Ok(Vec::new());
+        };
+        let mut all = Vec::new();
+        for entry in index.manifests.iter().take(MAX_REFERRERS) {
+            all.extend(self.statement(source, &entry.digest).await?);
+        }
+        Ok(all)
+    }
+
+    /// Lists a manifest among those that name `subject`, in a registry that does not do so itself ("Referrers Tag Schema").
+    ///
+    /// # Errors
+    /// Those of the registry.
+    pub async fn list_referrer(
+        &self,
+        target: &Source,
+        subject: &Digest,
+        manifest: &Descriptor,
+    ) -> Result<(), RegistryError> {
+        let tag = tag_of(subject);
+        let known = match self.manifest(target, &tag, None).await {
+            Ok((_, Document::Index(index))) => index.manifests,
+            Ok(_) | Err(RegistryError::ManifestUnknown { .. }) => Vec::new(),
+            Err(error) => return Err(error),
+        };
+        if known.iter().any(|entry| entry.digest == manifest.digest) {
+            return Ok(());
+        }
+        let manifests: Vec<_> = known.iter().chain([manifest]).collect();
+        let index = serde_json::json!({
+            "schemaVersion": 2, "mediaType": media_type::OCI_INDEX, "manifests": manifests,
+        });
+        let bytes = Bytes::from(index.to_string());
+        let index = Descriptor::of(media_type::OCI_INDEX, &bytes);
+        self.push_manifest(target, &tag, &index, &bytes)
+            .await
+            .map(drop)
     }
 
     /// A manifest or an index by its digest; `None` if the descriptor is of something else.
@@ -75,4 +156,9 @@ impl Client {
         }
         Ok(all)
     }
+}
+
+/// The tag that stands for the list of what names a subject.
+fn tag_of(subject: &Digest) -> String {
+    subject.to_string().replacen(':', "-", 1)
 }

@@ -6,6 +6,7 @@ mod common;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use base64::Engine as _;
 use common::{Registry, Reply, Request, client, client_with, manifest};
@@ -394,6 +395,67 @@ async fn a_redirect_does_not_leak_credentials() {
     assert_eq!(seen[0].header("authorization"), None);
 }
 
+/// A store that wants to be shown what only the registry may see.
+#[tokio::test]
+async fn where_a_redirect_leads_does_not_say_who_sees_the_credentials() {
+    let thief = Registry::start(|request| {
+        let host = request.header("host").unwrap();
+        let value = format!("Bearer realm=\"http://{host}/token\"");
+        match request.path.starts_with("/token") {
+            true => Reply::ok(r#"{"access_token":"t"}"#),
+            false => Reply::status(401, "").with("WWW-Authenticate", value),
+        }
+    });
+    let target = format!("http://{}/stolen", thief.address);
+    let registry = registry(move |request| {
+        if request.header("authorization").is_none() {
+            return Some(Reply::status(401, "").with("WWW-Authenticate", "Basic realm=\"x\""));
+        }
+        let blob = request.path.contains("/blobs/");
+        blob.then(|| Reply::status(307, "").with("Location", target.clone()))
+    });
+    let credentials = Credentials::Basic {
+        username: "somebody".into(),
+        password: "secret".into(),
+    };
+    let client = client();
+    let reference = registry.reference("app:latest");
+    let resolved = client
+        .resolve(&reference, &Platform::host(), Some(&credentials))
+        .await
+        .unwrap();
+    let error = fetch(&client, &resolved).await.unwrap_err();
+    assert!(error.to_string().contains("unauthorized"), "{error}");
+    assert!(!thief.requests("/stolen").is_empty());
+    assert!(thief.requests("/token").is_empty());
+    for request in thief.requests("/") {
+        assert_eq!(request.header("authorization"), None, "{request:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_refresh_token_follows_no_redirect_to_another_host() {
+    let thief = Registry::start(|_| Reply::ok(r#"{"access_token":"t"}"#));
+    let target = format!("http://{}/stolen", thief.address);
+    let registry = registry(move |request| {
+        if request.path.starts_with("/token") {
+            return Some(Reply::status(307, "").with("Location", target.clone()));
+        }
+        let host = request.header("host").unwrap();
+        let value = format!("Bearer realm=\"http://{host}/token\"");
+        Some(Reply::status(401, "").with("WWW-Authenticate", value))
+    });
+    let client = client();
+    let reference = registry.reference("app:latest");
+    let credentials = Credentials::Identity("refresh".into());
+    let refused = client
+        .resolve(&reference, &Platform::host(), Some(&credentials))
+        .await;
+    let text = refused.err().unwrap().to_string();
+    assert!(text.contains("refused"), "{text}");
+    assert!(thief.requests("/").is_empty());
+}
+
 #[tokio::test]
 async fn mirrors_come_first_and_in_order() {
     let broken = Registry::start(|_| Reply::status(502, "bad gateway"));
@@ -533,4 +595,146 @@ async fn small_blobs_are_checked() {
         .await
         .unwrap_err();
     assert!(matches!(error, RegistryError::DigestMismatch { .. }));
+}
+
+/// A blob that is worth several connections, and a registry that gives each of them little at a time.
+fn slow(blob: &[u8], ranges: bool) -> (Registry, Arc<AtomicUsize>) {
+    let going = Arc::new(AtomicUsize::new(0));
+    let (bytes, _) = manifest(blob);
+    let (blob, most) = (blob.to_vec(), going.clone());
+    let registry = Registry::start(move |request| {
+        if request.path.contains("/manifests/") {
+            return Reply::ok(bytes.clone()).with("Content-Type", media_type::OCI_MANIFEST);
+        }
+        if !request.path.contains("/blobs/") {
+            return Reply::default();
+        }
+        if request.window().is_some_and(|(_, last)| last.is_some()) {
+            most.fetch_add(1, Ordering::SeqCst);
+        }
+        let whole = Reply::ok(blob.clone());
+        let reply = match ranges {
+            true => Reply::blob(request, &blob),
+            false => whole,
+        };
+        Reply {
+            drip: Some((256 << 10, Duration::from_millis(1))),
+            ..reply
+        }
+    });
+    (registry, going)
+}
+
+/// Everything that comes, for a receiver that waits for each byte.
+async fn fetch_hungry(client: &Client, registry: &Registry) -> Vec<u8> {
+    let resolved = resolve(client, registry).await.unwrap();
+    let slot = client.slot().await;
+    let mut blob = client.blob(&resolved.source, &resolved.manifest.layers[0], 0, slot);
+    let mut bytes = Vec::new();
+    loop {
+        blob.hungry(true);
+        match blob.next().await.unwrap() {
+            Some(BlobEvent::Data(data)) => bytes.extend_from_slice(&data),
+            Some(BlobEvent::Retrying(_)) => {}
+            None => return bytes,
+        }
+    }
+}
+
+fn large() -> Vec<u8> {
+    (0..12_000_000u32)
+        .flat_map(|n| n.wrapping_mul(2_654_435_761).to_le_bytes())
+        .collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_large_blob_comes_over_several_connections() {
+    let blob = large();
+    let (registry, parts) = slow(&blob, true);
+    assert!(fetch_hungry(&client(), &registry).await == blob);
+    assert!(parts.load(Ordering::SeqCst) > 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_ranges_or_room_one_connection_goes_on() {
+    let blob = large();
+    let (registry, _) = slow(&blob, false);
+    assert!(fetch_hungry(&client(), &registry).await == blob);
+    let (registry, parts) = slow(&blob, true);
+    let narrow = client_with(Config {
+        max_concurrent_downloads: 1,
+        ..Config::default()
+    });
+    assert!(fetch_hungry(&narrow, &registry).await == blob);
+    assert_eq!(parts.load(Ordering::SeqCst), 0);
+}
+
+#[tokio::test]
+async fn a_login_may_give_a_refresh_token() {
+    let registry = Registry::start(|request| {
+        if request.path.starts_with("/token") {
+            return Reply::ok(r#"{"token":"t","refresh_token":"refresh"}"#);
+        }
+        let host = request.header("host").unwrap();
+        let value = format!("Bearer realm=\"http://{host}/token\",service=\"x\"");
+        match request.header("authorization") {
+            Some("Bearer t") => Reply::ok(""),
+            _ => Reply::status(401, "").with("WWW-Authenticate", value),
+        }
+    });
+    let credentials = Credentials::Basic {
+        username: "somebody".into(),
+        password: "secret".into(),
+    };
+    let domain = registry.address.to_string();
+    let token = client().login(&domain, &credentials).await.unwrap();
+    assert_eq!(token.as_deref(), Some("refresh"));
+    let asked = &registry.requests("/token")[0].path;
+    for part in ["offline_token=true", "client_id=docker", "account=somebody"] {
+        assert!(asked.contains(part), "{asked}");
+    }
+}
+
+#[tokio::test]
+async fn registries_are_reached_by_way_of_a_proxy() {
+    let layer = layer();
+    let (bytes, _) = manifest(&layer);
+    let proxy = Registry::start(move |request| {
+        if request.method == "CONNECT" {
+            return Reply::status(502, "");
+        }
+        // The address is whole, as a proxy wants it.
+        match request.path.strip_prefix("http://registry.test:5000") {
+            Some("/v2/") => Reply::ok(""),
+            Some(path) if path.contains("/manifests/") => {
+                Reply::ok(bytes.clone()).with("Content-Type", media_type::OCI_MANIFEST)
+            }
+            Some(_) => Reply::blob(request, &layer),
+            None => Reply::status(400, ""),
+        }
+    });
+    let address = format!("http://me:secret@{}", proxy.address);
+    let client = client_with(Config {
+        insecure: vec!["registry.test:5000".into()],
+        proxies: wharf_distribution::Proxies {
+            http: address.clone(),
+            https: address,
+            no: String::new(),
+        },
+        ..Config::default()
+    });
+    let reference = wharf_oci::Reference::parse_normalized("registry.test:5000/app").unwrap();
+    let resolved = client.resolve(&reference, &Platform::host(), None).await;
+    assert_eq!(
+        fetch(&client, &resolved.unwrap()).await.unwrap().0,
+        self::layer()
+    );
+    assert_eq!(proxy.requests("registry.test:5000")[0].method, "CONNECT");
+    for request in proxy.requests("registry.test") {
+        assert_eq!(
+            request.header("proxy-authorization"),
+            Some("Basic bWU6c2VjcmV0")
+        );
+        assert_eq!(request.header("authorization"), None);
+    }
 }

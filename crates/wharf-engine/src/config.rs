@@ -65,7 +65,7 @@ pub struct EngineConfig {
     /// Experimental features are wanted (a fact of `info` and `version`).
     pub experimental: bool,
     /// `http-proxy`, `https-proxy`, `no-proxy` (facts of `info`).
-    pub proxies: (String, String, String),
+    pub proxies: [String; 3],
 }
 
 impl Default for EngineConfig {

@@ -115,7 +115,11 @@ impl ImageService {
     ///
     /// # Errors
     /// `Unauthorized` if it does not take them.
-    pub async fn login(&self, domain: &str, credentials: &Credentials) -> Result<(), EngineError> {
+    pub async fn login(
+        &self,
+        domain: &str,
+        credentials: &Credentials,
+    ) -> Result<Option<String>, EngineError> {
         let shown = self.store.registry().login(domain, credentials).await;
         shown.map_err(|error| match error.kind() {
             RegistryErrorKind::Unauthorized => EngineError::Unauthorized(error.to_string()),

@@ -93,7 +93,7 @@ pub struct InfoFacts {
     /// The init's name.
     pub init_binary: String,
     /// HTTP proxy, HTTPS proxy, no proxy.
-    pub proxies: (String, String, String),
+    pub proxies: [String; 3],
     /// Whether containers survive a stop of the daemon.
     pub live_restore: bool,
     /// Whether debug messages are on.

@@ -238,7 +238,7 @@ impl Job {
         self.blocking(guard, move || {
             let ingest = stores.begin(&plan.blob)?;
             let source = open_at(ingest.offset());
-            stores.unpack(&plan, source, Some(ingest))
+            stores.unpack(&plan, source, Some(ingest), |_| {})
         })
         .await
     }
@@ -261,36 +261,44 @@ impl Job {
         let offset = ingest.offset();
         let (sender, pieces) = mpsc::channel(PIECES);
         let (stores, plan) = (self.stores.clone(), self.plan.clone());
+        let report = self.report_kept();
         let work = self.blocking(guard, move || {
-            stores.unpack(&plan, PieceReader::new(pieces), Some(ingest))
+            stores.unpack(&plan, PieceReader::new(pieces), Some(ingest), report)
         });
         let blob = client.blob(source, &self.plan.blob, offset, slot);
-        let fetch = self.fetch(blob, offset, sender);
+        let fetch = self.fetch(blob, sender);
         let (fetched, worked) = tokio::join!(fetch, work);
         // A reader whose bytes stop coming fails too; the network's reason is the real one.
         fetched?;
         worked
     }
 
-    async fn fetch(
-        &self,
-        mut blob: Blob,
-        offset: u64,
-        sender: mpsc::Sender<Piece>,
-    ) -> Result<(), ImageError> {
-        let (mut current, total) = (offset, self.plan.blob.size);
+    /// Tells of bytes once they are kept, not once they came: what was reported is not fetched again, whatever happens
+    /// to this process.
+    fn report_kept(&self) -> impl FnMut(u64) + Send + 'static {
+        let (events, total) = (self.events.clone(), self.plan.blob.size);
         let mut reported: Option<Instant> = None;
-        while let Some(event) = blob.next().await? {
+        move |current| {
+            if reported.is_none_or(|at| at.elapsed() >= REPORT) || current == total {
+                reported = Some(Instant::now());
+                // Nobody listens: see `tell`.
+                let _ = events.send(LayerState::Downloading { current, total });
+            }
+        }
+    }
+
+    async fn fetch(&self, mut blob: Blob, sender: mpsc::Sender<Piece>) -> Result<(), ImageError> {
+        loop {
+            // All that was sent is taken: the unpacking thread waits for us.
+            blob.hungry(sender.capacity() == PIECES);
+            let Some(event) = blob.next().await? else {
+                break;
+            };
             match event {
                 BlobEvent::Data(data) => {
-                    current += data.len() as u64;
                     if sender.send(Piece::Data(data)).await.is_err() {
                         // The unpacking thread has given up, and says why.
                         return Ok(());
-                    }
-                    if reported.is_none_or(|at| at.elapsed() >= REPORT) || current == total {
-                        reported = Some(Instant::now());
-                        self.tell(LayerState::Downloading { current, total });
                     }
                 }
                 BlobEvent::Retrying(wait) => self.tell(LayerState::Retrying {

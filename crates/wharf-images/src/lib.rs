@@ -27,6 +27,7 @@ mod push;
 mod records;
 mod remove;
 mod save;
+mod served;
 mod spool;
 mod store;
 mod types;

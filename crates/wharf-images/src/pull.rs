@@ -121,7 +121,7 @@ impl Images {
             Ok(resolved) => {
                 announce(reference, progress);
                 let digest = resolved.digest();
-                (self.fetch_config(resolved).await?, digest)
+                (self.fetch_config(resolved, options).await?, digest)
             }
             Err(error) => {
                 let unreachable = error.kind() == RegistryErrorKind::Unreachable;
@@ -165,7 +165,11 @@ impl Images {
         })
     }
 
-    async fn fetch_config(&self, resolved: Resolved) -> Result<Incoming, ImageError> {
+    async fn fetch_config(
+        &self,
+        resolved: Resolved,
+        options: &PullOptions,
+    ) -> Result<Incoming, ImageError> {
         let descriptor = &resolved.manifest.config;
         if !media_type::is_config(&descriptor.media_type) {
             return Err(ImageError::NotAnImage(descriptor.media_type.clone()));
@@ -205,6 +209,13 @@ impl Images {
                 .statements(&resolved.source, &index.bytes, &manifest)
                 .await;
             incoming.index = Some((index.descriptor, index.bytes));
+        }
+        if options.referrers {
+            let index = incoming.index.as_ref().map(|(index, _)| index.digest);
+            for subject in index.into_iter().chain([incoming.manifest.0.digest]) {
+                let found = registry.referrers(&resolved.source, &subject).await?;
+                incoming.extras.extend(found);
+            }
         }
         Ok(incoming)
     }
@@ -344,13 +355,10 @@ impl Images {
                 known.as_ref().and_then(|record| record.last_tagged)
             },
             as_it_came: incoming.as_it_came,
-            extras: match incoming.extras {
-                extras if extras.is_empty() => known.map_or_else(Vec::new, |record| record.extras),
-                extras => extras
-                    .into_iter()
-                    .map(|(descriptor, _)| descriptor)
-                    .collect(),
-            },
+            extras: with_extras(
+                known.map_or_else(Vec::new, |record| record.extras),
+                incoming.extras,
+            ),
         };
         // What it was pushed and saved as, it can still be: the blobs of the new manifest are not here.
         let record = match known_stays {
@@ -409,6 +417,16 @@ impl Images {
         let is_here = |layer: &LayerRecord| self.stores().content.contains(&layer.blob.digest);
         !layers.iter().all(is_here) && known.manifest.is_some() && known.layers.iter().all(is_here)
     }
+}
+
+/// What is kept with an image already, and what comes with it now.
+fn with_extras(mut known: Vec<Descriptor>, new: Vec<(Descriptor, Bytes)>) -> Vec<Descriptor> {
+    for (descriptor, _) in new {
+        if !known.iter().any(|one| one.digest == descriptor.digest) {
+            known.push(descriptor);
+        }
+    }
+    known
 }
 
 fn from_catalogue(image: CatalogueImage) -> Result<(Incoming, Digest), ImageError> {

@@ -132,6 +132,9 @@ impl Images {
                 sent.digest
             }
         };
+        if options.referrers {
+            self.send_referrers(&target, &image, &digest).await?;
+        }
         let by_digest = name.clone().without_tag_and_digest().with_digest(digest);
         let mut state = self.write();
         // A platform of an image goes by the image's names.
@@ -164,7 +167,7 @@ impl Images {
     }
 
     /// The index of an image, if each of its images is here.
-    fn whole_index(&self, image: &Image) -> Result<Option<Descriptor>, ImageError> {
+    pub(crate) fn whole_index(&self, image: &Image) -> Result<Option<Descriptor>, ImageError> {
         let Some(index) = &image.index else {
             return Ok(None);
         };
@@ -191,7 +194,7 @@ impl Images {
                     self.send_image(target, &image, &by_digest, progress)
                         .await?;
                 }
-                _ => self.send_other(target, &view.descriptor).await?,
+                _ => self.send_other(target, &view.descriptor).await.map(drop)?,
             }
         }
         let bytes = self.document(index)?;
@@ -200,8 +203,12 @@ impl Images {
         Ok(index.digest)
     }
 
-    /// Sends a manifest that is no image's, with all its blobs.
-    async fn send_other(&self, target: &Target, descriptor: &Descriptor) -> Result<(), ImageError> {
+    /// Sends a manifest that is no image's, with all its blobs; whether the registry lists it with its subject.
+    async fn send_other(
+        &self,
+        target: &Target,
+        descriptor: &Descriptor,
+    ) -> Result<bool, ImageError> {
         let bytes = self.document(descriptor)?;
         let manifest = Manifest::parse(&bytes, Some(&descriptor.media_type))
             .map_err(|error| ImageError::content("read", &error))?;
@@ -212,6 +219,61 @@ impl Images {
         let quiet = ProgressSender::discard();
         self.send_manifest(target, &by_digest, descriptor, &bytes, &quiet)
             .await
+    }
+
+    /// Sends what is kept with the image that names what was pushed, or the image's manifest in it, as its subject.
+    async fn send_referrers(
+        &self,
+        target: &Target,
+        image: &Image,
+        pushed: &Digest,
+    ) -> Result<(), ImageError> {
+        #[derive(serde::Deserialize)]
+        #[serde(rename_all = "camelCase")]
+        struct Referrer {
+            subject: Option<Descriptor>,
+            #[serde(default)]
+            artifact_type: Option<String>,
+            config: Option<Descriptor>,
+        }
+        let (extras, manifest) = {
+            let state = self.read();
+            let entry = state.images.get(&image.id);
+            let record = entry.map(|entry| entry.record.clone());
+            record.map_or_else(Default::default, |record| (record.extras, record.manifest))
+        };
+        let manifest = manifest.map(|manifest| manifest.digest);
+        for extra in extras {
+            if !media_type::is_manifest(&extra.media_type) {
+                continue;
+            }
+            let bytes = self.document(&extra)?;
+            let Ok(referrer) = serde_json::from_slice::<Referrer>(&bytes) else {
+                continue;
+            };
+            let subject = referrer.subject.map(|subject| subject.digest);
+            let Some(subject) =
+                subject.filter(|subject| subject == pushed || Some(*subject) == manifest)
+            else {
+                continue;
+            };
+            if self.send_other(target, &extra).await? {
+                continue;
+            }
+            let kind = referrer
+                .artifact_type
+                .or_else(|| referrer.config.map(|config| config.media_type));
+            let listed = Descriptor {
+                artifact_type: kind,
+                ..Descriptor::new(&extra.media_type, extra.digest, extra.size)
+            };
+            target
+                .registry
+                .list_referrer(&target.source, &subject, &listed)
+                .await
+                .map_err(|error| refused(&error))?;
+        }
+        Ok(())
     }
 
     fn document(&self, descriptor: &Descriptor) -> Result<Bytes, ImageError> {
@@ -351,11 +413,11 @@ impl Images {
         descriptor: &Descriptor,
         bytes: &Bytes,
         progress: &ProgressSender,
-    ) -> Result<(), ImageError> {
+    ) -> Result<bool, ImageError> {
         let pushed = target
             .registry
             .push_manifest(&target.source, tag, descriptor, bytes);
-        pushed.await.map_err(|error| refused(&error))?;
+        let is_listed = pushed.await.map_err(|error| refused(&error))?;
         if !tag.contains(':') {
             progress.send(Progress::PushedTag {
                 tag: tag.to_owned(),
@@ -363,7 +425,7 @@ impl Images {
                 size: descriptor.size,
             });
         }
-        Ok(())
+        Ok(is_listed)
     }
 }
 

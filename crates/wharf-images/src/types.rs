@@ -54,6 +54,8 @@ pub struct PullOptions {
     pub credentials: Option<Credentials>,
     /// All tags of the repository (`docker pull -a`); the reference then has no tag.
     pub all_tags: bool,
+    /// Fetch as well what names the image as its subject: signatures, bills of materials.
+    pub referrers: bool,
 }
 
 /// How to push.
@@ -63,6 +65,8 @@ pub struct PushOptions {
     pub platform: Option<Platform>,
     /// Who is asking.
     pub credentials: Option<Credentials>,
+    /// Push as well what was pulled with it that names it as its subject.
+    pub referrers: bool,
 }
 
 /// What a pull brought.

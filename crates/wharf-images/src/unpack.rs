@@ -50,12 +50,13 @@ impl Stores {
     }
 
     /// Unpacks a layer, and keeps its blob by `ingest` (not if it is kept already). `source` brings what the
-    /// ingest does not have yet.
+    /// ingest does not have yet; `kept` is told how many bytes of the blob outlive this process, as they grow.
     pub(crate) fn unpack(
         &self,
         plan: &LayerPlan,
         source: impl Read,
         ingest: Option<Ingest>,
+        kept: impl FnMut(u64),
     ) -> Result<(), ImageError> {
         let stage = self
             .snapshots
@@ -76,6 +77,7 @@ impl Stores {
             past,
             source,
             ingest,
+            kept,
             failure: None,
         };
         let mut tee = io::BufReader::with_capacity(READ_SIZE, tee);
@@ -106,7 +108,7 @@ impl Stores {
 
     /// Unpacks a layer whose blob is here.
     pub(crate) fn unpack_local(&self, plan: &LayerPlan) -> Result<(), ImageError> {
-        self.unpack(plan, self.open(&plan.blob.digest)?, None)
+        self.unpack(plan, self.open(&plan.blob.digest)?, None, |_| {})
     }
 
     /// A blob that is here.
@@ -188,16 +190,18 @@ fn commit(ingest: Ingest, digest: &Digest, what: &'static str) -> Result<(), Ima
 }
 
 /// Hands on what it reads, and keeps a copy as blob.
-struct Tee<R> {
+struct Tee<R, K> {
     /// Bytes that are kept already; they come first.
     past: Option<io::Take<File>>,
     source: R,
     ingest: Option<Ingest>,
+    /// Told how much is kept.
+    kept: K,
     /// Why the copy could not be kept.
     failure: Option<ImageError>,
 }
 
-impl<R: Read> Read for Tee<R> {
+impl<R: Read, K: FnMut(u64)> Read for Tee<R, K> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         if let Some(past) = &mut self.past {
             let count = past.read(buffer)?;
@@ -209,10 +213,12 @@ impl<R: Read> Read for Tee<R> {
         let count = self.source.read(buffer)?;
         if count > 0
             && let Some(ingest) = &mut self.ingest
-            && let Err(error) = ingest.write(&buffer[..count])
         {
-            self.failure = Some(ImageError::content("write", &error));
-            return Err(io::Error::other("the blob cannot be kept"));
+            if let Err(error) = ingest.write(&buffer[..count]) {
+                self.failure = Some(ImageError::content("write", &error));
+                return Err(io::Error::other("the blob cannot be kept"));
+            }
+            (self.kept)(ingest.offset());
         }
         Ok(count)
     }

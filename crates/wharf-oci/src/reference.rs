@@ -182,6 +182,12 @@ impl Reference {
         self.with_suffix(self.familiar_name())
     }
 
+    /// The familiar name as the path of a repository in another registry. Of a domain with a port the colon is an underscore, as
+    /// a path has none.
+    pub fn as_repository(&self) -> String {
+        self.familiar_name().replace(':', "_")
+    }
+
     /// The same with `:latest` when there is neither a tag nor a digest.
     pub fn with_default_tag(mut self) -> Reference {
         if self.is_name_only() {

@@ -85,6 +85,7 @@ pub(crate) fn info(facts: InfoFacts) -> wire::SystemInfo {
         };
         (name, info)
     });
+    let [http_proxy, https_proxy, no_proxy] = facts.proxies;
     wire::SystemInfo {
         id: facts.id,
         containers: count(facts.containers),
@@ -139,9 +140,9 @@ pub(crate) fn info(facts: InfoFacts) -> wire::SystemInfo {
         mem_total: bytes(facts.memory),
         generic_resources: None,
         docker_root_dir: facts.data_root,
-        http_proxy: facts.proxies.0,
-        https_proxy: facts.proxies.1,
-        no_proxy: facts.proxies.2,
+        http_proxy,
+        https_proxy,
+        no_proxy,
         name: facts.name,
         labels: facts.labels,
         experimental_build: facts.experimental,

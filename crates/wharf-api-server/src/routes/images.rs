@@ -167,6 +167,7 @@ pub(crate) async fn create(
         platform: platform(params.get("platform"))?,
         credentials: credentials(&headers),
         all_tags,
+        referrers: params.flag("referrers"),
     };
     let (progress, events) = ProgressSender::channel();
     let work = async move {
@@ -524,6 +525,7 @@ async fn push(engine: State, name: &str, params: &Params, headers: &HeaderMap) -
     let options = PushOptions {
         platform,
         credentials: credentials(headers),
+        referrers: params.flag("referrers"),
     };
     let (progress, events) = ProgressSender::channel();
     let work = async move { engine.0.images.push(&reference, options, progress).await };

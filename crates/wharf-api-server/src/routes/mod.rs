@@ -7,6 +7,7 @@ mod containers;
 mod exec;
 mod files;
 mod images;
+mod local_registry;
 mod networks;
 mod registry;
 mod stats;
@@ -109,6 +110,7 @@ fn images() -> Router<Arc<Engine>> {
         // Not Docker's: below a prefix of our own.
         .route("/wharf/system/check", post(system::check))
         .route("/wharf/tags/{*rest}", get(registry::tags))
+        .route("/wharf/registry", post(local_registry::serve))
         .route("/images/prune", post(images::prune))
         .route("/auth", post(registry::auth))
         .route("/distribution/{*rest}", get(registry::distribution))

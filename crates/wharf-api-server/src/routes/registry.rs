@@ -36,8 +36,9 @@ pub(crate) async fn auth(engine: State, Json(auth): Json<AuthConfig>) -> Answer 
             "a user name and a password are needed to log in",
         ));
     };
-    engine.images.login(domain, &credentials).await?;
-    reply::ok(&serde_json::json!({ "IdentityToken": "", "Status": "Login Succeeded" }))
+    let token = engine.images.login(domain, &credentials).await?;
+    let token = token.unwrap_or_default();
+    reply::ok(&serde_json::json!({ "IdentityToken": token, "Status": "Login Succeeded" }))
 }
 
 pub(crate) async fn distribution(

@@ -318,6 +318,7 @@ async fn fetch_image(
         credentials: job.client().credentials(reference.domain()).await,
         platform: platform.cloned(),
         all_tags: false,
+        referrers: false,
     };
     let (progress, mut events) = ProgressSender::channel();
     let pull = images.pull(&reference, options, progress);

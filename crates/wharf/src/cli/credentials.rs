@@ -56,12 +56,14 @@ pub fn all(context: &Context) -> Map<String, Value> {
 
 /// Keeps a name and a password; where, if that is in clear.
 pub fn store(context: &Context, key: &str, auth: &Value) -> Outcome<Option<String>> {
+    let text = |name: &str| auth[name].as_str().unwrap_or_default();
+    let token = Some(text("identitytoken")).filter(|token| !token.is_empty());
     if let Some(helper) = helper(context, key) {
-        let secret = json!({
-            "ServerURL": key,
-            "Username": auth["username"],
-            "Secret": auth["password"],
-        });
+        let (username, secret) = match token {
+            Some(token) => ("<token>", token),
+            None => (text("username"), text("password")),
+        };
+        let secret = json!({ "ServerURL": key, "Username": username, "Secret": secret });
         ask(&helper, "store", &secret.to_string())?;
         // So that it is known where to ask.
         change(context, |auths| {
@@ -69,11 +71,12 @@ pub fn store(context: &Context, key: &str, auth: &Value) -> Outcome<Option<Strin
         })?;
         return Ok(None);
     }
-    let text = |name: &str| auth[name].as_str().unwrap_or_default();
     let secret = STANDARD.encode(format!("{}:{}", text("username"), text("password")));
-    change(context, |auths| {
-        auths.insert(key.to_owned(), json!({ "auth": secret }));
-    })?;
+    let mut entry = json!({ "auth": secret });
+    if let Some(token) = token {
+        entry["identitytoken"] = token.into();
+    }
+    change(context, |auths| drop(auths.insert(key.to_owned(), entry)))?;
     Ok(Some(
         context
             .config_dir()
@@ -106,13 +109,21 @@ fn entry(config: &Value, key: &str) -> Option<Value> {
     if let Some(token) = found.get("identitytoken").and_then(Value::as_str)
         && !token.is_empty()
     {
-        return Some(json!({ "identitytoken": token, "serveraddress": key }));
+        let user = found.get("auth").and_then(Value::as_str).and_then(decode);
+        let username = user.map_or_else(String::new, |(username, _)| username);
+        return Some(json!({ "username": username, "identitytoken": token, "serveraddress": key }));
     }
     let secret = found.get("auth").and_then(Value::as_str)?;
+    let (username, password) = decode(secret)?;
+    Some(json!({ "username": username, "password": password, "serveraddress": key }))
+}
+
+/// `base64(USER:PASSWORD)`; Docker before 1.0 wrote NULs behind it.
+fn decode(secret: &str) -> Option<(String, String)> {
     let secret = String::from_utf8(STANDARD.decode(secret).ok()?).ok()?;
     let (username, password) = secret.split_once(':')?;
     let password = password.trim_end_matches('\0');
-    Some(json!({ "username": username, "password": password, "serveraddress": key }))
+    Some((username.to_owned(), password.to_owned()))
 }
 
 /// The program that keeps the secrets of a registry.

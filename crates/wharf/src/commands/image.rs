@@ -20,6 +20,7 @@ pub static COMMAND: Command = Command {
         &push::COMMAND,
         &rmi::RM,
         &save::COMMAND,
+        &send::COMMAND,
         &tag::COMMAND,
         &tags::COMMAND,
     ],

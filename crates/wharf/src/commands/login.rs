@@ -49,11 +49,19 @@ fn server(matches: &Matches) -> String {
 
 async fn login(context: &Context, matches: &Matches) -> Outcome {
     let key = server(matches);
-    let auth = ask(context, matches, &key)?;
+    let mut auth = ask(context, matches, &key)?;
     let client = context.client().await?;
     let answer: Value = client
         .json(Method::POST, Url::new(["auth"]), Some(&auth))
         .await?;
+    // What the registry gives in the password's place is kept instead of it.
+    if let Some(token) = answer["IdentityToken"]
+        .as_str()
+        .filter(|token| !token.is_empty())
+    {
+        auth["password"] = "".into();
+        auth["identitytoken"] = token.into();
+    }
     if let Some(place) = credentials::store(context, &key, &auth)? {
         eprintln!(
             "\nWARNING! Your credentials are stored unencrypted in '{place}'.\nConfigure a credential helper to remove this warning. See\nhttps://docs.docker.com/go/credential-store/\n"

@@ -15,6 +15,10 @@ static FLAGS: &[Flag] = &[
     switch("disable-content-trust", "").default("true").hidden(),
     text("platform", "Platform to pull, if the image has several"),
     switch("quiet", "Show no progress").short('q'),
+    switch(
+        "referrers",
+        "Pull signatures and other artifacts about the image as well",
+    ),
 ];
 
 /// Pull an image
@@ -45,11 +49,12 @@ async fn run(context: &Context, matches: &Matches) -> Outcome {
         reference.with_default_tag()
     };
     let client = context.client().await?;
-    pull(
+    fetch(
         context,
         client,
         &reference,
         matches.maybe("platform"),
+        matches.on("referrers"),
         Show {
             quiet,
             stderr: false,
@@ -84,6 +89,17 @@ pub async fn pull(
     platform: Option<&str>,
     show: Show,
 ) -> Outcome {
+    fetch(context, client, reference, platform, false, show).await
+}
+
+async fn fetch(
+    context: &Context,
+    client: &Client,
+    reference: &Reference,
+    platform: Option<&str>,
+    referrers: bool,
+    show: Show,
+) -> Outcome {
     let tag = match reference.digest() {
         Some(digest) => Some(digest.to_string()),
         None => reference.tag().map(str::to_owned),
@@ -91,7 +107,8 @@ pub async fn pull(
     let url = Url::new(["images", "create"])
         .with("fromImage", reference.familiar_name())
         .maybe("tag", tag)
-        .maybe("platform", platform);
+        .maybe("platform", platform)
+        .flag("referrers", referrers);
     let headers: Vec<_> = credentials::header(context, reference.domain())
         .map(|value| ("x-registry-auth", value))
         .into_iter()

@@ -16,6 +16,10 @@ static FLAGS: &[Flag] = &[
     switch("disable-content-trust", "").default("true").hidden(),
     text("platform", "Push only if the image has this platform"),
     switch("quiet", "Show no progress").short('q'),
+    switch(
+        "referrers",
+        "Push artifacts about the image as well that were pulled with it",
+    ),
 ];
 
 /// Push an image
@@ -50,7 +54,8 @@ async fn run(context: &Context, matches: &Matches) -> Outcome {
     let name = reference.familiar_name();
     let url = Url::new(["images", &name, "push"])
         .maybe("tag", reference.tag())
-        .maybe("platform", platform);
+        .maybe("platform", platform)
+        .flag("referrers", matches.on("referrers"));
     // dockerd insists on the header, be it empty.
     let auth =
         credentials::header(context, reference.domain()).unwrap_or_else(|| "e30=".to_owned());

@@ -4,23 +4,16 @@ use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
 
+use crate::cli::Command;
 use crate::cli::command::COMMAND as EMPTY;
-use crate::cli::{Arity, Command, Exit};
 use crate::registry::ServeArgs;
 
-/// Listed in the help; [`start_if_asked`] runs it before any runtime of the client is made.
+/// Listed in the help; but for its verb of the client, [`start_if_asked`] runs it before any runtime of the client is made.
 pub static COMMAND: Command = Command {
     name: "registry",
     about: "Run a registry in the foreground",
-    usage: "[OPTIONS] | serve | check",
-    arity: Arity::AtLeast(0),
-    run: Some(|_, _| {
-        Box::pin(async {
-            Err(Exit::new(
-                "'wharf registry' takes its flags after the word: wharf registry [OPTIONS]",
-            ))
-        })
-    }),
+    usage: "[OPTIONS] | serve | check | serve-local",
+    commands: &[&super::serve_local::COMMAND],
     ..EMPTY
 };
 
@@ -54,12 +47,15 @@ enum Verb {
         #[arg(long, value_name = "DIR")]
         data_root: PathBuf,
     },
+    /// Serve the images of the daemon, read-only; see serve-local --help
+    ServeLocal,
 }
 
 /// Runs a registry if that is what the words ask for, and gives its exit code.
 pub fn start_if_asked(words: &[String]) -> Option<i32> {
     let (first, rest) = words.split_first()?;
-    if first != "registry" {
+    // What asks a daemon is a command as any other.
+    if first != "registry" || rest.first().is_some_and(|verb| verb == "serve-local") {
         return None;
     }
     let words = std::iter::once("wharf registry").chain(rest.iter().map(String::as_str));
@@ -79,6 +75,7 @@ pub fn start_if_asked(words: &[String]) -> Option<i32> {
             crate::registry::serve(args)
         }
         Some(Verb::Check { data_root }) => crate::registry::check(&data_root),
+        Some(Verb::ServeLocal) => return None,
     };
     match done {
         Ok(()) => Some(0),

@@ -67,6 +67,7 @@ static GROUPS: &[&Command] = &[
     &builder::COMMAND,
     &container::COMMAND,
     &image::COMMAND,
+    &manifest::COMMAND,
     &network::COMMAND,
     &system::COMMAND,
     &volume::COMMAND,

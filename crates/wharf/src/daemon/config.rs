@@ -9,6 +9,9 @@ use super::args::{CONFIG_FILE, DaemonArgs};
 use super::directives::Directives;
 use super::refused;
 
+/// What the key `proxies` has.
+const PROXIES: [&str; 3] = ["http-proxy", "https-proxy", "no-proxy"];
+
 /// The file and the flags together. What both say is an error, as dockerd has it: nobody could say which holds.
 pub(super) fn merged(args: &DaemonArgs) -> Result<Directives> {
     let path = &args.config_file;
@@ -35,6 +38,7 @@ fn merge(text: &str, flags: &Directives) -> Result<Directives> {
     }
     let mut file: Map<String, Value> = serde_json::from_str(text)?;
     known(&mut file, text)?;
+    lift_proxies(&mut file, text)?;
     let Value::Object(flags) = serde_json::to_value(flags)? else {
         bail!("flags are no object");
     };
@@ -77,6 +81,9 @@ fn known(file: &mut Map<String, Value>, text: &str) -> Result<()> {
         bail!("{key} (line {}) is not supported: {why}", line(text, key));
     }
     let unknown = file.keys().filter(|key| {
+        if *key == "proxies" || PROXIES.contains(&key.as_str()) {
+            return *key != "proxies";
+        }
         let alone = Value::Object([((*key).clone(), Value::Null)].into_iter().collect());
         let tried = serde_json::from_value::<Directives>(alone);
         tried.is_err_and(|error| error.to_string().starts_with("unknown field"))
@@ -91,6 +98,25 @@ fn known(file: &mut Map<String, Value>, text: &str) -> Result<()> {
         "the following directives don't match any configuration option: {}",
         unknown.join(", ")
     )
+}
+
+/// The file has the flags of proxies together, under one key.
+fn lift_proxies(file: &mut Map<String, Value>, text: &str) -> Result<()> {
+    match file.remove("proxies") {
+        None | Some(Value::Null) => Ok(()),
+        Some(Value::Object(fields)) => {
+            let mut names = fields.keys();
+            if let Some(unknown) = names.find(|name| !PROXIES.contains(&name.as_str())) {
+                bail!(
+                    "the following directives don't match any configuration option: {unknown} (line {})",
+                    line(text, unknown)
+                );
+            }
+            file.extend(fields);
+            Ok(())
+        }
+        Some(_) => bail!("proxies (line {}): not an object", line(text, "proxies")),
+    }
 }
 
 /// The line that the key stands on, from 1.

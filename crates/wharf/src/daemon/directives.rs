@@ -48,6 +48,18 @@ pub(super) struct Directives {
     #[arg(short = 'G', long, value_name = "GROUP")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) group: Option<String>,
+    /// Proxy to registries that are spoken to without TLS
+    #[arg(long, value_name = "URL")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) http_proxy: Option<String>,
+    /// Proxy to registries that are spoken to by TLS
+    #[arg(long, value_name = "URL")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) https_proxy: Option<String>,
+    /// Hosts that no proxy is needed for, with commas between them
+    #[arg(long, value_name = "HOSTS")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) no_proxy: Option<String>,
     /// Address of the default bridge, with its prefix
     #[arg(long, value_name = "CIDR")]
     #[serde(skip_serializing_if = "Option::is_none")]

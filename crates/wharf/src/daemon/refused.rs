@@ -39,21 +39,6 @@ const REFUSED: &[(&str, &str, &str)] = &[
         "daemon-scoped cpu-rt-period and cpu-rt-runtime are not supported: give containers theirs",
     ),
     (
-        "http-proxy",
-        "proxies",
-        "not built yet: the registry client goes to registries directly",
-    ),
-    (
-        "https-proxy",
-        "proxies",
-        "not built yet: the registry client goes to registries directly",
-    ),
-    (
-        "no-proxy",
-        "proxies",
-        "not built yet: the registry client goes to registries directly",
-    ),
-    (
         "init-path",
         "init-path",
         "the init of containers is a part of wharf-shim",

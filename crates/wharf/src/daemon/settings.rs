@@ -104,7 +104,7 @@ fn engine(said: &Directives) -> Result<EngineConfig> {
         debug: said.debug == Some(true),
         experimental: said.experimental == Some(true),
         userns_remap: None,
-        proxies: defaults.proxies,
+        proxies: proxies(said).masked(),
     })
 }
 
@@ -239,6 +239,7 @@ fn registry(said: &Directives) -> Result<wharf_distribution::Config> {
             })
             .collect(),
         insecure: said.insecure_registries.clone(),
+        proxies: proxies(said),
         max_concurrent_downloads: downloads.unwrap_or(defaults.max_concurrent_downloads),
         retries: attempts.map_or(defaults.retries, |attempts| {
             u32::try_from(attempts).unwrap_or(u32::MAX)
@@ -247,6 +248,16 @@ fn registry(said: &Directives) -> Result<wharf_distribution::Config> {
     };
     config.validate()?;
     Ok(config)
+}
+
+fn proxies(said: &Directives) -> wharf_distribution::Proxies {
+    let text = |given: &Option<String>| given.clone().unwrap_or_default();
+    wharf_distribution::Proxies {
+        http: text(&said.http_proxy),
+        https: text(&said.https_proxy),
+        no: text(&said.no_proxy),
+    }
+    .or_environment()
 }
 
 fn log(said: &Directives) -> LogConfig {

@@ -16,6 +16,8 @@ const LABELS: &str = "__labels";
 const ALIASES: &[(&str, &str)] = &[
     ("Id", "ID"),
     ("ApiVersion", "APIVersion"),
+    ("HttpProxy", "HTTPProxy"),
+    ("HttpsProxy", "HTTPSProxy"),
     ("NanoCpus", "NanoCPUs"),
     ("CpuShares", "CPUShares"),
     ("CpuPeriod", "CPUPeriod"),
