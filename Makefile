@@ -9,7 +9,7 @@ DIST := $(CARGO_TARGET_DIR)/dist
 test-vm: dist fixtures
 	@bash scripts/test-vm.sh $(DIST)
 
-.PHONY: hello test test-vm lint build dist bench conformance soak tools fixtures
+.PHONY: hello test test-vm lint build dist bench conformance soak crash tools fixtures
 
 # Builds, starts a daemon in a world of its own, runs hello-world and a command in a real Debian image.
 hello: dist tools fixtures
@@ -48,6 +48,10 @@ conformance: dist fixtures
 # 2,000 container lives with random operations, and a kill -9 of the daemon every few seconds.
 soak: dist fixtures
 	WHARF_BIN_DIR=$(DIST) cargo run --quiet --package wharf-conformance --bin soak -- $(SOAK)
+
+# 500 deaths of daemon and registry at random points of pulls, pushes, loads, removals and collections.
+crash: dist fixtures
+	WHARF_BIN_DIR=$(DIST) cargo run --quiet --package wharf-conformance --bin crash -- $(CRASH)
 
 bench: dist fixtures
 	@bash benches/run.sh $(DIST)

@@ -9,6 +9,8 @@
 
 pub mod case;
 mod corpus;
+pub mod crash;
+mod dice;
 pub mod scenarios;
 pub mod schema;
 pub mod soak;

@@ -16,10 +16,13 @@ mod files;
 mod health;
 mod images;
 mod lan;
+mod lies;
 mod life;
 mod limits;
+mod local_registry;
 mod login;
 mod logs;
+mod manifests;
 mod mounts;
 mod network;
 mod networks;
@@ -33,6 +36,7 @@ mod run;
 mod runtimes;
 mod safety;
 mod settings;
+mod trees;
 mod userns;
 mod volumes;
 mod wire;
@@ -118,7 +122,12 @@ scenarios! {
     login: opens_a_registry a_helper_keeps_the_secret names_are_looked_up_in_their_registry
         files_are_imported_as_an_image;
     registries: every_client_with_every_registry a_storage_folder_is_taken_over a_cache_of_another_registry
-        repositories_are_searched;
+        repositories_are_searched by_way_of_a_proxy
+        what_is_said_of_an_image_goes_along;
+    lies: every_lie_ends_well a_lie_while_pushing;
+    manifests: a_list_is_made_and_pushed either_client_reads_the_others_lists what_makes_no_list_is_refused;
+    trees: everything_is_unpacked_as_dockerd_does;
+    local_registry: the_daemons_images_are_served images_are_sent_to_another_machine;
     push: there_and_back layers_are_taken_over all_tags what_cannot_be_pushed what_was_built_is_pushed;
     builds: settings files commands stages mistakes archives_are_unpacked added_archives_stay_inside
         steps_are_used_again steps_of_another_image options containers_of_steps standard_input

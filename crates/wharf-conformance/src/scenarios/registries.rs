@@ -3,7 +3,9 @@
 use std::path::PathBuf;
 
 use anyhow::{Context as _, Result, ensure};
-use wharf_testkit::{Registry, RegistryKind, World, fixtures};
+use serde_json::json;
+use wharf_testkit::liar::{Liar, LiarImage, Reply};
+use wharf_testkit::{EngineKind, Registry, RegistryKind, World, fixtures};
 
 use super::push::digest;
 use crate::Case;
@@ -196,4 +198,149 @@ pub(crate) fn repositories_are_searched(case: &mut Case) -> Result<()> {
         &["search", "--format", "{{.Name}}", "localhost:5000/nothing"],
         "",
     )
+}
+
+/// The registry's name is known to the proxy alone.
+pub(crate) fn by_way_of_a_proxy(case: &mut Case) -> Result<()> {
+    // Of before the setting.
+    if case.engine.kind == EngineKind::Dockerd {
+        return Ok(());
+    }
+    let config = json!({
+        "proxies": {
+            "http-proxy": "http://me:secret@127.0.0.1:3128",
+            "https-proxy": "http://me:secret@127.0.0.1:3128",
+            "no-proxy": "elsewhere.test",
+        },
+        "insecure-registries": ["registry.test:5000"],
+    });
+    let case = Case::with(case.engine.kind, case.client, Some(config.to_string()))?;
+    let image = LiarImage::new(&[b"by proxy"])?;
+    let proxy = Liar::start_inside(case.engine.pid()?, 3128, move |request| {
+        // No tunnel: the registry has no TLS.
+        if request.method == "CONNECT" {
+            return Reply::status(502, "");
+        }
+        let Some(path) = request.path.strip_prefix("http://registry.test:5000") else {
+            return Reply::status(400, "");
+        };
+        if path == "/v2/" {
+            return Reply::ok("");
+        }
+        image.answer(request)
+    })?;
+    pull(&case, "registry.test:5000/app:1")?;
+    let seen = proxy.requests("registry.test");
+    ensure!(seen.iter().any(|request| request.method == "CONNECT"));
+    for request in seen {
+        let shown = request.header("proxy-authorization");
+        ensure!(shown == Some("Basic bWU6c2VjcmV0"), "{request:?}");
+    }
+    let info = case.expect("GET", "/info", None, 200)?;
+    ensure!(
+        info["HttpProxy"] == "http://xxxxx:xxxxx@127.0.0.1:3128"
+            && info["NoProxy"] == "elsewhere.test",
+        "{info}"
+    );
+    case.fails(
+        &["pull", "elsewhere.test:5000/app:1"],
+        1,
+        "dial tcp: lookup elsewhere.test",
+    )
+}
+
+/// Puts an artifact about the manifest `subject` into a repository; its digest. By Python in the world, as no client at hand does so.
+const ARTIFACT: &str = r#"
+import hashlib, http.client, json, sys
+port, name, subject, size = sys.argv[1:]
+connection = http.client.HTTPConnection("127.0.0.1", int(port))
+
+def ask(method, path, body=b"", kind="application/octet-stream"):
+    connection.request(method, path, body, {"Content-Type": kind})
+    answer = connection.getresponse()
+    answer.read()
+    assert answer.status in (201, 202), (path, answer.status)
+    return answer.headers
+
+def blob(data, kind):
+    digest = "sha256:" + hashlib.sha256(data).hexdigest()
+    place = ask("POST", f"/v2/{name}/blobs/uploads/")["Location"]
+    ask("PUT", place + ("&" if "?" in place else "?") + "digest=" + digest, data)
+    return {"mediaType": kind, "digest": digest, "size": len(data)}
+
+manifest = json.dumps({
+    "schemaVersion": 2, "mediaType": "application/vnd.oci.image.manifest.v1+json", "artifactType": "application/x-signature",
+    "config": blob(b"{}", "application/vnd.oci.empty.v1+json"), "layers": [blob(b"signed by me", "text/plain")],
+    "subject": {"mediaType": "application/vnd.docker.distribution.manifest.v2+json", "digest": subject, "size": int(size)},
+}).encode()
+digest = "sha256:" + hashlib.sha256(manifest).hexdigest()
+ask("PUT", f"/v2/{name}/manifests/{digest}", manifest, "application/vnd.oci.image.manifest.v1+json")
+print(digest)
+"#;
+
+/// With a flag of ours; other clients leave such things where they are.
+pub(crate) fn what_is_said_of_an_image_goes_along(case: &mut Case) -> Result<()> {
+    if case.engine.kind.is_dockerd() {
+        return Ok(());
+    }
+    let world = &case.engine.world;
+    let (ours, other) = (KINDS[0], KINDS[1]);
+    let _ours = serve(world, ours.0, ours.1)?;
+    let _other = serve(world, other.0, other.1)?;
+    let first = "localhost:5000/a/box:one";
+    case.ok(&["tag", "busybox", first])?;
+    let said = case.ok(&["push", first])?;
+    let line = said.lines().find(|line| line.contains(": digest: "));
+    let words: Vec<_> = line.with_context(|| said.clone())?.split(' ').collect();
+    let (subject, size) = (words[2], words[4]);
+    let artifact = tool(
+        world,
+        &["python3", "-c", ARTIFACT, "5000", "a/box", subject, size],
+    )?;
+    case.ok(&["rmi", "-f", first])?;
+    case.engine
+        .wharf_ok(&["pull", "-q", "--referrers", first])?;
+    for (port, list) in [
+        (5000, format!("referrers/{subject}")),
+        // Of before such lists: the tag that stands for one.
+        (5001, format!("manifests/{}", subject.replace(':', "-"))),
+    ] {
+        let target = format!("localhost:{port}/b/box:two");
+        case.ok(&["tag", first, &target])?;
+        let pushed = case.engine.wharf_ok(&["push", "--referrers", &target])?;
+        ensure!(digest(&pushed) == Some(subject), "another image: {pushed}");
+        let base = format!("http://127.0.0.1:{port}/v2/b/box");
+        let accept = "Accept: application/vnd.oci.image.index.v1+json";
+        let listed = tool(
+            world,
+            &["curl", "-sS", "-H", accept, &format!("{base}/{list}")],
+        )?;
+        ensure!(
+            listed.contains(&artifact) && listed.contains("application/x-signature"),
+            "{port}: {listed}"
+        );
+        let blob = tool(
+            world,
+            &[
+                "sh",
+                "-c",
+                "printf 'signed by me' | sha256sum | cut -d' ' -f1",
+            ],
+        )?;
+        let signed = tool(
+            world,
+            &["curl", "-sS", &format!("{base}/blobs/sha256:{blob}")],
+        )?;
+        ensure!(signed == "signed by me", "{port}: {signed}");
+        // Once more changes nothing.
+        case.engine
+            .wharf_ok(&["push", "-q", "--referrers", &target])?;
+        let again = tool(
+            world,
+            &["curl", "-sS", "-H", accept, &format!("{base}/{list}")],
+        )?;
+        ensure!(again == listed, "{port}: {again}");
+    }
+    case.engine.wharf_ok(&["system", "check"])?;
+    Ok(())
 }

@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
 
-use super::dice::Dice;
 use super::speak::Speaker;
+use crate::dice::Dice;
 
 /// How a container spends its life.
 #[derive(Clone, Copy, Debug)]

@@ -2,7 +2,6 @@
 //! exit code, log line by line, restart count. At the end the world must be as it was before.
 
 mod census;
-mod dice;
 mod life;
 mod speak;
 
@@ -13,8 +12,8 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, ensure};
 use wharf_testkit::{Engine, EngineKind, EngineOptions, fixtures};
 
+use crate::dice::Dice;
 use census::Census;
-use dice::Dice;
 use speak::Speaker;
 
 /// What to do.
