@@ -3,11 +3,10 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use wharf_dockerfile::{Copy, Dockerfile, Expander, Heredoc, Instruction, Located, Source};
+use wharf_dockerfile::{Dockerfile, Expander, Heredoc, Instruction, Located};
 use wharf_engine::{Engine, EngineError, Settings};
 use wharf_images::{Image, ImagePin, ProgressSender, PullOptions};
 use wharf_oci::{Digest, Platform, Reference};
-use wharf_sys::root::Root;
 
 use crate::args::Args;
 use crate::cache::{self, Cache};
@@ -15,10 +14,7 @@ use crate::context::Context;
 use crate::copy::blocking;
 use crate::run::short;
 use crate::stage::Stage;
-use crate::vertex::{self, Names};
-use crate::{
-    BuildError, BuildEvent, BuildOptions, BuildSource, NamedContext, Output, Style, transfer,
-};
+use crate::{BuildError, BuildEvent, BuildOptions, BuildSource, Output, transfer};
 
 /// Builds images. Clones share the cache.
 #[derive(Clone)]
@@ -174,32 +170,14 @@ impl Build<'_> {
                 }
             }
         }
-        for (position, stage) in file.stages.iter().enumerate() {
+        for stage in &file.stages {
             self.announce(&stage.original).await;
-            self.output.send(BuildEvent::At(stage.span)).await;
             let mut state = self.begin(&stage.from).await?;
-            state.style = self.options.style;
-            let mut names = Names::new(file, position, stage, state.from.is_some());
-            if let Some(name) = &state.from {
-                let name = names.next(&format!("FROM {name}"));
-                self.output.send(BuildEvent::Begin(name)).await;
-                self.output.send(BuildEvent::Cached).await;
-                self.output.send(BuildEvent::End).await;
-            }
             self.arrow(&state).await;
             self.triggers(&mut state).await?;
             for located in &stage.instructions {
                 self.announce(&located.original).await;
-                self.output.send(BuildEvent::At(located.span)).await;
-                let counts = vertex::counts(&located.instruction);
-                if counts {
-                    let name = names.next(&located.original);
-                    self.output.send(BuildEvent::Begin(name)).await;
-                }
                 self.dispatch(&mut state, &located.instruction).await?;
-                if counts {
-                    self.output.send(BuildEvent::End).await;
-                }
                 self.arrow(&state).await;
             }
             if let Some(image) = state.image {
@@ -263,48 +241,8 @@ impl Build<'_> {
         if name == "scratch" {
             return Ok(Stage::begin(None, host));
         }
-        let (name, shown) = match self.options.contexts.get(&name) {
-            Some(NamedContext::Image(image)) => (image.clone(), name),
-            Some(NamedContext::Files(root)) => {
-                return self.begin_with_files(root.clone(), host).await;
-            }
-            None => (name.clone(), name),
-        };
-        let reference = Reference::parse_normalized(&name);
-        let reference = reference.map_err(|error| {
-            BuildError::Invalid(format!("failed to parse stage name {shown:?}: {error}"))
-        });
-        let full = match self.options.style {
-            Style::Classic => name.clone(),
-            Style::BuildKit => reference?.with_default_tag().to_string(),
-        };
-        let looked = format!("[internal] load metadata for {full}");
-        self.output.send(BuildEvent::Begin(looked)).await;
         let image = self.base_image(&name, platform).await?;
-        self.output.send(BuildEvent::End).await;
-        let mut stage = Stage::begin(Some(&image), host);
-        stage.from = Some(full);
-        Ok(stage)
-    }
-
-    /// A stage that begins with the files of a named context.
-    async fn begin_with_files(
-        &mut self,
-        root: Arc<Root>,
-        platform: Platform,
-    ) -> Result<Stage, BuildError> {
-        let mut stage = Stage::begin(None, platform);
-        stage.style = self.options.style;
-        let copy = Copy {
-            sources: vec![Source::Path("/".to_owned())],
-            target: "/".to_owned(),
-            ..Copy::default()
-        };
-        let own = std::mem::replace(&mut self.context.root, root);
-        let copied = self.copy(&mut stage, &copy).await;
-        self.context.root = own;
-        copied?;
-        Ok(stage)
+        Ok(Stage::begin(Some(&image), host))
     }
 
     /// What a stage of this name or number has become.

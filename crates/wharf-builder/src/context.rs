@@ -25,8 +25,6 @@ pub enum BuildSource {
     Archive(Box<dyn AsyncRead + Send + Unpin>),
     /// An address: of an archive, of a Dockerfile, or of a git repository.
     Remote(String),
-    /// A folder with the files, which goes with the build, and the text of the Dockerfile.
-    Folder(TempDir, String),
 }
 
 /// The files of a build. They go with it.
@@ -56,15 +54,6 @@ impl Context {
                 Some(git) => Self::of_repository(&git, folder).await,
                 None => Self::of_url(&url, folder, registry).await,
             },
-            BuildSource::Folder(folder, dockerfile) => {
-                let root = Root::open(folder.path());
-                let root = root.map_err(BuildError::io("open the build context"))?;
-                Ok(Self {
-                    folder,
-                    root: Arc::new(root),
-                    dockerfile: Some(dockerfile),
-                })
-            }
         }
     }
 

@@ -12,7 +12,7 @@ use crate::hash::hex;
 use crate::sources::{self, Exclude, Item, Tree};
 use crate::stage::Stage;
 use crate::transfer::{self, Looks};
-use crate::{BuildError, NamedContext, Style, cache, fetch};
+use crate::{BuildError, cache, fetch};
 
 /// Where files go, and how they look there.
 struct Target {
@@ -73,10 +73,7 @@ impl Build<'_> {
             sources::hash_of(&items),
             copy_target(stage, copy, self)?,
         );
-        let created_by = match stage.style {
-            Style::Classic => stage.nop(&text),
-            Style::BuildKit => self.remembered(stage, name, copy)?,
-        };
+        let created_by = stage.nop(&text);
         let asked: Vec<String> = items
             .iter()
             .map(|item| item.asked.display().to_string())
@@ -113,27 +110,6 @@ impl Build<'_> {
         self.commit(stage, Some(layer), &created_by, &key).await
     }
 
-    /// What BuildKit's history says of it.
-    fn remembered(&self, stage: &Stage, name: &str, copy: &Copy) -> Result<String, BuildError> {
-        let mut said = name.to_owned();
-        if copy.parents {
-            said.push_str(" --parents");
-        }
-        for (flag, value) in [("chown", &copy.chown), ("chmod", &copy.chmod)] {
-            if let Some(value) = value {
-                said.push_str(&format!(" --{flag}={}", self.word(stage, value)?));
-            }
-        }
-        for source in &copy.sources {
-            match source {
-                Source::Path(path) => said.push_str(&format!(" {}", self.word(stage, path)?)),
-                Source::Inline(document) => said.push_str(&format!(" <<{}", document.name)),
-            }
-        }
-        let target = self.word(stage, &copy.target)?;
-        Ok(format!("{said} {target} # buildkit"))
-    }
-
     fn target(&self, stage: &Stage, copy: &Copy, add: Option<&Add>) -> Result<Target, BuildError> {
         let word = |text: &Option<String>| {
             let text = text.as_ref().map(|text| self.word(stage, text));
@@ -166,13 +142,9 @@ impl Build<'_> {
         &mut self,
         from: &str,
     ) -> Result<(Arc<Root>, Option<Workspace>), BuildError> {
-        let image = match self.options.contexts.get(from) {
-            Some(NamedContext::Files(root)) => return Ok((root.clone(), None)),
-            Some(NamedContext::Image(name)) => Some(self.base_image(name, None).await?.id),
-            None => match self.stage_named(from)? {
-                Some(image) => image,
-                None => Some(self.base_image(from, None).await?.id),
-            },
+        let image = match self.stage_named(from)? {
+            Some(image) => image,
+            None => Some(self.base_image(from, None).await?.id),
         };
         let workspace = self.builder.engine.containers.workspace(image.as_ref())?;
         blocking(move || {

@@ -5,10 +5,10 @@ use wharf_engine::EngineError;
 use wharf_images::{Image, NewLayer};
 use wharf_oci::{Digest, History};
 
+use crate::BuildError;
 use crate::build::Build;
 use crate::fetch::now;
 use crate::stage::Stage;
-use crate::{BuildError, BuildEvent, Style};
 
 impl Build<'_> {
     /// Whether the step is in the cache; then the stage stands on its image.
@@ -31,7 +31,6 @@ impl Build<'_> {
         };
         self.stand_on(stage, &image)?;
         self.output.say(" ---> Using cache\n").await;
-        self.output.send(BuildEvent::Cached).await;
         Ok(true)
     }
 
@@ -141,9 +140,6 @@ fn describe(
     let mut step = Map::new();
     step.insert("created".to_owned(), json!(created));
     step.insert("created_by".to_owned(), json!(created_by));
-    if stage.style == Style::BuildKit {
-        step.insert("comment".to_owned(), json!("buildkit.dockerfile.v0"));
-    }
     if !stage.author.is_empty() {
         step.insert("author".to_owned(), json!(stage.author));
     }

@@ -1,18 +1,18 @@
 //! `RUN --mount`: what a command sees that does not stay in the image.
 
-use std::collections::BTreeMap;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::FlockOperation;
 use tempfile::TempDir;
 use tokio_util::task::AbortOnDropHandle;
-use wharf_dockerfile::{MountFlag, Run};
+use wharf_dockerfile::Run;
 use wharf_engine::{MountKind, MountRequest, TmpfsRequest};
 
 use crate::BuildError;
 use crate::build::Build;
 use crate::copy::blocking;
+use crate::flags::{self, Fields};
 use crate::hash::{self, hex};
 use crate::sources::Exclude;
 use crate::stage::Stage;
@@ -59,57 +59,18 @@ impl Mounts {
     }
 }
 
-/// One flag, its words expanded.
-struct Fields(BTreeMap<String, Option<String>>);
-
-impl Fields {
-    fn text(&self, names: &[&str]) -> Option<&str> {
-        names.iter().find_map(|name| self.0.get(*name)?.as_deref())
-    }
-
-    fn is_on(&self, names: &[&str]) -> bool {
-        names.iter().any(|name| match self.0.get(*name) {
-            Some(None) => true,
-            Some(Some(text)) => matches!(text.as_str(), "true" | "1"),
-            None => false,
-        })
-    }
-
-    fn number(&self, name: &str, radix: u32) -> Result<Option<u32>, BuildError> {
-        let text = self.text(&[name]);
-        let number = text.map(|text| u32::from_str_radix(text, radix));
-        number.transpose().map_err(|_| {
-            BuildError::Invalid(format!(
-                "invalid value {} for {name}",
-                text.unwrap_or_default()
-            ))
-        })
-    }
-
-    fn target(&self, stage: &Stage) -> Result<String, BuildError> {
-        let target = self.text(&["target", "dst", "destination"]);
-        let target = target.filter(|target| !target.is_empty());
-        target
-            .map(|target| stage.absolute(target))
-            .ok_or_else(|| BuildError::Invalid("target is required for a mount".to_owned()))
-    }
-}
-
 impl Build<'_> {
     pub(crate) async fn mounts(&mut self, stage: &Stage, run: &Run) -> Result<Mounts, BuildError> {
         let mut mounts = Mounts::default();
         for flag in &run.mounts {
-            let fields = self.fields(stage, flag)?;
+            let fields = Fields::read(flag, |text| self.word(stage, text))?;
             match fields.text(&["type"]).unwrap_or("bind") {
                 "bind" => self.bind(stage, &fields, &mut mounts).await?,
                 "cache" => self.cache_mount(stage, &fields, &mut mounts).await?,
                 "tmpfs" => {
-                    let size = fields
-                        .text(&["size"])
-                        .map(|size| self.size(size))
-                        .transpose()?;
+                    let size = fields.text(&["size"]).map(flags::bytes).transpose()?;
                     mounts.requests.push(MountRequest {
-                        target: fields.target(stage)?,
+                        target: self.mount_target(stage, &fields)?,
                         read_only: false,
                         consistency: String::new(),
                         kind: MountKind::Tmpfs(TmpfsRequest {
@@ -130,28 +91,9 @@ impl Build<'_> {
         Ok(mounts)
     }
 
-    fn fields(&self, stage: &Stage, flag: &MountFlag) -> Result<Fields, BuildError> {
-        let mut fields = BTreeMap::new();
-        for (name, value) in &flag.fields {
-            let value = value.as_ref().map(|value| self.word(stage, value));
-            fields.insert(name.to_ascii_lowercase(), value.transpose()?);
-        }
-        Ok(Fields(fields))
-    }
-
-    fn size(&self, text: &str) -> Result<u64, BuildError> {
-        let digits = text.trim_end_matches(|letter: char| !letter.is_ascii_digit());
-        let factor = match text[digits.len()..].to_ascii_lowercase().as_str() {
-            "" | "b" => 1,
-            "k" | "kb" => 1 << 10,
-            "m" | "mb" => 1 << 20,
-            "g" | "gb" => 1 << 30,
-            _ => return Err(BuildError::Invalid(format!("invalid size: '{text}'"))),
-        };
-        let number: u64 = digits
-            .parse()
-            .map_err(|_| BuildError::Invalid(format!("invalid size: '{text}'")))?;
-        Ok(number.saturating_mul(factor))
+    fn mount_target(&self, stage: &Stage, fields: &Fields) -> Result<String, BuildError> {
+        let target = fields.target().map(|target| stage.absolute(target));
+        target.ok_or_else(|| BuildError::Invalid("target is required for a mount".to_owned()))
     }
 
     /// Files of the context, of a stage or of an image. What is written to a writable one is thrown away with its copy.
@@ -161,10 +103,10 @@ impl Build<'_> {
         fields: &Fields,
         mounts: &mut Mounts,
     ) -> Result<(), BuildError> {
-        let target = fields.target(stage)?;
+        let target = self.mount_target(stage, fields)?;
         let source = fields.text(&["source", "src"]).unwrap_or("/").to_owned();
-        let writable = fields.is_on(&["rw", "readwrite"]);
-        let from = fields.text(&["from"]).filter(|from| !from.is_empty());
+        let writable = fields.is_on(&["rw", "readwrite"])?.unwrap_or(false);
+        let from = fields.text(&["from"]);
         let (root, _workspace) = match from {
             Some(from) => self.tree_of(from).await?,
             None => (self.context.root.clone(), None),
@@ -233,7 +175,7 @@ impl Build<'_> {
         mounts: &mut Mounts,
     ) -> Result<(), BuildError> {
         use sha2::Digest as _;
-        let target = fields.target(stage)?;
+        let target = self.mount_target(stage, fields)?;
         if fields.text(&["from"]).is_some() {
             let text = "from= of a cache mount is not supported yet";
             return Err(BuildError::NotImplemented(text.to_owned()));
@@ -249,7 +191,7 @@ impl Build<'_> {
         let base = self.builder.caches();
         let (folder, lock) =
             blocking(move || take(&base, &name, &sharing, mode, (uid, gid))).await?;
-        let read_only = fields.is_on(&["readonly", "ro"]);
+        let read_only = fields.is_on(&["readonly", "ro"])?.unwrap_or(false);
         mounts.requests.push(bind(folder, &target, read_only));
         mounts.locks.extend(lock);
         mounts.key.push_str(&format!("cache {id} {target},"));
@@ -270,11 +212,10 @@ impl Build<'_> {
             let text = "env= of a secret mount is not supported yet";
             return Err(BuildError::NotImplemented(text.to_owned()));
         }
-        let target = fields.text(&["target", "dst", "destination"]);
-        let target = target.filter(|target| !target.is_empty());
+        let target = fields.target();
         let base = |path: &str| path.rsplit('/').next().unwrap_or_default().to_owned();
         let id = match (fields.text(&["id", "source"]), target) {
-            (Some(id), _) if !id.is_empty() => id.to_owned(),
+            (Some(id), _) => id.to_owned(),
             (_, Some(target)) => base(target),
             _ => {
                 let text = "one of source, target required";
@@ -286,7 +227,7 @@ impl Build<'_> {
             None => format!("/run/secrets/{}", base(&id)),
         };
         let Some(bytes) = self.options.client.secret(&id).await? else {
-            if fields.is_on(&["required"]) {
+            if fields.is_on(&["required"])?.unwrap_or(false) {
                 let text = format!("secret {id}: not found");
                 return Err(BuildError::Failed(text));
             }
@@ -314,19 +255,16 @@ impl Build<'_> {
         fields: &Fields,
         mounts: &mut Mounts,
     ) -> Result<(), BuildError> {
-        let id = fields.text(&["id"]).filter(|id| !id.is_empty());
-        let id = id.unwrap_or("default");
+        let id = fields.text(&["id"]).unwrap_or("default");
         let number = mounts.agents.len();
-        let target = fields.text(&["target", "dst", "destination"]);
-        let target = target.filter(|target| !target.is_empty());
-        let target = target.map_or_else(
+        let target = fields.target().map_or_else(
             || format!("/run/buildkit/ssh_agent.{number}"),
             |target| stage.absolute(target),
         );
         let folder = self.volatile()?;
         let path = folder.path().join("agent.sock");
         let Some(agent) = self.options.client.agent(id, &path).await? else {
-            if fields.is_on(&["required"]) {
+            if fields.is_on(&["required"])?.unwrap_or(false) {
                 let text = format!("unset ssh forward key {id}");
                 return Err(BuildError::Failed(text));
             }

@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use wharf_engine::{NetworkMode, Resources};
 use wharf_oci::{Platform, Reference};
-use wharf_sys::root::Root;
 
 use crate::client::{Client, Silent};
 
@@ -42,31 +41,8 @@ pub struct BuildOptions {
     pub shm_size: u64,
     /// Limits of `RUN`.
     pub resources: Resources,
-    /// Contexts with names of their own, that `FROM` and `from=` see before stages and images.
-    pub contexts: BTreeMap<String, NamedContext>,
     /// Who asks.
     pub client: Arc<dyn Client>,
-    /// Whose words the history is in.
-    pub style: Style,
-}
-
-/// Files or an image under a name (`--build-context`).
-#[derive(Clone, Debug)]
-pub enum NamedContext {
-    /// An image.
-    Image(String),
-    /// Files.
-    Files(Arc<Root>),
-}
-
-/// How steps are recorded.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Style {
-    /// As the classic builder does.
-    #[default]
-    Classic,
-    /// As BuildKit does.
-    BuildKit,
 }
 
 impl Default for BuildOptions {
@@ -87,9 +63,7 @@ impl Default for BuildOptions {
             extra_hosts: Vec::new(),
             shm_size: 0,
             resources: Resources::default(),
-            contexts: BTreeMap::new(),
             client: Arc::new(Silent::default()),
-            style: Style::default(),
         }
     }
 }

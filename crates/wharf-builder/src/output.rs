@@ -1,7 +1,6 @@
 //! What a build says while it works.
 
 use tokio::sync::mpsc;
-use wharf_dockerfile::Span;
 use wharf_images::Progress;
 use wharf_oci::Digest;
 
@@ -17,14 +16,6 @@ pub enum BuildEvent {
         /// What.
         text: String,
     },
-    /// An instruction is being looked at.
-    At(Span),
-    /// A step begins: a vertex of BuildKit's progress.
-    Begin(String),
-    /// The step that has begun was in the cache.
-    Cached,
-    /// The step that has begun has ended well.
-    End,
     /// The image that a stage has become.
     Image(Digest),
     /// Of a pull.

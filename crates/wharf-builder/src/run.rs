@@ -1,7 +1,7 @@
 //! `RUN`: a command in a container on top of the step before, and what it has changed as a layer.
 
 use tokio::io::AsyncReadExt as _;
-use wharf_dockerfile::{CommandLine, Heredoc, Run};
+use wharf_dockerfile::Run;
 use wharf_engine::{
     AttachOptions, Config, Containers, Health, HostConfig, LogConfig, MountRequest, NetworkMode,
     NewContainer, RemoveOptions, WaitCondition,
@@ -11,7 +11,7 @@ use wharf_oci::RunConfig;
 use crate::build::Build;
 use crate::mounts::Mounts;
 use crate::stage::Stage;
-use crate::{BuildError, BuildEvent, Style, cache};
+use crate::{BuildError, BuildEvent, cache, flags};
 
 impl Build<'_> {
     pub(crate) async fn run(&mut self, stage: &mut Stage, run: &Run) -> Result<(), BuildError> {
@@ -28,10 +28,6 @@ impl Build<'_> {
         let env = stage.config.env.clone().unwrap_or_default();
         let args = self.args.beside(&env);
         let created_by = remembered(self, &args, &command).join(" ");
-        let created_by = match stage.style {
-            Style::Classic => created_by,
-            Style::BuildKit => format!("RUN {created_by} # buildkit"),
-        };
         let more = format!("RUN {:?} {}", run.network, mounts.key);
         let key = cache::key(
             stage.image.as_ref(),
@@ -93,32 +89,13 @@ impl Build<'_> {
         run: &Run,
         mounts: &mut Mounts,
     ) -> Result<Vec<String>, BuildError> {
-        let text = match &run.command {
-            CommandLine::Exec(words) => return Ok(words.clone()),
-            CommandLine::Shell(text) => text,
-        };
-        let mut words = stage.shell();
-        words.push(match run.heredocs.as_slice() {
-            [] => text.clone(),
-            [only] if is_script(text, only) => {
-                // Its variables are the shell's to expand.
-                let content = &only.content;
-                if content.starts_with("#!") {
-                    let path = self.script(&only.name, content, mounts)?;
-                    return Ok(vec![path]);
-                }
-                content.clone()
+        match flags::Command::of(run, stage.shell()) {
+            flags::Command::Words(words) => Ok(words),
+            flags::Command::Script(document) => {
+                let path = self.script(&document.name, &document.content, mounts)?;
+                Ok(vec![path])
             }
-            all => {
-                let mut whole = text.clone();
-                for document in all {
-                    // The shell expands these itself.
-                    whole.push_str(&format!("\n{}{}", document.content, document.name));
-                }
-                whole
-            }
-        });
-        Ok(words)
+        }
     }
 
     /// A script with an interpreter of its own, as a file in the container.
@@ -304,16 +281,6 @@ fn settings(config: &RunConfig) -> Config {
         attach_stderr: true,
         ..Config::default()
     }
-}
-
-fn is_script(text: &str, document: &Heredoc) -> bool {
-    let dash = if document.chomp { "-" } else { "" };
-    let word = text.trim();
-    let name = word
-        .strip_prefix("<<")
-        .and_then(|word| word.strip_prefix(dash));
-    let name = name.map(|name| name.trim_matches(['"', '\'']));
-    name == Some(document.name.as_str())
 }
 
 /// Docker's short form of an id.

@@ -3,8 +3,6 @@
 use wharf_images::Image;
 use wharf_oci::{Digest, Platform, RunConfig};
 
-use crate::Style;
-
 /// Docker's `PATH` of images that have none.
 const DEFAULT_PATH: &str = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
@@ -23,9 +21,6 @@ pub(crate) struct Stage {
     pub(crate) busted: bool,
     /// Instructions that the base image left for those who build on it.
     pub(crate) triggers: Vec<String>,
-    /// The image it begins from, as it is named.
-    pub(crate) from: Option<String>,
-    pub(crate) style: Style,
 }
 
 impl Stage {
@@ -45,8 +40,6 @@ impl Stage {
             command_set: false,
             busted: false,
             triggers,
-            from: None,
-            style: Style::Classic,
         }
     }
 
@@ -77,10 +70,7 @@ impl Stage {
 
     /// What the history says of a step that runs nothing.
     pub(crate) fn nop(&self, text: &str) -> String {
-        match self.style {
-            Style::Classic => format!("{} #(nop) {text}", self.shell().join(" ")),
-            Style::BuildKit => text.trim().to_owned(),
-        }
+        format!("{} #(nop) {text}", self.shell().join(" "))
     }
 }
 

@@ -27,6 +27,15 @@ impl Names {
         }
     }
 
+    /// The same, for one platform of several.
+    #[must_use]
+    pub fn on(mut self, platform: &str) -> Self {
+        if !platform.is_empty() {
+            self.prefix = format!("{platform} {}", self.prefix);
+        }
+        self
+    }
+
     /// The name of the next step, which says `text`.
     pub fn next(&mut self, text: &str) -> String {
         self.done += 1;

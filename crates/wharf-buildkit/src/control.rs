@@ -15,6 +15,7 @@ use tokio::io::AsyncWriteExt as _;
 use tokio::sync::mpsc::Receiver;
 use tokio_util::io::ReaderStream;
 use tonic::{Request, Response, Status, Streaming};
+use wharf_builder::Upload;
 use wharf_solver::{CacheOption, Entitlement, JobOptions, Progress, SolveResult};
 
 use crate::bridge::outcome;
@@ -45,8 +46,11 @@ impl Control {
         let definition = definition.filter(|one| !one.def.is_empty());
         if definition.is_none() && request.frontend.is_empty() {
             let returned = job.by_client();
+            // Only now: who has come before waits for this.
             self.0.jobs.changed();
-            return Ok(outcome(job, returned.await?)?);
+            let returned = returned.await;
+            let returned = returned.map_err(|_| Status::aborted("the frontend returned twice"))?;
+            return Ok(outcome(job, returned?)?);
         }
         let imports = request.cache.iter().flat_map(|cache| &cache.imports);
         let wanted = wharf_solver::SolveRequest {
@@ -68,21 +72,81 @@ impl Control {
         let exporters = exporters(request);
         // An unknown one is said before anything is built.
         export::check(&exporters)?;
+        job.work.provenance().map_err(Error::from)?;
         let outcome = self.outcome(job, request).await?;
-        let exporter_response = export::all(&self.0, job, &exporters, &outcome).await?;
+        let mut exporter_response = export::all(&self.0, job, &exporters, &outcome).await?;
+        for cache in cache_exports(request) {
+            let cache = cache_option(cache);
+            let written = job.work.export_cache(&cache, &outcome).await;
+            exporter_response.extend(written.map_err(Error::from)?);
+        }
         Ok(SolveResponse { exporter_response })
     }
 
+    /// Builds what is asked for, and writes down that it was. `body` is what came with the request: the context at
+    /// [`BODY`].
+    ///
+    /// # Errors
+    /// As BuildKit says them.
+    pub(crate) async fn run(
+        &self,
+        request: SolveRequest,
+        body: Option<Upload>,
+    ) -> Result<SolveResponse, Status> {
+        let (running, events) = self.begin(&request, body)?;
+        let job = running.job.clone();
+        let mut record = BuildHistoryRecord {
+            r#ref: request.r#ref.clone(),
+            frontend: request.frontend.clone(),
+            frontend_attrs: request.frontend_attrs.clone(),
+            exporters: exporters(&request),
+            created_at: Some(now()),
+            ..BuildHistoryRecord::default()
+        };
+        // A client's look at what the daemon can do is no build.
+        let counts = !request.internal;
+        if counts {
+            self.0.history.begin(record.clone(), &job.trace);
+        }
+        let mut past = Past {
+            kit: self.0.clone(),
+            job: job.clone(),
+            record: counts.then(|| {
+                record.error = Some(bollard_buildkit_proto::google::rpc::Status {
+                    code: tonic::Code::Cancelled.into(),
+                    message: "context canceled".to_owned(),
+                    ..Default::default()
+                });
+                record
+            }),
+        };
+        let solved = followed(self.solved(&job, &request), &job.trace, events).await;
+        past.ended(&solved);
+        // Those who follow see its end before its answer.
+        drop(running);
+        drop(past);
+        solved
+    }
+
     /// A build that begins, and what its work says.
-    fn begin(&self, request: &SolveRequest) -> Result<(Running, Receiver<Progress>), Error> {
+    fn begin(
+        &self,
+        request: &SolveRequest,
+        body: Option<Upload>,
+    ) -> Result<(Running, Receiver<Progress>), Error> {
         let entitlements = request.entitlements.iter().map(|name| granted(name));
+        let attestations = request.frontend_attrs.clone().into_iter();
+        let attestations = attestations.filter(|(name, _)| name.starts_with("attest:"));
         let (progress, events) = tokio::sync::mpsc::channel(EVENTS);
         let work = self.0.solver.job(JobOptions {
             id: request.r#ref.clone(),
             session: request.session.clone(),
-            client: Arc::new(Asked::new(&self.0, &request.session)),
+            client: Arc::new(Asked::new(&self.0, &request.session).with(body)),
             progress,
             entitlements: entitlements.collect::<Result<_, _>>()?,
+            attestations: attestations.collect(),
+            writes_cache: cache_exports(request).next().is_some(),
+            inline_cache: cache_exports(request).any(|cache| cache.r#type == "inline"),
         });
         let running = self.0.jobs.begin(&request.r#ref, &request.session, work)?;
         Ok((running, events))
@@ -119,6 +183,10 @@ async fn followed<T>(
     done
 }
 
+fn cache_exports(request: &SolveRequest) -> impl Iterator<Item = &CacheOptionsEntry> {
+    request.cache.iter().flat_map(|cache| &cache.exports)
+}
+
 fn cache_option(entry: &CacheOptionsEntry) -> CacheOption {
     CacheOption {
         kind: entry.r#type.clone(),
@@ -128,12 +196,22 @@ fn cache_option(entry: &CacheOptionsEntry) -> CacheOption {
 
 /// What would be ignored is refused.
 fn refuse(request: &SolveRequest) -> Result<(), Error> {
-    let exports = request.cache.iter().flat_map(|cache| &cache.exports);
-    if let Some(export) = exports.into_iter().next() {
-        return Err(Error::Unimplemented(format!(
-            "cache export to {} is not built",
-            export.r#type
-        )));
+    for cache in cache_exports(request) {
+        match cache.r#type.as_str() {
+            "inline" => {}
+            "registry" => {
+                let mode = cache.attrs.get("mode").map(String::as_str);
+                if !matches!(mode, None | Some("" | "min" | "max")) {
+                    let mode = mode.unwrap_or_default();
+                    return Err(Error::Invalid(format!("unsupported cache mode {mode}")));
+                }
+            }
+            other => {
+                return Err(Error::Unimplemented(format!(
+                    "cache export to {other} is not built"
+                )));
+            }
+        }
     }
     if request.source_policy.is_some() {
         return Err(Error::Unimplemented(
@@ -179,39 +257,7 @@ impl control_server::Control for Control {
         &self,
         request: Request<SolveRequest>,
     ) -> Result<Response<SolveResponse>, Status> {
-        let request = request.into_inner();
-        let (running, events) = self.begin(&request)?;
-        let job = running.job.clone();
-        let mut record = BuildHistoryRecord {
-            r#ref: request.r#ref.clone(),
-            frontend: request.frontend.clone(),
-            frontend_attrs: request.frontend_attrs.clone(),
-            exporters: exporters(&request),
-            created_at: Some(now()),
-            ..BuildHistoryRecord::default()
-        };
-        // A client's look at what the daemon can do is no build.
-        let counts = !request.internal;
-        if counts {
-            self.0.history.begin(record.clone(), &job.trace);
-        }
-        let mut past = Past {
-            kit: self.0.clone(),
-            job: job.clone(),
-            record: counts.then(|| {
-                record.error = Some(bollard_buildkit_proto::google::rpc::Status {
-                    code: tonic::Code::Cancelled.into(),
-                    message: "context canceled".to_owned(),
-                    ..Default::default()
-                });
-                record
-            }),
-        };
-        let solved = followed(self.solved(&job, &request), &job.trace, events).await;
-        past.ended(&solved);
-        // Those who follow see its end before its answer.
-        drop(running);
-        drop(past);
+        let solved = self.run(request.into_inner(), None).await;
         solved.map(Response::new)
     }
 

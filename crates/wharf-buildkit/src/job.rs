@@ -69,15 +69,11 @@ impl Job {
         found.ok_or_else(|| Error::NotFound(format!("no such ref: {id}")))
     }
 
-    /// Lets the client's own frontend come, and gives what it returns.
-    ///
-    /// # Errors
-    /// What it says.
-    pub(crate) async fn by_client(&self) -> Result<frontend::Result, Status> {
+    /// Lets the client's own frontend come, from now on; what it will return.
+    pub(crate) fn by_client(&self) -> oneshot::Receiver<Result<frontend::Result, Status>> {
         let (sender, receiver) = oneshot::channel();
         self.state().returned = Some(sender);
-        let returned = receiver.await;
-        returned.map_err(|_| Status::aborted("the frontend returned twice"))?
+        receiver
     }
 
     /// Whether a frontend of the client's may come.

@@ -22,9 +22,11 @@ mod export;
 mod history;
 mod job;
 mod progress;
+mod rest;
 mod service;
 mod session;
 mod time;
 mod usage;
 
+pub use rest::{RestBuild, RestEvent};
 pub use service::BuildKit;

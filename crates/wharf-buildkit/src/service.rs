@@ -19,7 +19,7 @@ use tonic::service::Routes;
 use tonic::{Request, Response, Status};
 use tower::Service as _;
 use wharf_engine::Engine;
-use wharf_solver::Solver;
+use wharf_solver::{CacheRecord, PruneOptions, Solver};
 
 use crate::bridge::Bridge;
 use crate::control::Control;
@@ -52,6 +52,7 @@ impl Kit {
 pub struct BuildKit {
     routes: Routes,
     sessions: Sessions,
+    kit: Arc<Kit>,
 }
 
 impl BuildKit {
@@ -68,7 +69,7 @@ impl BuildKit {
             history: History::default(),
         });
         let control = ControlServer::new(Control(kit.clone()));
-        let bridge = LlbBridgeServer::new(Bridge(kit));
+        let bridge = LlbBridgeServer::new(Bridge(kit.clone()));
         let mut routes = Routes::builder();
         routes
             .add_service(control.max_decoding_message_size(LARGEST))
@@ -77,7 +78,30 @@ impl BuildKit {
         Self {
             routes: routes.routes().prepare(),
             sessions,
+            kit,
         }
+    }
+
+    pub(crate) fn kit(&self) -> &Arc<Kit> {
+        &self.kit
+    }
+
+    /// Removes what builds keep for the next one; what is gone.
+    ///
+    /// # Errors
+    /// If the disk refuses, or a filter is none; as text.
+    pub async fn prune(&self, options: &PruneOptions) -> Result<Vec<CacheRecord>, String> {
+        let pruned = self.kit.prune(options).await;
+        pruned.map_err(|error| error.to_string())
+    }
+
+    /// What builds keep for the next one.
+    ///
+    /// # Errors
+    /// If the disk refuses, as text.
+    pub async fn usage(&self) -> Result<Vec<CacheRecord>, String> {
+        let usage = self.kit.usage(&[]).await;
+        usage.map_err(|error| error.to_string())
     }
 
     /// Answers one gRPC call.

@@ -173,19 +173,15 @@ impl Images {
         let path = stores.snapshots.layer_path(chain);
         let path = path.map_err(|error| ImageError::unpack(&error))?;
         let folder = File::open(&path).map_err(|error| ImageError::io("open", &path, error))?;
-        let ingest = stores.content.ingest(diff_id, None);
-        let mut ingest = ingest.map_err(|error| ImageError::content("write", &error))?;
-        // What an earlier attempt left cannot be gone on with: the archive is written anew.
-        ingest
-            .restart()
-            .map_err(|error| ImageError::content("write", &error))?;
-        let mut out = Counting { ingest, size: 0 };
-        wharf_layer::pack(folder.as_fd(), &mut out, &PACKED)
-            .map_err(|error| ImageError::unpack(&error))?;
-        let Counting { ingest, size } = out;
-        ingest
-            .commit()
-            .map_err(|error| ImageError::content("commit", &error))?;
+        // Its bytes are deterministic: what an earlier attempt left is written anew, and what another build has
+        // written meanwhile is the same.
+        let _hold = self.keep_blob(diff_id, &mut |out| {
+            wharf_layer::pack(folder.as_fd(), out, &PACKED)
+                .map(drop)
+                .map_err(io::Error::other)
+        })?;
+        let size = stores.content.size(diff_id);
+        let size = size.map_err(|error| ImageError::content("measure", &error))?;
         Ok(Descriptor::new(media_type::OCI_LAYER, *diff_id, size))
     }
 
@@ -244,15 +240,12 @@ pub const PACKED: PackOptions = PackOptions {
     ids: None,
 };
 
-struct Counting {
-    ingest: wharf_content::Ingest,
-    size: u64,
-}
+/// A blob that is being written.
+pub(crate) struct Blob<'a>(pub(crate) &'a mut wharf_content::Ingest);
 
-impl Write for Counting {
+impl Write for Blob<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.ingest.write(bytes).map_err(io::Error::other)?;
-        self.size += bytes.len() as u64;
+        self.0.write(bytes).map_err(io::Error::other)?;
         Ok(bytes.len())
     }
 

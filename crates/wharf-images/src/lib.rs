@@ -9,11 +9,13 @@
 //! executed, and nothing of it becomes configuration of the engine.
 
 mod archive;
+mod assembled;
 mod attestations;
 mod built;
 mod catalogue;
 mod check;
 mod commit;
+mod elsewhere;
 mod error;
 mod flight;
 pub mod glob;
@@ -34,12 +36,14 @@ mod types;
 mod unpack;
 mod variants;
 
+pub use assembled::{Assembled, BlobHold, Document};
 pub use attestations::Attestation;
 pub use built::{BuiltLayer, LayerHold, PACKED};
 pub use check::{Checked, Fault};
 pub use commit::NewLayer;
 pub use error::{ErrorKind, ImageError};
 pub use progress::{LayerState, Line, Progress, ProgressSender};
+pub use pull::Fetched;
 pub use store::{ImagePin, Images};
 pub use types::{
     DiskUsage, HistoryEntry, Image, ImageUsage, ImageUse, ListOptions, Pruned, PullOptions, Pulled,

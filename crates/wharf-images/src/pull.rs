@@ -4,9 +4,11 @@ use bytes::Bytes;
 use futures_util::future::try_join_all;
 use wharf_distribution::{RegistryErrorKind, Resolved};
 use wharf_oci::{
-    Descriptor, Digest, ImageConfig, MAX_CONFIG_SIZE, Manifest, Platform, Reference, media_type,
+    ChainId, Descriptor, Digest, ImageConfig, MAX_CONFIG_SIZE, Manifest, Platform, Reference,
+    media_type,
 };
 
+use crate::built::{BuiltLayer, LayerHold};
 use crate::catalogue::{self, CatalogueImage};
 use crate::flight::Feed;
 use crate::lookup::key_of;
@@ -72,6 +74,18 @@ impl Incoming {
     }
 }
 
+/// The layers of an image, which stay while it lives.
+#[derive(Debug)]
+pub struct Fetched {
+    /// Digest of the index, or of the manifest if there is no index.
+    pub digest: Digest,
+    /// Its configuration.
+    pub config: Vec<u8>,
+    /// Names of the layers' folders, bottom first, and what they are.
+    pub layers: Vec<(ChainId, BuiltLayer)>,
+    _hold: LayerHold,
+}
+
 impl Images {
     /// Pulls one image, or all tags of a repository; in the order of the tags.
     ///
@@ -113,30 +127,7 @@ impl Images {
         progress: &ProgressSender,
     ) -> Result<Pulled, ImageError> {
         let platform = options.platform.clone().unwrap_or_else(Platform::host);
-        let registry = self.registry();
-        let found = registry
-            .resolve(reference, &platform, options.credentials.as_ref())
-            .await;
-        let (incoming, digest) = match found {
-            Ok(resolved) => {
-                announce(reference, progress);
-                let digest = resolved.digest();
-                (self.fetch_config(resolved, options).await?, digest)
-            }
-            Err(error) => {
-                let unreachable = error.kind() == RegistryErrorKind::Unreachable;
-                let Some(image) = catalogue::find(reference, &platform).filter(|_| unreachable)
-                else {
-                    return Err(error.into());
-                };
-                progress.send(Progress::FromCatalogue {
-                    name: reference.familiar(),
-                    reason: error.to_string(),
-                });
-                announce(reference, progress);
-                from_catalogue(image)?
-            }
-        };
+        let (incoming, digest) = self.find(reference, options, progress).await?;
         if options.platform.is_some() && !platform.matches(&incoming.config.platform()) {
             progress.send(Progress::Warning(format!(
                 "image with reference {} was found but its platform ({}) does not match the specified platform ({platform})",
@@ -163,6 +154,71 @@ impl Images {
             digest,
             newer,
         })
+    }
+
+    /// Fetches the layers of an image without making it an image here: what a build stands on.
+    ///
+    /// # Errors
+    /// As [`Images::pull`].
+    pub async fn fetch(
+        &self,
+        reference: &Reference,
+        options: &PullOptions,
+        progress: &ProgressSender,
+    ) -> Result<Fetched, ImageError> {
+        let (incoming, digest) = self.find(reference, options, progress).await?;
+        let _lease = self.hold(&incoming);
+        self.layers(&incoming.layers, progress).await?;
+        let mut layers = Vec::new();
+        for (plan, _) in &incoming.layers {
+            let layer = BuiltLayer {
+                diff_id: plan.diff_id,
+                size: self.stores().layer_size(&plan.chain)?,
+                blob: Some(plan.blob.clone()),
+            };
+            layers.push((plan.chain, layer));
+        }
+        let chains: Vec<_> = layers.iter().map(|(chain, _)| *chain).collect();
+        Ok(Fetched {
+            digest,
+            config: incoming.config.raw().to_vec(),
+            layers,
+            _hold: self.hold_layers(&chains),
+        })
+    }
+
+    /// What a name means, in its registry or in the built-in catalogue.
+    async fn find(
+        &self,
+        reference: &Reference,
+        options: &PullOptions,
+        progress: &ProgressSender,
+    ) -> Result<(Incoming, Digest), ImageError> {
+        let platform = options.platform.clone().unwrap_or_else(Platform::host);
+        let registry = self.registry();
+        let found = registry
+            .resolve(reference, &platform, options.credentials.as_ref())
+            .await;
+        match found {
+            Ok(resolved) => {
+                announce(reference, progress);
+                let digest = resolved.digest();
+                Ok((self.fetch_config(resolved, options).await?, digest))
+            }
+            Err(error) => {
+                let unreachable = error.kind() == RegistryErrorKind::Unreachable;
+                let Some(image) = catalogue::find(reference, &platform).filter(|_| unreachable)
+                else {
+                    return Err(error.into());
+                };
+                progress.send(Progress::FromCatalogue {
+                    name: reference.familiar(),
+                    reason: error.to_string(),
+                });
+                announce(reference, progress);
+                from_catalogue(image)
+            }
+        }
     }
 
     async fn fetch_config(
@@ -268,7 +324,7 @@ impl Images {
     }
 
     /// Keeps a small blob; another pull may be about to keep the same.
-    async fn keep(&self, digest: Digest, bytes: Bytes) -> Result<(), ImageError> {
+    pub(crate) async fn keep(&self, digest: Digest, bytes: Bytes) -> Result<(), ImageError> {
         let guard = self.flights().lock_blob(&digest).await;
         let stores = self.stores().clone();
         tokio::task::spawn_blocking(move || {
@@ -279,7 +335,7 @@ impl Images {
         .unwrap_or(Err(ImageError::Cancelled))
     }
 
-    async fn layers(
+    pub(crate) async fn layers(
         &self,
         layers: &[(LayerPlan, Feed)],
         progress: &ProgressSender,

@@ -29,10 +29,10 @@ const UPLOADS: usize = 5;
 const MAX_MOUNTS: usize = 3;
 
 /// A registry that is pushed to.
-struct Target {
-    registry: Client,
-    source: Source,
-    mounts: Vec<String>,
+pub(crate) struct Target {
+    pub(crate) registry: Client,
+    pub(crate) source: Source,
+    pub(crate) mounts: Vec<String>,
 }
 
 /// A layer on its way.
@@ -62,6 +62,39 @@ impl Images {
             pushed.push((name, image));
         }
         Ok(pushed)
+    }
+
+    /// Pushes an image without a tag; its digest there. What was pulled or made as a whole goes as it is.
+    ///
+    /// # Errors
+    /// As [`Images::push`].
+    pub async fn push_by_digest(
+        &self,
+        name: &Reference,
+        image: &Digest,
+        options: PushOptions,
+    ) -> Result<Digest, ImageError> {
+        let progress = ProgressSender::discard();
+        let (image, _pin) = self.pin(&image.to_string())?;
+        let registry = self.registry();
+        let source = registry.push_target(name, options.credentials.as_ref(), &[])?;
+        let target = Target {
+            registry,
+            source,
+            mounts: Vec::new(),
+        };
+        if let Some(index) = self.whole_index(&image)? {
+            let tag = index.digest.to_string();
+            return self
+                .send_index(&target, &image, &index, &tag, &progress)
+                .await;
+        }
+        let manifest = image.manifest.as_ref().map(|manifest| manifest.digest);
+        let manifest = manifest.ok_or_else(|| ImageError::NoSuchImage(image.id.to_string()))?;
+        let sent = self
+            .send_image(&target, &image, &manifest.to_string(), &progress)
+            .await?;
+        Ok(sent.digest)
     }
 
     fn names_to_push(&self, reference: &Reference) -> Result<Vec<Reference>, ImageError> {
@@ -393,7 +426,11 @@ impl Images {
     }
 
     /// Sends a small blob.
-    async fn send_blob(&self, target: &Target, blob: &Descriptor) -> Result<(), ImageError> {
+    pub(crate) async fn send_blob(
+        &self,
+        target: &Target,
+        blob: &Descriptor,
+    ) -> Result<(), ImageError> {
         let file = self.stores().open(&blob.digest)?;
         let content = Content {
             file: Arc::new(file),
@@ -406,7 +443,7 @@ impl Images {
     }
 
     /// Sends a manifest or an index; a tag is told of, a digest is a step on the way.
-    async fn send_manifest(
+    pub(crate) async fn send_manifest(
         &self,
         target: &Target,
         tag: &str,

@@ -39,6 +39,8 @@ struct Inner {
     flights: Arc<Flights>,
     held: Arc<Mutex<Held>>,
     built: Mutex<Built>,
+    /// Blobs of what was made here are written one after the other.
+    packing: Mutex<()>,
 }
 
 /// What must not be collected although no record names it (yet), with the number of those who hold it.
@@ -91,6 +93,7 @@ impl Images {
             registry: RwLock::new(registry),
             state: RwLock::new(state),
             flights: Arc::new(Flights::default()),
+            packing: Mutex::default(),
             held: Arc::default(),
         })))
     }
@@ -435,6 +438,14 @@ impl Images {
             blobs,
             chains,
         }
+    }
+
+    /// The right to write a blob that was made here.
+    pub(crate) fn packing(&self) -> std::sync::MutexGuard<'_, ()> {
+        let packing = &self.0.packing;
+        packing
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
     pub(crate) fn built(&self) -> std::sync::MutexGuard<'_, Built> {

@@ -1,33 +1,43 @@
 //! What a result becomes: an image of the store.
 
+mod annotations;
 mod archive;
 mod document;
+mod documents;
+mod layers;
+mod provenance;
 
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
-use serde_json::json;
-use wharf_oci::Reference;
+use wharf_images::Image;
+use wharf_oci::{Platform, Reference};
 
 use crate::progress::Shown;
 use crate::{Job, Ref, SolveError, SolveResult, blocking};
 
 pub use archive::{Archived, Files, Writing};
 pub(crate) use document::document;
+pub use provenance::Provenance;
+
+use annotations::Annotations;
+use documents::Documents;
+pub(crate) use layers::{Compression, blobs_of};
 
 impl Job {
     /// Makes the result an image of the store, and pushes it if it is asked to: exporters `image` and `moby` with their
     /// attributes (`name`, `push`). Returns the exporter's response (`containerimage.digest`, …).
     ///
     /// # Errors
-    /// If it cannot be written or pushed; for a result of several platforms, of which the store has one an image.
+    /// If it cannot be written or pushed.
     pub async fn export_image(
         &self,
         result: &SolveResult,
         attrs: &BTreeMap<String, String>,
+        provenance: Option<Provenance>,
     ) -> Result<BTreeMap<String, String>, SolveError> {
         let mut shown = Shown::begin(self, "exporting to image").await;
-        let exported = self.image(result, attrs, &shown).await;
+        let exported = self.image(result, attrs, provenance, &shown).await;
         shown.end(exported.as_ref().err()).await;
         exported
     }
@@ -36,64 +46,132 @@ impl Job {
         &self,
         result: &SolveResult,
         attrs: &BTreeMap<String, String>,
+        provenance: Option<Provenance>,
         shown: &Shown,
     ) -> Result<BTreeMap<String, String>, SolveError> {
-        let (tree, config) = only(result)?;
         let names = names(attrs)?;
-        if is_on(attrs, "push") && names.is_empty() {
+        let pushes = is_on(attrs, "push");
+        if pushes && names.is_empty() {
             let text = "tag is needed when pushing to registry";
             return Err(SolveError::Invalid(text.to_owned()));
         }
-        let started = Timestamp::now();
-        let tree = self.layers_of(&tree).await?;
-        let epoch = epoch(result, attrs)?;
-        let config = document(config, &tree, epoch)?;
-        let store = self.engine().images.store();
-        let tags = names.iter().map(|name| name.clone().with_default_tag());
-        let chains = tree.chains();
-        let image = store.assemble(&chains, config, tags.collect()).await?;
-        shown.did("exporting layers", started).await;
+        let is_plain = result.refs.is_empty()
+            && provenance.is_none()
+            && Annotations::read(attrs)?.is_empty()
+            && Compression::read(attrs)? == Compression::None;
+        let (image, mut response) = match is_plain {
+            true => self.plain_image(result, attrs, &names, shown).await?,
+            false => {
+                let documents = self.documents(result, attrs, provenance, shown).await?;
+                self.whole_image(&documents, attrs, &names, shown).await?
+            }
+        };
         let now = Timestamp::now();
         shown.did(format!("writing image {}", image.id), now).await;
         for name in &names {
             shown.did(format!("naming to {name}"), now).await;
         }
-        if is_on(attrs, "push") {
-            self.push(&names, shown).await?;
-        }
-        let manifest = image.manifest.as_ref();
-        let mut response = BTreeMap::new();
-        let mut say = |key: &str, value: String| response.insert(key.to_owned(), value);
-        // As dockerd has it with its own store: an image is known by its configuration.
-        say("containerimage.digest", image.id.to_string());
-        say("containerimage.config.digest", image.id.to_string());
-        if let Some(manifest) = manifest {
-            let descriptor = json!(manifest).to_string();
-            use base64::Engine as _;
-            let encoded = base64::engine::general_purpose::STANDARD.encode(descriptor);
-            say("containerimage.descriptor", encoded);
+        if pushes {
+            let by_digest = is_on(attrs, "push-by-digest");
+            self.push(&names, &image, by_digest, shown).await?;
         }
         if !names.is_empty() {
             let names = names.iter().map(Reference::to_string);
-            say("image.name", names.collect::<Vec<_>>().join(","));
+            let names = names.collect::<Vec<_>>().join(",");
+            response.insert("image.name".to_owned(), names);
         }
         Ok(response)
     }
 
-    async fn push(&self, names: &[Reference], shown: &Shown) -> Result<(), SolveError> {
+    /// An image for one platform, of which nothing is said.
+    async fn plain_image(
+        &self,
+        result: &SolveResult,
+        attrs: &BTreeMap<String, String>,
+        names: &[Reference],
+        shown: &Shown,
+    ) -> Result<(Image, BTreeMap<String, String>), SolveError> {
+        let started = Timestamp::now();
+        let part = only(result)?;
+        let tree = self.layers_of(&part.tree).await?;
+        let cache = self.inline_cache(&tree)?;
+        let config = document(part.config, &tree, epoch(result, attrs)?, cache)?;
+        let tags = names.iter().map(|name| name.clone().with_default_tag());
+        let chains = tree.chains();
+        let store = self.engine().images.store();
+        let image = store.assemble(&chains, config, tags.collect()).await?;
+        shown.did("exporting layers", started).await;
+        let mut response = BTreeMap::new();
+        // As dockerd has it with its own store: an image is known by its configuration.
+        for name in ["containerimage.digest", "containerimage.config.digest"] {
+            response.insert(name.to_owned(), image.id.to_string());
+        }
+        if let Some(manifest) = &image.manifest {
+            let (name, descriptor) = documents::described(manifest);
+            response.insert(name, descriptor);
+        }
+        Ok((image, response))
+    }
+
+    /// An image with everything that is said of it; of several platforms, all of them.
+    async fn whole_image(
+        &self,
+        documents: &Documents,
+        attrs: &BTreeMap<String, String>,
+        names: &[Reference],
+        shown: &Shown,
+    ) -> Result<(Image, BTreeMap<String, String>), SolveError> {
+        let store = self.engine().images.store();
+        // One that goes by its digest has no name, here neither.
+        let tags = match is_on(attrs, "push-by-digest") {
+            true => Vec::new(),
+            false => names
+                .iter()
+                .map(|name| name.clone().with_default_tag())
+                .collect(),
+        };
+        let index = documents.index.clone();
+        let index = index.map(|(descriptor, bytes)| (descriptor, bytes.into()));
+        let image = store.assemble_parts(documents.assembled(), index, tags);
+        let image = image.await?;
+        if let Some(root) = documents.root() {
+            let text = format!("exporting manifest {}", root.digest);
+            shown.did(text, Timestamp::now()).await;
+        }
+        Ok((image, documents.response()))
+    }
+
+    async fn push(
+        &self,
+        names: &[Reference],
+        image: &Image,
+        by_digest: bool,
+        shown: &Shown,
+    ) -> Result<(), SolveError> {
+        let images = &self.engine().images;
         for name in names {
             let started = Timestamp::now();
             let options = wharf_images::PushOptions {
                 credentials: self.client().credentials(name.domain()).await,
                 ..wharf_images::PushOptions::default()
             };
-            let progress = wharf_images::ProgressSender::discard();
-            let tagged = name.clone().with_default_tag();
-            self.engine()
-                .images
-                .push(&tagged, options, progress)
-                .await?;
-            shown.did(format!("pushing {tagged}"), started).await;
+            let shown_name = match by_digest {
+                true => {
+                    let digest = images
+                        .store()
+                        .push_by_digest(name, &image.id, options)
+                        .await?;
+                    name.clone().without_tag_and_digest().with_digest(digest)
+                }
+                false => {
+                    let progress = wharf_images::ProgressSender::discard();
+                    let tagged = name.clone().with_default_tag();
+                    images.push(&tagged, options, progress).await?;
+                    tagged
+                }
+            };
+            let text = format!("pushing manifest for {shown_name}");
+            shown.did(text, started).await;
         }
         Ok(())
     }
@@ -105,19 +183,61 @@ impl Job {
     }
 }
 
-/// The tree and the configuration of a result for one platform.
-pub(crate) fn only(result: &SolveResult) -> Result<(Ref, Option<&[u8]>), SolveError> {
-    if let Some(tree) = &result.single {
-        let config = result.metadata.get("containerimage.config");
-        return Ok((tree.clone(), config.map(Vec::as_slice)));
+/// A result for one platform.
+pub(crate) struct OnePlatform<'a> {
+    /// Its key in the result; empty for the only one.
+    pub(crate) key: &'a str,
+    pub(crate) platform: Platform,
+    pub(crate) tree: Ref,
+    pub(crate) config: Option<&'a [u8]>,
+}
+
+/// The platforms of a result.
+///
+/// # Errors
+/// If one is none.
+pub(crate) fn parts(result: &SolveResult) -> Result<Vec<OnePlatform<'_>>, SolveError> {
+    let config = |name: &str| result.metadata.get(name).map(Vec::as_slice);
+    if result.refs.is_empty() {
+        let config = config("containerimage.config");
+        return Ok(vec![OnePlatform {
+            key: "",
+            platform: config.map_or_else(Platform::host, platform_of),
+            tree: result.single.clone().unwrap_or_else(Ref::scratch),
+            config,
+        }]);
     }
-    let mut refs = result.refs.iter();
-    match (refs.next(), refs.next()) {
-        (None, _) => Ok((Ref::scratch(), None)),
-        (Some((key, tree)), None) => {
-            let config = result.metadata.get(&format!("containerimage.config/{key}"));
-            Ok((tree.clone(), config.map(Vec::as_slice)))
-        }
+    let parts = result.refs.iter().map(|(key, tree)| {
+        let platform = Platform::parse(key)
+            .map_err(|error| SolveError::Invalid(format!("invalid platform {key}: {error}")))?;
+        Ok(OnePlatform {
+            key,
+            platform,
+            tree: tree.clone(),
+            config: config(&format!("containerimage.config/{key}")),
+        })
+    });
+    parts.collect()
+}
+
+/// The platform that a configuration is for.
+fn platform_of(config: &[u8]) -> Platform {
+    let config: serde_json::Value = serde_json::from_slice(config).unwrap_or_default();
+    let text = |name: &str| config[name].as_str().unwrap_or_default().to_owned();
+    match (text("os"), text("architecture")) {
+        (os, architecture) if os.is_empty() || architecture.is_empty() => Platform::host(),
+        (os, architecture) => Platform::new(&os, &architecture, &text("variant")),
+    }
+}
+
+/// The only platform of a result.
+///
+/// # Errors
+/// If there are several.
+pub(crate) fn only(result: &SolveResult) -> Result<OnePlatform<'_>, SolveError> {
+    let mut parts = parts(result)?.into_iter();
+    match (parts.next(), parts.next()) {
+        (Some(part), None) => Ok(part),
         // As dockerd says it without containerd's store.
         _ => Err(SolveError::NotImplemented(
             "docker exporter does not currently support exporting manifest lists".to_owned(),

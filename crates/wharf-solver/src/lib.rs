@@ -20,6 +20,7 @@ mod keys;
 mod ops;
 mod progress;
 mod prune;
+mod remote;
 mod result;
 mod solve;
 mod solver;
@@ -27,7 +28,7 @@ mod voice;
 
 pub use entitlement::Entitlement;
 pub use error::{SolveError, SourceRange};
-pub use export::{Archived, Files, Writing};
+pub use export::{Archived, Files, Provenance, Writing};
 pub use progress::{Progress, ProgressSender, Vertex, VertexLog, VertexStatus, Warning};
 pub use result::{Layer, Ref, SolveResult, Stat, Tree};
 pub use solver::{

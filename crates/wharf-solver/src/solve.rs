@@ -26,7 +26,8 @@ pub(crate) async fn solve(job: &Job, definition: &pb::Definition) -> Result<Ref,
     };
     let keys = Arc::new(keys::definitions(&graph));
     let mut known: Vec<Option<Outputs>> = vec![None; graph.nodes.len()];
-    let needed = plan(job, &graph, &keys, &mut known)?;
+    let needed = plan(job, &graph, &keys, &mut known).await?;
+    note_below(job, &graph, &needed, &keys, root.node)?;
     for at in cached_below(&graph, &needed, root.node) {
         announce(job, &graph, &graph.nodes[at], true).await;
     }
@@ -64,7 +65,7 @@ async fn wait(outcome: &mut watch::Receiver<Outcome>) -> Result<Outputs, SolveEr
 }
 
 /// Which vertices are to be looked at, from what is wanted down to what is known by its definition.
-fn plan(
+async fn plan(
     job: &Job,
     graph: &Graph,
     keys: &[Option<Digest>],
@@ -81,10 +82,16 @@ fn plan(
         if !is_source
             && !node.metadata.ignore_cache
             && let Some(key) = &keys[at]
-            && let Some(outputs) = job.solver().cache.get(key)?
         {
-            known[at] = Some(outputs);
-            continue;
+            let here = job.solver().cache.get(key)?;
+            let outputs = match here {
+                None => job.elsewhere(key, None, &node.name()).await?,
+                here => here,
+            };
+            if let Some(outputs) = outputs {
+                known[at] = Some(outputs);
+                continue;
+            }
         }
         needed.insert(at);
         stack.extend(node.inputs.iter().map(|edge| edge.node));
@@ -104,6 +111,27 @@ fn cached_below(graph: &Graph, needed: &HashSet<usize>, root: usize) -> Vec<usiz
     let mut found: Vec<usize> = seen.into_iter().filter(|at| !needed.contains(at)).collect();
     found.sort_unstable();
     found
+}
+
+/// Remembers, for the caches that are written, what is known by its definition.
+fn note_below(
+    job: &Job,
+    graph: &Graph,
+    needed: &HashSet<usize>,
+    keys: &[Option<Digest>],
+    root: usize,
+) -> Result<(), SolveError> {
+    if !job.writes_cache() {
+        return Ok(());
+    }
+    for at in cached_below(graph, needed, root) {
+        if let Some(key) = keys[at]
+            && let Some(outputs) = job.solver().cache.get(&key)?
+        {
+            job.note([key], &outputs);
+        }
+    }
+    Ok(())
 }
 
 /// Tells of a vertex that it is known.
@@ -184,17 +212,29 @@ impl Task {
             })?;
         let definition = self.keys[self.at];
         let cache = &self.job.solver().cache;
-        if !node.metadata.ignore_cache
-            && let Some(outputs) = cache.get(&key)?
-        {
-            if let Some(definition) = &definition {
-                cache.name(&key, definition)?;
+        let keys = [Some(key), definition].into_iter().flatten();
+        if !node.metadata.ignore_cache {
+            let here = cache.get(&key)?;
+            let known = match here {
+                None => {
+                    let definition = definition.as_ref();
+                    self.job.elsewhere(&key, definition, &node.name()).await?
+                }
+                here => here,
+            };
+            if let Some(outputs) = known {
+                if let Some(definition) = &definition {
+                    cache.name(&key, definition)?;
+                }
+                self.job.note(keys, &outputs);
+                shown.cached().await;
+                return Ok(outputs);
             }
-            shown.cached().await;
-            return Ok(outputs);
         }
         shown.begin().await;
-        self.fly(inputs, key, definition).await
+        let outputs = self.fly(inputs, key, definition).await?;
+        self.job.note(keys, &outputs);
+        Ok(outputs)
     }
 
     /// Does the work once for all who want it.

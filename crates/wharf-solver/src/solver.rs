@@ -15,9 +15,10 @@ use wharf_oci::{Digest, Platform};
 
 use crate::cache::{Cache, hold};
 use crate::flight::Flights;
+use crate::remote::Imports;
 use crate::{
-    Entitlement, Layer, Progress, ProgressSender, Ref, SolveError, SolveResult, Tree, blocking,
-    frontend, ops, solve,
+    Entitlement, Layer, Progress, ProgressSender, Provenance, Ref, SolveError, SolveResult, Tree,
+    blocking, frontend, ops, solve,
 };
 
 /// Solves graphs of build steps. Clones share cache and work.
@@ -47,6 +48,12 @@ pub struct JobOptions {
     pub progress: ProgressSender,
     /// What its steps may do beyond the ordinary.
     pub entitlements: BTreeSet<Entitlement>,
+    /// What is to be said of its results: `attest:provenance` and the like, with their attributes.
+    pub attestations: BTreeMap<String, String>,
+    /// Whether it will write a cache: then it remembers its steps.
+    pub writes_cache: bool,
+    /// Whether images take their cache along, in their configuration.
+    pub inline_cache: bool,
 }
 
 /// One client's build. When it is dropped, its work ends, but for what others wait for too.
@@ -56,8 +63,10 @@ pub struct Job(pub(crate) Arc<JobInner>);
 pub(crate) struct JobInner {
     solver: Solver,
     options: JobOptions,
-    /// Images that this build has looked for elsewhere.
-    pulled: Mutex<BTreeSet<String>>,
+    started: Timestamp,
+    /// What its frontend was asked for.
+    asked: Mutex<SolveRequest>,
+    imports: Imports,
     /// What names of images mean: each is looked up once in a build.
     resolved: Once<ResolvedImage>,
     /// Sources by the digest of their operation: each is fetched once in a build.
@@ -102,12 +111,38 @@ pub struct SolveRequest {
     pub cache_imports: Vec<CacheOption>,
 }
 
+impl SolveRequest {
+    /// All caches to look into: a frontend's options may name some too.
+    ///
+    /// # Errors
+    /// If they are malformed.
+    fn caches(&self) -> Result<Vec<CacheOption>, SolveError> {
+        let mut caches = self.cache_imports.clone();
+        let text = |name: &str| self.frontend_attrs.get(name).map_or("", String::as_str);
+        if !text("cache-imports").is_empty() {
+            let own: Vec<CacheOption> =
+                serde_json::from_str(text("cache-imports")).map_err(|error| {
+                    SolveError::Invalid(format!("failed to unmarshal cache-imports: {error}"))
+                })?;
+            caches.extend(own);
+        }
+        let places = text("cache-from").split(',').filter(|one| !one.is_empty());
+        caches.extend(places.map(|place| CacheOption {
+            kind: "registry".to_owned(),
+            attrs: [("ref".to_owned(), place.to_owned())].into(),
+        }));
+        Ok(caches)
+    }
+}
+
 /// A cache to import from or to export to: `inline`, `registry`, `local`.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, serde::Deserialize)]
 pub struct CacheOption {
     /// The kind.
+    #[serde(rename = "Type")]
     pub kind: String,
     /// `ref`, `mode`, `src`, `dest`, `digest`, `compression`, …
+    #[serde(rename = "Attrs", default)]
     pub attrs: BTreeMap<String, String>,
 }
 
@@ -208,7 +243,9 @@ impl Solver {
         Job(Arc::new(JobInner {
             solver: self.clone(),
             options,
-            pulled: Mutex::default(),
+            started: Timestamp::now(),
+            asked: Mutex::default(),
+            imports: Imports::default(),
             resolved: Once::default(),
             sources: Once::default(),
         }))
@@ -245,17 +282,7 @@ impl Job {
     /// # Errors
     /// What is wrong with the request, the Dockerfile or a step, with its place.
     pub async fn solve(&self, request: SolveRequest) -> Result<SolveResult, SolveError> {
-        for cache in &request.cache_imports {
-            // As BuildKit does with a cache that cannot be had: it is told, and the build goes on.
-            let place = cache.attrs.get("ref").or_else(|| cache.attrs.get("src"));
-            let name = format!(
-                "importing cache manifest from {}",
-                place.unwrap_or(&cache.kind)
-            );
-            let mut shown = crate::progress::Shown::begin(self, &name).await;
-            let text = format!("cache import of type {} is not supported yet", cache.kind);
-            shown.end(Some(&SolveError::NotImplemented(text))).await;
-        }
+        self.import_caches(&request.caches()?).await;
         if let Some(definition) = &request.definition {
             let tree = solve::solve(self, definition).await?;
             return Ok(SolveResult {
@@ -263,6 +290,10 @@ impl Job {
                 definitions: [(String::new(), definition.clone())].into(),
                 ..SolveResult::default()
             });
+        }
+        if !request.frontend.is_empty() {
+            let mut asked = self.0.asked.lock().unwrap_or_else(PoisonError::into_inner);
+            asked.clone_from(&request);
         }
         match request.frontend.as_str() {
             "" => Ok(SolveResult {
@@ -327,6 +358,31 @@ impl Job {
         &self.0.options.id
     }
 
+    /// What is to be said of where its results come from, if anything is.
+    ///
+    /// # Errors
+    /// If an attestation is asked for that there is not.
+    pub fn provenance(&self) -> Result<Option<Provenance>, SolveError> {
+        let asked = self.0.asked.lock().unwrap_or_else(PoisonError::into_inner);
+        Provenance::read(&self.0.options.attestations, &asked)
+    }
+
+    pub(crate) fn imports(&self) -> &Imports {
+        &self.0.imports
+    }
+
+    pub(crate) fn writes_cache(&self) -> bool {
+        self.0.options.writes_cache
+    }
+
+    pub(crate) fn wants_inline_cache(&self) -> bool {
+        self.0.options.inline_cache
+    }
+
+    pub(crate) fn started(&self) -> Timestamp {
+        self.0.started
+    }
+
     pub(crate) fn session(&self) -> &str {
         &self.0.options.session
     }
@@ -342,16 +398,6 @@ impl Job {
 
     pub(crate) fn may(&self, entitlement: Entitlement) -> bool {
         self.0.options.entitlements.contains(&entitlement)
-    }
-
-    pub(crate) fn mark_pulled(&self, name: &str) {
-        let mut pulled = self.0.pulled.lock().unwrap_or_else(PoisonError::into_inner);
-        pulled.insert(name.to_owned());
-    }
-
-    pub(crate) fn was_pulled(&self, name: &str) -> bool {
-        let pulled = self.0.pulled.lock().unwrap_or_else(PoisonError::into_inner);
-        pulled.contains(name)
     }
 
     /// A folder for what a step brings in.

@@ -67,7 +67,7 @@ fn builds_and_remembers() {
         );
         assert_eq!(tree.stat(&build.job, "/w/f").await.unwrap().size, 1);
         assert!(tree.stat(&build.job, "/etc/hosts").await.is_err());
-        let first = build.job.export_image(&result, &attrs).await.unwrap();
+        let first = build.job.export_image(&result, &attrs, None).await.unwrap();
         let image = engine.images.store().resolve("t").unwrap();
         assert_eq!(first["containerimage.config.digest"], image.id.to_string());
         let history: Vec<&str> = image
@@ -98,7 +98,7 @@ fn builds_and_remembers() {
         let solver = Solver::open(engine.clone()).unwrap();
         let build = begin(&solver, context.path(), "two");
         let result = dockerfile(&build.job, &[]).await.unwrap();
-        let second = build.job.export_image(&result, &attrs).await.unwrap();
+        let second = build.job.export_image(&result, &attrs, None).await.unwrap();
         assert_eq!(second, first);
         drop(result);
         let done = steps(build).await;

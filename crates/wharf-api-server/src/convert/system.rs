@@ -3,6 +3,7 @@
 use wharf_api_types as wire;
 use wharf_engine::{DfReport, Event, InfoFacts, VersionFacts};
 use wharf_images::DiskUsage;
+use wharf_solver::CacheRecord;
 
 use super::reply::{self, bytes};
 use super::{images, nil};
@@ -180,7 +181,10 @@ pub(crate) fn info(facts: InfoFacts) -> wire::SystemInfo {
 }
 
 /// `GET /system/df`, with all objects. What counts as used, and what could be had back, is reckoned as dockerd does.
-pub(crate) fn disk_usage(report: DfReport, build_cache: bool) -> wire::DiskUsage {
+pub(crate) fn disk_usage(
+    report: DfReport,
+    build_cache: Option<Vec<CacheRecord>>,
+) -> wire::DiskUsage {
     let DfReport {
         images,
         containers,
@@ -200,10 +204,38 @@ pub(crate) fn disk_usage(report: DfReport, build_cache: bool) -> wire::DiskUsage
             };
             volume_usage(list.into_iter().map(row).collect())
         }),
-        build_cache_usage: build_cache.then(|| wire::KindUsage {
-            items: Some(Vec::new()),
-            ..wire::KindUsage::default()
-        }),
+        build_cache_usage: build_cache.map(|records| cache_usage(&records)),
+    }
+}
+
+fn cache_usage(records: &[CacheRecord]) -> wire::KindUsage<serde_json::Value> {
+    let size = |wanted: fn(&&CacheRecord) -> bool| -> i64 {
+        records
+            .iter()
+            .filter(wanted)
+            .map(|record| record.size)
+            .sum()
+    };
+    let items = records.iter().map(|record| {
+        serde_json::json!({
+            "ID": record.id,
+            "Parents": (!record.parents.is_empty()).then_some(&record.parents),
+            "Type": record.kind,
+            "Description": record.description,
+            "InUse": record.in_use,
+            "Shared": record.shared,
+            "Size": record.size,
+            "CreatedAt": record.created.to_string(),
+            "LastUsedAt": record.last_used.map(|time| time.to_string()),
+            "UsageCount": record.usage_count,
+        })
+    });
+    wire::KindUsage {
+        active_count: count(records.iter().filter(|record| record.in_use).count()),
+        total_count: count(records.len()),
+        reclaimable: size(|record| !record.in_use && !record.shared),
+        total_size: size(|_| true),
+        items: Some(items.collect()),
     }
 }
 

@@ -14,12 +14,12 @@ use tokio::sync::mpsc::Receiver;
 use tokio_util::io::StreamReader;
 use tokio_util::task::AbortOnDropHandle;
 use wharf_api_types::{AuthConfig, ErrorDetail, JsonMessage};
-use wharf_builder::{
-    BuildError, BuildEvent, BuildOptions, BuildSource, Builder, Output, PruneOptions, Silent,
-};
+use wharf_builder::{BuildError, BuildEvent, BuildOptions, BuildSource, Builder, Output, Silent};
+use wharf_buildkit::BuildKit;
 use wharf_distribution::Credentials;
 use wharf_engine::{EventKind, NetworkMode, Resources};
 use wharf_oci::{Digest, Reference};
+use wharf_solver::PruneOptions;
 
 use crate::error::ApiError;
 use crate::params::{Params, drain};
@@ -27,17 +27,23 @@ use crate::peer::Peer;
 use crate::reply::{self, Answer};
 use crate::{convert, routes};
 
+mod rest;
+
 use super::State;
 
 type Work = AbortOnDropHandle<Result<Digest, BuildError>>;
 
 pub(crate) async fn build(
     Extension(builder): Extension<Builder>,
+    Extension(buildkit): Extension<BuildKit>,
     Extension(peer): Extension<Peer>,
     params: Params,
     headers: HeaderMap,
     request: Request,
 ) -> Answer {
+    if params.get("version") == "2" {
+        return buildkit_build(&buildkit, &params, request).await;
+    }
     let options = match options(&params, &headers) {
         Ok(options) => options,
         Err(error) => {
@@ -66,6 +72,22 @@ pub(crate) async fn build(
         true => only_the_id(work, events).await,
         false => report(work, events).await,
     }
+}
+
+/// BuildKit, behind the same request.
+async fn buildkit_build(buildkit: &BuildKit, params: &Params, request: Request) -> Answer {
+    let wanted = match rest::wanted(params) {
+        Ok(wanted) => wanted,
+        Err(error) => {
+            drain(request).await;
+            return Err(error);
+        }
+    };
+    let body = request.into_body().into_data_stream();
+    let body = Box::new(StreamReader::new(body.map_err(io::Error::other)));
+    let events = buildkit.build(&wanted, body).map_err(ApiError::bad)?;
+    let lines = events.map(|event| Ok::<_, io::Error>(reply::line(&rest::message(event))));
+    Ok(reply::stream("application/json", lines))
 }
 
 /// The first thing said decides: until then an error is an ordinary answer.
@@ -105,13 +127,9 @@ async fn only_the_id(work: Work, mut events: Receiver<BuildEvent>) -> Answer {
     Ok(reply::stream("application/json", once))
 }
 
-/// The next event that is said to the client.
+/// The next event, as it is said to the client.
 async fn next(events: &mut Receiver<BuildEvent>) -> Option<Bytes> {
-    loop {
-        if let Some(line) = line(&events.recv().await?) {
-            return Some(line);
-        }
-    }
+    Some(line(&events.recv().await?))
 }
 
 async fn ended(work: Work) -> Result<Digest, BuildError> {
@@ -131,7 +149,7 @@ fn text(text: String) -> JsonMessage {
 }
 
 /// What the classic builder's user sees of an event.
-fn line(event: &BuildEvent) -> Option<Bytes> {
+fn line(event: &BuildEvent) -> Bytes {
     let message = match event {
         BuildEvent::Stream(said) => text(said.clone()),
         // As Docker prints standard error: red.
@@ -140,16 +158,13 @@ fn line(event: &BuildEvent) -> Option<Bytes> {
             text: said,
         } => text(format!("\u{1b}[91m{said}\u{1b}[0m")),
         BuildEvent::Output { text: said, .. } => text(said.clone()),
-        BuildEvent::At(_) | BuildEvent::Begin(_) | BuildEvent::Cached | BuildEvent::End => {
-            return None;
-        }
         BuildEvent::Image(id) => JsonMessage {
             aux: Some(serde_json::json!({ "ID": id.to_string() })),
             ..JsonMessage::default()
         },
         BuildEvent::Progress(progress) => convert::progress(progress),
     };
-    Some(reply::line(&message))
+    reply::line(&message)
 }
 
 fn failure(error: &BuildError) -> JsonMessage {
@@ -174,7 +189,6 @@ impl From<BuildError> for ApiError {
 fn options(params: &Params, headers: &HeaderMap) -> Result<BuildOptions, ApiError> {
     match params.get("version") {
         "" | "1" => {}
-        "2" => return Err(ApiError::bad("buildkit is not enabled on daemon")),
         other => return Err(ApiError::bad(format!("invalid version {other}"))),
     }
     if params.flag("squash") {
@@ -209,7 +223,6 @@ fn options(params: &Params, headers: &HeaderMap) -> Result<BuildOptions, ApiErro
         shm_size: params.number("shmsize")?.unwrap_or(0),
         resources: resources(params)?,
         client: Arc::new(Silent(credentials(headers))),
-        ..BuildOptions::default()
     })
 }
 
@@ -311,6 +324,7 @@ fn domain_of(server: &str) -> String {
 pub(crate) async fn prune(
     engine: State,
     Extension(builder): Extension<Builder>,
+    Extension(buildkit): Extension<BuildKit>,
     params: Params,
 ) -> Answer {
     let filters = params.filters()?;
@@ -322,23 +336,47 @@ pub(crate) async fn prune(
     let until = ["until", "unused-for"]
         .iter()
         .find_map(|name| filters.values(name).next().map(str::to_owned));
+    let now = jiff::Timestamp::now();
     let until = until.map(|text| {
-        let time = wharf_engine::parse_time(&text, jiff::Timestamp::now());
+        let time = wharf_engine::parse_time(&text, now);
         time.ok_or_else(|| ApiError::bad(format!("invalid filter 'until={text}'")))
     });
-    let options = PruneOptions {
-        all: params.flag("all"),
-        until: until.transpose()?,
-        keep_bytes: params.number("keep-storage")?.unwrap_or(0),
+    let until = until.transpose()?;
+    let all = params.flag("all");
+    let space = |name: &str| -> Result<i64, ApiError> {
+        let number: u64 = params.number(name)?.unwrap_or(0);
+        Ok(i64::try_from(number).unwrap_or(i64::MAX))
     };
-    let pruned = builder.prune(options).await?;
-    let reclaimed = [("reclaimed".to_owned(), pruned.bytes.to_string())].into();
+    let options = PruneOptions {
+        all,
+        keep_duration: until.map_or(0, |until| now.as_second().saturating_sub(until.as_second())),
+        reserved_space: space("reserved-space")?.max(space("keep-storage")?),
+        max_used_space: space("max-used-space")?,
+        min_free_space: space("min-free-space")?,
+        filters: Vec::new(),
+    };
+    // Steps of the classic builder are images: they have no size of their own.
+    let limits = [
+        options.reserved_space,
+        options.max_used_space,
+        options.min_free_space,
+    ];
+    let mut gone = match limits.iter().all(|limit| *limit == 0) {
+        true => builder.forget(all, until)?,
+        false => Vec::new(),
+    };
+    let pruned = buildkit.prune(&options).await;
+    let pruned =
+        pruned.map_err(|error| ApiError::new(http::StatusCode::INTERNAL_SERVER_ERROR, error))?;
+    let bytes: i64 = pruned.iter().map(|record| record.size).sum();
+    gone.extend(pruned.into_iter().map(|record| record.id));
+    let reclaimed = [("reclaimed".to_owned(), bytes.to_string())].into();
     engine
         .events
         .emit(EventKind::Builder, "prune", "", reclaimed);
     reply::ok(&serde_json::json!({
-        "CachesDeleted": convert::nil(pruned.gone),
-        "SpaceReclaimed": pruned.bytes,
+        "CachesDeleted": convert::nil(gone),
+        "SpaceReclaimed": bytes,
     }))
 }
 

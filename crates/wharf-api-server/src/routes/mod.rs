@@ -38,11 +38,12 @@ pub(crate) fn all(engine: Arc<Engine>, builder: Builder, buildkit: BuildKit) -> 
         .merge(system())
         .merge(containers())
         .merge(images())
-        .merge(builds(builder, buildkit))
+        .merge(builds(builder))
         .merge(others())
         .merge(swarm::routes())
         // A path that is none is told of before a version that is none, as with dockerd.
         .route_layer(axum::middleware::from_fn(version::check))
+        .layer(axum::Extension(buildkit))
         .fallback(|| async { ApiError::no_page() })
         .method_not_allowed_fallback(|| async { ApiError::no_page() })
         .with_state(engine)
@@ -118,7 +119,7 @@ fn images() -> Router<Arc<Engine>> {
         .route("/images/{*rest}", any(images::named))
 }
 
-fn builds(builder: Builder, buildkit: BuildKit) -> Router<Arc<Engine>> {
+fn builds(builder: Builder) -> Router<Arc<Engine>> {
     Router::new()
         .route("/build", post(build::build))
         .route("/build/prune", post(build::prune))
@@ -126,7 +127,6 @@ fn builds(builder: Builder, buildkit: BuildKit) -> Router<Arc<Engine>> {
         .route("/grpc", post(buildkit::grpc))
         .route("/session", post(buildkit::session))
         .layer(axum::Extension(builder))
-        .layer(axum::Extension(buildkit))
 }
 
 fn others() -> Router<Arc<Engine>> {

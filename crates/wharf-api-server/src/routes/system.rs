@@ -9,6 +9,8 @@ use wharf_engine::{DfParts, EventOptions, EventStream};
 
 use super::State;
 use super::streams::time;
+use wharf_buildkit::BuildKit;
+
 use crate::error::ApiError;
 use crate::params::Params;
 use crate::reply::{self, Answer};
@@ -64,6 +66,7 @@ pub(crate) async fn info(engine: State, Extension(version): Extension<ApiVersion
 
 pub(crate) async fn df(
     engine: State,
+    Extension(buildkit): Extension<BuildKit>,
     Extension(version): Extension<ApiVersion>,
     params: Params,
 ) -> Answer {
@@ -79,7 +82,17 @@ pub(crate) async fn df(
         volumes: wanted("volume"),
     };
     let report = engine.disk_usage(parts).await?;
-    let mut usage = convert::disk_usage(report, wanted("build-cache"));
+    let cache =
+        match wanted("build-cache") {
+            true => {
+                let cache = buildkit.usage().await;
+                Some(cache.map_err(|error| {
+                    ApiError::new(http::StatusCode::INTERNAL_SERVER_ERROR, error)
+                })?)
+            }
+            false => None,
+        };
+    let mut usage = convert::disk_usage(report, cache);
     if !version.before(52) && !params.flag("verbose") {
         usage.without_items();
     }

@@ -9,10 +9,12 @@ use crate::session::{Target, archive};
 impl Export<'_> {
     /// Sends it.
     pub(super) async fn archive(&self, kind: ArchiveKind) -> Result<Response, Error> {
-        let mut made = self
-            .job
-            .work
-            .archive(self.outcome, kind, &self.attributes)
+        let work = &self.job.work;
+        let provenance = work.provenance()?;
+        // An archive for `docker load` holds an image and nothing beside it.
+        let provenance = provenance.filter(|_| kind == ArchiveKind::Oci);
+        let mut made = work
+            .archive(self.outcome, kind, &self.attributes, provenance)
             .await?;
         let said: Response = made.response.clone().into_iter().collect();
         let write = made.writing();

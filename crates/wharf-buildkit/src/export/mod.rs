@@ -40,7 +40,7 @@ pub(crate) fn check(exporters: &[Exporter]) -> Result<(), Error> {
             }
         }
         let asks = |name: &str| exporter.attrs.get(name).is_some_and(|value| is_on(value));
-        for name in ["push-by-digest", "unpack-only", "dangling-name-prefix"] {
+        for name in ["unpack-only", "dangling-name-prefix"] {
             if asks(name) {
                 return Err(Error::Unimplemented(format!(
                     "the attribute {name} of the exporter {} is not built",
@@ -48,12 +48,10 @@ pub(crate) fn check(exporters: &[Exporter]) -> Result<(), Error> {
                 )));
             }
         }
-        let annotated = exporter
-            .attrs
-            .keys()
-            .find(|key| key.starts_with("annotation"));
-        if let Some(key) = annotated {
-            return Err(Error::Unimplemented(format!("{key} is not built")));
+        if exporter.attrs.get("tar").is_some_and(|value| !is_on(value)) {
+            return Err(Error::Unimplemented(
+                "layouts that are no archive (tar=false) are not built".to_owned(),
+            ));
         }
     }
     Ok(())
@@ -110,7 +108,11 @@ impl Export<'_> {
             self.attributes.remove("push");
         }
         let work = &self.job.work;
-        let said = work.export_image(self.outcome, &self.attributes).await?;
-        Ok(said.into_iter().collect())
+        let provenance = work.provenance()?;
+        // dockerd's own exporter has no place for what is said beside an image, unless it is asked for.
+        let provenance = provenance.filter(|one| pushes || !one.inline_only());
+        let attributes = &self.attributes;
+        let said = work.export_image(self.outcome, attributes, provenance);
+        Ok(said.await?.into_iter().collect())
     }
 }

@@ -1,7 +1,7 @@
 //! What a build asks its client for: secrets, agents and credentials.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use bollard_buildkit_proto::moby::buildkit::secrets::v1::GetSecretRequest;
 use bollard_buildkit_proto::moby::buildkit::secrets::v1::secrets_client::SecretsClient;
@@ -35,7 +35,22 @@ pub(crate) struct Asked {
     contexts: Contexts,
     /// Where its files come to lie.
     folder: PathBuf,
+    /// What came with the request for the build.
+    body: Body,
 }
+
+/// An upload that is read once.
+#[derive(Clone, Default)]
+struct Body(Arc<Mutex<Option<Upload>>>);
+
+impl std::fmt::Debug for Body {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Body").finish_non_exhaustive()
+    }
+}
+
+/// The name of the request's body among uploads.
+pub(crate) const BODY: &str = "request-body";
 
 impl Asked {
     /// The session of that id, by what `kit` has.
@@ -45,7 +60,14 @@ impl Asked {
             id: id.to_owned(),
             contexts: kit.contexts.clone(),
             folder: kit.engine.config.data_root.join("builder"),
+            body: Body::default(),
         }
+    }
+
+    /// With what came with the request.
+    pub(crate) fn with(mut self, body: Option<Upload>) -> Self {
+        self.body = Body(Arc::new(Mutex::new(body)));
+        self
     }
 
     async fn session(&self) -> Result<Arc<Session>, Error> {
@@ -180,6 +202,11 @@ impl Client for Asked {
 
     fn upload<'a>(&'a self, id: &'a str) -> BoxFuture<'a, Result<Upload, BuildError>> {
         Box::pin(async move {
+            if id == BODY {
+                let body = self.body.0.lock();
+                let body = body.unwrap_or_else(PoisonError::into_inner).take();
+                return body.ok_or_else(|| BuildError::Failed("the context was read".to_owned()));
+            }
             let session = self.session().await.map_err(failed)?;
             super::upload(&session, id).await.map_err(failed)
         })

@@ -19,7 +19,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::Notify;
 
 use crate::error::Error;
-pub(crate) use asked::Asked;
+pub(crate) use asked::{Asked, BODY};
 pub(crate) use channel::Channel;
 pub(crate) use files::{Contexts, Local};
 pub(crate) use send::{Target, archive, files as send_files};

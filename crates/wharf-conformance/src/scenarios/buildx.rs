@@ -13,14 +13,14 @@ use crate::Case;
 use crate::case::Run;
 
 /// A folder with files to build from, and the plugin's own.
-struct Files {
+pub(super) struct Files {
     folder: TempDir,
     state: TempDir,
     plugins: PathBuf,
 }
 
 impl Files {
-    fn new(files: &[(&str, &str)]) -> Result<Self> {
+    pub(super) fn new(files: &[(&str, &str)]) -> Result<Self> {
         let one = Self {
             folder: tempfile::tempdir()?,
             state: tempfile::tempdir()?,
@@ -32,17 +32,21 @@ impl Files {
         Ok(one)
     }
 
-    fn write(&self, name: &str, text: &str) -> Result<()> {
+    pub(super) fn write(&self, name: &str, text: &str) -> Result<()> {
         let path = self.folder.path().join(name);
         std::fs::create_dir_all(path.parent().context("a file without a folder")?)?;
         Ok(std::fs::write(path, text)?)
     }
 
-    fn path(&self, name: &str) -> String {
+    fn write_bytes(&self, name: &str, bytes: &[u8]) -> Result<()> {
+        Ok(std::fs::write(self.folder.path().join(name), bytes)?)
+    }
+
+    pub(super) fn path(&self, name: &str) -> String {
         self.folder.path().join(name).display().to_string()
     }
 
-    fn command(&self, case: &Case, args: &[&str]) -> Command {
+    pub(super) fn command(&self, case: &Case, args: &[&str]) -> Command {
         let mut command = case.command(args);
         command
             .env("DOCKER_CONFIG", &self.plugins)
@@ -51,7 +55,7 @@ impl Files {
         command
     }
 
-    fn run(&self, case: &Case, args: &[&str]) -> Result<Run> {
+    pub(super) fn run(&self, case: &Case, args: &[&str]) -> Result<Run> {
         let output = self.command(case, args).output()?;
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim_end().to_owned();
         Ok(Run {
@@ -62,8 +66,13 @@ impl Files {
     }
 
     /// Builds the folder; what the progress says.
-    fn build(&self, case: &Case, args: &[&str]) -> Result<String> {
-        let args = [&["buildx", "build", "--progress", "plain"], args, &["."]].concat();
+    pub(super) fn build(&self, case: &Case, args: &[&str]) -> Result<String> {
+        self.build_of(case, &[args, &["."]].concat())
+    }
+
+    /// Builds what the last argument says.
+    fn build_of(&self, case: &Case, args: &[&str]) -> Result<String> {
+        let args = [&["buildx", "build", "--progress", "plain"], args].concat();
         let run = self.run(case, &args)?;
         ensure!(
             run.code == 0,
@@ -342,4 +351,414 @@ pub(crate) fn compose_builds_and_comes_up(case: &mut Case) -> Result<()> {
     let said = compose(&["up", "--build"])?;
     ensure!(said.contains("hello again"), "{said}");
     compose(&["down"]).map(drop)
+}
+
+/// A builder of buildx' own that speaks to the daemon's socket, with every exporter that BuildKit has.
+fn remote(files: &Files, case: &Case) -> Result<()> {
+    let address = format!("unix://{}", case.engine.socket().display());
+    let args = [
+        "buildx", "create", "--name", "far", "--driver", "remote", "--use", &address,
+    ];
+    let run = files.run(case, &args)?;
+    ensure!(run.code == 0, "{run:?}");
+    Ok(())
+}
+
+/// The documents of an OCI layout in an archive, by digest; and its index.
+fn layout(path: &str) -> Result<(std::collections::HashMap<String, Vec<u8>>, Value)> {
+    use std::io::Read as _;
+    let mut archive = tar::Archive::new(std::fs::File::open(path)?);
+    let (mut blobs, mut index) = (std::collections::HashMap::new(), Value::Null);
+    for entry in archive.entries()? {
+        let mut entry = entry?;
+        let name = entry.path()?.display().to_string();
+        let mut bytes = Vec::new();
+        entry.read_to_end(&mut bytes)?;
+        if let Some(hex) = name.strip_prefix("blobs/sha256/") {
+            blobs.insert(format!("sha256:{hex}"), bytes);
+        } else if name == "index.json" {
+            index = serde_json::from_slice(&bytes)?;
+        }
+    }
+    Ok((blobs, index))
+}
+
+fn document(
+    blobs: &std::collections::HashMap<String, Vec<u8>>,
+    descriptor: &Value,
+) -> Result<Value> {
+    let digest = descriptor["digest"].as_str().context("no digest")?;
+    let bytes = blobs
+        .get(digest)
+        .with_context(|| format!("no blob {digest}"))?;
+    Ok(serde_json::from_slice(bytes)?)
+}
+
+pub(crate) fn platforms_in_one_build(case: &mut Case) -> Result<()> {
+    let files = Files::new(&[
+        (
+            "Dockerfile",
+            "FROM scratch\nARG TARGETARCH\nCOPY $TARGETARCH /arch\nCMD [\"x\"]\n",
+        ),
+        ("amd64", "A\n"),
+        ("arm64", "B\n"),
+    ])?;
+    remote(&files, case)?;
+    let out = "type=oci,dest=both.tar";
+    let platforms = "linux/amd64,linux/arm64";
+    let args = ["--platform", platforms, "-o", out, "--provenance=false"];
+    let said = files.build(case, &args)?;
+    ensure!(
+        said.contains("[linux/arm64 1/1] COPY arm64 /arch"),
+        "{said}"
+    );
+    let (blobs, top) = layout(&files.path("both.tar"))?;
+    let index = document(&blobs, &top["manifests"][0])?;
+    let manifests = index["manifests"].as_array().context("no manifests")?;
+    let found: Vec<&str> = manifests
+        .iter()
+        .filter_map(|one| one["platform"]["architecture"].as_str())
+        .collect();
+    ensure!(found == ["amd64", "arm64"], "{index}");
+    for manifest in manifests {
+        let own = document(&blobs, manifest)?;
+        let config = document(&blobs, &own["config"])?;
+        ensure!(
+            config["architecture"] == manifest["platform"]["architecture"],
+            "{config}"
+        );
+    }
+    case.ok(&["load", "-i", &files.path("both.tar")])?;
+    // Into the store, where names mean the best for this machine.
+    files.build(
+        case,
+        &["--platform", platforms, "-t", "both", "-o", "type=image"],
+    )?;
+    let architecture = case.ok(&["image", "inspect", "-f", "{{.Architecture}}", "both"])?;
+    ensure!(
+        matches!(architecture.as_str(), "amd64" | "arm64"),
+        "{architecture}"
+    );
+    // What holds one image can not hold two.
+    let args = [
+        "buildx",
+        "build",
+        "--platform",
+        platforms,
+        "-o",
+        "type=docker,dest=d.tar",
+        ".",
+    ];
+    let run = files.run(case, &args)?;
+    ensure!(
+        run.code != 0 && run.stderr.contains("manifest lists"),
+        "{run:?}"
+    );
+    Ok(())
+}
+
+pub(crate) fn statements_and_annotations(case: &mut Case) -> Result<()> {
+    let files = Files::new(&[(
+        "Dockerfile",
+        "FROM busybox\nARG TOKEN\nRUN --network=none echo 1 > /x\n",
+    )])?;
+    remote(&files, case)?;
+    let build = |mode: &str| -> Result<Value> {
+        let provenance = format!("--provenance={mode}");
+        files.build(
+            case,
+            &[
+                "-o",
+                "type=oci,dest=a.tar,annotation.who=me,annotation-index.all=us",
+                "--build-arg",
+                "TOKEN=for-me-alone",
+                &provenance,
+            ],
+        )?;
+        let (blobs, top) = layout(&files.path("a.tar"))?;
+        let index = document(&blobs, &top["manifests"][0])?;
+        ensure!(index["annotations"]["all"] == "us", "{index}");
+        let (image, about) = (&index["manifests"][0], &index["manifests"][1]);
+        ensure!(
+            document(&blobs, image)?["annotations"]["who"] == "me",
+            "{image}"
+        );
+        let annotations = &about["annotations"];
+        ensure!(
+            annotations["vnd.docker.reference.digest"] == image["digest"]
+                && annotations["vnd.docker.reference.type"] == "attestation-manifest",
+            "{about}"
+        );
+        let manifest = document(&blobs, about)?;
+        let layer = &manifest["layers"][0];
+        ensure!(
+            layer["annotations"]["in-toto.io/predicate-type"] == "https://slsa.dev/provenance/v0.2",
+            "{layer}"
+        );
+        let statement = document(&blobs, layer)?;
+        let own = image["digest"].as_str().context("no digest")?;
+        let subject = &statement["subject"][0]["digest"]["sha256"];
+        ensure!(
+            subject.as_str().is_some_and(|hex| own.ends_with(hex)),
+            "{statement}"
+        );
+        Ok(statement)
+    };
+    let least = build("mode=min")?;
+    ensure!(!least.to_string().contains("for-me-alone"), "{least}");
+    ensure!(
+        least["predicate"]["invocation"]["parameters"]["frontend"] == "dockerfile.v0",
+        "{least}"
+    );
+    let most = build("mode=max")?;
+    let args = &most["predicate"]["invocation"]["parameters"]["args"];
+    ensure!(args["build-arg:TOKEN"] == "for-me-alone", "{most}");
+    ensure!(
+        !most["predicate"]["buildConfig"]["llbDefinition"].is_null(),
+        "{most}"
+    );
+    let run = files.run(
+        case,
+        &[
+            "buildx",
+            "build",
+            "--sbom=true",
+            "-o",
+            "type=oci,dest=s.tar",
+            ".",
+        ],
+    )?;
+    ensure!(
+        run.code != 0
+            && run
+                .stderr
+                .contains("attestations of type sbom are not built"),
+        "{run:?}"
+    );
+    Ok(())
+}
+
+/// Archives on standard input, a Dockerfile there, another Dockerfile and repositories.
+pub(crate) fn what_a_context_may_be(case: &mut Case) -> Result<()> {
+    let files = Files::new(&[
+        ("Dockerfile", "FROM busybox\nCOPY f /f\n"),
+        ("f", "F\n"),
+        ("other/f", "G\n"),
+        ("other/Dockerfile", "FROM busybox\nCOPY f /g\n"),
+    ])?;
+    let mut archive = tar::Builder::new(Vec::new());
+    archive.append_dir_all(".", files.path("other"))?;
+    files.write_bytes("context.tar", &archive.into_inner()?)?;
+    let feed = |input: &str, args: &[&str]| -> Result<()> {
+        let mut command = files.command(case, &[&["buildx", "build"], args].concat());
+        let output = command
+            .stdin(std::fs::File::open(files.path(input))?)
+            .output()?;
+        let error = String::from_utf8_lossy(&output.stderr);
+        ensure!(output.status.success(), "{args:?}: {error}");
+        Ok(())
+    };
+    feed("context.tar", &["-t", "sent", "-"])?;
+    case.prints(&["run", "--rm", "sent", "cat", "/g"], "G")?;
+    feed("other/Dockerfile", &["-t", "piped", "-f", "-", "."])?;
+    case.prints(&["run", "--rm", "piped", "cat", "/g"], "F")?;
+    let repository = files.path("repository");
+    let script = format!(
+        "mkdir -p {repository} && cd {repository} && git init -q -b main && cp -r ../other . && git add . \
+         && git -c user.name=n -c user.email=e@x commit -qm one && git update-server-info",
+    );
+    case.engine.world.sh(&script)?;
+    let base = format!("--base-path={}", files.folder.path().display());
+    let mut git = case
+        .engine
+        .world
+        .command("git")
+        .args([
+            "daemon",
+            "--reuseaddr",
+            "--listen=127.0.0.1",
+            "--export-all",
+            &base,
+        ])
+        .spawn()?;
+    let answers = "bash -c '</dev/tcp/127.0.0.1/9418'";
+    until(|| Ok(case.engine.world.sh(answers).is_ok()))?;
+    files.build_of(
+        case,
+        &["-t", "git", "git://127.0.0.1/repository#main:other"],
+    )?;
+    case.prints(&["run", "--rm", "git", "cat", "/g"], "G")?;
+    let files_of = "more=git://127.0.0.1/repository#main:other";
+    files.write("Dockerfile", "FROM busybox\nCOPY --from=more f /n\n")?;
+    files.build(case, &["-t", "named", "--build-context", files_of])?;
+    case.prints(&["run", "--rm", "named", "cat", "/n"], "G")?;
+    git.kill()?;
+    git.wait()?;
+    Ok(())
+}
+
+pub(crate) fn progress_as_asked(case: &mut Case) -> Result<()> {
+    let files = Files::new(STAGES)?;
+    let run = files.run(case, &["buildx", "build", "--progress", "rawjson", "."])?;
+    ensure!(run.code == 0, "{run:?}");
+    let mut names = Vec::new();
+    let from = run.stderr.find('{').context("no document")?;
+    let documents = serde_json::Deserializer::from_str(&run.stderr[from..]);
+    // What follows the last document is words for people.
+    for said in documents.into_iter::<Value>().map_while(Result::ok) {
+        for vertex in said["vertexes"].as_array().into_iter().flatten() {
+            names.extend(vertex["name"].as_str().map(str::to_owned));
+        }
+    }
+    ensure!(
+        names
+            .iter()
+            .any(|name| name == "[stage-1 3/3] RUN echo said && cat /both"),
+        "{names:?}: {}",
+        run.stderr
+    );
+    // On a terminal: `script` gives it one.
+    let inner = format!(
+        "cd {} && DOCKER_CONFIG={} BUILDX_CONFIG={} docker -H unix://{} buildx build --progress tty --no-cache .",
+        files.folder.path().display(),
+        files.plugins.display(),
+        files.state.path().display(),
+        case.engine.socket().display(),
+    );
+    let output = Command::new("script")
+        .args(["-qec", &inner, "/dev/null"])
+        .stdin(std::process::Stdio::null())
+        .output()?;
+    let said = String::from_utf8_lossy(&output.stdout);
+    ensure!(output.status.success(), "{said}");
+    ensure!(
+        said.contains("FINISHED") && said.contains("[stage-1 3/3] RUN"),
+        "{said}"
+    );
+    Ok(())
+}
+
+/// Caches that go with an image, and those that a registry keeps.
+pub(crate) fn caches_in_a_registry(case: &mut Case) -> Result<()> {
+    let files = Files::new(&[
+        (
+            "Dockerfile",
+            "FROM busybox AS tool\nRUN --network=none echo tool > /tool\nFROM busybox\nCOPY f /f\n\
+             COPY --from=tool /tool /tool\nRUN --network=none cat /f > /g\n",
+        ),
+        ("f", "F\n"),
+    ])?;
+    remote(&files, case)?;
+    let storage = case.engine.world.path().join("registry");
+    std::fs::create_dir_all(&storage)?;
+    let _registry = wharf_testkit::Registry::serve(&case.engine.world, &storage, 5000)?;
+    case.ok(&["tag", "busybox", "localhost:5000/busybox"])?;
+    case.ok(&["push", "-q", "localhost:5000/busybox"])?;
+    let forget = || -> Result<()> {
+        let run = files.run(case, &["buildx", "prune", "-af"])?;
+        ensure!(run.code == 0, "{run:?}");
+        Ok(())
+    };
+    let out = "type=image,push=true,name=localhost:5000/made";
+    let cached = |said: &str| said.matches("CACHED").count();
+    files.build(
+        case,
+        &["-o", out, "--cache-to", "type=inline", "--provenance=false"],
+    )?;
+    forget()?;
+    let from = "type=registry,ref=localhost:5000/made";
+    let said = files.build(case, &["-o", "type=cacheonly", "--cache-from", from])?;
+    ensure!(
+        cached(&said) >= 3 && said.contains("importing cache manifest"),
+        "{said}"
+    );
+    let to = "type=registry,ref=localhost:5000/cache:max,mode=max";
+    files.build(
+        case,
+        &["-o", "type=cacheonly", "--no-cache", "--cache-to", to],
+    )?;
+    forget()?;
+    let from = "type=registry,ref=localhost:5000/cache:max";
+    let said = files.build(case, &["-o", "type=cacheonly", "--cache-from", from])?;
+    ensure!(cached(&said) >= 4, "{said}");
+    // What has changed is done again, what has not is not.
+    forget()?;
+    files.write("f", "G\n")?;
+    let said = files.build(case, &["-o", out, "--cache-from", from])?;
+    ensure!((1..4).contains(&cached(&said)), "{said}");
+    case.ok(&["pull", "localhost:5000/made"])?;
+    case.prints(
+        &["run", "--rm", "localhost:5000/made", "cat", "/g", "/tool"],
+        "G\ntool",
+    )?;
+    let missing = "type=registry,ref=localhost:5000/nothing";
+    files.build(case, &["-o", "type=cacheonly", "--cache-from", missing])?;
+    let args = ["buildx", "build", "--cache-to", "type=local,dest=c", "."];
+    let run = files.run(case, &args)?;
+    ensure!(
+        run.code != 0 && run.stderr.contains("cache export to local is not built"),
+        "{run:?}"
+    );
+    Ok(())
+}
+
+/// BuildKit behind `POST /build`: as commands before Docker 23 ask, and as a program may that has an archive and no
+/// session.
+pub(crate) fn through_the_classic_request(case: &mut Case) -> Result<()> {
+    let files = Files::new(&[
+        (
+            "Dockerfile",
+            "FROM busybox\nCOPY f /f\nRUN --network=none --mount=type=cache,target=/c echo said; cat /f > /g\n",
+        ),
+        ("f", "F\n"),
+    ])?;
+    let old = Path::new("/usr/bin/docker");
+    if old.exists() {
+        let output = Command::new(old)
+            .args(["-H", &format!("unix://{}", case.engine.socket().display())])
+            .args(["build", "--progress", "plain", "-t", "old", "."])
+            .env("DOCKER_BUILDKIT", "1")
+            .env("DOCKER_CONFIG", files.state.path())
+            .current_dir(files.folder.path())
+            .output()?;
+        let said = String::from_utf8_lossy(&output.stderr);
+        ensure!(output.status.success(), "{said}");
+        ensure!(
+            said.contains("[3/3] RUN") && said.contains("naming to"),
+            "{said}"
+        );
+        case.prints(&["run", "--rm", "old", "cat", "/g"], "F")?;
+    }
+    let mut archive = tar::Builder::new(Vec::new());
+    archive.append_dir_all(".", files.folder.path())?;
+    let archive = archive.into_inner()?;
+    let build = |query: &str| -> Result<Vec<Value>> {
+        let answer = wharf_testkit::api::raw(
+            &case.engine.socket(),
+            "POST",
+            &format!("/build?version=2&{query}"),
+            &[("Content-Type", "application/x-tar")],
+            &archive,
+        )?;
+        ensure!(answer.status == 200, "{}", answer.text());
+        let text = answer.text();
+        let lines = text.lines().map(serde_json::from_str);
+        Ok(lines.collect::<Result<_, _>>()?)
+    };
+    let said = build("t=sent")?;
+    let last = said.last().context("nothing")?;
+    ensure!(last["id"] == "moby.image.id", "{last}");
+    let id = last["aux"]["ID"].as_str().context("no id")?.to_owned();
+    case.prints(&["images", "-q", "--no-trunc", "sent"], &id)?;
+    ensure!(
+        said.iter()
+            .any(|line| line["id"] == "moby.buildkit.trace" && line["aux"].is_string()),
+        "{said:?}"
+    );
+    let said = build("dockerfile=missing")?;
+    let error = said.last().context("nothing")?["error"]
+        .as_str()
+        .unwrap_or_default();
+    ensure!(error.contains("open missing: no such file"), "{said:?}");
+    Ok(())
 }

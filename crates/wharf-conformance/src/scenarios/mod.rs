@@ -14,11 +14,13 @@ mod daemon;
 mod events;
 mod files;
 mod health;
+mod hostile_builds;
 mod images;
 mod lan;
 mod lies;
 mod life;
 mod limits;
+mod llb;
 mod local_registry;
 mod login;
 mod logs;
@@ -134,7 +136,12 @@ scenarios! {
         a_client_that_goes_stops_its_build;
     buildx: images_are_built_and_used_again build_goes_through_the_plugin secrets_and_arguments errors_show_the_place
         results_go_where_they_are_wanted other_contexts a_client_that_goes_stops_its_steps what_builds_keep
-        bake_builds_several compose_builds_and_comes_up;
+        bake_builds_several compose_builds_and_comes_up platforms_in_one_build
+        statements_and_annotations what_a_context_may_be progress_as_asked caches_in_a_registry
+        through_the_classic_request;
+    hostile_builds: mounts_stay_inside frontends_of_others_are_not_run secrets_are_nowhere agents_are_forwarded
+        the_daemon_is_killed_in_builds;
+    llb: graphs_of_clients_are_solved what_is_no_graph_is_refused the_past_is_told;
     logs: options_that_no_driver_has_are_refused wrong_values_are_refused_at_the_start details_are_the_attributes
         rotated_and_compressed_logs_are_read_whole no_driver_keeps_nothing times_and_parts_of_lines
         following_ends_with_the_container a_log_that_may_lose_lines the_daemon_names_its_drivers a_log_is_cleared

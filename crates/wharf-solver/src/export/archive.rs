@@ -11,9 +11,10 @@ use wharf_layer::PackOptions;
 use wharf_oci::{Descriptor, Digest, media_type};
 use wharf_sys::root::Root;
 
-use super::{document, epoch, names, only};
+use super::documents::Documents;
+use super::{Provenance, names, only};
 use crate::progress::Shown;
-use crate::{ArchiveKind, Job, Ref, SolveError, SolveResult, Tree, blocking};
+use crate::{ArchiveKind, Job, Ref, SolveError, SolveResult, Tree};
 
 /// A result that is about to be written as an archive.
 pub struct Archived {
@@ -76,8 +77,8 @@ impl Job {
     pub async fn files(&self, result: &SolveResult) -> Result<Files, SolveError> {
         let mut shown = Shown::begin(self, "exporting to client directory").await;
         let tree = async {
-            let (tree, _) = only(result)?;
-            self.tree(&tree).await
+            let part = only(result)?;
+            self.tree(&part.tree).await
         };
         match tree.await {
             Ok(tree) => Ok(Files {
@@ -95,12 +96,13 @@ impl Job {
     /// Makes ready to write the result as an archive: exporters `docker`, `oci`, `tar`.
     ///
     /// # Errors
-    /// If a layer is not there; for a result of several platforms.
+    /// If a layer is not there; of `docker` and `tar`, for a result of several platforms.
     pub async fn archive(
         &self,
         result: &SolveResult,
         kind: ArchiveKind,
         attrs: &BTreeMap<String, String>,
+        provenance: Option<Provenance>,
     ) -> Result<Archived, SolveError> {
         let name = match kind {
             ArchiveKind::Docker => "exporting to docker image format",
@@ -108,7 +110,7 @@ impl Job {
             ArchiveKind::Tar => "exporting to client tarball",
         };
         let mut shown = Shown::begin(self, name).await;
-        match self.prepared(result, kind, attrs, &shown).await {
+        match self.prepared(result, kind, attrs, provenance, &shown).await {
             Ok((response, write)) => Ok(Archived {
                 response,
                 write: Some(write),
@@ -127,24 +129,29 @@ impl Job {
         result: &SolveResult,
         kind: ArchiveKind,
         attrs: &BTreeMap<String, String>,
+        provenance: Option<Provenance>,
         shown: &Shown,
     ) -> Result<(BTreeMap<String, String>, Writing), SolveError> {
-        let (tree, config) = only(result)?;
         let job = self.clone();
-        let started = Timestamp::now();
         if kind == ArchiveKind::Tar {
+            let tree = only(result)?.tree;
             return Ok((
                 BTreeMap::new(),
                 Box::new(move |out| files(&job, &tree, out)),
             ));
         }
-        let tree = self.layers_of(&tree).await?;
-        let config = document(config, &tree, epoch(result, attrs)?)?;
+        if kind == ArchiveKind::Docker {
+            only(result)?;
+        }
+        let documents = self.documents(result, attrs, provenance, shown).await?;
         let names = names(attrs)?.into_iter();
         let names = names.map(|name| name.with_default_tag().to_string());
-        let names: Vec<String> = names.collect();
-        let image = blocking(move || Image::of(job, tree, kind, config, names)).await?;
-        shown.did("exporting layers", started).await;
+        let image = Image {
+            job,
+            kind,
+            names: names.collect(),
+            documents,
+        };
         let response = image.response();
         Ok((response, Box::new(move |out| image.write(out))))
     }
@@ -167,49 +174,12 @@ struct Image {
     job: Job,
     kind: ArchiveKind,
     names: Vec<String>,
-    /// No layer goes before it is written.
-    _tree: Ref,
-    layers: Vec<Descriptor>,
-    config: (Descriptor, Vec<u8>),
-    manifest: (Descriptor, Vec<u8>),
+    documents: Documents,
 }
 
 impl Image {
-    /// Sees that all layers are there as blobs. Blocks.
-    fn of(
-        job: Job,
-        tree: Ref,
-        kind: ArchiveKind,
-        config: Vec<u8>,
-        names: Vec<String>,
-    ) -> Result<Self, SolveError> {
-        let store = job.engine().images.store();
-        let mut layers: Vec<Descriptor> = Vec::new();
-        for layer in tree.layers() {
-            layers.push(store.layer_blob(&layer.chain, &layer.diff_id)?);
-        }
-        let descriptor = Descriptor::of(media_type::OCI_CONFIG, &config);
-        let manifest = wharf_oci::Manifest::oci(descriptor.clone(), layers.clone());
-        let manifest =
-            serde_json::to_vec(&manifest).map_err(|error| SolveError::Failed(error.to_string()))?;
-        let own = Descriptor::of(media_type::OCI_MANIFEST, &manifest);
-        Ok(Self {
-            job,
-            kind,
-            names,
-            _tree: tree,
-            layers,
-            config: (descriptor, config),
-            manifest: (own, manifest),
-        })
-    }
-
     fn response(&self) -> BTreeMap<String, String> {
-        let mut response = BTreeMap::new();
-        let digest = self.manifest.0.digest.to_string();
-        response.insert("containerimage.digest".to_owned(), digest);
-        let config = self.config.0.digest.to_string();
-        response.insert("containerimage.config.digest".to_owned(), config);
+        let mut response = self.documents.response();
         if !self.names.is_empty() {
             response.insert("image.name".to_owned(), self.names.join(","));
         }
@@ -229,20 +199,31 @@ impl Image {
         };
         archive.folder("blobs/")?;
         archive.folder("blobs/sha256/")?;
-        for layer in &self.layers {
-            let file = store.open_blob(&layer.digest).map_err(io::Error::other)?;
-            archive.file(&blob(&layer.digest), layer.size, file)?;
+        for part in &self.documents.parts {
+            for layer in &part.layers {
+                let file = store.open_blob(&layer.digest).map_err(io::Error::other)?;
+                archive.file(&blob(&layer.digest), layer.size, file)?;
+            }
+            let documents = [&part.config, &part.manifest].into_iter();
+            for (descriptor, bytes) in documents.chain(&part.statements) {
+                archive.bytes(&blob(&descriptor.digest), bytes)?;
+            }
         }
-        archive.bytes(&blob(&self.config.0.digest), &self.config.1)?;
-        archive.bytes(&blob(&self.manifest.0.digest), &self.manifest.1)?;
-        let index = index(&self.manifest.0, &self.names);
-        archive.bytes("index.json", index.as_bytes())?;
-        if self.kind == ArchiveKind::Docker {
+        if let Some((descriptor, bytes)) = &self.documents.index {
+            archive.bytes(&blob(&descriptor.digest), bytes)?;
+        }
+        if let Some(root) = self.documents.root() {
+            let mut root = root.clone();
+            root.annotations
+                .clone_from(&self.documents.root_annotations);
+            archive.bytes("index.json", index(&root, &self.names).as_bytes())?;
+        }
+        if let (ArchiveKind::Docker, [part]) = (self.kind, &self.documents.parts[..]) {
             let familiar = self.names.iter().map(|name| familiar(name));
             let docker = json!([{
-                "Config": blob(&self.config.0.digest),
+                "Config": blob(&part.config.0.digest),
                 "RepoTags": familiar.collect::<Vec<_>>(),
-                "Layers": self.layers.iter().map(|layer| blob(&layer.digest)).collect::<Vec<_>>(),
+                "Layers": part.layers.iter().map(|layer| blob(&layer.digest)).collect::<Vec<_>>(),
             }]);
             archive.bytes("manifest.json", docker.to_string().as_bytes())?;
         }
@@ -265,10 +246,8 @@ fn index(manifest: &Descriptor, names: &[String]) -> String {
         let mut entry = json!(manifest);
         if let Some(name) = name {
             let tag = name.rsplit(':').next().unwrap_or_default();
-            entry["annotations"] = json!({
-                "io.containerd.image.name": name,
-                "org.opencontainers.image.ref.name": tag,
-            });
+            entry["annotations"]["io.containerd.image.name"] = json!(name);
+            entry["annotations"]["org.opencontainers.image.ref.name"] = json!(tag);
         }
         entry
     };

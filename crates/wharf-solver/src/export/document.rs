@@ -7,11 +7,13 @@ use wharf_oci::Platform;
 
 use crate::{Ref, SolveError};
 
-/// The configuration of an image of the tree. `config` is what the frontend says; without it, an empty one.
+/// The configuration of an image of the tree. `config` is what the frontend says; without it, an empty one. `cache` is
+/// what it takes along for other builds.
 pub(crate) fn document(
     config: Option<&[u8]>,
     tree: &Ref,
     epoch: Option<i64>,
+    cache: Option<String>,
 ) -> Result<Vec<u8>, SolveError> {
     let mut document = match config {
         Some(bytes) => serde_json::from_slice(bytes).map_err(|error| {
@@ -46,6 +48,9 @@ pub(crate) fn document(
         "rootfs".to_owned(),
         json!({ "type": "layers", "diff_ids": diff_ids }),
     );
+    if let Some(cache) = cache {
+        fields.insert("moby.buildkit.cache.v0".to_owned(), json!(cache));
+    }
     serde_json::to_vec(&document).map_err(|error| SolveError::Failed(error.to_string()))
 }
 

@@ -250,17 +250,17 @@ impl<'a> Converter<'a> {
         if let Some(earlier) = self.earlier(&name, at) {
             let base = self.stages[earlier].as_ref().map(Stage::on);
             let mut stage = base.unwrap_or_else(|| Stage::scratch(platform));
-            stage.names = Some(Names::new(self.file, at, source, false));
+            stage.names = Some(self.names(at, false, &stage.platform));
             return Ok(stage);
         }
         self.args.begin_stage();
         if name == "scratch" {
             let mut stage = Stage::scratch(platform);
             stage.args = self.args.clone();
-            stage.names = Some(Names::new(self.file, at, source, false));
+            stage.names = Some(self.names(at, false, &stage.platform));
             return Ok(stage);
         }
-        let mut names = Names::new(self.file, at, source, true);
+        let mut names = self.names(at, true, &platform);
         let mut stage = match self.options.contexts.get(&name).cloned() {
             Some(context) => match self.named_context(&name, &context, &platform).await? {
                 Named::Files(output) => Stage {
@@ -281,6 +281,22 @@ impl<'a> Converter<'a> {
         stage.args = self.args.clone();
         stage.names = Some(names);
         Ok(stage)
+    }
+
+    /// The names of a stage's steps, as its progress has them.
+    fn names(&self, at: usize, from_image: bool, platform: &Platform) -> Names {
+        let names = Names::new(self.file, at, &self.file.stages[at], from_image);
+        if !self.options.multi_platform {
+            return names;
+        }
+        let own = super::key_of(platform);
+        let target = &self.platform;
+        let shown = match (platform.os == target.os, *platform == *target) {
+            (_, true) => own,
+            (true, false) => format!("{own}->{}", target.architecture),
+            (false, false) => format!("{own}->{}/{}", target.os, target.architecture),
+        };
+        names.on(&shown)
     }
 
     async fn begin_image(

@@ -3,6 +3,7 @@
 mod convert;
 mod copy;
 mod files;
+mod lint;
 mod llb;
 mod options;
 mod run;
@@ -21,7 +22,7 @@ use wharf_oci::Platform;
 use self::convert::Converter;
 use self::files::Files;
 use self::options::Options;
-use crate::{Job, SolveError, SolveRequest, SolveResult, SourceRange, solve};
+use crate::{Job, Progress, SolveError, SolveRequest, SolveResult, SourceRange, solve};
 
 /// Solves by the frontend.
 ///
@@ -37,37 +38,46 @@ pub(crate) async fn run(job: &Job, request: &SolveRequest) -> Result<SolveResult
     if let Some(syntax) = options.syntax.as_ref().or(file.syntax.as_ref()) {
         syntax::check(syntax.split_whitespace().next().unwrap_or_default())?;
     }
-    if !options.request.is_empty() {
-        return subrequest::answer(&options, &files.text, &file);
+    let checks = options.args.get("BUILDKIT_DOCKERFILE_CHECK");
+    let checks = checks.and_then(Option::as_deref);
+    let found = lint::check(&files.text, &file, checks, options.request.is_empty())?;
+    match options.request.as_str() {
+        "" => {}
+        "frontend.lint" => return Ok(lint::answer(&found, &options.filename, &files.text)),
+        _ => return subrequest::answer(&options, &files.text, &file),
+    }
+    let info = llb::Builder::new(&options.filename, &files.text);
+    for one in &found {
+        job.tell(Progress::Warning(one.warning(info.info()))).await;
     }
     let platforms = match options.platforms.is_empty() {
         true => vec![Platform::host()],
         false => options.platforms.clone(),
     };
-    let mut result = SolveResult::default();
-    for platform in platforms {
+    let solves = platforms.iter().map(|platform| {
         let source = (options.filename.as_str(), files.text.as_str(), &file);
         let inputs = &request.frontend_inputs;
         let converter = Converter::new(job, &options, source, platform.clone(), inputs)
             .with_context(files.remote.clone(), files.ignore.clone());
-        let converted = Box::pin(converter.run()).await?;
-        let tree = solve::solve(job, &converted.definition).await?;
-        let key = key_of(&platform);
+        Box::pin(async move {
+            let converted = converter.run().await?;
+            let tree = solve::solve(job, &converted.definition).await?;
+            Ok::<_, SolveError>((key_of(platform), converted, tree))
+        })
+    });
+    let mut result = SolveResult::default();
+    for (key, converted, tree) in futures_util::future::try_join_all(solves).await? {
         let config = serde_json::to_vec(&converted.config)
             .map_err(|error| SolveError::Failed(error.to_string()))?;
-        if options.multi_platform {
-            let name = format!("containerimage.config/{key}");
-            result.metadata.insert(name, config);
-            result.refs.insert(key.clone(), tree);
-            result.definitions.insert(key.clone(), converted.definition);
-        } else {
-            result
-                .metadata
-                .insert("containerimage.config".to_owned(), config);
-            result.single = Some(tree);
-            result
-                .definitions
-                .insert(String::new(), converted.definition);
+        let (own, name) = match options.multi_platform {
+            true => (key.clone(), format!("containerimage.config/{key}")),
+            false => (String::new(), "containerimage.config".to_owned()),
+        };
+        result.metadata.insert(name, config);
+        result.definitions.insert(own.clone(), converted.definition);
+        match options.multi_platform {
+            true => drop(result.refs.insert(own, tree)),
+            false => result.single = Some(tree),
         }
         result.platforms.push((key, converted.platform));
     }

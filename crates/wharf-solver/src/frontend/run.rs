@@ -1,9 +1,8 @@
 //! `RUN`.
 
-use std::collections::BTreeMap;
-
 use bollard_buildkit_proto::pb;
-use wharf_dockerfile::{CommandLine, Heredoc, Located, MountFlag, Run};
+use wharf_builder::flags::{self, Fields};
+use wharf_dockerfile::{Heredoc, Located, MountFlag, Run};
 
 use super::convert::{Converter, Place};
 use super::llb::{About, Output};
@@ -34,48 +33,6 @@ impl Mounts {
     }
 }
 
-/// One flag, its words expanded.
-struct Fields(BTreeMap<String, Option<String>>);
-
-impl Fields {
-    fn text(&self, names: &[&str]) -> Option<&str> {
-        let found = names.iter().find_map(|name| self.0.get(*name)?.as_deref());
-        found.filter(|text| !text.is_empty())
-    }
-
-    fn is_on(&self, names: &[&str]) -> Result<Option<bool>, SolveError> {
-        for name in names {
-            match self.0.get(*name) {
-                None => {}
-                Some(None) => return Ok(Some(true)),
-                Some(Some(text)) => match text.as_str() {
-                    "true" | "1" => return Ok(Some(true)),
-                    "false" | "0" => return Ok(Some(false)),
-                    other => {
-                        return Err(SolveError::Invalid(format!(
-                            "invalid value for {name}: {other}"
-                        )));
-                    }
-                },
-            }
-        }
-        Ok(None)
-    }
-
-    fn number(&self, name: &str, radix: u32) -> Result<Option<u32>, SolveError> {
-        let text = self.text(&[name]);
-        let number = text.map(|text| u32::from_str_radix(text, radix));
-        number.transpose().map_err(|_| {
-            let text = text.unwrap_or_default();
-            SolveError::Invalid(format!("invalid value {text} for {name}"))
-        })
-    }
-
-    fn target(&self) -> Option<&str> {
-        self.text(&["target", "dst", "destination"])
-    }
-}
-
 impl Converter<'_> {
     pub(super) async fn run_step(
         &mut self,
@@ -95,7 +52,7 @@ impl Converter<'_> {
         for flag in &run.mounts {
             self.mount(at, stage, flag, &mut mounts).await?;
         }
-        let command = self.command(stage, run, &mut mounts)?;
+        let command = self.command(stage, run, &mut mounts);
         if self.options.shm_size > 0 {
             mounts.mounts.push(pb::Mount {
                 input: -1,
@@ -175,36 +132,11 @@ impl Converter<'_> {
     }
 
     /// The command, with the shell before it and its here-documents in it.
-    fn command(
-        &mut self,
-        stage: &Stage,
-        run: &Run,
-        mounts: &mut Mounts,
-    ) -> Result<Vec<String>, SolveError> {
-        let text = match &run.command {
-            CommandLine::Exec(words) => return Ok(words.clone()),
-            CommandLine::Shell(text) => text,
-        };
-        let mut words = stage.shell();
-        words.push(match run.heredocs.as_slice() {
-            [] => text.clone(),
-            [only] if is_script(text, only) => {
-                // Its variables are the shell's to expand.
-                if only.content.starts_with("#!") {
-                    return Ok(vec![self.script(only, mounts)]);
-                }
-                only.content.clone()
-            }
-            all => {
-                let mut whole = text.clone();
-                for document in all {
-                    // The shell expands these itself.
-                    whole.push_str(&format!("\n{}{}", document.content, document.name));
-                }
-                whole
-            }
-        });
-        Ok(words)
+    fn command(&mut self, stage: &Stage, run: &Run, mounts: &mut Mounts) -> Vec<String> {
+        match flags::Command::of(run, stage.shell()) {
+            flags::Command::Words(words) => words,
+            flags::Command::Script(document) => vec![self.script(document, mounts)],
+        }
     }
 
     /// A script with an interpreter of its own, as a file that the command sees.
@@ -244,15 +176,6 @@ impl Converter<'_> {
         path
     }
 
-    fn fields(&self, stage: &Stage, flag: &MountFlag) -> Result<Fields, SolveError> {
-        let mut fields = BTreeMap::new();
-        for (name, value) in &flag.fields {
-            let value = value.as_ref().map(|value| self.word(stage, value));
-            fields.insert(name.to_ascii_lowercase(), value.transpose()?);
-        }
-        Ok(Fields(fields))
-    }
-
     async fn mount(
         &mut self,
         at: usize,
@@ -260,7 +183,7 @@ impl Converter<'_> {
         flag: &MountFlag,
         mounts: &mut Mounts,
     ) -> Result<(), SolveError> {
-        let fields = self.fields(stage, flag)?;
+        let fields = Fields::read(flag, |text| self.word(stage, text))?;
         let kind = fields.text(&["type"]).unwrap_or("bind").to_owned();
         let target = fields.target().map(|target| stage.absolute(target));
         let needed = || {
@@ -306,7 +229,10 @@ impl Converter<'_> {
                 output: -1,
                 mount_type: pb::MountType::Tmpfs as i32,
                 tmpfs_opt: Some(pb::TmpfsOpt {
-                    size: fields.text(&["size"]).map_or(Ok(0), bytes)?,
+                    size: match fields.text(&["size"]) {
+                        Some(text) => i64::try_from(flags::bytes(text)?).unwrap_or(i64::MAX),
+                        None => 0,
+                    },
                 }),
                 ..pb::Mount::default()
             },
@@ -463,21 +389,6 @@ fn agent(
     })
 }
 
-/// `go-units` `RAMInBytes`.
-fn bytes(text: &str) -> Result<i64, SolveError> {
-    let invalid = || SolveError::Invalid(format!("invalid size: '{text}'"));
-    let digits = text.trim_end_matches(|letter: char| !letter.is_ascii_digit());
-    let factor: i64 = match text[digits.len()..].to_ascii_lowercase().as_str() {
-        "" | "b" => 1,
-        "k" | "kb" => 1 << 10,
-        "m" | "mb" => 1 << 20,
-        "g" | "gb" => 1 << 30,
-        _ => return Err(invalid()),
-    };
-    let number: i64 = digits.parse().map_err(|_| invalid())?;
-    Ok(number.saturating_mul(factor))
-}
-
 fn proxy(pairs: &[String]) -> Option<pb::ProxyEnv> {
     if pairs.is_empty() {
         return None;
@@ -505,14 +416,6 @@ fn remembered(args: &[String], command: &[String]) -> String {
     }
     words.extend(command.iter().cloned());
     words.join(" ")
-}
-
-fn is_script(text: &str, document: &Heredoc) -> bool {
-    let dash = if document.chomp { "-" } else { "" };
-    let word = text.trim().strip_prefix("<<");
-    let name = word.and_then(|word| word.strip_prefix(dash));
-    let name = name.map(|name| name.trim_matches(['"', '\'']));
-    name == Some(document.name.as_str())
 }
 
 /// The beginning of a here-document (`summarizeHeredoc`).
@@ -545,7 +448,5 @@ mod tests {
         );
         assert_eq!(summary("echo a\necho b\n"), "echo a...");
         assert_eq!(summary("echo a\n"), "echo a");
-        assert_eq!(bytes("2m").unwrap(), 2 << 20);
-        assert!(bytes("2x").is_err() && bytes("").is_err());
     }
 }

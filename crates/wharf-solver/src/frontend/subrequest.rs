@@ -43,6 +43,7 @@ fn describe() -> SolveResult {
             "frontend.subrequests.describe",
             "List available subrequest types",
         ),
+        ("frontend.lint", "Lint a Dockerfile"),
         (
             "frontend.targets",
             "List all targets current build supports",

@@ -15,7 +15,7 @@ use crate::keys;
 use crate::voice::Voice;
 use crate::{Job, Ref, SolveError};
 
-pub(crate) use source::{resolve, transfer};
+pub(crate) use source::{platform_of, resolve, transfer};
 
 /// A vertex that is being done.
 pub(crate) struct Doing<'a> {

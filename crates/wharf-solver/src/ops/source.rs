@@ -11,12 +11,12 @@ use tempfile::TempDir;
 use tokio::io::AsyncWriteExt as _;
 use tokio::sync::watch;
 use wharf_builder::{Local, LocalRequest, fetch};
-use wharf_images::{ImagePin, LayerState, Progress, ProgressSender, PullOptions};
+use wharf_images::{Fetched, Image, ImagePin, LayerState, Progress, ProgressSender, PullOptions};
 use wharf_oci::{Digest, Platform, Reference};
 use wharf_sys::root::Root;
 
 use super::Doing;
-use crate::cache::hold;
+use crate::cache::{Record, hold};
 use crate::result::Inner;
 use crate::voice::Voice;
 use crate::{Job, Layer, Ref, ResolvedImage, SolveError, VertexStatus, blocking};
@@ -41,10 +41,9 @@ impl Doing<'_> {
         let platform = self.node.platform.as_ref().map(platform_of);
         let mode = source.attrs.get("image.resolvemode").map(String::as_str);
         let mode = mode.unwrap_or("default");
-        let (image, _pin) =
-            fetch_image(self.job, name, platform.as_ref(), mode, Some(self.voice)).await?;
+        let platform = platform.as_ref();
+        let mut layers = image_layers(self.job, name, platform, mode, self.voice).await?;
         let store = self.job.engine().images.store();
-        let mut layers = layers_of(store, &image)?;
         if let Some(limit) = source.attrs.get("image.layerlimit") {
             let limit = limit
                 .parse()
@@ -299,21 +298,51 @@ pub(crate) fn platform_of(platform: &pb::Platform) -> Platform {
     Platform::new(&platform.os, &platform.architecture, &platform.variant)
 }
 
-/// Sees that an image is here; its id.
-async fn fetch_image(
+/// The layers of an image: of one that is here, else they are fetched and belong to the cache.
+async fn image_layers(
     job: &Job,
     name: &str,
     platform: Option<&Platform>,
     mode: &str,
-    voice: Option<&Voice>,
-) -> Result<(Digest, ImagePin), SolveError> {
-    let images = &job.engine().images;
-    if let Some(found) = present(job, name, platform, mode) {
-        return Ok(found);
+    voice: &Voice,
+) -> Result<Vec<Layer>, SolveError> {
+    let store = job.engine().images.store();
+    if let Some((image, _pin)) = present(job, name, platform, mode) {
+        return layers_of(store, &image.id);
     }
-    let reference = Reference::parse_normalized(name)
-        .map_err(|error| SolveError::Invalid(format!("invalid reference format: {error}")))?
-        .with_default_tag();
+    let key = platform.map(crate::frontend::key_of).unwrap_or_default();
+    let key = Digest::sha256(format!("image {name} {key}").as_bytes());
+    let cache = &job.solver().cache;
+    if name.contains("@sha256:")
+        && let Some(outputs) = cache.get(&key)?
+        && let Some(Some(tree)) = outputs.first()
+    {
+        return Ok(tree.layers().to_vec());
+    }
+    let fetched = fetch(job, name, platform, Some(voice)).await?;
+    let layers = fetched.layers.iter().map(|(chain, layer)| Layer {
+        chain: *chain,
+        diff_id: layer.diff_id,
+        size: layer.size,
+        blob: layer.blob.clone(),
+        created: None,
+    });
+    let layers: Vec<Layer> = layers.collect();
+    let tree = hold(store, layers.clone());
+    let description = format!("pulled from {name}");
+    let record = Record::new(&[Some(tree)], "regular", description);
+    cache.put(&key, None, &record)?;
+    Ok(layers)
+}
+
+/// Fetches an image's layers.
+async fn fetch(
+    job: &Job,
+    name: &str,
+    platform: Option<&Platform>,
+    voice: Option<&Voice>,
+) -> Result<Fetched, SolveError> {
+    let reference = reference_of(name)?;
     let options = PullOptions {
         credentials: job.client().credentials(reference.domain()).await,
         platform: platform.cloned(),
@@ -321,7 +350,12 @@ async fn fetch_image(
         referrers: false,
     };
     let (progress, mut events) = ProgressSender::channel();
-    let pull = images.pull(&reference, options, progress);
+    let store = job.engine().images.store();
+    let fetch = async {
+        let fetched = store.fetch(&reference, &options, &progress).await;
+        drop(progress);
+        fetched
+    };
     let report = async {
         while let Some(event) = events.recv().await {
             if let (Some(voice), Progress::Layer { id, state }) = (voice, event) {
@@ -329,33 +363,36 @@ async fn fetch_image(
             }
         }
     };
-    let (pulled, ()) = tokio::join!(pull, report);
-    pulled.map_err(|error| {
-        let kind = error.kind();
+    let (fetched, ()) = tokio::join!(fetch, report);
+    fetched.map_err(|error| {
+        let error = wharf_engine::EngineError::from(error);
         let text = format!("{reference}: {}", error.message());
-        match kind {
+        match error.kind() {
             wharf_engine::ErrorKind::NotFound => SolveError::NotFound(text),
             _ => SolveError::Failed(text),
         }
-    })?;
-    let (image, pin) = images.store().pin(name)?;
-    job.mark_pulled(name);
-    Ok((image.id, pin))
+    })
 }
 
-/// An image that is here, of the right platform, unless it is to be looked for elsewhere once in the build.
+fn reference_of(name: &str) -> Result<Reference, SolveError> {
+    let reference = Reference::parse_normalized(name)
+        .map_err(|error| SolveError::Invalid(format!("invalid reference format: {error}")))?;
+    Ok(reference.with_default_tag())
+}
+
+/// An image that is here, of the right platform, unless its name is to be looked up elsewhere.
 fn present(
     job: &Job,
     name: &str,
     platform: Option<&Platform>,
     mode: &str,
-) -> Option<(Digest, ImagePin)> {
-    if mode == "pull" && !job.was_pulled(name) {
+) -> Option<(Image, ImagePin)> {
+    if mode == "pull" && !name.contains("@sha256:") {
         return None;
     }
     let (image, pin) = job.engine().images.store().pin(name).ok()?;
     let fits = platform.is_none_or(|platform| platform.matches(&image.config.platform()));
-    fits.then_some((image.id, pin))
+    fits.then_some((image, pin))
 }
 
 async fn layer_status(voice: &Voice, id: &str, state: &LayerState) {
@@ -389,21 +426,22 @@ pub(crate) async fn resolve(
     platform: Option<&Platform>,
     mode: &str,
 ) -> Result<ResolvedImage, SolveError> {
-    let reference = Reference::parse_normalized(name)
-        .map_err(|error| SolveError::Invalid(format!("invalid reference format: {error}")))?
-        .with_default_tag();
-    let store = job.engine().images.store();
-    if mode == "pull" && !job.was_pulled(name) {
-        fetch_image(job, name, platform, mode, None).await?;
-    }
-    if present(job, name, platform, mode).is_none() {
+    let reference = reference_of(name)?;
+    let Some((image, _pin)) = present(job, name, platform, mode) else {
         if let Some(found) = ask_registry(job, &reference, platform).await {
             return Ok(found);
         }
         // The built-in catalogue, or an error that says why not.
-        fetch_image(job, name, platform, mode, None).await?;
-    }
-    let image = store.resolve(name)?;
+        let fetched = fetch(job, name, platform, None).await?;
+        return Ok(ResolvedImage {
+            reference: match reference.digest() {
+                None => reference.with_digest(fetched.digest).to_string(),
+                Some(_) => reference.to_string(),
+            },
+            digest: fetched.digest,
+            config: fetched.config.clone(),
+        });
+    };
     // Where it came from, if that is known.
     let own = reference.familiar_name();
     let known = image.repo_digests.iter().find_map(|text| {

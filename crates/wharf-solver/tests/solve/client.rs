@@ -1,6 +1,6 @@
 //! A client of builds, in the tests.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -65,6 +65,9 @@ pub(crate) fn begin(solver: &Solver, folder: &Path, id: &str) -> Build {
         client: Arc::new(Files(folder.to_owned())),
         progress,
         entitlements: BTreeSet::new(),
+        attestations: BTreeMap::new(),
+        writes_cache: false,
+        inline_cache: false,
     });
     Build { job, said }
 }

@@ -1,0 +1,220 @@
+//! What a Dockerfile, a context or a killed daemon must not be able to do to builds.
+
+use std::path::Path;
+
+use anyhow::{Result, ensure};
+use wharf_testkit::{Registry, fixtures};
+
+use super::buildx::Files;
+use crate::Case;
+
+/// Paths of mounts lead nowhere but into what is mounted (CVE-2024-23651, CVE-2024-23652, CVE-2024-9675).
+pub(crate) fn mounts_stay_inside(case: &mut Case) -> Result<()> {
+    let evil = "FROM busybox AS evil\nRUN mkdir -p /etc && echo x > /etc/inside && rm -rf /data && \
+                ln -s /../../../../../../../../../etc /data\nFROM busybox\n";
+    let files = Files::new(&[(
+        "Dockerfile",
+        &format!(
+            "{evil}RUN --mount=from=evil,source=/data,target=/m test -f /m/inside && ! test -e /m/debian_version\n\
+             RUN --mount=type=cache,id=c,target=/c ln -s /etc /c/x\n\
+             RUN --mount=type=cache,id=c,target=/c echo x > /c/x/wharf-outside || true\n"
+        ),
+    )])?;
+    ensure!(
+        Path::new("/etc/debian_version").exists(),
+        "what would be seen is not there"
+    );
+    files.build(case, &[])?;
+    ensure!(
+        !Path::new("/etc/wharf-outside").exists(),
+        "a cache mount leads out"
+    );
+    let missing = format!("{evil}RUN --mount=from=evil,source=/../nothing,target=/m true\n");
+    files.write("Dockerfile", &missing)?;
+    let run = files.run(case, &["buildx", "build", "."])?;
+    ensure!(run.code != 0 && run.stderr.contains("not found"), "{run:?}");
+    // Stubs of mounts are taken away through no link: what the link names stays (CVE-2024-23652).
+    files.write(
+        "Dockerfile",
+        "FROM busybox AS base\nRUN mkdir /real && echo kept > /real/f && ln -s /real /link\n\
+         FROM base\nRUN --mount=type=tmpfs,target=/link/sub rm -rf /link && ln -s /real /link\n\
+         RUN cat /real/f\n",
+    )?;
+    files.build(case, &["-t", "stubs"])?;
+    case.prints(&["run", "--rm", "stubs", "cat", "/real/f"], "kept")?;
+    // A context's links end in the context.
+    files.write("Dockerfile", "FROM busybox\nCOPY out/hostname /h\n")?;
+    std::os::unix::fs::symlink("/etc", files.path("out"))?;
+    let run = files.run(case, &["buildx", "build", "."])?;
+    ensure!(run.code != 0 && run.stderr.contains("not found"), "{run:?}");
+    Ok(())
+}
+
+/// An image that a `# syntax=` line names is never run.
+pub(crate) fn frontends_of_others_are_not_run(case: &mut Case) -> Result<()> {
+    let files = Files::new(&[(
+        "Dockerfile",
+        "# syntax=localhost:5000/evil/frontend:1\nFROM busybox\n",
+    )])?;
+    let refused = |args: &[&str]| -> Result<()> {
+        let run = files.run(case, &[&["buildx", "build"], args, &["."]].concat())?;
+        ensure!(
+            run.code != 0
+                && run
+                    .stderr
+                    .contains("is not built in: only docker/dockerfile is"),
+            "{args:?}: {run:?}"
+        );
+        Ok(())
+    };
+    refused(&[])?;
+    files.write("Dockerfile", "FROM busybox\n")?;
+    refused(&[
+        "--build-arg",
+        "BUILDKIT_SYNTAX=localhost:5000/evil/frontend",
+    ])?;
+    files.write("Dockerfile", "# syntax=docker/dockerfile:1\nFROM busybox\n")?;
+    files.build(case, &[]).map(drop)
+}
+
+/// A secret is where the step sees it, and nowhere else, not even after a kill.
+pub(crate) fn secrets_are_nowhere(case: &mut Case) -> Result<()> {
+    let files = Files::new(&[
+        (
+            "Dockerfile",
+            "FROM busybox\nRUN --mount=type=secret,id=k --mount=type=secret,id=k,env=K \\\n\
+             test \"$(cat /run/secrets/k)\" = \"$K\" && wc -c < /run/secrets/k > /length\n",
+        ),
+        ("key", "wharf-test-hush-4711"),
+    ])?;
+    files.build(
+        case,
+        &[
+            "-t",
+            "made",
+            "--secret",
+            "id=k,src=key",
+            "--provenance=mode=max",
+        ],
+    )?;
+    case.prints(&["run", "--rm", "made", "cat", "/length"], "20")?;
+    files.write(
+        "Dockerfile",
+        "FROM busybox\nRUN --mount=type=secret,id=k touch /run/begun && sleep 1000\n",
+    )?;
+    let args = ["buildx", "build", "--secret", "id=k,src=key", "."];
+    let mut child = files
+        .command(case, &args)
+        .stdout(std::process::Stdio::null())
+        .stderr(std::process::Stdio::null())
+        .spawn()?;
+    let sleeps = || case.engine.world.sh("pgrep -f 'sleep 100[0]' || true");
+    super::containers::until(|| Ok(!sleeps()?.is_empty()))?;
+    case.engine.kill_9()?;
+    child.wait()?;
+    case.engine.launch()?;
+    let root = case.engine.data_root();
+    let found = case.engine.world.sh(&format!(
+        "grep -rl wharf-test-hush-4711 {} /run/wharf 2>/dev/null || true",
+        root.display()
+    ))?;
+    ensure!(found.trim().is_empty(), "{found}");
+    ensure!(
+        !case.engine.log().contains("wharf-test-hush-4711"),
+        "the log"
+    );
+    Ok(())
+}
+
+/// The client's ssh agent, for the step that asks for it.
+pub(crate) fn agents_are_forwarded(case: &mut Case) -> Result<()> {
+    let _registry = Registry::serve(
+        &case.engine.world,
+        &fixtures::folder()?.join("registry"),
+        5000,
+    )?;
+    let asks = "use IO::Socket::UNIX; my $s = IO::Socket::UNIX->new(Peer => $ENV{SSH_AUTH_SOCK}) or die $!; \
+                syswrite $s, pack(q(NC), 1, 11); sysread $s, my $h, 4; sysread $s, my $b, unpack(q(N), $h); \
+                my ($k, $n) = unpack(q(CN), $b); print qq($k $n\\n)";
+    let files = Files::new(&[(
+        "Dockerfile",
+        &format!(
+            "FROM localhost:5000/library/debian:bookworm\n\
+             RUN --mount=type=ssh,required=true perl -e '{asks}' > /said\nRUN test -z \"$SSH_AUTH_SOCK\"\n"
+        ),
+    )])?;
+    let socket = files.path("agent.sock");
+    let mut agent = std::process::Command::new("ssh-agent")
+        .args(["-D", "-a", &socket])
+        .stdout(std::process::Stdio::null())
+        .spawn()?;
+    super::containers::until(|| Ok(Path::new(&socket).exists()))?;
+    let add = format!(
+        "ssh-keygen -q -t ed25519 -N '' -f {0}/id && SSH_AUTH_SOCK={1} ssh-add -q {0}/id",
+        files.path(""),
+        socket
+    );
+    let added = std::process::Command::new("sh").args(["-c", &add]).status();
+    let ssh = format!("default={socket}");
+    let built = files.build(case, &["-t", "made", "--ssh", &ssh]);
+    agent.kill()?;
+    agent.wait()?;
+    ensure!(added?.success(), "no key");
+    built?;
+    // An answer with identities (12), of which there is one.
+    case.prints(&["run", "--rm", "made", "cat", "/said"], "12 1")?;
+    // What a build stands on is no image of the user's.
+    let images = case.ok(&["images", "--format", "{{.Repository}}"])?;
+    ensure!(!images.contains("debian"), "{images}");
+    let run = files.run(case, &["buildx", "build", "--no-cache", "."])?;
+    ensure!(
+        run.code != 0 && run.stderr.contains("unset ssh forward key default"),
+        "{run:?}"
+    );
+    Ok(())
+}
+
+/// Killed at any point of a build: the cache is whole, and the next build ends right.
+pub(crate) fn the_daemon_is_killed_in_builds(case: &mut Case) -> Result<()> {
+    let files = Files::new(&[(
+        "Dockerfile",
+        "FROM busybox AS one\nCOPY n /n\nRUN --network=none --mount=type=cache,target=/c cat /n >> /c/all; cat /n /n > /nn\n\
+         FROM busybox AS two\nCOPY n /m\nRUN --network=none cat /m > /mm\n\
+         FROM busybox\nCOPY --from=one /nn /nn\nCOPY --from=two /mm /mm\nRUN --network=none cat /nn /mm > /all\n",
+    )])?;
+    // Longer and longer, so that the kill comes at each of its steps.
+    for round in 0..40_u64 {
+        files.write("n", &format!("{round}\n"))?;
+        let mut child = files
+            .command(case, &["buildx", "build", "-t", "made", "."])
+            .stdout(std::process::Stdio::null())
+            .stderr(std::process::Stdio::null())
+            .spawn()?;
+        let begun = std::time::Instant::now();
+        let wait = std::time::Duration::from_millis(25 * round);
+        while begun.elapsed() < wait && child.try_wait()?.is_none() {
+            std::thread::yield_now();
+        }
+        case.engine.kill_9()?;
+        child.wait()?;
+        case.engine.launch()?;
+        if round % 4 == 3 {
+            files.build(case, &["-t", "made"])?;
+            let wanted = format!("{round}\n{round}\n{round}");
+            case.prints(
+                &["run", "--rm", "--network=none", "made", "cat", "/all"],
+                &wanted,
+            )?;
+        }
+    }
+    let again = files.build(case, &["-t", "made"])?;
+    ensure!(again.matches("CACHED").count() >= 5, "{again}");
+    let left = case.engine.world.sh(&format!(
+        "ls {}/solver/step | wc -l",
+        case.engine.data_root().display()
+    ))?;
+    ensure!(left.trim() == "0", "{left}");
+    let run = files.run(case, &["buildx", "prune", "-af"])?;
+    ensure!(run.code == 0, "{run:?}");
+    files.build(case, &["-t", "made"]).map(drop)
+}
