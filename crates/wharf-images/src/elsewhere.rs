@@ -82,7 +82,7 @@ impl Images {
         }
         let tag = name.tag().unwrap_or("latest");
         let quiet = ProgressSender::discard();
-        self.send_manifest(&target, tag, &manifest.0, &manifest.1, &quiet)
-            .await
+        let sent = self.send_manifest(&target, tag, &manifest.0, &manifest.1, &quiet);
+        sent.await.map(drop)
     }
 }
