@@ -168,7 +168,10 @@ async fn blob(images: &Images, digest: &str, headers: &HeaderMap) -> Result<Resp
             }
             return Ok(response);
         }
-        Some((first, last)) => (first, last.map_or(size, |last| last.saturating_add(1).min(size))),
+        Some((first, last)) => (
+            first,
+            last.map_or(size, |last| last.saturating_add(1).min(size)),
+        ),
     };
     let mut file = tokio::fs::File::from_std(file);
     if first > 0 && file.seek(std::io::SeekFrom::Start(first)).await.is_err() {
