@@ -3,7 +3,7 @@
 use std::path::Path;
 
 /// Variations of each file.
-const VARIATIONS: u64 = 300;
+const VARIATIONS: u64 = 100;
 
 /// Hands every file of a target's corpus, and its variations, to `check`.
 pub(crate) fn run(target: &str, check: impl Fn(&[u8])) {

@@ -180,8 +180,10 @@ pub(super) fn failure(name: &Reference, error: &RegistryError) -> Exit {
         {
             Exit::new(format!("no such manifest: {name}"))
         }
+        // Docker names the address that it tried first, which is the one with TLS.
         RegistryError::Unreachable { url, .. } if url.ends_with("/v2/") => Exit::new(format!(
-            "failed to configure transport: error pinging v2 registry: {text}"
+            "failed to configure transport: error pinging v2 registry: {}",
+            text.replacen("\"http://", "\"https://", 1)
         )),
         _ => Exit::new(text),
     }
