@@ -199,6 +199,12 @@ pub(crate) fn files_belong_to_whom_the_container_says(case: &mut Case) -> Result
         case.ok(&["exec", "c1", "sh", "-c", &command])
     };
     ensure!(owners(case, "/own /v/f /b/f")? == "1000:1001");
+    // dockerd reads a mapped container's files with the host's ids, though it writes them with the container's.
+    let shift = if case.engine.kind.is_dockerd() {
+        FIRST
+    } else {
+        0
+    };
     // In and out, while it runs and while it does not.
     let source = case.engine.world.path().join("source");
     std::fs::write(&source, "copied")?;
@@ -216,7 +222,7 @@ pub(crate) fn files_belong_to_whom_the_container_says(case: &mut Case) -> Result
                 None,
             )?;
             ensure!(
-                owner_in(&out.body) == (7, 8),
+                owner_in(&out.body) == (shift + 7, shift + 8),
                 "{place} {number}: {:?}",
                 owner_in(&out.body)
             );
@@ -225,7 +231,7 @@ pub(crate) fn files_belong_to_whom_the_container_says(case: &mut Case) -> Result
             .engine
             .api("GET", "/containers/c1/archive?path=/own", None)?;
         ensure!(
-            owner_in(&own.body) == (1000, 1001),
+            owner_in(&own.body) == (shift + 1000, shift + 1001),
             "{:?}",
             owner_in(&own.body)
         );
