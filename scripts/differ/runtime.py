@@ -131,7 +131,7 @@ def main():
     for number, case in enumerate(runtime_cases.CASES):
         if asked.filter not in case.name:
             continue
-        key = f"{case.name} {case.steps}"
+        key = f"{case.name} {case.steps} {case.plan()}"
         judged = kept[key] = kept.get(key) or play(asked.judge, number, case)
         got = play(asked.runtime, number, case)
         for step, one, other in zip(case.steps, judged, got):

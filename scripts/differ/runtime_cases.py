@@ -1,5 +1,8 @@
 """The cases of `runtime.py`: a change of the plain spec, and commands. `{b}` is the bundle, `{t}` a folder around it."""
 
+import copy
+import json
+
 PATH = "PATH=/bin"
 SPEC = {
     "ociVersion": "1.0.2",
@@ -62,6 +65,13 @@ class Case:
         self.name, self.change, self.steps = name, change, steps
         self.on_purpose = next((why for begin, why in ON_PURPOSE.items() if name.startswith(begin)), None)
         CASES.append(self)
+
+    def plan(self):
+        """What the configuration is, to tell whether an answer is of this case."""
+        spec = copy.deepcopy(SPEC)
+        spec["linux"]["cgroupsPath"] = ""
+        changed = self.change(spec) if callable(self.change) else None
+        return json.dumps(spec if changed is None else changed)
 
 
 def script(text, change=None):
@@ -172,7 +182,7 @@ Case("config is a list", lambda spec: "[]", ["run", "c"])
 Case("config is an empty object", lambda spec: "{}", ["run", "c"])
 Case("config is null", lambda spec: "null", ["run", "c"])
 Case("config with a number as args", put("process/args", 7), ["run", "c"])
-Case("config with trailing words", lambda spec: __import__("json").dumps(spec) + " x", ["run", "c"])
+Case("config with trailing words", lambda spec: json.dumps(spec) + " x", ["run", "c"])
 
 # --- process
 Case("no process", without("process"), ["run", "c"], ["create", "c"])
@@ -402,7 +412,7 @@ Case("seccomp names none", calls([{"names": [], "action": "SCMP_ACT_ERRNO"}]), [
 FEW = """execve exit exit_group read write open openat close brk mmap munmap mprotect arch_prctl futex set_tid_address set_robust_list rseq
 prlimit64 getrandom newfstatat fstat stat faccessat faccessat2 access capset capget prctl setuid setgid setgroups setresuid setresgid getuid getgid
 geteuid getegid chdir fchdir getcwd epoll_ctl epoll_pwait epoll_create1 nanosleep rt_sigaction rt_sigprocmask rt_sigreturn clone clone3 gettid tgkill
-sigaltstack fcntl dup3 dup2 uname getppid getpid readlinkat readlink madvise sched_yield sched_getaffinity umask fchown mkdir mkdirat""".split()
+sigaltstack fcntl dup3 dup2 uname getppid getpid readlinkat readlink madvise sched_yield sched_getaffinity umask fchown mkdir mkdirat fstatfs close_range getdents64""".split()
 Case("seccomp that allows little", calls([{"names": FEW, "action": "SCMP_ACT_ALLOW"}], default="SCMP_ACT_ERRNO"), ["run", "c"], ["run", "-d", "d"], ["create", "e"], ["start", "e"])
 Case("seccomp that allows little, without new privileges", more(put("process/noNewPrivileges", True), calls([{"names": FEW, "action": "SCMP_ACT_ALLOW"}], default="SCMP_ACT_ERRNO")), ["run", "c"], ["create", "e"], ["start", "e"])
 Case("seccomp with an argument", calls([{"names": ["personality"], "action": "SCMP_ACT_ERRNO", "args": [{"index": 0, "value": 8, "op": "SCMP_CMP_EQ"}]}]), ["run", "c"])

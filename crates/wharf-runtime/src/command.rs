@@ -6,7 +6,7 @@ use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
 use oci_spec::runtime::Process;
-use rustix::fs::{Access, AtFlags, CWD, Mode, OFlags, accessat};
+use rustix::fs::{Access, AtFlags, CWD, FileType, Mode, OFlags, accessat};
 use wharf_sys::exec;
 use wharf_sys::root::Root;
 
@@ -130,8 +130,10 @@ pub fn find_program(name: &str, path: &str) -> Result<String, Failure> {
     found.ok_or_else(|| failure(FailureKind::NotFound, "executable file not found in $PATH"))
 }
 
+/// By the calls that Go's runtime makes: the filter, which is loaded by then, may be written for that.
 fn executable(path: &str) -> io::Result<()> {
-    if std::fs::metadata(path)?.is_dir() {
+    let mode = rustix::fs::stat(path)?.st_mode;
+    if FileType::from_raw_mode(mode) == FileType::Directory {
         return Err(io::ErrorKind::IsADirectory.into());
     }
     Ok(accessat(CWD, path, Access::EXEC_OK, AtFlags::EACCESS)?)

@@ -171,7 +171,7 @@ impl Child {
 
     pub(crate) fn failed(&self, failure: &Failure) {
         let bytes = failure.encode();
-        let _ = socket::send(self.0.as_fd(), &bytes[..bytes.len().min(4096)], &[]);
+        let _ = rustix::io::write(&self.0, &bytes[..bytes.len().min(4096)]);
     }
 
     /// By a plain read: the container's filter, which is loaded by then, may know little more than that.

@@ -325,3 +325,33 @@ fn groups_and_variables_as_they_are_given() {
     bundle.change(|spec| spec["process"]["user"] = json!({}));
     assert!(bundle.ok(&["run", "one"]).starts_with("Groups:\t \n"));
 }
+
+/// `config-linux.md`, seccomp: a filter that allows what a program and runc's own last steps need, and no more.
+#[test]
+fn a_filter_that_allows_little() {
+    let few = "access arch_prctl brk capset chdir close execve exit_group faccessat faccessat2 fchdir fchown fcntl \
+               fstat futex getcwd getpid getuid mmap mprotect munmap newfstatat open openat prctl prlimit64 read \
+               rseq rt_sigaction rt_sigprocmask set_robust_list set_tid_address setgid setgroups setresgid \
+               setresuid setuid stat umask uname write";
+    let few: Vec<&str> = few.split_whitespace().collect();
+    for quiet in [false, true] {
+        let bundle = Bundle::new(&["echo", "in"]);
+        bundle.change(|spec| {
+            spec["process"]["noNewPrivileges"] = quiet.into();
+            spec["linux"]["seccomp"] = json!({
+                "defaultAction": "SCMP_ACT_ERRNO",
+                "syscalls": [{"names": few, "action": "SCMP_ACT_ALLOW"}],
+            });
+        });
+        assert_eq!(bundle.ok(&["run", "one"]), "in\n", "no_new_privs {quiet}");
+        bundle.leave(&["create", "one"]);
+        bundle.ok(&["start", "one"]);
+        bundle.ok(&["delete", "-f", "one"]);
+        bundle.change(|spec| spec["process"]["args"] = json!(["none"]));
+        assert!(
+            bundle
+                .refused()
+                .contains("executable file not found in $PATH")
+        );
+    }
+}
