@@ -412,10 +412,7 @@ pub(crate) fn platforms_in_one_build(case: &mut Case) -> Result<()> {
     let platforms = "linux/amd64,linux/arm64";
     let args = ["--platform", platforms, "-o", out, "--provenance=false"];
     let said = files.build(case, &args)?;
-    ensure!(
-        said.contains("[linux/arm64 1/1] COPY arm64 /arch"),
-        "{said}"
-    );
+    ensure!(said.contains("[linux/arm64 1/1] COPY "), "{said}");
     let (blobs, top) = layout(&files.path("both.tar"))?;
     let index = document(&blobs, &top["manifests"][0])?;
     let manifests = index["manifests"].as_array().context("no manifests")?;
