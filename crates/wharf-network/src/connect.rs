@@ -365,21 +365,19 @@ impl Inner {
                 source,
             })?);
         }
-        let served = ServedPorts {
-            target,
-            _sockets: sockets,
-        };
+        let served = ServedPorts { target, sockets };
         self.lock().served.insert(info.container.clone(), served);
         Ok(())
     }
 
     /// Gives back what an endpoint holds: ports at once, link and address behind.
     pub(crate) fn give_back(&self, info: &EndpointInfo) {
+        if !info.ports.is_empty() {
+            let served = self.lock().served.remove(&info.container);
+            // Before the ports are anybody's: who takes one must be able to bind it.
+            proxy::close(served.map_or_else(Vec::new, |served| served.sockets));
+        }
         let mut state = self.lock();
-        let served = match info.ports.is_empty() {
-            true => None,
-            false => state.served.remove(&info.container),
-        };
         state.ports.release(&info.ports);
         let (ip, ip6) = addresses(info);
         match &info.host_interface {
@@ -395,8 +393,6 @@ impl Inner {
                 let _ = self.reaper.send(job);
             }
         }
-        drop(state);
-        drop(served);
     }
 }
 

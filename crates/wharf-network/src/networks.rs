@@ -74,7 +74,7 @@ pub(crate) struct ServedPorts {
     /// Where they lead.
     pub(crate) target: Target,
     /// The sockets; they close with this.
-    pub(crate) _sockets: Vec<Served>,
+    pub(crate) sockets: Vec<Served>,
 }
 
 /// Addresses of one network, by subnet.

@@ -7,10 +7,11 @@ mod udp;
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, PoisonError, RwLock, mpsc};
+use std::time::Duration;
 
 use tokio::runtime::Handle;
-use tokio::task::AbortHandle;
+use tokio::sync::oneshot;
 
 use crate::ports::{Held, HostSocket};
 
@@ -54,19 +55,40 @@ impl Destination {
     }
 }
 
-/// A port being served; dropping it closes its socket and all that came through it.
+/// Sockets close within microseconds; nobody is kept for ever by a runtime that has ended.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// A port being served; dropping it closes its socket, a moment later, and all that came through it.
 #[derive(Debug)]
-pub(crate) struct Served {
-    task: Option<AbortHandle>,
-    /// Holds the port without serving it.
-    _socket: Option<HostSocket>,
+pub(crate) enum Served {
+    /// By a task.
+    Task {
+        /// Its end ends the task.
+        stop: oneshot::Sender<()>,
+        /// Ends when the sockets are closed.
+        closed: mpsc::Receiver<()>,
+    },
+    /// By nobody: the port is only held.
+    Held(HostSocket),
 }
 
-impl Drop for Served {
-    fn drop(&mut self) {
-        if let Some(task) = &self.task {
-            task.abort();
-        }
+/// Closes sockets, and returns when they are closed: their ports can be had at once. Blocks.
+pub(crate) fn close(served: Vec<Served>) {
+    let waits: Vec<_> = served
+        .into_iter()
+        .filter_map(|served| match served {
+            Served::Task { stop, closed } => {
+                drop(stop);
+                Some(closed)
+            }
+            Served::Held(socket) => {
+                drop(socket);
+                None
+            }
+        })
+        .collect();
+    for closed in waits {
+        let _ = closed.recv_timeout(PATIENCE);
     }
 }
 
@@ -84,24 +106,24 @@ pub(crate) fn start(
     };
     // Sockets register with the runtime that is current.
     let _guard = runtime.enter();
-    let task = match held.socket {
+    let (stop, stopped) = oneshot::channel();
+    let (open, closed) = mpsc::channel::<()>();
+    match held.socket {
         HostSocket::Tcp(listener) if serve => {
             let listener = tokio::net::TcpListener::from_std(listener)?;
-            runtime.spawn(tcp::serve(listener, to)).abort_handle()
+            runtime.spawn(async move {
+                tcp::serve(listener, to, stopped).await;
+                drop(open);
+            });
         }
         HostSocket::Udp(socket) if serve => {
             let socket = tokio::net::UdpSocket::from_std(socket)?;
-            runtime.spawn(udp::serve(socket, to)).abort_handle()
-        }
-        socket => {
-            return Ok(Served {
-                task: None,
-                _socket: Some(socket),
+            runtime.spawn(async move {
+                udp::serve(socket, to, stopped).await;
+                drop(open);
             });
         }
-    };
-    Ok(Served {
-        task: Some(task),
-        _socket: None,
-    })
+        socket => return Ok(Served::Held(socket)),
+    }
+    Ok(Served::Task { stop, closed })
 }

@@ -9,6 +9,7 @@ use rustix::net::Shutdown;
 use rustix::pipe::{PipeFlags, SpliceFlags, fcntl_setpipe_size, pipe_with, splice};
 use tokio::io::{Interest, copy_bidirectional_with_sizes};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 
 use super::Destination;
@@ -21,8 +22,12 @@ const BUFFER: usize = 64 * 1024;
 /// The same of a connection that has filled its pipe: as large as the kernel lets a pipe be by default.
 const LARGE: usize = 1 << 20;
 
-/// Serves until it is aborted; its connections end with it.
-pub(super) async fn serve(listener: TcpListener, to: Destination) {
+/// Serves until it is stopped; its connections end with it.
+pub(super) async fn serve(
+    listener: TcpListener,
+    to: Destination,
+    mut stopped: oneshot::Receiver<()>,
+) {
     let mut connections = JoinSet::new();
     loop {
         tokio::select! {
@@ -33,6 +38,7 @@ pub(super) async fn serve(listener: TcpListener, to: Destination) {
                 Err(_) => tokio::time::sleep(ACCEPT_PAUSE).await,
             },
             Some(_) = connections.join_next() => {}
+            _ = &mut stopped => return,
         }
     }
 }

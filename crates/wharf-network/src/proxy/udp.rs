@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::UdpSocket;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 
 use super::Destination;
@@ -17,8 +17,8 @@ const LARGEST: usize = 65_507;
 /// A host process may invent clients; the oldest are not tracked further than this.
 const MOST_CLIENTS: usize = 4096;
 
-/// Serves until it is aborted.
-pub(super) async fn serve(socket: UdpSocket, to: Destination) {
+/// Serves until it is stopped; nothing has the socket any more when this returns.
+pub(super) async fn serve(socket: UdpSocket, to: Destination, mut stopped: oneshot::Receiver<()>) {
     let socket = Arc::new(socket);
     let (gone, mut ended) = mpsc::unbounded_channel::<SocketAddr>();
     let mut clients: HashMap<SocketAddr, Arc<UdpSocket>> = HashMap::new();
@@ -47,6 +47,7 @@ pub(super) async fn serve(socket: UdpSocket, to: Destination) {
                 clients.remove(&client);
             }
             Some(_) = replies.join_next() => {}
+            _ = &mut stopped => return replies.shutdown().await,
         }
     }
 }
