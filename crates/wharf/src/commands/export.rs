@@ -27,15 +27,7 @@ pub static COMMAND: Command = Command {
 
 async fn run(context: &Context, matches: &Matches) -> Outcome {
     let output = matches.maybe("output");
-    match output {
-        None if std::io::stdout().is_terminal() => {
-            return Err(Exit::new(
-                "cowardly refusing to save to a terminal. Use the -o flag or redirect",
-            ));
-        }
-        None => {}
-        Some(path) => check(path, "failed to export container")?,
-    }
+    check(output, "failed to export container")?;
     let client = context.client().await?;
     let url = Url::new(["containers", &matches.args[0], "export"]);
     let (_, body) = client.get_with_header(url, "content-type").await?;
@@ -66,8 +58,16 @@ pub(super) async fn write(mut body: wharf_client::BodyStream, output: Option<&st
     written
 }
 
-/// Docker's words for a place that cannot be written to.
-pub(super) fn check(path: &str, what: &str) -> Outcome {
+/// Refuses, in Docker's words, a terminal and a place that cannot be written to.
+pub(super) fn check(output: Option<&str>, what: &str) -> Outcome {
+    let Some(path) = output else {
+        return match std::io::stdout().is_terminal() {
+            true => Err(Exit::new(
+                "cowardly refusing to save to a terminal. Use the -o flag or redirect",
+            )),
+            false => Ok(()),
+        };
+    };
     let fail = |text: String| Err(Exit::new(format!("{what}: {text}")));
     let folder = Path::new(path)
         .parent()

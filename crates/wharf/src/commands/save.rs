@@ -1,12 +1,10 @@
 //! `wharf save`.
 
-use std::io::IsTerminal as _;
-
 use wharf_client::{Method, Url};
 
 use super::export::{check, write};
 use crate::cli::command::COMMAND as EMPTY;
-use crate::cli::{Arity, Command, Context, Exit, Flag, Matches, Outcome, list, text};
+use crate::cli::{Arity, Command, Context, Flag, Matches, Outcome, list, text};
 use crate::options::platform;
 
 static FLAGS: &[Flag] = &[
@@ -28,15 +26,7 @@ pub static COMMAND: Command = Command {
 
 async fn run(context: &Context, matches: &Matches) -> Outcome {
     let output = matches.maybe("output");
-    match output {
-        None if std::io::stdout().is_terminal() => {
-            return Err(Exit::new(
-                "cowardly refusing to save to a terminal. Use the -o flag or redirect",
-            ));
-        }
-        None => {}
-        Some(path) => check(path, "failed to save image")?,
-    }
+    check(output, "failed to save image")?;
     let mut url = Url::new(["images", "get"]);
     for name in &matches.args {
         url = url.with("names", name);

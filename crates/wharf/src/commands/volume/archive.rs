@@ -33,15 +33,7 @@ pub(super) static IMPORT: Command = Command {
 
 async fn run_export(context: &Context, matches: &Matches) -> Outcome {
     let output = matches.maybe("output");
-    match output {
-        None if std::io::stdout().is_terminal() => {
-            return Err(Exit::new(
-                "cowardly refusing to save to a terminal. Use the -o flag or redirect",
-            ));
-        }
-        None => {}
-        Some(path) => export::check(path, "failed to export volume")?,
-    }
+    export::check(output, "failed to export volume")?;
     let client = context.client().await?;
     let url = Url::new(["wharf", "volumes", &matches.args[0], "export"]);
     let (_, body) = client.get_with_header(url, "content-type").await?;
