@@ -58,27 +58,6 @@ pub(crate) fn version(facts: VersionFacts) -> wire::VersionResponse {
 /// `GET /info`.
 pub(crate) fn info(facts: InfoFacts) -> wire::SystemInfo {
     let count = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
-    let index = wire::IndexInfo {
-        name: "docker.io".to_owned(),
-        mirrors: facts.mirrors.clone(),
-        secure: true,
-        official: true,
-    };
-    let (cidrs, hosts): (Vec<_>, Vec<_>) = facts
-        .insecure_registries
-        .into_iter()
-        .partition(|one| one.contains('/'));
-    let insecure = hosts.into_iter().map(|host| {
-        (
-            host.clone(),
-            wire::IndexInfo {
-                name: host,
-                mirrors: Vec::new(),
-                secure: false,
-                official: false,
-            },
-        )
-    });
     let runtimes = facts.runtimes.into_iter().map(|(name, runtime)| {
         let info = wire::RuntimeInfo {
             path: runtime.path.to_string_lossy().into_owned(),
@@ -129,14 +108,7 @@ pub(crate) fn info(facts: InfoFacts) -> wire::SystemInfo {
         os_type: facts.os_type,
         architecture: facts.architecture,
         index_server_address: "https://index.docker.io/v1/".to_owned(),
-        registry_config: Some(wire::RegistryConfig {
-            insecure_registry_cidrs: cidrs
-                .into_iter()
-                .chain(["::1/128".to_owned(), "127.0.0.0/8".to_owned()])
-                .collect(),
-            index_configs: insecure.chain([("docker.io".to_owned(), index)]).collect(),
-            mirrors: facts.mirrors,
-        }),
+        registry_config: Some(registry_config(facts.insecure_registries, facts.mirrors)),
         ncpu: count(facts.cpus),
         mem_total: bytes(facts.memory),
         generic_resources: None,
@@ -177,6 +149,31 @@ pub(crate) fn info(facts: InfoFacts) -> wire::SystemInfo {
             }),
         cdi_spec_dirs: facts.cdi_folders,
         warnings: nil(facts.warnings),
+    }
+}
+
+/// What is known of registries: Docker Hub with its mirrors, and those that need no TLS, by host or by range of addresses.
+fn registry_config(insecure: Vec<String>, mirrors: Vec<String>) -> wire::RegistryConfig {
+    let (mut cidrs, hosts): (Vec<_>, Vec<_>) =
+        insecure.into_iter().partition(|one| one.contains('/'));
+    cidrs.extend(["::1/128".to_owned(), "127.0.0.0/8".to_owned()]);
+    let hub = wire::IndexInfo {
+        name: "docker.io".to_owned(),
+        mirrors: mirrors.clone(),
+        secure: true,
+        official: true,
+    };
+    let others = hosts.into_iter().map(|name| wire::IndexInfo {
+        name,
+        mirrors: Vec::new(),
+        secure: false,
+        official: false,
+    });
+    let indexes = others.chain([hub]);
+    wire::RegistryConfig {
+        insecure_registry_cidrs: cidrs,
+        index_configs: indexes.map(|index| (index.name.clone(), index)).collect(),
+        mirrors,
     }
 }
 
