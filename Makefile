@@ -18,9 +18,8 @@ hello: dist tools fixtures
 # The two programs as users get them: wharf, and the static wharf-shim beside it.
 dist:
 	cargo build --release --package wharf
-	cargo rustc --profile shim --package wharf-shim --bin wharf-shim -- -C target-feature=+crt-static
 	@mkdir -p $(DIST)
-	@install -m 0755 $(CARGO_TARGET_DIR)/release/wharf $(CARGO_TARGET_DIR)/shim/wharf-shim $(DIST)/
+	@shim=$$(bash scripts/build-shim.sh) && install -m 0755 $(CARGO_TARGET_DIR)/release/wharf $$shim $(DIST)/
 
 build:
 	cargo build --workspace

@@ -1,6 +1,7 @@
 //! Which hierarchies the host has.
 
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 use crate::CgroupError;
 
@@ -42,11 +43,19 @@ pub enum Layout {
 }
 
 impl Layout {
-    /// Looks at what is mounted.
+    /// Looks at what is mounted, once: a running host's hierarchies stay as they are.
     ///
     /// # Errors
     /// [`CgroupError::NoHierarchy`].
     pub fn detect() -> Result<Self, CgroupError> {
+        static SEEN: OnceLock<Layout> = OnceLock::new();
+        match SEEN.get() {
+            Some(seen) => Ok(seen.clone()),
+            None => Self::look().map(|found| SEEN.get_or_init(|| found).clone()),
+        }
+    }
+
+    fn look() -> Result<Self, CgroupError> {
         let mount = Path::new(MOUNT);
         if mount.join("cgroup.controllers").exists() {
             return Ok(Self::V2 {

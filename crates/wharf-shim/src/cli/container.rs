@@ -14,6 +14,12 @@ use super::global::Global;
 /// The FIFO that a created container waits at.
 pub(crate) const FIFO: &str = "exec.fifo";
 
+/// What is known of it once it has a process.
+const STATE: &str = "state.json";
+
+/// And before.
+const BEGUN: &str = "begun.json";
+
 /// The spec as it was when the container was made: what becomes of the bundle's does not matter (OCI, `create`).
 pub(crate) const CONFIG: &str = "config.json";
 
@@ -79,7 +85,8 @@ impl Container {
 
     /// The one in `folder`.
     pub(crate) fn open(folder: &Path) -> Result<Self, String> {
-        let text = std::fs::read(folder.join("state.json"))
+        let text = std::fs::read(folder.join(STATE))
+            .or_else(|_| std::fs::read(folder.join(BEGUN)))
             .map_err(|_| "container does not exist".to_owned())?;
         let container = serde_json::from_slice(&text).map_err(|error| error.to_string())?;
         Ok(Self {
@@ -88,11 +95,14 @@ impl Container {
         })
     }
 
+    /// Keeps it, whole or not at all. Before it has a process under another name than with it: ext4 writes a file out
+    /// when it replaces another one, which takes longer than to make the process.
     pub(crate) fn save(&self) -> Result<(), String> {
         let text = serde_json::to_vec(self).map_err(|error| error.to_string())?;
         let new = self.folder.join("state.json.new");
+        let name = if self.pid == 0 { BEGUN } else { STATE };
         std::fs::write(&new, text)
-            .and_then(|()| std::fs::rename(&new, self.folder.join("state.json")))
+            .and_then(|()| std::fs::rename(&new, self.folder.join(name)))
             .map_err(|error| format!("save the state: {error}"))
     }
 
