@@ -419,12 +419,14 @@ fn remove(document: &mut Value, names: &[&str]) {
     }
 }
 
-/// `GET /system/df` as `version` has it: from 1.52 on each kind has its numbers, and its objects if they are asked for;
-/// before, all objects are there, and null what was not asked for.
-pub(crate) fn disk_usage(document: &mut Value, version: ApiVersion) {
-    if !version.before(52) {
-        return;
-    }
+/// Whether `GET /system/df` has the fields of before 1.52, where all objects are there, and null what was not asked for.
+/// 1.52 has them beside the new ones, unless its details are asked for.
+pub(crate) fn has_old_disk_usage(version: ApiVersion, verbose: bool) -> bool {
+    version.before(52) || (version.before(53) && !verbose)
+}
+
+/// The fields of before 1.52.
+pub(crate) fn old_disk_usage(document: &Value, version: ApiVersion) -> Value {
     let items = |kind: &str| document[kind]["Items"].clone();
     let mut images = items("ImageUsage");
     for image in images.as_array_mut().into_iter().flatten() {
@@ -435,13 +437,13 @@ pub(crate) fn disk_usage(document: &mut Value, version: ApiVersion) {
         container_summary(container, version);
     }
     let size = document["ImageUsage"]["TotalSize"].as_i64().unwrap_or(0);
-    *document = json!({
+    json!({
         "LayersSize": size,
         "Images": images,
         "Containers": containers,
         "Volumes": items("VolumeUsage"),
         "BuildCache": items("BuildCacheUsage"),
-    });
+    })
 }
 
 /// A row of `GET /images/json` as `version` has it.

@@ -64,6 +64,8 @@ pub struct EngineConfig {
     pub debug: bool,
     /// Experimental features are wanted (a fact of `info` and `version`).
     pub experimental: bool,
+    /// Clients are told to build by BuildKit's protocol, else by the classic builder's (feature `buildkit`).
+    pub buildkit: bool,
     /// `http-proxy`, `https-proxy`, `no-proxy` (facts of `info`).
     pub proxies: [String; 3],
 }
@@ -105,6 +107,7 @@ impl Default for EngineConfig {
             shutdown_timeout: 15,
             debug: false,
             experimental: false,
+            buildkit: true,
             proxies: Default::default(),
         }
     }

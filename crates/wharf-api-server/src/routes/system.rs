@@ -5,6 +5,7 @@ use axum::body::Body;
 use axum::response::Response;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, header};
+use wharf_api_types::DiskUsage;
 use wharf_engine::{DfParts, EventOptions, EventStream};
 
 use super::State;
@@ -17,20 +18,8 @@ use crate::reply::{self, Answer};
 use crate::version::ApiVersion;
 use crate::{compat, convert};
 
-/// BuildKit is 2, the classic builder 1. The `docker` command before 23 speaks BuildKit by `POST /build?version=2`
-/// alone, which is not built; it builds by the classic builder if it is told of that one.
-fn builder(asked: &http::HeaderMap) -> HeaderValue {
-    let agent = asked.get(header::USER_AGENT);
-    let agent = agent.and_then(|agent| agent.to_str().ok());
-    let version = agent.and_then(|agent| agent.strip_prefix("Docker-Client/"));
-    let major = version.and_then(|version| version.split('.').next()?.parse().ok());
-    match major {
-        Some(0..=22) => HeaderValue::from_static("1"),
-        _ => HeaderValue::from_static("2"),
-    }
-}
-
-pub(crate) async fn ping(method: http::Method, asked: http::HeaderMap) -> Response {
+pub(crate) async fn ping(engine: State, method: http::Method) -> Response {
+    let builder = if engine.settings().buildkit { "2" } else { "1" };
     let body = if method == http::Method::HEAD {
         ""
     } else {
@@ -47,7 +36,7 @@ pub(crate) async fn ping(method: http::Method, asked: http::HeaderMap) -> Respon
         HeaderValue::from_static("no-cache, no-store, must-revalidate"),
     );
     headers.insert(header::PRAGMA, HeaderValue::from_static("no-cache"));
-    headers.insert("Builder-Version", builder(&asked));
+    headers.insert("Builder-Version", HeaderValue::from_static(builder));
     headers.insert("Swarm", HeaderValue::from_static("inactive"));
     response
 }
@@ -92,13 +81,25 @@ pub(crate) async fn df(
             }
             false => None,
         };
+    let json = |usage: &DiskUsage| {
+        serde_json::to_value(usage).map_err(|error| ApiError::bad(error.to_string()))
+    };
     let mut usage = convert::disk_usage(report, cache);
-    if !version.before(52) && !params.flag("verbose") {
-        usage.without_items();
+    let verbose = params.flag("verbose");
+    if !compat::has_old_disk_usage(version, verbose) {
+        if !verbose {
+            usage.without_items();
+        }
+        return reply::ok(&json(&usage)?);
     }
-    let mut document =
-        serde_json::to_value(usage).map_err(|error| ApiError::bad(error.to_string()))?;
-    compat::disk_usage(&mut document, version);
+    let mut document = compat::old_disk_usage(&json(&usage)?, version);
+    if !version.before(52) {
+        usage.without_items();
+        let new = json(&usage)?;
+        if let Some((old, new)) = document.as_object_mut().zip(new.as_object()) {
+            old.extend(new.clone());
+        }
+    }
     reply::ok(&document)
 }
 

@@ -132,6 +132,33 @@ pub(crate) fn volume_api(case: &mut Case) -> Result<()> {
     let bare = volumes.iter().find(|one| one["Name"] == "bare");
     let usage = &bare.context("bare")?["UsageData"];
     ensure!(usage["RefCount"] == 1 && usage["Size"].is_u64(), "{usage}");
+    disk_usage_by_version(case)
+}
+
+/// 1.52 has the fields of before beside its own, unless details are asked for; 1.53 has its own alone.
+fn disk_usage_by_version(case: &mut Case) -> Result<()> {
+    if case.engine.kind != wharf_testkit::EngineKind::Wharf {
+        return Ok(());
+    }
+    for (asked, old, new, items) in [
+        ("/v1.51/system/df", true, false, false),
+        ("/v1.52/system/df", true, true, false),
+        ("/v1.52/system/df?verbose=1", false, true, true),
+        ("/v1.53/system/df", false, true, false),
+        ("/v1.53/system/df?verbose=1", false, true, true),
+    ] {
+        let usage = case.expect("GET", asked, None, 200)?;
+        ensure!(usage["Volumes"].is_array() == old, "{asked}: {usage}");
+        ensure!(usage["LayersSize"].is_u64() == old, "{asked}: {usage}");
+        ensure!(
+            usage["VolumeUsage"]["TotalCount"].is_u64() == new,
+            "{asked}: {usage}"
+        );
+        ensure!(
+            usage["VolumeUsage"]["Items"].is_array() == items,
+            "{asked}: {usage}"
+        );
+    }
     Ok(())
 }
 

@@ -103,6 +103,7 @@ fn engine(said: &Directives) -> Result<EngineConfig> {
         shutdown_timeout: timeout.unwrap_or(defaults.shutdown_timeout),
         debug: said.debug == Some(true),
         experimental: said.experimental == Some(true),
+        buildkit: !is_off(said, "buildkit"),
         userns_remap: None,
         proxies: proxies(said).masked(),
     })
@@ -118,17 +119,19 @@ fn seccomp(said: &Directives) -> Result<()> {
     }
 }
 
+/// Whether a feature is switched off.
+fn is_off(said: &Directives, feature: &str) -> bool {
+    let mut features = said.features.iter();
+    features.any(|one| one.name == feature && !one.value)
+}
+
 /// The folders of the setting, if the feature is not switched off.
 fn cdi_folders(said: &Directives, default: Vec<PathBuf>) -> Vec<PathBuf> {
-    let off = said
-        .features
-        .iter()
-        .any(|one| one.name == "cdi" && !one.value);
     let given = said
         .cdi_spec_dirs
         .iter()
         .filter(|path| !path.as_os_str().is_empty());
-    match (off, said.cdi_spec_dirs.is_empty()) {
+    match (is_off(said, "cdi"), said.cdi_spec_dirs.is_empty()) {
         (true, _) => Vec::new(),
         (false, true) => default,
         (false, false) => given.cloned().collect(),
