@@ -40,7 +40,7 @@ pub struct Config {
     pub icc: bool,
     /// `--iptables`: whether firewall rules are written at all.
     pub firewall: bool,
-    /// `--userland-proxy`: whether ports answer on the host's loopback and over IPv6.
+    /// `--userland-proxy`: whether ports are served within the daemon, too, where translation does not reach them.
     pub userland_proxy: bool,
     /// `allow-direct-routing`: published ports are reached at the containers' own addresses, too.
     pub direct_routing: bool,

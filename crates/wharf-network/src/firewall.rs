@@ -5,6 +5,7 @@
 //! are the same call. Nobody else's table is read or written: what other tables drop stays dropped.
 
 mod compile;
+mod loopback;
 mod render;
 mod rules;
 
@@ -24,12 +25,19 @@ pub struct Ruleset {
     empty: bool,
 }
 
-/// Addresses with a port.
+/// What a packet is looked for in.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Set {
     name: &'static str,
     family: Family,
-    elements: Vec<Target>,
+    elements: Elements,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Elements {
+    /// Addresses with a port.
+    Ports(Vec<Target>),
+    Addresses(Vec<IpAddr>),
 }
 
 /// Published ports, and where they lead.
@@ -39,6 +47,8 @@ struct PortMap {
     family: Family,
     /// The key has a host address; without, it is all addresses.
     by_address: bool,
+    /// The value has a port; without, it is an address alone.
+    to_port: bool,
     entries: Vec<(Target, Destination)>,
 }
 
@@ -74,10 +84,11 @@ struct Target {
     port: u16,
 }
 
-/// Where it goes instead.
+/// Where it goes instead, or whom it comes from instead.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Destination {
     address: IpAddr,
+    /// Zero in maps whose value has none.
     port: u16,
 }
 
@@ -91,11 +102,14 @@ struct Chain {
 /// Where a chain hangs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Hook {
+    FirstPrerouting,
+    BeforeTracking,
     NatPrerouting,
     NatOutput,
     NatPostrouting,
     FilterForward,
     FilterOutput,
+    LastInput,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -109,6 +123,8 @@ struct Rule {
 enum Match {
     /// Came by this link.
     Input(String),
+    /// Came by another link.
+    InputNot(&'static str),
     /// Leaves by this link.
     Output(String),
     /// Leaves by another link.
@@ -117,8 +133,16 @@ enum Match {
     Is(Family),
     /// From this subnet.
     Source(IpNet),
+    /// Of the subnet's family, from outside of it.
+    SourceNot(IpNet),
+    /// To this subnet.
+    Destination(IpNet),
     /// Of the subnet's family, to outside of it.
     DestinationNot(IpNet),
+    /// From an address that is in this set.
+    SourceAmong(&'static str, Family),
+    /// To an address that is in this set.
+    DestinationAmong(&'static str, Family),
     /// To an address of this host.
     DestinationLocal,
     /// From an address to a port that are in this set.
@@ -127,6 +151,8 @@ enum Match {
     DestinationIn(&'static str, Family),
     /// Belongs to a connection that is known, or is caused by one.
     Known,
+    /// Belongs to no connection, by the wish of whoever said so before.
+    Untracked,
     /// Its connection's destination was changed.
     Redirected,
     /// Any ICMP message.
@@ -154,4 +180,12 @@ enum Action {
     TranslateByAddress(Family),
     /// Destination by the map without.
     TranslateByPort(Family),
+    /// Belongs to no connection, and is not translated.
+    Untrack,
+    /// Source by the map of the loopback with host addresses; of this packet alone.
+    LeaveLoopbackByAddress(Family),
+    /// Source by the map of the loopback without.
+    LeaveLoopbackByPort(Family),
+    /// To this address; this packet alone.
+    SetDestination(IpAddr),
 }

@@ -105,7 +105,7 @@ fn forget_datagrams(route: &mut Route, ports: &HashSet<u16>) -> Result<(), Netli
     let stale = |flow: &Flow| {
         flow.protocol == Protocol::Udp.number()
             && ports.contains(&flow.destination.port())
-            && own.contains(&flow.destination.ip())
+            && (flow.destination.ip().is_loopback() || own.contains(&flow.destination.ip()))
     };
     Conntrack::open()?.forget(stale).map(drop)
 }

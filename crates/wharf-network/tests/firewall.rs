@@ -182,7 +182,7 @@ fn rules_are_as_written_down() {
             usual,
         ),
         (
-            "Ports on all addresses, on one, and on the loopback (served by the proxy alone)",
+            "Ports on all addresses, on one, and on the loopback",
             vec![bridge(true, true)],
             vec![web()],
             usual,

@@ -6,8 +6,8 @@ mod common;
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 use common::{
-    HOST, NEIGHBOUR, World, ask_tcp, ask_udp, binding, link_names, named, reaches_tcp, run,
-    serve_tcp, serve_udp, within,
+    HOST, NEIGHBOUR, World, ask_tcp, ask_tcp_from, ask_udp, binding, link_names, named,
+    reaches_tcp, run, serve_tcp, serve_udp, within,
 };
 use wharf_network::{Config, EndpointConfig, Protocol};
 
@@ -216,6 +216,81 @@ fn none_has_loopback_only_and_host_no_namespace() {
             networks.endpoints(&networks.get("host").unwrap().id).len(),
             1
         );
+        networks.shutdown().await;
+    });
+}
+
+#[test]
+fn the_loopback_is_translated_and_stays_closed_to_others() {
+    let world = World::enter();
+    run(async {
+        // Nobody serves the sockets: what answers came through the rules.
+        let config = Config {
+            ipv6: true,
+            fixed_cidr6: "fd00:7::/64".parse().ok(),
+            userland_proxy: false,
+            ..Config::default()
+        };
+        let networks = world.open(config);
+        networks.restore(&[]).await.unwrap();
+        let ports = [
+            binding(8080, 80, Protocol::Tcp),
+            binding(5353, 53, Protocol::Udp),
+            wharf_network::PortBinding {
+                host_ip: Some(Ipv4Addr::LOCALHOST.into()),
+                ..binding(8081, 80, Protocol::Tcp)
+            },
+        ];
+        let web = networks
+            .connect("c1", "bridge", named("web", &ports))
+            .await
+            .unwrap();
+        let six = web.info.address6.unwrap().gateway.unwrap();
+        let netns = web.netns.unwrap();
+        serve_tcp(&netns, 80);
+        serve_udp(&netns, 53);
+        for address in [(127, 1), (127, 2)].map(|(a, d)| Ipv4Addr::new(a, 0, 0, d)) {
+            assert_eq!(ask_tcp((address, 8080)).unwrap(), "172.17.0.1 ping");
+            assert_eq!(ask_udp((address, 5353)).unwrap(), "172.17.0.1 ping");
+        }
+        assert_eq!(
+            ask_tcp((Ipv4Addr::LOCALHOST, 8081)).unwrap(),
+            "172.17.0.1 ping"
+        );
+        assert!(!reaches_tcp((Ipv4Addr::new(127, 0, 0, 2), 8081)));
+        let seen = ask_tcp((Ipv6Addr::LOCALHOST, 8080)).unwrap();
+        assert_eq!(seen, format!("{six} ping"));
+        let setting = "/proc/sys/net/ipv4/conf/wharf0/route_localnet";
+        assert_eq!(std::fs::read_to_string(setting).unwrap(), "0\n");
+        networks.shutdown().await;
+    });
+}
+
+#[test]
+fn clients_on_the_loopback_may_choose_their_address() {
+    let world = World::enter();
+    run(async {
+        let networks = world.start().await;
+        let ports = [binding(8080, 80, Protocol::Tcp)];
+        let web = networks
+            .connect("c1", "bridge", named("web", &ports))
+            .await
+            .unwrap();
+        serve_tcp(&web.netns.unwrap(), 80);
+        let bridge = Ipv4Addr::new(172, 17, 0, 1);
+        let clients = [
+            Ipv4Addr::LOCALHOST,
+            Ipv4Addr::new(127, 0, 0, 5),
+            bridge,
+            HOST,
+        ];
+        for (client, server) in clients
+            .into_iter()
+            .flat_map(|client| [Ipv4Addr::LOCALHOST, HOST, bridge].map(|server| (client, server)))
+        {
+            let seen = ask_tcp_from(client, (server, 8080));
+            assert!(seen.is_ok(), "{client} to {server}: {seen:?}");
+        }
         networks.shutdown().await;
     });
 }

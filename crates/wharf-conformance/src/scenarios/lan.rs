@@ -15,7 +15,7 @@ const SERVE: &str = "mkdir -p /www/cgi-bin; \
 
 /// Puts another host on the LAN: 192.0.2.2, beside this one's 192.0.2.1, with the same in IPv6; this host is its
 /// router.
-fn lan(case: &Case) -> Result<()> {
+pub(super) fn lan(case: &Case) -> Result<()> {
     let lines = [
         "mkdir -p /run/netns && ip netns add lan",
         "ip link add lan0 type veth peer name eth0 netns lan && ip link set lan0 up",
@@ -28,7 +28,7 @@ fn lan(case: &Case) -> Result<()> {
 }
 
 /// Runs a shell line on the other host.
-fn there(case: &Case, line: &str) -> Result<String> {
+pub(super) fn there(case: &Case, line: &str) -> Result<String> {
     let line = line.replace('\'', "'\\''");
     case.engine
         .world
@@ -36,7 +36,7 @@ fn there(case: &Case, line: &str) -> Result<String> {
 }
 
 /// Whom a server says that the other host is; nothing if it does not answer within so many seconds.
-fn ask(case: &Case, server: &str, seconds: u32) -> Result<String> {
+pub(super) fn ask(case: &Case, server: &str, seconds: u32) -> Result<String> {
     let line =
         format!("timeout {seconds} busybox wget -qO- http://{server}/cgi-bin/ip 2>&1 || true");
     let seen = there(case, &line)?;
@@ -51,16 +51,16 @@ fn seen_from_there(case: &Case, server: &str) -> Result<String> {
 }
 
 /// Whether a server answers the other host.
-fn answers(case: &Case, server: &str) -> Result<bool> {
+pub(super) fn answers(case: &Case, server: &str) -> Result<bool> {
     Ok(seen_from_there(case, server)?.starts_with("from "))
 }
 
 /// Whether a server does not.
-fn is_silent(case: &Case, server: &str) -> Result<bool> {
+pub(super) fn is_silent(case: &Case, server: &str) -> Result<bool> {
     Ok(!ask(case, server, 2)?.starts_with("from "))
 }
 
-fn serve(case: &Case, name: &str, options: &[&str]) -> Result<()> {
+pub(super) fn serve(case: &Case, name: &str, options: &[&str]) -> Result<()> {
     let mut args = vec!["run", "-d", "--name", name];
     args.extend(options);
     args.extend(["busybox", "sh", "-c", SERVE]);
@@ -72,17 +72,17 @@ fn serve(case: &Case, name: &str, options: &[&str]) -> Result<()> {
     })
 }
 
-fn inspect(case: &Case, name: &str, template: &str) -> Result<String> {
+pub(super) fn inspect(case: &Case, name: &str, template: &str) -> Result<String> {
     case.ok(&["inspect", "-f", template, name])
 }
 
-fn address(case: &Case, name: &str) -> Result<String> {
+pub(super) fn address(case: &Case, name: &str) -> Result<String> {
     let template = "{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}";
     inspect(case, name, template)
 }
 
 /// A daemon with this daemon.json instead of the case's own.
-fn restart_with(case: &mut Case, config: &serde_json::Value) -> Result<()> {
+pub(super) fn restart_with(case: &mut Case, config: &serde_json::Value) -> Result<()> {
     *case = Case::with(case.engine.kind, case.client, Some(config.to_string()))?;
     Ok(())
 }

@@ -24,6 +24,7 @@ mod llb;
 mod local_registry;
 mod login;
 mod logs;
+mod loopback;
 mod manifests;
 mod mounts;
 mod network;
@@ -164,6 +165,7 @@ scenarios! {
         gateway_modes ipv6_is_published configuration_networks options_of_an_endpoint
         what_others_take_away_comes_back the_hosts_own_firewall_is_respected settings_of_the_default_bridge
         five_hundred_ports_are_one_rule connections_outlive_the_daemon servers_of_the_host_are_asked;
+    loopback: the_loopback_is_nobody_elses connections_from_the_host_outlive_the_daemon a_loopback_that_is_not_tracked;
     safety: default_capabilities masked_and_read_only_paths seccomp_denies no_new_privileges privileged_has_all
         workdir_through_proc_is_refused;
     life: daemon_killed_container_lives exit_code_while_daemon_is_dead nothing_is_left_behind;

@@ -8,6 +8,11 @@ const NAME: u16 = 1;
 const DATA: u16 = 2;
 const SOURCE_NAT: u32 = 0;
 const DESTINATION_NAT: u32 = 1;
+const NFPROTO_IPV4: u8 = 2;
+/// Offset of the sum in a header of IPv4.
+const IPV4_SUM: u32 = 10;
+/// `NFT_PAYLOAD_L4CSUM_PSEUDOHDR`.
+const SUM_OF_PSEUDO_HEADER: u32 = 1;
 
 /// A place for values while a rule runs. Numbered in words of four bytes; longer values take the next ones too.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,7 +41,7 @@ pub enum MetaKey {
 /// What to read about a packet's connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CtKey {
-    /// Bits: invalid 1, established 2, related 4, new 8; in the machine's order.
+    /// Bits: invalid 1, established 2, related 4, new 8, untracked 64; in the machine's order.
     State,
     /// Bits of `ip_conntrack_status`; in the machine's order.
     Status,
@@ -80,6 +85,19 @@ pub enum Expression {
         /// Into here.
         register: Register,
     },
+    /// Writes an address into the network header, and corrects the sums that cover it.
+    SetAddress {
+        /// 2 for IPv4, 10 for IPv6.
+        family: u8,
+        /// Where it stands in the header, in bytes.
+        offset: u32,
+        /// Length in bytes.
+        length: u32,
+        /// Holds it.
+        register: Register,
+    },
+    /// Its connection is not tracked.
+    Untrack,
     /// Reads about its connection.
     Ct(CtKey, Register),
     /// Reads what kind of address its destination is for this host (`RTN_*`), four bytes in the machine's order.
@@ -132,7 +150,8 @@ impl Expression {
     const fn name(&self) -> &'static str {
         match self {
             Self::Meta(..) => "meta",
-            Self::Payload { .. } => "payload",
+            Self::Payload { .. } | Self::SetAddress { .. } => "payload",
+            Self::Untrack => "notrack",
             Self::Ct(..) => "ct",
             Self::DestinationKind(_) => "fib",
             Self::Mask(..) => "bitwise",
@@ -163,6 +182,22 @@ impl Expression {
                 data.be32(2, if *base == Base::Network { 1 } else { 2 });
                 data.be32(3, *offset);
                 data.be32(4, *length);
+            }
+            Self::SetAddress {
+                family,
+                offset,
+                length,
+                register,
+            } => {
+                data.be32(5, register.number());
+                // Of the network header; it alone of IPv4 has a sum of its own.
+                data.be32(2, 1);
+                data.be32(3, *offset);
+                data.be32(4, *length);
+                let of_ipv4 = *family == NFPROTO_IPV4;
+                data.be32(6, u32::from(of_ipv4));
+                data.be32(7, if of_ipv4 { IPV4_SUM } else { 0 });
+                data.be32(8, SUM_OF_PSEUDO_HEADER);
             }
             Self::Ct(key, register) => {
                 data.be32(1, register.number());
@@ -211,7 +246,7 @@ impl Expression {
                 data.be32(3, address.number());
                 data.be32(5, port.number());
             }
-            Self::Masquerade | Self::Redirect | Self::Counter => {}
+            Self::Masquerade | Self::Redirect | Self::Counter | Self::Untrack => {}
             Self::Verdict(verdict) => {
                 data.be32(1, 0);
                 data.nest(2, |value| {

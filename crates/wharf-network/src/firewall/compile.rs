@@ -8,7 +8,7 @@ use wharf_netlink::nft::{
     Register, Verdict,
 };
 
-use super::{Action, Destination, Family, Hook, Match, PortMap, Ruleset, TABLE, Target};
+use super::{Action, Destination, Elements, Family, Hook, Match, PortMap, Ruleset, TABLE, Target};
 
 /// First word of the registers; links' names, addresses and the maps' keys take the next ones too.
 const R0: Register = Register(0);
@@ -18,6 +18,7 @@ const NEIGHBOUR_REDIRECT: u8 = 137;
 /// `RTN_LOCAL`.
 const LOCAL: u32 = 2;
 const ESTABLISHED_OR_RELATED: u32 = 2 | 4;
+const UNTRACKED: u32 = 64;
 /// `IPS_DST_NAT`.
 const DESTINATION_CHANGED: u32 = 1 << 5;
 /// Names of links are compared with their padding.
@@ -56,15 +57,15 @@ impl Ruleset {
     fn add_maps(&self, batch: &mut Batch<'_>) {
         for set in &self.sets {
             let key = [set.family.field(), Field::Protocol, Field::Port];
+            let (key, keys): (_, Vec<_>) = match &set.elements {
+                Elements::Ports(all) => (&key[..], all.iter().map(address_and_port).collect()),
+                Elements::Addresses(all) => (&key[..1], all.iter().copied().map(octets).collect()),
+            };
             batch.add_map(&Map {
                 name: set.name,
-                key: &key,
+                key,
                 value: &[],
-                elements: set
-                    .elements
-                    .iter()
-                    .map(|target| (address_and_port(target), Vec::new()))
-                    .collect(),
+                elements: keys.into_iter().map(|key| (key, Vec::new())).collect(),
             });
         }
         for map in &self.maps {
@@ -80,14 +81,19 @@ fn add_map(map: &PortMap, batch: &mut Batch<'_>) {
         true => address_and_port(target),
         false => protocol_and_port(target),
     };
+    let value = [address, Field::Port];
+    let value_of = |to: &Destination| match map.to_port {
+        true => destination(to),
+        false => octets(to.address),
+    };
     batch.add_map(&Map {
         name: map.name,
         key: if map.by_address { &key } else { &key[1..] },
-        value: &[address, Field::Port],
+        value: if map.to_port { &value } else { &value[..1] },
         elements: map
             .entries
             .iter()
-            .map(|(target, to)| (key_of(target), destination(to)))
+            .map(|(target, to)| (key_of(target), value_of(to)))
             .collect(),
     });
 }
@@ -144,11 +150,14 @@ impl Family {
 fn base(hook: Hook) -> BaseChain {
     use wharf_netlink::nft::Hook as At;
     let (kind, hook, priority) = match hook {
+        Hook::FirstPrerouting => (ChainKind::Filter, At::Prerouting, -300),
+        Hook::BeforeTracking => (ChainKind::Filter, At::Output, -201),
         Hook::NatPrerouting => (ChainKind::Nat, At::Prerouting, -100),
         Hook::NatOutput => (ChainKind::Nat, At::Output, -100),
         Hook::NatPostrouting => (ChainKind::Nat, At::Postrouting, 100),
         Hook::FilterForward => (ChainKind::Filter, At::Forward, 0),
         Hook::FilterOutput => (ChainKind::Filter, At::Output, 0),
+        Hook::LastInput => (ChainKind::Filter, At::Input, 101),
     };
     BaseChain {
         kind,
@@ -163,6 +172,10 @@ fn condition(condition: &Match) -> Vec<Expression> {
             Expression::Meta(MetaKey::InputName, R0),
             Expression::Equal(R0, link_name(link)),
         ],
+        Match::InputNot(link) => vec![
+            Expression::Meta(MetaKey::InputName, R0),
+            Expression::NotEqual(R0, link_name(link)),
+        ],
         Match::Output(link) => vec![
             Expression::Meta(MetaKey::OutputName, R0),
             Expression::Equal(R0, link_name(link)),
@@ -173,6 +186,10 @@ fn condition(condition: &Match) -> Vec<Expression> {
         ],
         Match::Is(family) => only(*family),
         Match::Source(net) => subnet(Family::of(net.addr()).source(), net, true),
+        Match::SourceNot(net) => subnet(Family::of(net.addr()).source(), net, false),
+        Match::Destination(net) => subnet(Family::of(net.addr()).destination(), net, true),
+        Match::SourceAmong(set, family) => among(set, *family, family.source()),
+        Match::DestinationAmong(set, family) => among(set, *family, family.destination()),
         Match::DestinationNot(net) => subnet(Family::of(net.addr()).destination(), net, false),
         Match::DestinationLocal => vec![
             Expression::DestinationKind(R0),
@@ -181,6 +198,7 @@ fn condition(condition: &Match) -> Vec<Expression> {
         Match::SourceIn(set, family) => contained(set, *family, family.source()),
         Match::DestinationIn(set, family) => contained(set, *family, family.destination()),
         Match::Known => bits(CtKey::State, ESTABLISHED_OR_RELATED),
+        Match::Untracked => bits(CtKey::State, UNTRACKED),
         Match::Redirected => bits(CtKey::Status, DESTINATION_CHANGED),
         Match::Icmp(family) => icmp(*family),
         Match::IcmpRedirect(family) => icmp_redirect(*family),
@@ -208,14 +226,32 @@ fn action(action: Action) -> Vec<Expression> {
             steps
         }
         Action::TranslateByPort(family) => {
-            let mut steps = only(family);
-            steps.extend([
-                Expression::Meta(MetaKey::TransportProtocol, R0),
-                payload(Base::Transport, 2, 2, Register(1)),
-            ]);
+            let mut steps = protocol_port(family);
             let map = family.named("published_any", "published6_any");
             steps.extend(translate(family, map));
             steps
+        }
+        Action::Untrack => vec![Expression::Untrack],
+        Action::LeaveLoopbackByAddress(family) => {
+            let mut steps = address_protocol_port(family, family.destination());
+            let map = family.named("loopback", "loopback6").to_owned();
+            steps.push(Expression::Lookup(map, R0));
+            steps.push(set_address(family, family.source()));
+            steps
+        }
+        Action::LeaveLoopbackByPort(family) => {
+            let mut steps = protocol_port(family);
+            let map = family.named("loopback_any", "loopback6_any").to_owned();
+            steps.push(Expression::Lookup(map, R0));
+            steps.push(set_address(family, family.source()));
+            steps
+        }
+        Action::SetDestination(ip) => {
+            let family = Family::of(ip);
+            vec![
+                Expression::Load(R0, octets(ip)),
+                set_address(family, family.destination()),
+            ]
         }
     }
 }
@@ -223,6 +259,35 @@ fn action(action: Action) -> Vec<Expression> {
 fn contained(set: &str, family: Family, offset: u32) -> Vec<Expression> {
     let mut steps = address_protocol_port(family, offset);
     steps.push(Expression::Contained(set.to_owned(), R0));
+    steps
+}
+
+fn among(set: &str, family: Family, offset: u32) -> Vec<Expression> {
+    let mut steps = only(family);
+    steps.extend([
+        payload(Base::Network, offset, family.length(), R0),
+        Expression::Contained(set.to_owned(), R0),
+    ]);
+    steps
+}
+
+/// Writes the address of the first register into the header.
+const fn set_address(family: Family, offset: u32) -> Expression {
+    Expression::SetAddress {
+        family: family.number(),
+        offset,
+        length: family.length(),
+        register: R0,
+    }
+}
+
+/// The key of maps without an address.
+fn protocol_port(family: Family) -> Vec<Expression> {
+    let mut steps = only(family);
+    steps.extend([
+        Expression::Meta(MetaKey::TransportProtocol, R0),
+        payload(Base::Transport, 2, 2, Register(1)),
+    ]);
     steps
 }
 

@@ -1,21 +1,33 @@
 //! From networks and endpoints to rules.
 
 use std::collections::BTreeMap;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::IpAddr;
 
-use ipnet::{IpNet, Ipv4Net, Ipv6Net};
+use ipnet::IpNet;
 
-use super::{Action, Chain, Destination, Family, Hook, Match, PortMap, Rule, Ruleset, Set, Target};
-use crate::{Bridge, EndpointInfo, GatewayMode, Network, PublishPolicy, Publishing};
+use super::{
+    Action, Chain, Destination, Elements, Family, Hook, Match, PortMap, Rule, Ruleset, Set, Target,
+    loopback,
+};
+use crate::{
+    Bridge, EndpointInfo, GatewayMode, Network, Protocol, PublishPolicy, Publishing, bridge,
+};
 
 /// What of a network the rules are made from.
 struct Bridged<'a> {
     bridge: &'a Bridge,
     /// The subnet of each family that it has.
     subnets: Vec<IpNet>,
+    /// The host's addresses on it.
+    hosts: Vec<IpAddr>,
 }
 
 impl Bridged<'_> {
+    fn host(&self, family: Family) -> Option<IpAddr> {
+        let mut hosts = self.hosts.iter();
+        hosts.find(|ip| Family::of(**ip) == family).copied()
+    }
+
     fn mode(&self, family: Family) -> GatewayMode {
         match family {
             Family::V4 => self.bridge.ways.v4.mode,
@@ -49,8 +61,14 @@ impl Ruleset {
         for network in networks {
             if let Some(bridge) = &network.bridge {
                 let pools = network.ipam.pools.iter();
-                let subnets = pools.map(|pool| pool.subnet).collect();
-                by_id.insert(&network.id, Bridged { bridge, subnets });
+                let bridged = Bridged {
+                    bridge,
+                    subnets: pools.map(|pool| pool.subnet).collect(),
+                    hosts: bridge::hosts(network, bridge)
+                        .map(|host| host.addr())
+                        .collect(),
+                };
+                by_id.insert(&network.id, bridged);
             }
         }
         let mut ports = Ports::default();
@@ -79,7 +97,14 @@ impl Ruleset {
             if bridges.iter().any(open) {
                 sets.push(ports.open(*family));
             }
+            let hosts = bridges.iter().filter_map(|one| one.host(*family)).collect();
+            sets.push(Set {
+                name: loopback::bridges(*family),
+                family: *family,
+                elements: Elements::Addresses(hosts),
+            });
         }
+        sets.push(set("loopback_only", Family::V4, ports.loopback_only));
         Self {
             sets,
             maps,
@@ -99,6 +124,12 @@ impl Ruleset {
 struct Ports {
     published: Vec<(Target, Destination)>,
     published_any: Vec<(Target, Destination)>,
+    /// Ports on the host's loopback, and the host's address on the way from there.
+    loopback: Vec<(Target, Destination)>,
+    /// The same of ports on all addresses.
+    loopback_any: Vec<(Target, Destination)>,
+    /// IPv4 ports that are on the loopback alone.
+    loopback_only: Vec<Target>,
     open: Vec<Target>,
 }
 
@@ -123,9 +154,7 @@ impl Ports {
                     port: port.container_port,
                 });
             }
-            // The loopback is served by the proxy: its packets cannot be sent on to another link.
-            let translated = publishing.policy == PublishPolicy::Translate;
-            if port.host_port == 0 || port.host_ip.is_loopback() || !translated {
+            if port.host_port == 0 {
                 continue;
             }
             let target = Target {
@@ -133,15 +162,33 @@ impl Ports {
                 protocol: port.protocol,
                 port: port.host_port,
             };
-            match port.host_ip.is_unspecified() {
-                true => self.published_any.push((target, to)),
-                false => self.published.push((target, to)),
+            if port.host_ip.is_loopback() && family == Family::V4 {
+                self.loopback_only.push(target);
+            }
+            if publishing.policy == PublishPolicy::Translate {
+                self.translate(target, to, network.host(family));
             }
         }
     }
 
+    /// `host` is the host's address on the container's bridge; without, the proxy alone serves the loopback. It does so
+    /// for nobody by SCTP.
+    fn translate(&mut self, target: Target, to: Destination, host: Option<IpAddr>) {
+        let near = host.filter(|_| target.protocol != Protocol::Sctp);
+        let near = near.map(|address| (target, Destination { address, port: 0 }));
+        if target.address.is_unspecified() {
+            self.published_any.push((target, to));
+            self.loopback_any.extend(near);
+        } else if !target.address.is_loopback() {
+            self.published.push((target, to));
+        } else if near.is_some() {
+            self.published.push((target, to));
+            self.loopback.extend(near);
+        }
+    }
+
     /// The sets and maps of one family.
-    fn of(&self, family: Family, proxy: bool) -> ([Set; 2], [PortMap; 2]) {
+    fn of(&self, family: Family, proxy: bool) -> ([Set; 2], [PortMap; 4]) {
         let of = |entries: &[(Target, Destination)]| {
             let mut entries: Vec<_> = entries
                 .iter()
@@ -153,7 +200,10 @@ impl Ports {
         };
         let (published, published_any) = (of(&self.published), of(&self.published_any));
         let own = |name, entries: &[(Target, Destination)]| {
-            let swapped = entries.iter().map(|(target, to)| Target {
+            let abroad = entries
+                .iter()
+                .filter(|(target, _)| !target.address.is_loopback());
+            let swapped = abroad.map(|(target, to)| Target {
                 address: to.address,
                 ..*target
             });
@@ -164,19 +214,26 @@ impl Ports {
             own(family.named("own", "own6"), &published_any),
             own(family.named("own_bound", "own6_bound"), &published),
         ];
-        let map = |name, by_address, entries| PortMap {
+        let map = |name, by_address, to_port, entries| PortMap {
             name,
             family,
             by_address,
+            to_port,
             entries,
         };
+        let any = family.named("published_any", "published6_any");
+        let near = family.named("loopback", "loopback6");
+        let near_any = family.named("loopback_any", "loopback6_any");
         let maps = [
-            map(family.named("published", "published6"), true, published),
             map(
-                family.named("published_any", "published6_any"),
-                false,
-                published_any,
+                family.named("published", "published6"),
+                true,
+                true,
+                published,
             ),
+            map(any, false, true, published_any),
+            map(near, true, false, of(&self.loopback)),
+            map(near_any, false, false, of(&self.loopback_any)),
         ];
         (sets, maps)
     }
@@ -195,7 +252,7 @@ fn set(name: &'static str, family: Family, mut elements: Vec<Target>) -> Set {
     Set {
         name,
         family,
-        elements,
+        elements: Elements::Ports(elements),
     }
 }
 
@@ -216,7 +273,7 @@ fn chains(bridges: &[&Bridged<'_>], families: &[Family], publishing: &Publishing
             rule([], Action::TranslateByPort(*family)),
         ]
     });
-    vec![
+    let mut chains = vec![
         Chain {
             name: "publish",
             hook: None,
@@ -253,7 +310,9 @@ fn chains(bridges: &[&Bridged<'_>], families: &[Family], publishing: &Publishing
             Hook::FilterOutput,
             bridges.iter().flat_map(|b| no_redirect(b)).collect(),
         ),
-    ]
+    ];
+    chains.extend(loopback::chains(families));
+    chains
 }
 
 /// Packets to this host's ports. With br_netfilter loaded (and it is, beside a dockerd), one whose destination
@@ -272,18 +331,21 @@ fn arriving(bridges: &[&Bridged<'_>], families: &[Family], proxy: bool) -> Vec<R
         let from = |one: &&Bridged<'_>| Match::Input(one.bridge.interface.clone());
         rules.extend(isolated.map(|one| rule([from(one)], Action::Return)));
     }
-    rules.push(rule([Match::DestinationLocal], Action::JumpPublish));
+    // What is sent to our loopback from elsewhere is the kernel's to refuse.
+    rules.extend(families.iter().map(|family| {
+        let abroad = Match::DestinationNot(loopback::all(*family));
+        rule([abroad, Match::DestinationLocal], Action::JumpPublish)
+    }));
     rules
 }
 
-/// Connections of the host itself, but for those to its loopback, which the proxy serves.
+/// Connections of the host itself, but for those that did not leave its loopback, which the proxy serves.
 fn from_the_host(family: Family) -> Rule {
-    let loopback = match family {
-        Family::V4 => IpNet::V4(Ipv4Net::new_assert(Ipv4Addr::new(127, 0, 0, 0), 8)),
-        Family::V6 => IpNet::V6(Ipv6Net::new_assert(Ipv6Addr::LOCALHOST, 128)),
-    };
     rule(
-        [Match::DestinationNot(loopback), Match::DestinationLocal],
+        [
+            Match::SourceNot(loopback::all(family)),
+            Match::DestinationLocal,
+        ],
         Action::JumpPublish,
     )
 }
@@ -375,7 +437,7 @@ fn no_redirect(one: &Bridged<'_>) -> Vec<Rule> {
     one.families().map(redirect).collect()
 }
 
-fn rule<const N: usize>(matches: [Match; N], action: Action) -> Rule {
+pub(super) fn rule<const N: usize>(matches: [Match; N], action: Action) -> Rule {
     Rule {
         matches: matches.into(),
         action,

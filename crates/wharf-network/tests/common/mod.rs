@@ -4,7 +4,7 @@
 use std::fs::File;
 use std::future::Future;
 use std::io::{Read as _, Write as _};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::os::fd::{AsFd, OwnedFd};
 use std::process::Command;
 use std::sync::mpsc;
@@ -150,11 +150,11 @@ pub fn serve_tcp(netns: &OwnedFd, port: u16) {
     let (ready, wait) = mpsc::channel();
     thread::spawn(move || {
         move_into_link_name_space(netns.as_fd(), Some(LinkNameSpaceType::Network)).unwrap();
-        let listener = TcpListener::bind((Ipv4Addr::UNSPECIFIED, port)).unwrap();
+        let listener = TcpListener::bind((Ipv6Addr::UNSPECIFIED, port)).unwrap();
         ready.send(()).unwrap();
         for client in listener.incoming() {
             let mut client = client.unwrap();
-            let from = client.peer_addr().unwrap().ip();
+            let from = client.peer_addr().unwrap().ip().to_canonical();
             let mut line = [0; 4];
             if client.read_exact(&mut line).is_ok() {
                 let _ = write!(client, "{from} {}", String::from_utf8_lossy(&line));
@@ -195,8 +195,20 @@ pub fn reaches_tcp(address: impl Into<SocketAddr>) -> bool {
     exchange(address.into(), IMPATIENCE).is_ok()
 }
 
+/// As [`ask_tcp`], with this address as the client's.
+pub fn ask_tcp_from(client: Ipv4Addr, server: (Ipv4Addr, u16)) -> std::io::Result<String> {
+    use rustix::net::{AddressFamily, SocketType, bind, connect, socket};
+    let socket = socket(AddressFamily::INET, SocketType::STREAM, None)?;
+    bind(&socket, &SocketAddr::from((client, 0)))?;
+    connect(&socket, &SocketAddr::from(server))?;
+    answer(socket.into(), PATIENCE)
+}
+
 fn exchange(address: SocketAddr, patience: Duration) -> std::io::Result<String> {
-    let mut stream = TcpStream::connect_timeout(&address, patience)?;
+    answer(TcpStream::connect_timeout(&address, patience)?, patience)
+}
+
+fn answer(mut stream: TcpStream, patience: Duration) -> std::io::Result<String> {
     stream.set_read_timeout(Some(patience))?;
     stream.write_all(b"ping")?;
     let mut text = String::new();
@@ -213,7 +225,7 @@ pub fn ask_udp(address: impl Into<SocketAddr>) -> std::io::Result<String> {
     let any: SocketAddr = if address.is_ipv4() {
         (Ipv4Addr::UNSPECIFIED, 0).into()
     } else {
-        (std::net::Ipv6Addr::UNSPECIFIED, 0).into()
+        (Ipv6Addr::UNSPECIFIED, 0).into()
     };
     let socket = UdpSocket::bind(any)?;
     socket.set_read_timeout(Some(PATIENCE))?;

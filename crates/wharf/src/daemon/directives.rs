@@ -128,7 +128,7 @@ pub(super) struct Directives {
     #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) ip_masq: Option<bool>,
-    /// Serve published ports on loopback
+    /// Serve published ports where translation does not reach them
     #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) userland_proxy: Option<bool>,

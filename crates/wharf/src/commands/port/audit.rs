@@ -100,7 +100,8 @@ fn audit(inspect: &Value, networks: &[Value], respects: bool) -> Vec<Row> {
 fn published(ip: &str, respects: bool) -> (String, &'static str) {
     let local = ip.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback());
     let by = match (local, respects) {
-        (true, _) => "a socket of the daemon",
+        (true, true) => "a socket of the daemon",
+        (true, false) => "translation, or a socket of the daemon",
         (false, true) => "a socket of the daemon, behind the host's input rules",
         (false, false) => "translation, before the host's input rules",
     };
