@@ -372,3 +372,47 @@ fn the_kernel_shows_the_rules_as_we_print_them() {
         networks.shutdown().await;
     });
 }
+
+#[test]
+fn a_full_bridge_says_how_to_go_on() {
+    let world = World::enter();
+    run(async {
+        let networks = world.start().await;
+        // All of its 1,023 ports but one; nothing is up, so that nothing goes round.
+        let pairs = (0..511).map(|number| {
+            let (one, other) = (format!("p{number}a"), format!("p{number}b"));
+            let ports = [&one, &other].map(|name| format!("link set {name} master wharf0\n"));
+            format!(
+                "link add {one} type veth peer name {other}\n{}",
+                ports.concat()
+            )
+        });
+        let batch = world.folder.path().join("batch");
+        std::fs::write(&batch, pairs.collect::<String>()).unwrap();
+        let done = std::process::Command::new("ip")
+            .arg("-batch")
+            .arg(&batch)
+            .status();
+        assert!(done.unwrap().success());
+        let last = networks.connect("c1", "bridge", named("last", &[])).await;
+        let last = last.unwrap();
+        let usage = || networks.usage(&networks.get("bridge").unwrap());
+        let before = usage();
+        let refused = networks.connect("c2", "bridge", named("late", &[])).await;
+        assert_eq!(
+            refused.unwrap_err().to_string(),
+            "network bridge is full: a Linux bridge has 1023 ports, and all of wharf0 are taken; put further containers \
+             into another network"
+        );
+        // Nothing of the try is left, and one that goes makes room.
+        networks.shutdown().await;
+        assert_eq!(usage(), before);
+        drop(last);
+        networks.disconnect("c1").await.unwrap();
+        networks.shutdown().await;
+        networks
+            .connect("c2", "bridge", named("late", &[]))
+            .await
+            .unwrap();
+    });
+}

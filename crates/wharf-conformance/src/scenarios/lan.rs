@@ -6,6 +6,7 @@ use serde_json::json;
 use wharf_testkit::EngineKind;
 
 use super::containers::until;
+use super::talk;
 use crate::Case;
 
 /// Answers with the address that a client comes from, on ports 80 and 81.
@@ -577,72 +578,6 @@ pub(crate) fn configuration_networks(case: &mut Case) -> Result<()> {
     case.ok(&["network", "rm", "cfg"]).map(drop)
 }
 
-pub(crate) fn options_of_an_endpoint(case: &mut Case) -> Result<()> {
-    case.ok(&["network", "create", "n1"])?;
-    case.ok(&[
-        "run",
-        "-d",
-        "--name",
-        "c1",
-        "--network",
-        "n1",
-        "--link-local-ip",
-        "169.254.8.8",
-        "busybox",
-        "sleep",
-        "1000",
-    ])?;
-    let addresses = case.ok(&["exec", "c1", "ip", "-o", "addr", "show", "eth0"])?;
-    ensure!(addresses.contains("169.254.8.8/16"), "{addresses}");
-    let asked = inspect(
-        case,
-        "c1",
-        "{{json .NetworkSettings.Networks.n1.IPAMConfig}}",
-    )?;
-    ensure!(
-        asked.contains(r#""LinkLocalIPs":["169.254.8.8"]"#),
-        "{asked}"
-    );
-    if case.engine.kind.is_dockerd() {
-        return Ok(()); // The rest is of 27.2 and 28.0.
-    }
-    case.ok(&["network", "create", "n2"])?;
-    case.ok(&[
-        "network", "connect", "--driver-opt", "com.docker.network.endpoint.ifname=data0", "--driver-opt",
-        "com.docker.network.endpoint.sysctls=net.ipv4.conf.IFNAME.log_martians=1,net.ipv4.conf.IFNAME.forwarding=0",
-        "n2", "c1",
-    ])?;
-    let line =
-        "cat /proc/sys/net/ipv4/conf/data0/log_martians /proc/sys/net/ipv4/conf/data0/forwarding";
-    case.prints(&["exec", "c1", "sh", "-c", line], "1\n0")?;
-    for (option, words) in [
-        (
-            "com.docker.network.endpoint.sysctls=net.ipv4.ip_forward=0",
-            "invalid per-interface sysctl",
-        ),
-        (
-            "com.docker.network.endpoint.sysctls=net.ipv4.conf.IFNAME.../../x=0",
-            "invalid per-interface sysctl",
-        ),
-        (
-            "com.docker.network.endpoint.ifname=eth0",
-            "the container already has an interface eth0",
-        ),
-        (
-            "com.docker.network.endpoint.ifname=a/b",
-            "invalid interface name",
-        ),
-    ] {
-        case.run(&["network", "disconnect", "n2", "c1"])?;
-        case.fails(
-            &["network", "connect", "--driver-opt", option, "n2", "c1"],
-            1,
-            words,
-        )?;
-    }
-    Ok(())
-}
-
 pub(crate) fn what_others_take_away_comes_back(case: &mut Case) -> Result<()> {
     if case.engine.kind.is_dockerd() {
         return Ok(()); // Its rules stay away until it starts again.
@@ -772,31 +707,13 @@ pub(crate) fn connections_outlive_the_daemon(case: &mut Case) -> Result<()> {
         return Ok(()); // It kills containers when it starts again, unless told to leave them alive.
     }
     lan(case)?;
-    // Sends back what it gets.
-    let echo = "mkfifo /f && exec 3<>/f && exec nc -l -p 7 </f >/f";
-    case.ok(&[
-        "run", "-d", "--name", "e1", "-p", "7777:7", "busybox", "sh", "-c", echo,
-    ])?;
-    until(|| Ok(case.ok(&["exec", "e1", "netstat", "-ltn"])?.contains(":7 ")))?;
-    let folder = case.engine.world.path().to_string_lossy().into_owned();
-    let heard = |case: &Case, text: &str| {
-        until(|| Ok(there(case, &format!("cat {folder}/from"))?.contains(text)))
-    };
-    let say = |case: &Case, text: &str| there(case, &format!("echo {text} > {folder}/to"));
-    there(
-        case,
-        &format!(
-            "cd {folder} && mkfifo to && {{ (exec 3<>to; exec busybox nc 192.0.2.1 7777 <to >from) >/dev/null 2>&1 & }}"
-        ),
-    )?;
-    say(case, "one")?;
-    heard(case, "one")?;
+    talk::echo(case, 7777)?;
+    talk::connect(case, "ip netns exec lan", "192.0.2.1", 7777)?;
+    talk::say(case, "one")?;
     case.engine.kill_9()?;
-    say(case, "two")?;
-    heard(case, "two")?;
+    talk::say(case, "two")?;
     case.engine.launch()?;
-    say(case, "three")?;
-    heard(case, "three")
+    talk::say(case, "three")
 }
 
 /// A name server that has one answer, of 600 seconds, to all questions for an IPv4 address.

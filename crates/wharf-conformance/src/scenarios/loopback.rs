@@ -2,8 +2,8 @@
 
 use anyhow::{Result, ensure};
 
-use super::containers::until;
 use super::lan::{lan, serve};
+use super::talk;
 use crate::Case;
 
 /// What a web server on the host says to a shell line's `wget`; nothing if it is not reached.
@@ -70,46 +70,23 @@ pub(crate) fn connections_from_the_host_outlive_the_daemon(case: &mut Case) -> R
     if case.engine.kind.is_dockerd() {
         return Ok(()); // They are its proxy's.
     }
-    let echo = "mkfifo /f && exec 3<>/f && exec nc -l -p 7 </f >/f";
-    case.ok(&[
-        "run", "-d", "--name", "e1", "-p", "7777:7", "busybox", "sh", "-c", echo,
-    ])?;
+    talk::echo(case, 7777)?;
     serve(case, "s1", &["-p", "127.0.0.1:8080:80"])?;
-    until(|| Ok(case.ok(&["exec", "e1", "netstat", "-ltn"])?.contains(":7 ")))?;
-    let folder = case.engine.world.path().to_string_lossy().into_owned();
-    let heard = |case: &Case, text: &str| {
-        until(|| {
-            Ok(case
-                .engine
-                .world
-                .sh(&format!("cat {folder}/from"))?
-                .contains(text))
-        })
-    };
-    let say = |case: &Case, text: &str| {
-        let line = format!("echo {text} > {folder}/to");
-        case.engine.world.sh(&line)
-    };
-    case.engine.world.sh(&format!(
-        "cd {folder} && mkfifo to && {{ (exec 3<>to; exec busybox nc 127.0.0.1 7777 <to >from) >/dev/null 2>&1 & }}"
-    ))?;
-    say(case, "one")?;
-    heard(case, "one")?;
+    talk::connect(case, "", "127.0.0.1", 7777)?;
+    talk::say(case, "one")?;
     case.engine.kill_9()?;
-    say(case, "two")?;
-    heard(case, "two")?;
+    talk::say(case, "two")?;
     let seen = fetch(case, "", "127.0.0.1:8080/cgi-bin/ip")?;
     ensure!(seen.contains("172.17.0.1"), "a new one: {seen}");
     case.engine.launch()?;
-    say(case, "three")?;
-    heard(case, "three")
+    talk::say(case, "three")
 }
 
 /// The owner of a host may have the kernel not track what stays on it.
 pub(crate) fn a_loopback_that_is_not_tracked(case: &mut Case) -> Result<()> {
     serve(case, "s1", &["-p", "8080:80", "-p", "127.0.0.1:8081:81"])?;
-    let rules = "table ip own { chain output { type filter hook output priority raw; oif lo notrack; }; \
-        chain prerouting { type filter hook prerouting priority raw; iif lo notrack; }; }";
+    let rules = "table ip own { chain output { type filter hook output priority raw; oifname lo notrack; }; \
+        chain prerouting { type filter hook prerouting priority raw; iifname lo notrack; }; }";
     case.engine
         .world
         .sh(&format!("echo '{rules}' | nft -f -"))?;

@@ -11,6 +11,7 @@ mod compose;
 mod containers;
 mod cp;
 mod daemon;
+mod endpoints;
 mod events;
 mod files;
 mod health;
@@ -39,6 +40,7 @@ mod run;
 mod runtimes;
 mod safety;
 mod settings;
+mod talk;
 mod trees;
 mod userns;
 mod volumes;
@@ -162,9 +164,10 @@ scenarios! {
         prune_takes_the_unused events_of_networks dual_stack networks_outlive_the_daemon
         links_of_the_default_bridge disconnect_by_force_and_names_of_the_host;
     lan: macvlan_is_on_the_lan shared_links_are_checked ipvlan_in_all_its_modes only_published_ports_are_reached
-        gateway_modes ipv6_is_published configuration_networks options_of_an_endpoint
+        gateway_modes ipv6_is_published configuration_networks
         what_others_take_away_comes_back the_hosts_own_firewall_is_respected settings_of_the_default_bridge
         five_hundred_ports_are_one_rule connections_outlive_the_daemon servers_of_the_host_are_asked;
+    endpoints: options_of_an_endpoint priorities_choose_the_way_out;
     loopback: the_loopback_is_nobody_elses connections_from_the_host_outlive_the_daemon a_loopback_that_is_not_tracked;
     safety: default_capabilities masked_and_read_only_paths seccomp_denies no_new_privileges privileged_has_all
         workdir_through_proc_is_refused;

@@ -15,6 +15,7 @@ const GET_LINK: u16 = 18;
 const IFLA_ADDRESS: u16 = 1;
 const IFLA_IFNAME: u16 = 3;
 const IFLA_MTU: u16 = 4;
+const IFLA_TXQLEN: u16 = 13;
 const IFLA_LINK: u16 = 5;
 const IFLA_MASTER: u16 = 10;
 const IFLA_LINKINFO: u16 = 18;
@@ -118,6 +119,8 @@ pub fn add_veth(veth: &Veth<'_>) -> Request {
     let mut request = Request::new(NEW_LINK, CREATE_NEW, operation).fixed(&header(0, 0));
     request.text(IFLA_IFNAME, veth.name);
     request.ne32(IFLA_MTU, veth.mtu);
+    // As Docker's: what it sends is its peer's at once, and nothing waits.
+    request.ne32(IFLA_TXQLEN, 0);
     request.nest(IFLA_LINKINFO, |info| {
         info.text(IFLA_INFO_KIND, "veth");
         info.nest(IFLA_INFO_DATA, |data| {
@@ -125,6 +128,7 @@ pub fn add_veth(veth: &Veth<'_>) -> Request {
                 peer.raw(&header(0, 0));
                 peer.text(IFLA_IFNAME, veth.peer.name);
                 peer.ne32(IFLA_MTU, veth.mtu);
+                peer.ne32(IFLA_TXQLEN, 0);
                 peer.ne32(IFLA_NET_NS_FD, veth.peer.netns.as_raw_fd() as u32);
             });
         });
