@@ -13,6 +13,7 @@ echo $$ > /sys/fs/cgroup/cgroup.procs
 echo "test-vm: $(uname -r), $(stat -f -c %T /sys/fs/cgroup), AppArmor: $(cat /sys/module/apparmor/parameters/enabled)"
 failed=0
 group-tests --test-threads 1 || failed=1
+bash "$(dirname "$0")/test-vm-systemd.sh" || failed=1
 for scenario in "$@"; do
     wharf-conformance --engine wharf --client docker --only "$scenario" > /var/wharf/out 2>&1
     cut -c1-3000 /var/wharf/out

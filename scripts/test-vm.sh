@@ -1,7 +1,7 @@
 #!/bin/bash
 # `make test-vm`: what must be tested on a machine unlike most test machines: systemd, pure cgroup v2, AppArmor, Debian's
-# kernel. A bounded selection, as the machine is emulated: the tests of the cgroups crate and the conformance scenarios
-# named below, run inside of `in-vm` with programs built outside.
+# kernel. A bounded selection, as the machine is emulated: the tests of the cgroups crate, the systemd cgroup driver
+# (test-vm-systemd.sh) and the conformance scenarios named below, run inside of `in-vm` with programs built outside.
 #
 #   scripts/test-vm.sh BIN [TEXT...]     BIN: folder with wharf and wharf-shim; TEXT: scenarios instead of the usual ones
 #   IN_VM=/path/to/in-vm                 default ../shared/vm/in-vm
@@ -38,7 +38,7 @@ for file in "$bin/wharf" "$bin/wharf-shim" "$target/debug/wharf-conformance" "$g
     strip -o "$stage/$name" "$file" 2> /dev/null || cp "$file" "$stage/$name"
 done
 cp "$(bash "$root/crates/wharf-testkit/fixtures/build.sh")/busybox.tar" "$stage/"
-cp "$root/scripts/test-vm-inside.sh" "$stage/"
+cp "$root/scripts/test-vm-inside.sh" "$root/scripts/test-vm-systemd.sh" "$stage/"
 "$in_vm" --share "$stage" --share "$root" --timeout "${TEST_VM_TIMEOUT:-1500}" \
     --env WHARF_TEST_LOG="${WHARF_TEST_LOG:-}" -- \
     bash "$stage/test-vm-inside.sh" "$stage" "${scenarios[@]}"

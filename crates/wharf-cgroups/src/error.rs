@@ -48,6 +48,39 @@ pub enum CgroupError {
     /// A key of `unified` is no file name.
     #[error("unified resource \"{0}\" must be a file name (no slashes)")]
     BadFile(String),
+    /// A slice's name is no name of one.
+    #[error("invalid slice name: {0}")]
+    BadSlice(String),
+    /// A list of processors or memory nodes that is none.
+    #[error("invalid list of numbers: \"{0}\"")]
+    BadSet(String),
+    /// An annotation that is to be a property of a unit.
+    #[error("Annotation {annotation}: {why}")]
+    BadAnnotation {
+        /// `NAME=VALUE`.
+        annotation: String,
+        /// What is wrong.
+        why: &'static str,
+    },
+    /// systemd is asked for, and does not run.
+    #[error("systemd not running on this host, cannot use systemd cgroups manager")]
+    NoSystemd,
+    /// systemd cannot be reached, or does not answer.
+    #[error("talk to systemd")]
+    Bus(#[source] io::Error),
+    /// systemd has refused.
+    #[error("unable to {verb} unit \"{unit}\": {text}")]
+    Systemd {
+        /// `start`, `stop`, `set properties of`.
+        verb: &'static str,
+        /// The unit's name.
+        unit: String,
+        /// Its own words.
+        text: String,
+    },
+    /// The process that holds a new scope could not be made.
+    #[error("make a process that holds the scope")]
+    Keeper(#[source] io::Error),
     /// A device filter could not be loaded.
     #[error("load the device filter")]
     DeviceFilter(#[source] io::Error),

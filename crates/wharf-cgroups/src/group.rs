@@ -1,6 +1,6 @@
 //! One container's group: made, entered, listed, killed, removed.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
@@ -11,24 +11,56 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{Mode, OFlags};
 use rustix::process::{Pid, PidfdFlags, Signal, kill_process};
 
+use crate::limits::Journal;
+use crate::name::Name;
+use crate::systemd::{self, Keeper};
 use crate::{CgroupError, Layout, devices, limits};
+
+/// What systemd is to know of a group from its beginning; one that is made of folders has no use for it.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Wanted<'a> {
+    /// Limits that [`Cgroup::apply`] sets next.
+    pub resources: Option<&'a LinuxResources>,
+    /// The spec's annotations: those named `org.systemd.property.*` are properties of the unit.
+    pub annotations: Option<&'a HashMap<String, String>>,
+}
 
 /// A container's group in every hierarchy of the host.
 #[derive(Debug)]
 pub struct Cgroup {
     layout: Layout,
-    path: String,
+    name: Name,
     /// The v2 folder, for `CLONE_INTO_CGROUP`.
     folder: Option<OwnedFd>,
+    /// What holds systemd's scope as long as it is empty.
+    keeper: Option<Keeper>,
 }
 
 impl Cgroup {
-    /// Makes the group `path` (absolute, as `/wharf/<id>`), or finds it.
+    /// Makes the group `name`: a path (absolute, as `/wharf/<id>`), which may be there already, or systemd's
+    /// `SLICE:PREFIX:NAME`, for a caller of one thread. See [`Cgroup::settle`].
     ///
     /// # Errors
-    /// If a folder cannot be made.
-    pub fn create(path: &str) -> Result<Self, CgroupError> {
-        let mut group = Self::open(path)?;
+    /// If a folder cannot be made, or systemd refuses.
+    pub fn create(name: &str, wanted: Wanted<'_>) -> Result<Self, CgroupError> {
+        let mut group = Self::open(name)?;
+        if let Some(scope) = group.name.scope() {
+            let keeper = Keeper::new().map_err(CgroupError::Keeper)?;
+            scope.start(wanted, group.layout.is_v2(), keeper.pid())?;
+            group.keeper = Some(keeper);
+        }
+        match group.make_folders() {
+            Ok(()) => Ok(group),
+            Err(error) => {
+                group.settle();
+                let _ = group.remove();
+                Err(error)
+            }
+        }
+    }
+
+    fn make_folders(&mut self) -> Result<(), CgroupError> {
+        let group = self;
         for (controller, folder) in group.folders() {
             make(controller, &folder)?;
         }
@@ -39,29 +71,31 @@ impl Cgroup {
             let opened = rustix::fs::open(folder, flags, Mode::empty()).map_err(io::Error::from);
             group.folder = Some(opened.map_err(CgroupError::file("open", folder))?);
         }
-        Ok(group)
+        Ok(())
     }
 
-    /// The group `path`, which may or may not be there.
+    /// A process is in the group, or none will be: systemd ends an empty one by itself.
+    pub fn settle(&mut self) {
+        self.keeper = None;
+    }
+
+    /// The group `name`, which may or may not be there.
     ///
     /// # Errors
-    /// [`CgroupError::NoHierarchy`]; [`CgroupError::Top`] for a path of nothing.
-    pub fn open(path: &str) -> Result<Self, CgroupError> {
-        let path = clean(path);
-        // The top of the hierarchy is everybody's: what is done to a group must never be done to it.
-        if path.is_empty() {
-            return Err(CgroupError::Top);
-        }
+    /// [`CgroupError::NoHierarchy`]; [`CgroupError::Top`] for a path of nothing; [`CgroupError::BadSlice`].
+    pub fn open(name: &str) -> Result<Self, CgroupError> {
+        let name = Name::parse(name)?;
         Ok(Self {
             layout: Layout::detect()?,
-            path,
+            name,
             folder: None,
+            keeper: None,
         })
     }
 
-    /// The path as it was given, without the slashes at its ends.
+    /// Where it is below the hierarchies' roots, without slashes at the ends.
     pub fn path(&self) -> &str {
-        &self.path
+        self.name.path()
     }
 
     /// The host's hierarchies.
@@ -74,16 +108,40 @@ impl Cgroup {
         self.folder.as_ref().map(AsFd::as_fd)
     }
 
-    /// Sets limits and device rules. Those not mentioned stay as they are.
+    /// Sets limits and device rules of a new group. Those not mentioned stay as they are.
     ///
     /// # Errors
-    /// If the host lacks a controller, or refuses a value.
+    /// If the host lacks a controller, or refuses a value: some of them may be set then.
     pub fn apply(&self, resources: &LinuxResources) -> Result<(), CgroupError> {
         limits::apply(self, resources)?;
         match resources.devices() {
             Some(rules) => devices::apply(self, rules),
             None => Ok(()),
         }
+    }
+
+    /// Changes limits and device rules of a group that is in use. Those not mentioned stay as they are.
+    ///
+    /// # Errors
+    /// As [`Cgroup::apply`]; the limits are as they were.
+    pub fn update(&self, resources: &LinuxResources) -> Result<(), CgroupError> {
+        let before = Journal::default();
+        self.change(resources, &before)
+            .inspect_err(|_| before.restore())
+    }
+
+    fn change(&self, resources: &LinuxResources, before: &Journal) -> Result<(), CgroupError> {
+        limits::update(self, resources, before)?;
+        if let Some(scope) = self.name.scope() {
+            scope.set(&systemd::of_resources(resources, self.layout.is_v2())?)?;
+            // systemd has written files as well, and not all as exactly.
+            limits::apply(self, resources)?;
+        }
+        // Last, as a filter that was replaced is gone.
+        resources
+            .devices()
+            .as_ref()
+            .map_or(Ok(()), |rules| devices::apply(self, rules))
     }
 
     /// Moves the process `pid` into the group. On v2 a process is better born there, on v1 it better moves itself
@@ -136,6 +194,13 @@ impl Cgroup {
     /// If a folder cannot be removed.
     pub fn remove(&self) -> Result<(), CgroupError> {
         let mut first = None;
+        // With processes in it systemd would end them in its own way, and take its time.
+        if let Some(scope) = self.name.scope()
+            && self.processes()?.is_empty()
+            && let Err(error) = scope.stop()
+        {
+            first = Some(error);
+        }
         for (_, folder) in self.folders() {
             if let Err(error) = remove(&folder) {
                 first.get_or_insert(error);
@@ -204,11 +269,11 @@ impl Cgroup {
     /// Controller (empty on v2) and folder of the group, in each hierarchy.
     pub(crate) fn folders(&self) -> Vec<(&'static str, PathBuf)> {
         match &self.layout {
-            Layout::V2 { mount } => vec![("", mount.join(&self.path))],
+            Layout::V2 { mount } => vec![("", mount.join(self.path()))],
             Layout::V1 { controllers } => {
                 let folders = controllers.iter();
                 folders
-                    .map(|(name, mount)| (*name, mount.join(&self.path)))
+                    .map(|(name, mount)| (*name, mount.join(self.path())))
                     .collect()
             }
         }
@@ -217,7 +282,7 @@ impl Cgroup {
     /// The folder where `controller`'s files are, if the host has it.
     pub(crate) fn controller(&self, controller: &str) -> Option<PathBuf> {
         match &self.layout {
-            Layout::V2 { mount } => Some(mount.join(&self.path)),
+            Layout::V2 { mount } => Some(mount.join(self.path())),
             Layout::V1 { controllers } => {
                 let alias = if controller == "cpuacct" {
                     "cpu"
@@ -226,7 +291,7 @@ impl Cgroup {
                 };
                 let exact = controllers.iter().find(|(name, _)| *name == controller);
                 let found = exact.or_else(|| controllers.iter().find(|(name, _)| *name == alias));
-                found.map(|(_, mount)| mount.join(&self.path))
+                found.map(|(_, mount)| mount.join(self.path()))
             }
         }
     }
@@ -237,7 +302,7 @@ impl Cgroup {
             return Ok(());
         };
         let mut folder = mount.clone();
-        let parents = Path::new(&self.path).parent().unwrap_or(Path::new(""));
+        let parents = Path::new(self.path()).parent().unwrap_or(Path::new(""));
         for name in [Path::new("")]
             .into_iter()
             .chain(parents.iter().map(Path::new))
@@ -260,19 +325,6 @@ impl Cgroup {
         }
         Ok(())
     }
-}
-
-/// `path` without slashes at its ends, and without a way out of the hierarchy (runc `utils.CleanPath`).
-fn clean(path: &str) -> String {
-    let mut parts = Vec::new();
-    for part in path.split('/') {
-        match part {
-            "" | "." => {}
-            ".." => drop(parts.pop()),
-            part => parts.push(part),
-        }
-    }
-    parts.join("/")
 }
 
 fn wait_for_end(pidfd: &OwnedFd, until: Instant) {
@@ -348,16 +400,4 @@ pub(crate) fn write(file: &Path, value: &str) -> Result<(), CgroupError> {
         .open(file)
         .and_then(|mut file| file.write_all(value.as_bytes()))
         .map_err(CgroupError::file(format!("write \"{value}\" to"), file))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::{Cgroup, clean};
-
-    #[test]
-    fn no_path_leads_out() {
-        let cleaned = ["/wharf/x/", "../../tmp/x", "/a/../../b/./c", "..", ""].map(clean);
-        assert_eq!(cleaned, ["wharf/x", "tmp/x", "b/c", "", ""]);
-        assert!(Cgroup::open("/..").is_err(), "the top is nobody's group");
-    }
 }

@@ -1,6 +1,7 @@
 //! OCI's resources as the files of v1 and v2. The order in which files are written matters: a value must fit those
 //! that are there at every moment, of a new group and of one whose processes run.
 
+mod journal;
 mod v1;
 mod v2;
 
@@ -9,25 +10,43 @@ use std::path::PathBuf;
 
 use oci_spec::runtime::{LinuxBlockIo, LinuxResources, LinuxThrottleDevice};
 
+pub(crate) use journal::Journal;
+pub(crate) use v2::{swap, weight_of};
+
 use crate::group::write;
 use crate::{Cgroup, CgroupError};
 
 const EINVAL: i32 = 22;
 const EBUSY: i32 = 16;
 
+/// Writes the files of what `resources` mention.
 pub(crate) fn apply(group: &Cgroup, resources: &LinuxResources) -> Result<(), CgroupError> {
-    let files = Files(group);
+    let journal = None;
+    write_all(&Files { group, journal }, resources)
+}
+
+/// As [`apply`]; `journal` remembers what the files said before.
+pub(crate) fn update(
+    group: &Cgroup,
+    resources: &LinuxResources,
+    journal: &Journal,
+) -> Result<(), CgroupError> {
+    let journal = Some(journal);
+    write_all(&Files { group, journal }, resources)
+}
+
+fn write_all(files: &Files<'_>, resources: &LinuxResources) -> Result<(), CgroupError> {
     if let Some(pids) = resources.pids() {
         let limit = pids.limit();
         let value = or_max(if limit == 0 { -1 } else { limit });
         files.set("pids", "pids.max", value)?;
     }
-    if group.layout().is_v2() {
-        v2::apply(&files, resources)?;
+    if files.group.layout().is_v2() {
+        v2::apply(files, resources)?;
     } else {
-        v1::apply(&files, resources)?;
+        v1::apply(files, resources)?;
     }
-    huge_pages(&files, resources)?;
+    huge_pages(files, resources)?;
     for (device, limit) in resources.rdma().iter().flatten() {
         let handles = number("hca_handle", limit.hca_handles());
         let objects = number("hca_object", limit.hca_objects());
@@ -41,7 +60,7 @@ fn number(key: &str, value: Option<u32>) -> String {
 }
 
 fn huge_pages(files: &Files<'_>, resources: &LinuxResources) -> Result<(), CgroupError> {
-    let (plain, reserved) = match files.0.layout().is_v2() {
+    let (plain, reserved) = match files.group.layout().is_v2() {
         true => ("max", "rsvd.max"),
         false => ("limit_in_bytes", "rsvd.limit_in_bytes"),
     };
@@ -55,11 +74,14 @@ fn huge_pages(files: &Files<'_>, resources: &LinuxResources) -> Result<(), Cgrou
 }
 
 /// The group's files, by controller.
-pub(crate) struct Files<'a>(&'a Cgroup);
+pub(crate) struct Files<'a> {
+    group: &'a Cgroup,
+    journal: Option<&'a Journal>,
+}
 
 impl Files<'_> {
     fn path(&self, controller: &'static str, file: &str) -> Result<PathBuf, CgroupError> {
-        let folder = self.0.controller(controller);
+        let folder = self.group.controller(controller);
         let folder = folder.ok_or(CgroupError::NoController(controller))?;
         Ok(folder.join(file))
     }
@@ -70,7 +92,11 @@ impl Files<'_> {
         file: &str,
         value: impl ToString,
     ) -> Result<(), CgroupError> {
-        write(&self.path(controller, file)?, &value.to_string())
+        let (path, value) = (self.path(controller, file)?, value.to_string());
+        if let Some(journal) = self.journal {
+            journal.remember(&path, &value);
+        }
+        write(&path, &value)
     }
 
     /// As [`Files::set`], unless this kernel lacks the file.
@@ -117,7 +143,7 @@ fn or_max(value: i64) -> String {
 }
 
 /// What is asked, if it is: 0 is no word about it.
-fn asked<T: Copy + Default + PartialEq>(value: Option<T>) -> Option<T> {
+pub(crate) fn asked<T: Copy + Default + PartialEq>(value: Option<T>) -> Option<T> {
     value.filter(|value| *value != T::default())
 }
 

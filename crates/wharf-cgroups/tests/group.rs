@@ -4,12 +4,16 @@
 
 use std::process::{Child, Command};
 
-use wharf_cgroups::Cgroup;
+use wharf_cgroups::{Cgroup, Wanted};
 
 /// A path of our own in every hierarchy. On v1 our own group differs between hierarchies, so the test's group
 /// is made at the top of each, under a name that only this test uses.
 fn path(name: &str) -> String {
     format!("/wharf-cgroups-{name}-{}", std::process::id())
+}
+
+fn create(name: &str) -> Cgroup {
+    Cgroup::create(&path(name), Wanted::default()).unwrap()
 }
 
 fn sleeper() -> Child {
@@ -18,7 +22,7 @@ fn sleeper() -> Child {
 
 #[test]
 fn processes_are_listed_frozen_killed_and_the_group_goes() {
-    let group = Cgroup::create(&path("life")).unwrap();
+    let group = create("life");
     let mut child = sleeper();
     let pid = i32::try_from(child.id()).unwrap();
     group.add(pid).unwrap();
@@ -34,7 +38,7 @@ fn processes_are_listed_frozen_killed_and_the_group_goes() {
 
 #[test]
 fn a_thread_of_v1_enters_by_itself() {
-    let group = Cgroup::create(&path("enter")).unwrap();
+    let group = create("enter");
     // On v2 there is no such way.
     if let Some(entrance) = group.entrance().unwrap() {
         let entered = std::thread::scope(|scope| {
@@ -52,7 +56,7 @@ fn a_thread_of_v1_enters_by_itself() {
 
 #[test]
 fn limits_are_written_and_a_refused_value_is_named() {
-    let group = Cgroup::create(&path("limits")).unwrap();
+    let group = create("limits");
     let resources = r#"{"memory":{"limit":67108864},"pids":{"limit":50},
         "devices":[{"allow":false,"access":"rwm"},{"allow":true,"type":"c","major":1,"minor":3,"access":"rwm"}]}"#;
     let applied = group.apply(&serde_json::from_str(resources).unwrap());
@@ -69,7 +73,7 @@ fn limits_are_written_and_a_refused_value_is_named() {
 
 #[test]
 fn limits_change_while_processes_run_in_any_direction() {
-    let group = Cgroup::create(&path("change")).unwrap();
+    let group = create("change");
     let set = |json: &str| group.apply(&serde_json::from_str(json).unwrap());
     let steps = [
         r#"{"memory":{"limit":67108864,"swap":134217728}}"#,
@@ -96,8 +100,29 @@ fn limits_change_while_processes_run_in_any_direction() {
 }
 
 #[test]
+fn a_change_that_fails_changes_nothing() {
+    let group = create("undo");
+    let set = |json: &str| group.update(&serde_json::from_str(json).unwrap());
+    let first = set(
+        r#"{"memory":{"limit":67108864,"swap":134217728},"cpu":{"shares":512},"pids":{"limit":50}}"#,
+    );
+    let refused = set(
+        r#"{"memory":{"limit":268435456,"swap":536870912},"cpu":{"shares":2048,"cpus":"9999"},"pids":{"limit":7}}"#,
+    );
+    let stats = group.stats();
+    // Swap alone: the limit of memory beside it is the one that holds.
+    let swap = set(r#"{"memory":{"swap":100663296}}"#);
+    group.remove().unwrap();
+    first.unwrap();
+    swap.unwrap();
+    assert!(refused.unwrap_err().to_string().contains("9999"));
+    let stats = stats.unwrap();
+    assert_eq!((stats.memory.limit, stats.pids.limit), (67_108_864, Some(50)));
+}
+
+#[test]
 fn an_oom_kill_is_told() {
-    let group = Cgroup::create(&path("oom")).unwrap();
+    let group = create("oom");
     let limits = r#"{"memory":{"limit":8388608,"swap":8388608}}"#;
     group.apply(&serde_json::from_str(limits).unwrap()).unwrap();
     let mut watch = group.watch_oom().unwrap();
@@ -125,7 +150,7 @@ fn an_oom_kill_is_told() {
 
 #[test]
 fn a_group_with_processes_is_emptied_and_removed() {
-    let group = Cgroup::create(&path("busy")).unwrap();
+    let group = create("busy");
     let mut child = sleeper();
     group.add(i32::try_from(child.id()).unwrap()).unwrap();
     group.freeze().unwrap();
@@ -138,7 +163,7 @@ fn a_group_with_processes_is_emptied_and_removed() {
 
 #[test]
 fn device_rules_are_replaced_not_added() {
-    let group = Cgroup::create(&path("devices")).unwrap();
+    let group = create("devices");
     let set = |rules: &str| {
         let resources = format!(r#"{{"devices":[{{"allow":false,"access":"rwm"}}{rules}]}}"#);
         group.apply(&serde_json::from_str(&resources).unwrap())

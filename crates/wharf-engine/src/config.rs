@@ -36,7 +36,9 @@ pub struct EngineConfig {
     pub default_runtime: String,
     /// Folders of CDI files, those of later ones winning; none, if there is to be no CDI.
     pub cdi_folders: Vec<PathBuf>,
-    /// Parent control group; empty is `/wharf`.
+    /// Who makes control groups.
+    pub cgroup_driver: CgroupDriver,
+    /// Parent control group, or with systemd a slice; empty is `/wharf` or `system.slice`.
     pub cgroup_parent: String,
     /// Whether containers get an init unless they say no.
     pub init: bool,
@@ -93,6 +95,7 @@ impl Default for EngineConfig {
             runtimes: BTreeMap::new(),
             default_runtime: "wharf".to_owned(),
             cdi_folders: crate::cdi::FOLDERS.iter().map(PathBuf::from).collect(),
+            cgroup_driver: CgroupDriver::of_host(),
             cgroup_parent: String::new(),
             init: false,
             no_new_privileges: false,
@@ -109,6 +112,47 @@ impl Default for EngineConfig {
             experimental: false,
             buildkit: true,
             proxies: Default::default(),
+        }
+    }
+}
+
+/// Who makes control groups (`native.cgroupdriver`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CgroupDriver {
+    /// We, by the kernel's files.
+    Cgroupfs,
+    /// systemd: every container is a scope of its.
+    Systemd,
+}
+
+impl CgroupDriver {
+    /// dockerd's choice where none is said: systemd, if it runs the host and cgroup v2 is all there is.
+    pub fn of_host() -> Self {
+        match SysInfo::now().unified && wharf_cgroups::systemd_is_running() {
+            true => Self::Systemd,
+            false => Self::Cgroupfs,
+        }
+    }
+
+    /// Docker's word for it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Cgroupfs => "cgroupfs",
+            Self::Systemd => "systemd",
+        }
+    }
+
+    /// Whether `parent`, unless it is empty, is one that groups can be made below.
+    ///
+    /// # Errors
+    /// dockerd's sentence.
+    pub fn check_parent(self, parent: &str) -> Result<(), &'static str> {
+        let is_slice = parent.len() > ".slice".len() && parent.ends_with(".slice");
+        match self {
+            Self::Systemd if !parent.is_empty() && !is_slice => Err(
+                "cgroup-parent for systemd cgroup should be a valid slice named as \"xxx.slice\"",
+            ),
+            _ => Ok(()),
         }
     }
 }

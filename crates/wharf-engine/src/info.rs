@@ -26,7 +26,7 @@ pub struct InfoFacts {
     pub storage_status: Vec<(String, String)>,
     /// `json-file`.
     pub log_driver: String,
-    /// `cgroupfs`.
+    /// `cgroupfs` or `systemd`.
     pub cgroup_driver: String,
     /// `1` or `2`.
     pub cgroup_version: String,
@@ -153,6 +153,7 @@ impl Engine {
         self.drivers(&mut facts);
         self.add_settings(&mut facts);
         machine(&mut facts);
+        facts.cgroup_driver = self.config.cgroup_driver.name().to_owned();
         cgroups(&mut facts);
         warnings(&mut facts);
         Ok(facts)
@@ -285,7 +286,6 @@ fn machine(facts: &mut InfoFacts) {
 
 /// What its control groups can do.
 fn cgroups(facts: &mut InfoFacts) {
-    facts.cgroup_driver = "cgroupfs".to_owned();
     let info = SysInfo::now();
     facts.cgroup_version = if info.unified { "2" } else { "1" }.to_owned();
     facts.memory_limit = info.memory_limit;

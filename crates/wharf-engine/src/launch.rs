@@ -216,7 +216,7 @@ fn runtime(shared: &Shared, record: &Record) -> Result<Option<wharf_tasks::Runti
     Ok(Some(wharf_tasks::Runtime {
         path,
         arguments: config.arguments.clone(),
-        systemd_cgroup: config.systemd_cgroup,
+        systemd_cgroup: spec::of_systemd(name, &shared.config),
     }))
 }
 

@@ -49,7 +49,7 @@ mod volumes;
 mod workspace;
 
 pub use changes::{Settings, apply_changes};
-pub use config::{BridgeConfig, EngineConfig, RuntimeConfig};
+pub use config::{BridgeConfig, CgroupDriver, EngineConfig, RuntimeConfig};
 pub use containers::{
     AttachEnd, AttachOptions, Attachment, ChangeKind, CommitOptions, Containers, Created,
     ExecStartOptions, ExecView, ExtractOptions, FileChange, InterfaceStats, ListOptions, Listed,

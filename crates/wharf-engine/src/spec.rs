@@ -17,7 +17,7 @@ use wharf_tasks::ExecConfig;
 use crate::containers::{Shared, environment};
 use crate::record::Record;
 use crate::{
-    Config, EngineError, ExecStartOptions, HostConfig, IpcMode, NamespaceMode, NetworkMode,
+    CgroupDriver, EngineConfig,    Config, EngineError, ExecStartOptions, HostConfig, IpcMode, NamespaceMode, NetworkMode,
     NewExec, View, userns,
 };
 
@@ -135,7 +135,7 @@ pub(crate) fn bundle(
         resources: limits::resources(&host.resources)?,
         devices: devices::devices(host)?,
         device_rules: devices::rules(host)?,
-        cgroup_path: cgroup(host, &shared.config.cgroup_parent, &record.id),
+        cgroup_path: cgroup(host, &shared.config, &record.id),
         apparmor: record.app_armor_profile.clone(),
         writable_cgroups: writable_cgroups(host),
         ..process(config, host)
@@ -293,13 +293,26 @@ fn propagate(oci: &mut Spec, record: &Record) {
     }
 }
 
-/// The path of its control group.
-pub(crate) fn cgroup(host: &HostConfig, daemon: &str, id: &str) -> String {
+/// The name of the control group of one that is to start: a path, or systemd's `SLICE:PREFIX:NAME`. Where one is that
+/// runs, [`wharf_tasks::Tasks::cgroup`] knows.
+fn cgroup(host: &HostConfig, daemon: &EngineConfig, id: &str) -> String {
     let own = host.resources.cgroup_parent.as_str();
-    let parent = [own, daemon, "/wharf"]
+    let systemd = of_systemd(&host.runtime, daemon);
+    let default = if systemd { "system.slice" } else { "/wharf" };
+    let parent = [own, daemon.cgroup_parent.as_str(), default]
         .into_iter()
         .find(|parent| !parent.is_empty());
-    format!("/{}/{id}", parent.unwrap_or_default().trim_matches('/'))
+    let parent = parent.unwrap_or_default();
+    match systemd {
+        true => format!("{parent}:docker:{id}"),
+        false => format!("/{}/{id}", parent.trim_matches('/')),
+    }
+}
+
+/// Whether systemd makes the groups of containers of this runtime.
+pub(crate) fn of_systemd(runtime: &str, daemon: &EngineConfig) -> bool {
+    let asked = daemon.runtimes.get(runtime).is_some_and(|one| one.systemd_cgroup);
+    daemon.cgroup_driver == CgroupDriver::Systemd || asked
 }
 
 fn sysctls(host: &HostConfig, remapped: bool) -> std::collections::BTreeMap<String, String> {
@@ -380,12 +393,23 @@ mod tests {
     #[test]
     fn groups_lie_below_the_parent_that_is_nearest() {
         let mut host = HostConfig::default();
-        assert_eq!(cgroup(&host, "", "x"), "/wharf/x");
-        assert_eq!(cgroup(&host, "/d", "x"), "/d/x");
+        let mut daemon = EngineConfig {
+            cgroup_driver: CgroupDriver::Cgroupfs,
+            ..EngineConfig::default()
+        };
+        assert_eq!(cgroup(&host, &daemon, "x"), "/wharf/x");
+        daemon.cgroup_parent = "/d".to_owned();
+        assert_eq!(cgroup(&host, &daemon, "x"), "/d/x");
         host.resources = Resources {
             cgroup_parent: "/own/".to_owned(),
             ..Resources::default()
         };
-        assert_eq!(cgroup(&host, "/d", "x"), "/own/x");
+        assert_eq!(cgroup(&host, &daemon, "x"), "/own/x");
+        daemon.cgroup_driver = CgroupDriver::Systemd;
+        host.resources.cgroup_parent = "own.slice".to_owned();
+        assert_eq!(cgroup(&host, &daemon, "x"), "own.slice:docker:x");
+        host.resources.cgroup_parent.clear();
+        daemon.cgroup_parent.clear();
+        assert_eq!(cgroup(&host, &daemon, "x"), "system.slice:docker:x");
     }
 }

@@ -62,6 +62,12 @@ impl Tasks {
         })
     }
 
+    /// The control group of the task `id`, as its spec names it; `None` if there is no task, or it has none.
+    pub fn cgroup(&self, id: &str) -> Option<String> {
+        let record = folder::TaskRecord::read(&self.folder.join(id))?;
+        Some(record.cgroup).filter(|name| !name.is_empty())
+    }
+
     /// The ids of all tasks that have a folder, running or not.
     ///
     /// # Errors

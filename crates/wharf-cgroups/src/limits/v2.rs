@@ -30,7 +30,9 @@ pub(super) fn apply(files: &Files<'_>, resources: &LinuxResources) -> Result<(),
 
 fn memory(files: &Files<'_>, wanted: &LinuxMemory) -> Result<(), CgroupError> {
     let limit = asked(wanted.limit());
-    if let Some(value) = swap(limit, asked(wanted.swap()))? {
+    // Without a new limit of memory the one that holds counts.
+    let known = limit.or_else(|| files.number("memory", "memory.max")?.try_into().ok());
+    if let Some(value) = swap(known, asked(wanted.swap()))? {
         match value.as_str() {
             // A kernel that counts no swap limits none either.
             "max" | "0" => files.set_if_there("memory", "memory.swap.max", value)?,
@@ -47,7 +49,7 @@ fn memory(files: &Files<'_>, wanted: &LinuxMemory) -> Result<(), CgroupError> {
 }
 
 /// OCI's swap is memory and swap together; v2 counts swap alone (runc `ConvertMemorySwapToCgroupV2Value`).
-fn swap(limit: Option<i64>, both: Option<i64>) -> Result<Option<String>, CgroupError> {
+pub(crate) fn swap(limit: Option<i64>, both: Option<i64>) -> Result<Option<String>, CgroupError> {
     match (limit, both) {
         (Some(-1), None) | (_, Some(-1)) => Ok(Some("max".to_owned())),
         (_, None) => Ok(None),
@@ -94,7 +96,7 @@ fn bandwidth(now: &str, quota: Option<i64>, period: Option<u64>) -> String {
 }
 
 /// v1's shares, 2 to 262144, as v2's weight, 1 to 10000, on a straight line as runc draws it.
-fn weight_of(shares: u64) -> u64 {
+pub(crate) fn weight_of(shares: u64) -> u64 {
     1 + (shares.clamp(2, 262_144) - 2) * 9999 / 262_142
 }
 

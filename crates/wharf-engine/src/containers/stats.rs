@@ -9,7 +9,7 @@ use tokio::time::{Interval, MissedTickBehavior};
 use wharf_cgroups::{Cgroup, Stats};
 
 use super::{Containers, Entry, Shared};
-use crate::{EngineError, NetworkMode, Status, View, spec};
+use crate::{EngineError, NetworkMode, Status, View};
 
 /// How far apart the samples of a stream are (moby `daemon/stats`).
 const PACE: Duration = Duration::from_secs(1);
@@ -134,12 +134,14 @@ async fn sample(shared: &Arc<Shared>, entry: &Entry) -> Result<StatsSample, Engi
     if !runs(&view) {
         return Ok(empty(&view));
     }
-    let path = spec::cgroup(&view.host, &shared.config.cgroup_parent, &view.id);
+    let Some(name) = shared.tasks.cgroup(&view.id) else {
+        return Ok(empty(&view));
+    };
     let pid = view.state.pid;
     let on_host = view.host.network_mode == NetworkMode::Host;
     // The kernel adds its counters up while the files are read: that can take a while.
     let read = tokio::task::spawn_blocking(move || {
-        let group = Cgroup::open(&path).and_then(|group| group.stats())?;
+        let group = Cgroup::open(&name).and_then(|group| group.stats())?;
         let networks = match on_host {
             true => BTreeMap::new(),
             false => interfaces(pid),

@@ -116,6 +116,10 @@ pub(super) fn host(
     if host.resources.pids_limit.is_some_and(|limit| limit <= 0) {
         host.resources.pids_limit = None;
     }
+    let parent = &host.resources.cgroup_parent;
+    if let Err(text) = daemon.cgroup_driver.check_parent(parent) {
+        return invalid(text);
+    }
     ports(host)?;
     network(host, &mut warnings)?;
     if !(-1000..=1000).contains(&host.oom_score_adj) {

@@ -67,11 +67,12 @@ impl Supervisor {
             // The next start sets them.
             return Ok(());
         }
-        let host = &self.record.host;
-        let limits = spec::limits(&host.resources)?;
-        let path = spec::cgroup(host, &self.shared.config.cgroup_parent, &self.record.id);
+        let limits = spec::limits(&self.record.host.resources)?;
+        let Some(name) = self.shared.tasks.cgroup(&self.record.id) else {
+            return Ok(());
+        };
         // Shrinking what is in use can take the kernel long.
-        let apply = move || Cgroup::open(&path)?.apply(&limits);
+        let apply = move || Cgroup::open(&name)?.update(&limits);
         let applied = tokio::task::spawn_blocking(apply).await;
         let applied = applied.map_err(|error| EngineError::failed(&error))?;
         match (applied, &self.task) {
@@ -82,12 +83,14 @@ impl Supervisor {
 
     /// After a start of the daemon: it may have been killed between the record of an update and its effect.
     pub(super) fn limit_again(&self) {
-        let host = &self.record.host;
-        let path = spec::cgroup(host, &self.shared.config.cgroup_parent, &self.record.id);
-        let (id, limits) = (self.record.id.clone(), spec::limits(&host.resources));
+        let Some(name) = self.shared.tasks.cgroup(&self.record.id) else {
+            return;
+        };
+        let limits = spec::limits(&self.record.host.resources);
+        let id = self.record.id.clone();
         self.shared.background.spawn_blocking(move || {
             let set = limits.and_then(|limits| {
-                let applied = Cgroup::open(&path).and_then(|group| group.apply(&limits));
+                let applied = Cgroup::open(&name).and_then(|group| group.update(&limits));
                 applied.map_err(|error| EngineError::failed(&error))
             });
             if let Err(error) = set {

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use oci_spec::runtime::{LinuxNamespaceType, LinuxResources, Spec};
 use rustix::fs::{CWD, FileType, Mode, OFlags};
 use serde_json::Value;
-use wharf_cgroups::Cgroup;
+use wharf_cgroups::{Cgroup, Wanted};
 use wharf_runtime::{Config, Created, ProcessIo, Rootfs};
 
 use super::container::{CONFIG, Container, FIFO, start_time};
@@ -260,7 +260,7 @@ fn begin(
     id: String,
 ) -> Result<Container, String> {
     let folder = global.root.join(&id);
-    let cgroup = cgroup_path(spec, &id);
+    let cgroup = cgroup_name(global, spec, &id)?;
     let used = Cgroup::open(&cgroup).and_then(|cgroup| cgroup.processes());
     // Those that have ended stay listed until they are switched away from.
     let lives = |pid: &i32| start_time(*pid).is_some();
@@ -314,12 +314,27 @@ fn make_folder(root: &Path, folder: &Path) -> Result<(), String> {
     })
 }
 
-/// Where its control group is, below the hierarchy's root whatever the spec writes.
-fn cgroup_path(spec: &Spec, id: &str) -> String {
-    let named = spec
-        .linux()
-        .as_ref()
-        .and_then(|linux| linux.cgroups_path().as_ref());
+/// The name of its control group, as [`Cgroup::open`] knows it.
+fn cgroup_name(global: &Global, spec: &Spec, id: &str) -> Result<String, String> {
+    let linux = spec.linux().as_ref();
+    let named = linux.and_then(|linux| linux.cgroups_path().as_ref());
+    if !global.systemd {
+        return Ok(cgroup_path(named, id));
+    }
+    match named.map(|path| path.to_string_lossy()) {
+        None => Ok(format!(":runc:{id}")),
+        Some(name) if name.is_empty() => Ok(format!(":runc:{id}")),
+        Some(name) if name.split(':').count() == 3 && !name.starts_with('/') => {
+            Ok(name.into_owned())
+        }
+        Some(name) => Err(format!(
+            "expected cgroupsPath to be of format \"slice:prefix:name\" for systemd cgroups, got \"{name}\" instead"
+        )),
+    }
+}
+
+/// Where it is below the hierarchy's root, whatever the spec writes.
+fn cgroup_path(named: Option<&PathBuf>, id: &str) -> String {
     let mut path = PathBuf::from("/");
     for part in named.into_iter().flat_map(|path| path.components()) {
         match part {
@@ -434,7 +449,13 @@ fn make_cgroup(
         .linux()
         .as_ref()
         .and_then(|linux| linux.resources().as_ref());
-    let made = Cgroup::create(path);
+    let resources = resources.map(devices::with_defaults).transpose()?;
+    let resources = resources.as_ref();
+    let wanted = Wanted {
+        resources,
+        annotations: spec.annotations().as_ref(),
+    };
+    let made = Cgroup::create(path, wanted);
     let cgroup = match made {
         // Somebody who may make none goes on without, unless limits are asked for.
         Err(_) if global.rootless => {
@@ -448,8 +469,7 @@ fn make_cgroup(
         made => made.map_err(|error| chain(&error))?,
     };
     if let Some(resources) = resources {
-        let resources = devices::with_defaults(resources)?;
-        cgroup.apply(&resources).map_err(|error| chain(&error))?;
+        cgroup.apply(resources).map_err(|error| chain(&error))?;
     }
     Ok(Some(cgroup))
 }

@@ -238,7 +238,8 @@ fn groups(
             }
         }
         if names.is_empty() {
-            let path = path.to_string_lossy();
+            // A path, whatever is in its name.
+            let path = format!("/{}", path.display());
             main = Some(Cgroup::open(&path).map_err(|error| chain(&error))?);
         }
     }

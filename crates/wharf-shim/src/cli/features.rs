@@ -33,7 +33,7 @@ pub(crate) fn features(_: &Global, _: &Said) -> Outcome {
         "linux": {
             "namespaces": ["cgroup", "ipc", "mount", "network", "pid", "time", "user", "uts"],
             "capabilities": wharf_runtime::capabilities(),
-            "cgroup": { "v1": true, "v2": true, "systemd": false, "systemdUser": false, "rdma": false },
+            "cgroup": { "v1": true, "v2": true, "systemd": true, "systemdUser": false, "rdma": true },
             "seccomp": {
                 "enabled": true,
                 "actions": [
@@ -67,6 +67,8 @@ pub(crate) fn features(_: &Global, _: &Said) -> Outcome {
             "netDevices": { "enabled": true },
             "mountExtensions": { "idmap": { "enabled": true } },
         },
+        // Whoever runs foreign specs is to look at these.
+        "potentiallyUnsafeConfigAnnotations": ["org.systemd.property."],
         "annotations": {
             "io.wharf.version": env!("CARGO_PKG_VERSION"),
             "org.opencontainers.runc.checkpoint.enabled": "false",

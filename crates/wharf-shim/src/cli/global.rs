@@ -34,7 +34,7 @@ pub(crate) const FLAGS: &[Flag] = &[
         "systemd-cgroup",
         "",
         Takes::Nothing,
-        "refused: groups are made by the kernel's files",
+        "enable systemd cgroup support, expects cgroupsPath to be of form \"slice:prefix:name\" for e.g. \"system.slice:runc:434234\"",
     ),
     (
         "rootless",
@@ -55,6 +55,8 @@ pub(crate) struct Global {
     pub(crate) debug: bool,
     /// Go on without control groups if they may not be made.
     pub(crate) rootless: bool,
+    /// Groups are systemd's scopes.
+    pub(crate) systemd: bool,
 }
 
 impl Global {
@@ -68,6 +70,7 @@ impl Global {
             log_json: false,
             debug: said.has("debug"),
             rootless: false,
+            systemd: said.has("systemd-cgroup"),
         };
         match said.value("log-format") {
             None | Some("" | "text") => {}
@@ -85,18 +88,6 @@ impl Global {
             }
         };
         Ok(global)
-    }
-
-    /// What is understood, and cannot be done.
-    pub(crate) fn refuse(said: &Said) -> Result<(), String> {
-        if said.has("systemd-cgroup") {
-            return Err(
-                "systemd cgroup flag passed, but systemd support for managing cgroups is not \
-                        available"
-                    .to_owned(),
-            );
-        }
-        Ok(())
     }
 }
 

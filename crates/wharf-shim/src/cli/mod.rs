@@ -90,7 +90,7 @@ pub(crate) fn run(arguments: impl Iterator<Item = OsString>) -> i32 {
     if let Err(message) = log::open(&global) {
         return fail(quiet.as_ref().ok(), &message);
     }
-    dispatch(&global, &said, &name, &mut words)
+    dispatch(&global, &name, &mut words)
 }
 
 /// What we were started as, for texts about ourselves.
@@ -130,7 +130,6 @@ fn no_topic(global: &Global, name: &str) -> i32 {
 
 fn dispatch(
     global: &Global,
-    said: &Said,
     name: &str,
     words: &mut dyn Iterator<Item = String>,
 ) -> i32 {
@@ -156,13 +155,11 @@ fn dispatch(
         say(&format!("Incorrect Usage.\n\n{}\n", command.help()));
         return fail(Some(global), &message);
     }
-    let done = Global::refuse(said)
-        .and_then(|()| verb(global, &parsed))
-        .map_err(|message| match name {
-            "run" | "create" => format!("runc {name} failed: {message}"),
-            "exec" => format!("exec failed: {message}"),
-            _ => message,
-        });
+    let done = verb(global, &parsed).map_err(|message| match name {
+        "run" | "create" => format!("runc {name} failed: {message}"),
+        "exec" => format!("exec failed: {message}"),
+        _ => message,
+    });
     done.unwrap_or_else(|message| match (fail(Some(global), &message), name) {
         (_, "exec") => 255,
         (code, _) => code,

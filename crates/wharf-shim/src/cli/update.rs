@@ -149,7 +149,7 @@ pub(crate) fn update(global: &Global, said: &Said) -> Outcome {
         let text = "Kernel memory settings are ignored and will be removed";
         super::log::warning(global, text);
     }
-    let applied = container.needs_cgroup()?.apply(&resources);
+    let applied = container.needs_cgroup()?.update(&resources);
     applied.map(|()| 0).map_err(|error| chain(&error))
 }
 

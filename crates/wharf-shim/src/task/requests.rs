@@ -4,7 +4,7 @@ use std::io::Read as _;
 use std::os::fd::{AsFd as _, OwnedFd};
 
 use oci_spec::runtime::{LinuxNamespaceType, Spec};
-use wharf_cgroups::Cgroup;
+use wharf_cgroups::{Cgroup, Wanted};
 use wharf_runtime::{Config, ExecConfig, Filter, ProcessIo, Rootfs, RuntimeError, create, exec};
 use wharf_shim_api::{Create, Exec, FailureKind, Reply, Request, VERSION};
 
@@ -156,7 +156,7 @@ impl Shim {
         self.log = Log::open(&config.log).map_err(|error| {
             Refusal::other(format!("failed to initialize logging driver: {error}"))
         })?;
-        let cgroup = cgroup_of(&spec)?;
+        let mut cgroup = cgroup_of(&spec)?;
         let made = self.make_process(
             &config,
             &spec,
@@ -165,11 +165,12 @@ impl Shim {
             state,
             cgroup.as_ref(),
         );
-        if made.is_err()
-            && let Some(cgroup) = &cgroup
-        {
-            // What matters is why the process could not be made.
-            let _ = cgroup.remove();
+        if let Some(cgroup) = &mut cgroup {
+            cgroup.settle();
+            if made.is_err() {
+                // What matters is why the process could not be made.
+                let _ = cgroup.remove();
+            }
         }
         let (created, streams) = made?;
         let pid = created.pid;
@@ -476,10 +477,15 @@ fn cgroup_of(spec: &Spec) -> Result<Option<Cgroup>, Refusal> {
     let Some(path) = linux.cgroups_path() else {
         return Ok(None);
     };
-    let cgroup = Cgroup::create(&path.to_string_lossy())?;
+    let wanted = Wanted {
+        resources: linux.resources().as_ref(),
+        annotations: spec.annotations().as_ref(),
+    };
+    let mut cgroup = Cgroup::create(&path.to_string_lossy(), wanted)?;
     if let Some(resources) = linux.resources()
         && let Err(error) = cgroup.apply(resources)
     {
+        cgroup.settle();
         let _ = cgroup.remove();
         return Err(error.into());
     }

@@ -214,7 +214,7 @@ pub(super) struct Directives {
     #[arg(long, value_name = "MODE")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) default_ipc_mode: Option<String>,
-    /// Runtime options: `native.cgroupdriver=cgroupfs`
+    /// Runtime options: `native.cgroupdriver=cgroupfs` or `systemd`
     #[arg(long = "exec-opt", value_name = "KEY=VALUE")]
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(super) exec_opts: Vec<String>,

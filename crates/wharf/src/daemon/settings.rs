@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use anyhow::{Context as _, Result, bail};
-use wharf_engine::{BridgeConfig, EngineConfig, LogConfig, Ulimit};
+use wharf_engine::{BridgeConfig, CgroupDriver, EngineConfig, LogConfig, Ulimit};
 
 use super::directives::{Directives, Named};
 use super::tls::Tls;
@@ -68,7 +68,11 @@ impl Settings {
 
 fn engine(said: &Directives) -> Result<EngineConfig> {
     let defaults = EngineConfig::default();
-    cgroup_driver(&said.exec_opts)?;
+    let cgroup_driver = cgroup_driver(&said.exec_opts)?;
+    let cgroup_parent = said.cgroup_parent.clone().unwrap_or_default();
+    cgroup_driver
+        .check_parent(&cgroup_parent)
+        .map_err(anyhow::Error::msg)?;
     seccomp(said)?;
     let text = |given: &Option<String>, default: &str| given.clone().unwrap_or(default.to_owned());
     let folder =
@@ -85,7 +89,8 @@ fn engine(said: &Directives) -> Result<EngineConfig> {
         log: log(said),
         default_ulimits: ulimits(said)?,
         default_shm_size: shm_size(said)?.unwrap_or(defaults.default_shm_size),
-        cgroup_parent: text(&said.cgroup_parent, ""),
+        cgroup_driver,
+        cgroup_parent,
         default_cgroupns_mode: text(&said.default_cgroupns_mode, &defaults.default_cgroupns_mode),
         default_ipc_mode: text(&said.default_ipc_mode, &defaults.default_ipc_mode),
         runtimes: runtimes::resolve(said)?,
@@ -138,8 +143,9 @@ fn cdi_folders(said: &Directives, default: Vec<PathBuf>) -> Vec<PathBuf> {
     }
 }
 
-/// dockerd's words for a driver that does not exist; ours for the one that we have not.
-fn cgroup_driver(options: &[String]) -> Result<()> {
+/// Who makes control groups; dockerd's words for a driver that does not exist.
+fn cgroup_driver(options: &[String]) -> Result<CgroupDriver> {
+    let mut driver = None;
     for option in options {
         let (key, value) = option
             .split_once('=')
@@ -148,17 +154,16 @@ fn cgroup_driver(options: &[String]) -> Result<()> {
             bail!("unknown option: exec-opt {key:?}");
         }
         match value.trim() {
-            "" | "cgroupfs" => {}
-            "systemd" => bail!(
-                "native.cgroupdriver option systemd not supported: wharf makes control groups through the kernel's files (cgroupfs), beside systemd's"
-            ),
+            "" => driver = None,
+            "cgroupfs" => driver = Some(CgroupDriver::Cgroupfs),
+            "systemd" => driver = Some(CgroupDriver::Systemd),
             "none" => bail!(
                 "native.cgroupdriver option none is internally used and cannot be specified manually"
             ),
             other => bail!("native.cgroupdriver option {other} not supported"),
         }
     }
-    Ok(())
+    Ok(driver.unwrap_or_else(CgroupDriver::of_host))
 }
 
 /// As `tracing` names it; [`validate`] has seen it.
@@ -305,16 +310,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_cgroup_driver_is_ours_or_refused() {
-        let check = |option: &str| cgroup_driver(&[option.to_owned()]);
-        assert!(check("native.cgroupdriver=cgroupfs").is_ok());
-        for wrong in [
-            "native.cgroupdriver=systemd",
-            "native.cgroupdriver=x",
-            "other=1",
-            "x",
-        ] {
-            assert!(check(wrong).is_err(), "{wrong}");
+    fn a_cgroup_driver_is_known_or_refused() {
+        let check = |option: &str| cgroup_driver(&[option.to_owned()]).ok();
+        let (files, systemd) = (CgroupDriver::Cgroupfs, CgroupDriver::Systemd);
+        assert_eq!(check("native.cgroupdriver=cgroupfs"), Some(files));
+        assert_eq!(check("native.cgroupdriver=systemd"), Some(systemd));
+        for wrong in ["native.cgroupdriver=x", "other=1", "x"] {
+            assert_eq!(check(wrong), None, "{wrong}");
         }
     }
 }
