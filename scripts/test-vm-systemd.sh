@@ -88,8 +88,8 @@ done
 docker run --detach --name c3 --memory 8m busybox sh -c 'head -c 100m /dev/zero | tail' > /dev/null
 docker wait c3 > /dev/null
 docker rm c2 c3 > /dev/null
-units() { systemctl list-units --all --plain --no-legend 'docker-*.scope' 'runc-*.scope'; }
-until_so test -z "$(units)"
+none_left() { [ -z "$(systemctl list-units --all --plain --no-legend 'docker-*.scope' 'runc-*.scope')" ]; }
+until_so none_left
 docker create --cgroup-parent /folder busybox true > "$work/out" 2>&1 && fail "a parent that is no slice"
 grep -q 'should be a valid slice named as' "$work/out" || fail "$(cat "$work/out")"
 
@@ -114,5 +114,5 @@ is "pids.max after a change that failed" "$(cat $top/system.slice/runc-s1.scope/
 is "TasksMax after a change that failed" "$(shown runc-s1.scope TasksMax)" 9
 shim exec s1 true || fail "exec"
 shim delete --force s1
-until_so test -z "$(units)"
+until_so none_left
 echo "PASS systemd"

@@ -236,8 +236,10 @@ impl Cgroup {
         let folders = self.folders();
         if self.layout.is_v2() {
             // Its end counts for groups below it as well.
-            if let Ok(events) = std::fs::File::open(folders[0].1.join("cgroup.events")) {
-                let _ = crate::freezer::wait_for(&events, "populated 0", patience);
+            match std::fs::File::open(folders[0].1.join("cgroup.events")) {
+                Ok(events) => drop(crate::freezer::wait_for(&events, "populated 0", patience)),
+                // It has gone: what is left to do is systemd's, which did not answer.
+                Err(_) => std::thread::sleep(patience.min(Duration::from_millis(10))),
             }
             return;
         }

@@ -73,7 +73,10 @@ mod tests {
         let path = |text| Name::parse(text).map(|name| name.path().to_owned());
         let scope = path("a.slice:docker:x").unwrap_or_default();
         assert_eq!(scope, "a.slice/docker-x.scope");
-        assert_eq!(path("/a.slice:docker:x").unwrap_or_default(), "a.slice:docker:x");
+        assert_eq!(
+            path("/a.slice:docker:x").unwrap_or_default(),
+            "a.slice:docker:x"
+        );
         assert_eq!(path("a:b").unwrap_or_default(), "a:b");
         assert!(path("a/b.slice:docker:x").is_err());
     }

@@ -184,7 +184,11 @@ impl Scope {
 
     /// Whether no process is in it, in whichever hierarchy systemd tracks it by.
     fn is_empty(&self) -> bool {
-        let roots = ["/sys/fs/cgroup", "/sys/fs/cgroup/unified", "/sys/fs/cgroup/systemd"];
+        let roots = [
+            "/sys/fs/cgroup",
+            "/sys/fs/cgroup/unified",
+            "/sys/fs/cgroup/systemd",
+        ];
         roots.into_iter().all(|root| {
             let file = Path::new(root).join(&self.path).join("cgroup.procs");
             std::fs::read_to_string(file).map_or(true, |text| text.is_empty())

@@ -117,7 +117,10 @@ fn a_change_that_fails_changes_nothing() {
     swap.unwrap();
     assert!(refused.unwrap_err().to_string().contains("9999"));
     let stats = stats.unwrap();
-    assert_eq!((stats.memory.limit, stats.pids.limit), (67_108_864, Some(50)));
+    assert_eq!(
+        (stats.memory.limit, stats.pids.limit),
+        (67_108_864, Some(50))
+    );
 }
 
 #[test]

@@ -17,8 +17,8 @@ use wharf_tasks::ExecConfig;
 use crate::containers::{Shared, environment};
 use crate::record::Record;
 use crate::{
-    CgroupDriver, EngineConfig,    Config, EngineError, ExecStartOptions, HostConfig, IpcMode, NamespaceMode, NetworkMode,
-    NewExec, View, userns,
+    CgroupDriver, Config, EngineConfig, EngineError, ExecStartOptions, HostConfig, IpcMode,
+    NamespaceMode, NetworkMode, NewExec, View, userns,
 };
 
 pub(crate) use limits::limits;
@@ -311,7 +311,10 @@ fn cgroup(host: &HostConfig, daemon: &EngineConfig, id: &str) -> String {
 
 /// Whether systemd makes the groups of containers of this runtime.
 pub(crate) fn of_systemd(runtime: &str, daemon: &EngineConfig) -> bool {
-    let asked = daemon.runtimes.get(runtime).is_some_and(|one| one.systemd_cgroup);
+    let asked = daemon
+        .runtimes
+        .get(runtime)
+        .is_some_and(|one| one.systemd_cgroup);
     daemon.cgroup_driver == CgroupDriver::Systemd || asked
 }
 

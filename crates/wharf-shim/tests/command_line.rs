@@ -108,7 +108,9 @@ fn words_that_are_wrong_are_named() {
     assert!(said(&["state", "a/b"]).contains("invalid container ID format"));
     assert!(said(&["state", "--x", "a"]).contains("flag provided but not defined: -x"));
     assert!(said(&["--log-format", "x", "list"]).contains("invalid log-format: x"));
-    assert!(said(&["--systemd-cgroup", "run", "x"]).contains("expected cgroupsPath to be of format"));
+    assert!(
+        said(&["--systemd-cgroup", "run", "x"]).contains("expected cgroupsPath to be of format")
+    );
     assert!(said(&["list", "-f", "x"]).contains("invalid format option"));
     assert!(said(&["run", "-b", "/nope", "x"]).contains("chdir /nope: no such file or directory"));
     assert!(said(&["run", "--preserve-fds", "9", "x"]).contains("unable to stat preserved-fd"));

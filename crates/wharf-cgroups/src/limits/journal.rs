@@ -38,9 +38,16 @@ fn back(name: &str, text: &str, value: &str) -> Option<String> {
     }
     match entry_of(name, value) {
         // A line end alone empties a file that was empty.
-        None => Some(lines.next().filter(|line| !line.is_empty()).unwrap_or("\n").to_owned()),
+        None => Some(
+            lines
+                .next()
+                .filter(|line| !line.is_empty())
+                .unwrap_or("\n")
+                .to_owned(),
+        ),
         Some((key, nothing)) => {
-            let old = lines.find(|line| line.split_once(' ').is_some_and(|(first, _)| first == key));
+            let old =
+                lines.find(|line| line.split_once(' ').is_some_and(|(first, _)| first == key));
             Some(old.map_or_else(|| format!("{key} {nothing}"), str::to_owned))
         }
     }
@@ -74,9 +81,15 @@ mod tests {
         assert_eq!(back("io.max", io, "8:0 wbps=9"), io.trim_end());
         let none = "8:16 rbps=max wbps=max riops=max wiops=max";
         assert_eq!(back("io.max", io, "8:16 wbps=9"), none);
-        assert_eq!(back("blkio.throttle.read_bps_device", "8:0 5\n", "8:0 9"), "8:0 5");
+        assert_eq!(
+            back("blkio.throttle.read_bps_device", "8:0 5\n", "8:0 9"),
+            "8:0 5"
+        );
         assert_eq!(back("blkio.throttle.read_bps_device", "", "8:0 9"), "8:0 0");
-        assert_eq!(back("io.weight", "default 50\n8:0 70\n", "default 9"), "default 50");
+        assert_eq!(
+            back("io.weight", "default 50\n8:0 70\n", "default 9"),
+            "default 50"
+        );
         assert_eq!(back("io.bfq.weight", "100\n", "300"), "100");
         assert_eq!(back("cpuset.cpus", "\n", "0-1"), "\n");
         let control = "oom_kill_disable 0\nunder_oom 0\n";

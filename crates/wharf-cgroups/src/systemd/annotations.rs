@@ -41,7 +41,8 @@ fn property(name: &str, text: &str) -> Result<Property, &'static str> {
     }
     let value = value(text.trim()).ok_or("value parse error")?;
     // What is documented in seconds is set in microseconds.
-    match name.strip_suffix("Sec") {
+    let stem = name.strip_suffix("Sec");
+    match stem.filter(|stem| stem.ends_with(|last: char| last.is_ascii_lowercase())) {
         None => Ok((name.to_owned(), value)),
         Some(stem) => Ok((format!("{stem}USec"), microseconds(&value)?)),
     }
@@ -171,7 +172,10 @@ mod tests {
                 Value::Texts(vec!["a.service".to_owned(), "b.service".to_owned()])
             )
         );
-        assert_eq!(made("Delegate", "false"), same("Delegate", Value::Boolean(false)));
+        assert_eq!(
+            made("Delegate", "false"),
+            same("Delegate", Value::Boolean(false))
+        );
         for (name, text) in [
             ("x", "1"),
             ("lower", "1"),

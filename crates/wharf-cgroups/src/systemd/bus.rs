@@ -37,6 +37,25 @@ impl From<io::Error> for Failure {
     }
 }
 
+/// While systemd executes itself anew (`systemctl daemon-reexec`) nobody listens for a moment, and nothing tells its end.
+fn dial() -> io::Result<UnixStream> {
+    const PAUSE: Duration = Duration::from_millis(20);
+    let until = Instant::now() + Duration::from_secs(5);
+    loop {
+        match UnixStream::connect(SOCKET) {
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    io::ErrorKind::ConnectionRefused | io::ErrorKind::NotFound
+                ) && Instant::now() < until =>
+            {
+                std::thread::sleep(PAUSE);
+            }
+            other => return other,
+        }
+    }
+}
+
 /// A connection.
 pub(super) struct Bus {
     stream: UnixStream,
@@ -54,7 +73,7 @@ impl Bus {
     }
 
     fn open() -> io::Result<Self> {
-        let mut stream = UnixStream::connect(SOCKET)?;
+        let mut stream = dial()?;
         stream.set_read_timeout(Some(PATIENCE))?;
         stream.set_write_timeout(Some(PATIENCE))?;
         // Who we are is known to the kernel; the number is in hexadecimal digits of decimal digits.

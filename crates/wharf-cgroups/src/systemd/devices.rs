@@ -11,7 +11,13 @@ pub(super) fn properties(rules: &[LinuxDeviceCgroup]) -> Vec<Property> {
     let devices = std::fs::read_to_string("/proc/devices").unwrap_or_default();
     let (policy, entries) = match allowed(rules) {
         None => ("auto", Vec::new()),
-        Some(rules) => ("strict", rules.into_iter().filter_map(|rule| entry(rule, &devices)).collect()),
+        Some(rules) => (
+            "strict",
+            rules
+                .into_iter()
+                .filter_map(|rule| entry(rule, &devices))
+                .collect(),
+        ),
     };
     let allow = |entries| ("DeviceAllow".to_owned(), Value::Pairs(entries));
     let policy = ("DevicePolicy".to_owned(), Value::Text(policy.to_owned()));
@@ -35,7 +41,8 @@ fn allowed(rules: &[LinuxDeviceCgroup]) -> Option<Vec<&LinuxDeviceCgroup>> {
                     (one.typ(), one.major(), one.minor(), one.access())
                         == (rule.typ(), rule.major(), rule.minor(), rule.access())
                 };
-                kept.iter_mut().for_each(|kept| kept.retain(|one| !same(one)));
+                kept.iter_mut()
+                    .for_each(|kept| kept.retain(|one| !same(one)));
             }
         }
     }

@@ -171,7 +171,9 @@ impl Encoder {
             Value::Uint64(value) => self.number(value.to_le_bytes()),
             Value::Double(value) => self.number(value.to_le_bytes()),
             Value::Text(text) => self.text(text),
-            Value::Texts(texts) => self.array(4, |all| texts.iter().for_each(|text| all.text(text))),
+            Value::Texts(texts) => {
+                self.array(4, |all| texts.iter().for_each(|text| all.text(text)))
+            }
             Value::Bytes(bytes) => self.array(1, |all| all.bytes.extend(bytes)),
             Value::Numbers(numbers) => {
                 self.array(4, |all| numbers.iter().for_each(|one| all.uint32(*one)));

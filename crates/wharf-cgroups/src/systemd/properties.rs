@@ -72,11 +72,7 @@ pub(crate) fn of_resources(
     Ok(all.0)
 }
 
-fn of_memory(
-    all: &mut Properties,
-    memory: &LinuxMemory,
-    unified: bool,
-) -> Result<(), CgroupError> {
+fn of_memory(all: &mut Properties, memory: &LinuxMemory, unified: bool) -> Result<(), CgroupError> {
     let limit = asked(memory.limit());
     if !unified {
         all.limit("MemoryLimit", limit);
@@ -86,7 +82,10 @@ fn of_memory(
     all.limit("MemoryLow", asked(memory.reservation()));
     // Without a limit of memory beside it, it is known when the files are written.
     let both = asked(memory.swap()).filter(|both| *both == -1 || limit.is_some());
-    all.limit("MemorySwapMax", swap(limit, both)?.map(|value| value.parse().unwrap_or(-1)));
+    all.limit(
+        "MemorySwapMax",
+        swap(limit, both)?.map(|value| value.parse().unwrap_or(-1)),
+    );
     Ok(())
 }
 
@@ -130,7 +129,11 @@ fn of_file(all: &mut Properties, file: &str, value: &str) -> Result<(), CgroupEr
         "cpu.max" => {
             let mut words = value.split_whitespace();
             let quota = words.next().map(|quota| quota.parse().unwrap_or(-1));
-            of_bandwidth(all, quota, words.next().and_then(|period| period.parse().ok()));
+            of_bandwidth(
+                all,
+                quota,
+                words.next().and_then(|period| period.parse().ok()),
+            );
             return Ok(());
         }
         "cpuset.cpus" => return all.set_of("AllowedCPUs", Some(value)),
@@ -198,7 +201,8 @@ mod tests {
             ("TasksMax", u64::MAX),
         ];
         assert_eq!(told(limits, true), named(&wanted));
-        let files = r#"{"unified":{"memory.high":"7","pids.max":"max","cpu.max":"max 50000","io.x":"1"}}"#;
+        let files =
+            r#"{"unified":{"memory.high":"7","pids.max":"max","cpu.max":"max 50000","io.x":"1"}}"#;
         let wanted = [
             ("CPUQuotaPeriodUSec", 50_000),
             ("CPUQuotaPerSecUSec", u64::MAX),
@@ -212,7 +216,11 @@ mod tests {
     fn limits_of_v1() {
         let limits = r#"{"memory":{"limit":100,"swap":150},"cpu":{"shares":2},
             "blockIO":{"weight":10},"pids":{"limit":0}}"#;
-        let wanted = [("MemoryLimit", 100), ("CPUShares", 2), ("BlockIOWeight", 10)];
+        let wanted = [
+            ("MemoryLimit", 100),
+            ("CPUShares", 2),
+            ("BlockIOWeight", 10),
+        ];
         assert_eq!(told(limits, false), named(&wanted));
     }
 

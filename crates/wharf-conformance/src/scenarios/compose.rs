@@ -93,8 +93,9 @@ pub(crate) fn an_application_comes_up_and_goes(case: &mut Case) -> Result<()> {
     services.sort_unstable();
     services.dedup();
     ensure!(services == ["api", "web", "worker"], "{services:?}");
-    let page = case.engine.world.sh("curl -s http://127.0.0.1:8080/")?;
-    ensure!(page == "hello from compose\n", "{page}");
+    // It has started; that it listens nobody has said.
+    let fetch = "curl -s http://127.0.0.1:8080/ || true";
+    until(|| Ok(case.engine.world.sh(fetch)? == "hello from compose\n"))?;
     let seen = compose(&["exec", "-T", "web", "ping", "-c", "1", "backend"])?;
     ensure!(seen.contains("1 packets received"), "{seen}");
     let token = compose(&["exec", "-T", "api", "sh", "-c", "echo $TOKEN"])?;

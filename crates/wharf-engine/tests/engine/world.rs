@@ -72,6 +72,7 @@ impl World {
             data_root: self.root.path().join("data"),
             exec_root: self.root.path().join("exec"),
             shim: shim(),
+            cgroup_driver: wharf_engine::CgroupDriver::Cgroupfs,
             cgroup_parent: self.cgroup.clone(),
             ..EngineConfig::default()
         }

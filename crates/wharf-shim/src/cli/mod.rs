@@ -128,11 +128,7 @@ fn no_topic(global: &Global, name: &str) -> i32 {
     3
 }
 
-fn dispatch(
-    global: &Global,
-    name: &str,
-    words: &mut dyn Iterator<Item = String>,
-) -> i32 {
+fn dispatch(global: &Global, name: &str, words: &mut dyn Iterator<Item = String>) -> i32 {
     let known = COMMANDS.iter().find(|(command, _)| command.name == name);
     let Some((command, verb)) = known else {
         return no_topic(global, name);
