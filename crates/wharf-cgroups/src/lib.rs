@@ -26,5 +26,7 @@ pub use error::CgroupError;
 pub use group::{Cgroup, Wanted};
 pub use layout::Layout;
 pub use oom::OomWatch;
-pub use stats::{CpuStats, IoEntry, IoStats, MemoryStats, PidStats, Stats};
+pub use stats::{
+    CpuStats, Cpuset, Details, IoEntry, IoStats, MemoryStats, PidStats, Pressure, Stats, Use,
+};
 pub use systemd::is_running as systemd_is_running;

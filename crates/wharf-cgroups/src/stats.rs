@@ -1,9 +1,13 @@
 //! What a group has used.
 
+mod details;
+
 use std::collections::BTreeMap;
 use std::path::Path;
 
 use crate::{Cgroup, CgroupError, Layout};
+
+pub use details::{Cpuset, Details, Pressure, Use};
 
 /// Nanoseconds in a tick of `cpuacct.stat`: `USER_HZ` is 100 on all machines that Linux shows it to (x86, arm64).
 const TICK: u64 = 10_000_000;

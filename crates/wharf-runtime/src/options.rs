@@ -74,6 +74,8 @@ const WITHOUT_EFFECT: &[&str] = &[
     "loud",
     "iversion",
     "noiversion",
+    "acl",
+    "noacl",
 ];
 
 /// The options that are understood, sorted; others go to the filesystem.

@@ -4,7 +4,7 @@ use std::io::Write as _;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
-use wharf_cgroups::{Cgroup, IoEntry, MemoryStats, Stats};
+use wharf_cgroups::{Cgroup, Cpuset, Details, IoEntry, MemoryStats, Pressure, Stats, Use};
 
 use super::Outcome;
 use super::container::Container;
@@ -53,10 +53,10 @@ pub(crate) fn events(global: &Global, said: &Said) -> Outcome {
         return print(&container, "stats", statistics(&cgroup)?).map(|()| 0);
     }
     let mut next = Instant::now() + interval;
-    let mut kills = oom_kills(&cgroup);
+    let mut kills = cgroup.oom_kills();
     while container.status().lives() {
         std::thread::sleep(GLANCE.min(next.saturating_duration_since(Instant::now())));
-        let now = oom_kills(&cgroup);
+        let now = cgroup.oom_kills();
         for _ in kills..now {
             print(&container, "oom", Value::Null)?;
         }
@@ -81,22 +81,6 @@ fn print(container: &Container, kind: &str, data: Value) -> Result<(), String> {
     writeln!(out, "{event}")
         .and_then(|()| out.flush())
         .map_err(|error| error.to_string())
-}
-
-/// How often the kernel has killed a process of the group for lack of memory.
-fn oom_kills(cgroup: &Cgroup) -> u64 {
-    let file = match cgroup.layout() {
-        wharf_cgroups::Layout::V2 { mount } => mount.join(cgroup.path()).join("memory.events"),
-        wharf_cgroups::Layout::V1 { controllers } => {
-            let memory = controllers.iter().find(|(name, _)| *name == "memory");
-            let Some((_, mount)) = memory else { return 0 };
-            mount.join(cgroup.path()).join("memory.oom_control")
-        }
-    };
-    let text = std::fs::read_to_string(file).unwrap_or_default();
-    let mut lines = text.lines();
-    let count = lines.find_map(|line| line.strip_prefix("oom_kill ")?.parse().ok());
-    count.unwrap_or(0)
 }
 
 fn statistics(cgroup: &Cgroup) -> Result<Value, String> {
@@ -139,7 +123,7 @@ fn statistics(cgroup: &Cgroup) -> Result<Value, String> {
             blkio[key] = entries.iter().map(entry).collect();
         }
     }
-    Ok(json!({
+    let mut all = json!({
         "cpu": { "usage": usage, "throttling": throttling },
         "cpuset": {},
         "memory": memory_of(&memory),
@@ -148,7 +132,69 @@ fn statistics(cgroup: &Cgroup) -> Result<Value, String> {
         "hugetlb": {},
         "intel_rdt": {},
         "network_interfaces": null,
-    }))
+    });
+    add_details(&mut all, &cgroup.details());
+    Ok(all)
+}
+
+fn add_details(all: &mut Value, details: &Details) {
+    if !details.per_cpu.is_empty() {
+        let (kernel, user): (Vec<u64>, Vec<u64>) = details.per_cpu.iter().copied().unzip();
+        all["cpu"]["usage"]["percpu_kernel"] = json!(kernel);
+        all["cpu"]["usage"]["percpu_user"] = json!(user);
+    }
+    for (key, counter) in [
+        ("swap", &details.swap),
+        ("kernel", &details.kernel),
+        ("kernelTCP", &details.kernel_tcp),
+    ] {
+        if let Some(counter) = counter {
+            all["memory"][key] = use_of(counter);
+        }
+    }
+    if let Some(cpuset) = &details.cpuset {
+        all["cpuset"] = cpuset_of(cpuset);
+    }
+    for (size, counter) in &details.huge_pages {
+        let mut shown = use_of(counter);
+        shown.as_object_mut().map(|shown| shown.remove("limit"));
+        all["hugetlb"][size] = shown;
+    }
+    for (kind, lines) in &details.pressure {
+        let group = if *kind == "io" { "blkio" } else { kind };
+        let shown = lines
+            .iter()
+            .map(|(key, line)| (key.clone(), pressure_of(line)));
+        all[group]["psi"] = shown.collect();
+    }
+}
+
+fn use_of(counter: &Use) -> Value {
+    let mut shown = json!({ "limit": counter.limit, "failcnt": counter.failures });
+    for (key, bytes) in [("usage", counter.usage), ("max", counter.most)] {
+        if bytes > 0 {
+            shown[key] = bytes.into();
+        }
+    }
+    shown
+}
+
+fn cpuset_of(cpuset: &Cpuset) -> Value {
+    let mut shown = json!(cpuset.switches);
+    for (key, list) in [("cpus", &cpuset.cpus), ("mems", &cpuset.mems)] {
+        if !list.is_empty() {
+            shown[key] = json!(list);
+        }
+    }
+    shown
+}
+
+fn pressure_of(line: &Pressure) -> Value {
+    let [ten, minute, five] = line.averages.each_ref().map(|text| {
+        let number: f64 = text.parse().unwrap_or_default();
+        number
+    });
+    json!({ "avg10": ten, "avg60": minute, "avg300": five, "total": line.total })
 }
 
 fn memory_of(memory: &MemoryStats) -> Value {
