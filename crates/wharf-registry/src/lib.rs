@@ -7,8 +7,7 @@
 //!                      └─▶ proxy (a cache of another registry) ──▶ wharf-distribution
 //! ```
 //!
-//! Blobs go from the page cache to the socket in large pieces and never through memory as a whole; manifests are answered
-//! from memory. What is absent: nothing is decided by what an image says of itself, and no path of a request becomes a
+//! Blobs go from the page cache to the socket without a copy, or behind TLS in pieces; manifests are answered from memory. What is absent: nothing is decided by what an image says of itself, and no path of a request becomes a
 //! path on the disk but by the types of `names`.
 
 mod auth;

@@ -56,7 +56,8 @@ pub(super) async fn get(context: &Context, name: Name, digest: Digest) -> Result
     }
     shared.metrics.sent(length);
     shared.notify(context, || Event::blob(Verb::Pull, &name, digest, size));
-    Ok(answer.with_body(Body::file(file, start, length)))
+    let parts = context.parts.clone();
+    Ok(answer.with_body(Body::file(file, start, length, parts)))
 }
 
 async fn size(context: &Context, name: &Name, digest: Digest) -> Result<u64, Error> {

@@ -14,10 +14,13 @@ use rustix::io::ReadWriteFlags;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
+use super::sendfile::{self, Parts};
 use crate::Error;
 
 /// Bytes of a blob that are read at a time.
 const PIECE: usize = 256 * 1024;
+/// Bytes between two looks at what the kernel has in memory: no more than it reads ahead.
+const LOOK: usize = 128 * 1024;
 /// Buffers that are kept for the next blob.
 const SPARE: usize = 16;
 /// A client that sends nothing for so long is gone.
@@ -41,13 +44,14 @@ impl Body {
         Body(Kind::Bytes(Bytes::new()))
     }
 
-    /// `length` bytes of a file from `start` on.
-    pub(crate) fn file(file: File, start: u64, length: u64) -> Body {
+    /// `length` bytes of a file from `start` on; by way of `parts` if the connection can send them by itself.
+    pub(super) fn file(file: File, start: u64, length: u64, parts: Option<Parts>) -> Body {
         Body(Kind::File(FileBody {
             file: Arc::new(file),
             at: start,
             left: length,
             reading: None,
+            parts,
         }))
     }
 
@@ -99,12 +103,14 @@ impl hyper::body::Body for Body {
     }
 }
 
-/// A part of a file. What the kernel has in memory is read at once; for the rest, a thread waits for the disk.
+/// A part of a file. What the kernel has in memory goes out at once; for the rest, a thread waits for the disk.
 struct FileBody {
     file: Arc<File>,
     at: u64,
     left: u64,
+    /// The thread, and what it read; with `parts`, it read for the kernel's memory alone.
     reading: Option<JoinHandle<io::Result<Bytes>>>,
+    parts: Option<Parts>,
 }
 
 impl FileBody {
@@ -112,34 +118,15 @@ impl FileBody {
         if self.left == 0 {
             return Poll::Ready(None);
         }
-        let read = match &mut self.reading {
-            Some(reading) => {
-                let read = ready!(Pin::new(reading).poll(context));
-                self.reading = None;
-                read.unwrap_or_else(|error| Err(io::Error::other(error)))
-            }
-            None => match read(&self.file, self.at, self.left, ReadWriteFlags::NOWAIT) {
-                Err(error)
-                    if matches!(
-                        error.kind(),
-                        io::ErrorKind::WouldBlock | io::ErrorKind::Unsupported
-                    ) =>
-                {
-                    let (file, at, left) = (self.file.clone(), self.at, self.left);
-                    let reading = tokio::task::spawn_blocking(move || {
-                        read(&file, at, left, ReadWriteFlags::empty())
-                    });
-                    self.reading = Some(reading);
-                    return self.poll(context);
-                }
-                other => other,
-            },
+        let piece = match self.parts.clone() {
+            Some(parts) => ready!(self.part(&parts, context)),
+            None => ready!(self.piece(context)),
         };
-        let read = read.and_then(|piece| match piece.is_empty() {
+        let piece = piece.and_then(|piece| match piece.is_empty() {
             true => Err(io::ErrorKind::UnexpectedEof.into()),
             false => Ok(piece),
         });
-        match &read {
+        match &piece {
             Ok(piece) => {
                 self.at += piece.len() as u64;
                 self.left -= piece.len() as u64;
@@ -147,8 +134,77 @@ impl FileBody {
             // The connection breaks off, and the client sees that something is missing.
             Err(error) => tracing::error!(%error, "read a blob"),
         }
-        Poll::Ready(Some(read))
+        Poll::Ready(Some(piece))
     }
+
+    /// What stands for the next bytes, when they are in the kernel's memory: `sendfile` would wait for the disk.
+    fn part(&mut self, parts: &Parts, context: &mut Context<'_>) -> Poll<io::Result<Bytes>> {
+        let length = self.left.min(sendfile::PART as u64) as usize;
+        if self.reading.is_none() && !is_in_memory(&self.file, self.at, length) {
+            let (file, at) = (self.file.clone(), self.at);
+            let reading = tokio::task::spawn_blocking(move || fetch(&file, at, length));
+            self.reading = Some(reading);
+        }
+        if self.reading.is_some() {
+            ready!(self.settle(context))?;
+        }
+        Poll::Ready(Ok(parts.push(self.file.clone(), self.at, length)))
+    }
+
+    /// The next bytes.
+    fn piece(&mut self, context: &mut Context<'_>) -> Poll<io::Result<Bytes>> {
+        if self.reading.is_none() {
+            match read(&self.file, self.at, self.left, ReadWriteFlags::NOWAIT) {
+                Err(error)
+                    if matches!(
+                        error.kind(),
+                        io::ErrorKind::WouldBlock | io::ErrorKind::Unsupported
+                    ) => {}
+                done => return Poll::Ready(done),
+            }
+            let (file, at, left) = (self.file.clone(), self.at, self.left);
+            let reading =
+                tokio::task::spawn_blocking(move || read(&file, at, left, ReadWriteFlags::empty()));
+            self.reading = Some(reading);
+        }
+        self.settle(context)
+    }
+
+    /// Waits for the thread.
+    fn settle(&mut self, context: &mut Context<'_>) -> Poll<io::Result<Bytes>> {
+        let Some(reading) = &mut self.reading else {
+            return Poll::Ready(Ok(Bytes::new()));
+        };
+        let read = ready!(Pin::new(reading).poll(context));
+        self.reading = None;
+        Poll::Ready(read.unwrap_or_else(|error| Err(io::Error::other(error))))
+    }
+}
+
+/// Whether these bytes can be sent without the disk, as far as a look here and there can tell.
+fn is_in_memory(file: &File, at: u64, length: usize) -> bool {
+    let looks = (0..length).step_by(LOOK).chain([length.saturating_sub(1)]);
+    looks.map(|offset| at + offset as u64).all(|at| {
+        let mut byte = [0];
+        let piece = &mut [io::IoSliceMut::new(&mut byte)];
+        !matches!(
+            rustix::io::preadv2(file, piece, at, ReadWriteFlags::NOWAIT),
+            Err(rustix::io::Errno::AGAIN | rustix::io::Errno::OPNOTSUPP)
+        )
+    })
+}
+
+/// Has the kernel fetch these bytes from the disk.
+fn fetch(file: &File, at: u64, length: usize) -> io::Result<Bytes> {
+    let end = at + length as u64;
+    let mut at = at;
+    while at < end {
+        match read(file, at, end - at, ReadWriteFlags::empty())?.len() {
+            0 => break,
+            count => at += count as u64,
+        }
+    }
+    Ok(Bytes::new())
 }
 
 fn read(file: &File, at: u64, left: u64, flags: ReadWriteFlags) -> io::Result<Bytes> {

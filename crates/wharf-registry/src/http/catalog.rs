@@ -52,8 +52,10 @@ pub(super) async fn tags(context: &Context, name: Name) -> Result<Answer, Error>
             .await?
         }
     };
+    tags.sort_by_cached_key(|tag| place(tag));
     if let Some(last) = context.query.get("last") {
-        tags.retain(|tag| tag.as_str() > last);
+        let last = place(last);
+        tags.retain(|tag| place(tag) > last);
     }
     let limit = limit.unwrap_or(usize::MAX);
     let more = tags.len() > limit && limit > 0;
@@ -64,6 +66,12 @@ pub(super) async fn tags(context: &Context, name: Name) -> Result<Answer, Error>
         answer = answer.with(LINK, next(&format!("/v2/{name}/tags/list"), limit, last));
     }
     Ok(answer)
+}
+
+/// What tags are in order of: letters without their case (distribution specification, "Listing Tags"), and tags that differ in
+/// nothing else by their bytes.
+fn place(tag: &str) -> (String, String) {
+    (tag.to_ascii_lowercase(), tag.to_owned())
 }
 
 /// Where the page behind `last` is (RFC 5988).

@@ -8,13 +8,14 @@ mod manifests;
 mod referrers;
 mod route;
 mod search;
+mod sendfile;
 mod server;
 mod uploads;
 
 use std::sync::Arc;
 use std::time::Instant;
 
-use http::{Method, Request, Response};
+use http::{Method, Request, Response, Version};
 use hyper::body::Incoming;
 
 use crate::Error;
@@ -25,7 +26,18 @@ pub(crate) use blobs::described;
 pub(crate) use body::Body;
 use body::RequestBody;
 use route::{Query, Route};
+use sendfile::Parts;
 pub(crate) use server::serve;
+
+/// Who is at the other end of a connection, and how it is spoken to.
+#[derive(Clone)]
+pub(crate) struct Client {
+    /// The address, as text.
+    peer: String,
+    is_tls: bool,
+    /// Files that the connection can send by itself; `None` if their bytes must be seen on the way.
+    parts: Option<Parts>,
+}
 
 /// What is known of a request besides its target.
 pub(crate) struct Context {
@@ -37,6 +49,8 @@ pub(crate) struct Context {
     pub(crate) peer: String,
     pub(crate) is_tls: bool,
     pub(crate) caller: Caller,
+    /// Where files are queued that the connection can send by itself.
+    parts: Option<Parts>,
 }
 
 impl Context {
@@ -77,8 +91,7 @@ impl Context {
 /// Answers one request.
 pub(crate) async fn answer(
     shared: Arc<Shared>,
-    peer: String,
-    is_tls: bool,
+    client: Client,
     request: Request<Incoming>,
 ) -> Response<Body> {
     let started = Instant::now();
@@ -89,9 +102,10 @@ pub(crate) async fn answer(
         method: parts.method,
         headers: parts.headers,
         query: Query::parse(parts.uri.query().unwrap_or_default()),
-        peer,
-        is_tls,
+        peer: client.peer,
+        is_tls: client.is_tls,
         caller: Caller::default(),
+        parts: client.parts.filter(|_| parts.version < Version::HTTP_2),
     };
     let path = parts.uri.path();
     let route = Route::parse(path, &context.method);

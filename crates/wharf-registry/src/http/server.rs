@@ -12,6 +12,8 @@ use tokio::net::TcpListener;
 use tokio::sync::{Notify, watch};
 use tokio_rustls::TlsAcceptor;
 
+use super::Client;
+use super::sendfile::{self, Parts};
 use crate::registry::Shared;
 
 /// How long a TLS handshake, or the head of a request, may take.
@@ -52,12 +54,21 @@ pub(crate) async fn serve(
         let (shared, ended, watcher) = (shared.clone(), ended.clone(), graceful.watcher());
         let tls = tls.clone();
         tokio::spawn(async move {
-            let peer = peer.to_string();
+            let mut client = Client {
+                peer: peer.to_string(),
+                is_tls: tls.is_some(),
+                parts: None,
+            };
             match tls {
-                None => connection(shared, stream, peer, false, watcher).await,
+                None => {
+                    let parts = client.parts.insert(Parts::default()).clone();
+                    let stream = sendfile::Stream::new(stream, parts);
+                    connection(shared, stream, client, watcher).await;
+                }
                 Some(acceptor) => {
+                    let peer = &client.peer;
                     match tokio::time::timeout(HANDSHAKE, acceptor.accept(stream)).await {
-                        Ok(Ok(stream)) => connection(shared, stream, peer, true, watcher).await,
+                        Ok(Ok(stream)) => connection(shared, stream, client, watcher).await,
                         Ok(Err(error)) => tracing::info!(%error, remote = peer, "TLS handshake"),
                         Err(_) => tracing::info!(remote = peer, "TLS handshake: no end of it"),
                     }
@@ -73,19 +84,20 @@ pub(crate) async fn serve(
 async fn connection<S>(
     shared: Arc<Shared>,
     stream: S,
-    peer: String,
-    is_tls: bool,
+    client: Client,
     watcher: hyper_util::server::graceful::Watcher,
 ) where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let service = hyper::service::service_fn(move |request| {
-        let (shared, peer) = (shared.clone(), peer.clone());
-        async move { Ok::<_, Infallible>(super::answer(shared, peer, is_tls, request).await) }
+        let (shared, client) = (shared.clone(), client.clone());
+        async move { Ok::<_, Infallible>(super::answer(shared, client, request).await) }
     });
     let mut builder = auto::Builder::new(TokioExecutor::new());
     builder
         .http1()
+        // Never by way of a buffer of hyper's own: `sendfile` relies on it.
+        .writev(true)
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD)
         .max_buf_size(MAX_BUFFER)

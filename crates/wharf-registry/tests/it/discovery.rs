@@ -9,7 +9,7 @@ use crate::client::{INDEX, MANIFEST, NONE, Server, manifest};
 fn tags_are_listed_by_pages() {
     let server = Server::new();
     let image = server.push_image("a/b", "v1", b"layer");
-    for tag in ["v10", "v2", "Z", "latest"] {
+    for tag in ["v10", "v2", "Vz", "LATEST", "latest"] {
         server.put_manifest("a/b", tag, &image.manifest).expect(201);
     }
     let list = |query: &str| {
@@ -19,11 +19,15 @@ fn tags_are_listed_by_pages() {
         let tags: Vec<String> = serde_json::from_value(json["tags"].clone()).unwrap();
         (tags.join(" "), answer.header("link").to_owned())
     };
-    assert_eq!(list(""), ("Z latest v1 v10 v2".into(), String::new()));
+    // Whatever the case of their letters.
+    let all = "LATEST latest v1 v10 v2 Vz";
+    assert_eq!(list(""), (all.into(), String::new()));
     assert_eq!(list("?n=0"), (String::new(), String::new()));
-    assert_eq!(list("?n=5"), ("Z latest v1 v10 v2".into(), String::new()));
-    assert_eq!(list("?last=v1"), ("v10 v2".into(), String::new()));
-    assert_eq!(list("?n=99&last=v2"), (String::new(), String::new()));
+    assert_eq!(list("?n=6"), (all.into(), String::new()));
+    assert_eq!(list("?last=v1"), ("v10 v2 Vz".into(), String::new()));
+    assert_eq!(list("?n=99&last=Vz"), (String::new(), String::new()));
+    // A tag that was deleted meanwhile is a place, too.
+    assert_eq!(list("?n=1&last=m").0, "v1");
     let (mut seen, mut query) = (Vec::new(), "?n=2".to_owned());
     loop {
         let (tags, link) = list(&query);
@@ -34,7 +38,7 @@ fn tags_are_listed_by_pages() {
         assert!(link.ends_with(r#">; rel="next""#));
         query = next.split('>').next().unwrap().to_owned();
     }
-    assert_eq!(seen, ["Z latest", "v1 v10", "v2"]);
+    assert_eq!(seen, ["LATEST latest", "v1 v10", "v2 Vz"]);
     server
         .get("/v2/a/b/tags/list?n=x")
         .refused(400, "PAGINATION_NUMBER_INVALID");

@@ -1,6 +1,8 @@
 //! The distribution specification 1.1, "Pull".
 
-use crate::client::{MANIFEST, NONE, Server};
+use std::io::{BufRead, BufReader, Read as _, Write as _};
+
+use crate::client::{MANIFEST, NONE, Server, connect};
 
 #[test]
 fn is_a_registry() {
@@ -181,4 +183,74 @@ fn large_blobs_come_whole() {
         b"",
     );
     assert!(part.expect(206).body == bytes[1_000_000..10_000_000]);
+}
+
+/// Takes one answer off a connection that goes on.
+fn next_answer(stream: &mut impl BufRead) -> (String, Vec<u8>) {
+    let mut head = String::new();
+    while !head.ends_with("\r\n\r\n") {
+        assert!(stream.read_line(&mut head).unwrap() > 0, "{head}");
+    }
+    let length = head
+        .to_lowercase()
+        .lines()
+        .find_map(|line| line.strip_prefix("content-length: ")?.parse().ok())
+        .unwrap();
+    let mut body = vec![0; length];
+    stream.read_exact(&mut body).unwrap();
+    (head, body)
+}
+
+#[test]
+fn answers_on_one_connection_come_whole_and_in_order() {
+    let server = Server::new();
+    let bytes = |seed: u32, count: u32| -> Vec<u8> {
+        let numbers = (0..count).map(|number| number.wrapping_mul(seed));
+        numbers.flat_map(u32::to_le_bytes).collect()
+    };
+    // More than goes out at a time, and less.
+    let (large, small) = (bytes(2_654_435_761, 2_500_000), bytes(40_503, 10));
+    let of_large = server.push_blob("a", &large);
+    let image = server.push_image("a", "one", &small);
+    let request = |path: &str, range: &str| {
+        format!(
+            "GET /v2/a/{path} HTTP/1.1\r\nHost: {}\r\nRange: {range}\r\n\r\n",
+            server.addr
+        )
+    };
+    let large_path = format!("blobs/{of_large}");
+    let small_path = format!("blobs/{}", image.layer);
+    let asked = [
+        request(&large_path, "none"),
+        request("manifests/one", "none"),
+        request(&small_path, "none"),
+        request(&large_path, "bytes=4194300-8388700"),
+        request(&large_path, "bytes=-7"),
+        request("manifests/none", "none"),
+        request(&large_path, "none"),
+    ];
+    let mut stream = BufReader::new(connect(server.addr));
+    // All at once: the server has the next request before the answer to the one before is out.
+    stream
+        .get_mut()
+        .write_all(asked.concat().as_bytes())
+        .unwrap();
+    assert!(next_answer(&mut stream).1 == large);
+    assert_eq!(
+        next_answer(&mut stream).1,
+        image.manifest.to_string().into_bytes()
+    );
+    assert!(next_answer(&mut stream).1 == small);
+    let (head, part) = next_answer(&mut stream);
+    assert!(head.starts_with("HTTP/1.1 206"), "{head}");
+    assert!(part == large[4_194_300..=8_388_700]);
+    assert!(next_answer(&mut stream).1 == large[large.len() - 7..]);
+    assert!(next_answer(&mut stream).0.starts_with("HTTP/1.1 404"));
+    assert!(next_answer(&mut stream).1 == large);
+    // One who goes away in the middle is nobody's loss.
+    stream.get_mut().write_all(asked[0].as_bytes()).unwrap();
+    let mut first = vec![0; 100_000];
+    stream.read_exact(&mut first).unwrap();
+    drop(stream);
+    assert!(server.get(&format!("/v2/a/{large_path}")).body == large);
 }

@@ -40,13 +40,27 @@ fn certificates() -> tempfile::TempDir {
     dir
 }
 
-/// What the registry answers to `GET /v2/` over TLS; an error if there is no connection.
+/// What the registry answers to `GET /v2/` over TLS, its first line; an error if there is no connection.
 fn over_tls(
     addr: SocketAddr,
     dir: &Path,
     authority: &str,
     identity: Option<&str>,
 ) -> Result<String, String> {
+    let request = b"GET /v2/ HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
+    let answer = exchange(addr, dir, authority, identity, request)?;
+    let text = String::from_utf8_lossy(&answer);
+    Ok(text.lines().next().unwrap_or_default().to_owned())
+}
+
+/// Sends a request over TLS; the answer, to the end of the connection.
+fn exchange(
+    addr: SocketAddr,
+    dir: &Path,
+    authority: &str,
+    identity: Option<&str>,
+    request: &[u8],
+) -> Result<Vec<u8>, String> {
     let pem = |name: &str| dir.join(name);
     let mut roots = RootCertStore::empty();
     roots
@@ -68,12 +82,11 @@ fn over_tls(
     let name = ServerName::try_from("localhost").unwrap();
     let connection = ClientConnection::new(Arc::new(config), name).unwrap();
     let mut stream = StreamOwned::new(connection, TcpStream::connect(addr).unwrap());
-    let mut answer = String::new();
-    let said =
-        stream.write_all(b"GET /v2/ HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
-    said.and_then(|()| stream.read_to_string(&mut answer))
+    let mut answer = Vec::new();
+    let said = stream.write_all(request);
+    said.and_then(|()| stream.read_to_end(&mut answer))
         .map_err(|error| error.to_string())?;
-    Ok(answer.lines().next().unwrap_or_default().to_owned())
+    Ok(answer)
 }
 
 fn with_tls(dir: &Path, more: &str) -> Server {
@@ -105,6 +118,33 @@ fn tls_and_certificates_of_clients() {
     );
     assert!(ask(&server, "ca.pem", None).is_err());
     assert!(ask(&server, "ca.pem", Some("other")).is_err());
+}
+
+#[test]
+fn blobs_over_tls() {
+    let dir = certificates();
+    let server = with_tls(dir.path(), "");
+    let bytes: Vec<u8> = (0..1_500_000u32).flat_map(u32::to_le_bytes).collect();
+    let digest = wharf_oci::Digest::sha256(&bytes);
+    let ask = |method: &str, path: &str, body: &[u8]| {
+        let length = body.len();
+        let head = format!(
+            "{method} /v2/a/blobs/{path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n"
+        );
+        exchange(
+            server.addr,
+            dir.path(),
+            "ca.pem",
+            None,
+            &[head.as_bytes(), body].concat(),
+        )
+        .unwrap()
+    };
+    let pushed = ask("POST", &format!("uploads/?digest={digest}"), &bytes);
+    assert!(pushed.starts_with(b"HTTP/1.1 201"));
+    assert!(
+        ask("GET", &digest.to_string(), b"").ends_with(&[b"\r\n\r\n".as_slice(), &bytes].concat())
+    );
 }
 
 /// A token signed with RS256 by the key `name`.
