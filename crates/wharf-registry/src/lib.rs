@@ -1,7 +1,7 @@
-//! The registry server: the distribution specification 1.1 over a folder.
+//! The registry server: the distribution specification 1.1 over a folder or a bucket.
 //!
 //! ```text
-//!  bytes ─▶ http (connection, route, auth) ─▶ store (blobs, manifests, tags, uploads) ─▶ files, in docker-registry's layout
+//!  bytes ─▶ http (connection, route, auth) ─▶ store (blobs, manifests, tags, uploads) ─▶ files or objects, in docker-registry's layout
 //!                      │                          ▲
 //!                      ├─▶ notify, metrics        ├── collect: garbage, while requests are served
 //!                      └─▶ proxy (a cache of another registry) ──▶ wharf-distribution

@@ -69,8 +69,8 @@ impl Registry {
     /// # Errors
     /// If the folder is in use, files of the settings cannot be read, or an address cannot be bound.
     pub async fn start(config: Config) -> Result<Registry, Error> {
-        let (root, quotas) = (config.root.clone(), config.quotas);
-        let store = Arc::new(blocking(move || Store::open(&root, quotas)).await?);
+        let (root, bucket, quotas) = (config.root.clone(), config.bucket, config.quotas);
+        let store = Arc::new(blocking(move || Store::open(&root, bucket, quotas)).await?);
         let (stop, stopped) = watch::channel(false);
         let listener = bind(&config.addr).await?;
         let addr = listener
@@ -179,7 +179,7 @@ async fn bind(addr: &str) -> Result<TcpListener, Error> {
 /// # Errors
 /// If a registry serves it, or it cannot be read.
 pub fn check(root: &Path) -> Result<Vec<String>, Error> {
-    let store = Store::open(root, Quotas::default())?;
+    let store = Store::open(root, None, Quotas::default())?;
     Ok(store.check()?.iter().map(ToString::to_string).collect())
 }
 

@@ -42,6 +42,7 @@ pub(super) struct AccessLog {
 #[serde(deny_unknown_fields, default)]
 pub(super) struct Storage {
     pub(super) filesystem: Option<Filesystem>,
+    pub(super) s3: Option<S3>,
     pub(super) delete: Enabled,
     pub(super) cache: Option<CacheSettings>,
     pub(super) redirect: Option<Redirect>,
@@ -50,15 +51,36 @@ pub(super) struct Storage {
 }
 
 #[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, default)]
 pub(super) struct Filesystem {
-    #[serde(default = "default_root")]
     pub(super) rootdirectory: PathBuf,
     pub(super) maxthreads: Option<usize>,
 }
 
-fn default_root() -> PathBuf {
-    PathBuf::from("/var/lib/registry")
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct S3 {
+    pub(super) accesskey: Option<String>,
+    pub(super) secretkey: Option<String>,
+    pub(super) sessiontoken: Option<String>,
+    pub(super) region: String,
+    pub(super) regionendpoint: Option<String>,
+    pub(super) forcepathstyle: Option<bool>,
+    pub(super) bucket: String,
+    pub(super) secure: Option<bool>,
+    pub(super) v4auth: Option<bool>,
+    pub(super) chunksize: Option<Size>,
+    #[serde(default)]
+    pub(super) rootdirectory: String,
+}
+
+impl Default for Filesystem {
+    fn default() -> Filesystem {
+        Filesystem {
+            rootdirectory: PathBuf::from("/var/lib/registry"),
+            maxthreads: None,
+        }
+    }
 }
 
 #[derive(Debug, Default, Deserialize)]

@@ -3,6 +3,7 @@
 //! An unknown key or a wrong value is an error that names key and line. As there, `REGISTRY_HTTP_ADDR=...` in the
 //! environment stands for `http: {addr: ...}`.
 
+mod bucket;
 mod environment;
 mod file;
 mod resolve;
@@ -16,7 +17,7 @@ use http::{HeaderName, HeaderValue, Method};
 use crate::Error;
 use crate::auth::{Rule, TokenSettings};
 use crate::notify::Endpoint;
-use crate::store::Quotas;
+use crate::store::{BucketSettings, Quotas};
 
 /// The settings if there is no file.
 const SIMPLE: &str = "
@@ -29,7 +30,7 @@ http: {addr: '127.0.0.1:5000'}
 pub struct Config {
     /// `http.addr`: HOST:PORT; an empty host is all addresses.
     pub addr: String,
-    /// `storage.filesystem.rootdirectory`.
+    /// `storage.filesystem.rootdirectory`; with a bucket, the folder of uploads under way.
     pub root: PathBuf,
     /// `log.level`.
     pub log_level: String,
@@ -45,6 +46,8 @@ pub struct Config {
     pub(crate) debug: Option<Debug>,
     pub(crate) auth: AuthSettings,
     pub(crate) settings: Settings,
+    /// `storage.s3`.
+    pub(crate) bucket: Option<BucketSettings>,
     pub(crate) quotas: Quotas,
     pub(crate) garbage: Garbage,
     pub(crate) purge: Purge,

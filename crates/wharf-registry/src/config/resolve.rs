@@ -8,7 +8,9 @@ use wharf_distribution::Credentials;
 
 use super::file::{self, File};
 use super::values::Span;
-use super::{AuthSettings, Config, Debug, Garbage, Health, ProxySettings, Purge, Settings, Tls};
+use super::{
+    AuthSettings, Config, Debug, Garbage, Health, ProxySettings, Purge, Settings, Tls, bucket,
+};
 use crate::Error;
 use crate::auth::{Action, Rule, TokenSettings};
 use crate::notify::Endpoint;
@@ -30,17 +32,24 @@ fn span(value: Option<Span>, default: Duration) -> Duration {
 
 pub(super) fn resolve(file: File) -> Result<Config, Error> {
     let storage = file.storage;
-    let Some(filesystem) = storage.filesystem else {
-        return wrong("storage: no storage configuration provided: give filesystem.rootdirectory");
-    };
+    if storage.filesystem.is_none() && storage.s3.is_none() {
+        return wrong(
+            "storage: no storage configuration provided: give filesystem.rootdirectory or s3",
+        );
+    }
+    let filesystem = storage.filesystem.unwrap_or_default();
     if let Some(cache) = &storage.cache
         && !matches!(cache.blobdescriptor.as_deref(), None | Some("inmemory"))
     {
         return wrong("storage.cache.blobdescriptor: only inmemory is there");
     }
     let _ = storage.cache.map(|cache| cache.blobdescriptorsize);
-    // Blobs on a disk are never redirected to.
-    let _ = storage.redirect.map(|redirect| redirect.disable);
+    // To blobs on a disk, clients are never redirected.
+    let redirects = !storage.redirect.is_some_and(|redirect| redirect.disable);
+    let variable = |name: &str| std::env::var(name).ok().filter(|text| !text.is_empty());
+    let bucket = storage
+        .s3
+        .map(|s3| bucket::resolve(s3, redirects, variable));
     check_version(file.version.as_ref())?;
     let proxy = file.proxy.map(proxy).transpose()?;
     let maintenance = storage.maintenance;
@@ -96,6 +105,7 @@ pub(super) fn resolve(file: File) -> Result<Config, Error> {
             may_delete: storage.delete.enabled,
             is_cache: proxy.is_some(),
         },
+        bucket: bucket.transpose()?,
         quotas: Quotas {
             total: storage.quota.total.map(|size| size.0),
             repository: storage.quota.repository.map(|size| size.0),

@@ -139,3 +139,45 @@ fn what_is_wrong_is_named_with_its_line() {
         assert!(parse(&text).is_err(), "{auth}");
     }
 }
+
+#[test]
+fn buckets() {
+    const KEYS: &str = "accesskey: k, secretkey: s, region: here, bucket: images";
+    let bucket = |more: &str| {
+        let text = format!("storage: {{s3: {{{KEYS}{more}}}}}\nhttp: {{addr: ':5000'}}");
+        parse(&text).map(|config| config.bucket.unwrap())
+    };
+    let address = |more: &str| bucket(more).unwrap().bucket.object_url("a/b").to_string();
+    assert_eq!(address(""), "https://images.s3.here.amazonaws.com/a/b");
+    assert_eq!(
+        address(", forcepathstyle: true"),
+        "https://s3.here.amazonaws.com/images/a/b"
+    );
+    assert_eq!(
+        address(", regionendpoint: 'http://10.0.0.1:9000'"),
+        "http://10.0.0.1:9000/images/a/b"
+    );
+    assert_eq!(
+        address(", regionendpoint: minio, secure: false"),
+        "http://minio/images/a/b"
+    );
+    assert_eq!(
+        address(", regionendpoint: minio.lan, forcepathstyle: false"),
+        "https://images.minio.lan/a/b"
+    );
+    assert_eq!(bucket(", rootdirectory: /a/b/").unwrap().root, "a/b/");
+    assert!(bucket("").unwrap().redirects && bucket("").unwrap().part == 10 << 20);
+    for (more, why) in [
+        (", v4auth: false", "storage.s3.v4auth"),
+        (", chunksize: 1MB", "storage.s3.chunksize: 1000000"),
+        (", regionendpoint: 'ftp://x'", "storage.s3.bucket"),
+        (", rootdirectory: a/../b", "storage.s3.rootdirectory"),
+        (", encrypt: true", "encrypt"),
+    ] {
+        let error = bucket(more).unwrap_err().to_string();
+        assert!(error.contains(why), "{error}");
+    }
+    let half = "storage: {s3: {accesskey: k, region: here, bucket: images}}\nhttp: {addr: ':5000'}";
+    let error = parse(half).unwrap_err().to_string();
+    assert!(error.starts_with("storage.s3.accesskey"), "{error}");
+}

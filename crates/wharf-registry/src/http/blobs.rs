@@ -2,7 +2,7 @@
 
 use http::header::{
     ACCEPT_RANGES, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, IF_NONE_MATCH,
-    IF_RANGE, RANGE,
+    IF_RANGE, LOCATION, RANGE,
 };
 use http::{HeaderValue, Method, StatusCode};
 use wharf_oci::Digest;
@@ -13,6 +13,7 @@ use crate::Error;
 use crate::names::Name;
 use crate::notify::{Event, Verb};
 use crate::registry::blocking;
+use crate::store::Opened;
 
 /// What a digest names never changes.
 const FOR_A_YEAR: HeaderValue = HeaderValue::from_static("max-age=31536000");
@@ -29,14 +30,21 @@ pub(super) async fn get(context: &Context, name: Name, digest: Digest) -> Result
         let (store, name) = (shared.store.clone(), name.clone());
         blocking(move || store.open_blob(&name, &digest)).await
     };
-    let (file, size) = match (opened, &shared.proxy) {
+    let opened = match (opened, &shared.proxy) {
         (Err(Error::BlobUnknown(_)), Some(proxy)) => {
             return proxy.blob(context, &name, digest).await;
         }
         (opened, _) => opened?,
     };
+    let size = opened.size();
     if matches(context.header(IF_NONE_MATCH), &etag) {
         return Ok(described(StatusCode::NOT_MODIFIED, digest, &etag));
+    }
+    if let Opened::Object(object) = &opened
+        && let Some(address) = object.address()
+    {
+        shared.notify(context, || Event::blob(Verb::Pull, &name, digest, size));
+        return Ok(Answer::empty(StatusCode::TEMPORARY_REDIRECT).with(LOCATION, address));
     }
     let range = match context.header(IF_RANGE) {
         "" => range(context.header(RANGE), size)?,
@@ -56,8 +64,10 @@ pub(super) async fn get(context: &Context, name: Name, digest: Digest) -> Result
     }
     shared.metrics.sent(length);
     shared.notify(context, || Event::blob(Verb::Pull, &name, digest, size));
-    let parts = context.parts.clone();
-    Ok(answer.with_body(Body::file(file, start, length, parts)))
+    Ok(answer.with_body(match opened {
+        Opened::File(file, _) => Body::file(file, start, length, context.parts.clone()),
+        Opened::Object(object) => Body::pieces(object.stream(start, length)),
+    }))
 }
 
 async fn size(context: &Context, name: &Name, digest: Digest) -> Result<u64, Error> {

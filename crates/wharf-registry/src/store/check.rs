@@ -65,12 +65,12 @@ impl Store {
 
     fn check_repository(&self, name: &Name, faults: &mut Vec<Fault>) -> Result<(), Error> {
         for digest in self.linked_digests(&keys::layers(name))? {
-            if self.directory.stat(&keys::blob(&digest))?.is_none() {
+            if self.storage.stat(&keys::blob(&digest))?.is_none() {
                 faults.push(Fault::Dangling(name.clone(), digest));
             }
         }
         for digest in self.linked_digests(&keys::revisions(name))? {
-            if self.directory.stat(&keys::blob(&digest))?.is_none() {
+            if self.storage.stat(&keys::blob(&digest))?.is_none() {
                 faults.push(Fault::Dangling(name.clone(), digest));
                 continue;
             }
@@ -85,7 +85,7 @@ impl Store {
             for named in blobs.chain(&manifest.children) {
                 let here = self.linked(name, &named.digest)?.is_some()
                     || self
-                        .directory
+                        .storage
                         .stat(&keys::revision(name, &named.digest))?
                         .is_some();
                 if !here {
@@ -96,10 +96,7 @@ impl Store {
         for tag in self.tags(name)? {
             let digest = self.resolve(name, &tag)?;
             let there = match &digest {
-                Some(digest) => self
-                    .directory
-                    .stat(&keys::revision(name, digest))?
-                    .is_some(),
+                Some(digest) => self.storage.stat(&keys::revision(name, digest))?.is_some(),
                 None => false,
             };
             if !there {
@@ -111,7 +108,7 @@ impl Store {
 
     fn hash(&self, digest: &Digest) -> Result<Option<Digest>, Error> {
         let key = keys::blob(digest);
-        let Some(mut file) = self.directory.open_file(&key)? else {
+        let Some(mut file) = self.storage.local.open_file(&key)? else {
             return Ok(None);
         };
         let mut hasher = Hasher::new(digest.algorithm());
@@ -121,7 +118,7 @@ impl Store {
                 Ok(0) => return Ok(Some(hasher.finish())),
                 Ok(count) => hasher.update(&buffer[..count]),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(io_at("read", &self.directory.path(&key))(error)),
+                Err(error) => return Err(io_at("read", &self.storage.local.path(&key))(error)),
             }
         }
     }

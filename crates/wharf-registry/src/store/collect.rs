@@ -94,7 +94,7 @@ impl Store {
             let media_type = stored.media_type.to_str().unwrap_or_default();
             return Ok(Manifest::parse(&stored.bytes, media_type).ok());
         }
-        let Some(bytes) = self.directory.read(&keys::blob(digest))? else {
+        let Some(bytes) = self.storage.read(&keys::blob(digest))? else {
             return Ok(None);
         };
         let stored = super::manifests::stored(*digest, bytes);
@@ -128,7 +128,7 @@ impl Store {
     }
 
     pub(super) fn is_young(&self, key: &str, grace: Duration) -> Result<bool, Error> {
-        let stat = self.directory.stat(key)?;
+        let stat = self.storage.stat(key)?;
         Ok(stat.is_some_and(|(_, changed)| {
             SystemTime::now()
                 .duration_since(changed)
@@ -157,10 +157,10 @@ impl Store {
                 continue;
             }
             let size = self
-                .directory
+                .storage
                 .stat(&keys::blob(&digest))?
                 .map_or(0, |(size, _)| size);
-            self.directory.remove_file(&key, "_layers")?;
+            self.storage.remove_file(&key, "_layers")?;
             self.usage.unlinked(name, size);
             count += 1;
         }
@@ -180,17 +180,14 @@ impl Store {
             return Ok(None);
         }
         for name in names {
-            let linked = self.directory.stat(&keys::layer(name, digest))?.is_some()
-                || self
-                    .directory
-                    .stat(&keys::revision(name, digest))?
-                    .is_some();
+            let linked = self.storage.stat(&keys::layer(name, digest))?.is_some()
+                || self.storage.stat(&keys::revision(name, digest))?.is_some();
             if linked {
                 return Ok(None);
             }
         }
-        let size = self.directory.stat(&key)?.map_or(0, |(size, _)| size);
-        self.directory.remove_file(&key, "blobs")?;
+        let size = self.storage.stat(&key)?.map_or(0, |(size, _)| size);
+        self.storage.remove_file(&key, "blobs")?;
         self.usage.freed(size);
         Ok(Some(size))
     }
@@ -237,8 +234,8 @@ impl Store {
         let mut digests = Vec::new();
         for algorithm in [Algorithm::Sha256, Algorithm::Sha512] {
             let folder = format!("{}/{}", keys::BLOBS, algorithm.as_str());
-            for prefix in self.directory.list(&folder)? {
-                for entry in self.directory.list(&format!("{folder}/{}", prefix.name))? {
+            for prefix in self.storage.list(&folder)? {
+                for entry in self.storage.list(&format!("{folder}/{}", prefix.name))? {
                     if let Ok(digest) =
                         Digest::parse(&format!("{}:{}", algorithm.as_str(), entry.name))
                     {

@@ -64,7 +64,7 @@ impl Store {
             Ok(digest) => return Ok(Some(digest)),
             Err(epoch) => epoch,
         };
-        let Some(text) = self.directory.read(&keys::tag(name, tag))? else {
+        let Some(text) = self.storage.read(&keys::tag(name, tag))? else {
             return Ok(None);
         };
         let digest = std::str::from_utf8(&text)
@@ -86,14 +86,10 @@ impl Store {
             Ok(stored) => return Ok(Some(stored)),
             Err(epoch) => epoch,
         };
-        if self
-            .directory
-            .stat(&keys::revision(name, digest))?
-            .is_none()
-        {
+        if self.storage.stat(&keys::revision(name, digest))?.is_none() {
             return Ok(None);
         }
-        let Some(bytes) = self.directory.read(&keys::blob(digest))? else {
+        let Some(bytes) = self.storage.read(&keys::blob(digest))? else {
             return Ok(None);
         };
         let mut hasher = Hasher::new(digest.algorithm());
@@ -173,19 +169,19 @@ impl Store {
         let subject = manifest.subject.as_ref().map(|subject| subject.digest);
         let text = digest.to_string();
         if let Some(subject) = &subject {
-            self.directory
+            self.storage
                 .put(&keys::referrer(name, subject, &digest), text.as_bytes())?;
         }
         let key = keys::revision(name, &digest);
-        if self.directory.stat(&key)?.is_none() {
-            self.directory.put(&key, text.as_bytes())?;
+        if self.storage.stat(&key)?.is_none() {
+            self.storage.put(&key, text.as_bytes())?;
             self.usage.linked(name, bytes.len() as u64);
             self.cache.forget_manifest(name, &digest);
         }
         if let Which::Tag(tag) = which {
-            self.directory
+            self.storage
                 .put(&keys::tag_index(name, tag, &digest), text.as_bytes())?;
-            self.directory.put(&keys::tag(name, tag), text.as_bytes())?;
+            self.storage.put(&keys::tag(name, tag), text.as_bytes())?;
             self.cache.forget_tag(name, tag);
         }
         Ok(Put { digest, subject })
@@ -254,7 +250,7 @@ impl Store {
                         self.delete_tag(name, &tag)?;
                     }
                 }
-                self.directory
+                self.storage
                     .remove_file(&keys::revision(name, digest), "_manifests")?;
                 self.cache.forget_manifest(name, digest);
                 self.usage.unlinked(name, stored.bytes.len() as u64);
@@ -263,7 +259,7 @@ impl Store {
                     && let Some(subject) = manifest.subject
                 {
                     let key = keys::referrer(name, &subject.digest, digest);
-                    self.directory.remove_file(&key, "_manifests")?;
+                    self.storage.remove_file(&key, "_manifests")?;
                 }
             }
         }
@@ -310,7 +306,7 @@ impl Store {
     }
 
     fn delete_tag(&self, name: &Name, tag: &str) -> Result<(), Error> {
-        self.directory.remove_folder(&keys::tag_folder(name, tag))?;
+        self.storage.remove_folder(&keys::tag_folder(name, tag))?;
         self.cache.forget_tag(name, tag);
         Ok(())
     }
@@ -321,13 +317,10 @@ impl Store {
     /// The system's.
     pub(crate) fn tags(&self, name: &Name) -> Result<Vec<String>, Error> {
         let mut tags = Vec::new();
-        for entry in self.directory.list(&keys::tags(name))? {
+        for entry in self.storage.list(&keys::tags(name))? {
             if entry.is_folder
                 && is_tag(&entry.name)
-                && self
-                    .directory
-                    .stat(&keys::tag(name, &entry.name))?
-                    .is_some()
+                && self.storage.stat(&keys::tag(name, &entry.name))?.is_some()
             {
                 tags.push(entry.name);
             }

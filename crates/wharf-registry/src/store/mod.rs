@@ -4,6 +4,7 @@
 //! a blob's bytes are on the disk before it has its name, it has its name before a repository links to it, and all
 //! links of a manifest are there before a tag shows it. What is cached is only time.
 
+mod bucket;
 mod cache;
 mod check;
 mod collect;
@@ -11,11 +12,11 @@ mod directory;
 mod keys;
 mod manifests;
 mod repositories;
+mod storage;
 mod upload;
 mod usage;
 
 use std::collections::HashMap;
-use std::fs::File;
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
 use std::time::{Duration, Instant};
@@ -24,11 +25,15 @@ use wharf_oci::Digest;
 
 use crate::Error;
 use crate::names::Name;
+use bucket::Bucket;
+pub(crate) use bucket::Settings as BucketSettings;
 use cache::Cache;
 pub(crate) use cache::Stored;
 pub(crate) use collect::Collected;
 use directory::Directory;
 pub(crate) use manifests::Referrer;
+pub(crate) use storage::Opened;
+use storage::Storage;
 pub(crate) use upload::Upload;
 pub(crate) use usage::Quotas;
 use usage::Usage;
@@ -36,7 +41,7 @@ use usage::Usage;
 /// A registry's content.
 #[derive(Debug)]
 pub(crate) struct Store {
-    directory: Directory,
+    storage: Storage,
     cache: Cache,
     usage: Usage,
     /// Held for reading while links to content are made that was just seen to be there; the collector takes it to
@@ -57,13 +62,19 @@ struct Activity {
 }
 
 impl Store {
-    /// Opens the store in the folder `root`, and makes it if it is not there.
+    /// Opens the store in the folder `root`, and makes it if it is not there; with a bucket, only uploads under way are in the
+    /// folder. Of a runtime's threads, and only of one that may block.
     ///
     /// # Errors
-    /// If another registry serves it, or the system refuses.
-    pub(crate) fn open(root: &Path, quotas: Quotas) -> Result<Store, Error> {
+    /// If another registry serves it, the bucket does not answer, or the system refuses.
+    pub(crate) fn open(
+        root: &Path,
+        bucket: Option<BucketSettings>,
+        quotas: Quotas,
+    ) -> Result<Store, Error> {
+        let bucket = bucket.map(Bucket::open).transpose()?;
         let mut store = Store {
-            directory: Directory::open(root)?,
+            storage: Storage::new(Directory::open(root)?, bucket),
             cache: Cache::default(),
             usage: Usage::new(quotas),
             gate: RwLock::default(),
@@ -81,7 +92,7 @@ impl Store {
     /// # Errors
     /// The system's.
     pub(crate) fn probe(&self) -> Result<(), Error> {
-        self.directory.put(".wharf/probe", b"")
+        self.storage.probe()
     }
 
     fn gate(&self) -> RwLockReadGuard<'_, ()> {
@@ -131,29 +142,24 @@ impl Store {
         Ok(size)
     }
 
-    /// Opens a blob of a repository; with its size in bytes.
+    /// Opens a blob of a repository.
     ///
     /// # Errors
     /// [`Error::BlobUnknown`], or the system's.
-    pub(crate) fn open_blob(&self, name: &Name, digest: &Digest) -> Result<(File, u64), Error> {
+    pub(crate) fn open_blob(&self, name: &Name, digest: &Digest) -> Result<Opened, Error> {
         let unknown = || Error::BlobUnknown(*digest);
-        if self.directory.stat(&keys::layer(name, digest))?.is_none() {
+        if self.storage.stat(&keys::layer(name, digest))?.is_none() {
             return Err(unknown());
         }
-        let key = keys::blob(digest);
-        let file = self.directory.open_file(&key)?.ok_or_else(unknown)?;
-        let stat = file
-            .metadata()
-            .map_err(crate::error::io_at("look at", &self.directory.path(&key)))?;
-        Ok((file, stat.len()))
+        self.storage.open(&keys::blob(digest))?.ok_or_else(unknown)
     }
 
     /// The size of a blob if the repository links to it and it is here.
     fn linked(&self, name: &Name, digest: &Digest) -> Result<Option<u64>, Error> {
-        if self.directory.stat(&keys::layer(name, digest))?.is_none() {
+        if self.storage.stat(&keys::layer(name, digest))?.is_none() {
             return Ok(None);
         }
-        let stat = self.directory.stat(&keys::blob(digest))?;
+        let stat = self.storage.stat(&keys::blob(digest))?;
         Ok(stat.map(|(size, _)| size))
     }
 
@@ -164,9 +170,9 @@ impl Store {
             marked.insert(*digest);
         }
         let key = keys::layer(name, digest);
-        if self.directory.stat(&key)?.is_none() {
+        if self.storage.stat(&key)?.is_none() {
             self.usage.may_link(name, size)?;
-            self.directory.put(&key, digest.to_string().as_bytes())?;
+            self.storage.put(&key, digest.to_string().as_bytes())?;
             self.usage.linked(name, size);
         }
         Ok(())
@@ -193,7 +199,7 @@ impl Store {
         let size = self
             .linked(name, digest)?
             .ok_or(Error::BlobUnknown(*digest))?;
-        self.directory
+        self.storage
             .remove_file(&keys::layer(name, digest), "_layers")?;
         self.usage.unlinked(name, size);
         Ok(())
@@ -202,9 +208,9 @@ impl Store {
     /// Puts a small blob (a manifest) in place under its digest, if it is not there.
     fn put_blob(&self, digest: &Digest, bytes: &[u8]) -> Result<(), Error> {
         let key = keys::blob(digest);
-        if self.directory.stat(&key)?.is_none() {
+        if self.storage.stat(&key)?.is_none() {
             self.usage.may_store(bytes.len() as u64)?;
-            self.directory.put(&key, bytes)?;
+            self.storage.put(&key, bytes)?;
             self.usage.stored(bytes.len() as u64);
         }
         Ok(())

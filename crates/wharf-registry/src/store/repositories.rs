@@ -2,6 +2,7 @@
 
 use wharf_oci::{Algorithm, Digest};
 
+use super::directory::Entry;
 use super::{Store, keys};
 use crate::Error;
 use crate::names::Name;
@@ -12,7 +13,7 @@ impl Store {
     /// # Errors
     /// The system's.
     pub(crate) fn has_repository(&self, name: &Name) -> Result<bool, Error> {
-        let entries = self.directory.list(&keys::repository(name))?;
+        let entries = self.storage.list(&keys::repository(name))?;
         Ok(entries
             .iter()
             .any(|entry| matches!(entry.name.as_str(), "_manifests" | "_layers")))
@@ -37,7 +38,7 @@ impl Store {
     }
 
     fn has_manifests(&self, name: &Name) -> Result<bool, Error> {
-        Ok(!self.directory.list(&keys::revisions(name))?.is_empty())
+        Ok(!self.storage.list(&keys::revisions(name))?.is_empty())
     }
 
     /// Calls `found` for every repository.
@@ -46,31 +47,16 @@ impl Store {
         above: &str,
         found: &mut dyn FnMut(&Name) -> Result<(), Error>,
     ) -> Result<(), Error> {
-        let key = match above {
-            "" => keys::REPOSITORIES.to_owned(),
-            above => format!("{}/{above}", keys::REPOSITORIES),
-        };
-        let mut is_repository = false;
-        for entry in self
-            .directory
-            .list(&key)?
-            .into_iter()
-            .filter(|entry| entry.is_folder)
-        {
-            if entry.name.starts_with('_') {
-                is_repository = true;
-                continue;
-            }
-            let below = match above {
-                "" => entry.name,
-                above => format!("{above}/{}", entry.name),
-            };
-            self.walk(&below, found)?;
-        }
-        match Name::parse(above) {
-            Ok(name) if is_repository => found(&name),
-            _ => Ok(()),
-        }
+        walk(&|key| self.storage.list(key), above, found)
+    }
+
+    /// The same for those that have uploads.
+    pub(super) fn walk_local(
+        &self,
+        above: &str,
+        found: &mut dyn FnMut(&Name) -> Result<(), Error>,
+    ) -> Result<(), Error> {
+        walk(&|key| self.storage.local.list(key), above, found)
     }
 
     /// Digests that have a link below the folder `key` (`<algorithm>/<hex>/link`).
@@ -78,10 +64,10 @@ impl Store {
         let mut digests = Vec::new();
         for algorithm in [Algorithm::Sha256, Algorithm::Sha512] {
             let folder = format!("{key}/{}", algorithm.as_str());
-            for entry in self.directory.list(&folder)? {
+            for entry in self.storage.list(&folder)? {
                 if let Ok(digest) = Digest::parse(&format!("{}:{}", algorithm.as_str(), entry.name))
                     && self
-                        .directory
+                        .storage
                         .stat(&format!("{folder}/{}/link", entry.name))?
                         .is_some()
                 {
@@ -90,5 +76,33 @@ impl Store {
             }
         }
         Ok(digests)
+    }
+}
+
+/// Calls `found` for every repository of `list`, children first.
+fn walk(
+    list: &dyn Fn(&str) -> Result<Vec<Entry>, Error>,
+    above: &str,
+    found: &mut dyn FnMut(&Name) -> Result<(), Error>,
+) -> Result<(), Error> {
+    let key = match above {
+        "" => keys::REPOSITORIES.to_owned(),
+        above => format!("{}/{above}", keys::REPOSITORIES),
+    };
+    let mut is_repository = false;
+    for entry in list(&key)?.into_iter().filter(|entry| entry.is_folder) {
+        if entry.name.starts_with('_') {
+            is_repository = true;
+            continue;
+        }
+        let below = match above {
+            "" => entry.name,
+            above => format!("{above}/{}", entry.name),
+        };
+        walk(list, &below, found)?;
+    }
+    match Name::parse(above) {
+        Ok(name) if is_repository => found(&name),
+        _ => Ok(()),
     }
 }

@@ -88,8 +88,10 @@ impl Store {
     pub(crate) fn begin_upload(&self, name: &Name, algorithm: Algorithm) -> Result<Upload, Error> {
         self.touch(name, None);
         let id = UploadId::random();
-        let path = self.directory.path(&keys::upload_data(name, &id));
-        self.directory.make_folder(path.parent().unwrap_or(&path))?;
+        let path = self.storage.local.path(&keys::upload_data(name, &id));
+        self.storage
+            .local
+            .make_folder(path.parent().unwrap_or(&path))?;
         let file = OpenOptions::new()
             .read(true)
             .write(true)
@@ -98,7 +100,7 @@ impl Store {
             .map_err(io_at("make", &path))?;
         // docker-registry's own collector of uploads goes by this file.
         let started = jiff::Timestamp::now().to_string();
-        self.directory.put(
+        self.storage.local.put(
             &format!("{}/startedat", keys::upload(name, &id)),
             started.as_bytes(),
         )?;
@@ -118,7 +120,7 @@ impl Store {
     /// [`Error::UploadUnknown`], or the system's.
     pub(crate) fn resume_upload(&self, name: &Name, id: &UploadId) -> Result<Upload, Error> {
         self.touch(name, None);
-        let path = self.directory.path(&keys::upload_data(name, id));
+        let path = self.storage.local.path(&keys::upload_data(name, id));
         let mut file = match OpenOptions::new().read(true).write(true).open(&path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 return Err(Error::UploadUnknown);
@@ -166,12 +168,21 @@ impl Store {
             .sync_data()
             .map_err(io_at("sync", &upload.path))?;
         let size = upload.offset;
+        let key = keys::blob(digest);
+        if self.storage.is_remote() {
+            // Without the gate, which others would wait for as long; the lease holds the blob until the repository does.
+            self.touch(&upload.name, Some(digest));
+            if self.storage.stat(&key)?.is_none() {
+                self.usage.may_store(size)?;
+                self.storage.place(&upload.path, &key)?;
+                self.usage.stored(size);
+            }
+        }
         let _gate = self.gate();
         self.usage.may_link(&upload.name, size)?;
-        let key = keys::blob(digest);
-        if self.directory.stat(&key)?.is_none() {
+        if self.storage.stat(&key)?.is_none() {
             self.usage.may_store(size)?;
-            self.directory.place(&upload.path, &key)?;
+            self.storage.place(&upload.path, &key)?;
             self.usage.stored(size);
         }
         self.link(&upload.name, digest, size)?;
@@ -184,7 +195,7 @@ impl Store {
     /// # Errors
     /// The system's.
     pub(crate) fn drop_upload(&self, name: &Name, id: &UploadId) -> Result<(), Error> {
-        self.directory.remove_folder(&keys::upload(name, id))
+        self.storage.local.remove_folder(&keys::upload(name, id))
     }
 
     /// Takes uploads away that nobody has gone on with for so long. Returns how many.
@@ -193,15 +204,15 @@ impl Store {
     /// The system's.
     pub(crate) fn purge_uploads(&self, age: Duration) -> Result<usize, Error> {
         let mut old = Vec::new();
-        self.walk("", &mut |name| {
-            for entry in self.directory.list(&keys::uploads(name))? {
+        self.walk_local("", &mut |name| {
+            for entry in self.storage.local.list(&keys::uploads(name))? {
                 let Ok(id) = UploadId::parse(&entry.name) else {
                     continue;
                 };
                 // One that begins just now has a folder, and no file yet.
-                let data = self.directory.stat(&keys::upload_data(name, &id))?;
+                let data = self.storage.local.stat(&keys::upload_data(name, &id))?;
                 let found = match data {
-                    None => self.directory.stat(&keys::upload(name, &id))?,
+                    None => self.storage.local.stat(&keys::upload(name, &id))?,
                     data => data,
                 };
                 let Some((_, changed)) = found else { continue };
@@ -222,6 +233,7 @@ impl Store {
 
     /// Whether an upload into the repository is under way, or was not given up yet.
     pub(super) fn has_uploads(&self, name: &Name) -> Result<bool, Error> {
-        Ok(!self.directory.list(&keys::uploads(name))?.is_empty())
+        let uploads = self.storage.local.list(&keys::uploads(name))?;
+        Ok(!uploads.is_empty())
     }
 }

@@ -105,7 +105,7 @@ impl Store {
         let mut counted = Counted::default();
         for digest in self.all_blobs()? {
             counted.total += self
-                .directory
+                .storage
                 .stat(&keys::blob(&digest))?
                 .map_or(0, |(size, _)| size);
         }
@@ -115,7 +115,7 @@ impl Store {
             let mut used = 0;
             for digest in digests {
                 used += self
-                    .directory
+                    .storage
                     .stat(&keys::blob(&digest))?
                     .map_or(0, |(size, _)| size);
             }
