@@ -104,7 +104,7 @@ pub enum ImageError {
     #[error("image operating system \"{0}\" cannot be used on this platform")]
     OperatingSystem(String),
     /// The configuration's list of layers does not fit the manifest.
-    #[error("invalid rootfs in image configuration")]
+    #[error("layers from manifest don't match image configuration")]
     RootFsMismatch,
     /// The configuration cannot be read.
     #[error("invalid image configuration: {0}")]
@@ -166,9 +166,17 @@ pub enum ImageError {
     /// The configuration's history names more layers than there are.
     #[error("too many non-empty layers in History section")]
     HistoryMismatch,
-    /// The configuration's type is that of an artifact, not of an image.
+    /// The type of the configuration, or of a layer, is that of an artifact, not of an image.
     #[error("unsupported media type {0}")]
     NotAnImage(String),
+    /// The same in a manifest of Docker's type: what dockerd says before it begins.
+    #[error("Encountered remote {media_type:?}({class}) when fetching")]
+    OtherClass {
+        /// Type of the configuration.
+        media_type: String,
+        /// What dockerd knows of it.
+        class: &'static str,
+    },
 }
 
 impl ImageError {
@@ -186,6 +194,7 @@ impl ImageError {
             | ImageError::InvalidTag(_)
             | ImageError::InvalidFilter(_)
             | ImageError::NotAnImage(_)
+            | ImageError::OtherClass { .. }
             | ImageError::Archive(_) => ErrorKind::InvalidParameter,
             ImageError::ReferenceInUse { .. } | ImageError::DeleteConflict { .. } => {
                 ErrorKind::Conflict

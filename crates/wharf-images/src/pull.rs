@@ -201,6 +201,7 @@ impl Images {
             .await;
         match found {
             Ok(resolved) => {
+                check_class(&resolved.manifest)?;
                 announce(reference, progress);
                 let digest = resolved.digest();
                 Ok((self.fetch_config(resolved, options).await?, digest))
@@ -227,7 +228,8 @@ impl Images {
         options: &PullOptions,
     ) -> Result<Incoming, ImageError> {
         let descriptor = &resolved.manifest.config;
-        if !media_type::is_config(&descriptor.media_type) {
+        let is_docker = resolved.manifest.media_type == media_type::DOCKER_MANIFEST;
+        if !is_docker && !media_type::is_config(&descriptor.media_type) {
             return Err(ImageError::NotAnImage(descriptor.media_type.clone()));
         }
         if let Some(layer) = resolved
@@ -485,6 +487,29 @@ fn with_extras(mut known: Vec<Descriptor>, new: Vec<(Descriptor, Bytes)>) -> Vec
     known
 }
 
+/// Whether a manifest of Docker's type may be an image, by its configuration's type: old registries wrote the type of
+/// whatever the file looked like (moby's issues 22378 and 30083).
+fn check_class(manifest: &Manifest) -> Result<(), ImageError> {
+    let kind = manifest.config.media_type.as_str();
+    let seen = [
+        "application/octet-stream",
+        "application/json",
+        "text/html",
+        "",
+    ];
+    let is_docker = manifest.media_type == media_type::DOCKER_MANIFEST;
+    if !is_docker || media_type::is_config(kind) || seen.contains(&kind) {
+        return Ok(());
+    }
+    Err(ImageError::OtherClass {
+        media_type: kind.to_owned(),
+        class: match kind {
+            "application/vnd.docker.plugin.v1+json" => "plugin",
+            _ => "unknown",
+        },
+    })
+}
+
 fn from_catalogue(image: CatalogueImage) -> Result<(Incoming, Digest), ImageError> {
     let manifest = Manifest::parse(&image.manifest, None)
         .map_err(|error| ImageError::content("read", &error))?;
@@ -507,4 +532,39 @@ fn announce(reference: &Reference, progress: &ProgressSender) {
         tag,
         repository: reference.path().to_owned(),
     });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What dockerd 20.10 and 26.1 say of these.
+    #[test]
+    fn artifacts_in_manifests_of_dockers_type() {
+        let said = |kind: &str, config: &str| {
+            let manifest = Manifest {
+                media_type: kind.to_owned(),
+                ..Manifest::oci(Descriptor::of(config, b"{}"), Vec::new())
+            };
+            check_class(&manifest).err().map(|error| error.to_string())
+        };
+        let docker = |config: &str| said(media_type::DOCKER_MANIFEST, config);
+        assert_eq!(
+            docker("application/vnd.docker.plugin.v1+json").as_deref(),
+            Some(
+                "Encountered remote \"application/vnd.docker.plugin.v1+json\"(plugin) when fetching"
+            )
+        );
+        assert_eq!(
+            docker("application/vnd.cncf.helm.config.v1+json").as_deref(),
+            Some(
+                "Encountered remote \"application/vnd.cncf.helm.config.v1+json\"(unknown) when fetching"
+            )
+        );
+        for image in [media_type::DOCKER_CONFIG, "application/octet-stream", ""] {
+            assert_eq!(docker(image), None);
+        }
+        // Of OCI's, it is said when the configuration is asked for.
+        assert_eq!(said(media_type::OCI_MANIFEST, "a/b"), None);
+    }
 }

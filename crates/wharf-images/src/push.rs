@@ -135,7 +135,8 @@ impl Images {
         options: &PushOptions,
         progress: &ProgressSender,
     ) -> Result<Image, ImageError> {
-        let text = name.familiar();
+        // Its short name may be that of another registry (`docker.io/a.b/c`).
+        let text = name.to_string();
         let (image, _pin) = self.pin_for(&text, options.platform.as_ref())?;
         let mounts = self.repositories_with(name, &image);
         let registry = self.registry();

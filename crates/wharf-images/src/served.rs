@@ -67,7 +67,8 @@ impl Images {
 
     /// What a name means: the index if all of it is here, else the manifest.
     fn document_of(&self, name: &Reference) -> Result<(Descriptor, Bytes), ImageError> {
-        let image = self.resolve(&name.familiar())?;
+        // Not by its short name, which may be that of another registry (`docker.io/a.b/c`).
+        let image = self.resolve(&name.to_string())?;
         if let Some(index) = self.whole_index(&image)?
             && let Some(bytes) = self.stores().read_config(&index.digest)
         {

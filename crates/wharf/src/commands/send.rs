@@ -77,7 +77,7 @@ async fn known(context: &Context, text: &str) -> Outcome<Reference> {
     }
     let name = name.with_default_tag();
     let client = context.client().await?;
-    let url = Url::new(["images", &name.familiar(), "json"]);
+    let url = Url::new(["images", &name.to_string(), "json"]);
     client.get::<serde_json::Value>(url).await?;
     Ok(name)
 }
@@ -96,10 +96,10 @@ fn script(names: &[Reference], port: u16, quiet: bool) -> String {
     for name in names {
         let tag = name.tag().unwrap_or("latest");
         let here = format!("127.0.0.1:{port}/{}:{tag}", name.as_repository());
-        // No name has anything in it that a shell takes for itself.
-        let there = name.familiar();
+        // No name has anything in it that a shell takes for itself. A short one may be that of another registry.
+        let (there, short) = (name.to_string(), name.familiar());
         script.push_str(&format!(
-            "\"$engine\" pull '{here}'{quietly}\n\"$engine\" tag '{here}' '{there}'\n\"$engine\" rmi '{here}' >/dev/null\necho 'Sent {there}'\n"
+            "\"$engine\" pull '{here}'{quietly}\n\"$engine\" tag '{here}' '{there}'\n\"$engine\" rmi '{here}' >/dev/null\necho 'Sent {short}'\n"
         ));
     }
     script
