@@ -29,6 +29,7 @@ tools:
 
 fixtures: tools
 	@bash crates/wharf-testkit/fixtures/build.sh > /dev/null
+	@bash crates/wharf-testkit/fixtures/cli-plugins.sh > /dev/null
 
 test: tools fixtures dist
 	WHARF_BIN_DIR=$(DIST) cargo nextest run --workspace --no-fail-fast

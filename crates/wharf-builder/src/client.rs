@@ -10,6 +10,7 @@ use tokio::io::AsyncRead;
 use tokio::sync::watch;
 use tokio_util::task::AbortOnDropHandle;
 use wharf_distribution::Credentials;
+use wharf_oci::{Descriptor, Digest};
 
 use crate::BuildError;
 
@@ -56,6 +57,43 @@ pub trait Client: Debug + Send + Sync {
         let text = format!("no upload {id}");
         Box::pin(async { Err(BuildError::Failed(text)) })
     }
+
+    /// A blob of one of the client's content stores. Whether it is what its digest says is for who reads it to see.
+    ///
+    /// # Errors
+    /// If the client cannot be asked, or has no such store or blob.
+    fn blob<'a>(
+        &'a self,
+        place: &'a StorePlace,
+        digest: &'a Digest,
+    ) -> BoxFuture<'a, Result<Upload, BuildError>> {
+        let text = format!("no content store {}: {digest}", place.store);
+        Box::pin(async { Err(BuildError::NotFound(text)) })
+    }
+
+    /// Writes a blob into one of the client's content stores, unless it is there.
+    ///
+    /// # Errors
+    /// If the client cannot be asked, or does not take it.
+    fn keep_blob<'a>(
+        &'a self,
+        place: &'a StorePlace,
+        blob: &'a Descriptor,
+        data: Upload,
+    ) -> BoxFuture<'a, Result<(), BuildError>> {
+        let _ = data;
+        let text = format!("no content store {}: {}", place.store, blob.digest);
+        Box::pin(async { Err(BuildError::NotFound(text)) })
+    }
+}
+
+/// A content store of a client's: an OCI layout on its disk, or a folder with a cache.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct StorePlace {
+    /// The session it is in; empty for that of who builds.
+    pub session: String,
+    /// What the client calls it (`local:<folder>`, `oci:<id>`, `export`).
+    pub store: String,
 }
 
 /// An archive that a client sends.

@@ -19,6 +19,9 @@ pub enum BuildError {
         /// The classic builder's words.
         text: String,
     },
+    /// Something that was named is not there.
+    #[error("{0}")]
+    NotFound(String),
     /// A `RUN` ended with a code other than 0.
     #[error("The command '{command}' returned a non-zero code: {code}")]
     Command {
@@ -41,6 +44,7 @@ impl BuildError {
         match self {
             Self::Invalid(_) => ErrorKind::InvalidParameter,
             Self::Failed(_) | Self::Missing { .. } | Self::Command { .. } => ErrorKind::System,
+            Self::NotFound(_) => ErrorKind::NotFound,
             Self::NotImplemented(_) => ErrorKind::NotImplemented,
             Self::Engine(error) => error.kind(),
         }

@@ -36,7 +36,7 @@ mod vertex;
 
 pub use args::Args;
 pub use build::Builder;
-pub use client::{Client, Local, LocalRequest, Silent, Upload};
+pub use client::{Client, Local, LocalRequest, Silent, StorePlace, Upload};
 pub use context::BuildSource;
 pub use error::BuildError;
 pub use mounts::take as take_cache;

@@ -7,18 +7,21 @@ use bollard_buildkit_proto::fsutil::types::Stat;
 use bollard_buildkit_proto::moby::buildkit::v1::VertexWarning;
 use bollard_buildkit_proto::moby::buildkit::v1::frontend::llb_bridge_server::LlbBridge;
 use bollard_buildkit_proto::moby::buildkit::v1::frontend::{
-    CacheOptionsEntry, EvaluateRequest, EvaluateResponse, ExecMessage, InputsRequest,
-    InputsResponse, NewContainerRequest, NewContainerResponse, PingRequest, PongResponse,
-    ReadDirRequest, ReadDirResponse, ReadFileRequest, ReadFileResponse, Ref, RefMap,
-    ReleaseContainerRequest, ReleaseContainerResponse, ResolveImageConfigRequest,
-    ResolveImageConfigResponse, ResolveSourceMetaRequest, ResolveSourceMetaResponse,
+    Attestation, AttestationKind as WireKind, Attestations, CacheOptionsEntry, EvaluateRequest,
+    EvaluateResponse, ExecMessage, InputsRequest, InputsResponse, NewContainerRequest,
+    NewContainerResponse, PingRequest, PongResponse, ReadDirRequest, ReadDirResponse,
+    ReadFileRequest, ReadFileResponse, Ref, RefMap, ReleaseContainerRequest,
+    ReleaseContainerResponse, ResolveImageConfigRequest, ResolveImageConfigResponse,
+    ResolveSourceImageResponse, ResolveSourceMetaRequest, ResolveSourceMetaResponse,
     Result as Returned, ReturnRequest, ReturnResponse, SolveRequest, SolveResponse,
     StatFileRequest, StatFileResponse, WarnRequest, WarnResponse, result,
 };
+use bollard_buildkit_proto::moby::buildkit::v1::sourcepolicy::Policy;
+use bollard_buildkit_proto::pb::Definition;
 use futures_util::Stream;
 use tonic::{Request, Response, Status, Streaming};
 use wharf_oci::Platform;
-use wharf_solver::{CacheOption, SolveResult};
+use wharf_solver::{AttestationKind, CacheOption, ResolvedImage, SolveResult};
 
 use crate::caps;
 use crate::error::{Error, from_rpc};
@@ -42,17 +45,32 @@ impl Bridge {
 
 /// What a frontend's result looks like on the wire.
 fn wire(job: &Job, solved: SolveResult) -> Returned {
-    let named = |key: &str, tree: &wharf_solver::Ref| {
-        let definition = solved.definitions.get(key).cloned().unwrap_or_default();
-        let id = job.keep(Kept {
+    let keep = |tree: &wharf_solver::Ref, definition: &Definition| Ref {
+        id: job.keep(Kept {
             tree: tree.clone(),
             definition: definition.clone(),
-        });
-        Ref {
-            id,
-            def: Some(definition),
-        }
+        }),
+        def: Some(definition.clone()),
     };
+    let named = |key: &str, tree: &wharf_solver::Ref| {
+        let definition = solved.definitions.get(key).cloned().unwrap_or_default();
+        keep(tree, &definition)
+    };
+    let said = |attestation: &wharf_solver::Attestation| Attestation {
+        kind: match attestation.kind {
+            AttestationKind::InToto => WireKind::InToto.into(),
+            AttestationKind::Bundle => WireKind::Bundle.into(),
+        },
+        r#ref: Some(keep(&attestation.tree, &attestation.definition)),
+        path: attestation.path.clone(),
+        in_toto_predicate_type: attestation.predicate_type.clone(),
+        ..Attestation::default()
+    };
+    let attestations = solved.attestations.iter().map(|(key, all)| {
+        let attestation = all.iter().map(said).collect();
+        (key.clone(), Attestations { attestation })
+    });
+    let attestations = attestations.collect();
     let result = match &solved.single {
         Some(tree) => Some(result::Result::Ref(named("", tree))),
         None if solved.refs.is_empty() => None,
@@ -68,7 +86,7 @@ fn wire(job: &Job, solved: SolveResult) -> Returned {
     Returned {
         metadata: solved.metadata.into_iter().collect(),
         result,
-        ..Returned::default()
+        attestations,
     }
 }
 
@@ -81,6 +99,12 @@ pub(crate) fn outcome(job: &Job, returned: Returned) -> Result<SolveResult, Erro
         metadata: returned.metadata.into_iter().collect(),
         ..SolveResult::default()
     };
+    for (key, all) in returned.attestations {
+        let all = all.attestation.into_iter();
+        let all = all.map(|attestation| attested(job, attestation));
+        let all = all.collect::<Result<_, Error>>()?;
+        solved.attestations.insert(key, all);
+    }
     let ids: Vec<(String, String)> = match returned.result {
         None => Vec::new(),
         Some(result::Result::RefDeprecated(id)) => vec![(String::new(), id)],
@@ -101,6 +125,81 @@ pub(crate) fn outcome(job: &Job, returned: Returned) -> Result<SolveResult, Erro
         }
     }
     Ok(solved)
+}
+
+/// What is said of a result.
+fn attested(job: &Job, attestation: Attestation) -> Result<wharf_solver::Attestation, Error> {
+    // What is named by others than the image itself.
+    if attestation.in_toto_subjects.iter().any(|one| one.kind != 0) {
+        return Err(Error::Unimplemented(
+            "statements about other subjects than the image are not built".to_owned(),
+        ));
+    }
+    let kept = job.result(&attestation.r#ref.unwrap_or_default().id)?;
+    Ok(wharf_solver::Attestation {
+        tree: kept.tree,
+        definition: kept.definition,
+        kind: match WireKind::try_from(attestation.kind) {
+            Ok(WireKind::InToto) => AttestationKind::InToto,
+            Ok(WireKind::Bundle) => AttestationKind::Bundle,
+            Err(_) => {
+                let kind = attestation.kind;
+                return Err(Error::Invalid(format!("unknown attestation kind {kind}")));
+            }
+        },
+        path: attestation.path,
+        predicate_type: attestation.in_toto_predicate_type,
+    })
+}
+
+/// An image in a layout of the client's, in `ResolveImageConfigRequest`.
+const LAYOUT: i32 = 1;
+
+/// What is to be known of an image.
+struct Wanted<'a> {
+    platform: Option<Platform>,
+    mode: &'a str,
+    log_name: &'a str,
+}
+
+impl Wanted<'_> {
+    async fn image(&self, job: &Job, name: &str) -> Result<ResolvedImage, Error> {
+        let mode = match self.mode {
+            "" => "default",
+            mode => mode,
+        };
+        let platform = self.platform.as_ref();
+        let found = job.work.resolve_image(name, platform, mode, self.log_name);
+        Ok(found.await?)
+    }
+
+    /// `place` are the ids of a session and of a store in it.
+    async fn layout(
+        &self,
+        job: &Job,
+        name: &str,
+        place: (&str, &str),
+    ) -> Result<ResolvedImage, Error> {
+        let platform = self.platform.as_ref();
+        let found = job
+            .work
+            .resolve_layout(name, place, platform, self.log_name);
+        Ok(found.await?)
+    }
+}
+
+/// Policies are those of who asks for the build.
+fn no_policies(policies: &[Policy]) -> Result<(), Error> {
+    match policies.is_empty() {
+        true => Ok(()),
+        false => Err(Error::Unimplemented(
+            "source policies of frontends are not built".to_owned(),
+        )),
+    }
+}
+
+fn platform(platform: &bollard_buildkit_proto::pb::Platform) -> Platform {
+    Platform::new(&platform.os, &platform.architecture, &platform.variant)
 }
 
 /// Caches to look into, or to write to.
@@ -135,17 +234,19 @@ impl LlbBridge for Bridge {
     ) -> Result<Response<ResolveImageConfigResponse>, Status> {
         let job = self.job(&request).await?;
         let request = request.into_inner();
-        let platform = request.platform;
-        let platform = platform
-            .map(|platform| Platform::new(&platform.os, &platform.architecture, &platform.variant));
-        let mode = match request.resolve_mode.as_str() {
-            "" => "default",
-            mode => mode,
+        no_policies(&request.source_policies)?;
+        let wanted = Wanted {
+            platform: request.platform.as_ref().map(platform),
+            mode: &request.resolve_mode,
+            log_name: &request.log_name,
         };
-        let found =
-            job.work
-                .resolve_image(&request.r#ref, platform.as_ref(), mode, &request.log_name);
-        let found = found.await.map_err(Error::from)?;
+        let found = match request.resolver_type {
+            LAYOUT => {
+                let place = (request.session_id.as_str(), request.store_id.as_str());
+                wanted.layout(&job, &request.r#ref, place).await?
+            }
+            _ => wanted.image(&job, &request.r#ref).await?,
+        };
         Ok(Response::new(ResolveImageConfigResponse {
             digest: found.digest.to_string(),
             config: found.config,
@@ -155,9 +256,43 @@ impl LlbBridge for Bridge {
 
     async fn resolve_source_meta(
         &self,
-        _: Request<ResolveSourceMetaRequest>,
+        request: Request<ResolveSourceMetaRequest>,
     ) -> Result<Response<ResolveSourceMetaResponse>, Status> {
-        Err(Status::unimplemented("ResolveSourceMeta is not built"))
+        let job = self.job(&request).await?;
+        let request = request.into_inner();
+        let mut source = request.source.unwrap_or_default();
+        no_policies(&request.source_policies)?;
+        let wanted = Wanted {
+            platform: request.platform.as_ref().map(platform),
+            mode: &request.resolve_mode,
+            log_name: &request.log_name,
+        };
+        let (scheme, name) = source.identifier.split_once("://").unwrap_or_default();
+        let attr = |name: &str| source.attrs.get(name).map_or("", String::as_str);
+        let found = match scheme {
+            "docker-image" => wanted.image(&job, name).await?,
+            "oci-layout" => {
+                let place = (attr("oci.session"), attr("oci.store"));
+                wanted.layout(&job, name, place).await?
+            }
+            // Of other sources there is nothing to know before they are fetched.
+            _ => {
+                return Ok(Response::new(ResolveSourceMetaResponse {
+                    source: Some(source),
+                    ..ResolveSourceMetaResponse::default()
+                }));
+            }
+        };
+        source.identifier = format!("{scheme}://{}", found.reference);
+        Ok(Response::new(ResolveSourceMetaResponse {
+            source: Some(source),
+            image: Some(ResolveSourceImageResponse {
+                digest: found.digest.to_string(),
+                config: found.config,
+                ..ResolveSourceImageResponse::default()
+            }),
+            ..ResolveSourceMetaResponse::default()
+        }))
     }
 
     async fn solve(
@@ -166,6 +301,7 @@ impl LlbBridge for Bridge {
     ) -> Result<Response<SolveResponse>, Status> {
         let job = self.job(&request).await?;
         let request = request.into_inner();
+        no_policies(&request.source_policies)?;
         let wanted = wharf_solver::SolveRequest {
             definition: request.definition.filter(|one| !one.def.is_empty()),
             frontend: request.frontend,
@@ -239,7 +375,7 @@ impl LlbBridge for Bridge {
         Ok(Response::new(PongResponse {
             frontend_api_caps: caps::frontend(),
             llb_caps: caps::definitions(),
-            workers: vec![caps::worker(&self.0.worker())],
+            workers: vec![caps::worker(&self.0)],
         }))
     }
 

@@ -6,12 +6,16 @@ use bollard_buildkit_proto::moby::buildkit::v1::types::{BuildkitVersion, WorkerR
 use bollard_buildkit_proto::pb;
 use wharf_oci::Platform;
 
+use crate::gc;
+use crate::service::Kit;
+
 /// What a client's frontend may call.
 const FRONTEND: &[&str] = &[
     "solve.base",
     "solve.inlinereturn",
     "resolveimage",
     "resolveimage.resolvemode",
+    "source.metaresolver",
     "readfile",
     "return",
     "returnmap",
@@ -19,6 +23,7 @@ const FRONTEND: &[&str] = &[
     "statfile",
     "proto.refarray",
     "reference.output",
+    "reference.attestations",
     "frontend.inputs",
     "gateway.solve.metadata",
     "gateway.solve.evaluate",
@@ -31,6 +36,7 @@ const DEFINITIONS: &[&str] = &[
     "source.image",
     "source.image.resolvemode",
     "source.image.layerlimit",
+    "source.ocilayout",
     "source.local",
     "source.local.unique",
     "source.local.sessionid",
@@ -107,7 +113,7 @@ pub(crate) fn version() -> BuildkitVersion {
 }
 
 /// The one worker. Its label is what `docker buildx` knows an image store by that takes every exporter.
-pub(crate) fn worker(id: &str) -> WorkerRecord {
+pub(crate) fn worker(kit: &Kit) -> WorkerRecord {
     let labels = [
         ("org.mobyproject.buildkit.worker.executor", "wharf"),
         ("org.mobyproject.buildkit.worker.snapshotter", "overlayfs"),
@@ -115,7 +121,8 @@ pub(crate) fn worker(id: &str) -> WorkerRecord {
     ];
     let labels = labels.map(|(name, value)| (name.to_owned(), value.to_owned()));
     WorkerRecord {
-        id: id.to_owned(),
+        id: kit.worker(),
+        gc_policy: gc::policies(kit),
         labels: labels.into_iter().collect(),
         platforms: vec![platform(&Platform::host())],
         buildkit_version: Some(version()),

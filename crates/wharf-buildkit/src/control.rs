@@ -16,7 +16,8 @@ use tokio::sync::mpsc::Receiver;
 use tokio_util::io::ReaderStream;
 use tonic::{Request, Response, Status, Streaming};
 use wharf_builder::Upload;
-use wharf_solver::{CacheOption, Entitlement, JobOptions, Progress, SolveResult};
+use wharf_engine::BuildConfig;
+use wharf_solver::{CacheOption, Entitlement, JobOptions, Policies, Progress, SolveResult};
 
 use crate::bridge::outcome;
 use crate::error::Error;
@@ -122,6 +123,7 @@ impl Control {
         };
         let solved = followed(self.solved(&job, &request), &job.trace, events).await;
         past.ended(&solved);
+        self.0.built.notify_one();
         // Those who follow see its end before its answer.
         drop(running);
         drop(past);
@@ -134,9 +136,13 @@ impl Control {
         request: &SolveRequest,
         body: Option<Upload>,
     ) -> Result<(Running, Receiver<Progress>), Error> {
-        let entitlements = request.entitlements.iter().map(|name| granted(name));
+        let allowed = &self.0.engine.config.build;
+        let entitlements = request.entitlements.iter();
+        let entitlements = entitlements.map(|name| granted(name, allowed));
         let attestations = request.frontend_attrs.clone().into_iter();
         let attestations = attestations.filter(|(name, _)| name.starts_with("attest:"));
+        let policies = request.source_policy.clone();
+        let policies = Policies::read(&policies.into_iter().collect::<Vec<_>>())?;
         let (progress, events) = tokio::sync::mpsc::channel(EVENTS);
         let work = self.0.solver.job(JobOptions {
             id: request.r#ref.clone(),
@@ -147,19 +153,25 @@ impl Control {
             attestations: attestations.collect(),
             writes_cache: cache_exports(request).next().is_some(),
             inline_cache: cache_exports(request).any(|cache| cache.r#type == "inline"),
+            policies: Arc::new(policies),
         });
         let running = self.0.jobs.begin(&request.r#ref, &request.session, work)?;
         Ok((running, events))
     }
 }
 
-/// What a client may ask for: as dockerd has it without settings, the host's network and no more.
-fn granted(name: &str) -> Result<Entitlement, Error> {
-    match Entitlement::parse(name)? {
-        Entitlement::SecurityInsecure => Err(Error::Invalid(format!(
+/// What a client may ask for: what the daemon's settings allow.
+fn granted(name: &str, allowed: &BuildConfig) -> Result<Entitlement, Error> {
+    let entitlement = Entitlement::parse(name)?;
+    let is_allowed = match entitlement {
+        Entitlement::NetworkHost => allowed.network_host,
+        Entitlement::SecurityInsecure => allowed.security_insecure,
+    };
+    match is_allowed {
+        true => Ok(entitlement),
+        false => Err(Error::Invalid(format!(
             "granting entitlement {name} is not allowed by build daemon configuration"
         ))),
-        entitlement => Ok(entitlement),
     }
 }
 
@@ -197,26 +209,7 @@ fn cache_option(entry: &CacheOptionsEntry) -> CacheOption {
 /// What would be ignored is refused.
 fn refuse(request: &SolveRequest) -> Result<(), Error> {
     for cache in cache_exports(request) {
-        match cache.r#type.as_str() {
-            "inline" => {}
-            "registry" => {
-                let mode = cache.attrs.get("mode").map(String::as_str);
-                if !matches!(mode, None | Some("" | "min" | "max")) {
-                    let mode = mode.unwrap_or_default();
-                    return Err(Error::Invalid(format!("unsupported cache mode {mode}")));
-                }
-            }
-            other => {
-                return Err(Error::Unimplemented(format!(
-                    "cache export to {other} is not built"
-                )));
-            }
-        }
-    }
-    if request.source_policy.is_some() {
-        return Err(Error::Unimplemented(
-            "source policies are not built".to_owned(),
-        ));
+        cache_option(cache).check_export()?;
     }
     Ok(())
 }
@@ -309,7 +302,7 @@ impl control_server::Control for Control {
         _: Request<ListWorkersRequest>,
     ) -> Result<Response<ListWorkersResponse>, Status> {
         Ok(Response::new(ListWorkersResponse {
-            record: vec![caps::worker(&self.0.worker())],
+            record: vec![caps::worker(&self.0)],
         }))
     }
 

@@ -19,6 +19,7 @@ mod caps;
 mod control;
 mod error;
 mod export;
+mod gc;
 mod history;
 mod job;
 mod progress;

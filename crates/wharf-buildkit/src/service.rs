@@ -15,6 +15,7 @@ use http::HeaderMap;
 use hyper::body::Incoming;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::sync::Notify;
 use tonic::service::Routes;
 use tonic::{Request, Response, Status};
 use tower::Service as _;
@@ -38,6 +39,8 @@ pub(crate) struct Kit {
     pub(crate) contexts: Contexts,
     pub(crate) jobs: Jobs,
     pub(crate) history: History,
+    /// A build has ended.
+    pub(crate) built: Arc<Notify>,
 }
 
 impl Kit {
@@ -67,7 +70,9 @@ impl BuildKit {
             contexts: Contexts::new(folder),
             jobs: Jobs::default(),
             history: History::default(),
+            built: Arc::default(),
         });
+        tokio::spawn(crate::gc::run(Arc::downgrade(&kit)));
         let control = ControlServer::new(Control(kit.clone()));
         let bridge = LlbBridgeServer::new(Bridge(kit.clone()));
         let mut routes = Routes::builder();

@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::PathBuf;
 
 use crate::sysinfo::SysInfo;
-use crate::{LogConfig, Remap, Ulimit};
+use crate::{BuildConfig, LogConfig, Remap, Ulimit};
 
 /// Settings of an engine, resolved: `daemon.json` and flags have been merged and checked by the daemon.
 #[derive(Clone, Debug)]
@@ -70,6 +70,8 @@ pub struct EngineConfig {
     pub buildkit: bool,
     /// `http-proxy`, `https-proxy`, `no-proxy` (facts of `info`).
     pub proxies: [String; 3],
+    /// What builds may do.
+    pub build: BuildConfig,
 }
 
 impl Default for EngineConfig {
@@ -112,6 +114,7 @@ impl Default for EngineConfig {
             experimental: false,
             buildkit: true,
             proxies: Default::default(),
+            build: BuildConfig::default(),
         }
     }
 }

@@ -11,6 +11,7 @@
 //! setting of the engine.
 
 mod apparmor;
+mod build_config;
 mod cdi;
 mod changes;
 mod config;
@@ -48,6 +49,7 @@ mod userns;
 mod volumes;
 mod workspace;
 
+pub use build_config::{BuildConfig, Gc, GcLimits, GcRule};
 pub use changes::{Settings, apply_changes};
 pub use config::{BridgeConfig, CgroupDriver, EngineConfig, RuntimeConfig};
 pub use containers::{

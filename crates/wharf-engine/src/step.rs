@@ -168,6 +168,7 @@ impl Workspace {
             size,
             blob: None,
         };
+        let hold = self.shared.images.hold_layers(&[chain]);
         self.shared.images.keep_layers(&[(chain, layer)])?;
         let sealed = self.shared.snapshots.seal_rw(&self.id, &chain, size);
         sealed.map_err(|error| EngineError::failed(&error))?;
@@ -175,6 +176,7 @@ impl Workspace {
             chain,
             diff_id,
             size,
+            hold,
         })
     }
 
@@ -219,7 +221,7 @@ impl Workspace {
 }
 
 /// A layer that was made of a tree.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub struct SealedLayer {
     /// Its folder's name among the snapshots.
     pub chain: ChainId,
@@ -227,6 +229,8 @@ pub struct SealedLayer {
     pub diff_id: Digest,
     /// Sum of the sizes of its files, in bytes.
     pub size: u64,
+    /// The layer stays while this lives, whatever else is removed meanwhile.
+    pub hold: wharf_images::LayerHold,
 }
 
 struct Hashing(wharf_oci::Hasher);

@@ -7,7 +7,7 @@ use std::os::fd::AsFd as _;
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
-use wharf_layer::PackOptions;
+use wharf_layer::{PackOptions, Times};
 use wharf_oci::{ChainId, Descriptor, Digest, ImageConfig, Manifest, Reference, media_type};
 use wharf_records::{Db, Table};
 
@@ -170,19 +170,33 @@ impl Images {
             let size = size.map_err(|error| ImageError::content("measure", &error))?;
             return Ok(Descriptor::new(media_type::OCI_LAYER, *diff_id, size));
         }
-        let path = stores.snapshots.layer_path(chain);
-        let path = path.map_err(|error| ImageError::unpack(&error))?;
-        let folder = File::open(&path).map_err(|error| ImageError::io("open", &path, error))?;
         // Its bytes are deterministic: what an earlier attempt left is written anew, and what another build has
         // written meanwhile is the same.
         let _hold = self.keep_blob(diff_id, &mut |out| {
-            wharf_layer::pack(folder.as_fd(), out, &PACKED)
-                .map(drop)
-                .map_err(io::Error::other)
+            let packed = self.pack_layer(chain, Times::Own, out);
+            packed.map_err(io::Error::other)
         })?;
         let size = stores.content.size(diff_id);
         let size = size.map_err(|error| ImageError::content("measure", &error))?;
         Ok(Descriptor::new(media_type::OCI_LAYER, *diff_id, size))
+    }
+
+    /// Writes a layer's folder as an archive, with these times. Blocks on the disk.
+    ///
+    /// # Errors
+    /// If the folder is not here, or cannot be written.
+    pub fn pack_layer(
+        &self,
+        chain: &ChainId,
+        times: Times,
+        out: &mut dyn io::Write,
+    ) -> Result<(), ImageError> {
+        let path = self.stores().snapshots.layer_path(chain);
+        let path = path.map_err(|error| ImageError::unpack(&error))?;
+        let folder = File::open(&path).map_err(|error| ImageError::io("open", &path, error))?;
+        let options = PackOptions { times, ..PACKED };
+        let packed = wharf_layer::pack(folder.as_fd(), out, &options);
+        packed.map(drop).map_err(|error| ImageError::unpack(&error))
     }
 
     /// A blob that is here.
@@ -238,6 +252,7 @@ pub const PACKED: PackOptions = PackOptions {
     from_overlay: true,
     whole_seconds: true,
     ids: None,
+    times: Times::Own,
 };
 
 /// A blob that is being written.

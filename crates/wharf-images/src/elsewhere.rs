@@ -1,4 +1,4 @@
-//! Layers and documents of builds in registries: caches that are no images.
+//! Layers and documents of builds in registries and stores of clients: caches that are no images.
 
 use wharf_distribution::Source;
 use wharf_oci::{ChainId, Descriptor, Digest, Manifest, Reference};
@@ -11,7 +11,21 @@ use crate::store::Images;
 use crate::unpack::LayerPlan;
 use crate::{ImageError, ProgressSender, PushOptions};
 
+/// Where the blobs of layers are.
+#[derive(Clone)]
+pub enum BlobPlace {
+    /// In a registry.
+    Registry(Box<Source>),
+    /// Here already.
+    Here,
+}
+
 impl Images {
+    /// Whether a blob is here.
+    pub fn has_blob(&self, digest: &Digest) -> bool {
+        self.stores().content.contains(digest)
+    }
+
     /// Fetches layers (each a blob and its diff id, bottom first) and unpacks them on top of each other; they stay while
     /// the hold lives.
     ///
@@ -19,7 +33,7 @@ impl Images {
     /// If one cannot be had, or is not what it should be.
     pub async fn fetch_layers(
         &self,
-        source: &Source,
+        place: &BlobPlace,
         layers: &[(Descriptor, Digest)],
         progress: &ProgressSender,
     ) -> Result<(Vec<(ChainId, BuiltLayer)>, LayerHold), ImageError> {
@@ -34,9 +48,12 @@ impl Images {
                 diff_id: *diff_id,
                 chain: *chain,
             };
-            let feed = Feed::Registry {
-                client: registry.clone(),
-                source: Box::new(source.clone()),
+            let feed = match place {
+                BlobPlace::Registry(source) => Feed::Registry {
+                    client: registry.clone(),
+                    source: source.clone(),
+                },
+                BlobPlace::Here => Feed::Here,
             };
             (plan, feed)
         });

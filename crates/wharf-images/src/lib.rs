@@ -41,6 +41,7 @@ pub use attestations::Attestation;
 pub use built::{BuiltLayer, LayerHold, PACKED};
 pub use check::{Checked, Fault};
 pub use commit::NewLayer;
+pub use elsewhere::BlobPlace;
 pub use error::{ErrorKind, ImageError};
 pub use progress::{LayerState, Line, Progress, ProgressSender};
 pub use pull::Fetched;

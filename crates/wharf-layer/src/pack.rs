@@ -28,6 +28,31 @@ pub struct PackOptions {
     pub whole_seconds: bool,
     /// The archive's owners are to be those of a user namespace.
     pub ids: Option<IdMaps>,
+    /// What times the archive's members have.
+    pub times: Times,
+}
+
+/// What times files have in an archive.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Times {
+    /// Their own.
+    #[default]
+    Own,
+    /// Their own, but none after this, in seconds since 1970.
+    Until(i64),
+    /// This, in seconds since 1970.
+    At(i64),
+}
+
+impl Times {
+    fn of(self, own: Time) -> Time {
+        let fixed = |seconds| Time { seconds, nanos: 0 };
+        match self {
+            Self::Own => own,
+            Self::Until(latest) if own.seconds < latest => own,
+            Self::Until(second) | Self::At(second) => fixed(second),
+        }
+    }
 }
 
 /// What [`pack`] wrote.
@@ -264,6 +289,7 @@ impl<'a, W: Write> Packer<'a, W> {
     fn append(&mut self, meta: &Meta<'_>, content: impl Read) -> Result<(), LayerError> {
         self.files += 1;
         let mut meta = meta.clone();
+        meta.mtime = self.options.times.of(meta.mtime);
         if self.options.whole_seconds {
             meta.mtime.nanos = 0;
         }

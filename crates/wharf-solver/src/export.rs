@@ -6,6 +6,7 @@ mod document;
 mod documents;
 mod layers;
 mod provenance;
+mod times;
 
 use std::collections::BTreeMap;
 
@@ -56,9 +57,10 @@ impl Job {
             return Err(SolveError::Invalid(text.to_owned()));
         }
         let is_plain = result.refs.is_empty()
+            && result.attestations.is_empty()
             && provenance.is_none()
             && Annotations::read(attrs)?.is_empty()
-            && Compression::read(attrs)? == Compression::None;
+            && Compression::read(attrs)?.is_nothing();
         let (image, mut response) = match is_plain {
             true => self.plain_image(result, attrs, &names, shown).await?,
             false => {
@@ -93,9 +95,11 @@ impl Job {
     ) -> Result<(Image, BTreeMap<String, String>), SolveError> {
         let started = Timestamp::now();
         let part = only(result)?;
+        let epoch = epoch(result, attrs)?;
         let tree = self.layers_of(&part.tree).await?;
+        let tree = self.retimed(tree, attrs, epoch).await?;
         let cache = self.inline_cache(&tree)?;
-        let config = document(part.config, &tree, epoch(result, attrs)?, cache)?;
+        let config = document(part.config, &tree, epoch, cache)?;
         let tags = names.iter().map(|name| name.clone().with_default_tag());
         let chains = tree.chains();
         let store = self.engine().images.store();

@@ -6,7 +6,7 @@ use bollard_buildkit_proto::pb;
 use prost::Message as _;
 use wharf_oci::Digest;
 
-use crate::{SolveError, SourceRange};
+use crate::{Policies, SolveError, SourceRange};
 
 /// Most vertices of a definition.
 const MAX_VERTICES: usize = 50_000;
@@ -51,8 +51,11 @@ impl Graph {
     /// Reads a definition that nobody has reason to trust.
     ///
     /// # Errors
-    /// If it is no graph, or an operation refers to what is not there.
-    pub(crate) fn read(definition: &pb::Definition) -> Result<Self, SolveError> {
+    /// If it is no graph, an operation refers to what is not there, or a policy forbids a source.
+    pub(crate) fn read(
+        definition: &pb::Definition,
+        policies: &Policies,
+    ) -> Result<Self, SolveError> {
         if definition.def.is_empty() {
             return Ok(Self::default());
         }
@@ -80,7 +83,10 @@ impl Graph {
         let sources = Sources::new(definition);
         let mut graph = Self::default();
         for digest in &order {
-            let op = ops.get(digest).cloned().unwrap_or_default();
+            let mut op = ops.get(digest).cloned().unwrap_or_default();
+            if let Some(pb::op::Op::Source(source)) = &mut op.op {
+                policies.apply(source)?;
+            }
             let node = graph.node(digest, op, definition, &places, &sources)?;
             graph.nodes.push(node);
         }
@@ -190,13 +196,21 @@ pub(crate) fn outputs(op: &pb::op::Op) -> usize {
     }
 }
 
-/// The operation as the cache knows it: proxies change nothing of what comes out.
+/// The operation as the cache knows it: proxies change nothing of what comes out, nor does where a layout lies.
 fn bare(op: &pb::Op) -> pb::Op {
     let mut bare = op.clone();
-    if let Some(pb::op::Op::Exec(exec)) = &mut bare.op
-        && let Some(meta) = &mut exec.meta
-    {
-        meta.proxy_env = None;
+    match &mut bare.op {
+        Some(pb::op::Op::Exec(exec)) => {
+            if let Some(meta) = &mut exec.meta {
+                meta.proxy_env = None;
+            }
+        }
+        Some(pb::op::Op::Source(source)) if source.identifier.starts_with("oci-layout://") => {
+            let digest = source.identifier.rsplit('@').next().unwrap_or_default();
+            source.identifier = format!("oci-layout://@{digest}");
+            source.attrs.retain(|name, _| name == "oci.layerlimit");
+        }
+        _ => {}
     }
     bare
 }
@@ -354,6 +368,10 @@ fn invalid(text: impl Into<String>) -> SolveError {
 mod tests {
     use super::*;
 
+    fn read(definition: &pb::Definition) -> Result<Graph, SolveError> {
+        Graph::read(definition, &Policies::default())
+    }
+
     fn definition(ops: &[pb::Op]) -> pb::Definition {
         let def = ops.iter().map(|op| op.encode_to_vec()).collect();
         pb::Definition {
@@ -395,22 +413,17 @@ mod tests {
             })),
             ..pb::Op::default()
         };
-        let graph = Graph::read(&definition(&[b, a, merge.clone(), end(&merge, 0)])).unwrap();
+        let graph = read(&definition(&[b, a, merge.clone(), end(&merge, 0)])).unwrap();
         assert_eq!(graph.nodes.len(), 2);
         assert_eq!(graph.nodes[1].inputs[0], graph.nodes[1].inputs[1]);
         assert_eq!(graph.nodes[1].name(), "merge");
-        assert!(
-            Graph::read(&pb::Definition::default())
-                .unwrap()
-                .root
-                .is_none()
-        );
+        assert!(read(&pb::Definition::default()).unwrap().root.is_none());
     }
 
     #[test]
     fn refuses_what_is_no_graph() {
         let a = source("local://a");
-        let error = |ops: &[pb::Op]| Graph::read(&definition(ops)).unwrap_err().to_string();
+        let error = |ops: &[pb::Op]| read(&definition(ops)).unwrap_err().to_string();
         assert!(error(std::slice::from_ref(&a)).contains("no terminal operation"));
         assert!(error(&[a.clone(), end(&source("local://x"), 0)]).contains("missing input"));
         assert!(error(&[a.clone(), end(&a, 1)]).contains("no output 1"));
@@ -449,14 +462,14 @@ mod tests {
             def: huge,
             ..pb::Definition::default()
         };
-        assert!(Graph::read(&huge).is_err());
+        assert!(read(&huge).is_err());
     }
 
     proptest::proptest! {
         #[test]
         fn never_panics(ops in proptest::collection::vec(proptest::collection::vec(0_u8..255, 0..64), 0..8)) {
             let definition = pb::Definition { def: ops, ..pb::Definition::default() };
-            let _ = Graph::read(&definition);
+            let _ = read(&definition);
         }
     }
 }

@@ -9,6 +9,7 @@
 //!
 //! Source: `moby/buildkit`: `solver/pb/ops.proto`, `docs/`, and the Dockerfile reference.
 
+mod attestation;
 mod cache;
 mod entitlement;
 mod error;
@@ -18,17 +19,21 @@ mod frontend;
 mod graph;
 mod keys;
 mod ops;
+mod policy;
 mod progress;
 mod prune;
 mod remote;
 mod result;
 mod solve;
 mod solver;
+mod stores;
 mod voice;
 
+pub use attestation::{Attestation, AttestationKind};
 pub use entitlement::Entitlement;
 pub use error::{SolveError, SourceRange};
 pub use export::{Archived, Files, Provenance, Writing};
+pub use policy::Policies;
 pub use progress::{Progress, ProgressSender, Vertex, VertexLog, VertexStatus, Warning};
 pub use result::{Layer, Ref, SolveResult, Stat, Tree};
 pub use solver::{

@@ -13,7 +13,7 @@ use wharf_oci::{ChainId, Descriptor, Digest, Platform};
 use wharf_sys::root::Root;
 
 use crate::blocking;
-use crate::{Job, SolveError};
+use crate::{Attestation, Job, SolveError};
 
 /// Largest file that is read into memory for a frontend.
 const MAX_FILE: u64 = 64 << 20;
@@ -78,6 +78,8 @@ pub struct SolveResult {
     pub metadata: BTreeMap<String, Vec<u8>>,
     /// What the trees were solved from, by the keys of `refs`; by an empty one that of the single tree.
     pub definitions: BTreeMap<String, pb::Definition>,
+    /// What is said of the trees, by the keys of their platforms.
+    pub attestations: BTreeMap<String, Vec<Attestation>>,
 }
 
 /// A file or folder of a tree.

@@ -20,7 +20,7 @@ type Outcome = Option<Result<Outputs, SolveError>>;
 
 /// Solves a definition: the tree that it wants.
 pub(crate) async fn solve(job: &Job, definition: &pb::Definition) -> Result<Ref, SolveError> {
-    let graph = Arc::new(Graph::read(definition)?);
+    let graph = Arc::new(Graph::read(definition, job.policies())?);
     let Some(root) = graph.root else {
         return Ok(Ref::scratch());
     };

@@ -17,8 +17,8 @@ use crate::cache::{Cache, hold};
 use crate::flight::Flights;
 use crate::remote::Imports;
 use crate::{
-    Entitlement, Layer, Progress, ProgressSender, Provenance, Ref, SolveError, SolveResult, Tree,
-    blocking, frontend, ops, solve,
+    Entitlement, Layer, Policies, Progress, ProgressSender, Provenance, Ref, SolveError,
+    SolveResult, Tree, blocking, frontend, ops, solve,
 };
 
 /// Solves graphs of build steps. Clones share cache and work.
@@ -54,6 +54,8 @@ pub struct JobOptions {
     pub writes_cache: bool,
     /// Whether images take their cache along, in their configuration.
     pub inline_cache: bool,
+    /// Which sources it may use.
+    pub policies: Arc<Policies>,
 }
 
 /// One client's build. When it is dropped, its work ends, but for what others wait for too.
@@ -319,7 +321,10 @@ impl Job {
         let key = platform.map(frontend::key_of).unwrap_or_default();
         let find = || async {
             let mut shown = crate::progress::Shown::begin(self, log_name).await;
-            let found = ops::resolve(self, reference, platform, mode).await;
+            let found = match self.allowed_image(reference) {
+                Ok(reference) => ops::resolve(self, &reference, platform, mode).await,
+                Err(error) => Err(error),
+            };
             shown.end(found.as_ref().err()).await;
             found
         };
@@ -327,6 +332,39 @@ impl Job {
         resolved
             .get(&format!("{reference} {key} {mode}"), find)
             .await
+    }
+
+    /// The image that the policies give instead of one.
+    fn allowed_image(&self, reference: &str) -> Result<String, SolveError> {
+        let mut source = pb::SourceOp {
+            identifier: format!("docker-image://{reference}"),
+            ..pb::SourceOp::default()
+        };
+        self.policies().apply(&mut source)?;
+        let name = source.identifier.strip_prefix("docker-image://");
+        let name = name.ok_or_else(|| {
+            let other = &source.identifier;
+            SolveError::Invalid(format!("source policy: {other} instead of an image"))
+        })?;
+        Ok(name.to_owned())
+    }
+
+    /// What an image in one of the client's OCI layouts says of itself: `<store>[:<tag>]@<digest>`, in the session and the
+    /// store of these ids if they are not empty.
+    ///
+    /// # Errors
+    /// If the client does not have it.
+    pub async fn resolve_layout(
+        &self,
+        name: &str,
+        place: (&str, &str),
+        platform: Option<&Platform>,
+        log_name: &str,
+    ) -> Result<ResolvedImage, SolveError> {
+        let mut shown = crate::progress::Shown::begin(self, log_name).await;
+        let found = ops::layout::resolve(self, name, place, platform).await;
+        shown.end(found.as_ref().err()).await;
+        found
     }
 
     /// The files of a tree, for who sends them on: exporter `local`.
@@ -365,6 +403,10 @@ impl Job {
     pub fn provenance(&self) -> Result<Option<Provenance>, SolveError> {
         let asked = self.0.asked.lock().unwrap_or_else(PoisonError::into_inner);
         Provenance::read(&self.0.options.attestations, &asked)
+    }
+
+    pub(crate) fn policies(&self) -> &Policies {
+        &self.0.options.policies
     }
 
     pub(crate) fn imports(&self) -> &Imports {

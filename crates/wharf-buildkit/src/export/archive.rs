@@ -13,6 +13,10 @@ impl Export<'_> {
         let provenance = work.provenance()?;
         // An archive for `docker load` holds an image and nothing beside it.
         let provenance = provenance.filter(|_| kind == ArchiveKind::Oci);
+        if super::is_off(&self.attributes, "tar") && kind != ArchiveKind::Tar {
+            let said = work.layout(self.outcome, kind, &self.attributes, provenance);
+            return Ok(said.await?.into_iter().collect());
+        }
         let mut made = work
             .archive(self.outcome, kind, &self.attributes, provenance)
             .await?;

@@ -48,11 +48,6 @@ pub(crate) fn check(exporters: &[Exporter]) -> Result<(), Error> {
                 )));
             }
         }
-        if exporter.attrs.get("tar").is_some_and(|value| !is_on(value)) {
-            return Err(Error::Unimplemented(
-                "layouts that are no archive (tar=false) are not built".to_owned(),
-            ));
-        }
     }
     Ok(())
 }
@@ -60,6 +55,11 @@ pub(crate) fn check(exporters: &[Exporter]) -> Result<(), Error> {
 /// Go's `strconv.ParseBool`, where nothing is no.
 fn is_on(text: &str) -> bool {
     matches!(text, "1" | "t" | "T" | "true" | "TRUE" | "True")
+}
+
+/// Whether an attribute is there and says no.
+fn is_off(attributes: &BTreeMap<String, String>, name: &str) -> bool {
+    attributes.get(name).is_some_and(|value| !is_on(value))
 }
 
 /// Lets all of them at what was built; what the client is told.

@@ -13,10 +13,11 @@ use futures_util::future::BoxFuture;
 use tokio::sync::watch;
 use tokio_util::task::AbortOnDropHandle;
 use tonic::Code;
-use wharf_builder::{BuildError, Client, Local, LocalRequest, Upload};
+use wharf_builder::{BuildError, Client, Local, LocalRequest, StorePlace, Upload};
 use wharf_distribution::Credentials;
+use wharf_oci::{Descriptor, Digest};
 
-use super::{Channel, Contexts, Local as Wanted, Session, Sessions, agent, origin};
+use super::{Channel, Contexts, Local as Wanted, Session, Sessions, Store, agent, origin};
 use crate::error::Error;
 use crate::service::Kit;
 
@@ -74,6 +75,19 @@ impl Asked {
         self.sessions.get(&self.id).await
     }
 
+    /// The session that a definition names: it may be another than that of who sent it.
+    async fn named(&self, id: &str) -> Result<Arc<Session>, Error> {
+        match id {
+            "" => self.session().await,
+            id => self.sessions.get(id).await,
+        }
+    }
+
+    async fn store(&self, place: &StorePlace) -> Result<Store, Error> {
+        let session = self.named(&place.session).await?;
+        Store::of(&session, &place.store)
+    }
+
     /// A way to call the client's `method`; `None` if it has no such.
     async fn service(&self, method: &str) -> Result<Option<Channel>, BuildError> {
         if self.id.is_empty() {
@@ -97,11 +111,7 @@ impl Asked {
             exclude: wanted.exclude.clone(),
             follow: wanted.follow.clone(),
         };
-        // A definition may name another session than that of who sent it.
-        let session = match wanted.session.as_str() {
-            "" => self.session().await?,
-            id => self.sessions.get(id).await?,
-        };
+        let session = self.named(&wanted.session).await?;
         let tell = move |bytes| {
             told.send_replace(bytes);
         };
@@ -116,7 +126,12 @@ impl Asked {
 }
 
 fn failed(error: Error) -> BuildError {
-    BuildError::Failed(error.to_string())
+    match error {
+        Error::Client(status) if status.code() == Code::NotFound => {
+            BuildError::NotFound(status.message().to_owned())
+        }
+        error => BuildError::Failed(error.to_string()),
+    }
 }
 
 impl Client for Asked {
@@ -209,6 +224,29 @@ impl Client for Asked {
             }
             let session = self.session().await.map_err(failed)?;
             super::upload(&session, id).await.map_err(failed)
+        })
+    }
+    fn blob<'a>(
+        &'a self,
+        place: &'a StorePlace,
+        digest: &'a Digest,
+    ) -> BoxFuture<'a, Result<Upload, BuildError>> {
+        Box::pin(async move {
+            let mut store = self.store(place).await.map_err(failed)?;
+            let data = store.read(digest).await.map_err(failed)?;
+            Ok(Box::new(data) as Upload)
+        })
+    }
+
+    fn keep_blob<'a>(
+        &'a self,
+        place: &'a StorePlace,
+        blob: &'a Descriptor,
+        data: Upload,
+    ) -> BoxFuture<'a, Result<(), BuildError>> {
+        Box::pin(async move {
+            let mut store = self.store(place).await.map_err(failed)?;
+            store.write(blob, data).await.map_err(failed)
         })
     }
 }

@@ -7,6 +7,7 @@ mod files;
 mod receive;
 mod send;
 mod stat;
+mod store;
 mod tree;
 mod upload;
 
@@ -23,6 +24,7 @@ pub(crate) use asked::{Asked, BODY};
 pub(crate) use channel::Channel;
 pub(crate) use files::{Contexts, Local};
 pub(crate) use send::{Target, archive, files as send_files};
+pub(crate) use store::Store;
 pub(crate) use upload::pull as upload;
 
 /// How long a build waits for the session that it names.

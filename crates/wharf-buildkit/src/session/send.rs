@@ -115,7 +115,8 @@ impl std::io::Write for Pipe {
     }
 }
 
-/// Sends the tree below `root`; the client puts it into a folder of its own.
+/// Sends the tree below `root`; the client puts it into a folder of its own. `epoch` is the time of all files, in seconds
+/// since 1970, if it is not their own.
 ///
 /// # Errors
 /// If the client does not take it, or the disk refuses.
@@ -123,6 +124,7 @@ pub(crate) async fn files(
     session: &Session,
     target: &Target,
     root: Arc<Root>,
+    epoch: Option<i64>,
 ) -> Result<(), Error> {
     let channel = session.service(SEND)?;
     let (sender, packets) = mpsc::channel::<Packet>(64);
@@ -133,6 +135,7 @@ pub(crate) async fn files(
         tokio::task::spawn_blocking(move || {
             let mut walk = Walk {
                 sender,
+                epoch,
                 paths: Vec::new(),
                 seen: HashMap::new(),
             };
@@ -201,6 +204,7 @@ pub(crate) async fn files(
 
 struct Walk {
     sender: mpsc::Sender<Packet>,
+    epoch: Option<i64>,
     /// Paths by number.
     paths: Vec<PathBuf>,
     /// Files with several names, by device and inode.
@@ -246,6 +250,9 @@ impl Walk {
         let stat = statat(at, name, AtFlags::SYMLINK_NOFOLLOW)?;
         let shown = path.to_string_lossy().into_owned();
         let mut described = describe(&stat, &shown);
+        if let Some(epoch) = self.epoch {
+            described.mod_time = epoch.saturating_mul(1_000_000_000);
+        }
         match FileType::from_raw_mode(stat.st_mode) {
             FileType::Symlink => {
                 let target = readlinkat(at, name, Vec::new())?;

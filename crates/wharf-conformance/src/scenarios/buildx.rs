@@ -354,7 +354,7 @@ pub(crate) fn compose_builds_and_comes_up(case: &mut Case) -> Result<()> {
 }
 
 /// A builder of buildx' own that speaks to the daemon's socket, with every exporter that BuildKit has.
-fn remote(files: &Files, case: &Case) -> Result<()> {
+pub(super) fn remote(files: &Files, case: &Case) -> Result<()> {
     let address = format!("unix://{}", case.engine.socket().display());
     let args = [
         "buildx", "create", "--name", "far", "--driver", "remote", "--use", &address,
@@ -365,7 +365,7 @@ fn remote(files: &Files, case: &Case) -> Result<()> {
 }
 
 /// The documents of an OCI layout in an archive, by digest; and its index.
-fn layout(path: &str) -> Result<(std::collections::HashMap<String, Vec<u8>>, Value)> {
+pub(super) fn layout(path: &str) -> Result<(std::collections::HashMap<String, Vec<u8>>, Value)> {
     use std::io::Read as _;
     let mut archive = tar::Archive::new(std::fs::File::open(path)?);
     let (mut blobs, mut index) = (std::collections::HashMap::new(), Value::Null);
@@ -383,7 +383,7 @@ fn layout(path: &str) -> Result<(std::collections::HashMap<String, Vec<u8>>, Val
     Ok((blobs, index))
 }
 
-fn document(
+pub(super) fn document(
     blobs: &std::collections::HashMap<String, Vec<u8>>,
     descriptor: &Value,
 ) -> Result<Value> {
@@ -521,24 +521,6 @@ pub(crate) fn statements_and_annotations(case: &mut Case) -> Result<()> {
     ensure!(
         !most["predicate"]["buildConfig"]["llbDefinition"].is_null(),
         "{most}"
-    );
-    let run = files.run(
-        case,
-        &[
-            "buildx",
-            "build",
-            "--sbom=true",
-            "-o",
-            "type=oci,dest=s.tar",
-            ".",
-        ],
-    )?;
-    ensure!(
-        run.code != 0
-            && run
-                .stderr
-                .contains("attestations of type sbom are not built"),
-        "{run:?}"
     );
     Ok(())
 }
@@ -702,12 +684,6 @@ pub(crate) fn caches_in_a_registry(case: &mut Case) -> Result<()> {
     )?;
     let missing = "type=registry,ref=localhost:5000/nothing";
     files.build(case, &["-o", "type=cacheonly", "--cache-from", missing])?;
-    let args = ["buildx", "build", "--cache-to", "type=local,dest=c", "."];
-    let run = files.run(case, &args)?;
-    ensure!(
-        run.code != 0 && run.stderr.contains("cache export to local is not built"),
-        "{run:?}"
-    );
     Ok(())
 }
 

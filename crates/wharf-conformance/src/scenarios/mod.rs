@@ -13,6 +13,7 @@ mod cp;
 mod daemon;
 mod endpoints;
 mod events;
+mod exports;
 mod files;
 mod health;
 mod hostile_builds;
@@ -142,6 +143,8 @@ scenarios! {
         bake_builds_several compose_builds_and_comes_up platforms_in_one_build
         statements_and_annotations what_a_context_may_be progress_as_asked caches_in_a_registry
         through_the_classic_request;
+    exports: caches_in_a_folder layouts_in_folders layers_as_asked the_same_bytes_twice stages_without_the_cache
+        sources_have_policies the_daemons_rules_for_builds;
     hostile_builds: mounts_stay_inside frontends_of_others_are_not_run secrets_are_nowhere agents_are_forwarded
         the_daemon_is_killed_in_builds;
     llb: graphs_of_clients_are_solved what_is_no_graph_is_refused the_past_is_told;

@@ -122,9 +122,9 @@ fn pack_layer(rootfs: &Rootfs, out: &mut dyn std::io::Write) -> Result<(), Engin
     let layers = Layers::open(rootfs)
         .map_err(|error| EngineError::io("open", &rootfs.upper)(error.into()))?;
     let options = PackOptions {
-        ids: None,
         from_overlay: true,
         whole_seconds: true,
+        ..PackOptions::default()
     };
     let wanted = |path: &[u8], stat: &rustix::fs::Stat| {
         let path = std::path::Path::new("/").join(std::ffi::OsStr::from_bytes(path));

@@ -7,12 +7,13 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use serde_json::json;
-use wharf_layer::PackOptions;
+use wharf_builder::StorePlace;
+use wharf_layer::{PackOptions, Times};
 use wharf_oci::{Descriptor, Digest, media_type};
 use wharf_sys::root::Root;
 
 use super::documents::Documents;
-use super::{Provenance, names, only};
+use super::{Provenance, epoch, names, only};
 use crate::progress::Shown;
 use crate::{ArchiveKind, Job, Ref, SolveError, SolveResult, Tree};
 
@@ -49,6 +50,7 @@ impl Archived {
 /// The files of a result, on their way to a client.
 pub struct Files {
     tree: Tree,
+    epoch: Option<i64>,
     shown: Shown,
     started: Timestamp,
 }
@@ -57,6 +59,11 @@ impl Files {
     /// Below which they are.
     pub fn root(&self) -> Arc<Root> {
         self.tree.root.clone()
+    }
+
+    /// The time that all of them are to have, in seconds since 1970, if it is not their own.
+    pub fn epoch(&self) -> Option<i64> {
+        self.epoch
     }
 
     /// They were sent, unless there is an error.
@@ -74,15 +81,21 @@ impl Job {
     ///
     /// # Errors
     /// If they cannot be mounted; for a result of several platforms.
-    pub async fn files(&self, result: &SolveResult) -> Result<Files, SolveError> {
+    pub async fn files(
+        &self,
+        result: &SolveResult,
+        attrs: &BTreeMap<String, String>,
+    ) -> Result<Files, SolveError> {
         let mut shown = Shown::begin(self, "exporting to client directory").await;
         let tree = async {
+            let epoch = epoch(result, attrs)?;
             let part = only(result)?;
-            self.tree(&part.tree).await
+            Ok((self.tree(&part.tree).await?, epoch))
         };
         match tree.await {
-            Ok(tree) => Ok(Files {
+            Ok((tree, epoch)) => Ok(Files {
                 tree,
+                epoch,
                 shown,
                 started: Timestamp::now(),
             }),
@@ -104,12 +117,7 @@ impl Job {
         attrs: &BTreeMap<String, String>,
         provenance: Option<Provenance>,
     ) -> Result<Archived, SolveError> {
-        let name = match kind {
-            ArchiveKind::Docker => "exporting to docker image format",
-            ArchiveKind::Oci => "exporting to oci image format",
-            ArchiveKind::Tar => "exporting to client tarball",
-        };
-        let mut shown = Shown::begin(self, name).await;
+        let mut shown = Shown::begin(self, kind.shown()).await;
         match self.prepared(result, kind, attrs, provenance, &shown).await {
             Ok((response, write)) => Ok(Archived {
                 response,
@@ -124,6 +132,32 @@ impl Job {
         }
     }
 
+    /// Writes the result as a layout into the client's store: exporters `oci` and `docker` with `tar=false`.
+    ///
+    /// # Errors
+    /// If a layer is not there, or the client does not take it; of `docker`, for a result of several platforms.
+    pub async fn layout(
+        &self,
+        result: &SolveResult,
+        kind: ArchiveKind,
+        attrs: &BTreeMap<String, String>,
+        provenance: Option<Provenance>,
+    ) -> Result<BTreeMap<String, String>, SolveError> {
+        let mut shown = Shown::begin(self, kind.shown()).await;
+        let sent = async {
+            let image = self
+                .image_archive(result, kind, attrs, provenance, &shown)
+                .await?;
+            let started = Timestamp::now();
+            image.send().await?;
+            shown.did("copying layout", started).await;
+            Ok(image.response())
+        };
+        let sent = sent.await;
+        shown.end(sent.as_ref().err()).await;
+        sent
+    }
+
     async fn prepared(
         &self,
         result: &SolveResult,
@@ -132,36 +166,69 @@ impl Job {
         provenance: Option<Provenance>,
         shown: &Shown,
     ) -> Result<(BTreeMap<String, String>, Writing), SolveError> {
-        let job = self.clone();
         if kind == ArchiveKind::Tar {
-            let tree = only(result)?.tree;
+            let (job, tree) = (self.clone(), only(result)?.tree);
+            let times = times(result, attrs)?;
             return Ok((
                 BTreeMap::new(),
-                Box::new(move |out| files(&job, &tree, out)),
+                Box::new(move |out| files(&job, &tree, times, out)),
             ));
         }
-        if kind == ArchiveKind::Docker {
-            only(result)?;
-        }
-        let documents = self.documents(result, attrs, provenance, shown).await?;
-        let names = names(attrs)?.into_iter();
-        let names = names.map(|name| name.with_default_tag().to_string());
-        let image = Image {
-            job,
-            kind,
-            names: names.collect(),
-            documents,
-        };
+        let image = self
+            .image_archive(result, kind, attrs, provenance, shown)
+            .await?;
         let response = image.response();
         Ok((response, Box::new(move |out| image.write(out))))
     }
+
+    async fn image_archive(
+        &self,
+        result: &SolveResult,
+        kind: ArchiveKind,
+        attrs: &BTreeMap<String, String>,
+        provenance: Option<Provenance>,
+        shown: &Shown,
+    ) -> Result<Image, SolveError> {
+        let mut result = result.clone();
+        if kind == ArchiveKind::Docker {
+            only(&result)?;
+            // What `docker load` reads holds an image and nothing beside it.
+            result.attestations.clear();
+        }
+        let result = &result;
+        let documents = self.documents(result, attrs, provenance, shown).await?;
+        let names = names(attrs)?.into_iter();
+        let names = names.map(|name| name.with_default_tag().to_string());
+        Ok(Image {
+            job: self.clone(),
+            kind,
+            names: names.collect(),
+            documents,
+        })
+    }
+}
+
+impl ArchiveKind {
+    fn shown(self) -> &'static str {
+        match self {
+            Self::Docker => "exporting to docker image format",
+            Self::Oci => "exporting to oci image format",
+            Self::Tar => "exporting to client tarball",
+        }
+    }
+}
+
+/// What times files have that leave an image: their own, or all of them that of the source.
+fn times(result: &SolveResult, attrs: &BTreeMap<String, String>) -> Result<Times, SolveError> {
+    Ok(epoch(result, attrs)?.map_or(Times::Own, Times::At))
 }
 
 /// The files alone.
-fn files(job: &Job, tree: &Ref, out: &mut dyn Write) -> Result<(), SolveError> {
+fn files(job: &Job, tree: &Ref, times: Times, out: &mut dyn Write) -> Result<(), SolveError> {
     let files = tree.tree(job)?;
     let options = PackOptions {
         whole_seconds: true,
+        times,
         ..PackOptions::default()
     };
     wharf_layer::pack(files.root.as_fd(), out, &options)
@@ -184,6 +251,29 @@ impl Image {
             response.insert("image.name".to_owned(), self.names.join(","));
         }
         response
+    }
+
+    /// Into the client's store, which it keeps as a layout: it writes the index itself.
+    async fn send(&self) -> Result<(), SolveError> {
+        let place = StorePlace {
+            session: String::new(),
+            store: "export".to_owned(),
+        };
+        for part in &self.documents.parts {
+            let own = [&part.config, &part.manifest].into_iter();
+            // What a manifest names comes before it.
+            let statements = part.statements.iter().rev();
+            let documents = own.chain(statements);
+            let documents: Vec<_> = documents
+                .map(|(descriptor, bytes)| (descriptor, &bytes[..]))
+                .collect();
+            self.job.send_to(&place, &part.layers, &documents).await?;
+        }
+        if let Some((descriptor, bytes)) = &self.documents.index {
+            let index = [(descriptor, &bytes[..])];
+            self.job.send_to(&place, &[], &index).await?;
+        }
+        Ok(())
     }
 
     fn write(&self, out: &mut dyn Write) -> Result<(), SolveError> {

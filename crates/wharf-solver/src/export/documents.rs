@@ -12,6 +12,7 @@ use super::annotations::Annotations;
 use super::layers::{Compression, blobs_of};
 use super::provenance::{self, Provenance};
 use super::{document, epoch, names, parts};
+use crate::attestation::Predicate;
 use crate::progress::Shown;
 use crate::{Job, Ref, SolveError, SolveResult, blocking};
 
@@ -102,6 +103,7 @@ impl Job {
         for one in parts(result)? {
             let platform = one.platform;
             let tree = self.layers_of(&one.tree).await?;
+            let tree = self.retimed(tree, attrs, epoch).await?;
             let config = document(one.config, &tree, epoch, self.inline_cache(&tree)?)?;
             let (job, own) = (self.clone(), tree.clone());
             let (layers, holds) = blocking(move || blobs_of(&job, &own, compression)).await?;
@@ -111,15 +113,18 @@ impl Job {
                 ..Manifest::oci(config.0.clone(), layers.clone())
             };
             let manifest = written(media_type::OCI_MANIFEST, &manifest)?;
-            let statements = match &provenance {
-                None => Vec::new(),
-                Some(provenance) => {
-                    let definition = result.definitions.get(one.key);
-                    let predicate = provenance.predicate(self, definition)?;
-                    let about = provenance::subjects(&names, &platform, &manifest.0.digest);
-                    statements(&about, &predicate)?
-                }
-            };
+            let mut said: Vec<Predicate> = Vec::new();
+            let key = crate::frontend::key_of(&platform);
+            for attestation in result.attestations.get(&key).into_iter().flatten() {
+                said.extend(attestation.predicates(self).await?);
+            }
+            if let Some(provenance) = &provenance {
+                let definition = result.definitions.get(one.key);
+                let predicate = provenance.predicate(self, definition)?;
+                said.push((provenance::KIND.to_owned(), predicate));
+            }
+            let about = provenance::subjects(&names, &platform, &manifest.0.digest);
+            let statements = statements(&about, &said)?;
             made.push(Part {
                 tree,
                 layers,
@@ -131,7 +136,8 @@ impl Job {
             });
         }
         shown.did("exporting layers", started).await;
-        let wants_index = !result.refs.is_empty() || provenance.is_some() || annotations.of_index();
+        let is_said_of = made.iter().any(|part| !part.statements.is_empty());
+        let wants_index = !result.refs.is_empty() || is_said_of || annotations.of_index();
         let index = wants_index
             .then(|| index(&made, &annotations))
             .transpose()?;
@@ -156,30 +162,40 @@ fn written(kind: &str, value: &impl serde::Serialize) -> Result<Document, SolveE
     Ok((Descriptor::of(kind, &bytes), bytes))
 }
 
-/// The manifest of a statement, its configuration and the statement.
+/// The manifest of statements, its configuration and the statements; nothing if nothing is said.
 fn statements(
     subjects: &serde_json::Value,
-    predicate: &serde_json::Value,
+    said: &[Predicate],
 ) -> Result<Vec<Document>, SolveError> {
-    let statement = json!({
-        "_type": "https://in-toto.io/Statement/v0.1",
-        "predicateType": provenance::KIND,
-        "subject": subjects,
-        "predicate": predicate,
+    let written_statements = said.iter().map(|(kind, predicate)| {
+        let statement = json!({
+            "_type": "https://in-toto.io/Statement/v0.1",
+            "predicateType": kind,
+            "subject": subjects,
+            "predicate": predicate,
+        });
+        let mut statement = written(IN_TOTO, &statement)?;
+        let kind = (PREDICATE.to_owned(), kind.clone());
+        statement.0.annotations.extend([kind]);
+        Ok(statement)
     });
-    let mut statement = written(IN_TOTO, &statement)?;
-    let kind = (PREDICATE.to_owned(), provenance::KIND.to_owned());
-    statement.0.annotations.extend([kind]);
+    let statements: Vec<Document> = written_statements.collect::<Result<_, SolveError>>()?;
+    if statements.is_empty() {
+        return Ok(Vec::new());
+    }
+    let descriptors = statements.iter().map(|(descriptor, _)| descriptor.clone());
+    let descriptors: Vec<Descriptor> = descriptors.collect();
+    let diff_ids = descriptors.iter().map(|one| one.digest.to_string());
     let config = json!({
         "architecture": "unknown",
         "os": "unknown",
         "config": {},
-        "rootfs": { "type": "layers", "diff_ids": [statement.0.digest.to_string()] },
+        "rootfs": { "type": "layers", "diff_ids": diff_ids.collect::<Vec<_>>() },
     });
     let config = written(media_type::OCI_CONFIG, &config)?;
-    let manifest = Manifest::oci(config.0.clone(), vec![statement.0.clone()]);
+    let manifest = Manifest::oci(config.0.clone(), descriptors);
     let manifest = written(media_type::OCI_MANIFEST, &manifest)?;
-    Ok(vec![manifest, config, statement])
+    Ok([manifest, config].into_iter().chain(statements).collect())
 }
 
 fn index(parts: &[Part], annotations: &Annotations) -> Result<Document, SolveError> {

@@ -365,6 +365,9 @@ impl<'a> Converter<'a> {
         if let Some(image) = context.strip_prefix("docker-image://") {
             return Ok(Named::Image(image.to_owned()));
         }
+        if let Some(layout) = context.strip_prefix("oci-layout://") {
+            return self.layout(name, layout, platform).await;
+        }
         if let Some(local) = context.strip_prefix("local:") {
             let shown = format!("[context {name}] load .dockerignore");
             let ignore = files::ignored(self.job, local, &shown).await?;
@@ -384,6 +387,30 @@ impl<'a> Converter<'a> {
         Err(SolveError::Invalid(format!(
             "unsupported context source {context} for {name}"
         )))
+    }
+
+    /// An image in a layout on the client's disk.
+    async fn layout(
+        &mut self,
+        name: &str,
+        layout: &str,
+        platform: &Platform,
+    ) -> Result<Named, SolveError> {
+        let source = crate::ops::layout::source(self.job, layout)?;
+        let log = format!("[context {name}] load metadata for {layout}");
+        let found = self
+            .job
+            .resolve_layout(layout, ("", ""), Some(platform), &log)
+            .await?;
+        let image = ImageConfig::parse(found.config)
+            .map_err(|error| SolveError::Failed(error.to_string()))?;
+        let about = About {
+            name: format!("[context {name}] OCI load from client"),
+            ..About::default()
+        };
+        let op = pb::op::Op::Source(source);
+        let output = self.builder.add(op, &[], Some(platform), about);
+        Ok(Named::Built(Some(output), Box::new(image)))
     }
 
     /// The result of another build.

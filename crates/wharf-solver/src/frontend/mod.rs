@@ -7,6 +7,7 @@ mod lint;
 mod llb;
 mod options;
 mod run;
+mod sbom;
 mod stage;
 mod subrequest;
 mod syntax;
@@ -22,6 +23,7 @@ use wharf_oci::Platform;
 use self::convert::Converter;
 use self::files::Files;
 use self::options::Options;
+use self::sbom::Scanner;
 use crate::{Job, Progress, SolveError, SolveRequest, SolveResult, SourceRange, solve};
 
 /// Solves by the frontend.
@@ -50,6 +52,8 @@ pub(crate) async fn run(job: &Job, request: &SolveRequest) -> Result<SolveResult
     for one in &found {
         job.tell(Progress::Warning(one.warning(info.info()))).await;
     }
+    let scanner = Scanner::read(job, &options, &request.frontend_attrs).await?;
+    let scanner = scanner.as_ref();
     let platforms = match options.platforms.is_empty() {
         true => vec![Platform::host()],
         false => options.platforms.clone(),
@@ -62,11 +66,16 @@ pub(crate) async fn run(job: &Job, request: &SolveRequest) -> Result<SolveResult
         Box::pin(async move {
             let converted = converter.run().await?;
             let tree = solve::solve(job, &converted.definition).await?;
-            Ok::<_, SolveError>((key_of(platform), converted, tree))
+            let key = key_of(platform);
+            let scanned = match scanner {
+                Some(scanner) => Some(scanner.scan(job, &converted.definition, &key).await?),
+                None => None,
+            };
+            Ok::<_, SolveError>((key, converted, tree, scanned))
         })
     });
     let mut result = SolveResult::default();
-    for (key, converted, tree) in futures_util::future::try_join_all(solves).await? {
+    for (key, converted, tree, scanned) in futures_util::future::try_join_all(solves).await? {
         let config = serde_json::to_vec(&converted.config)
             .map_err(|error| SolveError::Failed(error.to_string()))?;
         let (own, name) = match options.multi_platform {
@@ -74,6 +83,9 @@ pub(crate) async fn run(job: &Job, request: &SolveRequest) -> Result<SolveResult
             false => (String::new(), "containerimage.config".to_owned()),
         };
         result.metadata.insert(name, config);
+        if let Some(scanned) = scanned {
+            result.attestations.insert(key.clone(), vec![scanned]);
+        }
         result.definitions.insert(own.clone(), converted.definition);
         match options.multi_platform {
             true => drop(result.refs.insert(own, tree)),

@@ -4,6 +4,7 @@ mod copy;
 mod exec;
 mod file;
 mod layers;
+pub(crate) mod layout;
 mod mounts;
 mod source;
 

@@ -1,5 +1,6 @@
 //! Where files come from: images, the client, git, the web.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -26,6 +27,7 @@ impl Doing<'_> {
         let (scheme, rest) = source.identifier.split_once("://").unwrap_or_default();
         match scheme {
             "docker-image" => self.image(rest, source).await,
+            "oci-layout" => self.layout(rest, source).await,
             // A result that is an image of the store already.
             "wharf-image" => self.stored(rest),
             "local" => self.local(rest, source).await,
@@ -44,12 +46,7 @@ impl Doing<'_> {
         let platform = platform.as_ref();
         let mut layers = image_layers(self.job, name, platform, mode, self.voice).await?;
         let store = self.job.engine().images.store();
-        if let Some(limit) = source.attrs.get("image.layerlimit") {
-            let limit = limit
-                .parse()
-                .map_err(|_| SolveError::Invalid(format!("invalid layer limit {limit:?}")))?;
-            layers.truncate(limit);
-        }
+        limit(&mut layers, &source.attrs, "image.layerlimit")?;
         Ok(hold(store, layers))
     }
 
@@ -141,6 +138,21 @@ impl Doing<'_> {
     }
 }
 
+/// Takes only the first layers, if the attribute says so.
+pub(super) fn limit<T>(
+    layers: &mut Vec<T>,
+    attrs: &BTreeMap<String, String>,
+    name: &str,
+) -> Result<(), SolveError> {
+    if let Some(text) = attrs.get(name) {
+        let limit = text.parse();
+        layers.truncate(
+            limit.map_err(|_| SolveError::Invalid(format!("invalid layer limit {text:?}")))?,
+        );
+    }
+    Ok(())
+}
+
 /// How often a transfer says how far it has come.
 const OFTEN: Duration = Duration::from_millis(100);
 
@@ -198,7 +210,7 @@ fn place_download(
     dir: TempDir,
     file: &fetch::Fetched,
     url: &str,
-    attrs: &std::collections::BTreeMap<String, String>,
+    attrs: &BTreeMap<String, String>,
 ) -> Result<Ref, SolveError> {
     use std::os::unix::fs::PermissionsExt as _;
     let failed = SolveError::io("read what was downloaded");

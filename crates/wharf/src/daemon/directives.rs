@@ -262,6 +262,10 @@ pub(super) struct Directives {
     #[arg(long = "feature", value_name = "NAME[=BOOL]")]
     #[serde(with = "named", skip_serializing_if = "Vec::is_empty")]
     pub(super) features: Vec<Named<bool>>,
+    /// What builds may do, and what stays of them: in the file alone.
+    #[arg(skip)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) builder: Option<serde_json::Value>,
     /// TCP address to serve metrics on, for Prometheus
     #[arg(long, value_name = "HOST:PORT")]
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -6,6 +6,7 @@
 //! ```
 
 mod args;
+mod builder;
 mod config;
 mod directives;
 mod idle;

@@ -81,7 +81,6 @@ const REFUSED: &[(&str, &str, &str)] = &[
         "userland-proxy-path",
         "the proxy is a part of the daemon",
     ),
-    ("", "builder", "limits of the build cache are not built yet"),
     ("", "min-api-version", "versions from 1.24 on are served"),
     ("", "nri-opts", "not built yet"),
 ];

@@ -111,6 +111,10 @@ fn engine(said: &Directives) -> Result<EngineConfig> {
         buildkit: !is_off(said, "buildkit"),
         userns_remap: None,
         proxies: proxies(said).masked(),
+        build: match &said.builder {
+            Some(value) => super::builder::read(value)?,
+            None => defaults.build,
+        },
     })
 }
 
