@@ -107,8 +107,7 @@ pub struct Ipam {
     #[serde(deserialize_with = "or_default")]
     pub driver: String,
     pub options: Option<BTreeMap<String, String>>,
-    #[serde(deserialize_with = "or_default")]
-    pub config: Vec<IpamConfig>,
+    pub config: Option<Vec<IpamConfig>>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -312,7 +312,7 @@ fn check_config(new: &NewNetwork) -> Result<(), NetworkError> {
         return refuse("a configuration network cannot depend on another configuration network");
     }
     let ipam = !matches!(new.ipam_driver.as_str(), "" | "default")
-        || !new.ipam_options.is_empty()
+        || new.ipam_options.iter().any(|options| !options.is_empty())
         || !new.pools.is_empty();
     let families = new.ipv4 == Some(false) || new.ipv6 == Some(true);
     if ipam || families || !new.labels.is_empty() {

@@ -119,8 +119,8 @@ fn yes() -> bool {
 /// A network's address management.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Ipam {
-    /// Options, shown as they were given.
-    pub options: BTreeMap<String, String>,
+    /// Options, shown as they were given, or that none were.
+    pub options: Option<BTreeMap<String, String>>,
     /// Pools, IPv4 first.
     pub pools: Vec<IpamPool>,
     /// Whether the user chose the IPv4 subnet: only then static addresses are allowed.
@@ -164,7 +164,7 @@ pub struct NewNetwork {
     /// Name of the address management; `default` or empty.
     pub ipam_driver: String,
     /// Its options.
-    pub ipam_options: BTreeMap<String, String>,
+    pub ipam_options: Option<BTreeMap<String, String>>,
     /// Subnets, as typed.
     pub pools: Vec<NewPool>,
     /// Options of the driver.

@@ -3,6 +3,7 @@
 use wharf_api_types as wire;
 use wharf_network::{EndpointInfo, Ipam, IpamPool, Network, NewNetwork, NewPool};
 
+use super::nil;
 use crate::error::ApiError;
 
 /// The body of `POST /networks/create`.
@@ -48,7 +49,7 @@ pub(crate) fn new_network(request: wire::NetworkCreateRequest) -> Result<NewNetw
         config_only,
         config_from: config_from.unwrap_or_default().network,
         ipam_driver,
-        ipam_options: ipam_options.unwrap_or_default(),
+        ipam_options,
         pools: config.into_iter().map(new_pool).collect(),
         options,
         labels,
@@ -113,8 +114,8 @@ pub(crate) fn network(
         enable_ipv6: ipv6,
         ipam: wire::Ipam {
             driver: "default".to_owned(),
-            options: Some(ipam_options).filter(|_| !built_in),
-            config: pools.into_iter().map(pool).collect(),
+            options: ipam_options.filter(|_| !built_in),
+            config: nil(pools.into_iter().map(pool).collect()),
         },
         internal,
         attachable,
