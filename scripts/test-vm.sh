@@ -23,7 +23,7 @@ scenarios=("$@")
 [ ${#scenarios[@]} -gt 0 ] || scenarios=(
     run::prints_output run::exit_codes run::limits_reach run::stdin_is run::tmpfs
     containers::exec_runs containers::create_start resources:: limits:: apparmor:: safety:: life::
-    network::published network::bridge
+    network::published network::bridge quotas:: firewalls::a_full_table lan::ipvlan
 )
 target=${CARGO_TARGET_DIR:-$root/target}
 cargo build --quiet --package wharf-conformance
@@ -40,5 +40,5 @@ done
 cp "$(bash "$root/crates/wharf-testkit/fixtures/build.sh")/busybox.tar" "$stage/"
 cp "$root/scripts/test-vm-inside.sh" "$root/scripts/test-vm-systemd.sh" "$stage/"
 "$in_vm" --share "$stage" --share "$root" --timeout "${TEST_VM_TIMEOUT:-1500}" \
-    --env WHARF_TEST_LOG="${WHARF_TEST_LOG:-}" -- \
+    --env WHARF_TEST_LOG="${WHARF_TEST_LOG:-}" --env WHARF_TEST_OWN_MACHINE=1 -- \
     bash "$stage/test-vm-inside.sh" "$stage" "${scenarios[@]}"

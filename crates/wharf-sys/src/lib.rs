@@ -12,6 +12,7 @@ pub mod memory;
 pub mod mount;
 pub mod netns;
 pub mod process;
+pub mod quota;
 pub mod root;
 pub mod schedule;
 pub mod seccomp;

@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use crate::local::LocalOptions;
 use crate::record::{LOCAL, Pairs, Phase, Record};
 use crate::store::make_folder;
-use crate::{Volume, VolumeError, VolumeName, Volumes};
+use crate::{Volume, VolumeError, VolumeName, Volumes, quota};
 
 /// What is asked for in a new volume.
 #[derive(Clone, Debug, Default)]
@@ -105,6 +105,12 @@ impl Volumes {
         let name = VolumeName::parse(&new.name)?;
         let none = Default::default();
         let options = LocalOptions::parse(&new.name, new.options.as_ref().unwrap_or(&none))?;
+        if options.size.is_some() && !quota::is_supported(&self.inner.folder) {
+            return Err(VolumeError::Option {
+                name: new.name.clone(),
+                reason: "quota size requested but no quota support".to_owned(),
+            });
+        }
         let mut records = self.lock();
         match records.get(&name).map(|record| record.phase) {
             Some(Phase::Kept | Phase::Promised) => {

@@ -30,6 +30,7 @@ mod local;
 mod mount;
 mod name;
 mod plugin;
+mod quota;
 mod record;
 mod remove;
 mod size;

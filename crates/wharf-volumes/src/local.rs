@@ -11,13 +11,15 @@ use std::path::{Path, PathBuf};
 use rustix::mount::MountFlags;
 use rustix::mount::MountPropagationFlags as Propagation;
 
-use crate::{VolumeError, size};
+use crate::{VolumeError, quota, size};
 
 /// What the local driver is told of a volume.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct LocalOptions {
     /// What is mounted; without it the volume is its folder.
     pub(crate) mount: Option<MountOptions>,
+    /// How many bytes it may take.
+    pub(crate) size: Option<u64>,
     uid: Option<u32>,
     gid: Option<u32>,
     mode: Option<u32>,
@@ -54,14 +56,11 @@ impl LocalOptions {
             let text = "port not allowed in CIFS device URL, include 'port' in 'o='";
             return Err(refuse(text.to_owned()));
         }
-        if let Some(text) = get("size") {
-            let bytes =
-                size::bytes(text).ok_or_else(|| refuse(format!("invalid size: '{text}'")))?;
-            if bytes > 0 {
-                let text = "quota size requested but no quota support";
-                return Err(refuse(text.to_owned()));
-            }
-        }
+        let bytes = |text| {
+            let bytes = size::bytes(text);
+            bytes.ok_or_else(|| refuse(format!("invalid size: '{text}'")))
+        };
+        let size = get("size").map(bytes).transpose()?.filter(|size| *size > 0);
         for (option, wanted) in [
             ("o", &["device", "type"][..]),
             ("type", &["device"]),
@@ -89,6 +88,10 @@ impl LocalOptions {
             let text = "uid, gid and mode are for volumes without a device: give them in 'o='";
             return Err(refuse(text.to_owned()));
         }
+        if mount.is_some() && size.is_some() {
+            let text = "size is for volumes without a device: give it in 'o='";
+            return Err(refuse(text.to_owned()));
+        }
         if mode.is_some_and(|mode| mode > 0o7777) {
             return Err(refuse(format!(
                 "invalid mode: '{}'",
@@ -97,6 +100,7 @@ impl LocalOptions {
         }
         Ok(Self {
             mount,
+            size,
             uid,
             gid,
             mode,
@@ -108,9 +112,12 @@ impl LocalOptions {
         (self.uid, self.gid, self.mode) != (None, None, None)
     }
 
-    /// Gives the fresh `folder` its owner and mode.
+    /// Gives the fresh `folder` its size, owner and mode.
     pub(crate) fn prepare(&self, folder: &Path) -> Result<(), VolumeError> {
         let failed = VolumeError::folder("make", folder);
+        if let Some(bytes) = self.size {
+            quota::hold(folder, bytes).map_err(&failed)?;
+        }
         if self.uid.is_some() || self.gid.is_some() {
             std::os::unix::fs::chown(folder, self.uid, self.gid).map_err(&failed)?;
         }
@@ -391,8 +398,8 @@ mod tests {
             ),
             (&[("size", "abc")], "create v1: invalid size: 'abc'"),
             (
-                &[("size", "1m")],
-                "create v1: quota size requested but no quota support",
+                &[("size", "1m"), ("type", "tmpfs"), ("device", "tmpfs")],
+                "create v1: size is for volumes without a device: give it in 'o='",
             ),
             (&[("mode", "9")], "create v1: invalid mode: '9'"),
             (&[("mode", "17777")], "create v1: invalid mode: '17777'"),

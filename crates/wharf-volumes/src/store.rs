@@ -10,10 +10,11 @@ use wharf_records::Db;
 
 use crate::create::NewVolume;
 use crate::drivers::{Drivers, PluginFolders};
+use crate::local::LocalOptions;
 use crate::mount::Holders;
 use crate::plugin::{Fault, PluginVolume, unreachable};
 use crate::record::{LOCAL, Phase, Record, VOLUMES};
-use crate::{Volume, VolumeError, VolumeName, local};
+use crate::{Volume, VolumeError, VolumeName, local, quota};
 
 /// Removed volumes wait here for their files to be deleted; no volume name begins with a dot.
 const TRASH: &str = ".trash";
@@ -169,7 +170,13 @@ impl Volumes {
                 }
                 _ => {}
             }
+            let project = quota::of(&data);
             std::fs::remove_dir_all(&path).map_err(VolumeError::folder("remove", &path))?;
+            if let Some(project) = project
+                && let Err(error) = quota::forget(&trash, project)
+            {
+                tracing::warn!(%error, project, "the limit of a removed volume stays");
+            }
         }
         Ok(())
     }
@@ -339,7 +346,11 @@ impl Volumes {
         let known: Vec<Record> = records.values().cloned().collect();
         for record in known {
             match (record.phase, record.is_local()) {
-                (Phase::Kept, true) => make_folder(&self.data_folder(&record.name), 0o755)?,
+                (Phase::Kept, true) => {
+                    let folder = self.data_folder(&record.name);
+                    make_folder(&folder, 0o755)?;
+                    hold_again(&record, &folder);
+                }
                 (Phase::Kept, false) => {}
                 // Its plugin may not be up yet: see `remove_forsaken`.
                 (Phase::Promised, false) => self.forsaken().push(record.name),
@@ -375,6 +386,18 @@ impl Volumes {
             records.insert(name, record);
         }
         Ok(())
+    }
+}
+
+/// A kill may have come between the folder and its limit.
+fn hold_again(record: &Record, folder: &Path) {
+    let name = record.name.as_str();
+    let options = record.options.clone().unwrap_or_default();
+    let size = LocalOptions::parse(name, &options).map_or(None, |options| options.size);
+    if let Some(bytes) = size
+        && let Err(error) = quota::hold(folder, bytes)
+    {
+        tracing::warn!(%error, volume = name, "a volume is not held to its size");
     }
 }
 

@@ -33,6 +33,7 @@ mod network;
 mod networks;
 mod operations;
 mod push;
+mod quotas;
 mod registries;
 mod remote_logs;
 mod resources;
@@ -170,6 +171,7 @@ scenarios! {
         gateway_modes ipv6_is_published configuration_networks
         what_others_take_away_comes_back the_hosts_own_firewall_is_respected settings_of_the_default_bridge
         five_hundred_ports_are_one_rule connections_outlive_the_daemon servers_of_the_host_are_asked;
+    quotas: volumes_keep_to_their_size;
     endpoints: options_of_an_endpoint priorities_choose_the_way_out;
     loopback: the_loopback_is_nobody_elses connections_from_the_host_outlive_the_daemon a_loopback_that_is_not_tracked;
     safety: default_capabilities masked_and_read_only_paths seccomp_denies no_new_privileges privileged_has_all
