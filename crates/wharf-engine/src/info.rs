@@ -156,6 +156,9 @@ impl Engine {
         facts.cgroup_driver = self.config.cgroup_driver.name().to_owned();
         cgroups(&mut facts);
         warnings(&mut facts);
+        let obstacles = self.networks.store.obstacles();
+        let warned = obstacles.iter().map(|one| format!("WARNING: {one}"));
+        facts.warnings.extend(warned);
         Ok(facts)
     }
 

@@ -20,6 +20,7 @@ const NEW_TABLE: u16 = 0;
 const GET_TABLE: u16 = 1;
 const DELETE_TABLE: u16 = 2;
 const NEW_CHAIN: u16 = 3;
+const GET_CHAIN: u16 = 4;
 const NEW_RULE: u16 = 6;
 const NEW_SET: u16 = 9;
 const NEW_ELEMENTS: u16 = 12;
@@ -244,6 +245,71 @@ impl<'a> Batch<'a> {
     }
 }
 
+/// A base chain that is there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KnownChain {
+    /// `nft`'s word for the family of its table.
+    pub family: &'static str,
+    /// Its table.
+    pub table: String,
+    /// Its name.
+    pub name: String,
+    /// Where it hangs; nothing if it is where packets of IP do not come by.
+    pub hook: Option<Hook>,
+    /// What none of its rules decides about is dropped.
+    pub drops: bool,
+}
+
+impl KnownChain {
+    /// Reads an answer; nothing if it is no base chain of a family of IP.
+    fn read(payload: &[u8]) -> Option<Self> {
+        let family = match payload.first()? {
+            1 => "inet",
+            2 => "ip",
+            10 => "ip6",
+            _ => return None,
+        };
+        let mut chain = Self {
+            family,
+            table: String::new(),
+            name: String::new(),
+            hook: None,
+            drops: false,
+        };
+        let mut hangs = false;
+        for (kind, value) in message::attributes(payload.get(4..)?) {
+            match kind {
+                1 => chain.table = message::text_of(value),
+                3 => chain.name = message::text_of(value),
+                4 => {
+                    hangs = true;
+                    let mut parts = message::attributes(value);
+                    let number = parts.find(|(kind, _)| *kind == 1);
+                    chain.hook = number.and_then(|(_, value)| hook_of(be32(value)?));
+                }
+                5 => chain.drops = be32(value) == Some(0),
+                _ => {}
+            }
+        }
+        hangs.then_some(chain)
+    }
+}
+
+fn be32(value: &[u8]) -> Option<u32> {
+    value.try_into().ok().map(u32::from_be_bytes)
+}
+
+const fn hook_of(number: u32) -> Option<Hook> {
+    match number {
+        0 => Some(Hook::Prerouting),
+        1 => Some(Hook::Input),
+        2 => Some(Hook::Forward),
+        3 => Some(Hook::Output),
+        4 => Some(Hook::Postrouting),
+        _ => None,
+    }
+}
+
 /// A socket to nftables of the network namespace it was opened in.
 pub struct Nftables {
     pub(crate) channel: Channel,
@@ -296,6 +362,21 @@ impl Nftables {
             Ok(())
         })?;
         Ok(tables)
+    }
+
+    /// All base chains of the families of IP, whosever they are.
+    ///
+    /// # Errors
+    /// [`NetlinkError`].
+    pub fn base_chains(&mut self) -> Result<Vec<KnownChain>, NetlinkError> {
+        let kind = SUBSYSTEM << 8 | GET_CHAIN;
+        let request = Request::new(kind, 0, "nftables: list chains".to_owned()).fixed(&[0; 4]);
+        let mut chains = Vec::new();
+        self.channel.dump(&request, |received| {
+            chains.extend(KnownChain::read(received.payload));
+            Ok(())
+        })?;
+        Ok(chains)
     }
 }
 

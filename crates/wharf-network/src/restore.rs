@@ -34,10 +34,14 @@ impl Networks {
                     tracing::warn!(error, container, "its name resolution is lost");
                 }
             }
-            Ok(())
+            Ok::<(), NetworkError>(())
         });
         work.await
-            .unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))
+            .unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))?;
+        for obstacle in self.obstacles() {
+            tracing::warn!(%obstacle, "another firewall stands in the way of containers");
+        }
+        Ok(())
     }
 }
 

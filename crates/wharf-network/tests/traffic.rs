@@ -7,7 +7,7 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 
 use common::{
     HOST, NEIGHBOUR, World, ask_tcp, ask_tcp_from, ask_udp, binding, link_names, named,
-    reaches_tcp, run, serve_tcp, serve_udp, within,
+    reaches_tcp, run, send_udp, serve_tcp, serve_udp, within,
 };
 use wharf_network::{Config, EndpointConfig, Protocol};
 
@@ -260,6 +260,10 @@ fn the_loopback_is_translated_and_stays_closed_to_others() {
         assert!(!reaches_tcp((Ipv4Addr::new(127, 0, 0, 2), 8081)));
         let seen = ask_tcp((Ipv6Addr::LOCALHOST, 8080)).unwrap();
         assert_eq!(seen, format!("{six} ping"));
+        // In pieces: the loopback carries more at a time than the bridge.
+        let large = vec![b'x'; 60_000];
+        let seen = send_udp((Ipv4Addr::LOCALHOST, 5353).into(), &large).unwrap();
+        assert_eq!(seen.len(), "172.17.0.1 ".len() + large.len());
         let setting = "/proc/sys/net/ipv4/conf/wharf0/route_localnet";
         assert_eq!(std::fs::read_to_string(setting).unwrap(), "0\n");
         networks.shutdown().await;

@@ -32,6 +32,14 @@ pub fn cli_plugins() -> Result<PathBuf> {
     printed_by("cli-plugins.sh")
 }
 
+/// A Debian tree with iperf3, dig, curl, nc, redis and nginx, ufw and firewalld, made on the first call. To be read only.
+///
+/// # Errors
+/// If it cannot be made.
+pub fn clients() -> Result<PathBuf> {
+    printed_by("clients.sh")
+}
+
 fn printed_by(script: &str) -> Result<PathBuf> {
     let script = format!("{}/fixtures/{script}", env!("CARGO_MANIFEST_DIR"));
     let output = Command::new("bash")

@@ -6,10 +6,17 @@ use super::lan::{lan, serve};
 use super::talk;
 use crate::Case;
 
-/// What a web server on the host says to a shell line's `wget`; nothing if it is not reached.
-fn fetch(case: &Case, inside: &str, address: &str) -> Result<String> {
-    let line = format!("{inside} timeout 2 busybox wget -qO- http://{address} 2>&1 || true");
+/// What a web server says to who asks from the namespace that the command `inside` enters; nothing if it is not reached
+/// within so many seconds.
+fn ask(case: &Case, inside: &str, address: &str, seconds: u32) -> Result<String> {
+    let line =
+        format!("{inside} timeout {seconds} busybox wget -qO- http://{address} 2>&1 || true");
     Ok(case.engine.world.sh(&line)?.trim().to_owned())
+}
+
+/// What it says. It may take its time on a machine that is busy.
+fn fetch(case: &Case, inside: &str, address: &str) -> Result<String> {
+    ask(case, inside, address, 20)
 }
 
 /// Makes 127.0.0.1 an address that is reached by way of another host, in the namespace that a command enters.
@@ -43,14 +50,14 @@ pub(crate) fn the_loopback_is_nobody_elses(case: &mut Case) -> Result<()> {
     let own = fetch(case, "", "127.0.0.1:9999")?;
     ensure!(own == "secret", "the host itself: {own}");
     for (who, link) in [(&neighbour, "lan0"), (&container, "wharf0")] {
-        let seen = fetch(case, who, "127.0.0.1:9999")?;
+        let seen = ask(case, who, "127.0.0.1:9999", 2)?;
         ensure!(seen != "secret", "{who} reaches the host's loopback");
         // An owner who opens the loopback opens nothing of ours.
         let open = format!("sysctl -qw net.ipv4.conf.{link}.route_localnet=1");
         case.engine.world.sh(&open)?;
         let seen = fetch(case, who, "127.0.0.1:9999")?;
         ensure!(seen == "secret", "{who} cannot try: {seen}");
-        let seen = fetch(case, who, "127.0.0.1:8081/cgi-bin/ip")?;
+        let seen = ask(case, who, "127.0.0.1:8081/cgi-bin/ip", 2)?;
         ensure!(!seen.starts_with("from"), "{who}: {seen}");
         let close = format!("sysctl -qw net.ipv4.conf.{link}.route_localnet=0");
         case.engine.world.sh(&close)?;
@@ -59,7 +66,7 @@ pub(crate) fn the_loopback_is_nobody_elses(case: &mut Case) -> Result<()> {
     case.engine.kill_9()?;
     case.engine.world.sh("nft flush ruleset")?;
     for who in [&neighbour, &container] {
-        let seen = fetch(case, who, "127.0.0.1:9999")?;
+        let seen = ask(case, who, "127.0.0.1:9999", 2)?;
         ensure!(seen != "secret", "{who} without rules: {seen}");
     }
     case.engine.launch()

@@ -15,6 +15,7 @@ mod endpoints;
 mod events;
 mod exports;
 mod files;
+mod firewalls;
 mod health;
 mod hostile_builds;
 mod images;
@@ -42,6 +43,7 @@ mod run;
 mod runtimes;
 mod safety;
 mod settings;
+mod stock;
 mod talk;
 mod trees;
 mod userns;
@@ -171,8 +173,10 @@ scenarios! {
         gateway_modes ipv6_is_published configuration_networks
         what_others_take_away_comes_back the_hosts_own_firewall_is_respected settings_of_the_default_bridge
         five_hundred_ports_are_one_rule connections_outlive_the_daemon servers_of_the_host_are_asked;
-    quotas: volumes_keep_to_their_size;
+    firewalls: beside_ufw beside_firewalld beside_a_dockerd a_full_table_of_connections;
     endpoints: options_of_an_endpoint priorities_choose_the_way_out;
+    quotas: volumes_keep_to_their_size;
+    stock: clients_and_servers_of_debian;
     loopback: the_loopback_is_nobody_elses connections_from_the_host_outlive_the_daemon a_loopback_that_is_not_tracked;
     safety: default_capabilities masked_and_read_only_paths seccomp_denies no_new_privileges privileged_has_all
         workdir_through_proc_is_refused;

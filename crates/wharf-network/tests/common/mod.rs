@@ -172,7 +172,7 @@ pub fn serve_udp(netns: &OwnedFd, port: u16) {
         move_into_link_name_space(netns.as_fd(), Some(LinkNameSpaceType::Network)).unwrap();
         let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, port)).unwrap();
         ready.send(()).unwrap();
-        let mut buffer = [0; 64];
+        let mut buffer = vec![0; 1 << 16];
         while let Ok((length, client)) = socket.recv_from(&mut buffer) {
             let text = format!(
                 "{} {}",
@@ -221,7 +221,12 @@ fn answer(mut stream: TcpStream, patience: Duration) -> std::io::Result<String> 
 
 /// What a UDP server says from here.
 pub fn ask_udp(address: impl Into<SocketAddr>) -> std::io::Result<String> {
-    let address = address.into();
+    let answer = send_udp(address.into(), b"ping")?;
+    Ok(String::from_utf8_lossy(&answer).into_owned())
+}
+
+/// What a UDP server says from here to a message of any length.
+pub fn send_udp(address: SocketAddr, message: &[u8]) -> std::io::Result<Vec<u8>> {
     let any: SocketAddr = if address.is_ipv4() {
         (Ipv4Addr::UNSPECIFIED, 0).into()
     } else {
@@ -230,10 +235,11 @@ pub fn ask_udp(address: impl Into<SocketAddr>) -> std::io::Result<String> {
     let socket = UdpSocket::bind(any)?;
     socket.set_read_timeout(Some(PATIENCE))?;
     socket.connect(address)?;
-    socket.send(b"ping")?;
-    let mut buffer = [0; 64];
+    socket.send(message)?;
+    let mut buffer = vec![0; 1 << 16];
     let length = socket.recv(&mut buffer)?;
-    Ok(String::from_utf8_lossy(&buffer[..length]).into_owned())
+    buffer.truncate(length);
+    Ok(buffer)
 }
 
 /// `-p [host ip:]host:container[/protocol]`.
