@@ -112,8 +112,8 @@ impl<'a> Plan<'a> {
         };
         if let Err(conflict) = self.check(id, checks) {
             let used = matches!(conflict, ImageError::DeleteConflict { used: true, .. });
-            // Only a user who would be left with a nameless image that nothing uses wants to know.
-            if quiet && (used || !self.names(id).is_empty()) {
+            // Only a user who would be left with a nameless image that nothing uses, or stands on, wants to know.
+            if quiet && (used || !self.names(id).is_empty() || self.has_children(id)) {
                 return Ok(());
             }
             return Err(conflict);
@@ -160,6 +160,13 @@ impl<'a> Plan<'a> {
         }
     }
 
+    /// Whether an image that stays was made on top of this one.
+    fn has_children(&self, id: &Digest) -> bool {
+        self.state.images.iter().any(|(child, entry)| {
+            entry.record.parent == Some(*id) && !self.change.delete_images.contains(child)
+        })
+    }
+
     fn check(&self, id: &Digest, checks: Checks) -> Result<(), ImageError> {
         self.check_used_by(id, checks, self.users_of(id))
     }
@@ -183,10 +190,7 @@ impl<'a> Plan<'a> {
                 reason,
             })
         };
-        let has_children = self.state.images.iter().any(|(child, entry)| {
-            entry.record.parent == Some(*id) && !self.change.delete_images.contains(child)
-        });
-        if has_children {
+        if self.has_children(id) {
             return conflict(true, false, "image has dependent child images".to_owned());
         }
         if let Some(user) = users.iter().find(|user| user.running) {

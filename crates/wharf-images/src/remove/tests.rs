@@ -172,6 +172,8 @@ fn parents_go_with_their_last_child() {
             middle.short()
         )
     );
+    // What something stands on loses its name and stays; that it does is no error.
+    assert_eq!(run(&state, "base:1", false, vec![]), "-base:1");
     // The base has a name and stays; that it does is no error.
     assert_eq!(
         run(&state, "top:1", false, vec![]),
