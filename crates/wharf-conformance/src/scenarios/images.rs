@@ -1,8 +1,10 @@
 //! Images: names, removal, pull from a real registry, archives.
 
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, ensure};
+use serde_json::Value;
 use wharf_testkit::{Registry, fixtures};
 
+use super::registries::tool;
 use crate::Case;
 
 pub(crate) fn list_tag_and_remove(case: &mut Case) -> Result<()> {
@@ -175,6 +177,77 @@ pub(crate) fn df_adds_up(case: &mut Case) -> Result<()> {
         "{rows:?}"
     );
     case.ok(&["system", "df", "-v"])?;
+    Ok(())
+}
+
+/// Bytes of images, containers and volumes, as the daemon says.
+fn df(case: &Case) -> Result<[i64; 3]> {
+    let answer = case.engine.api("GET", "/v1.41/system/df", None)?;
+    let body = answer.json();
+    let sum = |rows: &Value, pointer: &str| -> i64 {
+        let rows = rows.as_array().into_iter().flatten();
+        rows.filter_map(|row| row.pointer(pointer)?.as_i64()).sum()
+    };
+    Ok([
+        body["LayersSize"].as_i64().context("no LayersSize")?,
+        sum(&body["Containers"], "/SizeRw"),
+        sum(&body["Volumes"], "/UsageData/Size"),
+    ])
+}
+
+/// Bytes that the daemon's folder takes on the disk.
+fn du(case: &Case) -> Result<i64> {
+    let root = case.engine.data_root().display().to_string();
+    let line = tool(&case.engine.world, &["du", "-sx", "--block-size=1", &root])?;
+    let count = line.split_whitespace().next().context("du says nothing")?;
+    Ok(count.parse()?)
+}
+
+pub(crate) fn df_says_what_the_disk_says(case: &mut Case) -> Result<()> {
+    let about = |said: i64, is: i64| (said - is).abs() < is / 20;
+    let (before, taken) = (df(case)?, du(case)?);
+    let fill =
+        |place: &str| format!("dd if=/dev/urandom of={place} bs=1M count=20 2> /dev/null; sync");
+    let args = [
+        "run",
+        "--name",
+        "c1",
+        "-v",
+        "data:/data",
+        "busybox",
+        "sh",
+        "-c",
+    ];
+    case.ok(&[&args[..], &[&fill("/one")]].concat())?;
+    let (container, with_container) = (df(case)?, du(case)?);
+    ensure!(about(container[1], 20 << 20), "a container: {container:?}");
+    ensure!(about(with_container - taken, 20 << 20), "{with_container}");
+    case.ok(&["commit", "c1", "filled"])?;
+    case.ok(&["rm", "c1"])?;
+    let (image, with_image) = (df(case)?, du(case)?);
+    // However often it is kept.
+    ensure!(
+        about(image[0] - before[0], with_image - taken) && image[1] == before[1],
+        "an image: {before:?}, {image:?}, {taken}, {with_image}"
+    );
+    let args = ["run", "--rm", "-v", "data:/data", "busybox", "sh", "-c"];
+    case.ok(&[&args[..], &[&fill("/data/one")]].concat())?;
+    let (volume, with_volume) = (df(case)?, du(case)?);
+    ensure!(
+        about(volume[2], 20 << 20) && about(with_volume - with_image, 20 << 20),
+        "a volume: {volume:?}, {with_volume}"
+    );
+    // What shares everything takes nothing.
+    case.ok(&["tag", "filled", "again"])?;
+    ensure!(df(case)? == volume, "a tag takes room");
+    case.ok(&["rmi", "filled", "again"])?;
+    case.ok(&["volume", "rm", "data"])?;
+    let after = df(case)?;
+    ensure!(
+        (after[0] - before[0]).abs() < 1 << 20 && after[1..] == before[1..],
+        "{before:?} and {after:?}"
+    );
+    ensure!((du(case)? - taken).abs() < 4 << 20, "something stays");
     Ok(())
 }
 

@@ -2,6 +2,7 @@
 
 mod api;
 mod apparmor;
+mod archives;
 mod attach;
 mod builds;
 mod buildx;
@@ -113,8 +114,9 @@ scenarios! {
     containers: create_start_stop_kill wait_conditions exec_runs_in_the_container rename_and_top ps_filters
         ps_formats inspect_formats remove_rules prune_takes_stopped events_tell_the_story restart_policy
         volumes_keep_data bind_mounts logs_options read_only_binds_and_what_is_below;
+    archives: whoever_wrote_it_it_loads import_and_commit_keep_what_there_is;
     images: list_tag_and_remove history_and_inspect in_use_is_refused malformed_names pull_from_a_registry
-        unknown_images df_adds_up save_archive_loads_again;
+        unknown_images df_adds_up df_says_what_the_disk_says save_archive_loads_again;
     network: bridge_gives_an_address published_port_answers port_conflict_is_refused none_has_only_loopback
         containers_reach_each_other;
     resources: stats_of_a_container stats_stream_and_table

@@ -24,7 +24,7 @@ fn serve(world: &World, kind: RegistryKind, port: u16) -> Result<Registry> {
 }
 
 /// A program other than the client, in the case's world; its stdout.
-fn tool(world: &World, words: &[&str]) -> Result<String> {
+pub(super) fn tool(world: &World, words: &[&str]) -> Result<String> {
     let mut command = world.command(words[0]);
     let home = world.path().join("home");
     std::fs::create_dir_all(&home)?;
@@ -47,7 +47,7 @@ fn skopeo_digest(world: &World, image: &str) -> Result<String> {
     tool(world, &words)
 }
 
-fn podman(world: &World, words: &[&str]) -> Result<String> {
+pub(super) fn podman(world: &World, words: &[&str]) -> Result<String> {
     let folder = world.path().join("podman");
     let (root, run) = (folder.join("root"), folder.join("run"));
     let (root, run) = (root.display().to_string(), run.display().to_string());
