@@ -29,6 +29,7 @@ tools:
 
 fixtures: tools
 	@bash crates/wharf-testkit/fixtures/build.sh > /dev/null
+	@bash crates/wharf-testkit/fixtures/applications.sh > /dev/null
 	@bash crates/wharf-testkit/fixtures/cli-plugins.sh > /dev/null
 
 test: tools fixtures dist

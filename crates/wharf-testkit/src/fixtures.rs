@@ -16,6 +16,15 @@ pub fn folder() -> Result<PathBuf> {
     printed_by("build.sh")
 }
 
+/// The folder with what real applications stand on, made on the first call: `build.tar` and `services.tar`, Debian trees
+/// with compilers and with servers, and `busybox/`, the sources of a package.
+///
+/// # Errors
+/// If it cannot be made.
+pub fn applications() -> Result<PathBuf> {
+    printed_by("applications.sh")
+}
+
 /// The folder with dockerd 26.1 and containerd, fetched on the first call.
 ///
 /// # Errors

@@ -326,6 +326,96 @@ pub(crate) fn the_same_bytes_twice(case: &mut Case) -> Result<()> {
     Ok(())
 }
 
+/// A scanner of one's own, as there is no other without a network: a bill of materials goes beside the image.
+pub(crate) fn bills_of_materials(case: &mut Case) -> Result<()> {
+    let Some(files) = files(case, STAGES)? else {
+        return Ok(());
+    };
+    let scan = r#"#!/bin/sh
+set -e
+if touch "$BUILDKIT_SCAN_SOURCE/x" 2> /dev/null; then exit 9; fi
+cat > "$BUILDKIT_SCAN_DESTINATION/$(basename "$BUILDKIT_SCAN_SOURCE").spdx.json" <<END
+{"_type": "https://in-toto.io/Statement/v0.1", "predicateType": "$KIND",
+ "predicate": {"files": "$(ls "$BUILDKIT_SCAN_SOURCE" | tr '\n' ' ')", "mode": "$BUILDKIT_SCAN_mode"}}
+END
+"#;
+    files.write("scanner/scan", scan)?;
+    files.write(
+        "scanner/Dockerfile",
+        "FROM busybox\nCOPY --chmod=755 scan /\nENV KIND=https://spdx.dev/Document\nENTRYPOINT [\"/scan\"]\n",
+    )?;
+    let args = ["buildx", "build", "-t", "scanner", "--load", "scanner"];
+    let run = files.run(case, &args)?;
+    ensure!(run.code == 0, "{run:?}");
+    let sbom = ["--attest", "type=sbom,generator=scanner,mode=fast"];
+    let out = ["-o", "type=oci,dest=a.tar", "--provenance=true"];
+    let said = files.build(case, &[&sbom[..], &out].concat())?;
+    ensure!(said.contains("generating sbom using scanner"), "{said}");
+    let (blobs, top) = layout(&files.path("a.tar"))?;
+    let index = document(&blobs, &top["manifests"][0])?;
+    let image = &index["manifests"][0];
+    let about = document(&blobs, &index["manifests"][1])?;
+    let kinds = about["layers"].as_array().context("no layers")?.iter();
+    let kinds: Vec<&Value> = kinds
+        .map(|layer| &layer["annotations"]["in-toto.io/predicate-type"])
+        .collect();
+    ensure!(
+        kinds
+            == [
+                "https://spdx.dev/Document",
+                "https://slsa.dev/provenance/v0.2"
+            ],
+        "{about}"
+    );
+    let statement = document(&blobs, &about["layers"][0])?;
+    let found = statement["predicate"]["files"].as_str().unwrap_or_default();
+    ensure!(
+        found.contains("f g ") && found.contains("tool"),
+        "{statement}"
+    );
+    ensure!(statement["predicate"]["mode"] == "fast", "{statement}");
+    let digest = &statement["subject"][0]["digest"]["sha256"];
+    let own = image["digest"].as_str().context("no digest")?;
+    ensure!(
+        digest.as_str().is_some_and(|hex| own.ends_with(hex)),
+        "{statement}"
+    );
+    // A scanner that says another thing, and one that says nothing at all.
+    files.write(
+        "scanner/Dockerfile",
+        "FROM scanner\nENV KIND=https://example/other\n",
+    )?;
+    let run = files.run(
+        case,
+        &["buildx", "build", "-t", "wrong", "--load", "scanner"],
+    )?;
+    ensure!(run.code == 0, "{run:?}");
+    for (generator, words) in [
+        ("wrong", "does not match required predicate type"),
+        ("busybox", "mode"),
+        ("none/of:these", "none/of:these"),
+    ] {
+        let sbom = format!("type=sbom,generator={generator}");
+        let args = [
+            "buildx",
+            "build",
+            "--attest",
+            &sbom,
+            "-o",
+            "type=oci,dest=b.tar",
+            ".",
+        ];
+        let run = files.run(case, &args)?;
+        let is_good = generator == "busybox";
+        ensure!((run.code == 0) == is_good, "{generator}: {run:?}");
+        ensure!(
+            is_good || run.stderr.contains(words),
+            "{generator}: {run:?}"
+        );
+    }
+    Ok(())
+}
+
 /// `--no-cache-filter`: the named stages alone are built again.
 pub(crate) fn stages_without_the_cache(case: &mut Case) -> Result<()> {
     let files = Files::new(&[(

@@ -50,6 +50,113 @@ pub(crate) fn mounts_stay_inside(case: &mut Case) -> Result<()> {
     Ok(())
 }
 
+/// Files of an image by which names of users are looked up are read with care, and no further than the image goes
+/// (CVE-2024-9676): not for ever, not whole if they have no end, and none of the host's.
+pub(crate) fn lists_of_users_are_read_with_care(case: &mut Case) -> Result<()> {
+    let files = Files::new(&[("f", "F\n")])?;
+    let tricks = [
+        "rm /etc/passwd && mkfifo /etc/passwd",
+        "rm /etc/passwd && ln -s /dev/zero /etc/passwd",
+        "rm /etc/passwd && ln -s /../../../../../../proc/kmsg /etc/passwd",
+        "rm /etc/passwd && ln -s passwd /etc/passwd",
+        "rm /etc/passwd && mkdir /etc/passwd",
+    ];
+    for trick in tricks {
+        for step in ["USER somebody\nRUN true", "COPY --chown=somebody f /f"] {
+            files.write(
+                "Dockerfile",
+                &format!("FROM busybox\nRUN {trick}\n{step}\n"),
+            )?;
+            let run = files.run(case, &["buildx", "build", "."])?;
+            ensure!(run.code != 0, "{trick}, {step}: {run:?}");
+        }
+    }
+    // Links within the image are good, and those out of it lead to the image's own.
+    files.write(
+        "Dockerfile",
+        "FROM busybox\nRUN echo somebody:x:77:88::/:/bin/sh > /users && rm /etc/passwd && ln -s /../../../../../users /etc/passwd\n\
+         COPY --chown=somebody f /f\nUSER somebody\nRUN test \"$(id -u)\" = 77\n",
+    )?;
+    files.build(case, &["-t", "made"])?;
+    case.prints(
+        &["run", "--rm", "made", "stat", "-c", "%u:%g", "/f"],
+        "77:88",
+    )
+}
+
+/// A repository is a context, and nothing beside it is: by its folder, by links in it, by what it is called
+/// (CVE-2026-33748, CVE-2026-44517).
+pub(crate) fn repositories_stay_inside(case: &mut Case) -> Result<()> {
+    let files = Files::new(&[("served/Dockerfile", "FROM busybox\nCOPY . /all\n")])?;
+    let script = format!(
+        "cd {} && echo outside > hush && cd served && mkdir -p deep && ln -s /etc out && ln -s ../../hush deep/up && ln -s deep good \
+         && cp Dockerfile deep/ && git init -q -b main && git add . && git -c user.name=n -c user.email=e@x commit -qm one",
+        files.path("."),
+    );
+    case.engine.world.sh(&script)?;
+    let base = format!("--base-path={}", files.path("."));
+    let mut git = case
+        .engine
+        .world
+        .command("git")
+        .args([
+            "daemon",
+            "--reuseaddr",
+            "--listen=127.0.0.1",
+            "--export-all",
+            &base,
+        ])
+        .spawn()?;
+    let answers = "bash -c '</dev/tcp/127.0.0.1/9418'";
+    super::containers::until(|| Ok(case.engine.world.sh(answers).is_ok()))?;
+    let build = |place: &str| {
+        let address = format!("git://127.0.0.1/served{place}");
+        files.run(case, &["buildx", "build", "-t", "made", &address])
+    };
+    for place in [
+        "#main:..",
+        "#main:../..",
+        "#main:out",
+        "#main:deep/../..",
+        "#main:/etc",
+    ] {
+        let run = build(place)?;
+        // What goes up ends at the top: the repository itself, or nothing.
+        let inside = run.code != 0 || {
+            let made = case.ok(&["run", "--rm", "made", "ls", "/all"])?;
+            made.contains("Dockerfile") && !made.contains("hush") && !made.contains("passwd")
+        };
+        ensure!(inside, "{place}: {run:?}");
+    }
+    let run = build("#main:good")?;
+    ensure!(run.code == 0, "{run:?}");
+    // Links come as links.
+    case.prints(
+        &["run", "--rm", "made", "readlink", "/all/up"],
+        "../../hush",
+    )?;
+    for place in ["#--upload-pack=touch /wharf-outside", "#main:-x", "#-x"] {
+        let run = build(place)?;
+        ensure!(run.code != 0, "{place}: {run:?}");
+    }
+    ensure!(
+        !Path::new("/wharf-outside").exists(),
+        "a name was an option"
+    );
+    files.write(
+        "Dockerfile",
+        "FROM busybox\nADD git://127.0.0.1/served /g\nRUN test -L /g/out && test ! -e /g/deep/up\nCOPY --from=busybox /bin/busybox /g/out/wharf-inside\n",
+    )?;
+    let run = files.run(case, &["buildx", "build", "."])?;
+    ensure!(
+        !Path::new("/etc/wharf-inside").exists(),
+        "a link leads out: {run:?}"
+    );
+    git.kill()?;
+    git.wait()?;
+    Ok(())
+}
+
 /// An image that a `# syntax=` line names is never run.
 pub(crate) fn frontends_of_others_are_not_run(case: &mut Case) -> Result<()> {
     if case.engine.kind.is_dockerd() {

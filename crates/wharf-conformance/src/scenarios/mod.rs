@@ -6,6 +6,7 @@ mod archives;
 mod attach;
 mod builds;
 mod buildx;
+mod built_programs;
 mod clients;
 mod commit;
 mod compose;
@@ -149,8 +150,9 @@ scenarios! {
         statements_and_annotations what_a_context_may_be progress_as_asked caches_in_a_registry
         through_the_classic_request;
     exports: caches_in_a_folder layouts_in_folders layers_as_asked the_same_bytes_twice stages_without_the_cache
-        sources_have_policies the_daemons_rules_for_builds;
-    hostile_builds: mounts_stay_inside frontends_of_others_are_not_run secrets_are_nowhere agents_are_forwarded
+        bills_of_materials sources_have_policies the_daemons_rules_for_builds;
+    built_programs: busybox_is_built_from_its_sources a_node_application_by_every_client;
+    hostile_builds: mounts_stay_inside lists_of_users_are_read_with_care repositories_stay_inside frontends_of_others_are_not_run secrets_are_nowhere agents_are_forwarded
         the_daemon_is_killed_in_builds;
     llb: graphs_of_clients_are_solved what_is_no_graph_is_refused the_past_is_told;
     logs: options_that_no_driver_has_are_refused wrong_values_are_refused_at_the_start details_are_the_attributes

@@ -1,0 +1,160 @@
+//! Real applications, built from their authors' sources and of Debian's packages.
+
+use std::process::Command;
+
+use anyhow::{Result, ensure};
+use wharf_testkit::fixtures;
+
+use super::buildx::Files;
+use super::containers::until;
+use crate::Case;
+use crate::case::Run;
+
+/// What of BusyBox is built: enough to say and to hash something.
+const BUSYBOX: &[(&str, &str)] = &[
+    (
+        "Dockerfile",
+        r#"FROM debian-build AS build
+WORKDIR /src
+COPY busybox/ ./
+COPY wanted /wanted
+RUN make -s allnoconfig && while read one; do sed -i "s/# CONFIG_$one is not set/CONFIG_$one=y/" .config; done < /wanted && (yes n | make -s oldconfig)
+RUN --mount=type=tmpfs,target=/tmp make -s -j4 && make -s install CONFIG_PREFIX=/out
+RUN echo 'root:x:0:0::/:/bin/ash' > /passwd
+
+FROM scratch
+COPY --from=build /out/ /
+COPY --from=build --chown=0:0 --chmod=644 /passwd /etc/passwd
+USER root
+ENTRYPOINT ["/bin/busybox"]
+CMD ["ash", "-c", "echo \"built: $(echo x | sha256sum | cut -c 1-8)\""]
+"#,
+    ),
+    (
+        "wanted",
+        "STATIC\nBUSYBOX\nASH\nSH_IS_ASH\nASH_ECHO\nECHO\nSHA256SUM\nCUT\n",
+    ),
+    (".dockerignore", "busybox/testsuite\nbusybox/**/*.html\n"),
+];
+
+/// A server of Node.js, with Express in a folder of its own, as a package manager would leave it.
+const EXPRESS: &[(&str, &str)] = &[
+    (
+        "Dockerfile",
+        r#"ARG BASE=debian-build
+FROM ${BASE} AS packages
+WORKDIR /app
+COPY package.json ./
+RUN mkdir node_modules && node -e "require('/usr/share/nodejs/express'); \
+        const folders = Object.keys(require.cache).map(file => file.split('/').slice(0, 5).join('/')); \
+        console.log([...new Set(folders)].join('\\n'))" | xargs -I{} cp -rL {} node_modules/ && node -e "require('express')"
+
+FROM packages AS check
+COPY *.js ./
+RUN node --check server.js && echo checked > /checked
+
+FROM ${BASE}
+ENV NODE_ENV=production PORT=3000
+WORKDIR /app
+COPY --from=packages /app/node_modules ./node_modules
+COPY --from=check /checked /checked
+COPY package.json server.js ./
+RUN useradd --system app && chown app: /app
+USER app
+EXPOSE 3000
+HEALTHCHECK --interval=200ms CMD node -e "fetch('http://127.0.0.1:3000/').then(answer => process.exit(answer.ok ? 0 : 1), () => process.exit(1))"
+CMD ["node", "server.js"]
+"#,
+    ),
+    (
+        "package.json",
+        r#"{"name": "app", "version": "1.0.0", "main": "server.js"}"#,
+    ),
+    (
+        "server.js",
+        "const app = require('express')();\n\
+         app.get('/', (request, answer) => answer.send(`served as ${require('os').userInfo().username}`));\n\
+         app.listen(process.env.PORT, '0.0.0.0');\n\
+         process.on('SIGTERM', () => process.exit(0));\n",
+    ),
+    (
+        "compose.yaml",
+        "name: app\nservices:\n  web:\n    build: .\n    image: composed\n",
+    ),
+    (".dockerignore", "compose.yaml\n.dockerignore\n"),
+];
+
+fn import(case: &Case, name: &str) -> Result<()> {
+    let archive = fixtures::applications()?.join(format!("{name}.tar"));
+    let archive = archive.display().to_string();
+    case.ok(&["import", &archive, &format!("debian-{name}")])
+        .map(drop)
+}
+
+fn good(run: Run) -> Result<()> {
+    ensure!(run.code == 0, "{}", run.stderr);
+    Ok(())
+}
+
+/// BusyBox, of the sources of Debian's package, in two stages.
+pub(crate) fn busybox_is_built_from_its_sources(case: &mut Case) -> Result<()> {
+    import(case, "build")?;
+    let files = Files::new(BUSYBOX)?;
+    let sources = fixtures::applications()?.join("busybox");
+    let copied = Command::new("cp")
+        .arg("-r")
+        .arg(sources)
+        .arg(files.path("busybox"))
+        .status()?;
+    ensure!(copied.success(), "cp");
+    files.build(case, &["-t", "made"])?;
+    let said = case.ok(&["run", "--rm", "made"])?;
+    ensure!(said == "built: 73cb3858", "{said}");
+    let size = case.ok(&["image", "inspect", "-f", "{{.Size}}", "made"])?;
+    ensure!(size.parse::<u64>()? < 10_000_000, "{size}");
+    // Nothing has changed, and what is not sent counts for nothing.
+    std::fs::write(files.path("busybox/testsuite/new"), "x")?;
+    let said = files.build(case, &["-t", "again"])?;
+    ensure!(said.matches("CACHED").count() >= 5, "{said}");
+    Ok(())
+}
+
+/// A server of Node.js, by every client there is; each makes the same of it.
+pub(crate) fn a_node_application_by_every_client(case: &mut Case) -> Result<()> {
+    import(case, "build")?;
+    let files = Files::new(EXPRESS)?;
+    files.build(case, &["-t", "built"])?;
+    let mut classic = files.command(case, &["build", "-t", "classic", "."]);
+    let output = classic.env("DOCKER_BUILDKIT", "0").output()?;
+    let error = String::from_utf8_lossy(&output.stderr);
+    ensure!(output.status.success(), "classic: {error}");
+    good(files.run(case, &["compose", "build"])?)?;
+    let mut names = vec!["built", "classic", "composed"];
+    if !case.engine.kind.is_dockerd() {
+        let output = case
+            .engine
+            .wharf(["build", "-t", "wharf", &files.path(".")])
+            .output()?;
+        let error = String::from_utf8_lossy(&output.stderr);
+        ensure!(output.status.success(), "wharf build: {error}");
+        names.push("wharf");
+    }
+    let config = |name: &str| {
+        let format = "{{json .Config.Env}} {{.Config.User}} {{.Config.Cmd}} {{.Config.WorkingDir}} {{json .Config.ExposedPorts}} {{json .Config.Healthcheck}}";
+        case.ok(&["image", "inspect", "-f", format, name])
+    };
+    let first = config("built")?;
+    for (number, name) in names.into_iter().enumerate() {
+        ensure!(config(name)? == first, "{name}: {}", config(name)?);
+        let port = format!("127.0.0.1:{}:3000", 8000 + number);
+        case.ok(&["run", "-d", "--name", name, "-p", &port, name])?;
+        let state = || case.ok(&["inspect", "-f", "{{.State.Health.Status}}", name]);
+        until(|| Ok(state()? == "healthy"))?;
+        let address = format!("curl -sf http://127.0.0.1:{}/", 8000 + number);
+        let page = case.engine.world.sh(&address)?;
+        ensure!(page == "served as app", "{name}: {page}");
+        case.ok(&["stop", name])?;
+        case.prints(&["inspect", "-f", "{{.State.ExitCode}}", name], "0")?;
+    }
+    Ok(())
+}
