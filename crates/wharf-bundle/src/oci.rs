@@ -1,6 +1,6 @@
 //! The function itself.
 
-use oci_spec::runtime::{LinuxResources, Spec};
+use oci_spec::runtime::{LinuxResources, PosixRlimitType, Spec};
 use serde_json::{Map, Value, json};
 
 use crate::capabilities::{CapabilityError, capabilities};
@@ -17,6 +17,9 @@ pub enum BundleError {
     /// A capability that does not exist.
     #[error(transparent)]
     Capability(#[from] CapabilityError),
+    /// A limit of the process that does not exist; runc's words.
+    #[error("wrong rlimit value: {0}")]
+    Limit(String),
     /// A value that OCI has no place for.
     #[error("make the OCI spec")]
     Shape(#[from] serde_json::Error),
@@ -58,8 +61,13 @@ pub fn to_oci(spec: &ContainerSpec, host: &HostFacts) -> Result<Spec, BundleErro
     } = spec;
     let set = capabilities(*privileged, cap_add, cap_drop, host.capabilities)?;
     let rlimits = rlimits.iter().map(|limit| {
-        json!({ "type": format!("RLIMIT_{}", limit.name.to_uppercase()), "soft": limit.soft, "hard": limit.hard })
+        let name = format!("RLIMIT_{}", limit.name.to_uppercase());
+        match serde_json::from_value::<PosixRlimitType>(name.as_str().into()) {
+            Ok(_) => Ok(json!({ "type": name, "soft": limit.soft, "hard": limit.hard })),
+            Err(_) => Err(BundleError::Limit(name)),
+        }
     });
+    let rlimits: Vec<Value> = rlimits.collect::<Result<_, _>>()?;
     let mut process = json!({
         "terminal": terminal,
         // Who it is, is resolved inside, by name.
@@ -69,7 +77,7 @@ pub fn to_oci(spec: &ContainerSpec, host: &HostFacts) -> Result<Spec, BundleErro
         "cwd": if cwd.is_empty() { "/" } else { cwd },
         // Neither inheritable nor ambient: what a program gains, it gains by its own file (CVE-2022-24769).
         "capabilities": { "bounding": set, "effective": set, "permitted": set },
-        "rlimits": rlimits.collect::<Vec<_>>(),
+        "rlimits": rlimits,
         "noNewPrivileges": no_new_privileges,
         "oomScoreAdj": oom_score_adj,
     });

@@ -36,6 +36,14 @@ pub enum CgroupError {
         /// Bytes.
         peak: u64,
     },
+    /// A share of the processor that v1 does not know.
+    #[error("the {bound} allowed cpu-shares is {kept}")]
+    Shares {
+        /// `minimum` or `maximum`.
+        bound: &'static str,
+        /// That number.
+        kept: u64,
+    },
     /// A limit of swap alone.
     #[error("unable to set swap limit without memory limit")]
     SwapWithoutMemory,

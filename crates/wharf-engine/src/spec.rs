@@ -11,7 +11,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use oci_spec::runtime::Spec;
-use wharf_bundle::{ContainerSpec, HostFacts, Namespace, Namespaces, UserNamespace};
+use wharf_bundle::{BundleError, ContainerSpec, HostFacts, Namespace, Namespaces, UserNamespace};
 use wharf_tasks::ExecConfig;
 
 use crate::containers::{Shared, environment};
@@ -173,7 +173,13 @@ fn to_oci(spec: &ContainerSpec) -> Result<Spec, EngineError> {
     let facts = HostFacts {
         capabilities: available(),
     };
-    wharf_bundle::to_oci(spec, &facts).map_err(|error| EngineError::failed(&error))
+    wharf_bundle::to_oci(spec, &facts).map_err(|error| match error {
+        // As dockerd, whose runtime finds it.
+        BundleError::Limit(_) => EngineError::Failed(format!(
+            "failed to create task for container: failed to create shim task: OCI runtime create failed: {error}: unknown"
+        )),
+        other => EngineError::failed(&other),
+    })
 }
 
 /// The capabilities of a container; no more than the daemon itself may give.

@@ -181,7 +181,7 @@ fn what_cannot_work_is_refused_before_anything_is_done() {
     bundle.namespace(json!({"type": "user"}));
     assert!(bundle.refused().contains("no user mapping found"));
     std::fs::write(bundle.path("config.json"), "{").unwrap();
-    assert!(bundle.text(&["run", "x"]).contains("config.json"));
+    assert!(bundle.text(&["run", "x"]).contains("unexpected EOF"));
     std::fs::remove_file(bundle.path("config.json")).unwrap();
     assert!(
         bundle

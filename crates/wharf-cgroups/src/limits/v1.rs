@@ -89,6 +89,12 @@ fn cpu(files: &Files<'_>, wanted: &LinuxCpu) -> Result<(), CgroupError> {
     }
     if let Some(shares) = asked(wanted.shares()) {
         files.set("cpu", "cpu.shares", shares)?;
+        // The kernel takes the nearest number that it knows, and says nothing.
+        let kept = files.number("cpu", "cpu.shares").unwrap_or(shares);
+        if kept != shares {
+            let bound = if shares > kept { "maximum" } else { "minimum" };
+            return Err(CgroupError::Shares { bound, kept });
+        }
     }
     let quota = asked(wanted.quota());
     let mut period = asked(wanted.period());

@@ -1,6 +1,6 @@
 //! Limits that are asked for: they hold, or it is said that they do not.
 
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, ensure};
 
 use super::containers::until;
 use super::resources::limit;
@@ -198,7 +198,8 @@ pub(crate) fn they_outlive_the_daemon(case: &mut Case) -> Result<()> {
     let gate = case.engine.world.path().join("gate");
     std::fs::create_dir(&gate)?;
     let bind = format!("{}:/gate", gate.display());
-    let eat = "until [ -e /gate/open ]; do usleep 20000; done; head -c 200m /dev/zero | tail -c 200m >/dev/null; touch /gate/done; exec sleep 1000";
+    // Who eats says to the kernel that it is to be killed before the shell, whatever the shell holds at that moment.
+    let eat = "until [ -e /gate/open ]; do usleep 20000; done; (echo 1000 > /proc/self/oom_score_adj; head -c 200m /dev/zero | tail -c 200m >/dev/null); touch /gate/done; exec sleep 1000";
     let start = [
         "run",
         "-d",
@@ -228,7 +229,14 @@ pub(crate) fn they_outlive_the_daemon(case: &mut Case) -> Result<()> {
     ])?;
     case.engine.kill_9()?;
     std::fs::write(gate.join("open"), "")?;
-    until(|| Ok(gate.join("done").exists()))?;
+    let processes = || {
+        case.engine
+            .world
+            .sh("ps -eo pid,stat,wchan:20,args")
+            .unwrap_or_default()
+    };
+    until(|| Ok(gate.join("done").exists()))
+        .with_context(|| format!("the end of the meal\n{}", processes()))?;
     case.engine.launch()?;
     let memory = limit(case, "c1", "memory/memory.limit_in_bytes", "memory.max")?;
     ensure!(memory == (32 << 20).to_string(), "{memory}");
@@ -239,7 +247,10 @@ pub(crate) fn they_outlive_the_daemon(case: &mut Case) -> Result<()> {
         "{{.State.OOMKilled}} {{.State.Running}}",
         "c1",
     ];
-    until(|| Ok(case.ok(&oom)? == "true true"))?;
+    until(|| Ok(case.ok(&oom)? == "true true")).with_context(|| {
+        let state = case.ok(&["inspect", "-f", "{{json .State}}", "c1"]);
+        format!("{state:?}\n{}", case.engine.log())
+    })?;
     let stats = case.expect(
         "GET",
         "/containers/c1/stats?stream=false&one-shot=true",

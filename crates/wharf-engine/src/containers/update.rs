@@ -15,12 +15,12 @@ impl Containers {
         container: &str,
         update: Update,
     ) -> Result<Vec<String>, EngineError> {
-        let entry = self.find(container)?;
         let mut warnings = Vec::new();
         let mut resources = update.resources;
         if let Some(resources) = &mut resources {
             warnings = verify::resources(resources, &SysInfo::now(), true)?;
         }
+        let entry = self.find(container)?;
         let policy = update.restart_policy;
         let resources = resources.map(Box::new);
         entry

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use oci_spec::runtime::{Capability, Process, Spec};
+use oci_spec::runtime::{Capability, LinuxNamespaceType, PosixRlimitType, Process, Spec};
 use serde_json::Value;
 
 use super::global::Global;
@@ -23,8 +23,34 @@ pub(crate) fn spec(global: &Global, bundle: &Path) -> Result<(Spec, Vec<u8>), St
                 capabilities(global, process);
             }
         })
-        .ok_or_else(|| format!("{}: {error}", path.display())),
+        .ok_or_else(|| {
+            words(&text, &error).unwrap_or_else(|| format!("{}: {error}", path.display()))
+        }),
     }
+}
+
+/// What is wrong with a spec, in runc's words; `None` if it has none that say it as well as `error`.
+fn words(text: &[u8], error: &serde_json::Error) -> Option<String> {
+    if error.is_eof() {
+        let is_empty = text.iter().all(u8::is_ascii_whitespace);
+        return Some(if is_empty { "EOF" } else { "unexpected EOF" }.to_owned());
+    }
+    let spec: Value = serde_json::from_slice(text).ok()?;
+    let unknown = |list: &str, known: fn(&Value) -> bool| {
+        let listed = spec.pointer(list)?.as_array()?.iter();
+        let mut kinds = listed.filter_map(|one| one.get("type"));
+        let kind = kinds.find(|kind| kind.is_string() && !known(kind))?;
+        kind.as_str().map(str::to_owned)
+    };
+    let limit = unknown("/process/rlimits", is_known::<PosixRlimitType>);
+    let namespace = unknown("/linux/namespaces", is_known::<LinuxNamespaceType>);
+    limit
+        .map(|kind| format!("wrong rlimit value: {kind}"))
+        .or_else(|| namespace.map(|kind| format!("namespace {{\"{kind}\" \"\"}} does not exist")))
+}
+
+fn is_known<T: serde::de::DeserializeOwned>(word: &Value) -> bool {
+    serde_json::from_value::<T>(word.clone()).is_ok()
 }
 
 /// A process from a file.
@@ -81,7 +107,7 @@ fn capabilities(global: &Global, process: &mut Value) -> Option<()> {
             continue;
         };
         words.retain(|word| {
-            let known = serde_json::from_value::<Capability>(word.clone()).is_ok();
+            let known = is_known::<Capability>(word);
             if !known && !unknown.contains(word) {
                 unknown.push(word.clone());
             }
@@ -102,4 +128,25 @@ pub(crate) fn warn_of(global: &Global, unknown: &[&str]) {
         global,
         &format!("ignoring unknown or unavailable capabilities: [{text}]"),
     );
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_wrong_is_said_as_runc_says_it() {
+        let said = |text: &str| {
+            let error = serde_json::from_str::<Spec>(text).expect_err("a spec that is wrong");
+            words(text.as_bytes(), &error).unwrap_or_default()
+        };
+        assert_eq!(said(""), "EOF");
+        assert_eq!(said("{"), "unexpected EOF");
+        let spec = r#"{"ociVersion":"1.0.0","linux":{"namespaces":[{"type":"pid"},{"type":"x"}]}}"#;
+        assert_eq!(said(spec), r#"namespace {"x" ""} does not exist"#);
+        let limits = r#"{"ociVersion":"1.0.0","process":{"cwd":"/","user":{"uid":0,"gid":0},
+            "rlimits":[{"type":"RLIMIT_NOPE","soft":1,"hard":1}]}}"#;
+        assert_eq!(said(limits), "wrong rlimit value: RLIMIT_NOPE");
+        assert_eq!(said(r#"{"ociVersion":7}"#), "");
+    }
 }
