@@ -17,6 +17,7 @@ pub(crate) fn container_inspect(document: &mut Value, version: ApiVersion) {
         remove(&mut document["Config"], &["OnBuild"]);
     }
     if version.before(48) {
+        remove(document, &["ImageManifestDescriptor"]);
         endpoints_before_48(&mut document["NetworkSettings"]["Networks"]);
     }
     if version.before(45) {
@@ -185,7 +186,7 @@ pub(crate) fn container_create(
         false => {
             // 1.52 does not know it any more.
             request.config.mac_address.clear();
-            Vec::new()
+            empty_bindings(request).into_iter().collect()
         }
     })
 }
@@ -254,6 +255,21 @@ fn deprecated_mac_address(config: &ContainerConfig) -> Vec<String> {
     }
 }
 
+/// From 1.52 on, who publishes a port without saying where is told that it will not be done for ever.
+fn empty_bindings(request: &ContainerCreateRequest) -> Option<String> {
+    let ports = request.host_config.as_ref()?.port_bindings.as_ref()?;
+    let empty = ports
+        .iter()
+        .filter(|(_, list)| list.as_ref().is_none_or(Vec::is_empty));
+    let names: Vec<_> = empty.map(|(port, _)| port.as_str()).collect();
+    (!names.is_empty()).then(|| {
+        format!(
+            "Following container port(s) have an empty list of port-bindings: {}. Such bindings will be discarded in a future version.",
+            names.join(", ")
+        )
+    })
+}
+
 /// The body of `POST /containers/{id}/update` of a client of `version`.
 pub(crate) fn update(resources: &mut wharf_api_types::Resources, version: ApiVersion) {
     if version.before(40) {
@@ -295,13 +311,20 @@ pub(crate) fn container_summary(row: &mut Value, version: ApiVersion) {
 
 /// `GET /networks` as `version` has it: until 1.52 a row was a whole network, whose containers were not looked up.
 pub(crate) fn network_list(networks: &mut Value, version: ApiVersion) {
-    if !version.before(52) {
-        return;
-    }
     for network in networks.as_array_mut().into_iter().flatten() {
-        if let Some(fields) = network.as_object_mut() {
+        if version.before(52)
+            && let Some(fields) = network.as_object_mut()
+        {
             fields.entry("Containers").or_insert_with(|| json!({}));
         }
+        network_before_48(network, version);
+    }
+}
+
+/// 1.48 said of a network whether it has IPv4.
+fn network_before_48(network: &mut Value, version: ApiVersion) {
+    if version.before(48) {
+        remove(network, &["EnableIPv4"]);
     }
 }
 
@@ -310,6 +333,7 @@ pub(crate) fn network_inspect(document: &mut Value, version: ApiVersion) {
     if version.before(52) {
         remove(document, &["Status"]);
     }
+    network_before_48(document, version);
 }
 
 /// `GET /images/{name}/json` as `version` has it.

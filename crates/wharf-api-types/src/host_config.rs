@@ -101,12 +101,9 @@ pub struct HostConfig {
     pub cap_drop: Option<StrSlice>,
     #[serde(deserialize_with = "or_default")]
     pub cgroupns_mode: String,
-    #[serde(deserialize_with = "or_default")]
-    pub dns: Vec<String>,
-    #[serde(deserialize_with = "or_default")]
-    pub dns_options: Vec<String>,
-    #[serde(deserialize_with = "or_default")]
-    pub dns_search: Vec<String>,
+    pub dns: Option<Vec<String>>,
+    pub dns_options: Option<Vec<String>>,
+    pub dns_search: Option<Vec<String>>,
     pub extra_hosts: Option<Vec<String>>,
     pub group_add: Option<Vec<String>>,
     #[serde(deserialize_with = "or_default")]

@@ -4,7 +4,10 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{ContainerConfig, EndpointSettings, HostConfig, PortBinding, is_default, or_default};
+use crate::{
+    ContainerConfig, EndpointSettings, HostConfig, OciDescriptor, PortBinding, is_default,
+    or_default,
+};
 
 /// Docker's `ContainerInspectResponse`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -41,6 +44,9 @@ pub struct ContainerInspect {
     pub mounts: Vec<MountPoint>,
     pub config: ContainerConfig,
     pub network_settings: NetworkSettings,
+    /// Of the image's manifest for the container's platform, if it is known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub image_manifest_descriptor: Option<OciDescriptor>,
 }
 
 /// Docker's `State`.

@@ -24,7 +24,7 @@ fn nil_is_null_where_go_has_no_omitempty() {
     for (field, expected) in [
         ("Binds", Value::Null),
         ("PortBindings", Value::Null),
-        ("Dns", json!([])),
+        ("Dns", Value::Null),
         ("ConsoleSize", json!([0, 0])),
         ("PidsLimit", Value::Null),
         ("BlkioDeviceReadIOps", Value::Null),

@@ -148,7 +148,7 @@ impl Context {
             BuildError::Failed(format!("failed to read the Dockerfile at {name}: {error}"))
         })?;
         if bytes.is_empty() {
-            return Err(BuildError::Failed(format!(
+            return Err(BuildError::Invalid(format!(
                 "the Dockerfile ({name}) cannot be empty"
             )));
         }

@@ -58,10 +58,64 @@ fn instruction(
         "USER" => Instruction::User(exactly_one(name, rest)?),
         "VOLUME" => Instruction::Volume(volume(rest)?),
         "WORKDIR" => Instruction::Workdir(exactly_one(name, rest)?),
-        _ => return Err(format!("unknown instruction: {keyword}")),
+        _ => return Err(unknown(name, keyword)),
     };
     flags.end()?;
     Ok(parsed)
+}
+
+/// The instructions of BuildKit's language.
+const INSTRUCTIONS: &[&str] = &[
+    "ADD",
+    "ARG",
+    "CMD",
+    "COPY",
+    "ENTRYPOINT",
+    "ENV",
+    "EXPOSE",
+    "FROM",
+    "HEALTHCHECK",
+    "LABEL",
+    "MAINTAINER",
+    "ONBUILD",
+    "RUN",
+    "SHELL",
+    "STOPSIGNAL",
+    "USER",
+    "VOLUME",
+    "WORKDIR",
+];
+
+/// BuildKit's words for a typing mistake, with what was probably meant (its `util/suggest`).
+fn unknown(name: &str, keyword: &str) -> String {
+    let near = INSTRUCTIONS
+        .iter()
+        .map(|one| (distance(name, one), one))
+        .filter(|(distance, _)| *distance <= 2)
+        .min_by_key(|(distance, _)| *distance);
+    let Some((_, meant)) = near else {
+        return format!("unknown instruction: {keyword}");
+    };
+    let meant = match keyword == name {
+        true => (*meant).to_owned(),
+        false => meant.to_ascii_lowercase(),
+    };
+    format!("unknown instruction: {keyword} (did you mean {meant}?)")
+}
+
+/// How many letters have to be put in, taken out or replaced (Levenshtein).
+fn distance(a: &str, b: &str) -> usize {
+    let mut row: Vec<usize> = (0..=b.chars().count()).collect();
+    for (i, x) in a.chars().enumerate() {
+        let mut corner = row[0];
+        row[0] = i + 1;
+        for (j, y) in b.chars().enumerate() {
+            let replaced = corner + usize::from(x != y);
+            corner = row[j + 1];
+            row[j + 1] = replaced.min(corner + 1).min(row[j] + 1);
+        }
+    }
+    row.last().copied().unwrap_or(0)
 }
 
 fn from(rest: &str, escape: char) -> Result<From, String> {

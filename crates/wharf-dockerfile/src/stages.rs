@@ -213,7 +213,15 @@ mod tests {
             ),
             (
                 "FROM a\nFOO x",
-                "dockerfile parse error on line 2: unknown instruction: FOO",
+                "dockerfile parse error on line 2: unknown instruction: FOO (did you mean FROM?)",
+            ),
+            (
+                "FROM a\nrun1 x",
+                "dockerfile parse error on line 2: unknown instruction: run1 (did you mean run?)",
+            ),
+            (
+                "FROM a\nSOMETHING x",
+                "dockerfile parse error on line 2: unknown instruction: SOMETHING",
             ),
             (
                 "FROM a b",

@@ -250,14 +250,17 @@ pub(crate) fn explain(error: &TaskError) -> Failure {
             message: reason.clone(),
             reason,
             code: 128,
-            kind: ErrorKind::InvalidParameter,
+            kind: ErrorKind::System,
         };
     }
+    // What else is missing, as the file of a kernel setting, is not the program.
+    let of_program = lower.contains("exec: \"");
     let code = if lower.contains("permission denied") || lower.contains("is a directory") {
         126
-    } else if lower.contains("executable file not found")
-        || lower.contains("no such file or directory")
-        || lower.contains("not a directory")
+    } else if lower.contains("not a directory")
+        || of_program
+            && (lower.contains("executable file not found")
+                || lower.contains("no such file or directory"))
     {
         127
     } else {

@@ -226,11 +226,5 @@ pub(crate) fn check_endpoint(network: &Network, settings: &EndpointSettings) -> 
     {
         faults.push(format!("invalid MAC address: {}", settings.mac_address));
     }
-    // As Go's errors.Join in moby's hands: several become a list.
-    if faults.len() > 1 {
-        for fault in &mut faults {
-            fault.insert_str(0, "* ");
-        }
-    }
     faults
 }

@@ -590,8 +590,11 @@ impl Supervisor {
         EngineError::Conflict(match refusal {
             Refusal::NotModified => return EngineError::NotModified,
             Refusal::NotRunning => format!("container {id} is not running"),
-            Refusal::AlreadyPaused => format!("container {id} is already paused"),
-            Refusal::NotPaused => format!("Container {id} is not paused"),
+            Refusal::AlreadyPaused => format!("Container {id} is already paused"),
+            // dockerd has no class for it.
+            Refusal::NotPaused => {
+                return EngineError::Failed(format!("Container {id} is not paused"));
+            }
             Refusal::Restarting => {
                 format!("container {id} is restarting, wait until the container is running")
             }

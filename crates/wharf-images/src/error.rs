@@ -50,7 +50,7 @@ pub enum ImageError {
     NoTags(String),
     /// The image is for another platform than the one that was asked for.
     #[error(
-        "image with reference {reference} was found but its platform ({found}) does not match the specified platform ({wanted})"
+        "image with reference {reference} was found but does not match the specified platform: wanted {wanted}, actual: {found}"
     )]
     OtherPlatform {
         /// Familiar name.

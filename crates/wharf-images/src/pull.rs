@@ -130,7 +130,7 @@ impl Images {
         let (incoming, digest) = self.find(reference, options, progress).await?;
         if options.platform.is_some() && !platform.matches(&incoming.config.platform()) {
             progress.send(Progress::Warning(format!(
-                "image with reference {} was found but its platform ({}) does not match the specified platform ({platform})",
+                "image with reference {} was found but does not match the specified platform: wanted {platform}, actual: {}",
                 reference.familiar(),
                 incoming.config.platform(),
             )));

@@ -238,7 +238,12 @@ fn meant(state: &State, text: &str) -> Result<Vec<(Digest, Option<Reference>)>, 
             )]);
         }
     }
-    Ok(vec![(state.lookup(text)?, None)])
+    let id = state.lookup(text).map_err(|error| match error {
+        // Here dockerd names it as it was asked for.
+        ImageError::NoSuchImage(_) => ImageError::NoSuchImage(text.to_owned()),
+        other => other,
+    })?;
+    Ok(vec![(id, None)])
 }
 
 /// A blob of the same layer that is here.

@@ -481,6 +481,13 @@ impl Images {
         &self.0.db
     }
 
+    /// The folders of an image's layers, the topmost first; none if one of them is not unpacked.
+    pub fn layer_folders(&self, image: &Image) -> Vec<PathBuf> {
+        let folders = image.chain.iter().rev();
+        let folders = folders.map(|chain| self.0.stores.snapshots.layer_path(chain));
+        folders.collect::<Result<_, _>>().unwrap_or_default()
+    }
+
     pub(crate) fn stores(&self) -> &Stores {
         &self.0.stores
     }

@@ -150,6 +150,7 @@ fn pool4(
         subnet: host.trunc().into(),
         range: config.fixed_cidr.map(|net| net.trunc().into()),
         gateway: Some(host.addr().into()),
+        gateway_chosen: false,
         auxiliary: next_hop("DefaultGatewayIPv4", config.default_gateway.map(IpAddr::V4)),
     })
 }
@@ -185,6 +186,7 @@ fn pool6(
         subnet: host.trunc().into(),
         range: config.fixed_cidr6.map(|net| net.trunc().into()),
         gateway: Some(host.addr().into()),
+        gateway_chosen: false,
         auxiliary: next_hop(
             "DefaultGatewayIPv6",
             config.default_gateway6.map(IpAddr::V6),

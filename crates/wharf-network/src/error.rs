@@ -202,6 +202,17 @@ pub enum NetworkError {
     },
 }
 
+/// Faults as one text: a line each, with a star before it if they are several (moby `errdefs`, of Go's `errors.Join`).
+pub fn joined(faults: &[String]) -> String {
+    match faults {
+        [one] => one.clone(),
+        _ => {
+            let lines: Vec<_> = faults.iter().map(|fault| format!("* {fault}")).collect();
+            lines.join("\n")
+        }
+    }
+}
+
 /// The operations' shorthand.
 pub(crate) fn kernel(operation: &'static str) -> impl Fn(NetlinkError) -> NetworkError {
     move |source| NetworkError::Kernel { operation, source }

@@ -38,7 +38,7 @@ mod types;
 
 pub use config::{Config, PublishPolicy, Publishing};
 pub use dns::DnsConfig;
-pub use error::NetworkError;
+pub use error::{NetworkError, joined};
 pub use foreign::Obstacle;
 pub use mac::Mac;
 pub use networks::Networks;

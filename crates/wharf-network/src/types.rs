@@ -138,6 +138,9 @@ pub struct IpamPool {
     pub range: Option<IpNet>,
     /// The host's own.
     pub gateway: Option<IpAddr>,
+    /// Whether that one was chosen for a subnet that was asked for without: dockerd does not show it.
+    #[serde(default)]
+    pub gateway_chosen: bool,
     /// Addresses that are never given out, by name.
     pub auxiliary: BTreeMap<String, IpAddr>,
 }

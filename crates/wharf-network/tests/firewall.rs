@@ -19,6 +19,7 @@ fn pool(subnet: &str, gateway: &str) -> IpamPool {
         subnet: subnet.parse().unwrap(),
         range: None,
         gateway: gateway.parse().ok(),
+        gateway_chosen: false,
         auxiliary: BTreeMap::new(),
     }
 }

@@ -1,6 +1,6 @@
 //! Engine to wire: a container's configuration, as it was asked for.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use wharf_api_types as wire;
 use wharf_engine::{
@@ -10,8 +10,28 @@ use wharf_engine::{
 
 use super::nil;
 
-fn slice(list: Vec<String>) -> Option<wire::StrSlice> {
-    nil(list).map(wire::StrSlice)
+/// Lists as Go shows them: null, unless they hold something or were given as empty ones.
+struct Lists<'a>(&'a BTreeSet<String>);
+
+impl Lists<'_> {
+    fn show<T>(&self, name: &str, list: Vec<T>) -> Option<Vec<T>> {
+        (!list.is_empty() || self.0.contains(name)).then_some(list)
+    }
+
+    fn words(&self, name: &str, list: Vec<String>) -> Option<wire::StrSlice> {
+        self.show(name, list).map(wire::StrSlice)
+    }
+
+    /// Options of the mount `at`, which are left out if they say nothing and were not given.
+    fn options<T: Default + PartialEq>(&self, options: T, at: &str, name: &str) -> Option<T> {
+        let given = || self.0.contains(&format!("{at}.{name}"));
+        (options != T::default() || given()).then_some(options)
+    }
+
+    fn throttles(&self, name: &str, list: Vec<Throttle>) -> Option<Vec<wire::ThrottleDevice>> {
+        let rule = |Throttle { path, rate }| wire::ThrottleDevice { path, rate };
+        self.show(name, list.into_iter().map(rule).collect())
+    }
 }
 
 /// The portable half.
@@ -58,7 +78,7 @@ pub(super) fn config(config: &Config) -> wire::ContainerConfig {
         tty,
         open_stdin,
         stdin_once,
-        env: Some(env),
+        env: nil(env),
         cmd: cmd.map(wire::StrSlice),
         healthcheck: healthcheck.map(health),
         args_escaped: false,
@@ -72,7 +92,7 @@ pub(super) fn config(config: &Config) -> wire::ContainerConfig {
         labels: Some(labels),
         stop_signal: stop_signal.unwrap_or_default(),
         stop_timeout,
-        shell,
+        shell: shell.filter(|words| !words.is_empty()),
     }
 }
 
@@ -137,46 +157,49 @@ pub(super) fn host_config(host: &HostConfig) -> wire::HostConfig {
         readonly_paths,
         init,
         resources,
+        given_empty,
     } = host.clone();
+    let lists = Lists(&given_empty);
     let LogConfig { driver, options } = log;
     let ports = port_bindings
         .into_iter()
         .map(|(port, list)| (port.to_string(), Some(list.iter().map(binding).collect())));
     wire::HostConfig {
-        binds: nil(binds.into_iter().map(|bind| bind.text).collect()),
+        binds: lists.show("Binds", binds.into_iter().map(|bind| bind.text).collect()),
         container_id_file,
         log_config: wire::LogConfig {
             kind: driver,
             config: options,
         },
         network_mode: network_mode.to_string(),
-        port_bindings: Some(ports.collect::<BTreeMap<_, _>>()),
+        port_bindings: Some(ports.collect::<BTreeMap<_, _>>())
+            .filter(|ports| !ports.is_empty() || given_empty.contains("PortBindings")),
         restart_policy: wire::RestartPolicy {
             name: restart_policy.name().to_owned(),
             maximum_retry_count: restart_policy.max_retries().into(),
         },
         auto_remove,
         volume_driver,
-        volumes_from: nil(volumes_from),
+        volumes_from: lists.show("VolumesFrom", volumes_from),
         console_size: console_size.into(),
         annotations,
-        cap_add: slice(cap_add),
-        cap_drop: slice(cap_drop),
+        cap_add: lists.words("CapAdd", cap_add),
+        cap_drop: lists.words("CapDrop", cap_drop),
         cgroupns_mode,
-        dns,
-        dns_options,
-        dns_search,
-        extra_hosts: nil(extra_hosts),
-        group_add: nil(group_add),
+        dns: lists.show("Dns", dns),
+        dns_options: lists.show("DnsOptions", dns_options),
+        dns_search: lists.show("DnsSearch", dns_search),
+        extra_hosts: lists.show("ExtraHosts", extra_hosts),
+        group_add: lists.show("GroupAdd", group_add),
         ipc_mode: ipc_mode.to_string(),
         cgroup: String::new(),
-        links: nil(links),
+        links: lists.show("Links", links),
         oom_score_adj,
         pid_mode: pid_mode.to_string(),
         privileged,
         publish_all_ports,
         readonly_rootfs,
-        security_opt: nil(security_opt),
+        security_opt: lists.show("SecurityOpt", security_opt),
         storage_opt,
         tmpfs,
         uts_mode: uts_mode.to_string(),
@@ -185,8 +208,12 @@ pub(super) fn host_config(host: &HostConfig) -> wire::HostConfig {
         sysctls,
         runtime,
         isolation: String::new(),
-        resources: self::resources(resources),
-        mounts: mounts.into_iter().map(mount).collect(),
+        resources: self::resources(resources, &lists),
+        mounts: mounts
+            .into_iter()
+            .enumerate()
+            .map(|(index, one)| mount(one, &format!("Mounts[{index}]"), &lists))
+            .collect(),
         masked_paths,
         readonly_paths,
         init,
@@ -210,14 +237,7 @@ pub(super) fn binding(binding: &PortBinding) -> wire::PortBinding {
     }
 }
 
-fn throttles(list: Vec<Throttle>) -> Option<Vec<wire::ThrottleDevice>> {
-    nil(list
-        .into_iter()
-        .map(|Throttle { path, rate }| wire::ThrottleDevice { path, rate })
-        .collect())
-}
-
-fn resources(resources: Resources) -> wire::Resources {
+fn resources(resources: Resources, lists: &Lists<'_>) -> wire::Resources {
     let Resources {
         cpu_shares,
         nano_cpus,
@@ -249,40 +269,41 @@ fn resources(resources: Resources) -> wire::Resources {
         io_maximum_bandwidth,
         io_maximum_iops,
     } = resources;
-    let weights = blkio_weight_device.into_iter();
+    let weights = blkio_weight_device
+        .into_iter()
+        .map(|one| wire::WeightDevice {
+            path: one.path,
+            weight: one.weight,
+        });
     wire::Resources {
         cpu_shares,
         memory,
         nano_cpus,
         cgroup_parent,
         blkio_weight,
-        blkio_weight_device: Some(
-            weights
-                .map(|one| wire::WeightDevice {
-                    path: one.path,
-                    weight: one.weight,
-                })
-                .collect(),
-        ),
-        blkio_device_read_bps: throttles(blkio_device_read_bps),
-        blkio_device_write_bps: throttles(blkio_device_write_bps),
-        blkio_device_read_iops: throttles(blkio_device_read_iops),
-        blkio_device_write_iops: throttles(blkio_device_write_iops),
+        blkio_weight_device: lists.show("BlkioWeightDevice", weights.collect()),
+        blkio_device_read_bps: lists.throttles("BlkioDeviceReadBps", blkio_device_read_bps),
+        blkio_device_write_bps: lists.throttles("BlkioDeviceWriteBps", blkio_device_write_bps),
+        blkio_device_read_iops: lists.throttles("BlkioDeviceReadIOps", blkio_device_read_iops),
+        blkio_device_write_iops: lists.throttles("BlkioDeviceWriteIOps", blkio_device_write_iops),
         cpu_period,
         cpu_quota,
         cpu_realtime_period,
         cpu_realtime_runtime,
         cpuset_cpus,
         cpuset_mems,
-        devices: Some(devices.into_iter().map(device).collect()),
-        device_cgroup_rules: nil(device_cgroup_rules),
-        device_requests: nil(device_requests.into_iter().map(device_request).collect()),
+        devices: lists.show("Devices", devices.into_iter().map(device).collect()),
+        device_cgroup_rules: lists.show("DeviceCgroupRules", device_cgroup_rules),
+        device_requests: lists.show(
+            "DeviceRequests",
+            device_requests.into_iter().map(device_request).collect(),
+        ),
         memory_reservation,
         memory_swap,
         memory_swappiness,
         oom_kill_disable,
         pids_limit,
-        ulimits: nil(ulimits.into_iter().map(ulimit).collect()),
+        ulimits: lists.show("Ulimits", ulimits.into_iter().map(ulimit).collect()),
         cpu_count: 0,
         cpu_percent,
         io_maximum_iops,
@@ -326,7 +347,7 @@ fn ulimit(ulimit: wharf_engine::Ulimit) -> wire::Ulimit {
     wire::Ulimit { name, hard, soft }
 }
 
-fn mount(mount: MountRequest) -> wire::Mount {
+fn mount(mount: MountRequest, at: &str, lists: &Lists<'_>) -> wire::Mount {
     let MountRequest {
         target,
         read_only,
@@ -360,8 +381,7 @@ fn mount(mount: MountRequest) -> wire::Mount {
                 read_only_force_recursive,
                 id_mapping: id_mapping.map(self::id_mapping),
             };
-            made.bind_options =
-                Some(options).filter(|options| *options != wire::BindOptions::default());
+            made.bind_options = lists.options(options, at, "BindOptions");
         }
         MountKind::Volume {
             source,
@@ -381,17 +401,15 @@ fn mount(mount: MountRequest) -> wire::Mount {
                 no_copy,
                 labels,
                 subpath,
-                driver_config: Some(driver).filter(|driver| *driver != wire::Driver::default()),
+                driver_config: lists.options(driver, at, "VolumeOptions.DriverConfig"),
             };
-            made.volume_options =
-                Some(options).filter(|options| *options != wire::VolumeOptions::default());
+            made.volume_options = lists.options(options, at, "VolumeOptions");
         }
         MountKind::Image { source, subpath } => {
             made.kind = "image".to_owned();
             made.source = source;
             let options = wire::ImageOptions { subpath };
-            made.image_options =
-                Some(options).filter(|options| *options != wire::ImageOptions::default());
+            made.image_options = lists.options(options, at, "ImageOptions");
         }
         MountKind::Tmpfs(TmpfsRequest {
             size,
@@ -407,8 +425,7 @@ fn mount(mount: MountRequest) -> wire::Mount {
                     .map(|(key, value)| [Some(key), value].into_iter().flatten().collect())
                     .collect(),
             };
-            made.tmpfs_options =
-                Some(options).filter(|options| *options != wire::TmpfsOptions::default());
+            made.tmpfs_options = lists.options(options, at, "TmpfsOptions");
         }
     }
     made

@@ -1,5 +1,8 @@
 //! Engine to wire: images and progress.
 
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
 use wharf_api_types as wire;
 use wharf_distribution::SearchHit;
 use wharf_images::{
@@ -18,7 +21,6 @@ pub(crate) fn image_summary(
 ) -> wire::ImageSummary {
     let labels = image.config.config.labels.clone();
     wire::ImageSummary {
-        // Docker counts only for `system df`.
         containers: users.map_or(-1, |users| users.try_into().unwrap_or(i64::MAX)),
         created: image.created_unix(),
         id: image.id.to_string(),
@@ -36,10 +38,38 @@ pub(crate) fn image_summary(
     }
 }
 
+/// What dockerd's `overlay2` says of an image: where its topmost layer is, and those below it.
+fn overlay(folders: &[PathBuf]) -> BTreeMap<String, String> {
+    let Some((top, below)) = folders.split_first() else {
+        return BTreeMap::new();
+    };
+    let text = |path: &Path| path.to_string_lossy().into_owned();
+    let beside = |name: &str| top.parent().unwrap_or(top).join(name);
+    let mut data = BTreeMap::from([
+        ("MergedDir".to_owned(), text(&beside("merged"))),
+        ("UpperDir".to_owned(), text(top)),
+        ("WorkDir".to_owned(), text(&beside("work"))),
+    ]);
+    if !below.is_empty() {
+        let below: Vec<_> = below.iter().map(|folder| text(folder)).collect();
+        data.insert("LowerDir".to_owned(), below.join(":"));
+    }
+    data
+}
+
 /// What the image's names mean in a registry: its index, or its manifest.
 fn target(image: &Image) -> Option<wire::OciDescriptor> {
     let target = image.index.as_ref().or(image.manifest.as_ref())?;
     Some(descriptor(target))
+}
+
+/// An image's manifest, with the platform that it is for.
+pub(crate) fn manifest_of(image: &Image) -> Option<wire::OciDescriptor> {
+    let mut manifest = image.manifest.clone()?;
+    manifest
+        .platform
+        .get_or_insert_with(|| image.config.platform());
+    Some(descriptor(&manifest))
 }
 
 pub(crate) fn descriptor(from: &wharf_oci::Descriptor) -> wire::OciDescriptor {
@@ -158,7 +188,7 @@ pub(crate) fn attestation(from: Attestation) -> wire::AttestationStatement {
 }
 
 /// `GET /images/{name}/json`.
-pub(crate) fn image_inspect(image: &Image) -> wire::ImageInspect {
+pub(crate) fn image_inspect(image: &Image, folders: &[PathBuf]) -> wire::ImageInspect {
     let fields = &image.config;
     let run = &fields.config;
     let set = |keys: &mut dyn Iterator<Item = &String>| {
@@ -210,7 +240,7 @@ pub(crate) fn image_inspect(image: &Image) -> wire::ImageInspect {
         os_version: fields.os_version.clone(),
         size: bytes(image.size),
         graph_driver: wire::DriverData {
-            data: Default::default(),
+            data: overlay(folders),
             name: "overlay2".to_owned(),
         },
         root_fs: wire::RootFs {

@@ -9,8 +9,8 @@ mod stats;
 mod system;
 
 pub(crate) use images::{
-    attestation, aux, history, identity, image_inspect, image_summary, manifest, progress, removed,
-    search_hit,
+    attestation, aux, history, identity, image_inspect, image_summary, manifest, manifest_of,
+    progress, removed, search_hit,
 };
 pub(crate) use networks::{network, new_network};
 pub(crate) use reply::{container_inspect, container_summary, exec_inspect, volume};

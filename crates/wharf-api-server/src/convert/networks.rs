@@ -27,7 +27,7 @@ pub(crate) fn new_network(request: wire::NetworkCreateRequest) -> Result<NewNetw
     } = request;
     if ingress || scope == "swarm" || driver == "overlay" {
         let text = "This node is not a swarm manager. Use \"docker swarm init\" or \"docker swarm join\" to connect this node to swarm and try again.";
-        return Err(ApiError::new(http::StatusCode::SERVICE_UNAVAILABLE, text));
+        return Err(ApiError::new(http::StatusCode::FORBIDDEN, text));
     }
     if !matches!(scope.as_str(), "" | "local") {
         return Err(ApiError::not_implemented(&format!(
@@ -151,9 +151,11 @@ fn pool(pool: IpamPool) -> wire::IpamConfig {
         subnet,
         range,
         gateway,
+        gateway_chosen,
         auxiliary,
     } = pool;
     let addresses = auxiliary.into_iter();
+    let gateway = gateway.filter(|_| !gateway_chosen);
     wire::IpamConfig {
         subnet: subnet.to_string(),
         ip_range: range.map(|range| range.to_string()).unwrap_or_default(),

@@ -93,6 +93,7 @@ pub(crate) fn container_inspect(view: &View, size: Option<Size>) -> wire::Contai
             .collect(),
         config: host::config(config),
         network_settings: network_settings(network),
+        image_manifest_descriptor: None,
     }
 }
 
@@ -285,8 +286,9 @@ pub(crate) fn container_summary(listed: Listed) -> wire::ContainerSummary {
         command: quoted(&command),
         created: view.created.as_second(),
         ports: ports(&view),
-        size_rw: size.map(|size| bytes(size.rw)),
-        size_root_fs: size.map(|size| bytes(size.root)),
+        // As Go's omitempty has it in lists.
+        size_rw: size.map(|size| bytes(size.rw)).filter(|size| *size != 0),
+        size_root_fs: size.map(|size| bytes(size.root)).filter(|size| *size != 0),
         labels: view.config.labels.clone(),
         state: view.state.status.as_str().to_owned(),
         status: view.state.human(Timestamp::now()),

@@ -1,6 +1,6 @@
 //! Wire to engine: what is asked for.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use wharf_api_types as wire;
@@ -123,10 +123,43 @@ fn health(health: wire::HealthConfig) -> Health {
 }
 
 fn port(text: &str) -> Result<Port> {
-    Port::parse(text).ok_or_else(|| ApiError::bad(format!("invalid port specification: {text:?}")))
+    // It is the number that is called invalid, without the protocol behind it.
+    let number = text.split('/').next().unwrap_or_default();
+    Port::parse(text)
+        .ok_or_else(|| ApiError::bad(format!("invalid port specification: {number:?}")))
+}
+
+/// Which lists and maps are there and hold nothing: `Dns`, `Mounts[0].BindOptions`.
+fn given_empty(host: &wire::HostConfig) -> BTreeSet<String> {
+    let mut found = BTreeSet::new();
+    let document = serde_json::to_value(host).unwrap_or_default();
+    find_empty(&document, "", &mut found);
+    found
+}
+
+fn find_empty(value: &serde_json::Value, at: &str, found: &mut BTreeSet<String>) {
+    use serde_json::Value;
+    match value {
+        Value::Array(list) if !list.is_empty() => {
+            for (index, one) in list.iter().enumerate() {
+                find_empty(one, &format!("{at}[{index}]"), found);
+            }
+        }
+        Value::Object(fields) if !fields.is_empty() => {
+            let dot = if at.is_empty() { "" } else { "." };
+            for (name, one) in fields {
+                find_empty(one, &format!("{at}{dot}{name}"), found);
+            }
+        }
+        Value::Array(_) | Value::Object(_) => {
+            found.insert(at.to_owned());
+        }
+        _ => {}
+    }
 }
 
 fn host_config_of(host: wire::HostConfig) -> Result<HostConfig> {
+    let given_empty = given_empty(&host);
     let wire::HostConfig {
         binds,
         container_id_file,
@@ -206,9 +239,9 @@ fn host_config_of(host: wire::HostConfig) -> Result<HostConfig> {
         cap_add: strings(cap_add).unwrap_or_default(),
         cap_drop: strings(cap_drop).unwrap_or_default(),
         cgroupns_mode,
-        dns,
-        dns_options,
-        dns_search,
+        dns: dns.unwrap_or_default(),
+        dns_options: dns_options.unwrap_or_default(),
+        dns_search: dns_search.unwrap_or_default(),
         extra_hosts: extra_hosts
             .unwrap_or_default()
             .into_iter()
@@ -234,6 +267,7 @@ fn host_config_of(host: wire::HostConfig) -> Result<HostConfig> {
         readonly_paths,
         init,
         resources: self::resources(resources)?,
+        given_empty,
     })
 }
 

@@ -78,7 +78,11 @@ pub(crate) async fn inspect(
         true => Some(engine.containers.size(&id).await?),
         false => None,
     };
-    let inspect = convert::container_inspect(&view, size);
+    let mut inspect = convert::container_inspect(&view, size);
+    // The image may be gone.
+    if let Ok(image) = engine.images.store().resolve(&view.image.to_string()) {
+        inspect.image_manifest_descriptor = convert::manifest_of(&image);
+    }
     let mut document =
         serde_json::to_value(&inspect).map_err(|error| ApiError::bad(error.to_string()))?;
     compat::container_inspect(&mut document, version);

@@ -54,7 +54,9 @@ pub(crate) async fn list(
     let with_identity = params.flag("identity") && !version.before(54);
     let mut rows = Vec::new();
     for image in &images {
-        let mut row = convert::image_summary(image, None, shared.get(&image.id).copied());
+        // Before 1.51 they were counted for `system df` alone.
+        let users = (!version.before(51)).then(|| engine.images.uses(&image.id).len());
+        let mut row = convert::image_summary(image, users, shared.get(&image.id).copied());
         if with_manifests {
             row.manifests = Some(manifests(&engine, image, with_identity).await?);
         }
@@ -488,7 +490,7 @@ async fn inspect(engine: &Engine, name: &str, params: &Params, version: ApiVersi
     }
     let store = engine.images.store();
     let image = store.resolve_for(name, platform.as_ref())?;
-    let mut inspect = convert::image_inspect(&image);
+    let mut inspect = convert::image_inspect(&image, &store.layer_folders(&image));
     if with_manifests {
         inspect.manifests = Some(manifests(engine, &image, true).await?);
     }

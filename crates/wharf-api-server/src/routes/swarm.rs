@@ -8,7 +8,7 @@ use std::sync::Arc;
 use axum::Router;
 use axum::extract::Request;
 use axum::routing::{any, get, post};
-use http::StatusCode;
+use http::{Method, StatusCode};
 use serde_json::json;
 use wharf_engine::Engine;
 
@@ -68,13 +68,19 @@ async fn no_plugins() -> ApiError {
     )
 }
 
-/// Names have slashes; the verb is the last part where there is one.
+/// Names have slashes; the verb is the last part. What has none is a name to remove.
 async fn no_such_plugin(request: Request) -> ApiError {
     let rest = request.uri().path().trim_start_matches("/plugins/");
-    let verbs = ["json", "enable", "disable", "upgrade", "push", "set"];
+    let verbs: &[&str] = match *request.method() {
+        Method::GET => &["json"],
+        Method::POST => &["enable", "disable", "upgrade", "push", "set"],
+        Method::DELETE => &[],
+        _ => return ApiError::no_page(),
+    };
     let name = match rest.rsplit_once('/') {
         Some((name, verb)) if verbs.contains(&verb) => name,
-        _ => rest,
+        _ if verbs.is_empty() => rest,
+        _ => return ApiError::no_page(),
     };
     ApiError::new(
         StatusCode::NOT_FOUND,

@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use rustix::fs::{FileType, Mode, OFlags, fstat};
 use tokio::io::AsyncRead;
 use tokio_util::io::SyncIoBridge;
-use wharf_layer::{ApplyOptions, IdMaps, LayerError, Plain, apply, pack_path};
+use wharf_layer::{ApplyOptions, IdMaps, Plain, apply, pack_path};
 use wharf_sys::root::Root;
 
 use super::Containers;
@@ -118,8 +118,7 @@ impl Containers {
     /// Unpacks `archive`, compressed or not, into the folder `path`.
     ///
     /// # Errors
-    /// `NotFound` if nothing is there, `Invalid` if it is no folder or the archive is none, `Forbidden` if it is
-    /// read-only.
+    /// `NotFound` if nothing is there, `Invalid` if it is no folder or read-only, `Failed` if the archive is none.
     pub async fn write_archive(
         &self,
         container: &str,
@@ -227,10 +226,8 @@ fn extract(
         ..ApplyOptions::default()
     };
     let done = apply(archive, root.as_fd(), &options);
-    done.map(drop).map_err(|error| match &error {
-        LayerError::Header { .. } | LayerError::Truncated => EngineError::Invalid(chain(&error)),
-        _ => EngineError::Failed(chain(&error)),
-    })
+    done.map(drop)
+        .map_err(|error| EngineError::Failed(chain(&error)))
 }
 
 /// Docker's words for what the kernel would refuse without explanation.
@@ -245,7 +242,7 @@ fn check_writable(view: &View, path: &Path) -> Result<(), EngineError> {
         None if !view.host.readonly_rootfs => return Ok(()),
         None => "container rootfs is marked read-only",
     };
-    Err(EngineError::Forbidden(text.to_owned()))
+    Err(EngineError::Invalid(text.to_owned()))
 }
 
 fn refuse(error: io::Error, path: &str, container: &str) -> EngineError {

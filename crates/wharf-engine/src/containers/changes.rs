@@ -160,7 +160,7 @@ impl Layers {
         dir.is_ok_and(|dir| self.only_scaffold(&dir, path).unwrap_or(false))
     }
 
-    /// Whether the runtime made it, empty, to mount something on it. Docker has these in a layer of its own
+    /// Whether the runtime made it, empty, to mount something on it, or we did when we made the container. Docker has these in a layer of its own
     /// below the container's.
     pub(crate) fn is_scaffold(&self, path: &Path, stat: &Stat) -> bool {
         const FOLDERS: &[&str] = &[
@@ -182,12 +182,14 @@ impl Layers {
         let known = match FileType::from_raw_mode(stat.st_mode) {
             FileType::Directory => is(FOLDERS),
             FileType::RegularFile => stat.st_size == 0 && is(FILES),
+            FileType::Symlink => path == Path::new("/etc/mtab"),
             _ => false,
         };
         known && self.below(path).is_none()
     }
 
-    /// Whether everything in the folder, and something, was made by the runtime; and its mode is the image's.
+    /// Whether everything in the folder, and something, was made by the runtime; and its mode is the image's, if that has
+    /// it.
     fn only_scaffold(&self, dir: &OwnedFd, path: &Path) -> Result<bool, Errno> {
         let mut some = false;
         for entry in Dir::read_from(dir)? {
@@ -203,9 +205,13 @@ impl Layers {
             some = true;
         }
         let now = rustix::fs::fstat(dir)?;
-        let kept = self.below(path).is_some_and(|old| {
-            (old.st_mode, old.st_uid, old.st_gid) == (now.st_mode, now.st_uid, now.st_gid)
-        });
+        let kept = match self.below(path) {
+            Some(old) => {
+                (old.st_mode, old.st_uid, old.st_gid) == (now.st_mode, now.st_uid, now.st_gid)
+            }
+            // An image that has next to nothing: we made it.
+            None => path == Path::new("/etc"),
+        };
         Ok(some && kept)
     }
 }
@@ -280,12 +286,12 @@ impl Walker<'_> {
         };
         let before = self.changes.len();
         self.folder(&below, path)?;
-        let is_modified = self.changes.last().is_some_and(|change| {
-            change.path == path && change.kind == ChangeKind::Modified && added
+        let is_told = self.changes.last().is_some_and(|change| {
+            change.path == path && change.kind != ChangeKind::Deleted && added
         });
         // A folder whose time alone differs, because the runtime made its places in it.
         let no_more = self.changes.len() == before;
-        if is_modified && no_more && self.layers.only_scaffold(&below, path)? {
+        if is_told && no_more && self.layers.only_scaffold(&below, path)? {
             self.changes.pop();
             self.changed.remove(path);
         }

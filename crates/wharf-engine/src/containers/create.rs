@@ -67,7 +67,7 @@ fn create(shared: &Arc<Shared>, new: NewContainer) -> Result<(Record, Vec<String
     {
         let (image, found) = (&config.image, image.config.platform());
         let text = format!(
-            "image with reference {image} was found but its platform ({found}) does not match the specified platform ({platform})"
+            "image with reference {image} was found but does not match the specified platform: wanted {platform}, actual: {found}"
         );
         return Err(EngineError::NotFound(text));
     }
@@ -144,6 +144,7 @@ fn record(
 fn materialize(shared: &Shared, record: &Record, pin: ImagePin) -> Result<(), EngineError> {
     let rootfs = shared.snapshots.create_rw(&record.id, &record.chain);
     let rootfs = rootfs.map_err(|error| EngineError::failed(&error))?;
+    super::scaffold::make(&rootfs)?;
     let folder = shared.folders.of(&record.id);
     std::fs::create_dir_all(&folder).map_err(EngineError::io("make", &folder))?;
     for mount in record.mounts.iter().filter(|mount| mount.copy_up) {
@@ -258,7 +259,7 @@ fn network(
         if let Some(network) = &network {
             let faults = crate::networks::check_endpoint(network, &settings);
             if !faults.is_empty() {
-                let text = faults.join("\n");
+                let text = wharf_network::joined(&faults);
                 return Err(EngineError::Invalid(format!(
                     "invalid config for network {name}: invalid endpoint settings:\n{text}"
                 )));

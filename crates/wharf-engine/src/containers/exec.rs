@@ -218,19 +218,27 @@ impl Containers {
 
     fn exec_failed(&self, exec: &str, error: &wharf_tasks::TaskError) -> EngineError {
         let failure = launch::explain(error);
-        let code = failure.code;
+        // What is neither missing nor forbidden could not be invoked, either.
+        let shown = match failure.code {
+            127 => 127,
+            _ => 126,
+        };
         // A session that is forgotten in the meantime needs no exit code.
         let _ = self.shared.execs.change(exec, |session| {
-            session.view.exit_code = Some(code);
+            session.view.exit_code = Some(shown);
             session.ended.send_replace(true);
         });
-        let message = format!(
-            "OCI runtime exec failed: exec failed: unable to start container process: {}: unknown",
-            failure.reason
-        );
+        let reason = failure.reason;
+        // dockerd looks users up by itself, before it asks a runtime.
+        let message = match reason.starts_with("unable to find ") {
+            true => reason,
+            false => format!(
+                "OCI runtime exec failed: exec failed: unable to start container process: {reason}: unknown"
+            ),
+        };
         EngineError::Start {
             message,
-            code,
+            code: failure.code,
             kind: ErrorKind::InvalidParameter,
         }
     }

@@ -61,14 +61,14 @@ impl Containers {
 }
 
 pub(super) fn measure(shared: &super::Shared, view: &View) -> Result<Size, EngineError> {
-    let rw = shared
-        .snapshots
-        .rw_usage(&view.id)
-        .map_err(|error| EngineError::failed(&error))?;
+    let failed = |error: wharf_snapshots::SnapshotError| EngineError::failed(&error);
+    let rw = shared.snapshots.rw_usage(&view.id).map_err(failed)?;
+    let rootfs = shared.snapshots.rootfs(&view.id).map_err(failed)?;
+    let rw = rw.saturating_sub(super::scaffold::size(&rootfs));
     let mut root = rw;
     for chain in view.chain.iter() {
         let layer = shared.snapshots.layer_usage(chain);
-        root += layer.map_err(|error| EngineError::failed(&error))?;
+        root += layer.map_err(failed)?;
     }
     Ok(Size { rw, root })
 }

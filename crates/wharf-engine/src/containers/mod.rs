@@ -22,6 +22,7 @@ mod prune;
 mod registry;
 mod remove;
 mod rename;
+mod scaffold;
 mod start;
 mod stats;
 pub(crate) mod stop;

@@ -13,7 +13,7 @@ impl Containers {
         let entry = self.find(container)?;
         if options.link {
             let text = "Conflict, cannot remove the default link name of the container";
-            return Err(EngineError::Conflict(text.to_owned()));
+            return Err(EngineError::Failed(text.to_owned()));
         }
         let event = Event::Remove {
             force: options.force,

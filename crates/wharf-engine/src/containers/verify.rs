@@ -213,6 +213,13 @@ fn defaults(host: &mut HostConfig, daemon: &EngineConfig) {
             resources.ulimits.push(ulimit.clone());
         }
     }
+    // What has the host's processes or memory could not live under labels of its own (moby `generateSecurityOpt`).
+    let of_the_host =
+        host.privileged || host.pid_mode == NamespaceMode::Host || host.ipc_mode == IpcMode::Host;
+    let nothing = host.security_opt.is_empty() && !host.given_empty.contains("SecurityOpt");
+    if of_the_host && nothing {
+        host.security_opt.push("label=disable".to_owned());
+    }
     if daemon.no_new_privileges
         && !host
             .security_opt

@@ -1,6 +1,6 @@
 //! The half of a container's settings that belongs to the host (Docker's `HostConfig`).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
@@ -88,6 +88,10 @@ pub struct HostConfig {
     pub init: Option<bool>,
     /// Limits and devices.
     pub resources: Resources,
+    /// Which lists and maps the client gave without a member, as `Dns` or `Mounts[0].BindOptions`: `inspect` shows those
+    /// empty, and as null or not at all what was not given.
+    #[serde(default)]
+    pub given_empty: BTreeSet<String>,
 }
 
 /// A log driver and its options.

@@ -64,8 +64,10 @@ impl Supervisor {
         }
         let faults = check_endpoint(&network, &settings);
         if !faults.is_empty() {
-            let text = format!("invalid endpoint settings:\n{}", faults.join("\n"));
-            return Err(EngineError::Invalid(text));
+            let text = wharf_network::joined(&faults);
+            return Err(EngineError::Invalid(format!(
+                "invalid endpoint settings:\n{text}"
+            )));
         }
         let pid = self.pid();
         if known && pid.is_some() {
@@ -142,7 +144,7 @@ impl Supervisor {
         }
         if !known {
             let (id, the) = (&self.record.id, if pid.is_some() { "" } else { "the " });
-            return Err(EngineError::Forbidden(format!(
+            return Err(EngineError::Failed(format!(
                 "container {id} is not connected to {the}network {name}"
             )));
         }

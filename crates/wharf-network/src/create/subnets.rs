@@ -6,7 +6,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use ipnet::{IpNet, Ipv6Net};
 use wharf_netlink::Route;
 
-use crate::error::kernel;
+use crate::error::{joined, kernel};
 use crate::record::random_bytes;
 use crate::{Config, Ipam, IpamPool, Network, NetworkError, NewNetwork, NewPool, bridge};
 
@@ -21,7 +21,7 @@ pub(super) fn check(pools: &[NewPool], ipv6: bool) -> Result<(), NetworkError> {
     }
     Err(NetworkError::Invalid(format!(
         "invalid network config:\n{}",
-        faults.join("\n")
+        joined(&faults)
     )))
 }
 
@@ -209,6 +209,7 @@ fn given(pool: &NewPool, gateway: bool) -> Result<IpamPool, NetworkError> {
         let ip: IpAddr = text.parse().map_err(|_| bad("auxiliary address"))?;
         auxiliary.insert(name.clone(), ip);
     }
+    let gateway_chosen = gateway && pool.gateway.is_empty();
     let gateway = match pool.gateway.as_str() {
         "" if !gateway => None,
         "" => {
@@ -231,6 +232,7 @@ fn given(pool: &NewPool, gateway: bool) -> Result<IpamPool, NetworkError> {
         subnet,
         range,
         gateway,
+        gateway_chosen,
         auxiliary,
     })
 }
@@ -251,6 +253,7 @@ fn free4(choice: &Choice<'_>, host: &[IpNet]) -> Result<IpamPool, NetworkError> 
     Ok(IpamPool {
         subnet: subnet.into(),
         range: None,
+        gateway_chosen: false,
         gateway: choice.gateways.0.then_some(first.into()),
         auxiliary: BTreeMap::new(),
     })
@@ -264,6 +267,7 @@ fn free6_pool(choice: &Choice<'_>, host: &[IpNet]) -> Result<IpamPool, NetworkEr
     Ok(IpamPool {
         subnet: subnet.into(),
         range: None,
+        gateway_chosen: false,
         gateway: choice.gateways.1.then_some(first),
         auxiliary: BTreeMap::new(),
     })
