@@ -31,6 +31,7 @@ fixtures: tools
 	@bash crates/wharf-testkit/fixtures/build.sh > /dev/null
 	@bash crates/wharf-testkit/fixtures/applications.sh > /dev/null
 	@bash crates/wharf-testkit/fixtures/cli-plugins.sh > /dev/null
+	@bash crates/wharf-testkit/fixtures/sdks.sh > /dev/null || [ $$? = 75 ]
 
 test: tools fixtures dist
 	WHARF_BIN_DIR=$(DIST) cargo nextest run --workspace --no-fail-fast

@@ -11,6 +11,9 @@ missing=()
 for package in "${packages[@]}"; do
     dpkg-query -W -f '${Status}' "$package" 2> /dev/null | grep -q 'ok installed' || missing+=("$package")
 done
+# The SDKs of other languages are installed with these.
+command -v npm > /dev/null || missing+=(nodejs npm)
+python3 -c 'import ensurepip' 2> /dev/null || missing+=(python3-venv)
 if [ ${#missing[@]} -gt 0 ]; then
     # The packages' services must not start: the tests run their own, in their own namespaces.
     policy=/usr/sbin/policy-rc.d

@@ -2,7 +2,7 @@
 //! archives. `fixtures/build.sh` makes them once a machine, into the user's cache.
 
 use std::path::PathBuf;
-use std::process::Command;
+use std::process::{Command, Output};
 
 use anyhow::{Context as _, Result, ensure};
 
@@ -49,12 +49,32 @@ pub fn clients() -> Result<PathBuf> {
     printed_by("clients.sh")
 }
 
+/// The folder with the SDKs of Python (`python/bin/python`) and Node (`node/node_modules`), installed on the first call; none
+/// where no package registry is reachable.
+///
+/// # Errors
+/// If they cannot be installed for another reason.
+pub fn sdks() -> Result<Option<PathBuf>> {
+    /// `EX_TEMPFAIL`, as `sdks.sh` says it.
+    const UNREACHABLE: i32 = 75;
+    let output = output_of("sdks.sh")?;
+    match output.status.code() {
+        Some(UNREACHABLE) => Ok(None),
+        _ => folder_in("sdks.sh", &output).map(Some),
+    }
+}
+
 fn printed_by(script: &str) -> Result<PathBuf> {
+    folder_in(script, &output_of(script)?)
+}
+
+fn output_of(script: &str) -> Result<Output> {
     let script = format!("{}/fixtures/{script}", env!("CARGO_MANIFEST_DIR"));
-    let output = Command::new("bash")
-        .arg(&script)
-        .output()
-        .context(script.clone())?;
+    let output = Command::new("bash").arg(&script).output();
+    output.context(script)
+}
+
+fn folder_in(script: &str, output: &Output) -> Result<PathBuf> {
     let stderr = String::from_utf8_lossy(&output.stderr);
     ensure!(output.status.success(), "{script}: {stderr}");
     let stdout = String::from_utf8_lossy(&output.stdout);
