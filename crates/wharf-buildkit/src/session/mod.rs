@@ -117,7 +117,8 @@ impl Introduction {
 /// Whether it can be the id of a session or a build: letters that mean nothing anywhere.
 pub(crate) fn is_id(text: &str) -> bool {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
-    !text.is_empty() && text.len() <= LONGEST && text.bytes().all(plain)
+    let says_something = text.bytes().any(|byte| byte != b'.');
+    says_something && text.len() <= LONGEST && text.bytes().all(plain)
 }
 
 impl Sessions {

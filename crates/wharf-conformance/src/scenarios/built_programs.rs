@@ -84,7 +84,7 @@ CMD ["node", "server.js"]
     (".dockerignore", "compose.yaml\n.dockerignore\n"),
 ];
 
-fn import(case: &Case, name: &str) -> Result<()> {
+pub(super) fn import(case: &Case, name: &str) -> Result<()> {
     let archive = fixtures::applications()?.join(format!("{name}.tar"));
     let archive = archive.display().to_string();
     case.ok(&["import", &archive, &format!("debian-{name}")])

@@ -305,6 +305,90 @@ pub(crate) fn what_is_no_graph_is_refused(case: &mut Case) -> Result<()> {
     })
 }
 
+/// Names in a graph, and of a build, are no paths of the daemon's host (CVE-2026-33747).
+pub(crate) fn names_lead_nowhere(case: &mut Case) -> Result<()> {
+    if case.engine.kind.is_dockerd() {
+        return Ok(());
+    }
+    let up = "../../../../../../../../../../../..";
+    let place = case.engine.world.path().join("outside");
+    let out = format!("{up}{}", place.display());
+    let mut graph = Graph::default();
+    let base = graph.image("docker.io/library/busybox:latest");
+    let cache = pb::Mount {
+        input: -1,
+        dest: "/cache".to_owned(),
+        output: -1,
+        mount_type: pb::MountType::Cache.into(),
+        cache_opt: Some(pb::CacheOpt {
+            id: out.clone(),
+            ..pb::CacheOpt::default()
+        }),
+        ..pb::Mount::default()
+    };
+    let ran = graph.shell(&base, "echo x > /cache/f; echo y > /out/f", |exec| {
+        exec.mounts.push(cache);
+        exec.mounts[1].dest = format!("/{up}/out");
+    });
+    let written = pb::FileAction {
+        input: 0,
+        secondary_input: -1,
+        output: 0,
+        action: Some(pb::file_action::Action::Mkfile(pb::FileActionMkFile {
+            path: out.clone(),
+            mode: 0o644,
+            data: b"inside".to_vec(),
+            timestamp: -1,
+            ..pb::FileActionMkFile::default()
+        })),
+    };
+    let parents = pb::FileAction {
+        action: Some(pb::file_action::Action::Mkdir(pb::FileActionMkDir {
+            path: place.parent().context("a folder")?.display().to_string(),
+            mode: 0o755,
+            make_parents: true,
+            timestamp: -1,
+            ..pb::FileActionMkDir::default()
+        })),
+        output: -1,
+        ..written.clone()
+    };
+    let written = pb::FileAction {
+        input: 1,
+        ..written
+    };
+    let file = graph.add(
+        &[(&ran, 0)],
+        Some(pb::op::Op::File(pb::FileOp {
+            actions: vec![parents, written],
+        })),
+    );
+    let definition = graph.end(&file, 0);
+    with_client(case, async |mut client| {
+        for id in [out.as_str(), "..", "a/b", "", "a\0b"] {
+            let sent = client.solve(request(id, definition.clone(), "made")).await;
+            let error = sent.err().with_context(|| format!("{id:?} is an id"))?;
+            ensure!(error.message().contains("invalid build ref"), "{error}");
+        }
+        client
+            .solve(request("good", definition.clone(), "made"))
+            .await?;
+        for name in ["../../x", "/etc/x", "A B"] {
+            let sent = client
+                .solve(request("named", definition.clone(), name))
+                .await;
+            ensure!(sent.is_err(), "{name:?} is a name");
+        }
+        Ok(())
+    })?;
+    ensure!(!place.exists(), "a name led out");
+    let path = place.display().to_string();
+    case.prints(
+        &["run", "--rm", "--entrypoint", "cat", "made", &path],
+        "inside",
+    )
+}
+
 /// Builds of the past, with how they ended.
 pub(crate) fn the_past_is_told(case: &mut Case) -> Result<()> {
     if case.engine.kind.is_dockerd() {

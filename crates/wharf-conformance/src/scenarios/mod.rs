@@ -10,6 +10,7 @@ mod built_programs;
 mod clients;
 mod commit;
 mod compose;
+mod composed;
 mod containers;
 mod cp;
 mod daemon;
@@ -130,6 +131,7 @@ scenarios! {
         execs_with_terminals;
     apparmor: profiles_confine;
     compose: an_application_comes_up_and_goes single_commands;
+    composed: five_services_of_debian;
     health: follows_its_probes what_probes_say probes_that_take_too_long_or_cannot_run of_images
         stands_still_with_the_container is_watched_by_the_next_daemon;
     login: opens_a_registry a_helper_keeps_the_secret names_are_looked_up_in_their_registry
@@ -155,7 +157,7 @@ scenarios! {
     built_programs: busybox_is_built_from_its_sources a_node_application_by_every_client;
     hostile_builds: mounts_stay_inside lists_of_users_are_read_with_care repositories_stay_inside frontends_of_others_are_not_run secrets_are_nowhere agents_are_forwarded
         the_daemon_is_killed_in_builds;
-    llb: graphs_of_clients_are_solved what_is_no_graph_is_refused the_past_is_told;
+    llb: graphs_of_clients_are_solved what_is_no_graph_is_refused names_lead_nowhere the_past_is_told;
     logs: options_that_no_driver_has_are_refused wrong_values_are_refused_at_the_start details_are_the_attributes
         rotated_and_compressed_logs_are_read_whole no_driver_keeps_nothing times_and_parts_of_lines
         following_ends_with_the_container a_log_that_may_lose_lines the_daemon_names_its_drivers a_log_is_cleared

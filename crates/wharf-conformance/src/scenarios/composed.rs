@@ -1,0 +1,399 @@
+//! Five services together, all of Debian's packages, under the stock Compose plugin.
+
+use std::fs::File;
+use std::path::PathBuf;
+use std::process::Child;
+
+use anyhow::{Context as _, Result, ensure};
+
+use super::buildx::Files;
+use super::built_programs::import;
+use super::containers::until;
+use crate::Case;
+
+/// Five services and what they need: a proxy, a program behind it, workers, a database and a queue.
+const SERVICES: &[(&str, &str)] = &[
+    (
+        "compose.yaml",
+        r#"name: shop
+x-program: &program
+  image: shop
+  build: .
+  environment: {QUEUE: redis, DATABASE: db}
+  secrets: [password]
+  networks: [back]
+  init: true
+services:
+  web:
+    image: shop
+    command: nginx -c /etc/shop.conf
+    configs: [{source: proxy, target: /etc/shop.conf}]
+    ports: ["127.0.0.1:8080:80"]
+    networks: [front]
+    depends_on: {api: {condition: service_healthy}}
+    healthcheck: {test: python3 /shop/health.py 80, interval: 300ms, retries: 100}
+  api:
+    <<: *program
+    command: python3 -u /shop/api.py
+    networks: {front: {aliases: [shop-api]}, back: {}}
+    depends_on:
+      migrate: {condition: service_completed_successfully}
+      redis: {condition: service_healthy}
+    healthcheck: {test: python3 /shop/health.py 8000, interval: 300ms, retries: 100}
+    develop: {watch: [{action: sync, path: ./shop, target: /shop}]}
+  worker:
+    <<: *program
+    command: python3 -u /shop/worker.py
+    depends_on:
+      migrate: {condition: service_completed_successfully}
+      redis: {condition: service_healthy}
+    deploy: {replicas: 2}
+  migrate:
+    <<: *program
+    command: python3 -u /shop/migrate.py
+    depends_on: {db: {condition: service_healthy}}
+  db:
+    image: shop
+    user: postgres
+    command: sh /shop/database.sh
+    secrets: [password]
+    volumes: ["data:/var/lib/postgresql"]
+    networks: [back]
+    stop_signal: SIGINT
+    healthcheck: {test: pg_isready -h 127.0.0.1 -U shop, interval: 300ms, retries: 200}
+  redis:
+    image: shop
+    user: redis
+    command: ["redis-server", "--save", "", "--protected-mode", "no"]
+    networks: [back]
+    healthcheck: {test: redis-cli ping, interval: 300ms, retries: 100}
+  admin:
+    <<: *program
+    profiles: [tools]
+    command: sh -c "PGPASSWORD=$$(cat /run/secrets/password) psql -h db -U shop -Atc 'select count(*) from jobs'"
+networks: {front: {}, back: {internal: true}}
+volumes: {data: {}}
+secrets: {password: {file: ./password}}
+configs:
+  proxy:
+    content: |
+      daemon off;
+      error_log /dev/stderr;
+      events {}
+      http {
+        access_log /dev/stdout;
+        server { listen 80; location / { proxy_pass http://shop-api:8000; } }
+      }
+"#,
+    ),
+    (
+        "Dockerfile",
+        "FROM debian-services\nENV PATH=/usr/lib/postgresql/15/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin\nCOPY shop /shop\n",
+    ),
+    ("password", "not-for-everybody\n"),
+    (".dockerignore", "password\n"),
+    ("shop/greeting", "welcome\n"),
+    (
+        "shop/database.sh",
+        r#"set -e
+data=/var/lib/postgresql/shop
+if [ ! -s $data/PG_VERSION ]; then
+    initdb -D $data -U shop --auth=scram-sha-256 --pwfile=/run/secrets/password > /dev/null
+    echo 'host all all all scram-sha-256' >> $data/pg_hba.conf
+fi
+exec postgres -D $data -c listen_addresses='*' -c unix_socket_directories=/tmp
+"#,
+    ),
+    (
+        "shop/shop.py",
+        r#"import os
+import psycopg2, redis
+queue = redis.Redis(os.environ["QUEUE"])
+def database():
+    password = open("/run/secrets/password").read().strip()
+    connection = psycopg2.connect(host=os.environ["DATABASE"], user="shop", password=password, dbname="postgres")
+    connection.autocommit = True
+    return connection.cursor()
+"#,
+    ),
+    (
+        "shop/health.py",
+        "import sys, urllib.request\nurllib.request.urlopen(f'http://127.0.0.1:{sys.argv[1]}/health', timeout=5)\n",
+    ),
+    (
+        "shop/migrate.py",
+        "from shop import database\ndatabase().execute('create table if not exists jobs (name text)')\nprint('migrated')\n",
+    ),
+    (
+        "shop/worker.py",
+        r#"import socket
+from shop import database, queue
+print("ready", socket.gethostname())
+while True:
+    _, name = queue.blpop("jobs")
+    database().execute("insert into jobs values (%s)", (name.decode(),))
+    print("did", name.decode())
+"#,
+    ),
+    (
+        "shop/api.py",
+        r#"import http.server
+from shop import database, queue
+class Api(http.server.BaseHTTPRequestHandler):
+    def say(self, text):
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(text.encode())
+    def do_GET(self):
+        if self.path == "/health":
+            return self.say("ok")
+        cursor = database()
+        cursor.execute("select count(*) from jobs")
+        greeting = open("/shop/greeting").read().strip()
+        self.say(f"{greeting}: {cursor.fetchone()[0]} done, {queue.llen('jobs')} to do\n")
+    def do_POST(self):
+        queue.rpush("jobs", self.path)
+        self.say("taken\n")
+print("api listens")
+http.server.ThreadingHTTPServer(("", 8000), Api).serve_forever()
+"#,
+    ),
+];
+
+/// What is asked of the application while it runs.
+struct Shop<'a> {
+    case: &'a Case,
+    files: &'a Files,
+}
+
+impl Shop<'_> {
+    fn compose(&self, args: &[&str]) -> Result<String> {
+        let args = [&["compose"], args].concat();
+        let run = self.files.run(self.case, &args)?;
+        ensure!(run.code == 0, "{args:?}: {}", run.stderr);
+        Ok(run.stdout)
+    }
+
+    fn page(&self) -> Result<String> {
+        let world = &self.case.engine.world;
+        world.sh("curl -sf --max-time 20 http://127.0.0.1:8080/")
+    }
+
+    /// Orders, until all of them are done.
+    fn order(&self, before: u32, count: u32) -> Result<()> {
+        let world = &self.case.engine.world;
+        for number in 0..count {
+            let address = format!("http://127.0.0.1:8080/{number}");
+            world.sh(&format!("curl -sf --max-time 20 -X POST {address}"))?;
+        }
+        let wanted = format!("{} done, 0 to do\n", before + count);
+        until(|| Ok(self.page()?.ends_with(&wanted)))
+    }
+
+    fn states(&self, service: &str) -> Result<Vec<String>> {
+        let said = self.compose(&["ps", "-a", "--format", "{{.State}}", service])?;
+        Ok(said.lines().map(str::to_owned).collect())
+    }
+}
+
+/// A command of Compose's that goes on until it is dropped.
+struct Background {
+    child: Child,
+    log: PathBuf,
+}
+
+impl Background {
+    fn start(shop: &Shop<'_>, args: &[&str]) -> Result<Self> {
+        let log = PathBuf::from(shop.files.path(&format!("{}.log", args[0])));
+        let out = File::create(&log)?;
+        let mut command = shop
+            .files
+            .command(shop.case, &[&["compose"], args].concat());
+        command.stdout(out.try_clone()?).stderr(out);
+        Ok(Self {
+            child: command.spawn()?,
+            log,
+        })
+    }
+
+    fn said(&self) -> Result<String> {
+        Ok(std::fs::read_to_string(&self.log)?)
+    }
+}
+
+impl Drop for Background {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// nginx, a program of Python, workers, PostgreSQL and Redis, as Debian has them.
+pub(crate) fn five_services_of_debian(case: &mut Case) -> Result<()> {
+    import(case, "services")?;
+    let files = Files::new(SERVICES)?;
+    let shop = Shop {
+        case,
+        files: &files,
+    };
+    shop.compose(&["build", "-q", "api"])?;
+    let events = Background::start(&shop, &["events", "--json"])?;
+    shop.compose(&["up", "-d", "--no-build", "--wait", "--wait-timeout", "120"])?;
+    ensure!(
+        shop.page()? == "welcome: 0 done, 0 to do\n",
+        "{}",
+        shop.page()?
+    );
+    shop.order(0, 10)?;
+    it_is_looked_at(&shop)?;
+    it_is_worked_on(&shop)?;
+    let said = events.said()?;
+    ensure!(
+        said.contains("\"health_status: healthy\"") && said.contains("\"die\""),
+        "{said}"
+    );
+    shop.compose(&["down", "-v", "-t", "5"])?;
+    case.prints(&["ps", "-aq"], "")?;
+    case.prints(&["volume", "ls", "-q"], "")?;
+    let networks = case.ok(&["network", "ls", "--format", "{{.Name}}"])?;
+    ensure!(networks.lines().count() == 3, "{networks}");
+    Ok(())
+}
+
+fn it_is_looked_at(shop: &Shop<'_>) -> Result<()> {
+    let services = shop.compose(&["ps", "--services", "--status", "running"])?;
+    let mut services: Vec<&str> = services.lines().collect();
+    services.sort_unstable();
+    services.dedup();
+    ensure!(
+        services == ["api", "db", "redis", "web", "worker"],
+        "{services:?}"
+    );
+    ensure!(
+        shop.states("migrate")? == ["exited"],
+        "{:?}",
+        shop.states("migrate")?
+    );
+    let logs = shop.compose(&["logs", "--no-color", "worker"])?;
+    ensure!(
+        logs.contains("worker-1") && logs.contains("worker-2") && logs.contains("did /9"),
+        "{logs}"
+    );
+    let tail = shop.compose(&["logs", "--no-log-prefix", "-n", "1", "migrate"])?;
+    ensure!(
+        tail.lines().count() == 1 && tail.contains("migrated"),
+        "{tail:?}"
+    );
+    let top = shop.compose(&["top", "db"])?;
+    ensure!(top.contains("postgres: checkpointer"), "{top}");
+    let stats = shop.compose(&[
+        "stats",
+        "--no-stream",
+        "--format",
+        "{{.Name}} {{.MemUsage}}",
+    ])?;
+    ensure!(
+        stats.contains("shop-redis-1") && stats.contains("MiB"),
+        "{stats}"
+    );
+    ensure!(
+        shop.compose(&["port", "web", "80"])? == "127.0.0.1:8080",
+        "port"
+    );
+    let count = shop.compose(&["run", "--rm", "-T", "admin"])?;
+    ensure!(count == "10", "{count}");
+    // Networks are apart: the proxy does not see the database, and behind is no way out.
+    let hidden = shop.compose(&["exec", "-T", "web", "getent", "hosts", "db"]);
+    ensure!(hidden.is_err(), "{hidden:?}");
+    let route = shop.compose(&["exec", "-T", "redis", "cat", "/proc/net/route"])?;
+    ensure!(!route.contains("\t00000000\t"), "{route}");
+    let pong = shop.compose(&[
+        "exec",
+        "-T",
+        "api",
+        "python3",
+        "-c",
+        "import shop; print(shop.queue.ping())",
+    ]);
+    ensure!(pong.is_err(), "the module is found anywhere");
+    let args = [
+        "exec",
+        "-T",
+        "-w",
+        "/shop",
+        "api",
+        "python3",
+        "-c",
+        "import shop; print(shop.queue.ping())",
+    ];
+    let pong = shop.compose(&args)?;
+    ensure!(pong == "True", "{pong}");
+    let images = shop.compose(&["images", "--format", "json"])?;
+    ensure!(images.matches("\"shop\"").count() >= 6, "{images}");
+    Ok(())
+}
+
+fn it_is_worked_on(shop: &Shop<'_>) -> Result<()> {
+    // What is kept outlives everything that it is kept for.
+    shop.compose(&["restart", "-t", "10", "db", "redis"])?;
+    until(|| Ok(shop.page().is_ok_and(|page| page.contains("10 done"))))?;
+    shop.compose(&["pause", "worker"])?;
+    shop.case
+        .engine
+        .world
+        .sh("curl -sf -X POST http://127.0.0.1:8080/x")?;
+    ensure!(
+        shop.page()?.ends_with("10 done, 1 to do\n"),
+        "{}",
+        shop.page()?
+    );
+    shop.compose(&["unpause", "worker"])?;
+    until(|| Ok(shop.page()?.ends_with("11 done, 0 to do\n")))?;
+    shop.compose(&["up", "-d", "--no-build", "--wait", "--scale", "worker=4"])?;
+    ensure!(
+        shop.states("worker")? == ["running"; 4],
+        "{:?}",
+        shop.states("worker")?
+    );
+    shop.order(11, 9)?;
+    // One that is killed; who waits for it hears of it.
+    let mut wait = Background::start(shop, &["wait", "web"])?;
+    shop.compose(&["cp", "shop/greeting", "web:/tmp/copied"])?;
+    let copied = shop.files.path("copied");
+    shop.compose(&["cp", "web:/tmp/copied", &copied])?;
+    ensure!(std::fs::read_to_string(&copied)? == "welcome\n", "cp");
+    shop.compose(&["kill", "-s", "KILL", "web"])?;
+    let code = wait.child.wait()?.code().context("killed")?;
+    ensure!(code == 137, "{code}: {}", wait.said()?);
+    ensure!(shop.page().is_err(), "it still answers");
+    shop.compose(&["start", "web"])?;
+    until(|| Ok(shop.page().is_ok()))?;
+    // Files that change come in without a new container.
+    let before = shop.compose(&["ps", "-q", "api"])?;
+    let watch = Background::start(shop, &["watch", "--no-up", "api"])?;
+    until(|| Ok(watch.said()?.to_lowercase().contains("watch")))?;
+    until(|| {
+        // Whoever watches may have begun after a change.
+        shop.files.write("shop/greeting", "hello\n")?;
+        Ok(shop.page()?.starts_with("hello: "))
+    })?;
+    drop(watch);
+    ensure!(shop.compose(&["ps", "-q", "api"])? == before, "made anew");
+    shop.compose(&["stop", "-t", "5", "worker"])?;
+    ensure!(
+        shop.states("worker")? == ["exited"; 4],
+        "{:?}",
+        shop.states("worker")?
+    );
+    shop.compose(&["rm", "-f", "worker"])?;
+    ensure!(
+        shop.states("worker")?.is_empty(),
+        "{:?}",
+        shop.states("worker")?
+    );
+    // Nothing of it is lost, and what is the same stays.
+    let database = shop.compose(&["ps", "-q", "db"])?;
+    shop.compose(&["up", "-d", "--no-build", "--wait"])?;
+    ensure!(shop.compose(&["ps", "-q", "db"])? == database, "made anew");
+    shop.order(20, 3)
+}
