@@ -21,12 +21,12 @@ use bollard_buildkit_proto::pb::Definition;
 use futures_util::Stream;
 use tonic::{Request, Response, Status, Streaming};
 use wharf_oci::Platform;
-use wharf_solver::{AttestationKind, CacheOption, ResolvedImage, SolveResult};
+use wharf_solver::{AttestationKind, CacheOption, NewContainer, ResolvedImage, SolveResult};
 
-use crate::caps;
 use crate::error::{Error, from_rpc};
 use crate::job::{Job, Kept};
 use crate::service::Kit;
+use crate::{caps, container};
 
 /// The service.
 pub(crate) struct Bridge(pub(crate) Arc<Kit>);
@@ -404,31 +404,46 @@ impl LlbBridge for Bridge {
 
     async fn new_container(
         &self,
-        _: Request<NewContainerRequest>,
+        request: Request<NewContainerRequest>,
     ) -> Result<Response<NewContainerResponse>, Status> {
-        Err(Status::unimplemented(
-            "containers of frontends are not built",
-        ))
+        let job = self.job(&request).await?;
+        let request = request.into_inner();
+        let mut mounts = Vec::new();
+        for mount in request.mounts {
+            let tree = match mount.result_id.as_str() {
+                "" => None,
+                id => Some(job.result(id)?.tree),
+            };
+            mounts.push((mount, tree));
+        }
+        let container = job.work.container(NewContainer {
+            mounts,
+            network: request.network,
+            extra_hosts: request.extra_hosts,
+            hostname: request.hostname,
+        });
+        job.host(&request.container_id, container.map_err(Error::from)?)?;
+        Ok(Response::new(NewContainerResponse {}))
     }
 
     async fn release_container(
         &self,
-        _: Request<ReleaseContainerRequest>,
+        request: Request<ReleaseContainerRequest>,
     ) -> Result<Response<ReleaseContainerResponse>, Status> {
-        Err(Status::unimplemented(
-            "containers of frontends are not built",
-        ))
+        let job = self.job(&request).await?;
+        job.release(&request.into_inner().container_id)?;
+        Ok(Response::new(ReleaseContainerResponse {}))
     }
 
     type ExecProcessStream = Pin<Box<dyn Stream<Item = Result<ExecMessage, Status>> + Send>>;
 
     async fn exec_process(
         &self,
-        _: Request<Streaming<ExecMessage>>,
+        request: Request<Streaming<ExecMessage>>,
     ) -> Result<Response<Self::ExecProcessStream>, Status> {
-        Err(Status::unimplemented(
-            "containers of frontends are not built",
-        ))
+        let job = self.job(&request).await?;
+        let said = container::serve(job, request.into_inner());
+        Ok(Response::new(Box::pin(said)))
     }
 
     async fn read_file_container(
@@ -436,7 +451,7 @@ impl LlbBridge for Bridge {
         _: Request<ReadFileRequest>,
     ) -> Result<Response<ReadFileResponse>, Status> {
         Err(Status::unimplemented(
-            "containers of frontends are not built",
+            "files of containers of frontends are not built",
         ))
     }
 
@@ -445,7 +460,7 @@ impl LlbBridge for Bridge {
         _: Request<ReadDirRequest>,
     ) -> Result<Response<ReadDirResponse>, Status> {
         Err(Status::unimplemented(
-            "containers of frontends are not built",
+            "files of containers of frontends are not built",
         ))
     }
 
@@ -454,7 +469,7 @@ impl LlbBridge for Bridge {
         _: Request<StatFileRequest>,
     ) -> Result<Response<StatFileResponse>, Status> {
         Err(Status::unimplemented(
-            "containers of frontends are not built",
+            "files of containers of frontends are not built",
         ))
     }
 

@@ -28,6 +28,10 @@ const FRONTEND: &[&str] = &[
     "gateway.solve.metadata",
     "gateway.solve.evaluate",
     "gateway.warnings",
+    "gateway.exec",
+    "gateway.exec.extrahosts",
+    "gateway.exec.secretenv",
+    "gateway.exec.signals",
     "frontend.caps",
 ];
 

@@ -7,8 +7,9 @@ use std::time::Duration;
 use bollard_buildkit_proto::moby::buildkit::v1::frontend;
 use bollard_buildkit_proto::pb::Definition;
 use tokio::sync::{Notify, oneshot};
+use tokio_util::sync::CancellationToken;
 use tonic::Status;
-use wharf_solver::Ref;
+use wharf_solver::{Container, Ref};
 
 use crate::error::Error;
 use crate::progress::Trace;
@@ -18,6 +19,8 @@ use crate::session::is_id;
 const PATIENCE: Duration = Duration::from_secs(6);
 /// The most builds at a time.
 const MOST: usize = 256;
+/// The most containers of a build's frontend.
+const CONTAINERS: usize = 64;
 /// Of as many that have ended it is known what they said.
 const ENDED: usize = 16;
 
@@ -28,6 +31,13 @@ pub(crate) struct Kept {
     pub(crate) tree: Ref,
     /// What it was solved from.
     pub(crate) definition: Definition,
+}
+
+/// A container of the client's frontend.
+pub(crate) struct Hosted {
+    pub(crate) container: Container,
+    /// Nothing runs in it any more.
+    pub(crate) released: CancellationToken,
 }
 
 /// A build.
@@ -45,6 +55,7 @@ pub(crate) struct Job {
 #[derive(Default)]
 struct State {
     results: HashMap<String, Kept>,
+    containers: HashMap<String, Arc<Hosted>>,
     returned: Option<oneshot::Sender<Result<frontend::Result, Status>>>,
 }
 
@@ -67,6 +78,46 @@ impl Job {
     pub(crate) fn result(&self, id: &str) -> Result<Kept, Error> {
         let found = self.state().results.get(id).cloned();
         found.ok_or_else(|| Error::NotFound(format!("no such ref: {id}")))
+    }
+
+    /// Keeps a container of the client's frontend, under the name that it gives.
+    ///
+    /// # Errors
+    /// If it has one of that name, or too many.
+    pub(crate) fn host(&self, id: &str, container: Container) -> Result<(), Error> {
+        let containers = &mut self.state().containers;
+        if containers.contains_key(id) {
+            return Err(Error::Invalid(format!("container {id} already exists")));
+        }
+        if containers.len() >= CONTAINERS {
+            return Err(Error::Failed("too many containers at a time".to_owned()));
+        }
+        let hosted = Hosted {
+            container,
+            released: CancellationToken::new(),
+        };
+        containers.insert(id.to_owned(), Arc::new(hosted));
+        Ok(())
+    }
+
+    /// A container that is kept.
+    ///
+    /// # Errors
+    /// If there is none of that name.
+    pub(crate) fn hosted(&self, id: &str) -> Result<Arc<Hosted>, Error> {
+        let found = self.state().containers.get(id).cloned();
+        found.ok_or_else(|| Error::NotFound(format!("container details for {id:?} not found")))
+    }
+
+    /// Lets go of a container; what runs in it is killed.
+    ///
+    /// # Errors
+    /// If there is none of that name.
+    pub(crate) fn release(&self, id: &str) -> Result<(), Error> {
+        let hosted = self.hosted(id)?;
+        hosted.released.cancel();
+        self.state().containers.remove(id);
+        Ok(())
     }
 
     /// Lets the client's own frontend come, from now on; what it will return.
@@ -205,6 +256,9 @@ impl Drop for Running {
         ended.truncate(ENDED);
         drop(ended);
         self.jobs.jobs().remove(&self.job.id);
+        for hosted in self.job.state().containers.drain() {
+            hosted.1.released.cancel();
+        }
         self.job.trace.finish();
     }
 }

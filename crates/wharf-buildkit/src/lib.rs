@@ -16,6 +16,7 @@
 
 mod bridge;
 mod caps;
+mod container;
 mod control;
 mod error;
 mod export;

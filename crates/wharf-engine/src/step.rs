@@ -29,7 +29,7 @@ use crate::{
 /// A command and its surroundings. Everything is taken as it is: no image completes it.
 #[derive(Clone, Debug, Default)]
 pub struct NewStep {
-    /// `cmd` is the program with its arguments; `env`, `user`, `working_dir`, `hostname` count too.
+    /// `cmd` is the program with its arguments; `env`, `user`, `working_dir`, `hostname`, `tty`, `open_stdin` count too.
     pub config: Config,
     /// Network, hosts, limits, privileges.
     pub host: HostConfig,
@@ -68,7 +68,7 @@ impl Workspace {
             files::write_all(shared, &record, &endpoints, &joined)?;
             let config = launch::task_config(shared, &record, &joined, netns)?;
             let names = launch::serve_names(shared, &record);
-            self.run(config, names).await
+            self.run(config, names, record.config.open_stdin).await
         };
         match started.await {
             Ok((task, output)) => Ok(Step {
@@ -88,6 +88,7 @@ impl Workspace {
         &self,
         config: TaskConfig,
         names: impl Future<Output = Result<(), EngineError>>,
+        stdin: bool,
     ) -> Result<(Task, UnixStream), EngineError> {
         let told = |error: &wharf_tasks::TaskError| {
             let failure = launch::explain(error);
@@ -102,7 +103,7 @@ impl Workspace {
         let begun = async {
             names.await?;
             let streams = wharf_tasks::AttachOptions {
-                stdin: false,
+                stdin,
                 stdout: true,
                 stderr: true,
             };
@@ -337,7 +338,7 @@ fn clean(path: &Path) -> PathBuf {
 }
 
 impl Step {
-    /// What it says, in Docker's frames: there once.
+    /// What it says, in Docker's frames, but on a terminal; and where it is told, if it listens. There once.
     pub fn take_output(&mut self) -> Option<UnixStream> {
         self.output.take()
     }
@@ -345,6 +346,24 @@ impl Step {
     /// Waits for its end.
     pub async fn wait(&self) -> ExitStatus {
         self.task.wait().await
+    }
+
+    /// Sends it a signal: `TERM`, `SIGTERM`, `15`.
+    ///
+    /// # Errors
+    /// If there is no such signal, or it has ended.
+    pub async fn signal(&self, name: &str) -> Result<(), EngineError> {
+        let killed = self.task.kill(crate::signal::parse(name)?).await;
+        killed.map_err(|error| EngineError::failed(&error))
+    }
+
+    /// Tells its terminal's size.
+    ///
+    /// # Errors
+    /// If it has none, or has ended.
+    pub async fn resize(&self, rows: u16, columns: u16) -> Result<(), EngineError> {
+        let resized = self.task.resize(rows, columns).await;
+        resized.map_err(|error| EngineError::failed(&error))
     }
 
     /// Removes what it needed; it is killed if it still runs.

@@ -33,6 +33,7 @@ pub use attestation::{Attestation, AttestationKind};
 pub use entitlement::Entitlement;
 pub use error::{SolveError, SourceRange};
 pub use export::{Archived, Files, Provenance, Writing};
+pub use ops::{Container, NewContainer, NewProcess, Process};
 pub use policy::Policies;
 pub use progress::{Progress, ProgressSender, Vertex, VertexLog, VertexStatus, Warning};
 pub use result::{Layer, Ref, SolveResult, Stat, Tree};

@@ -23,7 +23,7 @@ use crate::Case;
 
 /// gRPC over the daemon's socket.
 #[derive(Clone)]
-struct Channel(SendRequest<Body>);
+pub(super) struct Channel(SendRequest<Body>);
 
 impl tower::Service<http::Request<Body>> for Channel {
     type Response = http::Response<hyper::body::Incoming>;
@@ -39,7 +39,7 @@ impl tower::Service<http::Request<Body>> for Channel {
     }
 }
 
-async fn connect(socket: &Path) -> Result<ControlClient<Channel>> {
+pub(super) async fn connect(socket: &Path) -> Result<Channel> {
     let mut stream = tokio::net::UnixStream::connect(socket).await?;
     let upgrade = "POST /grpc HTTP/1.1\r\nHost: d\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n";
     stream.write_all(upgrade.as_bytes()).await?;
@@ -52,12 +52,15 @@ async fn connect(socket: &Path) -> Result<ControlClient<Channel>> {
     let builder = hyper::client::conn::http2::Builder::new(TokioExecutor::new());
     let (sender, connection) = builder.handshake(TokioIo::new(stream)).await?;
     tokio::spawn(connection);
-    let origin = http::Uri::from_static("http://localhost");
-    Ok(ControlClient::with_origin(Channel(sender), origin))
+    Ok(Channel(sender))
+}
+
+pub(super) fn origin() -> http::Uri {
+    http::Uri::from_static("http://localhost")
 }
 
 /// Runs a client of the case's daemon.
-fn with_client<T>(
+pub(super) fn with_client<T>(
     case: &Case,
     work: impl AsyncFnOnce(ControlClient<Channel>) -> Result<T>,
 ) -> Result<T> {
@@ -65,12 +68,15 @@ fn with_client<T>(
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
-    runtime.block_on(async { work(connect(&socket).await?).await })
+    runtime.block_on(async {
+        let channel = connect(&socket).await?;
+        work(ControlClient::with_origin(channel, origin())).await
+    })
 }
 
 /// A graph that is being written.
 #[derive(Default)]
-struct Graph(pb::Definition);
+pub(super) struct Graph(pb::Definition);
 
 impl Graph {
     fn add(&mut self, inputs: &[(&str, i64)], op: Option<pb::op::Op>) -> String {
@@ -91,7 +97,7 @@ impl Graph {
         digest
     }
 
-    fn image(&mut self, name: &str) -> String {
+    pub(super) fn image(&mut self, name: &str) -> String {
         let source = pb::SourceOp {
             identifier: format!("docker-image://{name}"),
             ..pb::SourceOp::default()
@@ -121,7 +127,7 @@ impl Graph {
         self.add(&[(root, 0)], Some(pb::op::Op::Exec(exec)))
     }
 
-    fn end(mut self, digest: &str, index: i64) -> pb::Definition {
+    pub(super) fn end(mut self, digest: &str, index: i64) -> pb::Definition {
         self.add(&[(digest, index)], None);
         self.0
     }

@@ -19,6 +19,7 @@ mod events;
 mod exports;
 mod files;
 mod firewalls;
+mod frontends;
 mod health;
 mod hostile_builds;
 mod images;
@@ -155,6 +156,7 @@ scenarios! {
     exports: caches_in_a_folder layouts_in_folders layers_as_asked the_same_bytes_twice stages_without_the_cache
         bills_of_materials sources_have_policies the_daemons_rules_for_builds;
     built_programs: busybox_is_built_from_its_sources a_node_application_by_every_client;
+    frontends: commands_of_frontends;
     hostile_builds: mounts_stay_inside lists_of_users_are_read_with_care repositories_stay_inside frontends_of_others_are_not_run secrets_are_nowhere agents_are_forwarded
         the_daemon_is_killed_in_builds;
     llb: graphs_of_clients_are_solved what_is_no_graph_is_refused names_lead_nowhere the_past_is_told;

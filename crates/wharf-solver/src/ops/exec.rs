@@ -56,7 +56,7 @@ impl Doing<'_> {
     }
 
     /// What both the client and the daemon must have said yes to. Asked here, wherever the definition comes from.
-    fn allowed(&self, exec: &pb::ExecOp) -> Result<(), SolveError> {
+    pub(super) fn allowed(&self, exec: &pb::ExecOp) -> Result<(), SolveError> {
         let wanted = [
             (
                 exec.network == pb::NetMode::Host as i32,
@@ -82,7 +82,7 @@ impl Doing<'_> {
         Ok(())
     }
 
-    fn step(
+    pub(super) fn step(
         &self,
         exec: &pb::ExecOp,
         meta: &pb::Meta,

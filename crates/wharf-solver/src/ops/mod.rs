@@ -1,5 +1,6 @@
 //! What vertices do.
 
+mod container;
 mod copy;
 mod exec;
 mod file;
@@ -16,6 +17,7 @@ use crate::keys;
 use crate::voice::Voice;
 use crate::{Job, Ref, SolveError};
 
+pub use container::{Container, NewContainer, NewProcess, Process};
 pub(crate) use source::{platform_of, resolve, transfer};
 
 /// A vertex that is being done.
