@@ -17,10 +17,9 @@ use tokio::sync::Notify;
 pub use tokio_rustls::TlsAcceptor;
 use tower::ServiceExt as _;
 use wharf_api_types::API_VERSION;
-use wharf_builder::Builder;
 use wharf_buildkit::BuildKit;
 use wharf_engine::Engine;
-use wharf_solver::{SolveError, Solver};
+use wharf_solver::{Classic, SolveError, Solver};
 
 use crate::error::{ApiError, Unrouted};
 use crate::peer::Peer;
@@ -65,8 +64,8 @@ impl Api {
             true => "true",
             false => "false",
         };
-        let builder = Builder::new(engine.clone());
         let solver = Solver::open(engine.clone())?;
+        let builder = Classic::new(solver.clone());
         let buildkit = BuildKit::new(engine.clone(), solver);
         Ok(Self {
             router: routes::all(engine, builder, buildkit.clone()),

@@ -76,6 +76,11 @@ impl Args {
         self.stage.insert(name.to_owned(), default);
     }
 
+    /// Whether the stage has declared it, with a value or without.
+    pub fn declares(&self, name: &str) -> bool {
+        self.stage.contains_key(name)
+    }
+
     /// What `FROM` sees.
     pub fn global(&self) -> BTreeMap<String, String> {
         let mut values = self.platform.clone();

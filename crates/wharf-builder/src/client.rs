@@ -1,6 +1,5 @@
 //! What a build asks of its client while it goes on.
 
-use std::collections::BTreeMap;
 use std::fmt::Debug;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -123,26 +122,4 @@ pub struct Local {
     pub folder: PathBuf,
     /// What keeps them there.
     pub keep: Arc<dyn Debug + Send + Sync>,
-}
-
-/// A client that has said all it has to say: credentials by registry domain, no secrets and no agents.
-#[derive(Clone, Debug, Default)]
-pub struct Silent(pub BTreeMap<String, Credentials>);
-
-impl Client for Silent {
-    fn credentials<'a>(&'a self, domain: &'a str) -> BoxFuture<'a, Option<Credentials>> {
-        Box::pin(async { self.0.get(domain).cloned() })
-    }
-
-    fn secret<'a>(&'a self, _: &'a str) -> BoxFuture<'a, Result<Option<Vec<u8>>, BuildError>> {
-        Box::pin(async { Ok(None) })
-    }
-
-    fn agent<'a>(
-        &'a self,
-        _: &'a str,
-        _: &'a Path,
-    ) -> BoxFuture<'a, Result<Option<AbortOnDropHandle<()>>, BuildError>> {
-        Box::pin(async { Ok(None) })
-    }
 }

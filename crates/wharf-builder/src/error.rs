@@ -11,14 +11,6 @@ pub enum BuildError {
     /// A step could not be done.
     #[error("{0}")]
     Failed(String),
-    /// A source of `COPY` or `ADD` is not there.
-    #[error("{text}")]
-    Missing {
-        /// The source, without a slash before it.
-        path: String,
-        /// The classic builder's words.
-        text: String,
-    },
     /// Something that was named is not there.
     #[error("{0}")]
     NotFound(String),
@@ -43,7 +35,7 @@ impl BuildError {
     pub fn kind(&self) -> ErrorKind {
         match self {
             Self::Invalid(_) => ErrorKind::InvalidParameter,
-            Self::Failed(_) | Self::Missing { .. } | Self::Command { .. } => ErrorKind::System,
+            Self::Failed(_) | Self::Command { .. } => ErrorKind::System,
             Self::NotFound(_) => ErrorKind::NotFound,
             Self::NotImplemented(_) => ErrorKind::NotImplemented,
             Self::Engine(error) => error.kind(),
@@ -67,5 +59,12 @@ impl BuildError {
 impl From<wharf_images::ImageError> for BuildError {
     fn from(error: wharf_images::ImageError) -> Self {
         Self::Engine(error.into())
+    }
+}
+
+/// So that errors of the records read as the build's.
+impl From<wharf_records::RecordError> for BuildError {
+    fn from(error: wharf_records::RecordError) -> Self {
+        Self::Engine(EngineError::from(error))
     }
 }

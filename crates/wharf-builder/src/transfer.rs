@@ -13,7 +13,6 @@ use wharf_layer::{ApplyOptions, LayerError, PackOptions, Plain, apply, pack_only
 use wharf_sys::root::Root;
 
 use crate::BuildError;
-use crate::context::chain;
 use crate::hash::Wanted;
 
 /// How files look when they have arrived.
@@ -193,4 +192,14 @@ fn unpack(archive: impl Read, target: &Root, to: PathBuf, looks: Looks) -> Resul
 
 fn failed(error: &LayerError) -> BuildError {
     BuildError::Failed(format!("failed to copy files: {}", chain(error)))
+}
+/// An error of an archive with all that is behind it.
+pub fn chain(error: &LayerError) -> String {
+    let mut text = error.to_string();
+    let mut source = std::error::Error::source(error);
+    while let Some(inner) = source {
+        text.push_str(&format!(": {inner}"));
+        source = inner.source();
+    }
+    text
 }

@@ -69,6 +69,7 @@ pub use images::ImageService;
 pub use import::ImportOptions;
 pub use info::{InfoFacts, VersionFacts};
 pub use model::*;
+pub use names::new_id;
 pub use networks::NetworkService;
 pub use step::{NewStep, SealedLayer, Step};
 pub use time::parse as parse_time;

@@ -201,7 +201,7 @@ pub(crate) fn check(name: &str) -> Result<&str, EngineError> {
 
 /// A new id: 64 hexadecimal digits that are not all decimal in the first twelve, so that no short id is
 /// mistaken for a number.
-pub(crate) fn new_id() -> String {
+pub fn new_id() -> String {
     loop {
         let id: String = rand::random::<[u8; 32]>()
             .iter()

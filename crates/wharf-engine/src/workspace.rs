@@ -1,9 +1,11 @@
 //! A writable tree on top of an image that no container owns: what a step of a build copies files into, or from.
 
+use std::fs::File;
+use std::os::fd::AsFd as _;
 use std::sync::Arc;
 
-use wharf_images::{ImagePin, NewLayer};
-use wharf_oci::{ChainId, Digest};
+use wharf_layer::ApplyOptions;
+use wharf_oci::ChainId;
 use wharf_sys::mount::{self, Change, attr};
 use wharf_sys::root::Root;
 
@@ -14,7 +16,6 @@ use crate::{Containers, EngineError, files, names};
 pub struct Workspace {
     pub(crate) id: String,
     pub(crate) shared: Arc<Shared>,
-    _pin: Option<ImagePin>,
 }
 
 impl std::fmt::Debug for Workspace {
@@ -24,21 +25,6 @@ impl std::fmt::Debug for Workspace {
 }
 
 impl Containers {
-    /// A tree on top of `image`, or an empty one.
-    ///
-    /// # Errors
-    /// If there is no such image, or the disk refuses.
-    pub fn workspace(&self, image: Option<&Digest>) -> Result<Workspace, EngineError> {
-        let pinned = image.map(|image| self.shared.images.pin(&image.to_string()));
-        let (chain, pin) = match pinned.transpose()? {
-            Some((image, pin)) => (image.chain, Some(pin)),
-            None => (Vec::new(), None),
-        };
-        let mut workspace = self.tree(&chain)?;
-        workspace._pin = pin;
-        Ok(workspace)
-    }
-
     /// A tree on top of layers, bottom first.
     ///
     /// # Errors
@@ -50,8 +36,50 @@ impl Containers {
         Ok(Workspace {
             id,
             shared: self.shared.clone(),
-            _pin: None,
         })
+    }
+
+    /// What a container has written that has ended, with the layers below: the container has none of it any more, and
+    /// is only good to be removed. Blocks.
+    ///
+    /// # Errors
+    /// If there is no such container, or the disk refuses.
+    pub fn taken(&self, container: &str) -> Result<Workspace, EngineError> {
+        let own = self.find(container)?.id.clone();
+        let id = names::new_id();
+        let moved = self.shared.snapshots.rename_rw(&own, &id);
+        moved.map_err(|error| EngineError::failed(&error))?;
+        Ok(Workspace {
+            id,
+            shared: self.shared.clone(),
+        })
+    }
+
+    /// A copy of what a container has written, on top of these layers, which are its own. Blocks.
+    ///
+    /// # Errors
+    /// If there is no such container, or the disk refuses.
+    pub fn copied(&self, container: &str, layers: &[ChainId]) -> Result<Workspace, EngineError> {
+        let own = self.find(container)?.id.clone();
+        let rootfs = self.shared.snapshots.rootfs(&own);
+        let from = rootfs.map_err(|error| EngineError::failed(&error))?.upper;
+        let copy = self.tree(layers)?;
+        let to = copy.upper()?;
+        let open = |path: &std::path::Path| File::open(path).map_err(EngineError::io("open", path));
+        let (from, to) = (open(&from)?, open(&to)?);
+        let (reader, writer) = std::io::pipe()
+            .map_err(|error| EngineError::Failed(format!("make a pipe: {error}")))?;
+        std::thread::scope(|scope| {
+            let packing = scope.spawn(move || {
+                wharf_layer::pack(from.as_fd(), writer, &wharf_images::PACKED).map(drop)
+            });
+            let applied = wharf_layer::apply(reader, to.as_fd(), &ApplyOptions::default());
+            let packed = packing.join();
+            let packed = packed.map_err(|_| EngineError::Failed("pack: panicked".to_owned()))?;
+            packed.map_err(|error| EngineError::failed(&error))?;
+            applied.map_err(|error| EngineError::failed(&error))
+        })?;
+        Ok(copy)
     }
 }
 
@@ -71,14 +99,6 @@ impl Workspace {
         mount::change(&tree, guard)
             .map_err(|error| EngineError::Failed(format!("guard the root: {error}")))?;
         Ok(Root::from_fd(tree))
-    }
-
-    /// What was written, as an archive.
-    ///
-    /// # Errors
-    /// If it cannot be read or written down.
-    pub async fn layer(&self) -> Result<NewLayer, EngineError> {
-        crate::containers::commit::spool(&self.shared, &self.id).await
     }
 }
 

@@ -208,7 +208,7 @@ impl Images {
     }
 
     /// Records the image that `config` describes, of layers that are here: the name of each one's folder, bottom first.
-    /// Nothing is visible before everything is there.
+    /// `parent` is the image that it was built from. Nothing is visible before everything is there.
     ///
     /// # Errors
     /// [`ImageError::RootFsMismatch`] if `config` has other layers; if a layer is not here.
@@ -217,7 +217,11 @@ impl Images {
         layers: &[ChainId],
         config: Vec<u8>,
         names: Vec<Reference>,
+        parent: Option<Digest>,
     ) -> Result<Image, ImageError> {
+        let _pin = parent
+            .map(|parent| self.pin(&parent.to_string()))
+            .transpose()?;
         let config = ImageConfig::parse(config)?;
         let diff_ids = config.rootfs.diff_ids.clone();
         if diff_ids.len() != layers.len() {
@@ -240,7 +244,8 @@ impl Images {
             Descriptor::of(media_type::OCI_MANIFEST, &bytes),
             Bytes::from(bytes),
         );
-        let incoming = Incoming::new(config, &manifest, raw, |_| Feed::Here)?;
+        let mut incoming = Incoming::new(config, &manifest, raw, |_| Feed::Here)?;
+        incoming.parent = parent;
         let progress = ProgressSender::discard();
         let (image, _) = self.bring_in(incoming, names, &progress).await?;
         Ok(image)

@@ -113,37 +113,6 @@ impl Images {
         Ok(image)
     }
 
-    /// Records the image that `config` describes, which has the lowest `layers` layers of `source`: a step of another
-    /// build that is used again.
-    ///
-    /// # Errors
-    /// As [`Self::commit`].
-    pub async fn cut(
-        &self,
-        source: &Digest,
-        layers: usize,
-        parent: Option<&Digest>,
-        config: Vec<u8>,
-    ) -> Result<Image, ImageError> {
-        let _pin = self.pin(&source.to_string())?;
-        let mut blobs = self.blobs_of(source)?;
-        blobs.truncate(layers);
-        let config = ImageConfig::parse(config)?;
-        let descriptor = Descriptor::of(media_type::OCI_CONFIG, config.raw());
-        let manifest = Manifest::oci(descriptor, blobs);
-        let bytes =
-            serde_json::to_vec(&manifest).map_err(|error| ImageError::content("write", &error))?;
-        let raw = (
-            Descriptor::of(media_type::OCI_MANIFEST, &bytes),
-            Bytes::from(bytes),
-        );
-        let mut incoming = Incoming::new(config, &manifest, raw, |_| Feed::Here)?;
-        incoming.parent = parent.copied();
-        let progress = ProgressSender::discard();
-        let (image, _) = self.bring_in(incoming, Vec::new(), &progress).await?;
-        Ok(image)
-    }
-
     /// The blobs of an image's layers, bottom first.
     fn blobs_of(&self, image: &Digest) -> Result<Vec<Descriptor>, ImageError> {
         let state = self.read();

@@ -182,6 +182,13 @@ impl State {
             .any(|entry| entry.record.parent == Some(*id))
     }
 
+    /// Images that have this one as parent, or none.
+    pub(crate) fn children(&self, parent: Option<&Digest>) -> Vec<Image> {
+        let children = self.images.iter();
+        let children = children.filter(|(_, entry)| entry.record.parent.as_ref() == parent);
+        children.filter_map(|(id, _)| self.view(id)).collect()
+    }
+
     /// The view of an image that callers get.
     pub(crate) fn view(&self, id: &Digest) -> Option<Image> {
         let entry = self.images.get(id)?;

@@ -150,6 +150,11 @@ impl Images {
         self.read().list(options)
     }
 
+    /// The images that were built from `parent`; without one, those that were built from nothing or came from elsewhere.
+    pub fn children(&self, parent: Option<&Digest>) -> Vec<Image> {
+        self.read().children(parent)
+    }
+
     /// How many images there are, parents included.
     pub fn count(&self) -> usize {
         self.read().images.len()

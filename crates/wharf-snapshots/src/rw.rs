@@ -91,6 +91,24 @@ impl Snapshots {
         Ok(())
     }
 
+    /// The writable layer of container `id` is that of `other` from now on.
+    ///
+    /// # Errors
+    /// [`SnapshotError::NoRw`], [`SnapshotError::RwExists`], or the system's.
+    pub fn rename_rw(&self, id: &str, other: &str) -> Result<(), SnapshotError> {
+        let mut index = self.index();
+        if index.rw.contains_key(other) {
+            return Err(SnapshotError::RwExists(other.to_owned()));
+        }
+        let chain = index.rw.get(id).cloned();
+        let chain = chain.ok_or_else(|| SnapshotError::NoRw(id.to_owned()))?;
+        let path = self.path("rw").join(other);
+        fs::rename(self.path("rw").join(id), &path).map_err(io_at("rename to", &path))?;
+        index.rw.remove(id);
+        index.rw.insert(other.to_owned(), chain);
+        Ok(())
+    }
+
     /// Makes what was written on top of the layers below `id` a layer `chain` of `size` bytes: its folder is moved, not
     /// copied. The writable layer is gone then; nobody may have it mounted. If the layer is there already, what was
     /// written is thrown away.

@@ -103,7 +103,9 @@ impl Job {
         let tags = names.iter().map(|name| name.clone().with_default_tag());
         let chains = tree.chains();
         let store = self.engine().images.store();
-        let image = store.assemble(&chains, config, tags.collect()).await?;
+        let image = store
+            .assemble(&chains, config, tags.collect(), None)
+            .await?;
         shown.did("exporting layers", started).await;
         let mut response = BTreeMap::new();
         // As dockerd has it with its own store: an image is known by its configuration.

@@ -68,10 +68,7 @@ pub(crate) async fn content(
         let tree = input(node, inputs, at)?;
         let takes = takes(node, at);
         let part = match takes {
-            Some(takes) => {
-                let (tree, job) = (tree.clone(), job.clone());
-                blocking(move || digest_of(&job, &tree, &takes)).await?
-            }
+            Some(takes) => taken(job, tree, takes).await?,
             None => tree.identity().to_string(),
         };
         parts.push(format!("content {part}#{}", edge.output));
@@ -96,12 +93,38 @@ pub(crate) fn input<'a>(
 
 /// Files that are taken of an input.
 #[derive(Clone, Debug)]
-struct Takes {
-    path: String,
-    wildcard: bool,
+pub(crate) struct Takes {
+    pub(crate) path: String,
+    pub(crate) wildcard: bool,
     include: Vec<String>,
-    exclude: Vec<String>,
+    pub(crate) exclude: Vec<String>,
     follow: bool,
+}
+
+impl Takes {
+    /// What a copy takes.
+    pub(crate) fn of(copy: &pb::FileActionCopy) -> Self {
+        Self {
+            path: copy.src.clone(),
+            wildcard: copy.allow_wildcard,
+            include: copy.include_patterns.clone(),
+            exclude: copy.exclude_patterns.clone(),
+            follow: copy.follow_symlink,
+        }
+    }
+}
+
+/// One digest of all that is taken of a tree. A job asks once.
+///
+/// # Errors
+/// If something is not there.
+pub(crate) async fn taken(job: &Job, tree: &Ref, takes: Vec<Takes>) -> Result<String, SolveError> {
+    let name = format!("{} {takes:?}", tree.identity());
+    let digest = || {
+        let (job, tree) = (job.clone(), tree.clone());
+        blocking(move || digest_of(&job, &tree, &takes))
+    };
+    job.taken().get(&name, digest).await
 }
 
 /// What is taken of an input, if it is not all of it.
@@ -120,13 +143,7 @@ fn takes(node: &Node, at: usize) -> Option<Vec<Takes>> {
                 let Some(pb::file_action::Action::Copy(copy)) = &action.action else {
                     return None;
                 };
-                found.push(Takes {
-                    path: copy.src.clone(),
-                    wildcard: copy.allow_wildcard,
-                    include: copy.include_patterns.clone(),
-                    exclude: copy.exclude_patterns.clone(),
-                    follow: copy.follow_symlink,
-                });
+                found.push(Takes::of(copy));
             }
             (!found.is_empty()).then_some(found)
         }

@@ -5,6 +5,8 @@
 //! result an image, an archive or a folder. Steps run as bare tasks on overlay snapshots; what they write is hashed
 //! straight from the upper directory and becomes a layer by a rename.
 //!
+//! [`Classic`] is the builder that Docker had before, instruction by instruction, on the same solver.
+//!
 //! Every path of a context, an image or a definition goes through descriptors ([`wharf_sys::root::Root`]).
 //!
 //! Source: `moby/buildkit`: `solver/pb/ops.proto`, `docs/`, and the Dockerfile reference.
@@ -33,6 +35,7 @@ pub use attestation::{Attestation, AttestationKind};
 pub use entitlement::Entitlement;
 pub use error::{SolveError, SourceRange};
 pub use export::{Archived, Files, Provenance, Writing};
+pub use frontend::classic::{BuildEvent, BuildOptions, BuildSource, Classic, Output};
 pub use ops::{Container, NewContainer, NewProcess, Process};
 pub use policy::Policies;
 pub use progress::{Progress, ProgressSender, Vertex, VertexLog, VertexStatus, Warning};

@@ -245,7 +245,8 @@ impl Task {
         definition: Option<Digest>,
     ) -> Result<Outputs, SolveError> {
         let node = self.node();
-        let flight = match node.metadata.ignore_cache {
+        let alone = node.metadata.ignore_cache || self.job.housing().is_some();
+        let flight = match alone {
             // Nobody else's work will do.
             true => {
                 Digest::sha256(format!("{key} {:p} {}", &raw const *self, self.job.id()).as_bytes())

@@ -15,6 +15,7 @@ use wharf_oci::{Digest, Platform};
 
 use crate::cache::{Cache, hold};
 use crate::flight::Flights;
+use crate::frontend::classic::Housing;
 use crate::remote::Imports;
 use crate::{
     Entitlement, Layer, Policies, Progress, ProgressSender, Provenance, Ref, SolveError,
@@ -60,7 +61,11 @@ pub struct JobOptions {
 
 /// One client's build. When it is dropped, its work ends, but for what others wait for too.
 #[derive(Clone)]
-pub struct Job(pub(crate) Arc<JobInner>);
+pub struct Job {
+    inner: Arc<JobInner>,
+    /// How its commands are run; as bare tasks if nothing is said.
+    housing: Option<Arc<Housing>>,
+}
 
 pub(crate) struct JobInner {
     solver: Solver,
@@ -73,6 +78,8 @@ pub(crate) struct JobInner {
     resolved: Once<ResolvedImage>,
     /// Sources by the digest of their operation: each is fetched once in a build.
     sources: Once<Ref>,
+    /// Digests of what is taken of trees.
+    taken: Once<String>,
 }
 
 /// Things that are made once, by name; who comes meanwhile waits.
@@ -242,7 +249,7 @@ impl Solver {
 
     /// A job of a client.
     pub fn job(&self, options: JobOptions) -> Job {
-        Job(Arc::new(JobInner {
+        let inner = JobInner {
             solver: self.clone(),
             options,
             started: Timestamp::now(),
@@ -250,7 +257,12 @@ impl Solver {
             imports: Imports::default(),
             resolved: Once::default(),
             sources: Once::default(),
-        }))
+            taken: Once::default(),
+        };
+        Job {
+            inner: Arc::new(inner),
+            housing: None,
+        }
     }
 
     pub(crate) fn shared(&self) -> &Shared {
@@ -269,6 +281,13 @@ impl Shared {
         let path = self.folder.join("empty");
         std::fs::create_dir_all(&path).map_err(SolveError::io("make an empty folder"))?;
         Ok(path)
+    }
+
+    /// A folder for what a build or a step brings in. What a killed daemon leaves of them, the next one sweeps.
+    pub(crate) fn scratch(&self) -> Result<TempDir, SolveError> {
+        let parent = self.folder.join("step");
+        let folder = tempfile::Builder::new().prefix("step-").tempdir_in(parent);
+        folder.map_err(SolveError::io("make a folder for a step"))
     }
 
     /// The right to work.
@@ -294,7 +313,11 @@ impl Job {
             });
         }
         if !request.frontend.is_empty() {
-            let mut asked = self.0.asked.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut asked = self
+                .inner
+                .asked
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner);
             asked.clone_from(&request);
         }
         match request.frontend.as_str() {
@@ -328,7 +351,7 @@ impl Job {
             shown.end(found.as_ref().err()).await;
             found
         };
-        let resolved = &self.0.resolved;
+        let resolved = &self.inner.resolved;
         resolved
             .get(&format!("{reference} {key} {mode}"), find)
             .await
@@ -377,7 +400,7 @@ impl Job {
     }
 
     pub(crate) fn solver(&self) -> &Shared {
-        self.0.solver.shared()
+        self.inner.solver.shared()
     }
 
     pub(crate) fn engine(&self) -> &Engine {
@@ -385,15 +408,15 @@ impl Job {
     }
 
     pub(crate) fn client(&self) -> &dyn Client {
-        &*self.0.options.client
+        &*self.inner.options.client
     }
 
     pub(crate) fn progress(&self) -> &ProgressSender {
-        &self.0.options.progress
+        &self.inner.options.progress
     }
 
     pub(crate) fn id(&self) -> &str {
-        &self.0.options.id
+        &self.inner.options.id
     }
 
     /// What is to be said of where its results come from, if anything is.
@@ -401,36 +424,56 @@ impl Job {
     /// # Errors
     /// If an attestation is asked for that there is not.
     pub fn provenance(&self) -> Result<Option<Provenance>, SolveError> {
-        let asked = self.0.asked.lock().unwrap_or_else(PoisonError::into_inner);
-        Provenance::read(&self.0.options.attestations, &asked)
+        let asked = self
+            .inner
+            .asked
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        Provenance::read(&self.inner.options.attestations, &asked)
     }
 
     pub(crate) fn policies(&self) -> &Policies {
-        &self.0.options.policies
+        &self.inner.options.policies
     }
 
     pub(crate) fn imports(&self) -> &Imports {
-        &self.0.imports
+        &self.inner.imports
     }
 
     pub(crate) fn writes_cache(&self) -> bool {
-        self.0.options.writes_cache
+        self.inner.options.writes_cache
     }
 
     pub(crate) fn wants_inline_cache(&self) -> bool {
-        self.0.options.inline_cache
+        self.inner.options.inline_cache
     }
 
     pub(crate) fn started(&self) -> Timestamp {
-        self.0.started
+        self.inner.started
     }
 
     pub(crate) fn session(&self) -> &str {
-        &self.0.options.session
+        &self.inner.options.session
+    }
+
+    /// The same job, with its commands in containers.
+    pub(crate) fn housed(&self, housing: Arc<Housing>) -> Self {
+        Self {
+            inner: self.inner.clone(),
+            housing: Some(housing),
+        }
+    }
+
+    pub(crate) fn housing(&self) -> Option<&Housing> {
+        self.housing.as_deref()
+    }
+
+    pub(crate) fn taken(&self) -> &Once<String> {
+        &self.inner.taken
     }
 
     pub(crate) fn sources(&self) -> &Once<Ref> {
-        &self.0.sources
+        &self.inner.sources
     }
 
     pub(crate) async fn tell(&self, progress: Progress) {
@@ -439,14 +482,12 @@ impl Job {
     }
 
     pub(crate) fn may(&self, entitlement: Entitlement) -> bool {
-        self.0.options.entitlements.contains(&entitlement)
+        self.inner.options.entitlements.contains(&entitlement)
     }
 
     /// A folder for what a step brings in.
     pub(crate) fn scratch(&self) -> Result<TempDir, SolveError> {
-        let parent = self.solver().folder.join("step");
-        let folder = tempfile::Builder::new().prefix("step-").tempdir_in(parent);
-        folder.map_err(SolveError::io("make a folder for a step"))
+        self.solver().scratch()
     }
 
     /// A folder that is in memory and that nobody else may look into.

@@ -36,6 +36,7 @@ pub(crate) fn new_container(
         endpoints: endpoints(networking_config)?,
         config: self::config(config)?,
         host: host_config_of(host)?,
+        points: Vec::new(),
     })
 }
 

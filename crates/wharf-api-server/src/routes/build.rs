@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::sync::Arc;
 
 use axum::Extension;
 use axum::extract::Request;
@@ -14,12 +13,12 @@ use tokio::sync::mpsc::Receiver;
 use tokio_util::io::StreamReader;
 use tokio_util::task::AbortOnDropHandle;
 use wharf_api_types::{AuthConfig, ErrorDetail, JsonMessage};
-use wharf_builder::{BuildError, BuildEvent, BuildOptions, BuildSource, Builder, Output, Silent};
+use wharf_builder::BuildError;
 use wharf_buildkit::BuildKit;
 use wharf_distribution::Credentials;
-use wharf_engine::{EventKind, NetworkMode, Resources};
+use wharf_engine::{Engine, EventKind, NetworkMode, Resources};
 use wharf_oci::{Digest, Reference};
-use wharf_solver::PruneOptions;
+use wharf_solver::{BuildEvent, BuildOptions, BuildSource, Classic, Output, PruneOptions};
 
 use crate::error::ApiError;
 use crate::params::{Params, drain};
@@ -34,7 +33,8 @@ use super::State;
 type Work = AbortOnDropHandle<Result<Digest, BuildError>>;
 
 pub(crate) async fn build(
-    Extension(builder): Extension<Builder>,
+    engine: State,
+    Extension(builder): Extension<Classic>,
     Extension(buildkit): Extension<BuildKit>,
     Extension(peer): Extension<Peer>,
     params: Params,
@@ -44,7 +44,7 @@ pub(crate) async fn build(
     if params.get("version") == "2" {
         return buildkit_build(&buildkit, &params, request).await;
     }
-    let options = match options(&params, &headers) {
+    let options = match options(&engine, &params, &headers) {
         Ok(options) => options,
         Err(error) => {
             drain(request).await;
@@ -63,7 +63,7 @@ pub(crate) async fn build(
     // Given up when the client is gone, though a silent step has nothing to tell it.
     let work = async move {
         tokio::select! {
-            built = builder.build(source, &options, &output) => built,
+            built = builder.build(source, options, &output) => built,
             () = peer.gone() => Err(BuildError::Failed("Build cancelled".to_owned())),
         }
     };
@@ -186,12 +186,17 @@ impl From<BuildError> for ApiError {
 }
 
 /// moby `api/server/router/build`, `newImageBuildOptions`.
-fn options(params: &Params, headers: &HeaderMap) -> Result<BuildOptions, ApiError> {
+fn options(
+    engine: &Engine,
+    params: &Params,
+    headers: &HeaderMap,
+) -> Result<BuildOptions, ApiError> {
     match params.get("version") {
         "" | "1" => {}
         other => return Err(ApiError::bad(format!("invalid version {other}"))),
     }
-    if params.flag("squash") {
+    let squash = params.flag("squash");
+    if squash && !engine.settings().experimental {
         return Err(ApiError::bad(
             "squash is only supported with experimental mode",
         ));
@@ -217,12 +222,13 @@ fn options(params: &Params, headers: &HeaderMap) -> Result<BuildOptions, ApiErro
         pull: params.flag("pull"),
         remove: force_remove || params.flag_or("rm", true),
         force_remove,
+        squash,
         platform: routes::platform(params.get("platform"))?,
         network: NetworkMode::parse(params.get("networkmode")),
         extra_hosts: params.all("extrahosts"),
         shm_size: params.number("shmsize")?.unwrap_or(0),
         resources: resources(params)?,
-        client: Arc::new(Silent(credentials(headers))),
+        credentials: credentials(headers),
     })
 }
 
@@ -323,7 +329,6 @@ fn domain_of(server: &str) -> String {
 
 pub(crate) async fn prune(
     engine: State,
-    Extension(builder): Extension<Builder>,
     Extension(buildkit): Extension<BuildKit>,
     params: Params,
 ) -> Answer {
@@ -355,21 +360,11 @@ pub(crate) async fn prune(
         min_free_space: space("min-free-space")?,
         filters: Vec::new(),
     };
-    // Steps of the classic builder are images: they have no size of their own.
-    let limits = [
-        options.reserved_space,
-        options.max_used_space,
-        options.min_free_space,
-    ];
-    let mut gone = match limits.iter().all(|limit| *limit == 0) {
-        true => builder.forget(all, until)?,
-        false => Vec::new(),
-    };
     let pruned = buildkit.prune(&options).await;
     let pruned =
         pruned.map_err(|error| ApiError::new(http::StatusCode::INTERNAL_SERVER_ERROR, error))?;
     let bytes: i64 = pruned.iter().map(|record| record.size).sum();
-    gone.extend(pruned.into_iter().map(|record| record.id));
+    let gone: Vec<String> = pruned.into_iter().map(|record| record.id).collect();
     let reclaimed = [("reclaimed".to_owned(), bytes.to_string())].into();
     engine
         .events

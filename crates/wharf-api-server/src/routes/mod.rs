@@ -22,9 +22,9 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::routing::{any, get, post};
-use wharf_builder::Builder;
 use wharf_buildkit::BuildKit;
 use wharf_engine::Engine;
+use wharf_solver::Classic;
 
 use crate::error::ApiError;
 use crate::version;
@@ -33,7 +33,7 @@ use crate::version;
 pub(crate) type State = axum::extract::State<Arc<Engine>>;
 
 /// All routes.
-pub(crate) fn all(engine: Arc<Engine>, builder: Builder, buildkit: BuildKit) -> Router {
+pub(crate) fn all(engine: Arc<Engine>, builder: Classic, buildkit: BuildKit) -> Router {
     Router::new()
         .merge(system())
         .merge(containers())
@@ -119,7 +119,7 @@ fn images() -> Router<Arc<Engine>> {
         .route("/images/{*rest}", any(images::named))
 }
 
-fn builds(builder: Builder) -> Router<Arc<Engine>> {
+fn builds(builder: Classic) -> Router<Arc<Engine>> {
     Router::new()
         .route("/build", post(build::build))
         .route("/build/prune", post(build::prune))

@@ -47,6 +47,7 @@ fn create(shared: &Arc<Shared>, new: NewContainer) -> Result<(Record, Vec<String
         mut config,
         mut host,
         endpoints,
+        points,
     } = new;
     let name = name
         .as_deref()
@@ -83,8 +84,10 @@ fn create(shared: &Arc<Shared>, new: NewContainer) -> Result<(Record, Vec<String
         let (found, host) = (image.config.platform(), wharf_oci::Platform::host());
         warnings.push(format!("The requested image's platform ({found}) does not match the detected host platform ({host}) and no specific platform was requested"));
     }
+    let mut mounts = mounts::resolve(shared, &config, &host, &id)?;
+    mounts.extend(points);
     let record = Record {
-        mounts: mounts::resolve(shared, &config, &host, &id)?,
+        mounts,
         ..record(id, &hold, &image, config, host, network)
     };
     match materialize(shared, &record, pin) {

@@ -20,6 +20,8 @@ pub struct NewContainer {
     pub host: HostConfig,
     /// Settings of its networks, by name or id.
     pub endpoints: BTreeMap<String, EndpointSettings>,
+    /// What is mounted beside what the settings ask for, as it is: a build's step has such.
+    pub points: Vec<super::MountPoint>,
 }
 
 /// Portable settings (Docker's `Config`). Empty or `None` means: the image's, then the default.

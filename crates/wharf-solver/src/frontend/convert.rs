@@ -5,13 +5,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use bollard_buildkit_proto::pb;
 use serde_json::json;
 use wharf_builder::{Args, Names, counts};
-use wharf_dockerfile::{Dockerfile, Expander, Heredoc, Instruction, Located, Span};
+use wharf_dockerfile::{Arg, Dockerfile, Expander, Heredoc, Instruction, Located, Span};
 use wharf_engine::Settings;
-use wharf_oci::{ImageConfig, Platform, Reference};
+use wharf_oci::{Digest, ImageConfig, Platform, Reference};
 
-use super::files::{self, Remote};
+use super::files::Remote;
+use super::lint::{self, Finding};
 use super::llb::{About, Builder, Output, range};
 use super::options::Options;
+use super::places::Named;
 use super::stage::Stage;
 use crate::{Job, SolveError, SourceRange};
 
@@ -21,6 +23,8 @@ pub(super) struct Converted {
     /// The image's configuration, without layers and times.
     pub(super) config: serde_json::Value,
     pub(super) platform: Platform,
+    /// What could be done better.
+    pub(super) found: Vec<Finding>,
 }
 
 /// A conversion for one platform.
@@ -30,22 +34,20 @@ pub(super) struct Converter<'a> {
     file: &'a Dockerfile,
     pub(super) builder: Builder,
     pub(super) platform: Platform,
-    args: Args,
+    pub(super) args: Args,
     /// What the client's context leaves out.
-    ignore: Vec<String>,
-    inputs: &'a BTreeMap<String, pb::Definition>,
-    stages: Vec<Option<Stage>>,
-    context: Option<Output>,
+    pub(super) ignore: Vec<String>,
+    pub(super) inputs: &'a BTreeMap<String, pb::Definition>,
+    pub(super) stages: Vec<Option<Stage>>,
+    pub(super) context: Option<Output>,
     /// What is taken of it.
-    taken: BTreeSet<String>,
+    pub(super) taken: BTreeSet<String>,
     /// What the main context is, where it is not the client's.
-    remote: Option<Remote>,
-}
-
-/// Where files of another place are.
-pub(super) enum Place {
-    /// Of an operation; none is an empty tree.
-    Files(Option<Output>),
+    pub(super) remote: Option<Remote>,
+    /// Images of the store that `--from` means, by its words; none is an empty tree.
+    pub(super) given: BTreeMap<String, Option<Digest>>,
+    /// Variables that are used and were never set.
+    undefined: Vec<Finding>,
 }
 
 impl<'a> Converter<'a> {
@@ -69,7 +71,14 @@ impl<'a> Converter<'a> {
             context: None,
             taken: BTreeSet::new(),
             remote: None,
+            given: BTreeMap::new(),
+            undefined: Vec::new(),
         }
+    }
+
+    /// What is converted.
+    pub(super) fn file(&self) -> &'a Dockerfile {
+        self.file
     }
 
     /// The main context is this.
@@ -85,14 +94,8 @@ impl<'a> Converter<'a> {
     /// What is wrong, with its place in the file.
     pub(super) async fn run(mut self) -> Result<Converted, SolveError> {
         for located in &self.file.args {
-            if let Instruction::Arg(args) = &located.instruction {
-                for arg in args {
-                    let seen = self.args.global();
-                    let default = self.default_of(arg.default.as_deref(), &seen);
-                    let default = default.map_err(|error| self.placed(error, located.span))?;
-                    self.args.declare_global(&arg.name, default);
-                }
-            }
+            let declared = self.declare_globals(located);
+            declared.map_err(|error| self.placed(error, located.span))?;
         }
         let target = self.target()?;
         for at in self.reachable(target)? {
@@ -120,7 +123,47 @@ impl<'a> Converter<'a> {
             definition,
             config: stage.document(),
             platform: stage.platform,
+            found: self.undefined,
         })
+    }
+
+    /// An `ARG` before the first stage.
+    ///
+    /// # Errors
+    /// If a default cannot be expanded.
+    pub(super) fn declare_globals(&mut self, located: &Located) -> Result<(), SolveError> {
+        if let Instruction::Arg(args) = &located.instruction {
+            for arg in args {
+                let seen = self.args.global();
+                let default = self.default_of(arg.default.as_deref(), &seen)?;
+                self.args.declare_global(&arg.name, default);
+            }
+        }
+        Ok(())
+    }
+
+    /// Begins another graph, of the same build.
+    pub(super) fn renew(&mut self) {
+        let info = self.builder.info().clone();
+        self.builder = Builder::of(info);
+        self.context = None;
+        self.taken.clear();
+        self.given.clear();
+    }
+
+    /// `--from` means this image of the store when it says `name`.
+    pub(super) fn give(&mut self, name: String, image: Option<Digest>) {
+        self.given.insert(name, image);
+    }
+
+    /// The files of an image of the store.
+    pub(super) fn stored(&mut self, image: &Digest) -> Output {
+        let source = pb::SourceOp {
+            identifier: format!("wharf-image://{image}"),
+            ..pb::SourceOp::default()
+        };
+        let op = pb::op::Op::Source(source);
+        self.builder.add(op, &[], None, About::default())
     }
 
     /// The client need not send what nothing takes.
@@ -141,7 +184,11 @@ impl<'a> Converter<'a> {
         Some(time.to_string())
     }
 
-    fn target(&self) -> Result<usize, SolveError> {
+    /// The stage that is wanted.
+    ///
+    /// # Errors
+    /// If there is none of that name.
+    pub(super) fn target(&self) -> Result<usize, SolveError> {
         let target = self.options.target.as_str();
         if target.is_empty() {
             return Ok(self.file.stages.len() - 1);
@@ -165,7 +212,7 @@ impl<'a> Converter<'a> {
     }
 
     /// A stage before `at` that `name` means.
-    fn earlier(&self, name: &str, at: usize) -> Option<usize> {
+    pub(super) fn earlier(&self, name: &str, at: usize) -> Option<usize> {
         let lower = name.to_ascii_lowercase();
         let before = self.file.stages.get(..at).unwrap_or_default();
         before
@@ -174,7 +221,7 @@ impl<'a> Converter<'a> {
     }
 
     /// The stages that the target needs, in the order of the file.
-    fn reachable(&self, target: usize) -> Result<BTreeSet<usize>, SolveError> {
+    pub(super) fn reachable(&self, target: usize) -> Result<BTreeSet<usize>, SolveError> {
         let mut found = BTreeSet::new();
         let mut left = vec![target];
         while let Some(at) = left.pop() {
@@ -198,7 +245,8 @@ impl<'a> Converter<'a> {
         Ok(found)
     }
 
-    fn global(&self, text: &str) -> Result<String, SolveError> {
+    /// A word of a `FROM`, expanded.
+    pub(super) fn global(&self, text: &str) -> Result<String, SolveError> {
         let seen = self.args.global();
         let get = |name: &str| seen.get(name).cloned();
         let word = Expander::new(self.file.escape).word(text, &get);
@@ -224,6 +272,10 @@ impl<'a> Converter<'a> {
             }
         }
         for located in &source.instructions {
+            let seen = self.seen(&stage);
+            let escape = self.file.escape;
+            let undefined = lint::undefined(located, &seen, &stage.args, escape);
+            self.undefined.extend(undefined);
             let done = self.dispatch(at, &mut stage, located).await;
             done.map_err(|error| self.placed(error, located.span))?;
         }
@@ -311,7 +363,7 @@ impl<'a> Converter<'a> {
     }
 
     /// The files and the configuration of an image.
-    async fn image(
+    pub(super) async fn image(
         &mut self,
         name: &str,
         platform: &Platform,
@@ -355,179 +407,6 @@ impl<'a> Converter<'a> {
         Ok((output, image))
     }
 
-    /// What a named context is.
-    async fn named_context(
-        &mut self,
-        name: &str,
-        context: &str,
-        platform: &Platform,
-    ) -> Result<Named, SolveError> {
-        if let Some(image) = context.strip_prefix("docker-image://") {
-            return Ok(Named::Image(image.to_owned()));
-        }
-        if let Some(layout) = context.strip_prefix("oci-layout://") {
-            return self.layout(name, layout, platform).await;
-        }
-        if let Some(local) = context.strip_prefix("local:") {
-            let shown = format!("[context {name}] load .dockerignore");
-            let ignore = files::ignored(self.job, local, &shown).await?;
-            let title = format!("[context {name}] load from client");
-            let output = self.local(local, &title, &ignore);
-            return Ok(Named::Files(Some(output)));
-        }
-        if let Some(key) = context.strip_prefix("input:") {
-            return self.input(name, key, platform);
-        }
-        if let Some(source) = super::remote_source(context) {
-            let (remote, _) = Remote::open(self.job, source).await?;
-            let title = format!("[context {name}] {context}");
-            let output = remote.add(&mut self.builder, &title);
-            return Ok(Named::Files(Some(output)));
-        }
-        Err(SolveError::Invalid(format!(
-            "unsupported context source {context} for {name}"
-        )))
-    }
-
-    /// An image in a layout on the client's disk.
-    async fn layout(
-        &mut self,
-        name: &str,
-        layout: &str,
-        platform: &Platform,
-    ) -> Result<Named, SolveError> {
-        let source = crate::ops::layout::source(self.job, layout)?;
-        let log = format!("[context {name}] load metadata for {layout}");
-        let found = self
-            .job
-            .resolve_layout(layout, ("", ""), Some(platform), &log)
-            .await?;
-        let image = ImageConfig::parse(found.config)
-            .map_err(|error| SolveError::Failed(error.to_string()))?;
-        let about = About {
-            name: format!("[context {name}] OCI load from client"),
-            ..About::default()
-        };
-        let op = pb::op::Op::Source(source);
-        let output = self.builder.add(op, &[], Some(platform), about);
-        Ok(Named::Built(Some(output), Box::new(image)))
-    }
-
-    /// The result of another build.
-    fn input(&mut self, name: &str, key: &str, platform: &Platform) -> Result<Named, SolveError> {
-        let keyed = format!("{key}::{}", super::key_of(platform));
-        let inputs = self.inputs;
-        let found = [keyed.as_str(), key]
-            .into_iter()
-            .find_map(|key| Some((key, inputs.get(key)?)));
-        let (key, definition) = found.ok_or_else(|| {
-            SolveError::Invalid(format!("invalid input {key} for context {name}"))
-        })?;
-        let output = self.builder.import(definition)?;
-        match self.options.input_configs.get(key) {
-            None => Ok(Named::Files(output)),
-            Some(config) => {
-                let image = ImageConfig::parse(config.clone())
-                    .map_err(|error| SolveError::Invalid(error.to_string()))?;
-                Ok(Named::Built(output, Box::new(image)))
-            }
-        }
-    }
-
-    /// A place that `--from` names.
-    pub(super) async fn place(
-        &mut self,
-        at: usize,
-        stage: &Stage,
-        from: &str,
-    ) -> Result<Place, SolveError> {
-        if let Some(context) = self.options.contexts.get(from).cloned() {
-            let platform = stage.platform.clone();
-            return match self.named_context(from, &context, &platform).await? {
-                Named::Files(output) | Named::Built(output, _) => Ok(Place::Files(output)),
-                Named::Image(image) => self.place_of_image(&image, &platform).await,
-            };
-        }
-        let number = from.parse::<usize>().ok();
-        if let Some(number) = number
-            && number >= at
-        {
-            let text = format!("invalid stage index {from}");
-            return Err(SolveError::Invalid(format!(
-                "invalid from flag value {from}: {text}"
-            )));
-        }
-        let earlier = self.earlier(from, at).or(number);
-        match earlier {
-            Some(earlier) => {
-                let stage = self.stages[earlier].as_ref();
-                Ok(Place::Files(stage.and_then(|stage| stage.output)))
-            }
-            None if from == "scratch" => Ok(Place::Files(None)),
-            None => self.place_of_image(from, &stage.platform.clone()).await,
-        }
-    }
-
-    async fn place_of_image(
-        &mut self,
-        name: &str,
-        platform: &Platform,
-    ) -> Result<Place, SolveError> {
-        let (output, _) = self.image(name, platform, None, None).await?;
-        Ok(Place::Files(Some(output)))
-    }
-
-    /// The main context, of which `path` is taken.
-    pub(super) async fn context(&mut self, path: &str) -> Result<Option<Output>, SolveError> {
-        self.taken.insert(files::clean(&format!("/{path}")));
-        if let Some(context) = self.context {
-            return Ok(Some(context));
-        }
-        if let Some(context) = self.options.contexts.get("context").cloned() {
-            let platform = self.platform.clone();
-            return match self.named_context("context", &context, &platform).await? {
-                Named::Files(output) | Named::Built(output, _) => Ok(output),
-                Named::Image(image) => {
-                    let Place::Files(output) = self.place_of_image(&image, &platform).await?;
-                    Ok(output)
-                }
-            };
-        }
-        if let Some(remote) = self.remote.clone() {
-            let title = "[internal] load remote build context";
-            return Ok(Some(remote.add(&mut self.builder, title)));
-        }
-        let key = self.options.context_key.clone();
-        let ignore = self.ignore.clone();
-        let output = self.local(&key, "[internal] load build context", &ignore);
-        self.context = Some(output);
-        Ok(Some(output))
-    }
-
-    fn local(&mut self, name: &str, title: &str, exclude: &[String]) -> Output {
-        let mut attrs = BTreeMap::new();
-        attrs.insert("local.sharedkeyhint".to_owned(), name.to_owned());
-        attrs.insert("local.unique".to_owned(), self.job.id().to_owned());
-        if !self.job.session().is_empty() {
-            let session = self.job.session().to_owned();
-            attrs.insert("local.sessionid".to_owned(), session);
-        }
-        if !exclude.is_empty() {
-            let list = serde_json::to_string(exclude).unwrap_or_default();
-            attrs.insert("local.excludepatterns".to_owned(), list);
-        }
-        let source = pb::SourceOp {
-            identifier: format!("local://{name}"),
-            attrs,
-        };
-        let about = About {
-            name: title.to_owned(),
-            ..About::default()
-        };
-        self.builder
-            .add(pb::op::Op::Source(source), &[], None, about)
-    }
-
     async fn dispatch(
         &mut self,
         at: usize,
@@ -535,24 +414,19 @@ impl<'a> Converter<'a> {
         located: &Located,
     ) -> Result<(), SolveError> {
         match &located.instruction {
-            Instruction::Run(run) => self.run_step(at, stage, run, located).await,
+            Instruction::Run(run) => {
+                let ran = self.run_step(at, stage, run, located).await?;
+                stage.layered(&ran.remembered(), true);
+                Ok(())
+            }
             Instruction::Copy(copy) => self.copy_step(at, stage, copy, None, located).await,
             Instruction::Add(add) => {
                 self.copy_step(at, stage, &add.copy, Some(add), located)
                     .await
             }
             Instruction::Arg(args) => {
-                let mut words = Vec::new();
-                for arg in args {
-                    let seen = self.seen(stage);
-                    let default = self.default_of(arg.default.as_deref(), &seen)?;
-                    words.push(match &default {
-                        Some(value) => format!("{}={value}", arg.name),
-                        None => arg.name.clone(),
-                    });
-                    stage.args.declare(&arg.name, default);
-                }
-                stage.noted(&format!("ARG {}", words.join(" ")));
+                let text = self.declare(stage, args)?;
+                stage.noted(&text);
                 Ok(())
             }
             Instruction::Maintainer(name) => {
@@ -562,7 +436,8 @@ impl<'a> Converter<'a> {
             }
             Instruction::Workdir(_) => {
                 let text = self.set(stage, &located.instruction)?;
-                self.work_dir(stage, located);
+                let owner = stage.config.user.clone();
+                self.work_dir(stage, located, &owner);
                 stage.layered(&text, false);
                 Ok(())
             }
@@ -574,7 +449,33 @@ impl<'a> Converter<'a> {
         }
     }
 
-    fn set(&self, stage: &mut Stage, instruction: &Instruction) -> Result<String, SolveError> {
+    /// `ARG` in a stage; what the history says of it.
+    ///
+    /// # Errors
+    /// If a default cannot be expanded.
+    pub(super) fn declare(&self, stage: &mut Stage, args: &[Arg]) -> Result<String, SolveError> {
+        let mut words = Vec::new();
+        for arg in args {
+            let seen = self.seen(stage);
+            let default = self.default_of(arg.default.as_deref(), &seen)?;
+            words.push(match &default {
+                Some(value) => format!("{}={value}", arg.name),
+                None => arg.name.clone(),
+            });
+            stage.args.declare(&arg.name, default);
+        }
+        Ok(format!("ARG {}", words.join(" ")))
+    }
+
+    /// Changes settings; what the history says of it.
+    ///
+    /// # Errors
+    /// If a value makes no sense.
+    pub(super) fn set(
+        &self,
+        stage: &mut Stage,
+        instruction: &Instruction,
+    ) -> Result<String, SolveError> {
         let visible = stage.args.visible();
         let mut settings =
             Settings::new(&mut stage.config, self.file.escape).in_stage(visible, stage.command_set);
@@ -584,12 +485,12 @@ impl<'a> Converter<'a> {
     }
 
     /// The folder is made, so that it is there for those who only read the image.
-    fn work_dir(&mut self, stage: &mut Stage, located: &Located) {
+    pub(super) fn work_dir(&mut self, stage: &mut Stage, located: &Located, owner: &str) {
         let mkdir = pb::FileActionMkDir {
             path: stage.config.working_dir.clone(),
             mode: 0o755,
             make_parents: true,
-            owner: owner_of(&stage.config.user),
+            owner: owner_of(owner),
             timestamp: -1,
         };
         let action = pb::FileAction {
@@ -663,13 +564,6 @@ impl<'a> Converter<'a> {
     }
 }
 
-enum Named {
-    Files(Option<Output>),
-    /// Files with the configuration of an image.
-    Built(Option<Output>, Box<ImageConfig>),
-    Image(String),
-}
-
 /// The owner that a text names.
 pub(super) fn owner_of(text: &str) -> Option<pb::ChownOpt> {
     if text.is_empty() {
@@ -693,7 +587,7 @@ pub(super) fn owner_of(text: &str) -> Option<pb::ChownOpt> {
 }
 
 /// The stages and images that an instruction takes files from.
-fn sources_of(instruction: &Instruction) -> Vec<String> {
+pub(super) fn sources_of(instruction: &Instruction) -> Vec<String> {
     match instruction {
         Instruction::Copy(copy) => copy.from.iter().cloned().collect(),
         Instruction::Run(run) => {

@@ -2,18 +2,20 @@
 
 use bollard_buildkit_proto::pb;
 use bollard_buildkit_proto::pb::file_action::Action;
-use wharf_builder::fetch;
+use wharf_builder::{ModeChange, fetch};
 use wharf_dockerfile::{Add, Copy, Located, Source};
 
-use super::convert::{Converter, Place, owner_of};
+use super::convert::{Converter, owner_of};
 use super::llb::{About, Output};
+use super::places::Place;
 use super::stage::Stage;
 use crate::SolveError;
 
 /// One thing to copy, still to be numbered.
-struct Part {
-    from: Option<Output>,
-    action: pb::FileActionCopy,
+pub(super) struct Part {
+    /// The tree it is in; none is an empty one.
+    pub(super) from: Option<Output>,
+    pub(super) action: pb::FileActionCopy,
 }
 
 impl Converter<'_> {
@@ -26,13 +28,31 @@ impl Converter<'_> {
         located: &Located,
     ) -> Result<(), SolveError> {
         let name = if add.is_some() { "ADD" } else { "COPY" };
+        let said = self.said(stage, name, copy)?;
+        let parts = self.parts(at, stage, copy, add).await?;
+        self.place_parts(stage, parts, copy, located);
+        stage.layered(&said, true);
+        Ok(())
+    }
+
+    /// What is to be copied, and from where.
+    ///
+    /// # Errors
+    /// If the flags make no sense, or a place is none.
+    pub(super) async fn parts(
+        &mut self,
+        at: usize,
+        stage: &Stage,
+        copy: &Copy,
+        add: Option<&Add>,
+    ) -> Result<Vec<Part>, SolveError> {
+        let name = if add.is_some() { "ADD" } else { "COPY" };
         let target = stage.absolute(&self.word(stage, &copy.target)?);
         if copy.sources.len() > 1 && !target.ends_with('/') {
             return Err(SolveError::Invalid(format!(
                 "When using {name} with more than one source file, the destination must be a directory and end with a /"
             )));
         }
-        let said = self.said(stage, name, copy)?;
         let template = self.template(stage, copy, &target)?;
         let files = match &copy.from {
             Some(from) => {
@@ -76,18 +96,23 @@ impl Converter<'_> {
             };
             parts.push(part);
         }
-        let text = match copy.link {
-            _ if located.original.is_empty() => said.clone(),
-            _ => located.original.clone(),
-        };
-        let about = self.about(stage, located, &text);
+        Ok(parts)
+    }
+
+    /// The stage gets them.
+    pub(super) fn place_parts(
+        &mut self,
+        stage: &mut Stage,
+        parts: Vec<Part>,
+        copy: &Copy,
+        located: &Located,
+    ) {
+        let about = self.about(stage, located, &located.original);
         let output = match copy.link {
             true => self.linked(stage, parts, about),
             false => self.copied(stage.output, stage, parts, about),
         };
         stage.output = Some(output);
-        stage.layered(&said, true);
-        Ok(())
     }
 
     /// What the history says.
@@ -123,23 +148,16 @@ impl Converter<'_> {
             let text = text.as_ref().map(|text| self.word(stage, text));
             Ok::<_, SolveError>(text.transpose()?.filter(|text| !text.is_empty()))
         };
-        let mode = match word(&copy.chmod)? {
-            Some(text) => {
-                let mode = i32::from_str_radix(&text, 8).ok();
-                let mode = mode.filter(|mode| (0..=0o7777).contains(mode));
-                mode.ok_or_else(|| {
-                    SolveError::Invalid(format!(
-                        "invalid chmod parameter: '{text}'. it should be octal string and between 0 and 07777"
-                    ))
-                })?
-            }
-            None => -1,
+        let (mode, mode_str) = match word(&copy.chmod)? {
+            Some(text) => mode_of(&text)?,
+            None => (-1, String::new()),
         };
         let exclude = copy.exclude.iter().map(|text| self.word(stage, text));
         Ok(pb::FileActionCopy {
             dest: target.to_owned(),
             owner: word(&copy.chown)?.and_then(|text| owner_of(&text)),
             mode,
+            mode_str,
             follow_symlink: true,
             dir_copy_contents: true,
             create_dest_path: true,
@@ -349,6 +367,22 @@ impl Converter<'_> {
         self.builder
             .add(op, &[base, own], Some(&stage.platform), merged)
     }
+}
+
+/// `--chmod`, as a number or in letters.
+fn mode_of(text: &str) -> Result<(i32, String), SolveError> {
+    let invalid = || {
+        SolveError::Invalid(format!(
+            "invalid chmod parameter: '{text}'. it should be octal string and between 0 and 07777"
+        ))
+    };
+    if text.bytes().all(|byte| byte.is_ascii_digit()) {
+        let mode = i32::from_str_radix(text, 8).ok();
+        let mode = mode.filter(|mode| (0..=0o7777).contains(mode));
+        return Ok((mode.ok_or_else(invalid)?, String::new()));
+    }
+    ModeChange::parse(text).ok_or_else(invalid)?;
+    Ok((-1, text.to_owned()))
 }
 
 fn number_of(at: usize) -> i64 {

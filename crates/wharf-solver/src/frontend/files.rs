@@ -257,6 +257,11 @@ impl Remote {
         Ok((remote, tree))
     }
 
+    /// Whether it is one file, called `context`: a Dockerfile.
+    pub(super) fn is_file(&self) -> bool {
+        self.is_file
+    }
+
     async fn solve(&self, job: &Job) -> Result<Ref, SolveError> {
         let mut builder = Builder::default();
         let output = self.add(&mut builder, "[internal] load remote build context");

@@ -46,13 +46,18 @@ pub(super) struct About {
 impl Builder {
     /// For a file with this name and text.
     pub(super) fn new(filename: &str, text: &str) -> Self {
+        Self::of(pb::SourceInfo {
+            filename: filename.to_owned(),
+            data: text.as_bytes().to_vec(),
+            definition: None,
+            language: "Dockerfile".to_owned(),
+        })
+    }
+
+    /// For this file.
+    pub(super) fn of(info: pb::SourceInfo) -> Self {
         Self {
-            info: pb::SourceInfo {
-                filename: filename.to_owned(),
-                data: text.as_bytes().to_vec(),
-                definition: None,
-                language: "Dockerfile".to_owned(),
-            },
+            info,
             ..Self::default()
         }
     }

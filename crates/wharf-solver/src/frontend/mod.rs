@@ -1,11 +1,14 @@
 //! The Dockerfile frontend: a file and its options become a graph for each platform, and these results.
 
+pub(crate) mod classic;
 mod convert;
 mod copy;
 mod files;
 mod lint;
 mod llb;
 mod options;
+mod outline;
+mod places;
 mod run;
 mod sbom;
 mod stage;
@@ -17,7 +20,7 @@ use std::collections::BTreeMap;
 use bollard_buildkit_proto::pb;
 use serde_json::{Value, json};
 use wharf_builder::fetch;
-use wharf_dockerfile::Dockerfile;
+use wharf_dockerfile::{Dockerfile, Span};
 use wharf_oci::Platform;
 
 use self::convert::Converter;
@@ -41,16 +44,18 @@ pub(crate) async fn run(job: &Job, request: &SolveRequest) -> Result<SolveResult
         syntax::check(syntax.split_whitespace().next().unwrap_or_default())?;
     }
     let checks = options.args.get("BUILDKIT_DOCKERFILE_CHECK");
-    let checks = checks.and_then(Option::as_deref);
-    let found = lint::check(&files.text, &file, checks, options.request.is_empty())?;
-    match options.request.as_str() {
-        "" => {}
-        "frontend.lint" => return Ok(lint::answer(&found, &options.filename, &files.text)),
-        _ => return subrequest::answer(&options, &files.text, &file),
+    let checks = lint::Settings::read(checks.and_then(Option::as_deref), &files.text)?;
+    let mut found = lint::check(&files.text, &file, &checks, &files.ignore);
+    let is_lint = options.request == "frontend.lint";
+    if options.request == "frontend.outline" {
+        let source = (options.filename.as_str(), files.text.as_str(), &file);
+        let platform = options.platforms.first().cloned();
+        let platform = platform.unwrap_or_else(Platform::host);
+        let inputs = &request.frontend_inputs;
+        return Converter::new(job, &options, source, platform, inputs).outline(&files.text);
     }
-    let info = llb::Builder::new(&options.filename, &files.text);
-    for one in &found {
-        job.tell(Progress::Warning(one.warning(info.info()))).await;
+    if !is_lint && !options.request.is_empty() {
+        return subrequest::answer(&options, &files.text, &file);
     }
     let scanner = Scanner::read(job, &options, &request.frontend_attrs).await?;
     let scanner = scanner.as_ref();
@@ -58,13 +63,46 @@ pub(crate) async fn run(job: &Job, request: &SolveRequest) -> Result<SolveResult
         true => vec![Platform::host()],
         false => options.platforms.clone(),
     };
-    let solves = platforms.iter().map(|platform| {
+    let conversions = platforms.iter().map(|platform| {
         let source = (options.filename.as_str(), files.text.as_str(), &file);
         let inputs = &request.frontend_inputs;
         let converter = Converter::new(job, &options, source, platform.clone(), inputs)
             .with_context(files.remote.clone(), files.ignore.clone());
+        Box::pin(converter.run())
+    });
+    let converted = futures_util::future::try_join_all(conversions).await;
+    let mut converted = match converted {
+        // What cannot be built can be looked at all the same.
+        Err(error) if is_lint => {
+            let found = checks.keep(found);
+            return Ok(lint::answer(
+                &found,
+                Some(&error),
+                &options.filename,
+                &files.text,
+            ));
+        }
+        converted => converted?,
+    };
+    // One platform's word is enough.
+    found.extend(
+        converted
+            .iter_mut()
+            .take(1)
+            .flat_map(|one| std::mem::take(&mut one.found)),
+    );
+    let found = checks.keep(found);
+    if is_lint {
+        return Ok(lint::answer(&found, None, &options.filename, &files.text));
+    }
+    checks.judge(&found)?;
+    let info = llb::Builder::new(&options.filename, &files.text);
+    for one in &found {
+        job.tell(Progress::Warning(one.warning(info.info()))).await;
+    }
+    let solves = platforms.iter().zip(converted);
+    let solves = solves.map(|(platform, converted)| {
         Box::pin(async move {
-            let converted = converter.run().await?;
             let tree = solve::solve(job, &converted.definition).await?;
             let key = key_of(platform);
             let scanned = match scanner {
@@ -112,6 +150,29 @@ pub(crate) async fn run(job: &Job, request: &SolveRequest) -> Result<SolveResult
             .insert("source.date.epoch".to_owned(), epoch);
     }
     Ok(result)
+}
+
+/// What a comment right above an instruction says of the stage or argument that the instruction names: a line of it begins
+/// with the name.
+fn described(lines: &[&str], span: Span, name: &str) -> String {
+    let begins = |line: &&str| !name.is_empty() && line.starts_with(&format!("{name} "));
+    let above = comments_above(lines, span);
+    let line = above.iter().find(|line| begins(line));
+    line.map_or_else(String::new, |line| line[name.len() + 1..].to_owned())
+}
+
+/// The comments right above an instruction, in the order of the file.
+fn comments_above<'a>(lines: &[&'a str], span: Span) -> Vec<&'a str> {
+    let above = lines
+        .get(..span.start.saturating_sub(1))
+        .unwrap_or_default();
+    let comments = above
+        .iter()
+        .rev()
+        .map_while(|line| line.trim().strip_prefix('#'));
+    let mut comments: Vec<&str> = comments.map(str::trim).collect();
+    comments.reverse();
+    comments
 }
 
 /// `linux/amd64`, `linux/arm/v7`.

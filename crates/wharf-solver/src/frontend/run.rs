@@ -4,8 +4,9 @@ use bollard_buildkit_proto::pb;
 use wharf_builder::flags::{self, Fields};
 use wharf_dockerfile::{Heredoc, Located, MountFlag, Run};
 
-use super::convert::{Converter, Place};
+use super::convert::Converter;
 use super::llb::{About, Output};
+use super::places::Place;
 use super::stage::Stage;
 use crate::SolveError;
 
@@ -33,6 +34,30 @@ impl Mounts {
     }
 }
 
+/// What a `RUN` does, for the history.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Ran {
+    /// With the shell before it.
+    pub(super) command: Vec<String>,
+    /// The arguments that are set for it, `NAME=value`.
+    pub(super) args: Vec<String>,
+    /// Whether it sees proxies, of which the history says nothing.
+    pub(super) has_proxies: bool,
+}
+
+impl Ran {
+    /// The command as BuildKit's history has it: with the arguments that were set for it.
+    pub(super) fn remembered(&self) -> String {
+        let mut words = vec!["RUN".to_owned()];
+        if !self.args.is_empty() {
+            words.push(format!("|{}", self.args.len()));
+            words.extend(self.args.iter().cloned());
+        }
+        words.extend(self.command.iter().cloned());
+        words.join(" ")
+    }
+}
+
 impl Converter<'_> {
     pub(super) async fn run_step(
         &mut self,
@@ -40,7 +65,7 @@ impl Converter<'_> {
         stage: &mut Stage,
         run: &Run,
         located: &Located,
-    ) -> Result<(), SolveError> {
+    ) -> Result<Ran, SolveError> {
         let mut mounts = Mounts::default();
         let root = mounts.input(stage.output);
         mounts.mounts.push(pb::Mount {
@@ -110,8 +135,11 @@ impl Converter<'_> {
             .builder
             .add(op, &mounts.inputs, Some(&stage.platform), about);
         stage.output = Some(output);
-        stage.layered(&remembered(&args, &command), true);
-        Ok(())
+        Ok(Ran {
+            command,
+            args,
+            has_proxies: !proxies.is_empty(),
+        })
     }
 
     fn network(&self, run: &Run) -> Result<i32, SolveError> {
@@ -407,17 +435,6 @@ fn proxy(pairs: &[String]) -> Option<pb::ProxyEnv> {
     })
 }
 
-/// The command as the history has it: with the arguments that were set for it.
-fn remembered(args: &[String], command: &[String]) -> String {
-    let mut words = vec!["RUN".to_owned()];
-    if !args.is_empty() {
-        words.push(format!("|{}", args.len()));
-        words.extend(args.iter().cloned());
-    }
-    words.extend(command.iter().cloned());
-    words.join(" ")
-}
-
 /// The beginning of a here-document (`summarizeHeredoc`).
 fn summary(text: &str) -> String {
     let first = text.trim().lines().next().unwrap_or_default();
@@ -440,12 +457,13 @@ mod tests {
                 .map(|word| (*word).to_owned())
                 .collect::<Vec<_>>()
         };
-        let command = words(&["/bin/sh", "-c", "x y"]);
-        assert_eq!(remembered(&[], &command), "RUN /bin/sh -c x y");
-        assert_eq!(
-            remembered(&words(&["A=1"]), &command),
-            "RUN |1 A=1 /bin/sh -c x y"
-        );
+        let mut ran = Ran {
+            command: words(&["/bin/sh", "-c", "x y"]),
+            ..Ran::default()
+        };
+        assert_eq!(ran.remembered(), "RUN /bin/sh -c x y");
+        ran.args = words(&["A=1"]);
+        assert_eq!(ran.remembered(), "RUN |1 A=1 /bin/sh -c x y");
         assert_eq!(summary("echo a\necho b\n"), "echo a...");
         assert_eq!(summary("echo a\n"), "echo a");
     }

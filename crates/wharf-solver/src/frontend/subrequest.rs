@@ -4,6 +4,7 @@ use base64::Engine as _;
 use serde_json::{Value, json};
 use wharf_dockerfile::Dockerfile;
 
+use super::described;
 use super::options::Options;
 use crate::{SolveError, SolveResult};
 
@@ -25,7 +26,8 @@ pub(super) fn answer(
     }
 }
 
-fn result(version: &str, value: &Value, text: String) -> SolveResult {
+/// An answer in its two forms.
+pub(super) fn result(version: &str, value: &Value, text: String) -> SolveResult {
     let metadata = [
         ("result.json".to_owned(), value.to_string().into_bytes()),
         ("result.txt".to_owned(), text.into_bytes()),
@@ -44,6 +46,10 @@ fn describe() -> SolveResult {
             "List available subrequest types",
         ),
         ("frontend.lint", "Lint a Dockerfile"),
+        (
+            "frontend.outline",
+            "List all parameters current build target supports",
+        ),
         (
             "frontend.targets",
             "List all targets current build supports",
@@ -72,6 +78,7 @@ fn describe() -> SolveResult {
 
 fn targets(options: &Options, text: &str, file: &Dockerfile) -> SolveResult {
     let last = file.stages.len().saturating_sub(1);
+    let lines_of_file: Vec<&str> = text.lines().collect();
     let mut lines = String::from("TARGET                DESCRIPTION\n");
     let mut list = Vec::new();
     for (number, stage) in file.stages.iter().enumerate() {
@@ -86,7 +93,8 @@ fn targets(options: &Options, text: &str, file: &Dockerfile) -> SolveResult {
                 (name, true) => format!("{name} (default)"),
                 (name, false) => name.to_owned(),
             };
-            lines.push_str(&format!("{shown:<22}\n"));
+            let description = described(&lines_of_file, stage.span, &name);
+            lines.push_str(&format!("{shown:<22}{description}\n"));
         }
         let mut one = json!({ "base": stage.from.base, "location": {
             "sourceIndex": 0,
@@ -100,6 +108,10 @@ fn targets(options: &Options, text: &str, file: &Dockerfile) -> SolveResult {
         }
         if is_default {
             one["default"] = json!(true);
+        }
+        let description = described(&lines_of_file, stage.span, &name);
+        if !description.is_empty() {
+            one["description"] = json!(description);
         }
         list.push(one);
     }

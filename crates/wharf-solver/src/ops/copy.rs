@@ -1,13 +1,15 @@
 //! Copying from one tree into another (`solver/llbsolver/file`, `fsutil/copy`).
 
 use std::collections::HashSet;
-use std::os::fd::AsFd;
+use std::ffi::OsStr;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
 use bollard_buildkit_proto::pb;
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, statat};
 use wharf_builder::transfer::{self, Looks};
-use wharf_builder::{Exclude, fetch, has_wildcards, hash, paths};
+use wharf_builder::{Exclude, ModeChange, fetch, has_wildcards, hash, paths};
 use wharf_engine::resolve;
 use wharf_sys::root::Root;
 
@@ -33,9 +35,10 @@ pub(super) fn copy(
         let text = "copies with a time of their own are not supported";
         return Err(SolveError::NotImplemented(text.to_owned()));
     }
+    let (mode, change) = modes_of(action)?;
     let looks = Looks {
         owner: owner.or(from.is_client.then_some((0, 0))),
-        mode: mode_of(action)?,
+        mode,
     };
     let target = Target {
         path: clean(&action.dest),
@@ -51,7 +54,13 @@ pub(super) fn copy(
         }
     }
     for asked in sources(action, from.root)? {
-        one(action, from.root, &asked, (to, &target), looks)?;
+        one(
+            action,
+            from.root,
+            &asked,
+            (to, &target),
+            (looks, change.as_ref()),
+        )?;
     }
     Ok(())
 }
@@ -80,8 +89,14 @@ fn one(
     root: &Root,
     asked: &Path,
     (to, target): (&Root, &Target),
-    looks: Looks,
+    (looks, change): (Looks, Option<&ModeChange>),
 ) -> Result<(), SolveError> {
+    let changed = |error: std::io::Error| {
+        SolveError::Failed(format!(
+            "failed to change modes of {}: {error}",
+            asked.display()
+        ))
+    };
     let lost = |error: std::io::Error| match error.kind() {
         std::io::ErrorKind::NotFound => SolveError::NotFound(format!(
             "lstat {}: no such file or directory",
@@ -115,7 +130,13 @@ fn one(
             true => target.path.join(base),
             false => target.path.clone(),
         };
-        return folder(action, (root, &below), (to, &into), looks);
+        folder(action, (root, &below), (to, &into), looks)?;
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY;
+        return change.map_or(Ok(()), |change| {
+            let like = root.open_at(&below, flags, Mode::empty());
+            let like = like.map_err(changed)?;
+            change_modes(change, (to, &into), Some(&like), 0).map_err(changed)
+        });
     }
     let is_file = FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile;
     if action.attempt_unpack_docker_compatibility && is_file {
@@ -134,7 +155,11 @@ fn one(
         // Wherever a link there leads.
         false => resolve(to, &target.path).map_err(lost)?.path,
     };
-    Ok(transfer::file((root, &below), (to, &into), looks)?)
+    transfer::file((root, &below), (to, &into), looks)?;
+    match change.filter(|_| is_file) {
+        Some(change) => change_modes(change, (to, &into), None, 0).map_err(changed),
+        None => Ok(()),
+    }
 }
 
 fn folder(
@@ -218,19 +243,61 @@ impl Included {
     }
 }
 
-/// The mode that is asked for; `None` keeps each one's.
-fn mode_of(action: &pb::FileActionCopy) -> Result<Option<u32>, SolveError> {
-    if action.mode_str.is_empty() {
-        return Ok(u32::try_from(action.mode).ok().map(|mode| mode & 0o7777));
+/// The modes that are asked for: one for all, or a change of each one's.
+fn modes_of(action: &pb::FileActionCopy) -> Result<(Option<u32>, Option<ModeChange>), SolveError> {
+    let text = action.mode_str.as_str();
+    if text.is_empty() {
+        let mode = u32::try_from(action.mode).ok();
+        return Ok((mode.map(|mode| mode & 0o7777), None));
     }
-    let number = u32::from_str_radix(&action.mode_str, 8);
-    match number {
-        Ok(mode) if mode <= 0o7777 => Ok(Some(mode)),
-        _ => Err(SolveError::NotImplemented(format!(
-            "mode {:?}: only octal modes are supported",
-            action.mode_str
-        ))),
+    let number = u32::from_str_radix(text, 8).ok();
+    if let Some(mode) = number.filter(|mode| *mode <= 0o7777) {
+        return Ok((Some(mode), None));
     }
+    let change = ModeChange::parse(text);
+    let change = change.ok_or_else(|| SolveError::Invalid(format!("invalid mode {text:?}")))?;
+    Ok((None, Some(change)))
+}
+
+/// Changes the mode of what has been copied to `path`; of a folder also of all in it that `like` has. Links have none.
+fn change_modes(
+    change: &ModeChange,
+    (to, path): (&Root, &Path),
+    like: Option<&OwnedFd>,
+    depth: usize,
+) -> std::io::Result<()> {
+    if depth > 400 {
+        return Err(std::io::Error::other("folders within folders"));
+    }
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK;
+    let path = resolve(to, path)?.path;
+    let own = to.open_at(&path, flags, Mode::empty())?;
+    let mode = rustix::fs::fstat(&own)?.st_mode;
+    let mode = change.of(mode, FileType::from_raw_mode(mode) == FileType::Directory);
+    rustix::fs::fchmod(&own, Mode::from_raw_mode(mode))?;
+    let Some(like) = like else {
+        return Ok(());
+    };
+    for name in hash::names(like.as_fd())? {
+        let kind = statat(like, &name[..], AtFlags::SYMLINK_NOFOLLOW)?.st_mode;
+        let inside = path.join(OsStr::from_bytes(&name));
+        // What was left out is not there.
+        if to
+            .open_at(&inside, OFlags::PATH | OFlags::NOFOLLOW, Mode::empty())
+            .is_err()
+        {
+            continue;
+        }
+        match FileType::from_raw_mode(kind) {
+            FileType::Directory => {
+                let folder = hash::open_folder(like.as_fd(), &name)?;
+                change_modes(change, (to, &inside), Some(&folder), depth + 1)?;
+            }
+            FileType::RegularFile => change_modes(change, (to, &inside), None, depth + 1)?,
+            _ => {}
+        }
+    }
+    Ok(())
 }
 
 #[cfg(test)]

@@ -5,12 +5,13 @@ use std::sync::Arc;
 
 use bollard_buildkit_proto::pb;
 use bytes::Bytes;
-use tokio::io::AsyncReadExt as _;
-use wharf_engine::{Config, HostConfig, NetworkMode, NewStep, Resources, Step, Ulimit, Workspace};
+use tokio::io::{AsyncRead, AsyncReadExt as _};
+use wharf_engine::{Config, HostConfig, NetworkMode, NewStep, Resources, Ulimit, Workspace};
 
 use super::Doing;
 use super::mounts::Mounts;
 use crate::flight::Outputs;
+use crate::frontend::classic::Housing;
 use crate::{Entitlement, Ref, SolveError, blocking};
 
 /// `PATH` of a command that has none (`util/system`).
@@ -26,15 +27,26 @@ impl Doing<'_> {
         let root = root.cloned().unwrap_or_default();
         let below = self.input(root.input)?;
         let job = self.job.clone();
-        let (below, workspace) = blocking(move || {
-            let below = job.layered(&below)?;
-            let workspace = job.engine().containers.tree(&below.chains())?;
-            Ok((below, Arc::new(workspace)))
-        })
-        .await?;
+        let below = blocking(move || job.layered(&below)).await?;
         let mut mounts = self.mounts(exec, &meta.cwd).await?;
-        let stubs = workspace.missing(&mounts.places())?;
         let step = self.step(exec, &meta, &root, &mut mounts);
+        let written = match self.job.housing() {
+            None => self.bare(step, &below, &meta).await?,
+            Some(housing) => self.housed(housing, step, &below, &meta).await?,
+        };
+        self.seal(&root, (written, below), mounts).await
+    }
+
+    /// Runs it as a task that nobody sees; what it has written.
+    async fn bare(
+        &self,
+        step: NewStep,
+        below: &Ref,
+        meta: &pb::Meta,
+    ) -> Result<Arc<Workspace>, SolveError> {
+        let (job, chains) = (self.job.clone(), below.chains());
+        let workspace =
+            blocking(move || Ok(Arc::new(job.engine().containers.tree(&chains)?))).await?;
         let started = workspace.start(step).await.map_err(|error| {
             let text = error.message();
             let command = meta.args.join(" ");
@@ -42,17 +54,45 @@ impl Doing<'_> {
                 "process {command:?} did not complete successfully: {text}"
             ))
         });
-        let code = self.follow(started?).await?;
-        let good = match meta.valid_exit_codes.is_empty() {
-            true => code == 0,
-            false => meta.valid_exit_codes.contains(&code),
-        };
-        if !good {
-            let command = meta.args.join(" ");
-            return Err(SolveError::Command { command, code });
+        let mut step = started?;
+        if let Some(output) = step.take_output() {
+            self.listen(output).await;
         }
-        let outputs = self.seal(&root, (workspace, below), mounts, stubs);
-        outputs.await
+        let status = step.wait().await;
+        step.end().await?;
+        judge(meta, status.code)?;
+        Ok(workspace)
+    }
+
+    /// Runs it as a container; what it has written.
+    async fn housed(
+        &self,
+        housing: &Housing,
+        step: NewStep,
+        below: &Ref,
+        meta: &pb::Meta,
+    ) -> Result<Arc<Workspace>, SolveError> {
+        let running = housing.open(self.job, step).await?;
+        let ended = async {
+            self.listen(running.start().await?).await;
+            judge(meta, running.code().await?)
+        };
+        if let Err(error) = ended.await {
+            housing.failed(running).await;
+            return Err(error);
+        }
+        let (containers, id) = (self.job.engine().containers.clone(), running.id.clone());
+        let (keeps, chains) = (housing.keeps(), below.chains());
+        let workspace = blocking(move || {
+            let written = match keeps {
+                true => containers.copied(&id, &chains)?,
+                false => containers.taken(&id)?,
+            };
+            Ok(Arc::new(written))
+        });
+        let workspace = workspace.await?;
+        housing.succeeded(running).await?;
+        Ok(workspace)
     }
 
     /// What both the client and the daemon must have said yes to. Asked here, wherever the definition comes from.
@@ -140,22 +180,17 @@ impl Doing<'_> {
         }
     }
 
-    /// Passes on what it says until it has ended; its exit code.
-    async fn follow(&self, mut step: Step) -> Result<i32, SolveError> {
-        if let Some(mut output) = step.take_output() {
-            let mut header = [0; 8];
-            while output.read_exact(&mut header).await.is_ok() {
-                let [kind, _, _, _, length @ ..] = header;
-                let mut bytes = vec![0; u32::from_be_bytes(length) as usize];
-                if output.read_exact(&mut bytes).await.is_err() {
-                    break;
-                }
-                self.voice.log(i64::from(kind), Bytes::from(bytes)).await;
+    /// Passes on what it says, in Docker's frames, until it says no more.
+    async fn listen(&self, mut output: impl AsyncRead + Unpin) {
+        let mut header = [0; 8];
+        while output.read_exact(&mut header).await.is_ok() {
+            let [kind, _, _, _, length @ ..] = header;
+            let mut bytes = vec![0; u32::from_be_bytes(length) as usize];
+            if output.read_exact(&mut bytes).await.is_err() {
+                break;
             }
+            self.voice.log(i64::from(kind), Bytes::from(bytes)).await;
         }
-        let status = step.wait().await;
-        step.end().await?;
-        Ok(status.code)
     }
 
     /// What was written becomes the outputs.
@@ -164,9 +199,9 @@ impl Doing<'_> {
         root: &pb::Mount,
         (workspace, below): (Arc<Workspace>, Ref),
         mut mounts: Mounts,
-        stubs: Vec<std::path::PathBuf>,
     ) -> Result<Outputs, SolveError> {
         let outputs = std::mem::take(&mut mounts.outputs);
+        let stubs = workspace.missing(&mounts.places())?;
         drop(mounts);
         let (job, root_output) = (self.job.clone(), usize::try_from(root.output).ok());
         blocking(move || {
@@ -185,6 +220,21 @@ impl Doing<'_> {
             Ok(outputs)
         })
         .await
+    }
+}
+
+/// Whether the command has ended as it must.
+fn judge(meta: &pb::Meta, code: i32) -> Result<(), SolveError> {
+    let good = match meta.valid_exit_codes.is_empty() {
+        true => code == 0,
+        false => meta.valid_exit_codes.contains(&code),
+    };
+    match good {
+        true => Ok(()),
+        false => Err(SolveError::Command {
+            command: meta.args.join(" "),
+            code,
+        }),
     }
 }
 

@@ -75,7 +75,7 @@ fn without_first(tree: &Ref, count: usize) -> Ref {
 
 /// The difference of two trees that are not one on top of the other: what is new or other is copied, what is gone gets
 /// overlay's mark.
-fn compared(job: &Job, lower: &Ref, upper: &Ref) -> Result<Ref, SolveError> {
+pub(crate) fn compared(job: &Job, lower: &Ref, upper: &Ref) -> Result<Ref, SolveError> {
     let (old, new) = (lower.tree(job)?, upper.tree(job)?);
     let mut changes = Changes::default();
     let flags = OFlags::RDONLY | OFlags::DIRECTORY;

@@ -1,15 +1,13 @@
 //! What a build is asked for.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
+use wharf_distribution::Credentials;
 use wharf_engine::{NetworkMode, Resources};
 use wharf_oci::{Platform, Reference};
 
-use crate::client::{Client, Silent};
-
-/// The options of a build, as `POST /build` has them.
-#[derive(Clone, Debug)]
+/// The options of a classic build, as `POST /build` has them.
+#[derive(Clone, Debug, Default)]
 pub struct BuildOptions {
     /// The Dockerfile's path in the context; `Dockerfile` if empty.
     pub dockerfile: String,
@@ -31,6 +29,8 @@ pub struct BuildOptions {
     pub remove: bool,
     /// And of those that did not.
     pub force_remove: bool,
+    /// Make one layer of all that the build adds to its base.
+    pub squash: bool,
     /// The platform of the base images; the host's if none.
     pub platform: Option<Platform>,
     /// Network of `RUN`.
@@ -41,29 +41,6 @@ pub struct BuildOptions {
     pub shm_size: u64,
     /// Limits of `RUN`.
     pub resources: Resources,
-    /// Who asks.
-    pub client: Arc<dyn Client>,
-}
-
-impl Default for BuildOptions {
-    fn default() -> Self {
-        Self {
-            dockerfile: String::new(),
-            tags: Vec::new(),
-            args: BTreeMap::new(),
-            labels: BTreeMap::new(),
-            target: String::new(),
-            no_cache: false,
-            cache_from: Vec::new(),
-            pull: false,
-            remove: false,
-            force_remove: false,
-            platform: None,
-            network: NetworkMode::default(),
-            extra_hosts: Vec::new(),
-            shm_size: 0,
-            resources: Resources::default(),
-            client: Arc::new(Silent::default()),
-        }
-    }
+    /// The way into registries, by their domain.
+    pub credentials: BTreeMap<String, Credentials>,
 }

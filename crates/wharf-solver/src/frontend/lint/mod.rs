@@ -1,13 +1,18 @@
-//! Checks of a Dockerfile that break nothing (`frontend/dockerfile/linter`). Those that need more than the parsed file
-//! (`UndefinedVar`, `CopyIgnoredFile`, `NoEmptyContinuation`, `LegacyKeyValueFormat`) are not among them.
+//! Checks of a Dockerfile that break nothing (`frontend/dockerfile/linter`).
+
+mod lines;
+mod words;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use base64::Engine as _;
 use serde_json::{Value, json};
 use wharf_dockerfile::{CommandLine, Dockerfile, Instruction, Located, Span, Stage};
+use wharf_oci::Platform;
 
 use crate::{SolveError, SolveResult, Warning};
+
+pub(super) use words::undefined;
 
 /// One thing to be better done otherwise.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -41,7 +46,7 @@ impl Finding {
             detail: vec![self.description.to_owned()],
             url: self.url(),
             source: Some(info.clone()),
-            ranges: vec![super::llb::range(self.span)],
+            ranges: vec![crate::frontend::llb::range(self.span)],
             ..Warning::default()
         }
     }
@@ -49,16 +54,18 @@ impl Finding {
 
 /// What `# check=` says.
 #[derive(Debug, Default, PartialEq, Eq)]
-struct Settings {
+pub(super) struct Settings {
     skip_all: bool,
     skip: BTreeSet<String>,
+    /// Rules that are looked at only if they are asked for; `all` for all of them.
+    experimental: BTreeSet<String>,
     /// Findings are errors.
     error: bool,
 }
 
 impl Settings {
     /// `skip=Rule,Rule;error=true`.
-    fn read(text: &str) -> Result<Self, SolveError> {
+    fn parse(text: &str) -> Result<Self, SolveError> {
         let mut settings = Self::default();
         for field in text.split(';').filter(|field| !field.is_empty()) {
             let (name, value) = field.split_once('=').unwrap_or((field, ""));
@@ -67,6 +74,10 @@ impl Settings {
                 "skip" => {
                     let rules = value.split(',').map(|rule| rule.trim().to_owned());
                     settings.skip.extend(rules);
+                }
+                "experimental" => {
+                    let rules = value.split(',').map(|rule| rule.trim().to_owned());
+                    settings.experimental.extend(rules);
                 }
                 "error" => settings.error = value.trim() == "true",
                 other => {
@@ -79,49 +90,71 @@ impl Settings {
         Ok(settings)
     }
 
-    /// Of the file's first comments.
-    fn of(text: &str) -> Result<Self, SolveError> {
+    /// Those of the build, else those of the file's first comments.
+    ///
+    /// # Errors
+    /// If they are malformed.
+    pub(super) fn read(setting: Option<&str>, text: &str) -> Result<Self, SolveError> {
+        if let Some(setting) = setting {
+            return Self::parse(setting);
+        }
         let comments = text.lines().map_while(|line| line.trim().strip_prefix('#'));
         let directives = comments.filter_map(|line| line.split_once('='));
         let check = directives
             .filter(|(name, _)| name.trim().eq_ignore_ascii_case("check"))
             .map(|(_, value)| value.trim());
-        check.last().map_or_else(|| Ok(Self::default()), Self::read)
+        check
+            .last()
+            .map_or_else(|| Ok(Self::default()), Self::parse)
+    }
+
+    /// What of it is to be told, in the order of the file.
+    pub(super) fn keep(&self, mut found: Vec<Finding>) -> Vec<Finding> {
+        found.retain(|one| !self.skip_all && !self.skip.contains(one.rule));
+        found.sort_by_key(|one| one.span.start);
+        found
+    }
+
+    /// Whether a build may go on.
+    ///
+    /// # Errors
+    /// If findings are errors and there are some.
+    pub(super) fn judge(&self, found: &[Finding]) -> Result<(), SolveError> {
+        if !self.error || found.is_empty() {
+            return Ok(());
+        }
+        let rules: BTreeSet<&str> = found.iter().map(|one| one.rule).collect();
+        let rules = rules.into_iter().collect::<Vec<_>>().join(", ");
+        Err(SolveError::Invalid(format!(
+            "lint violation found for rules: {rules}"
+        )))
+    }
+
+    fn asks_for(&self, rule: &str) -> bool {
+        self.experimental.contains("all") || self.experimental.contains(rule)
     }
 }
 
-/// What is found in a file.
-///
-/// # Errors
-/// If findings are to be errors and there are some, or `check` is malformed.
+/// What is found in a file, without a look at what it stands on. `ignore` is what its context leaves out.
 pub(super) fn check(
     text: &str,
     file: &Dockerfile,
-    setting: Option<&str>,
-    fails: bool,
-) -> Result<Vec<Finding>, SolveError> {
-    let settings = match setting {
-        Some(setting) => Settings::read(setting)?,
-        None => Settings::of(text)?,
-    };
-    if settings.skip_all {
-        return Ok(Vec::new());
-    }
+    settings: &Settings,
+    ignore: &[String],
+) -> Vec<Finding> {
+    let lines: Vec<&str> = text.lines().collect();
     let mut found = stages(file);
     found.extend(casing(file));
+    found.extend(words::bases(file, &Platform::host()));
     for stage in &file.stages {
         found.extend(instructions(stage));
+        let all = stage.instructions.iter();
+        found.extend(all.flat_map(|one| lines::written(one, &lines, ignore)));
     }
-    found.retain(|one| !settings.skip.contains(one.rule));
-    found.sort_by_key(|one| one.span.start);
-    if fails && settings.error && !found.is_empty() {
-        let rules: BTreeSet<&str> = found.iter().map(|one| one.rule).collect();
-        let rules = rules.into_iter().collect::<Vec<_>>().join(", ");
-        return Err(SolveError::Invalid(format!(
-            "lint violation found for rules: {rules}"
-        )));
+    if settings.asks_for("InvalidDefinitionDescription") {
+        found.extend(lines::descriptions(file, &lines));
     }
-    Ok(found)
+    found
 }
 
 fn stages(file: &Dockerfile) -> Vec<Finding> {
@@ -218,9 +251,9 @@ fn casing(file: &Dockerfile) -> Vec<Finding> {
 fn instructions(stage: &Stage) -> Vec<Finding> {
     let mut found = Vec::new();
     let mut seen: BTreeMap<&str, Vec<Span>> = BTreeMap::new();
-    let mut rooted = false;
+    let mut before = Before::default();
     for located in &stage.instructions {
-        one(located, &mut rooted, &mut found);
+        one(located, &mut before, &mut found);
         let name = located.instruction.name();
         if matches!(name, "CMD" | "ENTRYPOINT" | "HEALTHCHECK") {
             seen.entry(name).or_default().push(located.span);
@@ -242,7 +275,16 @@ fn instructions(stage: &Stage) -> Vec<Finding> {
     found
 }
 
-fn one(located: &Located, rooted: &mut bool, found: &mut Vec<Finding>) {
+/// What the instructions before have set.
+#[derive(Default)]
+struct Before {
+    /// An absolute working directory.
+    folder: bool,
+    /// A shell that somebody chose.
+    shell: bool,
+}
+
+fn one(located: &Located, before: &mut Before, found: &mut Vec<Finding>) {
     let mut add = |rule, description, text| {
         found.push(Finding {
             rule,
@@ -265,7 +307,9 @@ fn one(located: &Located, rooted: &mut bool, found: &mut Vec<Finding>) {
             "Maintainer instruction is deprecated in favor of using label".to_owned(),
         ),
         Instruction::Cmd(CommandLine::Shell(_))
-        | Instruction::Entrypoint(CommandLine::Shell(_)) => {
+        | Instruction::Entrypoint(CommandLine::Shell(_))
+            if !before.shell =>
+        {
             add(
                 "JSONArgsRecommended",
                 "JSON arguments recommended for ENTRYPOINT/CMD to prevent unintended behavior related to OS signals",
@@ -274,8 +318,9 @@ fn one(located: &Located, rooted: &mut bool, found: &mut Vec<Finding>) {
                 ),
             );
         }
+        Instruction::Shell(_) => before.shell = true,
         Instruction::Workdir(path) => {
-            if !path.starts_with(['/', '$']) && !*rooted {
+            if !path.starts_with(['/', '$']) && !before.folder {
                 add(
                     "WorkdirRelativePath",
                     "Relative workdir without an absolute workdir declared within the build can have unexpected results if the base image changes",
@@ -284,7 +329,7 @@ fn one(located: &Located, rooted: &mut bool, found: &mut Vec<Finding>) {
                     ),
                 );
             }
-            *rooted |= path.starts_with('/');
+            before.folder |= path.starts_with('/');
         }
         Instruction::Arg(args) => {
             for text in args.iter().filter_map(|arg| secret(name, &arg.name)) {
@@ -319,8 +364,13 @@ fn is_secret(name: &str) -> bool {
     parts.iter().any(|part| WORDS.contains(part)) && !parts.contains(&"public")
 }
 
-/// The answer to `frontend.lint`.
-pub(super) fn answer(found: &[Finding], filename: &str, text: &str) -> SolveResult {
+/// The answer to `frontend.lint`; `error` is why the file cannot be built.
+pub(super) fn answer(
+    found: &[Finding],
+    error: Option<&SolveError>,
+    filename: &str,
+    text: &str,
+) -> SolveResult {
     let warnings = found.iter().map(|one| {
         let position = |line: usize| json!({ "line": line, "character": 0 });
         json!({
@@ -335,12 +385,16 @@ pub(super) fn answer(found: &[Finding], filename: &str, text: &str) -> SolveResu
     });
     let warnings: Vec<Value> = warnings.collect();
     let data = base64::engine::general_purpose::STANDARD.encode(text);
-    let value = json!({
+    let mut value = json!({
         "warnings": warnings,
         "sources": [{ "filename": filename, "language": "Dockerfile", "data": data }],
     });
+    if let Some(error) = error {
+        value["buildError"] = json!({ "message": error.to_string() });
+    }
     let said: String = found.iter().map(|one| shown(one, filename, text)).collect();
-    let status = if found.is_empty() { "0" } else { "1" };
+    let is_good = found.is_empty() && error.is_none();
+    let status = if is_good { "0" } else { "1" };
     let metadata = [
         ("result.json".to_owned(), value.to_string().into_bytes()),
         ("result.txt".to_owned(), said.into_bytes()),
@@ -373,9 +427,14 @@ fn shown(one: &Finding, filename: &str, text: &str) -> String {
 mod tests {
     use super::*;
 
-    fn rules(text: &str) -> Vec<&'static str> {
+    fn found(text: &str, setting: Option<&str>) -> Result<Vec<Finding>, SolveError> {
         let file = Dockerfile::parse(text).unwrap();
-        let found = check(text, &file, None, false).unwrap();
+        let settings = Settings::read(setting, text)?;
+        Ok(settings.keep(check(text, &file, &settings, &[])))
+    }
+
+    fn rules(text: &str) -> Vec<&'static str> {
+        let found = found(text, None).unwrap();
         found.iter().map(|one| one.rule).collect()
     }
 
@@ -388,6 +447,7 @@ mod tests {
         assert_eq!(rules("FROM a AS b\nFROM c AS b\n"), ["DuplicateStageName"]);
         assert_eq!(rules("FROM a AS context\n"), ["ReservedStageName"]);
         assert_eq!(rules("FROM a\nCMD x\n"), ["JSONArgsRecommended"]);
+        assert!(rules("FROM a\nSHELL [\"s\"]\nCMD x\n").is_empty());
         assert_eq!(rules("FROM a\nWORKDIR x\n"), ["WorkdirRelativePath"]);
         assert_eq!(
             rules("FROM a\nCMD [\"x\"]\nCMD [\"y\"]\n"),
@@ -415,23 +475,23 @@ mod tests {
     fn checks_are_left_out_and_made_errors() {
         let text = "# check=skip=MaintainerDeprecated;error=true\nFROM a AS B\nMAINTAINER me\n";
         assert_eq!(rules(text), ["StageNameCasing"]);
-        let file = Dockerfile::parse(text).unwrap();
-        let error = check(text, &file, None, true).unwrap_err().to_string();
-        assert_eq!(error, "lint violation found for rules: StageNameCasing");
-        assert!(
-            check(text, &file, Some("skip=all"), true)
-                .unwrap()
-                .is_empty()
+        let settings = Settings::read(None, text).unwrap();
+        let error = settings.judge(&found(text, None).unwrap()).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "lint violation found for rules: StageNameCasing"
         );
-        assert!(check(text, &file, Some("x=y"), true).is_err());
+        assert!(found(text, Some("skip=all")).unwrap().is_empty());
+        assert!(found(text, Some("x=y")).is_err());
+        let asked = "# check=experimental=all\n\n# other\nFROM a AS b\n";
+        assert_eq!(rules(asked), ["InvalidDefinitionDescription"]);
     }
 
     #[test]
     fn findings_are_shown_with_their_lines() {
         let text = "FROM a\nMAINTAINER me\n";
-        let file = Dockerfile::parse(text).unwrap();
-        let found = check(text, &file, None, false).unwrap();
-        let answer = answer(&found, "Dockerfile", text);
+        let found = found(text, None).unwrap();
+        let answer = answer(&found, None, "Dockerfile", text);
         let said = String::from_utf8(answer.metadata["result.txt"].clone()).unwrap();
         assert_eq!(
             said,
