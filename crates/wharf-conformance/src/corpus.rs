@@ -4,6 +4,7 @@
 //!
 //! - `dockerfile FLAGS…`: the Dockerfile, and flags of `build`; `{}` is the context's path
 //! - `file PATH [MODE]`: a file of the context, `%20` is a blank; a path that ends with `/` is a folder, `PATH -> TARGET` a link
+//! - `tar PATH`: an archive in the context, a line for each member: `NAME MODE UID:GID TEXT`, `-> TARGET` for a link
 //! - `base`: a Dockerfile that is built before, as the image `base`
 //! - `output`: lines that the build prints, in this order, others between them
 //! - `error`: it fails, and says so
@@ -20,20 +21,22 @@ use anyhow::{Context as _, Result, bail, ensure};
 use serde_json::Value;
 
 use crate::Case;
+use crate::case::Run;
 
 /// One case.
 #[derive(Debug, Default)]
-struct Build {
-    title: String,
+pub(crate) struct Build {
+    pub(crate) title: String,
     only_wharf: bool,
     blocks: Vec<Block>,
 }
 
+/// A fenced block.
 #[derive(Debug)]
-struct Block {
+pub(crate) struct Block {
     kind: String,
     rest: String,
-    text: String,
+    pub(crate) text: String,
 }
 
 /// Runs every case of a file.
@@ -54,7 +57,11 @@ pub(crate) fn run(case: &mut Case, text: &str) -> Result<()> {
     Ok(())
 }
 
-fn parse(text: &str) -> Result<Vec<Build>> {
+/// The cases of a file.
+///
+/// # Errors
+/// If it is none.
+pub(crate) fn parse(text: &str) -> Result<Vec<Build>> {
     let mut builds: Vec<Build> = Vec::new();
     let mut open: Option<Block> = None;
     for line in text.lines() {
@@ -89,11 +96,16 @@ fn parse(text: &str) -> Result<Vec<Build>> {
 }
 
 impl Build {
-    fn all<'a>(&'a self, kind: &'a str) -> impl Iterator<Item = &'a Block> {
+    /// Its blocks of a kind.
+    pub(crate) fn all<'a>(&'a self, kind: &'a str) -> impl Iterator<Item = &'a Block> {
         self.blocks.iter().filter(move |block| block.kind == kind)
     }
 
-    fn run(&self, case: &Case) -> Result<()> {
+    /// Builds it as the image `made`: what the client has said, and the path of the context.
+    ///
+    /// # Errors
+    /// If it cannot be tried.
+    pub(crate) fn build(&self, case: &Case) -> Result<(Run, String)> {
         for base in self.all("base") {
             let folder = tempfile::tempdir()?;
             std::fs::write(folder.path().join("Dockerfile"), &base.text)?;
@@ -104,6 +116,9 @@ impl Build {
         for file in self.all("file") {
             file.write(folder.path())?;
         }
+        for archive in self.all("tar") {
+            archive.pack(folder.path())?;
+        }
         let dockerfile = self.all("dockerfile").next().context("no Dockerfile")?;
         std::fs::write(folder.path().join("Dockerfile"), &dockerfile.text)?;
         let path = folder.path().display().to_string();
@@ -111,7 +126,11 @@ impl Build {
         let flags = dockerfile.rest.replace("{}", &path);
         args.extend(flags.split_whitespace());
         args.push(&path);
-        let run = case.run(&args)?;
+        Ok((case.run(&args)?, path))
+    }
+
+    fn run(&self, case: &Case) -> Result<()> {
+        let (run, _) = self.build(case)?;
         if let Some(error) = self.all("error").next() {
             let words = error.text.trim_end();
             ensure!(run.code != 0, "does not fail: {}", run.stdout);
@@ -161,6 +180,40 @@ impl Block {
         )?)
     }
 
+    /// Writes an archive of the members that its lines name.
+    fn pack(&self, folder: &Path) -> Result<()> {
+        let path = folder.join(&self.rest);
+        std::fs::create_dir_all(path.parent().context("a file without a folder")?)?;
+        let mut archive = tar::Builder::new(std::fs::File::create(&path)?);
+        for line in self.text.lines() {
+            let mut words = line.splitn(4, ' ');
+            let mut word = || words.next().unwrap_or_default();
+            let (name, mode, owner, content) = (word(), word(), word(), word());
+            let (user, group) = owner.split_once(':').context("an owner")?;
+            let mut header = tar::Header::new_gnu();
+            header.set_mode(u32::from_str_radix(mode, 8)?);
+            header.set_uid(user.parse()?);
+            header.set_gid(group.parse()?);
+            match content.split_once("-> ") {
+                Some((_, target)) => {
+                    header.set_entry_type(tar::EntryType::Symlink);
+                    header.set_size(0);
+                    archive.append_link(&mut header, name, target)?;
+                }
+                None if name.ends_with('/') => {
+                    header.set_entry_type(tar::EntryType::Directory);
+                    header.set_size(0);
+                    archive.append_data(&mut header, name, std::io::empty())?;
+                }
+                None => {
+                    header.set_size(content.len() as u64);
+                    archive.append_data(&mut header, name, content.as_bytes())?;
+                }
+            }
+        }
+        Ok(archive.finish()?)
+    }
+
     fn check(&self, case: &Case, said: &str) -> Result<()> {
         match self.kind.as_str() {
             "output" => in_order(said, &self.text),
@@ -194,7 +247,7 @@ impl Block {
                 );
                 Ok(())
             }
-            "dockerfile" | "file" | "base" | "error" => Ok(()),
+            "dockerfile" | "file" | "tar" | "base" | "error" => Ok(()),
             other => bail!("a block of no known kind: {other}"),
         }
     }

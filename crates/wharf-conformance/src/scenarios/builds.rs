@@ -252,3 +252,44 @@ pub(crate) fn a_client_that_goes_stops_its_build(case: &mut Case) -> Result<()> 
     child.wait()?;
     until(|| Ok(case.ok(&["ps", "-q"])?.is_empty()))
 }
+
+pub(crate) fn squashed_into_one_layer(case: &mut Case) -> Result<()> {
+    let text =
+        "FROM busybox\nRUN echo x > /a; echo x > /b\nENV A=1\nRUN rm /b /bin/yes; echo y > /c\n";
+    let (_folder, path) = context(&[("Dockerfile", text)])?;
+    let config = Some(r#"{"experimental": true}"#.to_owned());
+    let case = Case::with(case.engine.kind, case.client, config)?;
+    let said = case.ok(&["build", "--squash", "-t", "made", &path])?;
+    ensure!(said.contains("Successfully tagged made:latest"), "{said}");
+    let layers = "{{len .RootFS.Layers}} {{json .Config.Env}}";
+    let own = case.ok(&["image", "inspect", "-f", layers, "made"])?;
+    ensure!(own.starts_with("2 ") && own.contains("A=1"), "{own}");
+    let script = "ls /a /c; ls /b /bin/yes 2> /dev/null; echo end";
+    case.prints(&["run", "--rm", "made", "sh", "-c", script], "/a\n/c\nend")?;
+    let format = "{{.Comment}}|{{.CreatedBy}}";
+    let history = case.ok(&["history", "--no-trunc", "--format", format, "made"])?;
+    let first = history.lines().next().unwrap_or_default();
+    ensure!(first.starts_with("merge sha256:"), "{history}");
+    ensure!(history.lines().count() == 5, "{history}");
+    let run = case.run(&["build", "--squash", "-q", &path])?;
+    ensure!(run.code == 0, "{run:?}");
+    Ok(())
+}
+
+pub(crate) fn a_client_that_goes_stops_only_its_steps(case: &mut Case) -> Result<()> {
+    let text = "FROM busybox\nRUN touch /tmp/begun; sleep 3; echo done > /x\n";
+    let (_folder, path) = context(&[("Dockerfile", text)])?;
+    let begin = || {
+        let mut command = case.command(&["build", "-t", "made", &path]);
+        command.stdout(Stdio::null()).stderr(Stdio::null()).spawn()
+    };
+    let mut first = begin()?;
+    until(|| Ok(case.ok(&["ps", "-q"])?.lines().count() == 1))?;
+    let mut second = begin()?;
+    until(|| Ok(case.ok(&["ps", "-q"])?.lines().count() == 2))?;
+    first.kill()?;
+    first.wait()?;
+    ensure!(second.wait()?.success(), "the other one's build");
+    case.prints(&["run", "--rm", "made", "cat", "/x"], "done")?;
+    until(|| Ok(case.ok(&["ps", "-aq"])?.is_empty()))
+}

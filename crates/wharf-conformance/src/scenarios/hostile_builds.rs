@@ -337,3 +337,54 @@ pub(crate) fn the_daemon_is_killed_in_builds(case: &mut Case) -> Result<()> {
     ensure!(run.code == 0, "{run:?}");
     files.build(case, &["-t", "made"]).map(drop)
 }
+
+/// The same of the classic builder, whose steps are images and containers.
+pub(crate) fn the_daemon_is_killed_in_classic_builds(case: &mut Case) -> Result<()> {
+    if case.engine.kind.is_dockerd() {
+        // It leaves containers behind, and says so.
+        return Ok(());
+    }
+    let folder = tempfile::tempdir()?;
+    let path = folder.path().display().to_string();
+    let text = "FROM busybox AS one\nCOPY n /n\nRUN cat /n /n > /nn\nFROM busybox\nENV A=1\nCOPY --from=one /nn /nn\n\
+                RUN cat /nn /nn > /all\n";
+    std::fs::write(folder.path().join("Dockerfile"), text)?;
+    let build = ["build", "--network=none", "-t", "made", path.as_str()];
+    for round in 0..24_u64 {
+        std::fs::write(folder.path().join("n"), format!("{round}\n"))?;
+        let mut child = case
+            .command(&build)
+            .stdout(std::process::Stdio::null())
+            .stderr(std::process::Stdio::null())
+            .spawn()?;
+        // Later and later, so that the kill comes at each of its steps.
+        let begun = std::time::Instant::now();
+        let wait = std::time::Duration::from_millis(40 * round);
+        while begun.elapsed() < wait && child.try_wait()?.is_none() {
+            std::thread::yield_now();
+        }
+        case.engine.kill_9()?;
+        child.wait()?;
+        case.engine.launch()?;
+        if round % 4 == 3 {
+            case.ok(&build)?;
+            let wanted = [round.to_string().as_str(); 4].join("\n");
+            let run = ["run", "--rm", "--network=none", "made", "cat", "/all"];
+            case.prints(&run, &wanted)?;
+        }
+    }
+    let again = case.ok(&build)?;
+    ensure!(again.matches(" ---> Using cache").count() == 5, "{again}");
+    // What a dead daemon's builds ran in can be taken away, whatever has become of its files.
+    case.ok(&["container", "prune", "-f"])?;
+    case.prints(&["ps", "-aq"], "")?;
+    let left = case.engine.world.sh(&format!(
+        "ls {}/solver/step | wc -l",
+        case.engine.data_root().display()
+    ))?;
+    ensure!(left.trim() == "0", "{left}");
+    case.ok(&["builder", "prune", "-af"])?;
+    case.ok(&["image", "prune", "-af"])?;
+    case.load_busybox()?;
+    case.ok(&build).map(drop)
+}

@@ -147,7 +147,7 @@ scenarios! {
     push: there_and_back layers_are_taken_over all_tags what_cannot_be_pushed what_was_built_is_pushed;
     builds: settings files commands stages mistakes archives_are_unpacked added_archives_stay_inside
         steps_are_used_again steps_of_another_image options containers_of_steps standard_input
-        a_client_that_goes_stops_its_build;
+        a_client_that_goes_stops_its_build a_client_that_goes_stops_only_its_steps squashed_into_one_layer;
     buildx: images_are_built_and_used_again build_goes_through_the_plugin secrets_and_arguments errors_show_the_place
         results_go_where_they_are_wanted other_contexts a_client_that_goes_stops_its_steps what_builds_keep
         bake_builds_several compose_builds_and_comes_up platforms_in_one_build
@@ -158,7 +158,7 @@ scenarios! {
     built_programs: busybox_is_built_from_its_sources a_node_application_by_every_client;
     frontends: commands_of_frontends;
     hostile_builds: mounts_stay_inside lists_of_users_are_read_with_care repositories_stay_inside frontends_of_others_are_not_run secrets_are_nowhere agents_are_forwarded
-        the_daemon_is_killed_in_builds;
+        the_daemon_is_killed_in_builds the_daemon_is_killed_in_classic_builds;
     llb: graphs_of_clients_are_solved what_is_no_graph_is_refused names_lead_nowhere the_past_is_told;
     logs: options_that_no_driver_has_are_refused wrong_values_are_refused_at_the_start details_are_the_attributes
         rotated_and_compressed_logs_are_read_whole no_driver_keeps_nothing times_and_parts_of_lines
