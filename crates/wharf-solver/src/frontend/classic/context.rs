@@ -164,7 +164,7 @@ fn dockerfile(root: &Root, path: &str) -> Result<(String, String), BuildError> {
         BuildError::Failed(format!("failed to read the Dockerfile at {name}: {error}"))
     })?;
     if bytes.is_empty() {
-        return Err(BuildError::Failed(format!(
+        return Err(BuildError::Invalid(format!(
             "the Dockerfile ({name}) cannot be empty"
         )));
     }
