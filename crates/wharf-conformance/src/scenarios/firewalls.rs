@@ -284,7 +284,7 @@ pub(crate) fn beside_a_dockerd(case: &mut Case) -> Result<()> {
     case.ok(&["rm", "-f", "s2"])?;
     serve(case, "s2", &["--network", "n1", "-p", "8082:80"])?;
     case.engine.world.sh("nft delete table inet wharf")?;
-    until(|| answers(case, "192.0.2.1:8082"))?;
+    until(|| Ok(table(case, "inet wharf").is_ok() && answers(case, "192.0.2.1:8082")?))?;
     ensure!(theirs()? == with_ours, "its rules are as it made them");
     ensure!(answers(case, "192.0.2.1:9090")?);
     // Nor its comings and goings anything of ours.
