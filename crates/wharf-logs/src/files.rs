@@ -5,11 +5,11 @@
 
 use std::fs::File;
 use std::io::{ErrorKind, Read as _};
-use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use flate2::read::GzDecoder;
-use rustix::fs::{Mode, OFlags};
+use rustix::fs::{AtFlags, Mode, OFlags, StatxFlags};
 
 /// The name of the `number`th older file of the log at `path`.
 pub(crate) fn rotated(path: &Path, number: u32) -> PathBuf {
@@ -34,13 +34,18 @@ pub(crate) struct Identity {
 }
 
 impl Identity {
+    /// By statx(2) itself: the standard library asks for the time of birth with glibc alone.
     pub(crate) fn of(file: &File) -> std::io::Result<Self> {
-        let metadata = file.metadata()?;
-        let born = metadata.created().ok();
-        let born = born.and_then(|at| at.duration_since(std::time::UNIX_EPOCH).ok());
+        let wanted = StatxFlags::INO | StatxFlags::BTIME;
+        let found = rustix::fs::statx(file, c"", AtFlags::EMPTY_PATH, wanted)?;
+        let known = found.stx_mask & StatxFlags::BTIME.bits() != 0;
+        let born = Duration::new(
+            found.stx_btime.tv_sec.unsigned_abs(),
+            found.stx_btime.tv_nsec,
+        );
         Ok(Self {
-            inode: metadata.ino(),
-            born: born.map_or(0, |since| since.as_nanos()),
+            inode: found.stx_ino,
+            born: if known { born.as_nanos() } else { 0 },
         })
     }
 
