@@ -349,15 +349,26 @@ fn make(controller: &str, folder: &Path) -> Result<(), CgroupError> {
         other => other.map_err(CgroupError::file("make", folder))?,
     }
     if controller == "cpuset" {
-        // A new cpuset of v1 is empty, and takes no process before it has something.
-        let parent = folder.parent().unwrap_or(Path::new("/"));
         for file in ["cpuset.cpus", "cpuset.mems"] {
-            let from = parent.join(file);
-            let value = std::fs::read_to_string(&from).map_err(CgroupError::file("read", &from))?;
-            write(&folder.join(file), value.trim())?;
+            filled(folder, file)?;
         }
     }
     Ok(())
+}
+
+/// What a cpuset of v1 has: a new one is empty, and takes no process before it has what the one above has. So does one above
+/// that somebody else has just made and not filled yet.
+fn filled(folder: &Path, file: &str) -> Result<String, CgroupError> {
+    let path = folder.join(file);
+    let value = std::fs::read_to_string(&path).map_err(CgroupError::file("read", &path))?;
+    match (value.trim(), folder.parent()) {
+        ("", Some(parent)) => {
+            let value = filled(parent, file)?;
+            write(&path, &value)?;
+            Ok(value)
+        }
+        (value, _) => Ok(value.to_owned()),
+    }
 }
 
 fn collect(folder: &Path, pids: &mut BTreeSet<i32>) -> Result<(), CgroupError> {

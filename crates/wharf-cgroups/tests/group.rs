@@ -36,6 +36,23 @@ fn processes_are_listed_frozen_killed_and_the_group_goes() {
     group.remove().unwrap();
 }
 
+/// Somebody else has made the one above, and was not yet there to give it processors.
+#[test]
+fn a_cpuset_of_v1_below_an_empty_one_takes_processes() {
+    let above = path("unfilled");
+    if std::fs::create_dir(format!("/sys/fs/cgroup/cpuset{above}")).is_err() {
+        return; // v2: they are never empty.
+    }
+    let group = Cgroup::create(&format!("{above}/below"), Wanted::default()).unwrap();
+    let mut child = sleeper();
+    let pid = i32::try_from(child.id()).unwrap();
+    group.add(pid).unwrap();
+    group.kill_all().unwrap();
+    child.wait().unwrap();
+    group.remove().unwrap();
+    Cgroup::open(&above).unwrap().remove().unwrap();
+}
+
 #[test]
 fn a_thread_of_v1_enters_by_itself() {
     let group = create("enter");
