@@ -176,7 +176,10 @@ impl Life<'_> {
             match dice.below(7) {
                 0 => {
                     post("pause", None)?;
-                    post("unpause", None)?;
+                    // One that ended meanwhile is not paused.
+                    let target = format!("/containers/{}/unpause", self.name);
+                    let statuses = [204, 404, 409, 500];
+                    self.speaker.expect("POST", &target, None, &statuses)?;
                 }
                 1 => self.exec()?,
                 2 => post("update", Some(json!({ "CpuShares": 512 })))?,
