@@ -471,6 +471,19 @@ pub(crate) fn resources(resources: wire::Resources) -> Result<Resources> {
     })
 }
 
+/// Whether block I/O limits of single devices are asked for.
+pub(crate) fn has_device_limits(asked: &wire::Resources) -> bool {
+    let weights = asked.blkio_weight_device.iter().map(Vec::len);
+    let throttles = [
+        &asked.blkio_device_read_bps,
+        &asked.blkio_device_write_bps,
+        &asked.blkio_device_read_iops,
+        &asked.blkio_device_write_iops,
+    ];
+    let throttles = throttles.into_iter().flatten().map(Vec::len);
+    weights.chain(throttles).any(|length| length > 0)
+}
+
 fn throttles(list: Option<Vec<wire::ThrottleDevice>>) -> Vec<Throttle> {
     let list = list.unwrap_or_default().into_iter();
     list.map(|wire::ThrottleDevice { path, rate }| Throttle { path, rate })

@@ -174,6 +174,12 @@ pub(crate) async fn update(
         restart_policy,
     } = request;
     compat::update(&mut resources, version);
+    // Docker ignored them until 1.55, and changes them since.
+    if !version.before(55) && convert::has_device_limits(&resources) {
+        return Err(ApiError::not_implemented(
+            "changing the block I/O limits of single devices",
+        ));
+    }
     let policy = restart_policy.filter(|policy| !policy.name.is_empty());
     let asked = resources != wharf_api_types::Resources::default();
     let update = Update {

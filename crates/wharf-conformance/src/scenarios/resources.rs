@@ -256,6 +256,13 @@ pub(crate) fn update_is_refused_as_a_whole(case: &mut Case) -> Result<()> {
         .engine
         .api("POST", "/containers/c1/update", Some(&body))?;
     ensure!(answer.status == 409, "{} {}", answer.status, answer.text());
+    if case.engine.kind == wharf_testkit::EngineKind::Wharf {
+        let limits = serde_json::json!([{"Path": "/dev/null", "Rate": 1}]);
+        let body = serde_json::json!({"BlkioDeviceReadBps": limits, "Memory": 64 << 20});
+        let target = "/v1.55/containers/c1/update";
+        let answer = case.engine.api("POST", target, Some(&body))?;
+        ensure!(answer.status == 501, "{} {}", answer.status, answer.text());
+    }
     case.prints(
         &[
             "inspect",
