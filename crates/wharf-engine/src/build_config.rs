@@ -46,6 +46,20 @@ pub struct GcLimits {
     pub min_free_space: i64,
 }
 
+/// What a record of the build cache is told apart by, beside times: the fields of [`GcRule::filters`] and of
+/// `docker builder prune --filter`.
+pub const CACHE_FIELDS: [&str; 9] = [
+    "id",
+    "parents",
+    "description",
+    "inuse",
+    "mutable",
+    "immutable",
+    "type",
+    "shared",
+    "private",
+];
+
 /// A rule of what is removed.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct GcRule {
@@ -55,7 +69,7 @@ pub struct GcRule {
     pub keep_duration: i64,
     /// How much may stay.
     pub limits: GcLimits,
-    /// Only what fits one of these (`type==source.local`).
+    /// Only what fits one of these (`type==source.local`), each with one of [`CACHE_FIELDS`].
     pub filters: Vec<String>,
 }
 

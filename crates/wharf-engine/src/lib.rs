@@ -49,7 +49,7 @@ mod userns;
 mod volumes;
 mod workspace;
 
-pub use build_config::{BuildConfig, Gc, GcLimits, GcRule};
+pub use build_config::{BuildConfig, CACHE_FIELDS, Gc, GcLimits, GcRule};
 pub use changes::{Settings, apply_changes};
 pub use config::{BridgeConfig, CgroupDriver, EngineConfig, RuntimeConfig};
 pub use containers::{

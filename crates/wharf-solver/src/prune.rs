@@ -5,6 +5,7 @@ use std::path::Path;
 
 use jiff::Timestamp;
 use rustix::fs::FlockOperation;
+use wharf_engine::CACHE_FIELDS;
 use wharf_oci::ChainId;
 
 use crate::cache::{Cache, Record};
@@ -268,18 +269,7 @@ impl Test {
             Some((operator, (field, value))) => (operator, field, value),
             None => ("", text, ""),
         };
-        let known = [
-            "id",
-            "parents",
-            "description",
-            "inuse",
-            "mutable",
-            "immutable",
-            "type",
-            "shared",
-            "private",
-        ];
-        if !known.contains(&field) {
+        if !CACHE_FIELDS.contains(&field) {
             return Err(SolveError::Invalid(format!(
                 "failed to parse prune filters {text:?}"
             )));

@@ -3,22 +3,9 @@
 
 use anyhow::{Context as _, Result, anyhow, bail};
 use serde_json::{Map, Value};
-use wharf_engine::{BuildConfig, Gc, GcLimits, GcRule};
+use wharf_engine::{BuildConfig, CACHE_FIELDS, Gc, GcLimits, GcRule};
 
 use crate::format::units::ram_in_bytes;
-
-/// Filters of `docker builder prune` that a rule may have beside times.
-const FIELDS: [&str; 9] = [
-    "id",
-    "parents",
-    "description",
-    "inuse",
-    "mutable",
-    "immutable",
-    "type",
-    "shared",
-    "private",
-];
 
 /// Reads it.
 ///
@@ -109,7 +96,7 @@ fn rule(value: &Value, general: GcLimits) -> Result<GcRule> {
             .with_context(|| format!("builder.gc.policy.filter: invalid filter {filter}"))?;
         match name {
             "unused-for" | "until" => rule.keep_duration = seconds(value)?,
-            name if FIELDS.contains(&name) => rule.filters.push(format!("{name}=={value}")),
+            name if CACHE_FIELDS.contains(&name) => rule.filters.push(format!("{name}=={value}")),
             name => bail!("builder.gc.policy.filter: invalid filter '{name}'"),
         }
     }
