@@ -38,10 +38,9 @@ impl Engine {
             let store = self.images.store.clone();
             let usage = tokio::task::spawn_blocking(move || store.disk_usage()).await;
             let usage = usage.map_err(|error| EngineError::failed(&error))??;
-            let users = usage
-                .images
-                .iter()
-                .map(|one| self.images.uses(&one.image.id).len());
+            let counts = self.images.user_counts();
+            let count = |id| counts.get(id).copied().unwrap_or(0);
+            let users = usage.images.iter().map(|one| count(&one.image.id));
             let users = users.collect();
             report.images = Some((usage, users));
         }

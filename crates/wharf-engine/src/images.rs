@@ -1,6 +1,6 @@
 //! Images as the engine's users see them: the store's verbs, told of containers, with Docker's events.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use tokio::io::AsyncRead;
@@ -25,6 +25,15 @@ impl ImageService {
     /// The store, for everything that only reads (`resolve`, `list`, `history`, `search`).
     pub fn store(&self) -> &Images {
         &self.store
+    }
+
+    /// How many containers each image has that has any, in any state: one look for all of them.
+    pub fn user_counts(&self) -> HashMap<Digest, usize> {
+        let mut counts = HashMap::new();
+        for view in self.containers.views().iter() {
+            *counts.entry(view.image).or_default() += 1;
+        }
+        counts
     }
 
     /// Containers of the image, in any state (the `Containers` column of `docker images`).

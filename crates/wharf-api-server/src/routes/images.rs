@@ -52,10 +52,12 @@ pub(crate) async fn list(
     };
     let with_manifests = params.flag("manifests") && !version.before(47);
     let with_identity = params.flag("identity") && !version.before(54);
+    // Before 1.51 they were counted for `system df` alone.
+    let counts = (!version.before(51)).then(|| engine.images.user_counts());
     let mut rows = Vec::new();
     for image in &images {
-        // Before 1.51 they were counted for `system df` alone.
-        let users = (!version.before(51)).then(|| engine.images.uses(&image.id).len());
+        let users = counts.as_ref();
+        let users = users.map(|counts| counts.get(&image.id).copied().unwrap_or(0));
         let mut row = convert::image_summary(image, users, shared.get(&image.id).copied());
         if with_manifests {
             row.manifests = Some(manifests(&engine, image, with_identity).await?);
