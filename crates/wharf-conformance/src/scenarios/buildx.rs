@@ -1,7 +1,7 @@
 //! BuildKit's protocol, through the stock buildx plugin.
 
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Child, Command};
 
 use anyhow::{Context as _, Result, ensure};
 use serde_json::Value;
@@ -17,6 +17,29 @@ pub(super) struct Files {
     folder: TempDir,
     state: TempDir,
     plugins: PathBuf,
+}
+
+/// git's own server over the folder of files; it ends with this.
+pub(super) struct GitServer(Child);
+
+impl GitServer {
+    /// Returns when it answers, at `git://127.0.0.1/`.
+    pub(super) fn start(case: &Case, files: &Files) -> Result<Self> {
+        let world = &case.engine.world;
+        let base = format!("--base-path={}", files.folder.path().display());
+        let mut command = world.command("git");
+        command.args(["daemon", "--reuseaddr", "--listen=127.0.0.1"]);
+        let server = Self(command.args(["--export-all", &base]).spawn()?);
+        until(|| Ok(world.sh("bash -c '</dev/tcp/127.0.0.1/9418'").is_ok()))?;
+        Ok(server)
+    }
+}
+
+impl Drop for GitServer {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
 }
 
 impl Files {
@@ -555,21 +578,7 @@ pub(crate) fn what_a_context_may_be(case: &mut Case) -> Result<()> {
          && git -c user.name=n -c user.email=e@x commit -qm one && git update-server-info",
     );
     case.engine.world.sh(&script)?;
-    let base = format!("--base-path={}", files.folder.path().display());
-    let mut git = case
-        .engine
-        .world
-        .command("git")
-        .args([
-            "daemon",
-            "--reuseaddr",
-            "--listen=127.0.0.1",
-            "--export-all",
-            &base,
-        ])
-        .spawn()?;
-    let answers = "bash -c '</dev/tcp/127.0.0.1/9418'";
-    until(|| Ok(case.engine.world.sh(answers).is_ok()))?;
+    let git = GitServer::start(case, &files)?;
     files.build_of(
         case,
         &["-t", "git", "git://127.0.0.1/repository#main:other"],
@@ -579,8 +588,7 @@ pub(crate) fn what_a_context_may_be(case: &mut Case) -> Result<()> {
     files.write("Dockerfile", "FROM busybox\nCOPY --from=more f /n\n")?;
     files.build(case, &["-t", "named", "--build-context", files_of])?;
     case.prints(&["run", "--rm", "named", "cat", "/n"], "G")?;
-    git.kill()?;
-    git.wait()?;
+    drop(git);
     Ok(())
 }
 

@@ -1,11 +1,13 @@
 //! What a Dockerfile, a context or a killed daemon must not be able to do to builds.
 
 use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
 use wharf_testkit::{Registry, fixtures};
 
-use super::buildx::Files;
+use super::buildx::{Files, GitServer};
 use crate::Case;
 
 /// Paths of mounts lead nowhere but into what is mounted (CVE-2024-23651, CVE-2024-23652, CVE-2024-9675).
@@ -94,21 +96,7 @@ pub(crate) fn repositories_stay_inside(case: &mut Case) -> Result<()> {
         files.path("."),
     );
     case.engine.world.sh(&script)?;
-    let base = format!("--base-path={}", files.path("."));
-    let mut git = case
-        .engine
-        .world
-        .command("git")
-        .args([
-            "daemon",
-            "--reuseaddr",
-            "--listen=127.0.0.1",
-            "--export-all",
-            &base,
-        ])
-        .spawn()?;
-    let answers = "bash -c '</dev/tcp/127.0.0.1/9418'";
-    super::containers::until(|| Ok(case.engine.world.sh(answers).is_ok()))?;
+    let git = GitServer::start(case, &files)?;
     let build = |place: &str| {
         let address = format!("git://127.0.0.1/served{place}");
         files.run(case, &["buildx", "build", "-t", "made", &address])
@@ -152,8 +140,7 @@ pub(crate) fn repositories_stay_inside(case: &mut Case) -> Result<()> {
         !Path::new("/etc/wharf-inside").exists(),
         "a link leads out: {run:?}"
     );
-    git.kill()?;
-    git.wait()?;
+    drop(git);
     Ok(())
 }
 
@@ -304,19 +291,8 @@ pub(crate) fn the_daemon_is_killed_in_builds(case: &mut Case) -> Result<()> {
     // Longer and longer, so that the kill comes at each of its steps.
     for round in 0..40_u64 {
         files.write("n", &format!("{round}\n"))?;
-        let mut child = files
-            .command(case, &["buildx", "build", "-t", "made", "."])
-            .stdout(std::process::Stdio::null())
-            .stderr(std::process::Stdio::null())
-            .spawn()?;
-        let begun = std::time::Instant::now();
-        let wait = std::time::Duration::from_millis(25 * round);
-        while begun.elapsed() < wait && child.try_wait()?.is_none() {
-            std::thread::yield_now();
-        }
-        case.engine.kill_9()?;
-        child.wait()?;
-        case.engine.launch()?;
+        let build = files.command(case, &["buildx", "build", "-t", "made", "."]);
+        killed_in(case, build, Duration::from_millis(25 * round))?;
         if round % 4 == 3 {
             files.build(case, &["-t", "made"])?;
             let wanted = format!("{round}\n{round}\n{round}");
@@ -338,6 +314,18 @@ pub(crate) fn the_daemon_is_killed_in_builds(case: &mut Case) -> Result<()> {
     files.build(case, &["-t", "made"]).map(drop)
 }
 
+/// Kills the daemon so long after the begin of `build`, or at its end, and starts it again.
+fn killed_in(case: &mut Case, mut build: Command, wait: Duration) -> Result<()> {
+    let mut child = build.stdout(Stdio::null()).stderr(Stdio::null()).spawn()?;
+    let begun = Instant::now();
+    while begun.elapsed() < wait && child.try_wait()?.is_none() {
+        std::thread::yield_now();
+    }
+    case.engine.kill_9()?;
+    child.wait()?;
+    case.engine.launch()
+}
+
 /// The same of the classic builder, whose steps are images and containers.
 pub(crate) fn the_daemon_is_killed_in_classic_builds(case: &mut Case) -> Result<()> {
     if case.engine.kind.is_dockerd() {
@@ -352,20 +340,12 @@ pub(crate) fn the_daemon_is_killed_in_classic_builds(case: &mut Case) -> Result<
     let build = ["build", "--network=none", "-t", "made", path.as_str()];
     for round in 0..24_u64 {
         std::fs::write(folder.path().join("n"), format!("{round}\n"))?;
-        let mut child = case
-            .command(&build)
-            .stdout(std::process::Stdio::null())
-            .stderr(std::process::Stdio::null())
-            .spawn()?;
         // Later and later, so that the kill comes at each of its steps.
-        let begun = std::time::Instant::now();
-        let wait = std::time::Duration::from_millis(40 * round);
-        while begun.elapsed() < wait && child.try_wait()?.is_none() {
-            std::thread::yield_now();
-        }
-        case.engine.kill_9()?;
-        child.wait()?;
-        case.engine.launch()?;
+        killed_in(
+            case,
+            case.command(&build),
+            Duration::from_millis(40 * round),
+        )?;
         if round % 4 == 3 {
             case.ok(&build)?;
             let wanted = [round.to_string().as_str(); 4].join("\n");
