@@ -1,6 +1,6 @@
 //! The way to a published port that address translation does not reach: from IPv6 to an IPv4 container, from a container
-//! to itself, and what of the host's loopback [`crate::firewall`] leaves alone. One task per port within the daemon, on the sockets that hold the ports, where Docker
-//! runs one process per port.
+//! to itself, and what of the host's loopback [`crate::firewall`] leaves alone. One task per port within the daemon, on
+//! the sockets that hold the ports, where Docker runs one process per port.
 
 mod tcp;
 mod udp;

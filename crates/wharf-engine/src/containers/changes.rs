@@ -160,8 +160,8 @@ impl Layers {
         dir.is_ok_and(|dir| self.only_scaffold(&dir, path).unwrap_or(false))
     }
 
-    /// Whether the runtime made it, empty, to mount something on it, or we did when we made the container. Docker has these in a layer of its own
-    /// below the container's.
+    /// Whether the runtime made it, empty, to mount something on it, or we did when we made the container. Docker has
+    /// these in a layer of its own below the container's.
     pub(crate) fn is_scaffold(&self, path: &Path, stat: &Stat) -> bool {
         const FOLDERS: &[&str] = &[
             "/dev/pts",
