@@ -3,7 +3,7 @@
 use oci_spec::runtime::{LinuxDeviceCgroup, LinuxDeviceType};
 use wharf_sys::bpf::{self, Instruction};
 
-use crate::group::write;
+use crate::group::{open_to_write, write_to};
 use crate::{Cgroup, CgroupError, Layout};
 
 pub(crate) fn apply(group: &Cgroup, rules: &[LinuxDeviceCgroup]) -> Result<(), CgroupError> {
@@ -22,13 +22,20 @@ fn apply_v1(group: &Cgroup, rules: &[LinuxDeviceCgroup]) -> Result<(), CgroupErr
     let folder = group
         .controller("devices")
         .ok_or(CgroupError::NoController("devices"))?;
-    for rule in rules {
-        let file = if rule.allow() {
+    // The kernel takes one rule for each write.
+    for run in rules.chunk_by(|one, next| one.allow() == next.allow()) {
+        let is_allowed = run.first().is_some_and(LinuxDeviceCgroup::allow);
+        let file = folder.join(if is_allowed {
             "devices.allow"
         } else {
             "devices.deny"
-        };
-        write(&folder.join(file), &line_v1(rule))?;
+        });
+        let open = open_to_write(&file).map_err(CgroupError::file("open", &file))?;
+        for rule in run {
+            let line = line_v1(rule);
+            let failed = CgroupError::file(format!("write \"{line}\" to"), &file);
+            write_to(&open, &line).map_err(failed)?;
+        }
     }
     Ok(())
 }

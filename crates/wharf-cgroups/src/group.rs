@@ -50,7 +50,10 @@ impl Cgroup {
             group.keeper = Some(keeper);
         }
         match group.make_folders() {
-            Ok(()) => Ok(group),
+            Ok(folder) => {
+                group.folder = folder;
+                Ok(group)
+            }
             Err(error) => {
                 group.settle();
                 let _ = group.remove();
@@ -59,19 +62,32 @@ impl Cgroup {
         }
     }
 
-    fn make_folders(&mut self) -> Result<(), CgroupError> {
-        let group = self;
-        for (controller, folder) in group.folders() {
+    /// Whether [`Cgroup::make`] makes it whole: nobody is born in a group of v1, and systemd has no part in it.
+    pub fn can_be_made_later(&self) -> bool {
+        !self.layout.is_v2() && self.name.scope().is_none()
+    }
+
+    /// Makes one that was only opened, and that [can be](Cgroup::can_be_made_later).
+    ///
+    /// # Errors
+    /// If a folder cannot be made. Some may have been.
+    pub fn make(&self) -> Result<(), CgroupError> {
+        self.make_folders().map(drop)
+    }
+
+    /// The folders, and on v2 that which a process can be born in.
+    fn make_folders(&self) -> Result<Option<OwnedFd>, CgroupError> {
+        for (controller, folder) in self.folders() {
             make(controller, &folder)?;
         }
-        if group.layout.is_v2() {
-            group.hand_down()?;
-            let folder = &group.folders()[0].1;
-            let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-            let opened = rustix::fs::open(folder, flags, Mode::empty()).map_err(io::Error::from);
-            group.folder = Some(opened.map_err(CgroupError::file("open", folder))?);
+        if !self.layout.is_v2() {
+            return Ok(None);
         }
-        Ok(())
+        self.hand_down()?;
+        let folder = &self.folders()[0].1;
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let opened = rustix::fs::open(folder, flags, Mode::empty()).map_err(io::Error::from);
+        opened.map(Some).map_err(CgroupError::file("open", folder))
     }
 
     /// A process is in the group, or none will be: systemd ends an empty one by itself.
@@ -407,10 +423,24 @@ fn folders_in(folder: &Path) -> Vec<PathBuf> {
 }
 
 pub(crate) fn write(file: &Path, value: &str) -> Result<(), CgroupError> {
-    use std::io::Write as _;
-    let mut open = std::fs::File::options();
-    open.write(true)
-        .open(file)
-        .and_then(|mut file| file.write_all(value.as_bytes()))
-        .map_err(CgroupError::file(format!("write \"{value}\" to"), file))
+    let failed = || CgroupError::file(format!("write \"{value}\" to"), file);
+    let open = open_to_write(file).map_err(failed())?;
+    write_to(&open, value).map_err(failed())
+}
+
+/// Without the libc's `open`, which costs a second system call for a flag that the first has set.
+pub(crate) fn open_to_write(file: &Path) -> io::Result<OwnedFd> {
+    Ok(rustix::fs::open(
+        file,
+        OFlags::WRONLY | OFlags::CLOEXEC,
+        Mode::empty(),
+    )?)
+}
+
+/// The kernel takes a value whole, in one call.
+pub(crate) fn write_to(open: &OwnedFd, value: &str) -> io::Result<()> {
+    match rustix::io::retry_on_intr(|| rustix::io::write(open, value.as_bytes()))? {
+        whole if whole == value.len() => Ok(()),
+        _ => Err(io::ErrorKind::WriteZero.into()),
+    }
 }

@@ -1,9 +1,10 @@
 //! The child's side: from a fresh clone to the container's program.
 
+use std::cell::Cell;
 use std::ffi::CString;
 use std::os::fd::{AsFd as _, OwnedFd};
 
-use oci_spec::runtime::{Hooks, Process, Spec};
+use oci_spec::runtime::{Hooks, Mount, Process, Spec};
 use rustix::fs::{Mode, OFlags};
 use rustix::process::{
     DumpableBehavior, Signal, set_dumpable_behavior, set_parent_process_death_signal, setsid, umask,
@@ -37,6 +38,8 @@ pub(crate) struct Plan<'a> {
     pub(crate) born_in_cgroup: bool,
     /// The way into its group, if it is to move there by itself.
     pub(crate) entrance: Option<&'a Entrance>,
+    /// The group is made while the root is built, and joined before the root is entered.
+    pub(crate) joins_late: bool,
     pub(crate) namespaces: &'a Namespaces,
     pub(crate) seccomp: Option<Filter>,
     pub(crate) io: ProcessIo,
@@ -91,6 +94,7 @@ fn prepare(plan: &Plan<'_>, sync: &sync::Child) -> Result<(Ready, Proc), Failure
     // Hooks find the process in its group.
     let hooked = hooks::any_early(plan.spec);
     let early = hooked || plan.staged;
+    let late = plan.joins_late;
     if early {
         sync.wait_for_go()?;
     }
@@ -105,10 +109,10 @@ fn prepare(plan: &Plan<'_>, sync: &sync::Child) -> Result<(Ready, Proc), Failure
     build_root(plan, sync, hooked)?;
     let proc = Proc::open()?;
     sysctl::write(plan.spec, &proc)?;
-    if !early {
+    if !early && !late {
         sync.wait_for_go()?;
     }
-    if !in_group && !early {
+    if !in_group && !early && !late {
         own_cgroup_namespace(plan.namespaces)?;
     }
     let master = match plan.spec.process() {
@@ -141,7 +145,13 @@ fn prepare(plan: &Plan<'_>, sync: &sync::Child) -> Result<(Ready, Proc), Failure
 }
 
 fn build_root(plan: &Plan<'_>, sync: &sync::Child, hooked: bool) -> Result<(), Failure> {
+    let joined = Cell::new(!plan.joins_late);
+    let join = || match joined.replace(true) {
+        true => Ok(()),
+        false => join_made_group(plan, sync),
+    };
     let before_entering = || {
+        join()?;
         if !hooked {
             return Ok(());
         }
@@ -162,12 +172,36 @@ fn build_root(plan: &Plan<'_>, sync: &sync::Child, hooked: bool) -> Result<(), F
             rootfs: &plan.rootfs,
             ahead: &plan.ahead,
             cgroup: plan.cgroup,
+            join: &join,
             no_pivot: plan.no_pivot,
         };
         return tree.build(before_entering);
     }
     before_entering()?;
     rootfs::chroot(&plan.rootfs)
+}
+
+/// Whether a process may build its root before it is in its group: nothing that comes before asks who or where it is, and nothing
+/// of size is written.
+pub(crate) fn joins_late(spec: &Spec, namespaces: &Namespaces) -> bool {
+    let copies = |mount: &Mount| {
+        let mut options = mount.options().iter().flatten();
+        options.any(|option| option == "tmpcopyup")
+    };
+    namespaces.has_new(namespace::MOUNT)
+        && !namespaces.has_user()
+        && !stage::is_needed(spec, namespaces)
+        && !hooks::any_early(spec)
+        && !spec.mounts().iter().flatten().any(copies)
+}
+
+/// Goes into the group that the caller has made meanwhile, by its path: the host's tree is still ours.
+fn join_made_group(plan: &Plan<'_>, sync: &sync::Child) -> Result<(), Failure> {
+    sync.wait_for_go()?;
+    let entrance = plan.cgroup.map(Cgroup::entrance).transpose();
+    let entrance = entrance.map_err(|error| Failure::other(error.to_string()))?;
+    enter_group(entrance.flatten().as_ref())?;
+    own_cgroup_namespace(plan.namespaces)
 }
 
 /// A session keyring of the container's own: that of the caller holds his secrets.

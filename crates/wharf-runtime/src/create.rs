@@ -36,8 +36,11 @@ pub struct Config<'a> {
     pub spec: &'a Spec,
     /// Its root filesystem.
     pub rootfs: Rootfs,
-    /// Its control group, made already.
+    /// Its control group: made already, or by [`Config::make_cgroup`].
     pub cgroup: Option<&'a Cgroup>,
+    /// Makes the group, which [can be made later](Cgroup::can_be_made_later), and sets its limits. Where nothing speaks
+    /// against it, that is while the process already builds its root: each takes as long as the other.
+    pub make_cgroup: Option<&'a dyn Fn() -> Result<(), CgroupError>>,
     /// A network namespace to join instead of the spec's.
     pub network: Option<OwnedFd>,
     /// A compiled seccomp filter.
@@ -91,11 +94,19 @@ pub fn create(config: Config<'_>) -> Result<Created, RuntimeError> {
     }
     let (ours, theirs) = sync::pair().map_err(RuntimeError::system("make a socket"))?;
     let staged = stage::is_needed(config.spec, &namespaces);
+    let made_later = config.make_cgroup.is_some() && {
+        let can_wait = child::joins_late(config.spec, &namespaces);
+        if !can_wait && let Some(make) = config.make_cgroup {
+            make()?;
+        }
+        can_wait
+    };
     let birthplace = config
         .cgroup
         .and_then(Cgroup::birthplace)
         .filter(|_| !staged);
-    let entrance = config.cgroup.map(Cgroup::entrance).transpose()?.flatten();
+    let waiting = config.cgroup.filter(|_| !made_later);
+    let entrance = waiting.map(Cgroup::entrance).transpose()?.flatten();
     let plan = Plan {
         spec: config.spec,
         rootfs: config.rootfs,
@@ -104,6 +115,7 @@ pub fn create(config: Config<'_>) -> Result<Created, RuntimeError> {
         cgroup: config.cgroup,
         born_in_cgroup: birthplace.is_some(),
         entrance: entrance.as_ref(),
+        joins_late: made_later,
         namespaces: &namespaces,
         seccomp: config.seccomp,
         io: config.io,
@@ -145,12 +157,13 @@ pub fn create(config: Config<'_>) -> Result<Created, RuntimeError> {
             (pid, pidfd)
         }
     };
+    if made_later && let Some(make) = config.make_cgroup {
+        make().inspect_err(|_| discard(pid, &pidfd))?;
+    }
     let new_user = namespaces.has_new(namespace::USER);
     let maps = maps_of(config.spec);
     let help = Help {
-        cgroup: config
-            .cgroup
-            .filter(|_| birthplace.is_none() && entrance.is_none()),
+        cgroup: waiting.filter(|_| birthplace.is_none() && entrance.is_none()),
         maps: maps.filter(|_| new_user),
         process: config
             .spec

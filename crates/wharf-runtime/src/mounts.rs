@@ -24,6 +24,8 @@ pub(crate) struct Tree<'a> {
     pub(crate) rootfs: &'a Rootfs,
     pub(crate) ahead: &'a Ahead,
     pub(crate) cgroup: Option<&'a Cgroup>,
+    /// Sees to it that the process is in its group.
+    pub(crate) join: &'a dyn Fn() -> Result<(), Failure>,
     pub(crate) no_pivot: bool,
 }
 
@@ -104,6 +106,9 @@ impl Tree<'_> {
                 Some(bound) => attach_bound(root, mount, &asked, bound),
                 None => attach_bound(root, mount, &asked, &open_source(mount, &asked)?),
             };
+        }
+        if kind.starts_with("cgroup") {
+            (self.join)()?;
         }
         if kind == "cgroup" {
             return mount_cgroup(root, mount, &asked, self.cgroup);

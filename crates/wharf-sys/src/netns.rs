@@ -19,6 +19,30 @@ pub fn create() -> io::Result<OwnedFd> {
     })
 }
 
+/// Makes a new network namespace with its loopback device up, on a thread of its own while `body` runs on this one: the
+/// kernel takes most of a millisecond for it. The thread has ended when this returns.
+///
+/// # Errors
+/// The kernel's, beside what `body` returned.
+pub fn create_beside<T>(body: impl FnOnce() -> T) -> (T, io::Result<OwnedFd>) {
+    std::thread::scope(|scope| {
+        let made = || {
+            unshare(namespace::NETWORK)?;
+            loopback_up()?;
+            Ok(File::open("/proc/thread-self/ns/net")?.into())
+        };
+        let small = std::thread::Builder::new().stack_size(64 << 10);
+        let thread = small.spawn_scoped(scope, made);
+        let result = body();
+        let made = thread.and_then(|thread| {
+            thread
+                .join()
+                .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+        });
+        (result, made)
+    })
+}
+
 /// Brings the loopback device of this process's network namespace up.
 ///
 /// # Errors
@@ -89,6 +113,18 @@ mod tests {
         std::fs::metadata("/proc/thread-self/ns/net")
             .expect("netns")
             .ino()
+    }
+
+    #[test]
+    fn a_namespace_is_made_while_the_caller_goes_on_in_its_own() {
+        let (seen, made) = create_beside(own);
+        let made = made.expect("create");
+        assert_eq!(seen, own());
+        let up = within(made.as_fd(), || -> io::Result<String> {
+            assert_ne!(own(), seen);
+            std::fs::read_to_string("/proc/thread-self/net/if_inet6")
+        });
+        assert!(up.expect("addresses").contains(" lo\n"), "lo is up");
     }
 
     #[test]

@@ -65,6 +65,9 @@ impl Root {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             other => return other,
         }
+        if let Some(made) = self.mkdir_last(path, mode) {
+            return Ok(made);
+        }
         let mut walked = PathBuf::new();
         let mut current = self.open_at(Path::new("/"), flags, Mode::empty())?;
         for name in normal(path) {
@@ -77,6 +80,22 @@ impl Root {
             };
         }
         Ok(current)
+    }
+
+    /// Makes the last folder of `path`, where those above it are there, which is most often so. `None`: somebody must walk.
+    fn mkdir_last(&self, path: &Path, mode: Mode) -> Option<OwnedFd> {
+        let plain = |part| matches!(part, Component::RootDir | Component::Normal(_));
+        let (above, name) = path.parent().zip(path.file_name())?;
+        if !path.components().all(plain) {
+            return None;
+        }
+        let flags = OFlags::PATH | OFlags::DIRECTORY;
+        // A relative path begins at the root too.
+        let above = Path::new("/").join(above);
+        let above = self.open_at(&above, flags, Mode::empty()).ok()?;
+        // A link that leads nowhere stands in the way of both.
+        mkdirat(above, name, mode).ok()?;
+        self.open_at(path, flags, Mode::empty()).ok()
     }
 
     /// Makes `name` in `parent`; a link that hangs in the air there gets its target made.

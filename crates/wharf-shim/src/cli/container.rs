@@ -1,6 +1,7 @@
 //! A container's folder below `--root`.
 
 use std::collections::BTreeMap;
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -155,7 +156,11 @@ impl Container {
     /// Kills what is left, removes the control group and the folder, and runs the hooks of the end.
     pub(crate) fn remove(&self, global: &Global) -> Result<(), String> {
         // One that never was whole has no spec, and ran nothing.
-        let spec = self.spec().ok();
+        self.remove_of(global, self.spec().ok().as_ref())
+    }
+
+    /// [`Container::remove`] for who knows the spec that it was made of.
+    pub(crate) fn remove_of(&self, global: &Global, spec: Option<&Spec>) -> Result<(), String> {
         self.remove_cgroup()?;
         match std::fs::remove_dir_all(&self.folder) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
@@ -163,7 +168,7 @@ impl Container {
             }
             _ => {}
         }
-        let hooks = spec.as_ref().and_then(|spec| spec.hooks().as_ref());
+        let hooks = spec.and_then(|spec| spec.hooks().as_ref());
         let hooks = hooks.and_then(|hooks| hooks.poststop().as_deref());
         let mut state = self.oci_state("stopped", 0);
         // There is no process any more.
@@ -192,7 +197,11 @@ impl Container {
 
 /// When the process began, in clock ticks; `None` if there is none, or a zombie.
 pub(crate) fn start_time(pid: i32) -> Option<u64> {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // As long as the kernel ever writes it, to be read at once.
+    let mut text = [0; 1024];
+    let mut file = std::fs::File::open(format!("/proc/{pid}/stat")).ok()?;
+    let length = file.read(&mut text).ok()?;
+    let stat = String::from_utf8_lossy(text.get(..length)?);
     // The name in brackets may hold anything, brackets too.
     let mut fields = stat.get(stat.rfind(')')? + 2..)?.split(' ');
     let state = fields.next()?;

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use oci_spec::runtime::{LinuxNamespaceType, LinuxResources, Spec};
 use rustix::fs::{CWD, FileType, Mode, OFlags};
 use serde_json::Value;
-use wharf_cgroups::{Cgroup, Wanted};
+use wharf_cgroups::{Cgroup, CgroupError, Wanted};
 use wharf_runtime::{Config, Created, ProcessIo, Rootfs};
 
 use super::container::{CONFIG, Container, FIFO, start_time};
@@ -123,7 +123,7 @@ pub(crate) fn run(global: &Global, said: &Said) -> Outcome {
     made.start(global, &spec)?;
     let code = foreground::wait(&made.created, master, &signals);
     if !said.has("keep") {
-        made.container.remove(global)?;
+        made.container.remove_of(global, Some(&spec))?;
     }
     code
 }
@@ -145,11 +145,16 @@ impl Made {
         }
         check_terminal(said, &spec, create || said.has("detach"))?;
         let extra = extra_descriptors(said, &mut spec)?;
-        let container = begin(global, said, &spec, bundle, id)?;
-        let written = std::fs::write(container.folder.join(CONFIG), text);
-        let made = written
-            .map_err(|error| format!("save the spec: {error}"))
-            .and_then(|()| make(global, said, container, &spec, create, extra));
+        let prepare = || Prepared::new(global, said, &spec, bundle, id, text);
+        let (prepared, network) = match makes_network(global, &spec) {
+            true => {
+                let (prepared, network) = wharf_sys::netns::create_beside(prepare);
+                // Whatever kept us from it is said where the process is made.
+                (prepared?, network.ok())
+            }
+            false => (prepare()?, None),
+        };
+        let made = prepared.into_made(global, said, &spec, network, (create, extra));
         log::debug(global, || "the container is made".to_owned());
         Ok((made?, spec))
     }
@@ -349,78 +354,146 @@ fn cgroup_path(named: Option<&PathBuf>, id: &str) -> String {
     path.display().to_string()
 }
 
-fn make(
-    global: &Global,
-    said: &Said,
-    mut container: Container,
-    spec: &Spec,
-    create: bool,
-    extra: u32,
-) -> Result<Made, String> {
-    // Whoever dies from here on leaves word of what is to be removed.
-    let begun = container.save();
-    begun.map_err(|message| discard(global, &container, message))?;
-    let created = match create_process(global, said, &mut container, spec, create, extra) {
-        Ok(created) => created,
-        Err(message) => return Err(discard(global, &container, message)),
-    };
-    let mut made = Made { container, created };
-    match made.settle(said) {
-        Ok(()) => Ok(made),
-        Err(message) => {
-            let _ = wharf_sys::process::send_signal(made.created.pidfd.as_fd(), 9);
-            let options = rustix::process::WaitOptions::empty();
-            let _ = rustix::process::waitpid(Some(made.created.pid), options);
-            Err(discard(global, &made.container, message))
-        }
-    }
+/// What stands before there is a process: the record, so that whoever dies from here on leaves word of what is to be removed,
+/// and the control group.
+struct Prepared {
+    container: Container,
+    cgroup: Option<Cgroup>,
+    /// The group is to be made yet, with these limits.
+    to_make: Option<Option<LinuxResources>>,
 }
 
-fn create_process(
-    global: &Global,
-    said: &Said,
-    container: &mut Container,
-    spec: &Spec,
-    create: bool,
-    extra: u32,
-) -> Result<Created, String> {
-    let cgroup = make_cgroup(global, container, spec)?;
-    if cgroup.is_none() {
-        container.cgroup = None;
+impl Prepared {
+    fn new(
+        global: &Global,
+        said: &Said,
+        spec: &Spec,
+        bundle: PathBuf,
+        id: String,
+        text: Vec<u8>,
+    ) -> Result<Self, String> {
+        let container = begin(global, said, spec, bundle, id)?;
+        let written = std::fs::write(container.folder.join(CONFIG), text);
+        let recorded = written
+            .map_err(|error| format!("save the spec: {error}"))
+            .and_then(|()| container.save());
+        let mut prepared = Self {
+            container,
+            cgroup: None,
+            to_make: None,
+        };
+        match recorded.and_then(|()| prepared.make_cgroup(global, spec)) {
+            Ok(()) => Ok(prepared),
+            Err(message) => Err(discard(global, &prepared.container, message)),
+        }
     }
-    let start_fifo = create
-        .then(|| make_fifo(&container.folder.join(FIFO)))
-        .transpose()?;
-    let process = spec.process().as_ref();
-    let has_terminal = process.and_then(|process| process.terminal()) == Some(true);
-    let state = container.oci_state("creating", 0);
-    let config = Config {
-        spec,
-        rootfs: Rootfs::Folder(container.rootfs.clone()),
-        cgroup: cgroup.as_ref(),
-        network: None,
-        seccomp: crate::filter::of(spec, &state)?,
-        io: if has_terminal {
-            ProcessIo::Terminal { size: None }
-        } else {
-            ProcessIo::Inherit
-        },
-        user: String::new(),
-        groups: Vec::new(),
-        init: None,
-        die_with_caller: false,
-        start_fifo,
-        preserve_fds: extra,
-        keyring: container.keyring.then(|| format!("_ses.{}", container.id)),
-        no_pivot: said.has("no-pivot"),
-        state: Some(state),
-    };
-    wharf_runtime::create(config).map_err(|error| not_started(&error))
+
+    fn make_cgroup(&mut self, global: &Global, spec: &Spec) -> Result<(), String> {
+        let linux = spec.linux().as_ref();
+        let resources = linux.and_then(|linux| linux.resources().as_ref());
+        let resources = resources.map(devices::with_defaults).transpose()?;
+        let path = self.container.cgroup.as_deref().unwrap_or_default();
+        let unmade = Cgroup::open(path).map_err(|error| chain(&error));
+        match unmade {
+            Ok(unmade) if !global.rootless && unmade.can_be_made_later() => {
+                self.cgroup = Some(unmade);
+                self.to_make = Some(resources);
+            }
+            _ => {
+                self.cgroup = make_cgroup(global, path, resources.as_ref(), spec)?;
+                if self.cgroup.is_none() {
+                    self.container.cgroup = None;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// `asked`: whether it waits for a `start`, and how many descriptors from 3 on go along.
+    fn into_made(
+        self,
+        global: &Global,
+        said: &Said,
+        spec: &Spec,
+        network: Option<OwnedFd>,
+        asked: (bool, u32),
+    ) -> Result<Made, String> {
+        let created = match self.create_process(said, spec, network, asked) {
+            Ok(created) => created,
+            Err(message) => return Err(discard(global, &self.container, message)),
+        };
+        let mut made = Made {
+            container: self.container,
+            created,
+        };
+        match made.settle(said) {
+            Ok(()) => Ok(made),
+            Err(message) => {
+                let _ = wharf_sys::process::send_signal(made.created.pidfd.as_fd(), 9);
+                let options = rustix::process::WaitOptions::empty();
+                let _ = rustix::process::waitpid(Some(made.created.pid), options);
+                Err(discard(global, &made.container, message))
+            }
+        }
+    }
+
+    fn create_process(
+        &self,
+        said: &Said,
+        spec: &Spec,
+        network: Option<OwnedFd>,
+        (create, extra): (bool, u32),
+    ) -> Result<Created, String> {
+        let container = &self.container;
+        let start_fifo = create
+            .then(|| make_fifo(&container.folder.join(FIFO)))
+            .transpose()?;
+        let process = spec.process().as_ref();
+        let has_terminal = process.and_then(|process| process.terminal()) == Some(true);
+        let state = container.oci_state("creating", 0);
+        let make = || self.make_and_limit();
+        let config = Config {
+            spec,
+            rootfs: Rootfs::Folder(container.rootfs.clone()),
+            cgroup: self.cgroup.as_ref(),
+            make_cgroup: self.to_make.as_ref().map(|_| &make as &dyn Fn() -> _),
+            network,
+            seccomp: crate::filter::of(spec, &state)?,
+            io: if has_terminal {
+                ProcessIo::Terminal { size: None }
+            } else {
+                ProcessIo::Inherit
+            },
+            user: String::new(),
+            groups: Vec::new(),
+            init: None,
+            die_with_caller: false,
+            start_fifo,
+            preserve_fds: extra,
+            keyring: container.keyring.then(|| format!("_ses.{}", container.id)),
+            no_pivot: said.has("no-pivot"),
+            state: Some(state),
+        };
+        wharf_runtime::create(config).map_err(|error| not_started(&error))
+    }
+
+    fn make_and_limit(&self) -> Result<(), CgroupError> {
+        let (Some(cgroup), Some(resources)) = (&self.cgroup, &self.to_make) else {
+            return Ok(());
+        };
+        cgroup.make()?;
+        resources
+            .as_ref()
+            .map_or(Ok(()), |resources| cgroup.apply(resources))
+    }
 }
 
 /// In runc's words: what has failed in the container's process, but for a program that is not there, has failed in its init.
 pub(super) fn not_started(error: &wharf_runtime::RuntimeError) -> String {
     use wharf_runtime::{FailureKind, RuntimeError};
+    if let RuntimeError::Cgroup(error) = error {
+        return chain(error);
+    }
     let inside = match error {
         RuntimeError::Child(failure) if failure.kind == FailureKind::Other => {
             "error during container init: "
@@ -439,18 +512,28 @@ pub(super) fn chain(error: &dyn std::error::Error) -> String {
     causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }
 
+/// Whether its network namespace can be made while its record and its group are: it is new, it belongs to our own user namespace, and nothing
+/// forks meanwhile, as what holds systemd's scope does.
+fn makes_network(global: &Global, spec: &Spec) -> bool {
+    let linux = spec.linux().as_ref();
+    let listed = linux.and_then(|linux| linux.namespaces().as_deref());
+    let find = |kind| {
+        listed
+            .unwrap_or_default()
+            .iter()
+            .find(|one| one.typ() == kind)
+    };
+    let is_new = find(LinuxNamespaceType::Network).is_some_and(|one| one.path().is_none());
+    is_new && find(LinuxNamespaceType::User).is_none() && !global.systemd
+}
+
+/// `None`: there is to be none.
 fn make_cgroup(
     global: &Global,
-    container: &Container,
+    path: &str,
+    resources: Option<&LinuxResources>,
     spec: &Spec,
 ) -> Result<Option<Cgroup>, String> {
-    let path = container.cgroup.as_deref().unwrap_or_default();
-    let resources = spec
-        .linux()
-        .as_ref()
-        .and_then(|linux| linux.resources().as_ref());
-    let resources = resources.map(devices::with_defaults).transpose()?;
-    let resources = resources.as_ref();
     let wanted = Wanted {
         resources,
         annotations: spec.annotations().as_ref(),

@@ -287,6 +287,7 @@ impl Shim {
                 wharf_shim_api::Rootfs::Folder(folder) => Rootfs::Folder(folder),
             },
             cgroup,
+            make_cgroup: None,
             network,
             seccomp,
             io,
