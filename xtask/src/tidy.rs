@@ -14,6 +14,7 @@ const SYNC: &[&str] = &[
     "wharf-dockerfile",
     "wharf-shim-api",
     "wharf-sys",
+    "wharf-dbus",
     "wharf-cgroups",
     "wharf-seccomp",
     "wharf-netlink",

@@ -11,17 +11,16 @@ mod annotations;
 mod bus;
 mod devices;
 mod keeper;
-mod message;
 mod properties;
 
 use std::path::Path;
 
 use rustix::process::Pid;
+use wharf_dbus::Value;
 
 use crate::CgroupError;
 use crate::group::Wanted;
 use bus::{Bus, Failure};
-use message::Value;
 
 pub(crate) use keeper::Keeper;
 pub(crate) use properties::of_resources;

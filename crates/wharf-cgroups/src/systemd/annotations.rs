@@ -3,8 +3,9 @@
 
 use std::collections::HashMap;
 
+use wharf_dbus::Value;
+
 use super::Property;
-use super::message::Value;
 use crate::CgroupError;
 
 const PREFIX: &str = "org.systemd.property.";

@@ -2,9 +2,9 @@
 //! is held by the group's own filter alone, which is set after systemd's.
 
 use oci_spec::runtime::{LinuxDeviceCgroup, LinuxDeviceType};
+use wharf_dbus::Value;
 
 use super::Property;
-use super::message::Value;
 
 /// What remains of the rules, from nothing allowed on; `None` if all is allowed that no rule denies.
 pub(super) fn properties(rules: &[LinuxDeviceCgroup]) -> Vec<Property> {

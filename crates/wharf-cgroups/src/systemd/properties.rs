@@ -2,10 +2,10 @@
 //! The group's files hold all of them, and are written as well.
 
 use oci_spec::runtime::{LinuxCpu, LinuxMemory, LinuxResources};
+use wharf_dbus::Value;
 
 use super::Property;
 use super::devices;
-use super::message::Value;
 use crate::CgroupError;
 use crate::limits::{asked, swap, weight_of};
 

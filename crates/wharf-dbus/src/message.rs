@@ -1,11 +1,11 @@
-//! D-Bus messages (D-Bus specification, "Message Protocol"), as far as systemd is asked with them. All numbers are
-//! little-endian, as on every machine that Wharf runs on.
+//! Messages (D-Bus specification, "Message Protocol"). All numbers are little-endian, as on every machine that Wharf
+//! runs on.
 
 use std::io;
 
 /// The value of a property.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) enum Value {
+pub enum Value {
     /// `b`
     Boolean(bool),
     /// `y`
@@ -58,10 +58,16 @@ impl Value {
 }
 
 /// Where a call goes to.
-pub(super) struct Target<'a> {
-    pub(super) path: &'a str,
-    pub(super) interface: &'a str,
-    pub(super) member: &'a str,
+#[derive(Clone, Copy, Debug)]
+pub struct Target<'a> {
+    /// Whom the bus gives it to.
+    pub destination: &'a str,
+    /// The object.
+    pub path: &'a str,
+    /// Which of its faces.
+    pub interface: &'a str,
+    /// The method.
+    pub member: &'a str,
 }
 
 const CALL: u8 = 1;
@@ -70,7 +76,7 @@ const HEADER: usize = 16;
 const LARGEST: usize = 128 << 20;
 
 /// A call, ready to be sent.
-pub(super) fn call(serial: u32, target: &Target<'_>, signature: &str, body: &Encoder) -> Vec<u8> {
+pub(crate) fn call(serial: u32, target: &Target<'_>, signature: &str, body: &Encoder) -> Vec<u8> {
     let mut message = Encoder::default();
     message.bytes.extend([b'l', CALL, 0, 1]);
     message.uint32(body.bytes.len() as u32);
@@ -80,7 +86,7 @@ pub(super) fn call(serial: u32, target: &Target<'_>, signature: &str, body: &Enc
             (1, "o", target.path),
             (2, "s", target.interface),
             (3, "s", target.member),
-            (6, "s", "org.freedesktop.systemd1"),
+            (6, "s", target.destination),
             (8, "g", signature),
         ] {
             if code == 8 && text.is_empty() {
@@ -101,8 +107,8 @@ pub(super) fn call(serial: u32, target: &Target<'_>, signature: &str, body: &Enc
 }
 
 /// Writes values one after the other, each where its type may begin.
-#[derive(Default)]
-pub(super) struct Encoder {
+#[derive(Debug, Default)]
+pub struct Encoder {
     bytes: Vec<u8>,
 }
 
@@ -116,15 +122,18 @@ impl Encoder {
         self.bytes.extend(bytes);
     }
 
-    pub(super) fn uint32(&mut self, value: u32) {
+    /// `u`.
+    pub fn uint32(&mut self, value: u32) {
         self.number(value.to_le_bytes());
     }
 
-    pub(super) fn boolean(&mut self, value: bool) {
+    /// `b`.
+    pub fn boolean(&mut self, value: bool) {
         self.uint32(value.into());
     }
 
-    pub(super) fn text(&mut self, text: &str) {
+    /// `s` or `o`.
+    pub fn text(&mut self, text: &str) {
         self.uint32(text.len() as u32);
         self.bytes.extend(text.as_bytes());
         self.bytes.push(0);
@@ -137,7 +146,7 @@ impl Encoder {
     }
 
     /// What `fill` writes, with its length before it; its elements begin at multiples of `alignment`.
-    pub(super) fn array(&mut self, alignment: usize, fill: impl FnOnce(&mut Self)) {
+    pub fn array(&mut self, alignment: usize, fill: impl FnOnce(&mut Self)) {
         self.uint32(0);
         let length_at = self.bytes.len() - 4;
         self.align(alignment);
@@ -147,8 +156,8 @@ impl Encoder {
         self.bytes[length_at..length_at + 4].copy_from_slice(&length.to_le_bytes());
     }
 
-    /// `a(sv)`.
-    pub(super) fn properties(&mut self, all: &[(String, Value)]) {
+    /// `a(sv)`, or `a{sv}`, which looks the same.
+    pub fn properties(&mut self, all: &[(String, Value)]) {
         self.array(8, |body| {
             for (name, value) in all {
                 body.align(8);
@@ -191,9 +200,12 @@ impl Encoder {
 
 /// What a message is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
+pub enum Kind {
+    /// The answer to a call.
     Return,
+    /// The refusal of one.
     Error,
+    /// What nobody asked for.
     Signal,
     /// One that asks, and kinds to come.
     Other,
@@ -201,18 +213,21 @@ pub(super) enum Kind {
 
 /// A message that has come.
 #[derive(Debug)]
-pub(super) struct Message {
-    pub(super) kind: Kind,
+pub struct Message {
+    /// What it is.
+    pub kind: Kind,
     /// The serial number of the call that it answers.
-    pub(super) answers: u32,
-    pub(super) member: String,
-    pub(super) error: String,
+    pub answers: u32,
+    /// The signal's name; empty if it is none.
+    pub member: String,
+    /// The error's name; empty if it is none.
+    pub error: String,
     body: Vec<u8>,
 }
 
 impl Message {
     /// Reads the next one.
-    pub(super) fn read(from: &mut impl io::Read) -> io::Result<Self> {
+    pub(crate) fn read(from: &mut impl io::Read) -> io::Result<Self> {
         let mut head = [0; HEADER];
         from.read_exact(&mut head)?;
         if head[0] != b'l' {
@@ -275,7 +290,7 @@ impl Message {
     }
 
     /// Its values, one after the other.
-    pub(super) fn body(&self) -> Decoder<'_> {
+    pub fn body(&self) -> Decoder<'_> {
         Decoder::new(&self.body)
     }
 }
@@ -285,7 +300,8 @@ fn malformed() -> io::Error {
 }
 
 /// Reads values one after the other.
-pub(super) struct Decoder<'a> {
+#[derive(Debug)]
+pub struct Decoder<'a> {
     bytes: &'a [u8],
     at: usize,
 }
@@ -306,16 +322,37 @@ impl<'a> Decoder<'a> {
         Ok(taken)
     }
 
-    pub(super) fn uint32(&mut self) -> io::Result<u32> {
+    /// `u` or `b`.
+    ///
+    /// # Errors
+    /// If there is none.
+    pub fn uint32(&mut self) -> io::Result<u32> {
         self.align(4);
         let bytes = self.take(4)?.try_into().map_err(|_| malformed())?;
         Ok(u32::from_le_bytes(bytes))
     }
 
     /// A text or the path of an object.
-    pub(super) fn text(&mut self) -> io::Result<String> {
+    ///
+    /// # Errors
+    /// If there is none.
+    pub fn text(&mut self) -> io::Result<String> {
         let length = self.uint32()? as usize;
         self.text_of(length)
+    }
+
+    /// `as`.
+    ///
+    /// # Errors
+    /// If there is none.
+    pub fn texts(&mut self) -> io::Result<Vec<String>> {
+        let length = self.uint32()? as usize;
+        let end = self.at.checked_add(length).ok_or_else(malformed)?;
+        let mut texts = Vec::new();
+        while self.at < end {
+            texts.push(self.text()?);
+        }
+        Ok(texts)
     }
 
     fn signature(&mut self) -> io::Result<String> {
@@ -339,6 +376,7 @@ mod tests {
     #[test]
     fn what_is_written_is_read() {
         let target = Target {
+            destination: "org.freedesktop.systemd1",
             path: "/org/freedesktop/systemd1",
             interface: "org.freedesktop.systemd1.Manager",
             member: "StopUnit",
@@ -362,6 +400,17 @@ mod tests {
         let mut values = message.body();
         assert_eq!(values.text().expect("a text"), "a.scope");
         assert_eq!(values.uint32().expect("a boolean"), 1);
+    }
+
+    #[test]
+    fn lists_of_texts_are_read() {
+        let mut body = Encoder::default();
+        let all = ["a".to_owned(), String::new(), "long enough".to_owned()];
+        body.value(&Value::Texts(all.to_vec()));
+        let read = Decoder::new(&body.bytes).texts();
+        assert_eq!(read.expect("a list"), all);
+        let cut = &body.bytes[..body.bytes.len() - 1];
+        assert!(Decoder::new(cut).texts().is_err());
     }
 
     #[test]
