@@ -9,7 +9,7 @@ use std::sync::{Mutex, PoisonError};
 use serde::Deserialize;
 
 use crate::VolumeError;
-use crate::plugin::{Address, Plugin};
+use crate::plugin::{Address, Plugin, TlsOptions};
 
 /// Where plugins are looked for.
 #[derive(Clone, Debug)]
@@ -59,7 +59,7 @@ impl std::ops::Deref for Active {
 struct Spec {
     addr: String,
     #[serde(rename = "TLSConfig")]
-    tls_config: Option<serde_json::Value>,
+    tls_config: Option<TlsOptions>,
 }
 
 impl Drivers {
@@ -142,7 +142,8 @@ impl Drivers {
         for folder in &self.folders.specs {
             for path in places(folder, name, "spec") {
                 if let Ok(text) = std::fs::read_to_string(&path) {
-                    return Address::parse(text.trim()).map(|address| Some(plugin(address)));
+                    let address = Address::parse(text.trim(), &TlsOptions::unverified());
+                    return address.map(|address| Some(plugin(address)));
                 }
             }
             for path in places(folder, name, "json") {
@@ -172,10 +173,8 @@ impl Drivers {
 
 fn address_of_json(text: &str) -> Result<Address, String> {
     let spec: Spec = serde_json::from_str(text).map_err(|error| error.to_string())?;
-    match spec.tls_config {
-        Some(_) => Err("plugins over TLS are not supported by wharf".to_owned()),
-        None => Address::parse(&spec.addr),
-    }
+    let options = spec.tls_config.map(TlsOptions::as_written);
+    Address::parse(&spec.addr, &options.unwrap_or_default())
 }
 
 fn places(folder: &Path, name: &str, extension: &str) -> [PathBuf; 2] {

@@ -1,16 +1,22 @@
 //! One volume plugin, spoken to by Docker's protocol: JSON in the bodies of POSTs
 //! (<https://docs.docker.com/engine/extend/plugins_volume/>).
 
+mod tls;
+
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
+use rustls::ClientConfig;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
+
+pub(crate) use tls::TlsOptions;
 
 /// How long a plugin may take: as long as dockerd waits for what can take long.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -18,25 +24,92 @@ const PATIENCE: Duration = Duration::from_secs(120);
 const LONGEST: u64 = 16 << 20;
 
 /// Where a plugin listens.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub(crate) enum Address {
     /// A socket.
     Unix(PathBuf),
     /// `host:port`.
     Tcp(String),
+    /// `host:port`, and how to speak TLS there.
+    Tls(String, Arc<ClientConfig>),
 }
 
 impl Address {
-    /// Reads `unix:///path` or `tcp://host:port`.
-    pub(crate) fn parse(text: &str) -> std::result::Result<Self, String> {
+    /// Reads `unix:///path`, `tcp://host:port` or `https://host:port`. `options` are those of TLS, which only `https` is
+    /// spoken by, as moby does it.
+    pub(crate) fn parse(text: &str, options: &TlsOptions) -> std::result::Result<Self, String> {
+        let authority = |rest: &str, port: u16| {
+            // A path is not looked at, as moby does not.
+            let host = rest.split('/').next().unwrap_or_default();
+            let after_brackets = host.rsplit(']').next().unwrap_or_default();
+            match after_brackets.contains(':') {
+                true => host.to_owned(),
+                false => format!("{host}:{port}"),
+            }
+        };
         match text.split_once("://") {
             Some(("unix", path)) => Ok(Self::Unix(path.into())),
-            Some(("tcp" | "http", address)) => {
-                Ok(Self::Tcp(address.trim_end_matches('/').to_owned()))
-            }
+            Some(("tcp" | "http", rest)) => Ok(Self::Tcp(authority(rest, 80))),
+            Some(("https", rest)) => Ok(Self::Tls(authority(rest, 443), options.client()?)),
             Some((scheme, _)) => Err(format!("unknown scheme: {scheme}")),
             None => Err(format!("unknown protocol: {text}")),
         }
+    }
+
+    /// What stands before a method in the words of dockerd.
+    fn url(&self) -> String {
+        match self {
+            Self::Unix(_) => "http://plugin.moby.localhost".to_owned(),
+            Self::Tcp(address) => format!("http://{address}"),
+            Self::Tls(address, _) => format!("https://{address}"),
+        }
+    }
+
+    /// One request, and the answer to it.
+    fn exchange(&self, request: &str) -> std::result::Result<(u16, Vec<u8>), String> {
+        let answer = match self {
+            Self::Unix(path) => {
+                let dial =
+                    |error| format!("dial unix {}: connect: {}", path.display(), words(&error));
+                let stream = UnixStream::connect(path).map_err(dial)?;
+                stream
+                    .set_read_timeout(Some(PATIENCE))
+                    .map_err(|error| words(&error))?;
+                stream
+                    .set_write_timeout(Some(PATIENCE))
+                    .map_err(|error| words(&error))?;
+                exchange(stream, request)
+            }
+            Self::Tcp(address) => exchange(dial(address)?, request),
+            Self::Tls(address, config) => {
+                let stream = tls::wrap(dial(address)?, address, config)?;
+                exchange(stream, request)
+            }
+        };
+        answer.map_err(|error| words(&error))
+    }
+}
+
+fn dial(address: &str) -> std::result::Result<TcpStream, String> {
+    let connect = || {
+        let stream = TcpStream::connect(address)?;
+        stream.set_read_timeout(Some(PATIENCE))?;
+        stream.set_write_timeout(Some(PATIENCE))?;
+        Ok(stream)
+    };
+    connect().map_err(|error| format!("dial tcp {address}: connect: {}", words(&error)))
+}
+
+/// Go's words for an error of the system: without Rust's number.
+fn words(error: &std::io::Error) -> String {
+    let text = error.to_string();
+    match error.raw_os_error() {
+        Some(_) => text
+            .split(" (os error")
+            .next()
+            .unwrap_or_default()
+            .to_lowercase(),
+        None => text,
     }
 }
 
@@ -162,21 +235,9 @@ impl Plugin {
     }
 
     fn call<T: DeserializeOwned>(&self, method: &str, body: &Value) -> Result<T> {
-        let silent = |error: std::io::Error| {
-            let error = error.to_string();
-            // Go's words for it, without Rust's number.
-            let reason = error
-                .split(" (os error")
-                .next()
-                .unwrap_or_default()
-                .to_lowercase();
-            let at = match &self.address {
-                Address::Unix(path) => format!("dial unix {}", path.display()),
-                Address::Tcp(address) => format!("dial tcp {address}"),
-            };
-            Fault::Silent(format!(
-                "Post \"http://plugin.moby.localhost/{method}\": {at}: connect: {reason}"
-            ))
+        let silent = |reason: String| {
+            let url = self.address.url();
+            Fault::Silent(format!("Post \"{url}/{method}\": {reason}"))
         };
         let (status, answer) = self.post(method, body).map_err(silent)?;
         if status == 200 {
@@ -192,27 +253,18 @@ impl Plugin {
     }
 
     /// HTTP/1.0, so that an answer ends with its connection, and none comes in chunks.
-    fn post(&self, method: &str, body: &Value) -> std::io::Result<(u16, Vec<u8>)> {
+    fn post(&self, method: &str, body: &Value) -> std::result::Result<(u16, Vec<u8>), String> {
         let body = body.to_string();
+        let host = match &self.address {
+            Address::Unix(_) => "plugin.moby.localhost",
+            Address::Tcp(address) | Address::Tls(address, _) => address,
+        };
         let request = format!(
-            "POST /{method} HTTP/1.0\r\nHost: plugin\r\nAccept: application/vnd.docker.plugins.v1.2+json\r\n\
+            "POST /{method} HTTP/1.0\r\nHost: {host}\r\nAccept: application/vnd.docker.plugins.v1.2+json\r\n\
              Content-Type: application/vnd.docker.plugins.v1.2+json\r\nContent-Length: {}\r\n\r\n{body}",
             body.len()
         );
-        match &self.address {
-            Address::Unix(path) => {
-                let stream = UnixStream::connect(path)?;
-                stream.set_read_timeout(Some(PATIENCE))?;
-                stream.set_write_timeout(Some(PATIENCE))?;
-                exchange(stream, &request)
-            }
-            Address::Tcp(address) => {
-                let stream = TcpStream::connect(address)?;
-                stream.set_read_timeout(Some(PATIENCE))?;
-                stream.set_write_timeout(Some(PATIENCE))?;
-                exchange(stream, &request)
-            }
-        }
+        self.address.exchange(&request)
     }
 }
 

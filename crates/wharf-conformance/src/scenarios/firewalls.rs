@@ -146,9 +146,91 @@ pub(crate) fn beside_ufw(case: &mut Case) -> Result<()> {
     Ok(())
 }
 
+/// Starts a bus that the daemon finds, and returns the command that asks firewalld.
+fn bus(case: &mut Case, enter: &str) -> Result<String> {
+    // Whoever looks for it does so as it starts.
+    case.engine.stop()?;
+    let run = case.engine.world.path().join("debian/root/run/dbus");
+    let world = &case.engine.world;
+    world.sh(&format!(
+        "mkdir /run/dbus && mount --bind {} /run/dbus",
+        run.display()
+    ))?;
+    world.sh(&format!("{enter} dbus-daemon --system --fork --nopidfile"))?;
+    case.engine.launch()?;
+    Ok(format!("{enter} firewall-cmd -q"))
+}
+
+fn start_firewalld(case: &Case, enter: &str) -> Result<()> {
+    let world = &case.engine.world;
+    world.sh(&format!("{enter} firewalld --nopid >/dev/null 2>&1"))?;
+    let state = format!("{enter} firewall-cmd -q --state; echo $?");
+    until(|| Ok(world.sh(&state)? == "0\n"))
+}
+
+/// What containers reach, and what reaches them, whatever firewalld does.
+fn all_goes_on(case: &Case, when: &str) -> Result<()> {
+    until(|| reach_out(case, "20")).with_context(|| format!("out, {when}"))?;
+    let published = || Ok(answers(case, "192.0.2.1:8080")? && answers(case, "192.0.2.1:8082")?);
+    until(published).with_context(|| format!("in, {when}"))?;
+    at_home(case)?;
+    neighbours(case)
+}
+
 pub(crate) fn beside_firewalld(case: &mut Case) -> Result<()> {
+    let enter = debian(case)?;
+    let ask = bus(case, &enter)?;
+    lan(case)?;
+    outside(case)?;
+    servers(case)?;
+    // It comes while containers run: they lose nothing, and nobody had to be told.
+    start_firewalld(case, &enter)?;
+    let listed = |zone: &str| {
+        let list = format!("{enter} firewall-cmd --zone={zone} --list-interfaces || true");
+        case.engine.world.sh(&list)
+    };
+    let bridge = case.ok(&["network", "inspect", "-f", "br-{{slice .Id 0 12}}", "n1"])?;
+    let default = match case.engine.kind.is_dockerd() {
+        true => "docker0",
+        false => "wharf0",
+    };
+    let both = || {
+        let zone = listed("docker")?;
+        Ok([default, &bridge].iter().all(|name| zone.contains(name)))
+    };
     if case.engine.kind.is_dockerd() {
-        return Ok(()); // It makes a zone of its own there.
+        return Ok(()); // It asks when it starts; what it finds there is the same, with its own rules beside it.
+    }
+    until(both)?;
+    all_goes_on(case, "when it has come")?;
+    ensure!(!warned_of(case, "firewalld rejects")?);
+    for again in ["--reload", "--complete-reload"] {
+        case.engine.world.sh(&format!("{ask} {again}"))?;
+        until(both)?;
+        all_goes_on(case, again)?;
+    }
+    // Bridges come and go.
+    case.ok(&["network", "create", "n2"])?;
+    let third = case.ok(&["network", "inspect", "-f", "br-{{slice .Id 0 12}}", "n2"])?;
+    ensure!(listed("docker")?.contains(&third));
+    case.ok(&["network", "rm", "n2"])?;
+    ensure!(!listed("docker")?.contains(&third));
+    // One that comes again, and a daemon that does.
+    case.engine.world.sh("pkill -f '[f]irewalld --nopid'")?;
+    until(|| Ok(table(case, "inet firewalld").is_err()))?;
+    all_goes_on(case, "without it")?;
+    start_firewalld(case, &enter)?;
+    until(both)?;
+    case.engine.kill_9()?;
+    case.engine.launch()?;
+    all_goes_on(case, "with another daemon")
+}
+
+/// Without a bus, or with a bridge that its owner has put elsewhere, firewalld has to be told by its owner, as
+/// docs/networks.md says; the daemon says so.
+pub(crate) fn beside_a_firewalld_that_is_not_asked(case: &mut Case) -> Result<()> {
+    if case.engine.kind.is_dockerd() {
+        return Ok(());
     }
     lan(case)?;
     outside(case)?;
@@ -157,9 +239,8 @@ pub(crate) fn beside_firewalld(case: &mut Case) -> Result<()> {
     let ours = table(case, "inet wharf")?;
     let world = &case.engine.world;
     world.sh(&format!("{enter} dbus-daemon --system --fork --nopidfile"))?;
-    world.sh(&format!("{enter} firewalld --nopid >/dev/null 2>&1"))?;
+    start_firewalld(case, &enter)?;
     let ask = format!("{enter} firewall-cmd -q");
-    until(|| Ok(world.sh(&format!("{ask} --state; echo $?"))? == "0\n"))?;
     let theirs = table(case, "inet firewalld")?;
     at_home(case)?;
     ensure!(warned_of(
@@ -179,13 +260,7 @@ pub(crate) fn beside_firewalld(case: &mut Case) -> Result<()> {
     }
     for again in ["--reload", "--complete-reload"] {
         case.engine.world.sh(&format!("{ask} {again}"))?;
-        until(|| reach_out(case, "20"))?;
-        ensure!(
-            answers(case, "192.0.2.1:8080")? && answers(case, "192.0.2.1:8082")?,
-            "{again}"
-        );
-        at_home(case)?;
-        neighbours(case)?;
+        all_goes_on(case, again)?;
     }
     case.engine.world.sh(&format!(
         "{permanent} --delete-zone=wharf && {ask} --reload"
@@ -283,7 +358,9 @@ pub(crate) fn beside_a_dockerd(case: &mut Case) -> Result<()> {
     // What we do touches nothing of its; nor does our end.
     case.ok(&["rm", "-f", "s2"])?;
     serve(case, "s2", &["--network", "n1", "-p", "8082:80"])?;
-    case.engine.world.sh("nft delete table inet wharf")?;
+    case.engine
+        .world
+        .sh("nft delete table inet wharf || true")?;
     until(|| Ok(table(case, "inet wharf").is_ok() && answers(case, "192.0.2.1:8082")?))?;
     ensure!(theirs()? == with_ours, "its rules are as it made them");
     ensure!(answers(case, "192.0.2.1:9090")?);

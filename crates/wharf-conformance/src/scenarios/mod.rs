@@ -37,6 +37,7 @@ mod mounts;
 mod network;
 mod networks;
 mod operations;
+mod plugins;
 mod push;
 mod quotas;
 mod registries;
@@ -182,7 +183,7 @@ scenarios! {
         gateway_modes ipv6_is_published configuration_networks
         what_others_take_away_comes_back the_hosts_own_firewall_is_respected settings_of_the_default_bridge
         five_hundred_ports_are_one_rule connections_outlive_the_daemon servers_of_the_host_are_asked;
-    firewalls: beside_ufw beside_firewalld beside_a_dockerd a_full_table_of_connections;
+    firewalls: beside_ufw beside_firewalld beside_a_firewalld_that_is_not_asked beside_a_dockerd a_full_table_of_connections;
     endpoints: options_of_an_endpoint priorities_choose_the_way_out;
     quotas: volumes_keep_to_their_size;
     stock: clients_and_servers_of_debian;
@@ -194,6 +195,7 @@ scenarios! {
         options_are_mounted_while_used what_cannot_be_mounted mounts_outlive_the_daemon a_kill_leaves_no_anonymous_volume
         volume_plugins events_of_volumes
         volumes_go_out_and_in_as_archives mounts_within_a_volume_keep_it;
+    plugins: specifications_and_tls specifications_that_lead_nowhere;
     mounts: parts_of_volumes links_of_a_volume_stay_inside files_of_an_image owners_are_mapped tmpfs_options
         fresh_volumes_are_filled mounts_are_checked;
     clients: networks_are_those_that_settings_are_given_for a_shared_network_has_its_names archives_that_cannot_be_loaded

@@ -166,14 +166,20 @@ for name in server client; do
 done
 "#;
 
+/// Makes `ca.pem`, `other-ca.pem`, and `server.pem` (of 127.0.0.1) and `client.pem` with their keys.
+pub(super) fn certificates(folder: &std::path::Path) -> Result<()> {
+    let made = std::process::Command::new("bash")
+        .args(["-c", CERTIFICATES])
+        .arg(folder)
+        .status()?;
+    ensure!(made.success(), "certificates");
+    Ok(())
+}
+
 pub(crate) fn clients_over_tls(case: &mut Case) -> Result<()> {
     let folder = tempfile::tempdir()?;
     let path = |name: &str| folder.path().join(name).display().to_string();
-    let made = std::process::Command::new("bash")
-        .args(["-c", CERTIFICATES])
-        .arg(folder.path())
-        .status()?;
-    ensure!(made.success(), "certificates");
+    certificates(folder.path())?;
     let mut args = vec!["-H".to_owned(), "tcp://127.0.0.1:2376".to_owned()];
     args.push("--tlsverify".to_owned());
     for (flag, file) in [
