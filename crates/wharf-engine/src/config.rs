@@ -210,6 +210,8 @@ pub struct BridgeConfig {
     pub ip_masq: bool,
     /// Whether the daemon writes firewall rules.
     pub firewall: bool,
+    /// Socket of the system's D-Bus, by which firewalld is asked to let the bridges through; `None`: it is not asked.
+    pub bus: Option<PathBuf>,
     /// Whether published ports are served on loopback by a proxy.
     pub userland_proxy: bool,
     /// Host address of published ports that name none.
@@ -237,6 +239,7 @@ impl Default for BridgeConfig {
             ip_forward: true,
             ip_masq: true,
             firewall: true,
+            bus: None,
             userland_proxy: true,
             default_binding: IpAddr::V4(Ipv4Addr::UNSPECIFIED),
         }

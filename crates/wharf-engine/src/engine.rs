@@ -272,6 +272,7 @@ fn network_config(config: &EngineConfig) -> Result<wharf_network::Config, Engine
         ip_masq: bridge.ip_masq,
         icc: bridge.icc,
         firewall: bridge.firewall,
+        bus: bridge.bus.clone(),
         userland_proxy: bridge.userland_proxy,
         direct_routing: bridge.direct_routing,
         publish_policy: bridge.publish_policy.parse()?,

@@ -28,6 +28,8 @@ const NEW_ELEMENTS: u16 = 12;
 const CREATE: u16 = 0x400;
 const APPEND: u16 = 0x800;
 const SET_IS_MAP: u32 = 8;
+/// `NFT_TABLE_F_OWNER` and `NFT_TABLE_F_PERSIST`.
+const OWNED_AND_KEPT: u32 = 2 | 4;
 const LIST_ELEMENT: u16 = 1;
 const DATA_VALUE: u16 = 1;
 const DATA_VERDICT: u16 = 2;
@@ -156,11 +158,20 @@ impl<'a> Batch<'a> {
         }
     }
 
-    /// Makes the table if it is not there.
+    /// Makes the table if it is not there; whose it is does not change if it is.
     pub fn add_table(&mut self) {
         let mut request = self.request(NEW_TABLE, CREATE, "add table", self.table);
         request.text(1, self.table);
-        request.be32(2, 0);
+        self.requests.push(request);
+    }
+
+    /// Makes the table, which is not there, as one of the socket that the batch is committed by. As long as that is
+    /// open, nobody else may change the table (`EPERM`), and a flush of all tables passes it by; it outlives the socket,
+    /// and is then everybody's. A kernel before Linux 6.9 refuses (`EOPNOTSUPP`).
+    pub fn add_own_table(&mut self) {
+        let mut request = self.request(NEW_TABLE, CREATE, "add own table", self.table);
+        request.text(1, self.table);
+        request.be32(2, OWNED_AND_KEPT);
         self.requests.push(request);
     }
 

@@ -47,6 +47,21 @@ impl TableWatch {
         Ok(changed || !all)
     }
 
+    /// Waits until the news of a change by `own` have come, and forgets what came before: of a table that `own` has
+    /// replaced, that is the past. `false` if some news were lost, those among them perhaps.
+    ///
+    /// # Errors
+    /// [`NetlinkError`].
+    pub fn pass(&mut self, own: u32) -> Result<bool, NetlinkError> {
+        let mut passed = false;
+        while !passed {
+            if !self.channel.hear(|news| passed |= news.port == own)? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
     /// Forgets the changes until now.
     ///
     /// # Errors

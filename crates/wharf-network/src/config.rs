@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::path::PathBuf;
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
@@ -10,6 +11,8 @@ use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 pub struct Config {
     /// Whether there is a network `bridge`.
     pub default_bridge: bool,
+    /// Socket of the system's D-Bus, by which firewalld is told of the bridges. `None`: it is not.
+    pub bus: Option<PathBuf>,
     /// Linux interface of the network `bridge`.
     pub bridge_name: String,
     /// `--bip`: the bridge's own address with its prefix, such as 192.168.5.1/24.
@@ -56,6 +59,7 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             default_bridge: true,
+            bus: None,
             bridge_name: "wharf0".to_owned(),
             bip: None,
             bip6: None,

@@ -6,14 +6,16 @@ mod wire;
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::os::fd::OwnedFd;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use tokio::sync::oneshot;
+use wharf_netlink::Route;
 use wharf_records::RecordError;
 
+use crate::error::kernel;
 use crate::networks::{Family, Inner, ServedPorts, State, rank};
 use crate::ports::{Held, Reach, Request};
-use crate::reaper::Job;
+use crate::reaper::{Going, Job};
 use crate::record::{ENDPOINTS, HALF_MADE, endpoint_key, random_id};
 use crate::sandbox::Sandbox;
 use crate::{
@@ -52,6 +54,7 @@ impl Inner {
         network: &Network,
         config: EndpointConfig,
     ) -> Result<Endpoint, NetworkError> {
+        self.make_way(container, network)?;
         let sandbox = self.lock().sandboxes.get(container).cloned();
         let mut info = EndpointInfo {
             id: random_id(),
@@ -383,15 +386,32 @@ impl Inner {
         match &info.host_interface {
             None => state.release_addresses(&info.network_id, ip, ip6),
             Some(host_interface) => {
-                let job = Job::Link {
+                let key = (info.container.clone(), info.network_id.clone());
+                let going = Going {
                     host_interface: host_interface.clone(),
-                    network: info.network_id.clone(),
                     ip,
                     ip6,
                 };
+                state
+                    .going
+                    .insert(key.clone(), Arc::new(Mutex::new(Some(going))));
                 // Without a worker the link goes with its namespace.
-                let _ = self.reaper.send(job);
+                let _ = self.reaper.send(Job::Link(key));
             }
+        }
+    }
+
+    /// Takes the link down that a container had until it ended, if it is still there: one that starts again has its
+    /// address again, as others may have asked for it by name once and for all.
+    fn make_way(&self, container: &str, network: &Network) -> Result<(), NetworkError> {
+        let key = (container.to_owned(), network.id.clone());
+        let is_there = self.lock().going.contains_key(&key);
+        match is_there {
+            true => {
+                let mut route = Route::open().map_err(kernel("open a route socket"))?;
+                self.take_down(&key, &mut route)
+            }
+            false => Ok(()),
         }
     }
 }

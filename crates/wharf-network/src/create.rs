@@ -11,7 +11,7 @@ use jiff::Timestamp;
 use wharf_netlink::Route;
 
 use crate::error::kernel;
-use crate::networks::{Addresses, Inner};
+use crate::networks::{Addresses, Inner, four, six};
 use crate::record::{NETWORKS, random_id};
 use crate::{
     Bridge, Driver, Ipam, Network, NetworkError, Networks, NewNetwork, NewPool, bridge, sysctl,
@@ -118,16 +118,19 @@ impl Inner {
         let ipam = subnets::choose(new, &choice, &mut route)?;
         let foreign = bridge::is_there(&interface, &mut route)?;
         drop(route);
-        if known
-            .iter()
-            .filter_map(|one| one.bridge.as_ref())
-            .any(|bridge| bridge.interface == interface)
-        {
-            let text = format!(
-                "conflicts with network bridge {interface}: networks have same bridge name"
-            );
-            return Err(NetworkError::Forbidden(text));
+        let is_on = |one: &&Network| {
+            one.bridge
+                .as_ref()
+                .is_some_and(|on| on.interface == interface)
+        };
+        if let Some(Network { id: other, .. }) = known.iter().find(is_on) {
+            return Err(NetworkError::Forbidden(format!(
+                "cannot create network {id} ({interface}): conflicts with network {other} ({interface}): networks have same bridge name"
+            )));
         }
+        let mut ways = options.ways;
+        ways.v4.next_hop = subnets::next_hop(&ipam, "DefaultGatewayIPv4", four);
+        ways.v6.next_hop = subnets::next_hop(&ipam, "DefaultGatewayIPv6", six);
         let bridge = Bridge {
             interface,
             mtu: options.mtu.unwrap_or(self.config.mtu),
@@ -136,7 +139,7 @@ impl Inner {
             internal: new.internal,
             host_binding: options.host_binding,
             foreign,
-            ways: options.ways,
+            ways,
             inhibit_ipv4: options.inhibit_ipv4,
             trusted: options.trusted,
         };
@@ -201,6 +204,9 @@ impl Inner {
             .ensure_link(network)
             .and_then(|index| self.probe(network, index))
             .and_then(|()| self.apply_firewall());
+        if made.is_ok() {
+            self.admit(network);
+        }
         if made.is_err()
             && let Err(error) = self.remove_network(network)
         {
@@ -342,6 +348,7 @@ fn check_driver(new: &NewNetwork) -> Result<(), NetworkError> {
     }
     match new.ipam_driver.as_str() {
         "" | "default" => Ok(()),
+        "null" => Err(NetworkError::Invalid("ipv4 pool is empty".to_owned())),
         other => Err(NetworkError::UnknownDriver(other.to_owned())),
     }
 }

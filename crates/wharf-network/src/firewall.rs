@@ -1,17 +1,20 @@
 //! The firewall: one nftables table of ours, a pure function of networks and endpoints.
 //!
 //! [`Ruleset::of`] makes the rules as data, [`Ruleset`]'s `Display` shows them as `nft list table` would, and
-//! [`Ruleset::batch`] turns them into one transaction that replaces the whole table. Start, change and repair
+//! `Ruleset::batch` turns them into one transaction that replaces the whole table. Start, change and repair
 //! are the same call. Nobody else's table is read or written: what other tables drop stays dropped.
 
 mod compile;
 mod loopback;
 mod render;
 mod rules;
+mod table;
 
 use std::net::IpAddr;
 
 use ipnet::IpNet;
+
+pub(crate) use table::Table;
 
 /// Name of our table, in the family `inet`.
 pub const TABLE: &str = "wharf";

@@ -54,13 +54,16 @@ impl Networks {
             return Vec::new();
         }
         let chains = {
-            let nftables = self.inner.nftables.lock();
-            nftables
-                .unwrap_or_else(PoisonError::into_inner)
-                .base_chains()
+            let table = self.inner.table.lock();
+            table.unwrap_or_else(PoisonError::into_inner).base_chains()
         };
         match chains {
-            Ok(chains) => of(&chains),
+            Ok(chains) => {
+                let mut obstacles = of(&chains);
+                let admitted = self.inner.firewalld.admits();
+                obstacles.retain(|one| !(admitted && *one == Obstacle::Firewalld));
+                obstacles
+            }
             Err(error) => {
                 let error = &error as &dyn std::error::Error;
                 tracing::warn!(error, "look at the firewalls of others");

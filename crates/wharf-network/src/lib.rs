@@ -18,6 +18,7 @@ mod create;
 mod disconnect;
 mod dns;
 mod error;
+mod firewalld;
 mod foreign;
 mod ipam;
 mod ipam6;

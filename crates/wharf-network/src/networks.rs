@@ -9,18 +9,18 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
-use wharf_netlink::{Nftables, Route};
+use wharf_netlink::Route;
 use wharf_records::{Db, RecordError};
 
 use crate::dns::Resolver;
 use crate::error::kernel;
-use crate::firewall::Ruleset;
+use crate::firewall::{Ruleset, Table};
 use crate::ipam::AddressPool;
 use crate::ipam6::Pool6;
 use crate::pool::{NamespaceMaker, Pool};
 use crate::ports::Allocator;
 use crate::proxy::{Served, Target};
-use crate::reaper::{self, Job};
+use crate::reaper::{self, Going, Job};
 use crate::record::{ENDPOINTS, NETWORKS, endpoint_key};
 use crate::sandbox::Sandbox;
 use crate::{Config, EndpointInfo, Network, NetworkError, built_in, ipam};
@@ -41,11 +41,13 @@ pub(crate) struct Inner {
     /// Socket to the host's links.
     pub(crate) route: Mutex<Route>,
     /// Held over making a ruleset from the state and committing it, so that a newer one is never overtaken.
-    pub(crate) nftables: Mutex<Nftables>,
+    pub(crate) table: Mutex<Table>,
     /// Held over making and removing a network. Never taken while another of these locks is held.
     pub(crate) changes: Mutex<()>,
     /// What name servers of others answered.
     pub(crate) names: crate::dns::Cache,
+    /// firewalld, if it runs.
+    pub(crate) firewalld: crate::firewalld::Known,
     /// What others change is watched.
     pub(crate) watched: AtomicBool,
     state: Mutex<State>,
@@ -58,6 +60,8 @@ pub(crate) struct State {
     pub(crate) endpoints: BTreeMap<(String, String), EndpointInfo>,
     /// Namespaces by container id.
     pub(crate) sandboxes: HashMap<String, Sandbox>,
+    /// Links that are being taken down, by container id and network id.
+    pub(crate) going: HashMap<(String, String), Arc<Mutex<Option<Going>>>>,
     /// Resolvers by container id.
     pub(crate) resolvers: HashMap<String, Resolver>,
     /// Addresses by network id.
@@ -125,14 +129,14 @@ impl Addresses {
     }
 }
 
-fn four(ip: IpAddr) -> Option<Ipv4Addr> {
+pub(crate) fn four(ip: IpAddr) -> Option<Ipv4Addr> {
     match ip {
         IpAddr::V4(ip) => Some(ip),
         IpAddr::V6(_) => None,
     }
 }
 
-fn six(ip: IpAddr) -> Option<Ipv6Addr> {
+pub(crate) fn six(ip: IpAddr) -> Option<Ipv6Addr> {
     match ip {
         IpAddr::V6(ip) => Some(ip),
         IpAddr::V4(_) => None,
@@ -262,7 +266,7 @@ impl Networks {
         maker: Option<NamespaceMaker>,
     ) -> Result<Self, NetworkError> {
         let mut route = Route::open().map_err(kernel("open a route socket"))?;
-        let nftables = Nftables::open().map_err(kernel("open an nftables socket"))?;
+        let table = Table::open().map_err(kernel("open an nftables socket"))?;
         let (networks, endpoints) = db
             .read(|tx| -> Result<_, RecordError> { Ok((NETWORKS.all(tx)?, ENDPOINTS.all(tx)?)) })?;
         let mut networks: BTreeMap<_, _> = networks.into_iter().collect();
@@ -291,6 +295,7 @@ impl Networks {
             networks,
             endpoints: endpoints.into_iter().map(|(_, info)| of(info)).collect(),
             sandboxes: HashMap::new(),
+            going: HashMap::new(),
             resolvers: HashMap::new(),
             bridges: HashMap::new(),
             ports: Allocator::default(),
@@ -304,9 +309,10 @@ impl Networks {
             runtime: Handle::current(),
             reaper,
             route: Mutex::new(route),
-            nftables: Mutex::new(nftables),
+            table: Mutex::new(table),
             changes: Mutex::new(()),
             names: crate::dns::Cache::default(),
+            firewalld: crate::firewalld::Known::default(),
             watched: AtomicBool::new(false),
             state: Mutex::new(state),
         });
@@ -400,7 +406,7 @@ impl Inner {
         if !self.config.firewall {
             return Ok(());
         }
-        let mut nftables = self.nftables.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut table = self.table.lock().unwrap_or_else(PoisonError::into_inner);
         let ruleset = {
             let state = self.lock();
             Ruleset::of(
@@ -409,12 +415,8 @@ impl Inner {
                 &self.config.publishing(),
             )
         };
-        let batch = match ruleset.is_empty() {
-            true => Ruleset::removal(),
-            false => ruleset.batch(),
-        };
-        nftables
-            .commit(&batch)
+        table
+            .replace(&ruleset)
             .map_err(kernel("replace the firewall table"))
     }
 }

@@ -4,25 +4,21 @@
 use std::collections::HashSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::mpsc::{Receiver, Sender, channel};
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, PoisonError, Weak};
 use std::thread;
 
 use rustix::io::Errno;
 use tokio::sync::oneshot;
 use wharf_netlink::{Conntrack, Flow, LinkName, NetlinkError, Route, delete_link};
 
+use crate::error::kernel;
 use crate::networks::Inner;
-use crate::{Protocol, PublishedPort};
+use crate::{NetworkError, Protocol, PublishedPort};
 
 /// Something to take down.
 pub(crate) enum Job {
-    /// A container's link; its addresses are free afterwards.
-    Link {
-        host_interface: String,
-        network: String,
-        ip: Option<Ipv4Addr>,
-        ip6: Option<Ipv6Addr>,
-    },
+    /// The link of this container in this network, unless it has been taken down already.
+    Link((String, String)),
     /// Datagrams to these ports of the host lead elsewhere now: connections that remember the old way are forgotten, or
     /// a client that goes on sending is never led to the new one. TCP has answers that end such a connection.
     Datagrams(HashSet<u16>),
@@ -30,7 +26,40 @@ pub(crate) enum Job {
     Flush(oneshot::Sender<()>),
 }
 
+/// A link that is to be taken down; its addresses are free afterwards.
+pub(crate) struct Going {
+    pub(crate) host_interface: String,
+    pub(crate) ip: Option<Ipv4Addr>,
+    pub(crate) ip6: Option<Ipv6Addr>,
+}
+
 impl Inner {
+    /// Takes a link down that is to be, and frees its addresses; waits for whoever is at it already.
+    pub(crate) fn take_down(
+        &self,
+        key: &(String, String),
+        route: &mut Route,
+    ) -> Result<(), NetworkError> {
+        let Some(slot) = self.lock().going.get(key).cloned() else {
+            return Ok(());
+        };
+        let mut going = slot.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(link) = going.take() else {
+            return Ok(());
+        };
+        let taken = route.apply(&[delete_link(LinkName::Name(&link.host_interface))]);
+        let mut state = self.lock();
+        state.release_addresses(&key.1, link.ip, link.ip6);
+        state.going.remove(key);
+        match taken {
+            // Gone with its namespace already.
+            Err(error) if !error.is(Errno::NODEV) => {
+                Err(kernel("take a container's link down")(error))
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// These ports lead elsewhere from now on; the rules say so already.
     pub(crate) fn ports_changed(&self, ports: &[PublishedPort]) {
         let datagrams = ports.iter().filter(|port| port.protocol == Protocol::Udp);
@@ -70,20 +99,12 @@ fn work(jobs: &Receiver<Job>, inner: &Weak<Inner>) {
     };
     for job in jobs {
         match job {
-            Job::Link {
-                host_interface,
-                network,
-                ip,
-                ip6,
-            } => {
-                if let Err(error) = route.apply(&[delete_link(LinkName::Name(&host_interface))])
-                    // Gone with its namespace already.
-                    && !error.is(Errno::NODEV)
-                {
+            Job::Link(key) => {
+                let Some(inner) = inner.upgrade() else {
+                    return;
+                };
+                if let Err(error) = inner.take_down(&key, &mut route) {
                     tracing::warn!(error = &error as &dyn std::error::Error, "take a link down");
-                }
-                if let Some(inner) = inner.upgrade() {
-                    inner.lock().release_addresses(&network, ip, ip6);
                 }
             }
             Job::Datagrams(ports) => {

@@ -100,6 +100,7 @@ impl Inner {
                 _ => {}
             }
         }
+        self.dismiss(network);
         self.db
             .write(|tx| -> Result<_, RecordError> { NETWORKS.delete(tx, &network.id) })?;
         rules

@@ -1,16 +1,16 @@
 //! What others take away of ours is made again: the firewall table after `nft flush ruleset`, a bridge that was
-//! deleted, the host's address on it.
+//! deleted, the host's address on it. firewalld is heard of here, too.
 
 use std::sync::{Arc, PoisonError, Weak};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use wharf_netlink::{LinkWatch, NetlinkError, TableWatch};
 
 use crate::error::kernel;
 use crate::firewall::TABLE;
 use crate::networks::Inner;
-use crate::{EndpointInfo, Network, NetworkError, bridge};
+use crate::{EndpointInfo, Network, NetworkError, bridge, firewalld};
 
 /// Whoever changes one thing often changes the next at once; and who takes ours away all the time must not keep a
 /// processor busy.
@@ -30,13 +30,20 @@ pub(crate) fn start(inner: &Arc<Inner>) -> Result<(), NetworkError> {
     if inner.config.firewall {
         let tables = TableWatch::open().map_err(kernel("watch the firewall"))?;
         let own = {
-            let nftables = inner.nftables.lock();
-            nftables.unwrap_or_else(PoisonError::into_inner).port()
+            let table = inner.table.lock();
+            table.unwrap_or_else(PoisonError::into_inner).port()
         };
         let weak = Arc::downgrade(inner);
         run(
             "wharf-nftwatch",
             Box::new(move || ended(watch_tables(tables, own, &weak))),
+        )?;
+    }
+    if let Some(bus) = firewalld::listen(inner) {
+        let weak = Arc::downgrade(inner);
+        run(
+            "wharf-firewalld",
+            Box::new(move || firewalld::watch(bus, &weak)),
         )?;
     }
     let links = LinkWatch::open().map_err(kernel("watch the links"))?;
@@ -57,23 +64,35 @@ fn ended(outcome: Result<(), NetlinkError>) {
     }
 }
 
+/// Where the table is not the daemon's own (before Linux 6.9), whatever happens to it is mended at once: what is sent
+/// without rules is not translated, and ends its connection.
 fn watch_tables(mut tables: TableWatch, own: u32, inner: &Weak<Inner>) -> Result<(), NetlinkError> {
+    let mut repaired: Option<Instant> = None;
+    let mut lost = false;
     loop {
-        let changed = tables.changed(TABLE, own)?;
+        let changed = lost || tables.changed(TABLE, own)?;
         let Some(inner) = inner.upgrade() else {
             return Ok(());
         };
         if !changed {
             continue;
         }
-        thread::sleep(SETTLE);
+        if repaired.is_some_and(|before| before.elapsed() < SETTLE) {
+            thread::sleep(SETTLE);
+        }
         // A flush is news of every rule. What comes from here on is heard.
         tables.skip()?;
         tracing::warn!("somebody changed our firewall table: it is made again");
-        if let Err(error) = inner.apply_firewall() {
-            let error = &error as &dyn std::error::Error;
-            tracing::error!(error, "make the firewall table again");
-        }
+        lost = match inner.apply_firewall() {
+            // The last news of the flush may stand before those of the repair.
+            Ok(()) => !tables.pass(own)?,
+            Err(error) => {
+                let error = &error as &dyn std::error::Error;
+                tracing::error!(error, "make the firewall table again");
+                false
+            }
+        };
+        repaired = Some(Instant::now());
     }
 }
 
@@ -156,5 +175,48 @@ impl Inner {
         for endpoint in &endpoints {
             self.restore_link(endpoint);
         }
+    }
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test may panic")]
+mod tests {
+    use std::thread;
+    use std::time::Duration;
+
+    use wharf_netlink::Nftables;
+    use wharf_netlink::nft::Family;
+
+    use crate::firewall::{Ruleset, TABLE};
+    use crate::{Config, Networks};
+
+    #[expect(
+        deprecated,
+        reason = "its replacement is unsafe for flags that are not used here"
+    )]
+    fn enter_a_new_namespace() {
+        rustix::thread::unshare(rustix::thread::UnshareFlags::NEWNET).unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_table_that_is_everybodys_comes_back() {
+        enter_a_new_namespace();
+        let folder = tempfile::tempdir().unwrap();
+        let db = wharf_records::Db::open(&folder.path().join("wharf.db")).unwrap();
+        let networks = Networks::open(db, Config::default()).unwrap();
+        networks.restore(&[]).await.unwrap();
+        networks.inner.table.lock().unwrap().share();
+        networks.inner.apply_firewall().unwrap();
+        let mut nftables = Nftables::open().unwrap();
+        // The second time comes while the repair of the first one settles.
+        for _ in 0..3 {
+            nftables.commit(&Ruleset::removal()).unwrap();
+            let back = (0..1000).any(|_| {
+                thread::sleep(Duration::from_millis(10));
+                nftables.tables(Family::Inet).unwrap() == [TABLE]
+            });
+            assert!(back);
+        }
+        networks.shutdown().await;
     }
 }

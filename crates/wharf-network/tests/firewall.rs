@@ -261,7 +261,8 @@ fn rules_are_as_written_down() {
     ];
     let mut text = String::from(
         "# Firewall rules of each kind of network\n\nWritten by the test `rules_are_as_written_down`; the whole \
-         table is replaced in one transaction.\n",
+         table is replaced in one transaction. Since Linux 6.9\n`nft` shows it with `flags owner,persist` as well, which older versions of \
+         it do not know.\n",
     );
     for (title, networks, endpoints, publishing) in &kinds {
         let rules = Ruleset::of(networks, endpoints, publishing);

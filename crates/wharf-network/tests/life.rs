@@ -6,7 +6,10 @@ mod common;
 use std::net::{IpAddr, Ipv4Addr, TcpListener};
 
 use common::{HOST, World, ask_tcp, binding, link_names, named, nft_list, run, serve_tcp, within};
-use wharf_netlink::{LinkName, Nftables, Route, delete_link, nft::Family};
+use rustix::io::Errno;
+use wharf_netlink::nft::{Batch, Family};
+use wharf_netlink::{LinkName, Nftables, Route, delete_link};
+use wharf_network::firewall::Ruleset;
 use wharf_network::{Config, HostPort, LiveContainer, PortBinding, Protocol};
 
 #[test]
@@ -242,21 +245,22 @@ fn a_running_container_keeps_its_network_over_a_restart() {
 }
 
 #[test]
-fn a_flushed_table_and_a_lost_bridge_are_repaired() {
+fn a_lost_table_and_a_lost_bridge_are_repaired() {
     let world = World::enter();
-    run(async {
+    let ports = [binding(8080, 80, Protocol::Tcp)];
+    let web = run(async {
         let networks = world.start().await;
-        let ports = [binding(8080, 80, Protocol::Tcp)];
-        let web = networks
-            .connect("c1", "bridge", named("web", &ports))
-            .await
-            .unwrap();
-        serve_tcp(web.netns.as_ref().unwrap(), 80);
-        let mut nftables = Nftables::open().unwrap();
-        nftables
-            .commit(&wharf_network::firewall::Ruleset::removal())
-            .unwrap();
-        assert!(nftables.tables(Family::Inet).unwrap().is_empty());
+        let web = networks.connect("c1", "bridge", named("web", &ports)).await;
+        networks.shutdown().await;
+        web.unwrap().netns.unwrap()
+    });
+    serve_tcp(&web, 80);
+    // Without a daemon it is everybody's.
+    let mut nftables = Nftables::open().unwrap();
+    nftables.commit(&Ruleset::removal()).unwrap();
+    assert!(nftables.tables(Family::Inet).unwrap().is_empty());
+    run(async {
+        let networks = world.open(Config::default());
         let live = LiveContainer {
             id: "c1".to_owned(),
             pid: std::process::id(),
@@ -279,6 +283,59 @@ fn a_flushed_table_and_a_lost_bridge_are_repaired() {
             within(&world.neighbour, || ask_tcp((HOST, 8080))).is_ok(),
             "its link is a port again"
         );
+        networks.shutdown().await;
+    });
+}
+
+#[test]
+fn the_table_is_the_daemons_while_it_lives() {
+    let world = World::enter();
+    run(async {
+        let networks = world.start().await;
+        let mut nftables = Nftables::open().unwrap();
+        let tables = nftables.tables(Family::Inet).unwrap();
+        assert_eq!(tables, ["wharf"]);
+        match nftables.commit(&Ruleset::removal()) {
+            Err(error) => assert!(error.is(Errno::PERM), "{error}"),
+            Ok(()) => assert!(!owns_tables(), "this kernel knows owners of tables"),
+        }
+        networks.shutdown().await;
+    });
+}
+
+/// Whether the kernel lets a table outlive the socket that owns it: since Linux 6.9.
+fn owns_tables() -> bool {
+    let mut batch = Batch::new(Family::Inet, "probe");
+    batch.add_own_table();
+    match Nftables::open().unwrap().commit(&batch) {
+        Ok(()) => true,
+        Err(error) => {
+            assert!(error.is(Errno::OPNOTSUPP), "{error}");
+            false
+        }
+    }
+}
+
+#[test]
+fn a_container_that_starts_again_at_once_has_its_address_again() {
+    let world = World::enter();
+    run(async {
+        let networks = world.start().await;
+        let connect = async |id: &str| {
+            let made = networks.connect(id, "bridge", named(id, &[])).await;
+            made.unwrap().info.address.unwrap().ip
+        };
+        let first = connect("c1").await;
+        let others = [connect("c2").await, connect("c3").await];
+        for _ in 0..20 {
+            networks.disconnect("c1").await.unwrap();
+            assert_eq!(connect("c1").await, first);
+        }
+        // Whoever has ended gives it to whoever comes next, when its link is gone.
+        networks.disconnect("c1").await.unwrap();
+        networks.shutdown().await;
+        assert_eq!(connect("c4").await, first);
+        assert!(!others.contains(&connect("c1").await));
         networks.shutdown().await;
     });
 }

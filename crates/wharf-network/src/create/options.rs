@@ -125,6 +125,11 @@ fn address<A: std::str::FromStr + Into<IpAddr> + Copy>(
 
 /// A packet size, in bytes; 0 is Docker's word for the default.
 pub(super) fn mtu(key: &str, value: &str) -> Result<Option<u32>, NetworkError> {
+    if value.parse::<i64>().is_ok_and(|number| number < 0) {
+        return Err(NetworkError::Invalid(format!(
+            "invalid MTU number: {value}"
+        )));
+    }
     let reason = format!("strconv.Atoi: parsing {value:?}: invalid syntax");
     let mtu: u32 = value.parse().map_err(|_| wrong(key, value, &reason))?;
     // What the kernel takes (`ETH_MIN_MTU`, `ETH_MAX_MTU`).

@@ -213,21 +213,16 @@ fn given(pool: &NewPool, gateway: bool) -> Result<IpamPool, NetworkError> {
     let gateway = match pool.gateway.as_str() {
         "" if !gateway => None,
         "" => {
-            // As dockerd: the lowest free address of the range; that of the subnet itself is none.
+            // As dockerd: the lowest address of the range; that of the subnet itself is none.
             let first = range.unwrap_or(subnet).trunc().addr();
-            let own = subnet.prefix_len() < subnet.max_prefix_len() - 1;
-            let first = match first == subnet.trunc().addr() && own {
-                true => next(first),
-                false => first,
-            };
-            let taken = |ip: &IpAddr| auxiliary.values().any(|one| one == ip);
-            let free =
-                std::iter::successors(Some(first), |ip| Some(next(*ip))).find(|ip| !taken(ip));
-            let within = free.filter(|ip| subnet.contains(ip));
-            Some(within.ok_or_else(|| bad("gateway"))?)
+            match is_reserved(&subnet, first) {
+                true => Some(next(first)),
+                false => Some(first),
+            }
         }
         text => Some(text.parse().map_err(|_| bad("gateway"))?),
     };
+    check_reserved(&subnet, gateway, &auxiliary)?;
     Ok(IpamPool {
         subnet,
         range,
@@ -235,6 +230,53 @@ fn given(pool: &NewPool, gateway: bool) -> Result<IpamPool, NetworkError> {
         gateway_chosen,
         auxiliary,
     })
+}
+
+/// Whether an address is the subnet's own or, of IPv4, reaches all in it. Very small subnets give both away.
+fn is_reserved(subnet: &IpNet, ip: IpAddr) -> bool {
+    let large = subnet.prefix_len() < subnet.max_prefix_len() - 1;
+    let last = ip.is_ipv4() && ip == subnet.broadcast();
+    large && (ip == subnet.network() || last)
+}
+
+/// Gateway and auxiliary addresses are taken one after the other; none twice (moby `libnetwork`, `ipamAllocateVersion`).
+fn check_reserved(
+    subnet: &IpNet,
+    gateway: Option<IpAddr>,
+    auxiliary: &BTreeMap<String, IpAddr>,
+) -> Result<(), NetworkError> {
+    let mut taken = Vec::new();
+    if let Some(ip) = gateway {
+        if is_reserved(subnet, ip) {
+            return Err(NetworkError::Forbidden(format!(
+                "failed to allocate gateway ({ip}): Address already in use"
+            )));
+        }
+        taken.push(ip);
+    }
+    for (name, ip) in auxiliary {
+        if is_reserved(subnet, *ip) || taken.contains(ip) {
+            return Err(NetworkError::Forbidden(format!(
+                "failed to allocate secondary ip address ({name}:{ip}): Address already in use"
+            )));
+        }
+        taken.push(*ip);
+    }
+    Ok(())
+}
+
+/// The containers' way outside, if an auxiliary address says so by its name (moby `libnetwork/drivers/bridge`,
+/// `DefaultGatewayV4AuxKey`).
+pub(super) fn next_hop<A>(
+    ipam: &Ipam,
+    name: &str,
+    family: impl Fn(IpAddr) -> Option<A>,
+) -> Option<A> {
+    let named = ipam
+        .pools
+        .iter()
+        .filter_map(|pool| pool.auxiliary.get(name));
+    named.copied().find_map(family)
 }
 
 fn next(ip: IpAddr) -> IpAddr {

@@ -8,6 +8,7 @@ use wharf_netlink::nft::{
     Register, Verdict,
 };
 
+use super::table::Ownership;
 use super::{Action, Destination, Elements, Family, Hook, Match, PortMap, Ruleset, TABLE, Target};
 
 /// First word of the registers; links' names, addresses and the maps' keys take the next ones too.
@@ -26,12 +27,15 @@ const LINK_NAME: usize = 16;
 
 impl Ruleset {
     /// The transaction that puts this ruleset in the place of whatever table of ours is there.
-    pub fn batch(&self) -> Batch<'static> {
+    pub(crate) fn batch(&self, ownership: Ownership) -> Batch<'static> {
         let mut batch = Batch::new(Tables::Inet, TABLE);
         // Deleting needs the table to be there; adding one that is there does nothing.
         batch.add_table();
         batch.delete_table();
-        batch.add_table();
+        match ownership {
+            Ownership::Socket => batch.add_own_table(),
+            Ownership::Anybody => batch.add_table(),
+        }
         self.add_maps(&mut batch);
         for chain in &self.chains {
             batch.add_chain(chain.name, chain.hook.map(base));

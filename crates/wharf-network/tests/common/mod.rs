@@ -271,7 +271,13 @@ pub fn nft_list() -> Option<String> {
         "{}",
         String::from_utf8_lossy(&output.stderr)
     );
-    Some(String::from_utf8(output.stdout).unwrap())
+    let text = String::from_utf8(output.stdout).unwrap();
+    // Whose the table is depends on the kernel (Linux 6.9); how that is shown, on `nft`.
+    let text = text.replace("\tflags owner,persist\n\n", "");
+    let text = text.replace("\tflags owner\n\n", "");
+    let (first, rest) = text.split_once('\n').unwrap_or_default();
+    let first = first.split(" #").next().unwrap_or_default();
+    Some(format!("{first}\n{rest}"))
 }
 
 /// Names of the links in this namespace.

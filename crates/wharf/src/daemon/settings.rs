@@ -193,6 +193,9 @@ fn shim() -> Result<PathBuf> {
     }
 }
 
+/// Where the system's D-Bus listens (D-Bus specification, "Well-known Message Bus Instances"), with the `/run` of today.
+const SYSTEM_BUS: &str = "/run/dbus/system_bus_socket";
+
 fn bridge(said: &Directives) -> Result<BridgeConfig> {
     let defaults = BridgeConfig::default();
     let name = said.bridge.clone();
@@ -218,6 +221,7 @@ fn bridge(said: &Directives) -> Result<BridgeConfig> {
         ip_forward: said.ip_forward.unwrap_or(defaults.ip_forward),
         ip_masq: said.ip_masq.unwrap_or(defaults.ip_masq),
         firewall: said.iptables.unwrap_or(defaults.firewall),
+        bus: Some(SYSTEM_BUS.into()),
         userland_proxy: said.userland_proxy.unwrap_or(defaults.userland_proxy),
         default_binding: said.ip.unwrap_or(defaults.default_binding),
         bip6: said.bip6.clone(),

@@ -1,0 +1,275 @@
+//! firewalld, asked over D-Bus to let the bridges of containers through. As dockerd does (moby `libnetwork/iptables`,
+//! `firewalld.go`), bridges are put into a zone `docker` that accepts everything, which is made if it is not there, and
+//! again whenever firewalld has started or read its settings anew: what containers are reached by is for our own table
+//! to say. A bridge that its owner has put into another zone stays there.
+
+use std::path::Path;
+use std::sync::Weak;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use wharf_dbus::{Connection, Encoder, Failure, Message, Target, Value};
+
+use crate::Network;
+use crate::networks::Inner;
+
+/// firewalld writes all its rules anew before it answers.
+const PATIENCE: Duration = Duration::from_secs(30);
+const SERVICE: &str = "org.fedoraproject.FirewallD1";
+const RUNTIME: &str = "/org/fedoraproject/FirewallD1";
+const SETTINGS: &str = "/org/fedoraproject/FirewallD1/config";
+/// dockerd's zone and, since 27.0, its policy for what comes from other zones.
+const ZONE: &str = "docker";
+const POLICY: &str = "docker-forwarding";
+
+/// What is known of firewalld.
+#[derive(Default)]
+pub(crate) struct Known {
+    running: AtomicBool,
+    admits: AtomicBool,
+}
+
+impl Known {
+    /// Whether it lets all bridges of ours through.
+    pub(crate) fn admits(&self) -> bool {
+        self.admits.load(Ordering::Relaxed)
+    }
+}
+
+/// Begins to listen for firewalld's coming and its changes, and tells it of the bridges if it runs. Nothing, if there
+/// is no bus.
+pub(crate) fn listen(inner: &Inner) -> Option<Connection> {
+    let bus = inner.config.bus.as_ref()?;
+    if !inner.config.firewall || !bus.exists() {
+        return None;
+    }
+    match subscribe(bus) {
+        Ok((connection, running)) => {
+            inner.firewalld.running.store(running, Ordering::Relaxed);
+            inner.admit_all();
+            Some(connection)
+        }
+        Err(failure) => {
+            let error = &failure as &dyn std::error::Error;
+            tracing::warn!(error, "ask the bus for firewalld");
+            None
+        }
+    }
+}
+
+fn subscribe(bus: &Path) -> Result<(Connection, bool), Failure> {
+    let mut connection = Connection::to_bus(bus, PATIENCE)?;
+    let of_service =
+        format!("type='signal',sender='{SERVICE}',interface='{SERVICE}',member='Reloaded'");
+    let of_bus = format!(
+        "type='signal',sender='org.freedesktop.DBus',member='NameOwnerChanged',arg0='{SERVICE}'"
+    );
+    for rule in [of_service, of_bus] {
+        connection.ask_bus("AddMatch", "s", |body| body.text(&rule))?;
+    }
+    let owned = connection.ask_bus("NameHasOwner", "s", |body| body.text(SERVICE))?;
+    let running = owned.body().uint32()? != 0;
+    connection.wait_for_ever()?;
+    Ok((connection, running))
+}
+
+/// Tells firewalld of the bridges whenever it has forgotten them. Ends with the bus.
+pub(crate) fn watch(mut connection: Connection, inner: &Weak<Inner>) {
+    while let Ok(signal) = connection.signal() {
+        let Some(inner) = inner.upgrade() else {
+            return;
+        };
+        match signal.member.as_str() {
+            "Reloaded" => inner.admit_all(),
+            "NameOwnerChanged" => {
+                let running = has_come(&signal);
+                inner.firewalld.running.store(running, Ordering::Relaxed);
+                inner.admit_all();
+            }
+            _ => {}
+        }
+    }
+    tracing::warn!("the bus has ended: firewalld is not heard of any more");
+}
+
+/// Whether the name has an owner now: its values are the name, the old owner and the new one.
+fn has_come(signal: &Message) -> bool {
+    let mut values = signal.body();
+    let owner = (0..3).map(|_| values.text()).last();
+    matches!(owner, Some(Ok(owner)) if !owner.is_empty())
+}
+
+impl Inner {
+    /// Asks firewalld, if it runs, to let all bridges of ours through.
+    fn admit_all(&self) {
+        let bridges: Vec<String> = {
+            let state = self.lock();
+            let bridges = state
+                .networks
+                .values()
+                .filter_map(|one| one.bridge.as_ref());
+            bridges.map(|bridge| bridge.interface.clone()).collect()
+        };
+        let admits = self.ask_firewalld(|firewalld| firewalld.admit(&bridges));
+        self.firewalld.admits.store(admits, Ordering::Relaxed);
+    }
+
+    /// The same, of the bridge of a new network.
+    pub(crate) fn admit(&self, network: &Network) {
+        let Some(bridge) = &network.bridge else {
+            return;
+        };
+        let bridges = std::slice::from_ref(&bridge.interface);
+        if !self.ask_firewalld(|firewalld| firewalld.admit(bridges)) {
+            self.firewalld.admits.store(false, Ordering::Relaxed);
+        }
+    }
+
+    /// The bridge of a network that goes is nothing to firewalld any more.
+    pub(crate) fn dismiss(&self, network: &Network) {
+        if let Some(bridge) = network.bridge.as_ref().filter(|bridge| !bridge.foreign) {
+            self.ask_firewalld(|firewalld| firewalld.dismiss(&bridge.interface));
+        }
+    }
+
+    /// Whether firewalld runs and has done as asked. One that does not is no reason to do without a network.
+    fn ask_firewalld(&self, ask: impl FnOnce(&mut Firewalld) -> Result<(), Failure>) -> bool {
+        let Some(bus) = &self.config.bus else {
+            return false;
+        };
+        if !self.firewalld.running.load(Ordering::Relaxed) {
+            return false;
+        }
+        let asked = Connection::to_bus(bus, PATIENCE).and_then(|bus| ask(&mut Firewalld(bus)));
+        if let Err(failure) = &asked {
+            let error = failure as &dyn std::error::Error;
+            tracing::warn!(
+                error,
+                "ask firewalld to let the bridges of containers through"
+            );
+        }
+        asked.is_ok()
+    }
+}
+
+struct Firewalld(Connection);
+
+impl Firewalld {
+    /// Puts bridges into the zone.
+    fn admit(&mut self, bridges: &[String]) -> Result<(), Failure> {
+        self.prepare()?;
+        let mut outcome = Ok(());
+        for bridge in bridges {
+            let pair = |body: &mut Encoder| {
+                body.text(ZONE);
+                body.text(bridge);
+            };
+            let known = self.zone("queryInterface", "ss", pair)?;
+            if known.body().uint32()? == 0
+                && let Err(failure) = self.zone("addInterface", "ss", pair)
+            {
+                outcome = Err(failure);
+            }
+        }
+        outcome
+    }
+
+    /// Takes a bridge out of the zone, if it is there.
+    fn dismiss(&mut self, bridge: &str) -> Result<(), Failure> {
+        let pair = |body: &mut Encoder| {
+            body.text(ZONE);
+            body.text(bridge);
+        };
+        let zones = self.zone("getZones", "", |_| {})?.body().texts()?;
+        let is_there = zones.iter().any(|zone| zone == ZONE);
+        if is_there && self.zone("queryInterface", "ss", pair)?.body().uint32()? != 0 {
+            self.zone("removeInterface", "ss", pair)?;
+        }
+        Ok(())
+    }
+
+    /// Makes the zone and the policy if they are not there.
+    fn prepare(&mut self) -> Result<(), Failure> {
+        let zones = self.zone("getZones", "", |_| {})?.body().texts()?;
+        let policies = self.call(RUNTIME, ".policy", "getPolicies", "", |_| {})?;
+        let policies = policies.body().texts()?;
+        let zone = zones.iter().any(|zone| zone == ZONE);
+        let policy = policies.iter().any(|policy| policy == POLICY);
+        if !zone {
+            self.add("addZone2", ZONE, &settings_of_zone())?;
+        }
+        if !policy {
+            self.add("addPolicy", POLICY, &settings_of_policy())?;
+        }
+        if !(zone && policy) {
+            self.call(RUNTIME, "", "reload", "", |_| {})?;
+        }
+        Ok(())
+    }
+
+    /// Makes something for good. It may stand in the settings and not be read yet.
+    fn add(
+        &mut self,
+        member: &str,
+        name: &str,
+        settings: &[(String, Value)],
+    ) -> Result<(), Failure> {
+        let added = self.call(SETTINGS, ".config", member, "sa{sv}", |body| {
+            body.text(name);
+            body.properties(settings);
+        });
+        match added {
+            Err(Failure::Refused { text, .. }) if text.contains("NAME_CONFLICT") => Ok(()),
+            added => added.map(drop),
+        }
+    }
+
+    fn zone(
+        &mut self,
+        member: &str,
+        signature: &str,
+        fill: impl FnOnce(&mut Encoder),
+    ) -> Result<Message, Failure> {
+        self.call(RUNTIME, ".zone", member, signature, fill)
+    }
+
+    fn call(
+        &mut self,
+        path: &str,
+        face: &str,
+        member: &str,
+        signature: &str,
+        fill: impl FnOnce(&mut Encoder),
+    ) -> Result<Message, Failure> {
+        let target = Target {
+            destination: SERVICE,
+            path,
+            interface: &format!("{SERVICE}{face}"),
+            member,
+        };
+        self.0.call(&target, signature, fill)
+    }
+}
+
+fn text(key: &str, value: &str) -> (String, Value) {
+    (key.to_owned(), Value::Text(value.to_owned()))
+}
+
+fn settings_of_zone() -> [(String, Value); 3] {
+    [
+        text("version", "1.0"),
+        text("description", "zone for docker bridge network interfaces"),
+        text("target", "ACCEPT"),
+    ]
+}
+
+fn settings_of_policy() -> [(String, Value); 5] {
+    let zones = |key: &str, zone: &str| (key.to_owned(), Value::Texts(vec![zone.to_owned()]));
+    [
+        text("version", "1.0"),
+        text("description", "allow forwarding to the docker zone"),
+        text("target", "ACCEPT"),
+        zones("ingress_zones", "ANY"),
+        zones("egress_zones", ZONE),
+    ]
+}
