@@ -9,6 +9,7 @@ mod defaults;
 mod mounts;
 mod oci;
 mod spec;
+mod sysctl;
 
 pub use capabilities::{CapabilityError, capabilities};
 pub use defaults::{MASKED, READONLY};

@@ -8,7 +8,7 @@ use crate::defaults::{DEVICES, MASKED, READONLY};
 use crate::mounts::{mounts, range};
 use crate::{
     ContainerSpec, Device, DeviceRule, HostFacts, Namespace, Namespaces, Resources, Throttle,
-    WeightDevice,
+    WeightDevice, sysctl,
 };
 
 /// A spec that cannot be made.
@@ -20,6 +20,9 @@ pub enum BundleError {
     /// A limit of the process that does not exist; runc's words.
     #[error("wrong rlimit value: {0}")]
     Limit(String),
+    /// A kernel setting that is not the container's own.
+    #[error("{0}")]
+    Sysctl(String),
     /// A value that OCI has no place for.
     #[error("make the OCI spec")]
     Shape(#[from] serde_json::Error),
@@ -28,7 +31,7 @@ pub enum BundleError {
 /// `spec` as OCI has it.
 ///
 /// # Errors
-/// If a capability or a limit has an unknown name.
+/// If a capability or a limit has an unknown name, or a kernel setting is the host's.
 pub fn to_oci(spec: &ContainerSpec, host: &HostFacts) -> Result<Spec, BundleError> {
     let ContainerSpec {
         args,
@@ -59,6 +62,9 @@ pub fn to_oci(spec: &ContainerSpec, host: &HostFacts) -> Result<Spec, BundleErro
         device_rules,
         cgroup_path,
     } = spec;
+    for key in sysctls.keys() {
+        sysctl::check(key, namespaces).map_err(BundleError::Sysctl)?;
+    }
     let set = capabilities(*privileged, cap_add, cap_drop, host.capabilities)?;
     let rlimits = rlimits.iter().map(|limit| {
         let name = format!("RLIMIT_{}", limit.name.to_uppercase());

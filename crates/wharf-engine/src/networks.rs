@@ -50,7 +50,7 @@ impl NetworkService {
     /// If a filter is unknown.
     pub fn list(&self, filters: &Filters) -> Result<Vec<Network>, EngineError> {
         filters.check(&["dangling", "driver", "id", "label", "name", "scope", "type"])?;
-        let dangling = filters.boolean("dangling")?;
+        let dangling = dangling(filters)?;
         if let Some(kind) = filters
             .values("type")
             .find(|kind| !matches!(*kind, "builtin" | "custom"))
@@ -176,8 +176,23 @@ impl NetworkService {
     }
 }
 
+/// Whether unused networks are asked for, or those in use (moby `daemon/network`, `FilterNetworks`).
+fn dangling(filters: &Filters) -> Result<Option<bool>, EngineError> {
+    let invalid = |text: &str| Err(EngineError::Invalid(text.to_owned()));
+    let mut values = filters.values("dangling");
+    match (values.next(), values.next()) {
+        (None, _) => Ok(None),
+        (Some("1" | "true"), None) => Ok(Some(true)),
+        (Some("0" | "false"), None) => Ok(Some(false)),
+        (Some(_), None) => invalid(
+            "invalid value for filter 'dangling', must be \"true\" (or \"1\"), or \"false\" (or \"0\")",
+        ),
+        (Some(_), Some(_)) => invalid("got more than one value for filter key \"dangling\""),
+    }
+}
+
 /// As moby's `filters.Args.Match`: a regular expression somewhere in the text, or the text itself.
-fn matches(pattern: &str, text: &str) -> bool {
+pub(crate) fn matches(pattern: &str, text: &str) -> bool {
     let found = regex::Regex::new(pattern).is_ok_and(|pattern| pattern.is_match(text));
     found || pattern == text
 }

@@ -39,13 +39,18 @@ impl Joined {
     pub(crate) fn find(shared: &Shared, record: &Record) -> Result<Self, EngineError> {
         let mut joined = Self::default();
         if let NetworkMode::Container(name) = &record.host.network_mode {
-            joined.network = Some(running(shared, name, "network namespace")?);
+            if shared.find(name)?.now().id == record.id {
+                return Err(EngineError::Failed("cannot join own network".to_owned()));
+            }
+            let refusal =
+                |id: &str| format!("cannot join network of a non running container: {id}");
+            joined.network = Some(running(shared, name, refusal)?);
         }
         if let NamespaceMode::Container(name) = &record.host.pid_mode {
-            joined.pid = Some(running(shared, name, "PID namespace")?);
+            joined.pid = Some(running(shared, name, |id| failed_to_join("PID", id))?);
         }
         if let IpcMode::Container(name) = &record.host.ipc_mode {
-            let other = running(shared, name, "IPC namespace")?;
+            let other = running(shared, name, |id| failed_to_join("IPC", id))?;
             if matches!(
                 other.host.ipc_mode,
                 IpcMode::Unset | IpcMode::Private | IpcMode::None
@@ -91,13 +96,20 @@ impl Joined {
     }
 }
 
-fn running(shared: &Shared, name: &str, what: &str) -> Result<Arc<View>, EngineError> {
+fn running(
+    shared: &Shared,
+    name: &str,
+    refusal: impl Fn(&str) -> String,
+) -> Result<Arc<View>, EngineError> {
     let view = shared.find(name)?.now();
-    if view.state.pid == 0 {
-        let text = format!("cannot join {what} of a non running container: {name}");
-        return Err(EngineError::Conflict(text));
+    match view.state.pid {
+        0 => Err(EngineError::Conflict(refusal(name))),
+        _ => Ok(view),
     }
-    Ok(view)
+}
+
+fn failed_to_join(kind: &str, id: &str) -> String {
+    format!("failed to join {kind} namespace: container {id} is not running")
 }
 
 /// The specification of one start, and its compiled seccomp filter.
@@ -175,7 +187,7 @@ fn to_oci(spec: &ContainerSpec) -> Result<Spec, EngineError> {
     };
     wharf_bundle::to_oci(spec, &facts).map_err(|error| match error {
         // As dockerd, whose runtime finds it.
-        BundleError::Limit(_) => EngineError::Failed(format!(
+        BundleError::Limit(_) | BundleError::Sysctl(_) => EngineError::Failed(format!(
             "failed to create task for container: failed to create shim task: OCI runtime create failed: {error}: unknown"
         )),
         other => EngineError::failed(&other),

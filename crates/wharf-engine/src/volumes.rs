@@ -9,6 +9,7 @@ use wharf_volumes::{Created, LOCAL, Listed, NewVolume, Volume, VolumeError, Volu
 
 pub(crate) use hold::{Hold, any_mounted, mount_all, unmount_all};
 
+use crate::networks::matches;
 use crate::{Containers, EngineError, EventKind, Events, Filters, PruneReport, names};
 
 /// What marks a volume that nobody named.
@@ -65,7 +66,7 @@ impl VolumeService {
         let mut listed = self.blocking(move || Ok(store.list())).await?;
         listed.volumes.retain(|volume| {
             let labels = volume.labels.as_ref();
-            filters.any("name", |part| volume.name.as_str().contains(part))
+            filters.any("name", |name| matches(name, volume.name.as_str()))
                 && filters.any("driver", |driver| driver == volume.driver)
                 && filters.labels("label", labels.unwrap_or(&BTreeMap::new()))
                 && dangling.is_none_or(|dangling| self.users(&volume.name).is_empty() == dangling)

@@ -25,8 +25,15 @@ pub(crate) fn new_network(request: wire::NetworkCreateRequest) -> Result<NewNetw
         options,
         labels,
     } = request;
-    if ingress || scope == "swarm" || driver == "overlay" {
-        let text = "This node is not a swarm manager. Use \"docker swarm init\" or \"docker swarm join\" to connect this node to swarm and try again.";
+    let without_swarm = match (driver.as_str(), ingress, scope.as_str()) {
+        ("overlay", _, _) => Some(
+            "This node is not a swarm manager. Use \"docker swarm init\" or \"docker swarm join\" to connect this node to swarm and try again.",
+        ),
+        (_, true, _) => Some("Ingress network can only be global scope network"),
+        (_, _, "swarm") => Some("cannot create a swarm scoped network when swarm is not active"),
+        _ => None,
+    };
+    if let Some(text) = without_swarm {
         return Err(ApiError::new(http::StatusCode::FORBIDDEN, text));
     }
     if !matches!(scope.as_str(), "" | "local") {
@@ -100,10 +107,14 @@ pub(crate) fn network(
     let built_in = network.is_built_in();
     let Ipam {
         options: ipam_options,
-        pools,
-        chosen: _,
-        chosen6: _,
+        mut pools,
+        chosen,
+        chosen6,
     } = ipam;
+    // As dockerd: those that were asked for come first.
+    if !chosen && chosen6 {
+        pools.sort_by_key(|pool| !pool.subnet.addr().is_ipv6());
+    }
     wire::Network {
         name,
         id,

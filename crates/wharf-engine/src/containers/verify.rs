@@ -50,7 +50,7 @@ pub(super) fn shared_namespaces(config: &Config, host: &HostConfig) -> Result<()
         return Ok(());
     };
     if other.is_empty() {
-        return invalid("invalid container format container:<name|id>");
+        return invalid("Invalid network mode: invalid container format container:<name|id>");
     }
     let published = !host.port_bindings.is_empty() || host.publish_all_ports;
     let conflicts = [

@@ -273,6 +273,7 @@ pub(crate) fn view(record: &Record, endpoints: &[EndpointInfo], pid: u32) -> Net
 
 fn show(endpoint: &mut EndpointView, info: &EndpointInfo) {
     forget(endpoint);
+    endpoint.dns_names.clear();
     endpoint.network_id.clone_from(&info.network_id);
     endpoint.endpoint_id.clone_from(&info.id);
     if let Some(address) = info.address {
@@ -320,9 +321,12 @@ pub(crate) fn forget_all(network: &mut NetworkView) {
 fn forget(endpoint: &mut EndpointView) {
     let settings = std::mem::take(&mut endpoint.settings);
     let network_id = std::mem::take(&mut endpoint.network_id);
+    // It will have them again, and dockerd goes on to show them.
+    let dns_names = std::mem::take(&mut endpoint.dns_names);
     *endpoint = EndpointView {
         settings,
         network_id,
+        dns_names,
         ..EndpointView::default()
     };
 }

@@ -76,9 +76,18 @@ impl Supervisor {
                 self.record.name, network.name
             )));
         }
+        let (record, aliases) = (&self.record, &settings.aliases);
+        let dns_names = match network.is_built_in() {
+            true => Vec::new(),
+            false => {
+                let hostname = &record.config.hostname;
+                launch::network::dns_names(&record.id, &record.name, hostname, aliases)
+            }
+        };
         let endpoint = EndpointView {
             settings,
             network_id: network.id.clone(),
+            dns_names,
             ..EndpointView::default()
         };
         let before = self.record.network.clone();
@@ -141,6 +150,10 @@ impl Supervisor {
         let known = self.record.network.endpoints.contains_key(name);
         if known && name == "host" && pid.is_some() {
             return Err(EngineError::Invalid(HOST.to_owned()));
+        }
+        if !known && found.is_none() && pid.is_some() {
+            let error = wharf_network::NetworkError::NotFound(network.to_owned());
+            return Err(error.into());
         }
         if !known {
             let (id, the) = (&self.record.id, if pid.is_some() { "" } else { "the " });
