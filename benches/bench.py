@@ -19,6 +19,7 @@ parser.add_argument("fixtures")
 parser.add_argument("work")
 parser.add_argument("--rounds", type=int, default=20)
 parser.add_argument("--only", default="")
+parser.add_argument("--share", type=float, default=1.0, help="of the networks, containers, ports and seconds that benches/network.py takes: 0.1 is a trial")
 args = parser.parse_args()
 
 REGISTRY = "127.0.0.1:5000"
@@ -98,8 +99,10 @@ def private(pid):
 rows = []
 
 
-def row(what, goal, unit, ours, theirs, peer):
-    ratio = theirs / ours if ours else float("inf")
+def row(what, goal, unit, ours, theirs, peer, more=False):
+    """One line; the ratio says how many times better ours is: less of it, or `more`."""
+    less, greater = (theirs, ours) if more else (ours, theirs)
+    ratio = greater / less if less else float("inf")
     rows.append((what, goal, ours, theirs, peer, unit, ratio))
     print(f"{what:58} wharf {ours:9.1f} {unit:5} {peer:8} {theirs:9.1f} {unit:5} ratio {ratio:6.1f}  goal {goal}", flush=True)
 
@@ -357,7 +360,7 @@ def main():
     for engine in (wharf, dockerd):
         engine.run("docker", "load", "-q", "-i", f"{args.fixtures}/busybox.tar")
     own = (bench_idle, bench_bundle, bench_run, bench_exec, bench_burst, bench_pull, bench_logs, bench_read_logs)
-    for bench in own + images.benches(row, args, REGISTRY, processor) + network.benches(row, in_turn, args.rounds):
+    for bench in own + images.benches(row, args, REGISTRY, processor) + network.benches(row, in_turn, args.rounds, args.share):
         if args.only in bench.__name__:
             try:
                 bench(wharf, dockerd)

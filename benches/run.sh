@@ -16,6 +16,8 @@ cleanup() {
 }
 trap cleanup EXIT
 fixtures=$(bash "$kit/fixtures/build.sh")
+WHARF_CLIENTS=$(bash "$kit/fixtures/clients.sh")
+export WHARF_CLIENTS
 bash "$kit/src/world/enter.sh" "$name" \
     "$(cat "$kit/src/world/mounts.sh"; echo 'exec python3 "$@"')" \
     "$root/benches/bench.py" "$bin" "$fixtures" "$work" "$@"
