@@ -4,6 +4,7 @@ mod api;
 mod apparmor;
 mod archives;
 mod attach;
+mod audit;
 mod builds;
 mod buildx;
 mod built_programs;
@@ -178,11 +179,13 @@ scenarios! {
     networks: create_list_inspect_remove bad_networks_are_refused connect_and_disconnect_live names_resolve
         port_53_stays_free links_name_others networks_are_apart several_networks_at_the_start
         prune_takes_the_unused events_of_networks dual_stack networks_outlive_the_daemon
-        links_of_the_default_bridge disconnect_by_force_and_names_of_the_host;
+        links_of_the_default_bridge disconnect_by_force_and_names_of_the_host
+        a_restarted_container_is_where_it_was aliases_move what_has_no_address_is_refused;
     lan: macvlan_is_on_the_lan shared_links_are_checked ipvlan_in_all_its_modes only_published_ports_are_reached
         gateway_modes ipv6_is_published configuration_networks
         what_others_take_away_comes_back the_hosts_own_firewall_is_respected settings_of_the_default_bridge
         five_hundred_ports_are_one_rule connections_outlive_the_daemon servers_of_the_host_are_asked;
+    audit: what_it_says_is_so;
     firewalls: beside_ufw beside_firewalld beside_a_firewalld_that_is_not_asked beside_a_dockerd a_full_table_of_connections;
     endpoints: options_of_an_endpoint priorities_choose_the_way_out;
     quotas: volumes_keep_to_their_size;

@@ -372,6 +372,144 @@ pub(crate) fn names_resolve(case: &mut Case) -> Result<()> {
     Ok(())
 }
 
+/// Addresses that nobody can have, and a way outside that is not the host; modes that make no sense.
+pub(crate) fn what_has_no_address_is_refused(case: &mut Case) -> Result<()> {
+    if case.engine.kind == EngineKind::Dockerd {
+        return Ok(()); // Says the same in other words.
+    }
+    let create = ["network", "create", "--subnet", "10.5.0.0/24"];
+    for (option, value, words) in [
+        (
+            "--gateway",
+            "10.5.0.0",
+            "failed to allocate gateway (10.5.0.0): Address already in use",
+        ),
+        (
+            "--gateway",
+            "10.5.0.255",
+            "failed to allocate gateway (10.5.0.255): Address already in use",
+        ),
+        (
+            "--aux-address",
+            "a=10.5.0.1",
+            "failed to allocate secondary ip address (a:10.5.0.1): Address already in use",
+        ),
+        (
+            "--aux-address",
+            "a=10.5.0.255",
+            "failed to allocate secondary ip address (a:10.5.0.255): Address already in use",
+        ),
+    ] {
+        let args = [&create[..], &[option, value, "n1"]].concat();
+        case.fails(&args, 1, words)?;
+    }
+    let router = ["--aux-address", "DefaultGatewayIPv4=10.5.0.9", "n1"];
+    case.ok(&[&create[..], &router].concat())?;
+    start(case, "c1", &["--network", "n1"])?;
+    let route = sh(case, "c1", "ip route | head -n1")?;
+    ensure!(
+        route.starts_with("default via 10.5.0.9 dev eth0"),
+        "{route}"
+    );
+    let gateway = inspect(case, "c1", "{{.NetworkSettings.Networks.n1.Gateway}}")?;
+    ensure!(gateway == "10.5.0.9", "{gateway}");
+    case.fails(
+        &["network", "disconnect", "none-such", "c1"],
+        1,
+        "network none-such not found",
+    )?;
+    case.ok(&["stop", "-t", "0", "c1"])?;
+    let names = inspect(case, "c1", "{{.NetworkSettings.Networks.n1.DNSNames}}")?;
+    ensure!(
+        names.starts_with("[c1 "),
+        "those it will have again: {names}"
+    );
+    // Modes that lead nowhere, and settings of the host's own network.
+    for (options, words) in [
+        (
+            &["--network", "container:own"][..],
+            "cannot join own network",
+        ),
+        (
+            &["--network", "container:c1"],
+            "cannot join network of a non running container",
+        ),
+        (
+            &["--network", "container:"],
+            "Invalid network mode: invalid container format container:<name|id>",
+        ),
+        (
+            &["--network", "host", "--sysctl", "net.ipv4.ip_forward=1"],
+            "sysctl \"net.ipv4.ip_forward\" not allowed in host network namespace",
+        ),
+    ] {
+        let run = ["run", "--rm", "--name", "own"];
+        let args = [&run[..], options, &["busybox", "true"]].concat();
+        case.fails(&args, 125, words)?;
+    }
+    Ok(())
+}
+
+/// Whoever asked for its address once and for all, as nginx does, finds it again.
+pub(crate) fn a_restarted_container_is_where_it_was(case: &mut Case) -> Result<()> {
+    if case.engine.kind == EngineKind::Dockerd {
+        return Ok(()); // Gives out the next address of the subnet, until it has come round.
+    }
+    case.ok(&["network", "create", "n1"])?;
+    start(case, "c1", &["--network", "n1"])?;
+    start(case, "c2", &["--network", "n1"])?;
+    let address = || inspect(case, "c1", "{{.NetworkSettings.Networks.n1.IPAddress}}");
+    let first = address()?;
+    for _ in 0..5 {
+        case.ok(&["restart", "-t", "0", "c1"])?;
+        ensure!(address()? == first, "{first} became {}", address()?);
+        ensure!(lookup(case, "c2", "c1")? == [first.clone()]);
+        sh(case, "c2", &format!("ping -c1 -W5 {first}"))?;
+    }
+    Ok(())
+}
+
+/// An alias goes from one container to the next while clients use it (blue and green).
+pub(crate) fn aliases_move(case: &mut Case) -> Result<()> {
+    case.ok(&["network", "create", "n1"])?;
+    let serve = |name: &str, options: &[&str]| {
+        let line = format!("mkdir /w; echo {name} > /w/index.html; exec httpd -f -p 80 -h /w");
+        let run = ["run", "-d", "--name", name, "--network", "n1"];
+        let args = [&run[..], options, &["busybox", "sh", "-c", &line]].concat();
+        case.ok(&args).map(drop)
+    };
+    serve("blue", &["--network-alias", "web"])?;
+    serve("green", &[])?;
+    start(case, "client", &["--network", "n1"])?;
+    let page = || sh(case, "client", "timeout 20 wget -qO- http://web/");
+    until(|| Ok(page().is_ok_and(|page| page == "blue")))?;
+    let green = ["n1", "green"];
+    case.ok(&[&["network", "disconnect"], &green[..]].concat())?;
+    case.ok(&[&["network", "connect", "--alias", "web"], &green[..]].concat())?;
+    ensure!(lookup(case, "client", "web")?.len() == 2, "both");
+    case.ok(&["network", "disconnect", "n1", "blue"])?;
+    ensure!(page()? == "green", "green alone");
+    case.ok(&["network", "connect", "n1", "blue"])?;
+    let found = lookup(case, "client", "web")?;
+    let ip = inspect(case, "green", "{{.NetworkSettings.Networks.n1.IPAddress}}")?;
+    ensure!(found == [ip], "blue has lost the alias: {found:?}");
+    ensure!(
+        lookup(case, "client", "blue")?.len() == 1,
+        "blue by its name"
+    );
+    // One that stands still is there; one that has ended is not.
+    case.ok(&["pause", "green"])?;
+    ensure!(lookup(case, "client", "web")?.len() == 1, "paused");
+    case.ok(&["unpause", "green"])?;
+    ensure!(page()? == "green", "after the pause");
+    case.ok(&["stop", "-t", "0", "green"])?;
+    ensure!(
+        lookup(case, "client", "web").is_err_and_or_empty(),
+        "stopped"
+    );
+    Ok(())
+}
+
 trait Empty {
     fn is_err_and_or_empty(&self) -> bool;
 }

@@ -36,7 +36,14 @@ pub(super) fn local(
     let text = name.to_ascii();
     let text = text.trim_end_matches('.').to_ascii_lowercase();
     match kind {
-        RecordType::A | RecordType::AAAA => {
+        RecordType::PTR => {
+            let address = name.parse_arpa_name().ok().map(|net| net.addr());
+            if let Some(name) = address.and_then(|ip| by_address(state, container, ip)) {
+                return Answer::Known(vec![RData::PTR(PTR(name))]);
+            }
+        }
+        // A name of ours has nothing but addresses, whoever else has one like it: an answer without records.
+        _ => {
             let mut found = by_name(state, container, &text);
             if found.is_none() && HOST_NAMES.contains(&text.as_str()) {
                 found = Some(host(state, container, config)).filter(|found| !found.is_empty());
@@ -45,13 +52,6 @@ pub(super) fn local(
                 return Answer::Known(records(addresses, kind));
             }
         }
-        RecordType::PTR => {
-            let address = name.parse_arpa_name().ok().map(|net| net.addr());
-            if let Some(name) = address.and_then(|ip| by_address(state, container, ip)) {
-                return Answer::Known(vec![RData::PTR(PTR(name))]);
-            }
-        }
-        _ => {}
     }
     // Nothing leaves a container that is on internal networks alone.
     if state.way_out(container).is_none() {
