@@ -173,7 +173,7 @@ impl Drivers {
 
 fn address_of_json(text: &str) -> Result<Address, String> {
     let spec: Spec = serde_json::from_str(text).map_err(|error| error.to_string())?;
-    let options = spec.tls_config.map(TlsOptions::as_written);
+    let options = spec.tls_config.map(TlsOptions::completed);
     Address::parse(&spec.addr, &options.unwrap_or_default())
 }
 

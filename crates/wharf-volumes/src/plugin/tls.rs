@@ -37,7 +37,7 @@ impl TlsOptions {
     }
 
     /// As moby reads `TLSConfig`: without an authority, any certificate will do.
-    pub(crate) fn as_written(mut self) -> Self {
+    pub(crate) fn completed(mut self) -> Self {
         self.insecure_skip_verify |= self.ca_file.as_os_str().is_empty();
         self
     }
