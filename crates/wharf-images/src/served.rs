@@ -28,12 +28,10 @@ impl Images {
     }
 
     fn served_names(&self, repository: &str) -> Vec<Reference> {
-        let bare = repository.strip_prefix("docker.io/").unwrap_or(repository);
-        let bare = bare.strip_prefix("library/").unwrap_or(bare);
         let state = self.read();
         let names = state.names.keys();
         names
-            .filter(|name| name.tag().is_some() && name.as_repository() == bare)
+            .filter(|name| name.tag().is_some() && is_served_as(name, repository))
             .cloned()
             .collect()
     }
@@ -97,5 +95,44 @@ impl Images {
         let file = content.open_blob(digest).ok()?;
         let size = file.metadata().ok()?.len();
         Some((file, size))
+    }
+}
+
+/// Whether the repository is that of a name: the name as people write it, or one of Docker Hub with what they leave out.
+fn is_served_as(name: &Reference, repository: &str) -> bool {
+    let hub = |text: &str| {
+        let other = Reference::parse_normalized(text);
+        other.is_ok_and(|other| other.domain() == name.domain() && other.path() == name.path())
+    };
+    name.as_repository() == repository || (name.domain() == "docker.io" && hub(repository))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn repositories_of_names() {
+        for (name, repository, is_it) in [
+            ("busybox", "busybox", true),
+            ("busybox", "library/busybox", true),
+            ("busybox", "docker.io/busybox", true),
+            ("busybox", "docker.io/library/busybox", true),
+            ("busybox", "quay.io/busybox", false),
+            ("me/app", "docker.io/me/app", true),
+            ("docker.io/a.b/c", "docker.io/a.b/c", true),
+            ("docker.io/a.b/c", "a.b/c", false),
+            ("a.b/c", "a.b/c", true),
+            ("a.b/c", "docker.io/a.b/c", false),
+            ("reg.lan:5000/app", "reg.lan_5000/app", true),
+            ("reg.lan:5000/app", "app", false),
+        ] {
+            let name = Reference::parse_normalized(name).unwrap();
+            assert_eq!(
+                is_served_as(&name, repository),
+                is_it,
+                "{name} {repository}"
+            );
+        }
     }
 }

@@ -182,10 +182,18 @@ impl Reference {
         self.with_suffix(self.familiar_name())
     }
 
-    /// The familiar name as the path of a repository in another registry. Of a domain with a port the colon is an underscore, as
-    /// a path has none.
+    /// The familiar name as the path of a repository in another registry; the whole name where the familiar one means another
+    /// registry's repository (`docker.io/a.b/c`). Of a domain with a port the colon is an underscore, as a path has none.
     pub fn as_repository(&self) -> String {
-        self.familiar_name().replace(':', "_")
+        self.short_name().replace(':', "_")
+    }
+
+    /// The familiar name where it means the same repository, else the whole name: what another program can be told.
+    pub fn short_name(&self) -> String {
+        let familiar = self.familiar_name();
+        let is_ours = Reference::parse_normalized(&familiar)
+            .is_ok_and(|meant| meant.domain == self.domain && meant.path == self.path);
+        if is_ours { familiar } else { self.name() }
     }
 
     /// The same with `:latest` when there is neither a tag nor a digest.

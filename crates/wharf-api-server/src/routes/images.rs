@@ -148,11 +148,11 @@ pub(crate) async fn create(
         return super::registry::import(engine, &source, &params, request).await;
     }
     let (name, tag) = (params.get("fromImage"), params.get("tag"));
-    if name == "scratch" {
-        return Err(ApiError::bad("'scratch' is a reserved name"));
-    }
     let invalid = |error: wharf_oci::ReferenceError| ApiError::bad(error.to_string());
     let bare = Reference::parse_normalized(name).map_err(invalid)?;
+    if bare.familiar_name() == "scratch" {
+        return Err(ApiError::bad("'scratch' is a reserved name"));
+    }
     let (reference, all_tags) = match tag {
         "" => (
             bare.clone(),

@@ -66,6 +66,16 @@ pub(crate) fn the_daemons_images_are_served(case: &mut Case) -> Result<()> {
         list["repositories"] == serde_json::json!(["127.0.0.1_5000/library/debian", "busybox"]),
         "{list}"
     );
+    // Docker Hub's, though it looks like another registry's.
+    case.ok(&["tag", "busybox", "docker.io/a.b/c:1"])?;
+    for (repository, status) in [("docker.io/a.b/c", "200"), ("a.b/c", "404")] {
+        let words = format!("-o /dev/null -w '%{{http_code}}' {base}/{repository}/manifests/1");
+        let found = curl(case, &words)?;
+        ensure!(found == status, "{repository}: {found}");
+    }
+    let list = curl(case, &format!("{base}/_catalog"))?;
+    ensure!(list.contains(r#""docker.io/a.b/c""#), "{list}");
+    case.ok(&["rmi", "docker.io/a.b/c:1"])?;
     let tags = curl(case, &format!("{base}/library/busybox/tags/list"))?;
     ensure!(tags.contains(r#""tags":["latest"]"#), "{tags}");
     let manifest: Value =

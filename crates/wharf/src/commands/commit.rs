@@ -65,7 +65,7 @@ fn name(text: &str) -> Outcome<(String, String)> {
             "refusing to create a tag with a digest reference",
         ));
     }
-    let repo = name.familiar_name();
+    let repo = name.short_name();
     let tag = name.with_default_tag().tag().unwrap_or_default().to_owned();
     Ok((repo, tag))
 }

@@ -105,7 +105,7 @@ async fn fetch(
         None => reference.tag().map(str::to_owned),
     };
     let url = Url::new(["images", "create"])
-        .with("fromImage", reference.familiar_name())
+        .with("fromImage", reference.short_name())
         .maybe("tag", tag)
         .maybe("platform", platform)
         .flag("referrers", referrers);

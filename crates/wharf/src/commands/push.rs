@@ -51,7 +51,7 @@ async fn run(context: &Context, matches: &Matches) -> Outcome {
         }
     };
     let platform = matches.maybe("platform").map(platform::json).transpose()?;
-    let name = reference.familiar_name();
+    let name = reference.short_name();
     let url = Url::new(["images", &name, "push"])
         .maybe("tag", reference.tag())
         .maybe("platform", platform)

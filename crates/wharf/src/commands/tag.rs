@@ -32,7 +32,7 @@ async fn run(context: &Context, matches: &Matches) -> Outcome {
     let reference = reference.with_default_tag();
     let client = context.client().await?;
     let url = Url::new(["images", &matches.args[0], "tag"])
-        .with("repo", reference.familiar_name())
+        .with("repo", reference.short_name())
         .maybe("tag", reference.tag());
     Ok(client.post(url).await?)
 }

@@ -35,7 +35,7 @@ pub async fn remote(context: &Context, name: &str) -> Outcome<Vec<String>> {
         .map(|value| ("x-registry-auth", value))
         .into_iter()
         .collect();
-    let url = Url::new(["wharf", "tags", &reference.familiar_name()]);
+    let url = Url::new(["wharf", "tags", &reference.short_name()]);
     let client = context.client().await?;
     let mut answer = client
         .stream_with_headers(Method::GET, url, &headers)
