@@ -1,11 +1,18 @@
 //! The file, its settings, and transactions.
 
+use std::fs::OpenOptions;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rusqlite::{Connection, TransactionBehavior};
+use rustix::fs::FallocateFlags;
 
 use crate::RecordError;
+
+/// Bytes of the write-ahead log that have their place on the disk from the beginning. SQLite writes it anew from its start
+/// when it has some 4 MB (`wal_autocheckpoint`), so that with this a commit finds room on a full disk: what is in the way must be
+/// removable then.
+const RESERVED: u64 = 5 << 20;
 
 /// A handle to the record file. Clones share one connection.
 #[derive(Clone)]
@@ -47,6 +54,9 @@ impl Db {
             path: path.to_owned(),
             source,
         })?;
+        if let Err(error) = reserve(path) {
+            tracing::debug!(%error, "no place is kept for records");
+        }
         Ok(Self {
             connection: Arc::new(Mutex::new(connection)),
             path: Arc::new(path.to_owned()),
@@ -94,6 +104,16 @@ impl Db {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Gives the log its blocks, without a change of its length.
+fn reserve(path: &Path) -> std::io::Result<()> {
+    let mut log = path.as_os_str().to_owned();
+    log.push("-wal");
+    // The log alone: to open and close the database would give SQLite's locks on it away.
+    let log = OpenOptions::new().write(true).open(log)?;
+    rustix::fs::fallocate(&log, FallocateFlags::KEEP_SIZE, 0, RESERVED)?;
+    Ok(())
 }
 
 fn whole(operation: &'static str) -> impl Fn(rusqlite::Error) -> RecordError {
