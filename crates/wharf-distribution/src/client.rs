@@ -15,9 +15,10 @@ use crate::challenge::{self, Challenge};
 use crate::endpoint::Endpoint;
 use crate::http_client::{AnsweredBy, Call, Http, same_server};
 use crate::mirrors;
+use crate::warnings::Warnings;
 use crate::{Config, Credentials, RegistryError};
 
-/// A client for all registries. Cheap to clone; clones share connections, tokens and the download limit.
+/// A client for all registries. Cheap to clone; clones share connections, tokens and the limits of transfers.
 #[derive(Clone)]
 pub struct Client(pub(crate) Arc<Inner>);
 
@@ -28,11 +29,12 @@ pub(crate) struct Inner {
     /// Of the setting `registries`, by base address.
     mirrors: Mutex<HashMap<String, Arc<Endpoint>>>,
     downloads: Arc<Semaphore>,
+    uploads: Arc<Semaphore>,
     /// How many wait for a download's slot.
     waiting: AtomicUsize,
 }
 
-/// The right to run one download; given back when dropped.
+/// The right to run one download or upload; given back when dropped.
 #[derive(Debug)]
 pub struct Slot(#[allow(dead_code)] OwnedSemaphorePermit);
 
@@ -46,6 +48,15 @@ pub struct Source {
     pub(crate) credentials: Option<Credentials>,
     /// What a token is asked for: scopes of the token specification, with spaces between them.
     pub(crate) scope: String,
+    /// What the registry warned of.
+    pub(crate) warnings: Warnings,
+}
+
+impl Source {
+    /// What the registry wants the user to know, since this was asked last; each text once.
+    pub fn take_warnings(&self) -> Vec<String> {
+        self.warnings.take()
+    }
 }
 
 impl Client {
@@ -56,12 +67,14 @@ impl Client {
     pub fn new(config: Config) -> Result<Client, RegistryError> {
         config.validate()?;
         let downloads = Arc::new(Semaphore::new(config.max_concurrent_downloads.max(1)));
+        let uploads = Arc::new(Semaphore::new(config.max_concurrent_uploads.max(1)));
         Ok(Client(Arc::new(Inner {
             http: Http::new(config),
             tokens: Tokens::default(),
             endpoints: Mutex::new(HashMap::new()),
             mirrors: Mutex::new(HashMap::new()),
             downloads,
+            uploads,
             waiting: AtomicUsize::new(0),
         })))
     }
@@ -89,6 +102,14 @@ impl Client {
         }
     }
 
+    /// The right to run one upload, as soon as there is one.
+    pub async fn upload_slot(&self) -> Slot {
+        match self.0.uploads.clone().acquire_owned().await {
+            Ok(permit) => Slot(permit),
+            Err(_) => unreachable!("the semaphore is never closed"),
+        }
+    }
+
     /// Whether somebody waits for a slot.
     pub(crate) fn is_waited_for(&self) -> bool {
         self.0.waiting.load(Ordering::Relaxed) > 0
@@ -106,6 +127,7 @@ impl Client {
             repository: repository.to_owned(),
             credentials: credentials.filter(|_| !endpoint.is_mirror).cloned(),
             scope: format!("repository:{repository}:pull"),
+            warnings: Warnings::default(),
         };
         let places = mirrors::places(&self.0.http.config().registries, reference);
         let mirrors = places
@@ -218,6 +240,9 @@ impl Client {
             // A store that a redirect led to does not say either who may see the credentials.
             let answered = response.extensions().get::<AnsweredBy>();
             let ours = answered.is_some_and(|by| is_ours(&by.0));
+            if ours {
+                source.warnings.note(response.headers());
+            }
             if fresh || !ours || response.status().as_u16() != 401 {
                 return Ok(response);
             }

@@ -25,6 +25,8 @@ pub struct Config {
     pub certs_dir: PathBuf,
     /// `max-concurrent-downloads`: blobs that are fetched at the same time, over all pulls.
     pub max_concurrent_downloads: usize,
+    /// `max-concurrent-uploads`: layers that are sent at the same time, over all pushes.
+    pub max_concurrent_uploads: usize,
     /// `User-Agent` of every request.
     pub user_agent: String,
     /// Time for a name lookup and a connection with its handshake.
@@ -47,6 +49,7 @@ impl Default for Config {
             proxies: crate::Proxies::default(),
             certs_dir: PathBuf::from("/etc/docker/certs.d"),
             max_concurrent_downloads: 3,
+            max_concurrent_uploads: 5,
             user_agent: format!("wharf/{}", env!("CARGO_PKG_VERSION")),
             connect_timeout: Duration::from_secs(30),
             stall_timeout: Duration::from_secs(60),

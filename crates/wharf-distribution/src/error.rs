@@ -186,7 +186,10 @@ impl RegistryError {
     pub fn is_transient(&self) -> bool {
         match self {
             Self::Unreachable { .. } | Self::TooShort { .. } => true,
-            Self::Status { status, .. } => *status >= 500 || matches!(*status, 408 | 429),
+            // 501, 505 and 507 (no room): the next answer would be the same.
+            Self::Status { status, .. } => {
+                matches!(*status, 408 | 429 | 500..) && !matches!(*status, 501 | 505 | 507)
+            }
             _ => false,
         }
     }

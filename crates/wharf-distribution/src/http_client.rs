@@ -20,6 +20,9 @@ use crate::send_body::{self, FileBody, RequestBody};
 use crate::{Config, RegistryError, tls};
 
 const MAX_REDIRECTS: usize = 10;
+/// Bytes that are read from a connection at a time, at most. A piece of a blob is that long, and some of them wait for each layer
+/// that is unpacked.
+const READ_SIZE: usize = 128 * 1024;
 
 type HyperClient = Client<HttpsConnector<Dialer>, RequestBody>;
 
@@ -202,6 +205,7 @@ impl Http {
         let client = Client::builder(TokioExecutor::new())
             .pool_timer(TokioTimer::new())
             .pool_idle_timeout(Duration::from_secs(15))
+            .http1_max_buf_size(READ_SIZE)
             .build(connector);
         clients.insert(authority.to_owned(), client.clone());
         Ok(client)

@@ -19,7 +19,7 @@ use crate::http_client::Call;
 use crate::{Client, RegistryError, Source};
 
 /// Bytes of one request.
-const SEGMENT: u64 = 4 << 20;
+const SEGMENT: u64 = 2 << 20;
 /// Bytes that are handed on at a time.
 const PIECE: usize = 128 << 10;
 /// Connections for one blob, at most.

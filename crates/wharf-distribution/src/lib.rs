@@ -23,6 +23,7 @@ mod http_client;
 mod lanes;
 mod login;
 mod mirrors;
+mod pages;
 mod proxy;
 mod push;
 mod relay;
@@ -31,6 +32,7 @@ mod search;
 mod send_body;
 mod statements;
 mod tls;
+mod warnings;
 
 pub use blob::{Blob, BlobEvent};
 pub use client::{Client, Slot, Source};

@@ -7,6 +7,7 @@ use wharf_oci::Reference;
 use crate::auth::Tokens;
 use crate::challenge::Challenge;
 use crate::http_client::Call;
+use crate::warnings::Warnings;
 use crate::{Client, Credentials, RegistryError, Source};
 
 impl Client {
@@ -51,6 +52,7 @@ impl Client {
             repository: String::new(),
             credentials: Some(credentials.clone()),
             scope: String::new(),
+            warnings: Warnings::default(),
         };
         let response = self.send(&source, call).await?;
         answered(&url, response.status()).map(|()| None)

@@ -64,18 +64,27 @@ impl Client {
     ) -> Result<BlobPushed, RegistryError> {
         // A registry that does not answer at all is no broken transfer: its user is told at once.
         target.endpoint.reach(&self.0.http).await?;
-        let config = self.0.http.config();
-        let mut failures = 0;
+        let mut tries = Tries::default();
         loop {
-            match self.push_blob_once(target, blob, mounts, content).await {
-                Err(error) if error.is_transient() && failures < config.retries => {
-                    failures += 1;
-                    tracing::debug!(digest = %blob.digest, %error, "trying the upload again");
-                    tokio::time::sleep(config.retry_delay * failures).await;
-                }
-                result => return result,
+            let pushed = self.push_blob_once(target, blob, mounts, content, &mut tries);
+            match pushed.await {
+                Err(error) if self.again(&mut tries, &error).await => {}
+                pushed => return pushed,
             }
         }
+    }
+
+    /// Waits until something that failed is to be tried again; `false` if that would change nothing, or was done often enough.
+    async fn again(&self, tries: &mut Tries, error: &RegistryError) -> bool {
+        let config = self.0.http.config();
+        if !error.is_transient() || tries.failures >= config.retries {
+            return false;
+        }
+        tries.failures += 1;
+        tracing::debug!(%error, "trying again");
+        let wait = (config.retry_delay * tries.failures).max(error.retry_after());
+        tokio::time::sleep(wait).await;
+        true
     }
 
     async fn push_blob_once(
@@ -84,6 +93,7 @@ impl Client {
         blob: &Descriptor,
         mounts: &[String],
         content: &Content,
+        tries: &mut Tries,
     ) -> Result<BlobPushed, RegistryError> {
         if self.has_blob(target, &blob.digest).await? {
             return Ok(BlobPushed::Exists);
@@ -103,7 +113,7 @@ impl Client {
                 Begun::Mounted => return Ok(BlobPushed::Uploaded),
             },
         };
-        let end = self.upload(target, blob, content, uri).await?;
+        let end = self.upload(target, blob, content, uri, tries).await?;
         self.finish(target, &blob.digest, end).await?;
         Ok(BlobPushed::Uploaded)
     }
@@ -145,26 +155,29 @@ impl Client {
         blob: &Descriptor,
         content: &Content,
         mut uri: Uri,
+        tries: &mut Tries,
     ) -> Result<Uri, RegistryError> {
-        let (mut offset, mut failures) = (0, 0);
+        let mut offset = 0;
         while offset < blob.size {
-            match self.patch(target, blob, content, &uri, offset).await {
+            let error = match self.patch(target, blob, content, &uri, offset).await {
                 Ok(next) => return Ok(next),
-                Err(error) if error.is_transient() && failures < self.0.http.config().retries => {
-                    failures += 1;
-                    let config = self.0.http.config();
-                    tokio::time::sleep(config.retry_delay * failures).await;
-                    // Where the registry stands; if it does not know, the whole upload begins anew.
-                    (uri, offset) = self.standing(target, &uri).await.map_err(|_| error)?;
-                    if offset > blob.size {
-                        return Err(RegistryError::Protocol {
-                            url: uri.to_string(),
-                            message: "says that it has more than was sent".to_owned(),
-                        });
-                    }
-                }
-                Err(error) => return Err(error),
+                Err(error) => error,
+            };
+            if !self.again(tries, &error).await {
+                return Err(error);
             }
+            // Where the registry stands; if it does not know, the whole upload begins anew.
+            let Ok((next, stands)) = self.standing(target, &uri).await else {
+                return Err(error);
+            };
+            if stands > blob.size {
+                return Err(RegistryError::Protocol {
+                    url: uri.to_string(),
+                    message: "says that it has more than was sent".to_owned(),
+                });
+            }
+            (uri, offset) = (next, stands);
+            tries.came_to(offset);
         }
         Ok(uri)
     }
@@ -253,23 +266,17 @@ impl Client {
         call.body = bytes.clone();
         let kind = HeaderValue::from_str(&manifest.media_type).ok();
         call.headers.extend(kind.map(|kind| (CONTENT_TYPE, kind)));
-        let config = self.0.http.config();
-        let mut failures = 0;
+        let mut tries = Tries::default();
         let response = loop {
-            let response = self.send(target, call.clone()).await;
-            let again = match &response {
-                Ok(response) => response.status().is_server_error(),
-                Err(error) => error.is_transient(),
+            let error = match self.send(target, call.clone()).await {
+                Ok(response) if response.status().is_success() => break response,
+                Ok(response) => self.refusal(&uri, response).await,
+                Err(error) => error,
             };
-            if !again || failures >= config.retries {
-                break response?;
+            if !self.again(&mut tries, &error).await {
+                return Err(error);
             }
-            failures += 1;
-            tokio::time::sleep(config.retry_delay * failures).await;
         };
-        if !response.status().is_success() {
-            return Err(self.refusal(&uri, response).await);
-        }
         let said = response
             .headers()
             .get("docker-content-digest")
@@ -304,6 +311,25 @@ fn mount(digest: &Digest, from: &str) -> String {
         escape(&digest.to_string()),
         escape(from)
     )
+}
+
+/// How often something was tried in vain since it last came further.
+#[derive(Default)]
+struct Tries {
+    failures: u32,
+    /// Bytes of the blob that the registry had at most.
+    reached: u64,
+}
+
+impl Tries {
+    fn came_to(&mut self, offset: u64) {
+        if offset > self.reached {
+            *self = Tries {
+                failures: 0,
+                reached: offset,
+            };
+        }
+    }
 }
 
 enum Begun {

@@ -12,8 +12,6 @@ use crate::answer::RegistryAnswer;
 use crate::http_client::Call;
 use crate::{Client, Credentials, RegistryError, Source};
 
-/// A tag list page longer than this is refused.
-const MAX_TAG_LIST: u64 = 16 * 1024 * 1024;
 /// Requests for manifests are tried this often when the registry says that it has a problem.
 const MANIFEST_ATTEMPTS: u32 = 3;
 
@@ -209,25 +207,10 @@ impl Client {
             tags: Option<Vec<String>>,
         }
         let mut tags = Vec::new();
-        let mut next = Some("tags/list".to_owned());
-        while let Some(rest) = next {
-            let uri = self.address(source, &rest).await?;
-            let response = self.send(source, Call::get(uri.clone())).await?;
-            if !response.status().is_success() {
-                let answer = RegistryAnswer::read(&self.0.http, &uri, response).await?;
-                return Err(refusal(answer, &source.reference));
-            }
-            // Link: </v2/x/tags/list?last=y&n=100>; rel="next"
-            next = response
-                .headers()
-                .get(http::header::LINK)
-                .and_then(|link| link.to_str().ok())
-                .and_then(|link| link.split_once("tags/list?")?.1.split_once('>'))
-                .map(|(query, _)| format!("tags/list?{query}"));
-            let body = self.0.http.body(&uri, response, MAX_TAG_LIST).await?;
+        for page in self.pages(source, "tags/list", "application/json").await? {
             let page: Page =
-                serde_json::from_slice(&body).map_err(|error| RegistryError::Protocol {
-                    url: uri.to_string(),
+                serde_json::from_slice(&page).map_err(|error| RegistryError::Protocol {
+                    url: format!("{}/tags/list", source.reference.name()),
                     message: format!("malformed tag list: {error}"),
                 })?;
             tags.extend(page.tags.unwrap_or_default());

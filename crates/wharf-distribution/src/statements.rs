@@ -1,13 +1,11 @@
 //! What is said of an image beside itself: by its builder (buildx's attestations, manifests of its index that point to
 //! in-toto statements), and by others later (referrers: manifests that name it as their subject).
 
-use bytes::Bytes;
-use http::HeaderValue;
-use http::header::ACCEPT;
-use wharf_oci::{Descriptor, Digest, Document, MAX_MANIFEST_SIZE, media_type};
+use std::collections::BTreeSet;
 
-use crate::answer::RegistryAnswer;
-use crate::http_client::Call;
+use bytes::Bytes;
+use wharf_oci::{Descriptor, Digest, Document, media_type};
+
 use crate::{Client, RegistryError, Source};
 
 /// More referrers than these are not fetched.
@@ -42,54 +40,82 @@ impl Client {
         all
     }
 
-    /// The manifests that name `subject`, and all their blobs (distribution specification, "Listing Referrers"; of a registry that
-    /// has no such lists, the ones that its clients keep by a tag).
+    /// The manifests that name one of `subjects`, those that name these (the signature of a bill of materials), and all their
+    /// blobs (distribution specification, "Listing Referrers"; of a registry that has no such lists, the ones that its clients keep by
+    /// a tag).
     ///
     /// # Errors
     /// Those of the registry.
     pub async fn referrers(
         &self,
         source: &Source,
-        subject: &Digest,
+        subjects: &[Digest],
     ) -> Result<Vec<(Descriptor, Bytes)>, RegistryError> {
-        let uri = self
-            .address(source, &format!("referrers/{subject}"))
-            .await?;
-        let mut call = Call::get(uri.clone());
-        call.headers
-            .insert(ACCEPT, HeaderValue::from_static(media_type::OCI_INDEX));
-        let response = self.send(source, call).await?;
-        let bytes = match response.status().as_u16() {
-            200..300 => self.0.http.body(&uri, response, MAX_MANIFEST_SIZE).await?,
-            404 => match self.manifest(source, &tag_of(subject), None).await {
-                Ok((raw, _)) => raw.bytes,
-                Err(RegistryError::ManifestUnknown { .. } | RegistryError::NameUnknown { .. }) => {
-                    return Ok(Vec::new());
+        let (mut all, mut found) = (Vec::new(), BTreeSet::new());
+        let mut subjects = subjects.to_vec();
+        while let Some(subject) = subjects.pop() {
+            for entry in self.referrers_of(source, &subject).await? {
+                if found.len() < MAX_REFERRERS && found.insert(entry.digest) {
+                    all.extend(self.statement(source, &entry.digest).await?);
+                    subjects.push(entry.digest);
                 }
-                Err(error) => return Err(error),
-            },
-            _ => {
-                let answer = RegistryAnswer::read(&self.0.http, &uri, response).await?;
-                return Err(answer.into_error());
             }
-        };
-        let familiar = source.reference.familiar();
-        let document = Document::parse(&bytes, Some(media_type::OCI_INDEX))
-            .map_err(|error| RegistryError::manifest(&familiar, &error))?;
-        let Document::Index(index) = document else {
-            return Ok(Vec::new());
-        };
-        let mut all = Vec::new();
-        for entry in index.manifests.iter().take(MAX_REFERRERS) {
-            all.extend(self.statement(source, &entry.digest).await?);
         }
         Ok(all)
+    }
+
+    async fn referrers_of(
+        &self,
+        source: &Source,
+        subject: &Digest,
+    ) -> Result<Vec<Descriptor>, RegistryError> {
+        let path = format!("referrers/{subject}");
+        let pages = match self.pages(source, &path, media_type::OCI_INDEX).await {
+            Ok(pages) => pages,
+            Err(
+                RegistryError::Status { status: 404, .. }
+                | RegistryError::ManifestUnknown { .. }
+                | RegistryError::NameUnknown { .. },
+            ) => {
+                let listed = self.referrers_by_tag(source, subject).await?;
+                return Ok(listed.unwrap_or_default());
+            }
+            Err(error) => return Err(error),
+        };
+        let familiar = source.reference.familiar();
+        let mut all = Vec::new();
+        for page in pages {
+            let document = Document::parse(&page, Some(media_type::OCI_INDEX))
+                .map_err(|error| RegistryError::manifest(&familiar, &error))?;
+            if let Document::Index(index) = document {
+                all.extend(index.manifests);
+            }
+        }
+        Ok(all)
+    }
+
+    /// What the tag says that stands for a list of referrers; `None` if it is no list.
+    async fn referrers_by_tag(
+        &self,
+        source: &Source,
+        subject: &Digest,
+    ) -> Result<Option<Vec<Descriptor>>, RegistryError> {
+        match self.manifest(source, &tag_of(subject), None).await {
+            Ok((_, Document::Index(index))) => Ok(Some(index.manifests)),
+            Ok(_) => Ok(None),
+            Err(
+                RegistryError::Status { status: 404, .. }
+                | RegistryError::ManifestUnknown { .. }
+                | RegistryError::NameUnknown { .. },
+            ) => Ok(Some(Vec::new())),
+            Err(error) => Err(error),
+        }
     }
 
     /// Lists a manifest among those that name `subject`, in a registry that does not do so itself ("Referrers Tag Schema").
     ///
     /// # Errors
-    /// Those of the registry.
+    /// Those of the registry; [`RegistryError::Manifest`] if the tag is something else, which stays as it is.
     pub async fn list_referrer(
         &self,
         target: &Source,
@@ -97,11 +123,11 @@ impl Client {
         manifest: &Descriptor,
     ) -> Result<(), RegistryError> {
         let tag = tag_of(subject);
-        let known = match self.manifest(target, &tag, None).await {
-            Ok((_, Document::Index(index))) => index.manifests,
-            Ok(_) | Err(RegistryError::ManifestUnknown { .. }) => Vec::new(),
-            Err(error) => return Err(error),
-        };
+        let known = self.referrers_by_tag(target, subject).await?;
+        let known = known.ok_or_else(|| RegistryError::Manifest {
+            reference: format!("{}:{tag}", target.reference.familiar_name()),
+            message: "is no list of referrers".to_owned(),
+        })?;
         if known.iter().any(|entry| entry.digest == manifest.digest) {
             return Ok(());
         }
@@ -136,29 +162,56 @@ impl Client {
         Ok(Some(raw.bytes))
     }
 
+    /// A manifest and its blobs, or an index and what belongs to its manifests.
     async fn statement(
         &self,
         source: &Source,
         digest: &Digest,
     ) -> Result<Vec<(Descriptor, Bytes)>, RegistryError> {
-        let (raw, document) = self
-            .manifest(source, &digest.to_string(), Some(digest))
-            .await?;
-        let mut all = vec![(raw.descriptor, raw.bytes)];
-        let Document::Manifest(manifest) = document else {
-            return Ok(all);
-        };
-        for part in manifest.layers.into_iter().chain([manifest.config]) {
-            let bytes = self
-                .small_blob(source, &part, "attestation", MAX_SIZE)
+        let (mut all, mut todo, mut seen) = (Vec::new(), vec![*digest], BTreeSet::new());
+        while let Some(digest) = todo.pop() {
+            if seen.len() == MAX_REFERRERS || !seen.insert(digest) {
+                continue;
+            }
+            let (raw, document) = self
+                .manifest(source, &digest.to_string(), Some(&digest))
                 .await?;
-            all.push((part, bytes));
+            all.push((raw.descriptor, raw.bytes));
+            let manifest = match document {
+                Document::Manifest(manifest) => manifest,
+                Document::Index(index) => {
+                    todo.extend(index.manifests.iter().map(|entry| entry.digest));
+                    continue;
+                }
+            };
+            for part in manifest.layers.into_iter().chain([manifest.config]) {
+                let bytes = self
+                    .small_blob(source, &part, "attestation", MAX_SIZE)
+                    .await?;
+                all.push((part, bytes));
+            }
         }
         Ok(all)
     }
 }
 
-/// The tag that stands for the list of what names a subject.
+/// The tag that stands for the list of what names a subject: `<alg>-<ref>`, of which a tag has room for 64 digits
+/// (distribution specification, "Referrers Tag Schema").
 fn tag_of(subject: &Digest) -> String {
-    subject.to_string().replacen(':', "-", 1)
+    let (algorithm, hex) = (subject.algorithm(), subject.hex());
+    format!("{}-{:.64}", algorithm.as_str(), hex)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tags_have_room_for_64_digits() {
+        let digits = "0123456789abcdef".repeat(4);
+        let short = Digest::parse(&format!("sha256:{digits}")).unwrap();
+        assert_eq!(tag_of(&short), format!("sha256-{digits}"));
+        let long = Digest::parse(&format!("sha512:{digits}{digits}")).unwrap();
+        assert_eq!(tag_of(&long), format!("sha512-{digits}"));
+    }
 }

@@ -566,6 +566,121 @@ async fn lists_tags_over_pages() {
 }
 
 #[tokio::test]
+async fn a_list_without_an_end_is_refused() {
+    let registry = registry(|request| {
+        request.path.contains("/tags/list").then(|| {
+            Reply::ok(r#"{"name":"app"}"#)
+                .with("Link", "</v2/app/tags/list?last=a&n=1>; rel=\"next\"")
+        })
+    });
+    let error = client()
+        .tags(&registry.reference("app"), None)
+        .await
+        .unwrap_err()
+        .to_string();
+    assert!(error.ends_with("a list without an end"), "{error}");
+}
+
+/// A manifest of no image, about `subject`.
+fn about(subject: &Digest, text: &str) -> (String, String) {
+    let empty = Descriptor::of("application/vnd.oci.empty.v1+json", b"{}");
+    let manifest = serde_json::json!({
+        "schemaVersion": 2, "mediaType": media_type::OCI_MANIFEST, "artifactType": "a/note",
+        "config": empty, "layers": [], "subject": Descriptor::new(media_type::OCI_MANIFEST, *subject, 1),
+        "annotations": {"text": text},
+    });
+    let text = manifest.to_string();
+    (Digest::sha256(text.as_bytes()).to_string(), text)
+}
+
+fn listed(documents: &[&(String, String)]) -> String {
+    let entry =
+        |(_, text): &&(String, String)| Descriptor::of(media_type::OCI_MANIFEST, text.as_bytes());
+    let all: Vec<_> = documents.iter().map(entry).collect();
+    serde_json::json!({"schemaVersion": 2, "mediaType": media_type::OCI_INDEX, "manifests": all})
+        .to_string()
+}
+
+#[tokio::test]
+async fn referrers_come_by_pages_and_with_their_own() {
+    let (_, image) = manifest(&layer());
+    let (one, two) = (about(&image, "one"), about(&image, "two"));
+    let third = about(&Digest::parse(&two.0).unwrap(), "about the second");
+    let (first_page, second_page, its_own) = (listed(&[&one]), listed(&[&two]), listed(&[&third]));
+    let (all, second) = ([one, two.clone(), third], two.0);
+    let registry = registry(move |request| {
+        let path = request.path.as_str();
+        if path.ends_with(&format!("/referrers/{image}")) {
+            let link = format!("</v2/app/referrers/{image}?last=x>; rel=\"next\"");
+            return Some(Reply::ok(first_page.clone()).with("Link", link));
+        }
+        if path.ends_with(&format!("/referrers/{image}?last=x")) {
+            return Some(Reply::ok(second_page.clone()));
+        }
+        if path.ends_with(&format!("/referrers/{second}")) {
+            return Some(Reply::ok(its_own.clone()));
+        }
+        if path.contains("/referrers/") {
+            return Some(Reply::ok(listed(&[])));
+        }
+        if path.contains("/blobs/") {
+            return Some(Reply::ok("{}"));
+        }
+        let (_, text) = all.iter().find(|(digest, _)| path.ends_with(digest))?;
+        Some(Reply::ok(text.clone()).with("Content-Type", media_type::OCI_MANIFEST))
+    });
+    let client = client();
+    let resolved = resolve(&client, &registry).await.unwrap();
+    let found = client.referrers(&resolved.source, &[image]).await.unwrap();
+    let mut texts: Vec<String> = found
+        .iter()
+        .filter_map(|(_, bytes)| {
+            let document: serde_json::Value = serde_json::from_slice(bytes).unwrap();
+            Some(document["annotations"]["text"].as_str()?.to_owned())
+        })
+        .collect();
+    texts.sort();
+    assert_eq!(texts, ["about the second", "one", "two"]);
+}
+
+#[tokio::test]
+async fn a_tag_that_is_no_list_of_referrers_stays_as_it_is() {
+    let (bytes, image) = manifest(&layer());
+    let registry = registry(move |request| {
+        let tag = request.path.contains("/manifests/sha256-");
+        tag.then(|| Reply::ok(bytes.clone()).with("Content-Type", media_type::OCI_MANIFEST))
+    });
+    let client = client();
+    let target = client.push_target(&registry.reference("app:latest"), None, &[]);
+    let entry = Descriptor::of(media_type::OCI_MANIFEST, b"{}");
+    let error = client
+        .list_referrer(&target.unwrap(), &image, &entry)
+        .await
+        .unwrap_err()
+        .to_string();
+    assert!(error.ends_with(": is no list of referrers"), "{error}");
+    let asked = registry.requests("/manifests/");
+    assert!(asked.iter().all(|request| request.method == "GET"));
+}
+
+#[tokio::test]
+async fn warnings_of_a_registry_are_kept() {
+    let (bytes, _) = manifest(&layer());
+    let registry = registry(move |request| {
+        request.path.contains("/manifests/").then(|| {
+            Reply::ok(bytes.clone())
+                .with("Content-Type", media_type::OCI_MANIFEST)
+                .with("Warning", "299 - \"This image is deprecated.\"")
+        })
+    });
+    let resolved = resolve(&client(), &registry).await.unwrap();
+    assert_eq!(
+        resolved.source.take_warnings(),
+        ["This image is deprecated."]
+    );
+}
+
+#[tokio::test]
 async fn searches() {
     let registry = registry(|request| {
         (request.path == "/v1/search?q=app&n=25").then(|| {
@@ -737,4 +852,54 @@ async fn registries_are_reached_by_way_of_a_proxy() {
         );
         assert_eq!(request.header("authorization"), None);
     }
+}
+
+/// A registry that takes no bytes, and answers a `PATCH` with this status; how often it was tried, and what came of it.
+async fn refused_upload(status: u16) -> (usize, String) {
+    let registry = Registry::start(move |request| match request.method.as_str() {
+        "HEAD" => Reply::status(404, ""),
+        "POST" => Reply::status(202, "").with("Location", "/v2/app/blobs/uploads/1"),
+        "PATCH" => Reply::status(status, ""),
+        _ if request.path.contains("/uploads/") => Reply::status(204, "").with("Range", "0-0"),
+        _ => Reply::default(),
+    });
+    let client = client();
+    let target = client
+        .push_target(&registry.reference("app:1"), None, &[])
+        .unwrap();
+    let mut file = tempfile::tempfile().unwrap();
+    std::io::Write::write_all(&mut file, b"some bytes").unwrap();
+    let content = wharf_distribution::Content {
+        file: Arc::new(file),
+        progress: Arc::new(|_| {}),
+    };
+    let blob = Descriptor::of(media_type::OCI_LAYER, b"some bytes");
+    let error = client
+        .push_blob(&target, &blob, &[], &content)
+        .await
+        .unwrap_err();
+    let tried = registry.requests("/uploads/1");
+    let tried = tried.iter().filter(|request| request.method == "PATCH");
+    (tried.count(), error.to_string())
+}
+
+#[tokio::test]
+async fn an_upload_is_tried_so_often_and_not_more() {
+    let (tried, error) = refused_upload(500).await;
+    assert_eq!(
+        (tried, error.as_str()),
+        (
+            4,
+            "received unexpected HTTP status: 500 Internal Server Error"
+        )
+    );
+    // A registry whose disk is full has no room a little later either.
+    let (tried, error) = refused_upload(507).await;
+    assert_eq!(
+        (tried, error.as_str()),
+        (
+            1,
+            "received unexpected HTTP status: 507 Insufficient Storage"
+        )
+    );
 }

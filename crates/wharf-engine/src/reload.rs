@@ -44,7 +44,7 @@ impl Engine {
 /// What dockerd's event says.
 fn attributes(settings: &EngineConfig) -> BTreeMap<String, String> {
     let list = |items: &[String]| serde_json::Value::from(items).to_string();
-    let downloads = settings.registry.max_concurrent_downloads;
+    let registry = &settings.registry;
     let name = rustix::system::uname();
     [
         ("name", name.nodename().to_string_lossy().into_owned()),
@@ -52,7 +52,15 @@ fn attributes(settings: &EngineConfig) -> BTreeMap<String, String> {
         ("labels", list(&settings.labels)),
         ("live-restore", settings.live_restore.to_string()),
         ("shutdown-timeout", settings.shutdown_timeout.to_string()),
-        ("max-concurrent-downloads", downloads.to_string()),
+        (
+            "max-concurrent-downloads",
+            registry.max_concurrent_downloads.to_string(),
+        ),
+        (
+            "max-concurrent-uploads",
+            registry.max_concurrent_uploads.to_string(),
+        ),
+        ("max-download-attempts", registry.retries.to_string()),
         ("insecure-registries", list(&settings.registry.insecure)),
         ("registry-mirrors", list(&settings.registry.mirrors)),
     ]

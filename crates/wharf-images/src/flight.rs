@@ -289,8 +289,8 @@ impl Job {
 
     async fn fetch(&self, mut blob: Blob, sender: mpsc::Sender<Piece>) -> Result<(), ImageError> {
         loop {
-            // All that was sent is taken: the unpacking thread waits for us.
-            blob.hungry(sender.capacity() == PIECES);
+            // Most of what was sent is taken: the unpacking thread waits for us. All of it need not be, as bytes come in bursts.
+            blob.hungry(sender.capacity() > PIECES / 2);
             let Some(event) = blob.next().await? else {
                 break;
             };

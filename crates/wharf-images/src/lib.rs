@@ -26,6 +26,7 @@ mod lookup;
 mod progress;
 mod pull;
 mod push;
+mod push_referrers;
 mod records;
 mod remove;
 mod save;

@@ -1,6 +1,7 @@
 //! What a pull or a load tells while it works: a closed set of events, and the text that Docker has for each.
 
 use tokio::sync::mpsc;
+use wharf_distribution::Source;
 use wharf_oci::{Descriptor, Digest};
 
 /// Where events go. Cheap to clone; a receiver that went away is no error, the work goes on.
@@ -26,6 +27,13 @@ impl ProgressSender {
         if let Some(sender) = &self.0 {
             // The client may have hung up; the engine decides whether that cancels the work.
             let _ = sender.send(event);
+        }
+    }
+
+    /// Tells what a registry wants its users to know.
+    pub(crate) fn registry_warns(&self, registry: &Source) {
+        for text in registry.take_warnings() {
+            self.send(Progress::Warning(text));
         }
     }
 

@@ -203,8 +203,10 @@ impl Images {
             Ok(resolved) => {
                 check_class(&resolved.manifest)?;
                 announce(reference, progress);
-                let digest = resolved.digest();
-                Ok((self.fetch_config(resolved, options).await?, digest))
+                let (digest, source) = (resolved.digest(), resolved.source.clone());
+                let incoming = self.fetch_config(resolved, options).await?;
+                progress.registry_warns(&source);
+                Ok((incoming, digest))
             }
             Err(error) => {
                 let unreachable = error.kind() == RegistryErrorKind::Unreachable;
@@ -270,10 +272,12 @@ impl Images {
         }
         if options.referrers {
             let index = incoming.index.as_ref().map(|(index, _)| index.digest);
-            for subject in index.into_iter().chain([incoming.manifest.0.digest]) {
-                let found = registry.referrers(&resolved.source, &subject).await?;
-                incoming.extras.extend(found);
-            }
+            let subjects: Vec<_> = index
+                .into_iter()
+                .chain([incoming.manifest.0.digest])
+                .collect();
+            let found = registry.referrers(&resolved.source, &subjects).await?;
+            incoming.extras.extend(found);
         }
         Ok(incoming)
     }

@@ -13,18 +13,15 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use bytes::Bytes;
 use flate2::Compression;
 use flate2::write::GzEncoder;
-use futures_util::FutureExt as _;
-use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
+use futures_util::future::{FutureExt as _, try_join_all};
 use wharf_distribution::{BlobPushed, Client, Content, RegistryError, Source};
-use wharf_oci::{Descriptor, Digest, Hasher, Manifest, Reference, media_type};
+use wharf_oci::{Descriptor, Digest, Document, Hasher, Manifest, Reference, media_type};
 
 use crate::records::Change;
 use crate::save::Picked;
 use crate::store::Images;
 use crate::{Image, ImageError, LayerState, ManifestKind, Progress, ProgressSender, PushOptions};
 
-/// Docker's `max-concurrent-uploads`.
-const UPLOADS: usize = 5;
 /// More repositories than this are not asked whether they have a layer.
 const MAX_MOUNTS: usize = 3;
 
@@ -169,6 +166,7 @@ impl Images {
         if options.referrers {
             self.send_referrers(&target, &image, &digest).await?;
         }
+        progress.registry_warns(&target.source);
         let by_digest = name.clone().without_tag_and_digest().with_digest(digest);
         let mut state = self.write();
         // A platform of an image goes by the image's names.
@@ -237,17 +235,27 @@ impl Images {
         Ok(index.digest)
     }
 
-    /// Sends a manifest that is no image's, with all its blobs; whether the registry lists it with its subject.
-    async fn send_other(
+    /// Sends a manifest that is no image's with all its blobs, or an index with its manifests; whether the registry lists it with
+    /// its subject.
+    pub(crate) async fn send_other(
         &self,
         target: &Target,
         descriptor: &Descriptor,
     ) -> Result<bool, ImageError> {
         let bytes = self.document(descriptor)?;
-        let manifest = Manifest::parse(&bytes, Some(&descriptor.media_type))
+        let document = Document::parse(&bytes, Some(&descriptor.media_type))
             .map_err(|error| ImageError::content("read", &error))?;
-        for blob in manifest.layers.iter().chain([&manifest.config]) {
-            self.send_blob(target, blob).await?;
+        match document {
+            Document::Manifest(manifest) => {
+                for blob in manifest.layers.iter().chain([&manifest.config]) {
+                    self.send_blob(target, blob).await?;
+                }
+            }
+            Document::Index(index) => {
+                for entry in &index.manifests {
+                    Box::pin(self.send_other(target, entry)).await?;
+                }
+            }
         }
         let by_digest = descriptor.digest.to_string();
         let quiet = ProgressSender::discard();
@@ -255,62 +263,7 @@ impl Images {
             .await
     }
 
-    /// Sends what is kept with the image that names what was pushed, or the image's manifest in it, as its subject.
-    async fn send_referrers(
-        &self,
-        target: &Target,
-        image: &Image,
-        pushed: &Digest,
-    ) -> Result<(), ImageError> {
-        #[derive(serde::Deserialize)]
-        #[serde(rename_all = "camelCase")]
-        struct Referrer {
-            subject: Option<Descriptor>,
-            #[serde(default)]
-            artifact_type: Option<String>,
-            config: Option<Descriptor>,
-        }
-        let (extras, manifest) = {
-            let state = self.read();
-            let entry = state.images.get(&image.id);
-            let record = entry.map(|entry| entry.record.clone());
-            record.map_or_else(Default::default, |record| (record.extras, record.manifest))
-        };
-        let manifest = manifest.map(|manifest| manifest.digest);
-        for extra in extras {
-            if !media_type::is_manifest(&extra.media_type) {
-                continue;
-            }
-            let bytes = self.document(&extra)?;
-            let Ok(referrer) = serde_json::from_slice::<Referrer>(&bytes) else {
-                continue;
-            };
-            let subject = referrer.subject.map(|subject| subject.digest);
-            let Some(subject) =
-                subject.filter(|subject| subject == pushed || Some(*subject) == manifest)
-            else {
-                continue;
-            };
-            if self.send_other(target, &extra).await? {
-                continue;
-            }
-            let kind = referrer
-                .artifact_type
-                .or_else(|| referrer.config.map(|config| config.media_type));
-            let listed = Descriptor {
-                artifact_type: kind,
-                ..Descriptor::new(&extra.media_type, extra.digest, extra.size)
-            };
-            target
-                .registry
-                .list_referrer(&target.source, &subject, &listed)
-                .await
-                .map_err(|error| refused(&error))?;
-        }
-        Ok(())
-    }
-
-    fn document(&self, descriptor: &Descriptor) -> Result<Bytes, ImageError> {
+    pub(crate) fn document(&self, descriptor: &Descriptor) -> Result<Bytes, ImageError> {
         let bytes = self.stores().read_config(&descriptor.digest);
         bytes.map(Bytes::from).ok_or_else(|| ImageError::Content {
             operation: "read",
@@ -357,12 +310,8 @@ impl Images {
             };
             uploads.push(upload.boxed());
         }
-        let sent: Vec<(usize, Descriptor)> = stream::iter(uploads)
-            .buffer_unordered(UPLOADS)
-            .try_collect()
-            .await?;
         let mut blobs = picked.layers.clone();
-        for (at, blob) in sent {
+        for (at, blob) in try_join_all(uploads).await? {
             blobs[at] = blob;
         }
         let (descriptor, bytes, config) = document(picked, blobs)?;
@@ -379,6 +328,7 @@ impl Images {
         as_it_came: bool,
         progress: &ProgressSender,
     ) -> Result<Descriptor, ImageError> {
+        let _slot = target.registry.upload_slot().await;
         let (blob, file) = self.outgoing(&layer.blob, as_it_came).await?;
         let (label, total, last) = (layer.label.clone(), blob.size, AtomicU64::new(0));
         let sender = progress.clone();
@@ -546,6 +496,6 @@ fn compress(mut layer: File, root: &Path) -> Result<(Descriptor, File), ImageErr
     Ok((blob, file))
 }
 
-fn refused(error: &RegistryError) -> ImageError {
+pub(crate) fn refused(error: &RegistryError) -> ImageError {
     ImageError::Push(error.push_message())
 }

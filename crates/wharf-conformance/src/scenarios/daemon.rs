@@ -73,6 +73,11 @@ pub(crate) fn settings_are_checked(case: &mut Case) -> Result<()> {
             &[],
             "invalid max concurrent downloads: -1",
         ),
+        (
+            r#"{"max-concurrent-uploads": -1}"#,
+            &[],
+            "invalid max concurrent uploads: -1",
+        ),
         (r#"{"dns": ["x"]}"#, &[], "invalid IP address: x"),
         (
             r#"{"dns-search": ["a b"]}"#,

@@ -35,7 +35,7 @@ pub(crate) fn new_settings_without_a_new_daemon(case: &mut Case) -> Result<()> {
     let config = json!({
         "labels": ["a=b", "c=d"], "debug": true, "live-restore": true, "shutdown-timeout": 33,
         "registry-mirrors": ["https://mirror.example/"], "insecure-registries": ["10.9.0.0/16"],
-        "max-concurrent-downloads": 7,
+        "max-concurrent-downloads": 7, "max-concurrent-uploads": 8, "max-download-attempts": 9,
     });
     reload(case, &config.to_string())?;
     let (count, event) = loop {
@@ -52,6 +52,8 @@ pub(crate) fn new_settings_without_a_new_daemon(case: &mut Case) -> Result<()> {
         ("shutdown-timeout", "33"),
         ("registry-mirrors", r#"["https://mirror.example/"]"#),
         ("max-concurrent-downloads", "7"),
+        ("max-concurrent-uploads", "8"),
+        ("max-download-attempts", "9"),
     ] {
         ensure!(event["Actor"]["Attributes"][key] == value, "{key}: {event}");
     }

@@ -166,6 +166,10 @@ pub(super) struct Directives {
     #[arg(long, value_name = "N", allow_negative_numbers = true)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) max_concurrent_downloads: Option<i64>,
+    /// Layers that are uploaded at the same time
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) max_concurrent_uploads: Option<i64>,
     /// How often a download is tried
     #[arg(long, value_name = "N", allow_negative_numbers = true)]
     #[serde(skip_serializing_if = "Option::is_none")]

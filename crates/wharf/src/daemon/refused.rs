@@ -50,11 +50,6 @@ const REFUSED: &[(&str, &str, &str)] = &[
         "one table of nftables has both families: use iptables",
     ),
     (
-        "max-concurrent-uploads",
-        "max-concurrent-uploads",
-        "layers are uploaded all at once",
-    ),
-    (
         "network-control-plane-mtu",
         "network-control-plane-mtu",
         "there is no Swarm",

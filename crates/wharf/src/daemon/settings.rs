@@ -244,6 +244,7 @@ fn registry(said: &Directives) -> Result<wharf_distribution::Config> {
     let positive = |given: Option<i64>| given.and_then(|number| usize::try_from(number).ok());
     let attempts = positive(said.max_download_attempts).filter(|attempts| *attempts > 0);
     let downloads = positive(said.max_concurrent_downloads).filter(|downloads| *downloads > 0);
+    let uploads = positive(said.max_concurrent_uploads).filter(|uploads| *uploads > 0);
     let config = wharf_distribution::Config {
         mirrors: said.registry_mirrors.clone(),
         registries: said
@@ -257,6 +258,7 @@ fn registry(said: &Directives) -> Result<wharf_distribution::Config> {
         insecure: said.insecure_registries.clone(),
         proxies: proxies(said),
         max_concurrent_downloads: downloads.unwrap_or(defaults.max_concurrent_downloads),
+        max_concurrent_uploads: uploads.unwrap_or(defaults.max_concurrent_uploads),
         retries: attempts.map_or(defaults.retries, |attempts| {
             u32::try_from(attempts).unwrap_or(u32::MAX)
         }),

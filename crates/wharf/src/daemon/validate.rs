@@ -30,6 +30,7 @@ pub(super) fn check(said: &Directives) -> Result<()> {
     let numbers = [
         (said.mtu, "default MTU"),
         (said.max_concurrent_downloads, "max concurrent downloads"),
+        (said.max_concurrent_uploads, "max concurrent uploads"),
         (said.max_download_attempts, "max download attempts"),
     ];
     for (number, name) in numbers {
