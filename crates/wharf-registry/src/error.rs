@@ -46,13 +46,14 @@ pub enum Error {
     /// `SIZE_INVALID`: more or fewer bytes than announced.
     #[error("provided length did not match content length")]
     SizeInvalid(String),
-    /// `TAG_INVALID`: not a tag.
+    /// `MANIFEST_INVALID`: not a tag (docker-registry's `TAG_INVALID` is no code of the specification).
     #[error("manifest tag did not match URI")]
     TagInvalid(String),
-    /// `PAGINATION_NUMBER_INVALID`.
+    /// `UNSUPPORTED`: not a number of results (docker-registry's `PAGINATION_NUMBER_INVALID` is no code of the specification).
     #[error("invalid number of results requested")]
     PageInvalid(String),
-    /// `RANGE_INVALID`, 416: a chunk that does not follow the one before it, or bytes that a blob does not have.
+    /// 416: a chunk that does not follow the one before it (`BLOB_UPLOAD_INVALID`), or bytes that a blob does not have
+    /// (`SIZE_INVALID`); docker-registry's `RANGE_INVALID` is no code of the specification.
     #[error("invalid content range")]
     RangeInvalid {
         /// Where the upload is and how far it came; `None` for a blob's bytes.
@@ -132,13 +133,16 @@ impl Error {
             Error::NameInvalid(name) => (S::BAD_REQUEST, "NAME_INVALID", json!({ "name": name })),
             Error::NameUnknown(name) => (S::NOT_FOUND, "NAME_UNKNOWN", json!({ "name": name })),
             Error::SizeInvalid(why) => (S::BAD_REQUEST, "SIZE_INVALID", text(why)),
-            Error::TagInvalid(tag) => (S::BAD_REQUEST, "TAG_INVALID", json!({ "tag": tag })),
-            Error::PageInvalid(n) => (
-                S::BAD_REQUEST,
-                "PAGINATION_NUMBER_INVALID",
-                json!({ "n": n }),
+            Error::TagInvalid(tag) => (S::BAD_REQUEST, "MANIFEST_INVALID", json!({ "tag": tag })),
+            Error::PageInvalid(n) => (S::BAD_REQUEST, "UNSUPPORTED", json!({ "n": n })),
+            Error::RangeInvalid { upload, .. } => (
+                S::RANGE_NOT_SATISFIABLE,
+                match upload {
+                    Some(_) => "BLOB_UPLOAD_INVALID",
+                    None => "SIZE_INVALID",
+                },
+                Value::Null,
             ),
-            Error::RangeInvalid { .. } => (S::RANGE_NOT_SATISFIABLE, "RANGE_INVALID", Value::Null),
             Error::Unauthorized { detail, .. } => (S::UNAUTHORIZED, "UNAUTHORIZED", detail.clone()),
             Error::Denied(why) => (S::FORBIDDEN, "DENIED", text(why)),
             Error::Quota(_) => (S::FORBIDDEN, "DENIED", Value::Null),
@@ -147,7 +151,7 @@ impl Error {
             Error::Unavailable(why) => (S::SERVICE_UNAVAILABLE, "UNAVAILABLE", text(why)),
             Error::Body(why) => (S::BAD_REQUEST, "BLOB_UPLOAD_INVALID", text(why)),
             Error::Upstream(error) => (S::BAD_GATEWAY, "UNAVAILABLE", json!(error.to_string())),
-            Error::Io { source, .. } if is_full(source) => (
+            error @ Error::Io { .. } if error.is_full() => (
                 S::INSUFFICIENT_STORAGE,
                 "UNAVAILABLE",
                 json!("no space left on device"),
@@ -158,6 +162,12 @@ impl Error {
         }
     }
 
+    /// Whether there was no room on the disk.
+    pub(crate) fn is_full(&self) -> bool {
+        use io::ErrorKind::{QuotaExceeded, StorageFull};
+        matches!(self, Error::Io { source, .. } if matches!(source.kind(), StorageFull | QuotaExceeded))
+    }
+
     /// Whether the registry itself is at fault, which its log must say.
     pub(crate) fn is_ours(&self) -> bool {
         matches!(
@@ -165,13 +175,6 @@ impl Error {
             Error::Io { .. } | Error::Config(_) | Error::Upstream(_)
         )
     }
-}
-
-fn is_full(error: &io::Error) -> bool {
-    matches!(
-        error.kind(),
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
-    )
 }
 
 /// Adds what was done to which path.
@@ -184,5 +187,70 @@ pub(crate) fn io_at<E: Into<io::Error>>(
         operation,
         path,
         source: source.into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The distribution specification, "Error Codes": a refusal in JSON has one of these.
+    const CODES: &[&str] = &[
+        "BLOB_UNKNOWN",
+        "BLOB_UPLOAD_INVALID",
+        "BLOB_UPLOAD_UNKNOWN",
+        "DIGEST_INVALID",
+        "MANIFEST_BLOB_UNKNOWN",
+        "MANIFEST_INVALID",
+        "MANIFEST_UNKNOWN",
+        "NAME_INVALID",
+        "NAME_UNKNOWN",
+        "SIZE_INVALID",
+        "UNAUTHORIZED",
+        "DENIED",
+        "UNSUPPORTED",
+        "TOOMANYREQUESTS",
+    ];
+
+    #[test]
+    fn refusals_have_the_specifications_codes() {
+        let digest = Digest::sha256(b"");
+        let text = || "x".to_owned();
+        let refusals = [
+            Error::BlobUnknown(digest),
+            Error::UploadUnknown,
+            Error::UploadInvalid(text()),
+            Error::DigestInvalid(text()),
+            Error::ManifestBlobUnknown(vec![digest]),
+            Error::ManifestInvalid(text()),
+            Error::ManifestTooLarge { limit: 1 },
+            Error::ManifestUnknown(text()),
+            Error::NameInvalid(text()),
+            Error::NameUnknown(text()),
+            Error::SizeInvalid(text()),
+            Error::TagInvalid(text()),
+            Error::PageInvalid(text()),
+            Error::RangeInvalid {
+                upload: Some((text(), 1)),
+                size: None,
+            },
+            Error::RangeInvalid {
+                upload: None,
+                size: Some(1),
+            },
+            Error::Unauthorized {
+                challenge: text(),
+                detail: Value::Null,
+            },
+            Error::Denied(text()),
+            Error::Quota(text()),
+            Error::Unsupported(text()),
+            Error::Body(text()),
+        ];
+        for error in refusals {
+            let (status, code, _) = error.answer();
+            assert!(status.is_client_error(), "{error:?}: {status}");
+            assert!(CODES.contains(&code), "{error:?}: {code}");
+        }
     }
 }

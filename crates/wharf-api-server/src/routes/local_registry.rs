@@ -159,7 +159,7 @@ async fn blob(images: &Images, digest: &str, headers: &HeaderMap) -> Result<Resp
         Some((first, _)) if first >= size => {
             let mut response = refusal(
                 StatusCode::RANGE_NOT_SATISFIABLE,
-                "RANGE_INVALID",
+                "SIZE_INVALID",
                 "invalid content range",
             )
             .into_response();

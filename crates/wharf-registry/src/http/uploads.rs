@@ -86,8 +86,7 @@ pub(super) async fn patch(
 ) -> Result<Answer, Error> {
     let session = open(context, name, id).await?;
     follows(context, &session)?;
-    let (session, received) = receive(context, session, incoming).await?;
-    received?;
+    let session = take_in(context, session, incoming).await?;
     Ok(progress(context, StatusCode::ACCEPTED, &session))
 }
 
@@ -104,8 +103,7 @@ pub(super) async fn finish(
     };
     let session = open(context, name, id).await?;
     follows(context, &session)?;
-    let (session, received) = receive(context, session, incoming).await?;
-    received?;
+    let session = take_in(context, session, incoming).await?;
     complete(context, session, digest).await
 }
 
@@ -174,6 +172,25 @@ fn follows(context: &Context, session: &Session) -> Result<(), Error> {
             "Content-Range {header:?} with {length} bytes"
         ))),
         _ => Ok(()),
+    }
+}
+
+/// Takes the body in; what came is kept if it breaks off, but for an upload that the disk has no room for: it would only be in the
+/// way of others.
+async fn take_in(
+    context: &Context,
+    session: Session,
+    incoming: &mut RequestBody,
+) -> Result<Session, Error> {
+    let (session, received) = receive(context, session, incoming).await?;
+    match received {
+        Ok(()) => Ok(session),
+        Err(error) => {
+            if error.is_full() {
+                abandon(context, session).await;
+            }
+            Err(error)
+        }
     }
 }
 

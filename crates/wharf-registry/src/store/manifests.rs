@@ -335,10 +335,9 @@ impl Store {
     /// The system's.
     pub(crate) fn referrers(&self, name: &Name, subject: &Digest) -> Result<Vec<Referrer>, Error> {
         let mut digests = self.linked_digests(&keys::referrers(name, subject))?;
-        let fallback = format!("{}-{}", subject.algorithm().as_str(), subject.hex());
-        // A tag has 128 characters at most; longer digests are cut (distribution specification, "Referrers Tag Schema").
-        let fallback = &fallback[..fallback.len().min(128)];
-        if let Some(digest) = self.resolve(name, fallback)?
+        // Of a longer digest the first 64 digits (distribution specification, "Referrers Tag Schema").
+        let fallback = format!("{}-{:.64}", subject.algorithm().as_str(), subject.hex());
+        if let Some(digest) = self.resolve(name, &fallback)?
             && let Some(listed) = self.revision(name, &digest)?
             && let Ok(index) = Manifest::parse(&listed.bytes, media_type::OCI_INDEX)
         {

@@ -197,3 +197,40 @@ fn who_asks_before_sending_is_told_at_once() {
     stream.read_exact(&mut answer).unwrap();
     assert_eq!(&answer, b"HTTP/1.1 405");
 }
+
+/// A small file system in a mount namespace of its own, which unshare(1) makes private.
+const ON_A_SMALL_DISK: &str =
+    r#"mount -t tmpfs -o size=2m none "$0" && TMPDIR="$0" exec "$1" --exact "$2" --ignored"#;
+
+#[test]
+fn a_full_disk_ends_the_upload_that_filled_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let status = std::process::Command::new("unshare")
+        .args(["--mount", "sh", "-c", ON_A_SMALL_DISK])
+        .arg(folder.path())
+        .arg(std::env::current_exe().unwrap())
+        .arg("faults::child_on_a_full_disk")
+        .status()
+        .unwrap();
+    assert!(status.success());
+}
+
+/// Run by the test above, on 2 MB.
+#[test]
+#[ignore = "a part of another test"]
+fn child_on_a_full_disk() {
+    let server = Server::new();
+    let kept = server.push_blob("a", b"was there before");
+    let begun = server
+        .send("POST", "/v2/a/blobs/uploads/", &[], b"")
+        .expect(202);
+    server
+        .send("PATCH", begun.header("location"), &[], &vec![1; 4 << 20])
+        .expect(507);
+    server
+        .get(begun.header("location"))
+        .refused(404, "BLOB_UPLOAD_UNKNOWN");
+    // It is in nobody's way.
+    server.push_blob("b", &vec![2; 1 << 20]);
+    server.get(&format!("/v2/a/blobs/{kept}")).expect(200);
+}

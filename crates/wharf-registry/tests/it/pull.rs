@@ -135,7 +135,7 @@ fn blobs_and_their_ranges() {
     assert_eq!(range("bytes=-2").expect(206).text(), "89");
     assert_eq!(
         range("bytes=10-")
-            .refused(416, "RANGE_INVALID")
+            .refused(416, "SIZE_INVALID")
             .header("content-range"),
         "bytes */10"
     );

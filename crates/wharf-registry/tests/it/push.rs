@@ -104,7 +104,7 @@ fn uploads_in_chunks() {
         )
     };
     // The first one begins with 0.
-    let answer = chunk("1-3", b"123").refused(416, "RANGE_INVALID");
+    let answer = chunk("1-3", b"123").refused(416, "BLOB_UPLOAD_INVALID");
     assert_eq!(
         (answer.header("range"), answer.header("location")),
         ("0-0", location)
@@ -118,7 +118,7 @@ fn uploads_in_chunks() {
     for range in ["0-2", "2-4", "4-6", "5-3"] {
         assert_eq!(
             chunk(range, b"345")
-                .refused(416, "RANGE_INVALID")
+                .refused(416, "BLOB_UPLOAD_INVALID")
                 .header("range"),
             "0-2"
         );
@@ -139,7 +139,7 @@ fn uploads_in_chunks() {
     let end = format!("{location}?digest={digest}");
     server
         .send("PUT", &end, &[("Content-Range", "5-8")], b"6789")
-        .refused(416, "RANGE_INVALID");
+        .refused(416, "BLOB_UPLOAD_INVALID");
     let put = server
         .send("PUT", &end, &[("Content-Range", "6-9")], b"6789")
         .expect(201);
@@ -300,7 +300,7 @@ fn manifests_are_put() {
         .refused(400, "DIGEST_INVALID");
     server
         .put_manifest("a", "-bad", &image.manifest)
-        .refused(400, "TAG_INVALID");
+        .refused(400, "MANIFEST_INVALID");
     // By sha512, too: it is known by the digest that it was put by.
     let long = sha512(image.manifest.to_string().as_bytes());
     let put = server
