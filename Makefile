@@ -9,7 +9,7 @@ DIST := $(CARGO_TARGET_DIR)/dist
 test-vm: dist fixtures
 	@bash scripts/test-vm.sh $(DIST)
 
-.PHONY: hello test test-vm lint build dist bench conformance soak crash tools fixtures
+.PHONY: hello test test-vm lint build dist bench conformance soak crash fuzz tools fixtures
 
 # Builds, starts a daemon in a world of its own, runs hello-world and a command in a real Debian image.
 hello: dist tools fixtures
@@ -54,6 +54,14 @@ soak: dist fixtures
 # 500 deaths of daemon and registry at random points of pulls, pushes, loads, removals and collections.
 crash: dist fixtures
 	WHARF_BIN_DIR=$(DIST) cargo run --quiet --package wharf-conformance --bin crash -- $(CRASH)
+
+# Each target of fuzz/ for a minute, from the saved corpus on; a file that makes one fail is in fuzz/artifacts.
+FUZZ ?= 60
+fuzz:
+	@for target in reference manifest image_config layer; do \
+	    mkdir -p $(CACHE)/fuzz/$$target && (cd fuzz && CARGO_TARGET_DIR=$(CACHE)/target-fuzz cargo +nightly fuzz run $$target \
+	        $(CACHE)/fuzz/$$target corpus/$$target -- -max_total_time=$(FUZZ) -timeout=20) || exit; \
+	done
 
 bench: dist fixtures
 	@bash benches/run.sh $(DIST)
