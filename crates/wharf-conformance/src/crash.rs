@@ -20,6 +20,9 @@ pub struct Plan {
     pub rounds: u32,
     /// Where chance begins: the same seed asks for the same operations.
     pub seed: u64,
+    /// The longest that operations are let alone before something dies, in milliseconds. A slow machine needs more, or all of them
+    /// die at their beginning.
+    pub longest: u32,
 }
 
 impl Default for Plan {
@@ -27,6 +30,7 @@ impl Default for Plan {
         Self {
             rounds: 500,
             seed: 1,
+            longest: 500,
         }
     }
 }
@@ -34,8 +38,6 @@ impl Default for Plan {
 const PORT: u16 = 5000;
 /// Operations at the same time.
 const AT_ONCE: u32 = 3;
-/// The longest that an operation is let alone, in milliseconds.
-const LONGEST: u32 = 500;
 /// Repositories and tags that are pushed to.
 const NAMES: u32 = 4;
 
@@ -81,7 +83,7 @@ pub fn run(plan: &Plan) -> Result<()> {
     };
     world.serve()?;
     for round in 0..plan.rounds {
-        world.round().with_context(|| {
+        world.round(plan.longest).with_context(|| {
             format!(
                 "round {round} of seed {}; the daemon's log:\n{}",
                 plan.seed,
@@ -104,11 +106,11 @@ impl World {
         Ok(())
     }
 
-    fn round(&mut self) -> Result<()> {
+    fn round(&mut self, longest: u32) -> Result<()> {
         let going = (0..AT_ONCE)
             .map(|_| self.begin())
             .collect::<Result<Vec<_>>>()?;
-        let pause = Duration::from_millis(u64::from(self.dice.below(LONGEST)));
+        let pause = Duration::from_millis(u64::from(self.dice.below(longest)));
         std::thread::sleep(pause);
         let (daemon, registry) = self
             .dice

@@ -1,5 +1,6 @@
 //! Holds answers against the Engine API's description: types, required fields, enumerations.
 
+use std::cmp::Reverse;
 use std::sync::OnceLock;
 
 use serde_json::Value;
@@ -42,7 +43,7 @@ fn operation(method: &str, path: &str) -> Option<&'static Value> {
         .iter()
         .filter(|(template, _)| matches(template, path))
         .collect();
-    found.sort_by_key(|(template, _)| template.matches('{').count());
+    found.sort_by_key(|(template, _)| (template.matches('{').count(), Reverse(template.len())));
     let (_, operations) = found.first()?;
     operations.get(method.to_lowercase())
 }
@@ -50,11 +51,11 @@ fn operation(method: &str, path: &str) -> Option<&'static Value> {
 fn matches(template: &str, path: &str) -> bool {
     let (template, path): (Vec<_>, Vec<_>) =
         (template.split('/').collect(), path.split('/').collect());
-    let names_with_slashes = path.len() > template.len() && template.get(1) == Some(&"images");
-    if names_with_slashes {
-        return template.get(2).is_some_and(|part| part.starts_with('{'))
-            && template.last() == path.last()
-            && template.len() == 4;
+    // Names of images have slashes.
+    if path.len() > template.len() && matches!(template.get(1), Some(&"images" | &"distribution")) {
+        return template.get(1) == path.get(1)
+            && template.get(2).is_some_and(|part| part.starts_with('{'))
+            && path.ends_with(&template[3..]);
     }
     template.len() == path.len()
         && template
@@ -122,7 +123,9 @@ fn check_fields(
 ) {
     for required in schema["required"].as_array().into_iter().flatten() {
         let name = required.as_str().unwrap_or_default();
-        if !fields.contains_key(name) {
+        // The description wants a field of `ImageData` that it does not describe, and that Docker does not have.
+        let described = schema["properties"].get(name).is_some();
+        if described && !fields.contains_key(name) {
             faults.push(format!("{at}.{name} is missing"));
         }
     }

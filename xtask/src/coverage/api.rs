@@ -1,5 +1,6 @@
 //! The API's table: operations × parameters × answer fields.
 
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::path::Path;
@@ -176,17 +177,18 @@ fn find<'a, 'b>(
         })
         .collect();
     // A literal part is a better match than a placeholder.
-    fitting.sort_by_key(|one| one.name.matches('{').count());
+    fitting.sort_by_key(|one| (one.name.matches('{').count(), Reverse(one.name.len())));
     fitting.into_iter().next()
 }
 
 fn fits(template: &str, path: &str) -> bool {
     let (template, path): (Vec<_>, Vec<_>) =
         (template.split('/').collect(), path.split('/').collect());
-    if template.len() < path.len() && template.get(1) == Some(&"images") && template.len() == 4 {
-        // Names with slashes.
-        return template.get(2).is_some_and(|part| part.starts_with('{'))
-            && template.last() == path.last();
+    // Names of images have slashes.
+    if template.len() < path.len() && matches!(template.get(1), Some(&"images" | &"distribution")) {
+        return template.get(1) == path.get(1)
+            && template.get(2).is_some_and(|part| part.starts_with('{'))
+            && path.ends_with(&template[3..]);
     }
     template.len() == path.len()
         && template

@@ -15,7 +15,8 @@ fn main() -> Result<()> {
         match arg.as_str() {
             "--rounds" => plan.rounds = value.parse()?,
             "--seed" => plan.seed = value.parse()?,
-            _ => bail!("usage: crash [--rounds N] [--seed N]"),
+            "--longest" => plan.longest = value.parse()?,
+            _ => bail!("usage: crash [--rounds N] [--seed N] [--longest MILLISECONDS]"),
         }
     }
     run(&plan)

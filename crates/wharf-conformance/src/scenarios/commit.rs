@@ -152,3 +152,52 @@ pub(crate) fn commit_api(case: &mut Case) -> Result<()> {
     }
     Ok(())
 }
+
+/// What an image can keep of a container's settings is kept; the rest is taken, and left out.
+pub(crate) fn commit_with_all_settings(case: &mut Case) -> Result<()> {
+    case.ok(&["create", "--name", "c1", "busybox", "true"])?;
+    let kept = json!({
+        "User": "1:2", "Env": ["A=b"], "Cmd": ["c"], "Entrypoint": ["e"], "WorkingDir": "/w", "Labels": {"l": "m"},
+        "Volumes": {"/v": {}}, "ExposedPorts": {"80/tcp": {}}, "OnBuild": ["RUN true"], "StopSignal": "SIGINT",
+        "Shell": ["/bin/sh", "-c"],
+        "Healthcheck": {"Test": ["CMD", "true"], "Interval": 1_000_000_000, "Timeout": 2_000_000_000,
+            "StartPeriod": 3_000_000_000_u64, "StartInterval": 4_000_000_000_u64, "Retries": 5},
+    });
+    let mut body = kept.clone();
+    for (name, value) in [
+        ("Hostname", json!("h")),
+        ("Domainname", json!("d")),
+        ("Image", json!("busybox")),
+        ("AttachStdin", json!(true)),
+        ("AttachStdout", json!(true)),
+        ("AttachStderr", json!(true)),
+        ("OpenStdin", json!(true)),
+        ("StdinOnce", json!(true)),
+        ("Tty", json!(true)),
+        ("StopTimeout", json!(7)),
+    ] {
+        body[name] = value;
+    }
+    let query = "container=c1&repo=all&tag=1&pause=false&author=me&comment=by%20hand";
+    case.expect("POST", &format!("/commit?{query}"), Some(&body), 201)?;
+    let image = case.expect("GET", "/images/all:1/json", None, 200)?;
+    ensure!(
+        image["Author"] == "me" && image["Comment"] == "by hand",
+        "{image}"
+    );
+    for (name, value) in kept.as_object().into_iter().flatten() {
+        let mut found = image["Config"][name].clone();
+        // Of Docker 25 and later.
+        let old = case.engine.kind == wharf_testkit::EngineKind::Dockerd;
+        let mut value = value.clone();
+        if old && name == "Healthcheck" {
+            for health in [&mut found, &mut value] {
+                health
+                    .as_object_mut()
+                    .map(|health| health.remove("StartInterval"));
+            }
+        }
+        ensure!(found == value, "{name}: {found}, not {value}");
+    }
+    Ok(())
+}

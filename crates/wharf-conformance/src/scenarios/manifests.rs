@@ -70,11 +70,12 @@ fn fails(case: &Case, config: &Path, words: &[&str], text: &str) -> Result<()> {
     Ok(())
 }
 
-fn serve(case: &Case) -> Result<Registry> {
+/// A registry with an image in it, by Docker's type and by OCI's.
+fn serve(case: &Case, kind: RegistryKind) -> Result<Registry> {
     let storage = case.engine.world.path().join("registry");
     std::fs::create_dir_all(&storage)?;
     let world = &case.engine.world;
-    let registry = Registry::serve_kind(world, RegistryKind::Docker, &storage, PORT, "")?;
+    let registry = Registry::serve_kind(world, kind, &storage, PORT, "")?;
     skopeo(case, "v2s2", &name("a/box:docker"))?;
     skopeo(case, "oci", &name("a/box:oci"))?;
     Ok(registry)
@@ -112,7 +113,7 @@ const LIST: &str = r#"{
 }"#;
 
 pub(crate) fn a_list_is_made_and_pushed(case: &mut Case) -> Result<()> {
-    let _registry = serve(case)?;
+    let _registry = serve(case, RegistryKind::Docker)?;
     let folder = tempfile::tempdir()?;
     let config = folder.path();
     let (docker, oci) = (name("a/box:docker"), name("a/box:oci"));
@@ -173,7 +174,7 @@ pub(crate) fn a_list_is_made_and_pushed(case: &mut Case) -> Result<()> {
 }
 
 pub(crate) fn either_client_reads_the_others_lists(case: &mut Case) -> Result<()> {
-    let _registry = serve(case)?;
+    let _registry = serve(case, RegistryKind::Wharf)?;
     let folder = tempfile::tempdir()?;
     let (docker, list) = (name("a/box:docker"), name("a/box:both"));
     ok(
@@ -197,7 +198,7 @@ pub(crate) fn either_client_reads_the_others_lists(case: &mut Case) -> Result<()
 }
 
 pub(crate) fn what_makes_no_list_is_refused(case: &mut Case) -> Result<()> {
-    let _registry = serve(case)?;
+    let _registry = serve(case, RegistryKind::Docker)?;
     let folder = tempfile::tempdir()?;
     let config = folder.path();
     let (docker, list, nope) = (name("a/box:docker"), name("b/list:1"), name("a/box:nope"));

@@ -23,6 +23,7 @@ mod firewalls;
 mod frontends;
 mod health;
 mod hostile_builds;
+mod image_api;
 mod images;
 mod lan;
 mod lies;
@@ -110,7 +111,8 @@ macro_rules! scenarios {
 }
 
 scenarios! {
-    commit: commit_keeps_what_was_changed commit_of_nothing_has_no_layer commit_changes commit_api;
+    commit: commit_keeps_what_was_changed commit_of_nothing_has_no_layer commit_changes commit_api
+        commit_with_all_settings;
     cp: into_a_container out_of_a_container streams owners diff_and_export;
     files: archive_api changes_api export_api hostile_archives_stay_inside swapped_links_stay_inside
         devices_are_not_read;
@@ -123,6 +125,8 @@ scenarios! {
     archives: whoever_wrote_it_it_loads import_and_commit_keep_what_there_is;
     images: list_tag_and_remove history_and_inspect in_use_is_refused malformed_names pull_from_a_registry
         unknown_images df_adds_up df_says_what_the_disk_says save_archive_loads_again;
+    image_api: a_registry_is_asked_about_an_image images_are_listed_as_asked manifests_of_an_image one_platform_of_several
+        attestations_are_told an_import_is_what_it_is_told what_is_pruned_and_removed repositories_are_found;
     network: bridge_gives_an_address published_port_answers port_conflict_is_refused none_has_only_loopback
         containers_reach_each_other;
     resources: stats_of_a_container stats_stream_and_table
@@ -141,7 +145,8 @@ scenarios! {
         files_are_imported_as_an_image;
     registries: every_client_with_every_registry a_storage_folder_is_taken_over a_cache_of_another_registry
         repositories_are_searched by_way_of_a_proxy
-        what_is_said_of_an_image_goes_along;
+        what_is_said_of_an_image_goes_along what_a_registry_warns_of_is_shown
+        artifacts_are_kept_and_no_images;
     lies: every_lie_ends_well a_lie_while_pushing;
     manifests: a_list_is_made_and_pushed either_client_reads_the_others_lists what_makes_no_list_is_refused;
     trees: everything_is_unpacked_as_dockerd_does;

@@ -249,7 +249,7 @@ pub(crate) fn by_way_of_a_proxy(case: &mut Case) -> Result<()> {
     )
 }
 
-/// Puts an artifact about the manifest `subject` into a repository; its digest. By Python in the world, as no client at hand does so.
+/// Puts an artifact about the manifest `subject` into a repository; its digest and size. By Python in the world, as no client at hand does so.
 const ARTIFACT: &str = r#"
 import hashlib, http.client, json, sys
 port, name, subject, size = sys.argv[1:]
@@ -272,10 +272,11 @@ manifest = json.dumps({
     "schemaVersion": 2, "mediaType": "application/vnd.oci.image.manifest.v1+json", "artifactType": "application/x-signature",
     "config": blob(b"{}", "application/vnd.oci.empty.v1+json"), "layers": [blob(b"signed by me", "text/plain")],
     "subject": {"mediaType": "application/vnd.docker.distribution.manifest.v2+json", "digest": subject, "size": int(size)},
+    "annotations": {"by": "me"},
 }).encode()
 digest = "sha256:" + hashlib.sha256(manifest).hexdigest()
 ask("PUT", f"/v2/{name}/manifests/{digest}", manifest, "application/vnd.oci.image.manifest.v1+json")
-print(digest)
+print(digest, len(manifest))
 "#;
 
 /// With a flag of ours; other clients leave such things where they are.
@@ -293,32 +294,47 @@ pub(crate) fn what_is_said_of_an_image_goes_along(case: &mut Case) -> Result<()>
     let line = said.lines().find(|line| line.contains(": digest: "));
     let words: Vec<_> = line.with_context(|| said.clone())?.split(' ').collect();
     let (subject, size) = (words[2], words[4]);
-    let artifact = tool(
-        world,
-        &["python3", "-c", ARTIFACT, "5000", "a/box", subject, size],
-    )?;
+    let attach = |subject: &str, size: &str| -> Result<(String, String)> {
+        let words = ["python3", "-c", ARTIFACT, "5000", "a/box", subject, size];
+        let said = tool(world, &words)?;
+        let (digest, size) = said.split_once(' ').context("no size")?;
+        Ok((digest.to_owned(), size.to_owned()))
+    };
+    let (artifact, size) = attach(subject, size)?;
+    // And one about that.
+    let (second, _) = attach(&artifact, &size)?;
     case.ok(&["rmi", "-f", first])?;
     case.engine
         .wharf_ok(&["pull", "-q", "--referrers", first])?;
-    for (port, list) in [
-        (5000, format!("referrers/{subject}")),
-        // Of before such lists: the tag that stands for one.
-        (5001, format!("manifests/{}", subject.replace(':', "-"))),
-    ] {
+    for port in [5000, 5001] {
         let target = format!("localhost:{port}/b/box:two");
         case.ok(&["tag", first, &target])?;
         let pushed = case.engine.wharf_ok(&["push", "--referrers", &target])?;
         ensure!(digest(&pushed) == Some(subject), "another image: {pushed}");
         let base = format!("http://127.0.0.1:{port}/v2/b/box");
         let accept = "Accept: application/vnd.oci.image.index.v1+json";
-        let listed = tool(
-            world,
-            &["curl", "-sS", "-H", accept, &format!("{base}/{list}")],
-        )?;
-        ensure!(
-            listed.contains(&artifact) && listed.contains("application/x-signature"),
-            "{port}: {listed}"
-        );
+        let list = |subject: &str| {
+            let list = match port {
+                5000 => format!("referrers/{subject}"),
+                // Of before such lists: the tag that stands for one.
+                _ => format!("manifests/{}", subject.replace(':', "-")),
+            };
+            tool(
+                world,
+                &["curl", "-sS", "-H", accept, &format!("{base}/{list}")],
+            )
+        };
+        let listed = list(subject)?;
+        for (listed, digest) in [(&listed, &artifact), (&list(&artifact)?, &second)] {
+            let listed: serde_json::Value = serde_json::from_str(listed)?;
+            let entry = &listed["manifests"][0];
+            ensure!(
+                entry["digest"] == digest.as_str()
+                    && entry["artifactType"] == "application/x-signature"
+                    && entry["annotations"] == json!({"by": "me"}),
+                "{port}: {listed}"
+            );
+        }
         let blob = tool(
             world,
             &[
@@ -335,12 +351,82 @@ pub(crate) fn what_is_said_of_an_image_goes_along(case: &mut Case) -> Result<()>
         // Once more changes nothing.
         case.engine
             .wharf_ok(&["push", "-q", "--referrers", &target])?;
-        let again = tool(
-            world,
-            &["curl", "-sS", "-H", accept, &format!("{base}/{list}")],
-        )?;
+        let again = list(subject)?;
         ensure!(again == listed, "{port}: {again}");
     }
     case.engine.wharf_ok(&["system", "check"])?;
+    Ok(())
+}
+
+/// The distribution specification's "Warnings": shown, and nothing else. dockerd does not.
+pub(crate) fn what_a_registry_warns_of_is_shown(case: &mut Case) -> Result<()> {
+    if case.engine.kind.is_dockerd() {
+        return Ok(());
+    }
+    let image = LiarImage::new(&[b"old"])?;
+    let _liar = Liar::start_inside(case.engine.pid()?, 5000, move |request| {
+        image
+            .answer(request)
+            .with("Warning", "299 - \"This image is deprecated.\"")
+    })?;
+    let said = case.ok(&["pull", "localhost:5000/old:1"])?;
+    let warned = said.matches("WARNING: This image is deprecated.").count();
+    ensure!(warned == 1, "{said}");
+    case.prints(
+        &["pull", "-q", "localhost:5000/old:1"],
+        "localhost:5000/old:1",
+    )
+}
+
+/// Charts, signatures, plugins and whatever else: registries keep them, and no daemon takes one for an image.
+pub(crate) fn artifacts_are_kept_and_no_images(case: &mut Case) -> Result<()> {
+    for (kind, port) in KINDS {
+        let world = &case.engine.world;
+        let _registry = serve(world, kind, port)?;
+        let script = include_str!("registries/artifacts.py");
+        tool(world, &["python3", "-c", script, &port.to_string()])?;
+        for (name, words) in [
+            (
+                "chart",
+                "unsupported media type application/vnd.cncf.helm.config.v1+json",
+            ),
+            (
+                "thing",
+                "unsupported media type application/vnd.oci.empty.v1+json",
+            ),
+            (
+                "nothing",
+                "unsupported media type application/vnd.oci.empty.v1+json",
+            ),
+            (
+                "bare",
+                "unsupported media type application/vnd.oci.empty.v1+json",
+            ),
+            (
+                "signature",
+                "unsupported media type application/vnd.dev.cosign.simplesigning.v1+json",
+            ),
+            (
+                "wasm",
+                "unsupported media type application/vnd.wasm.config.v0+json",
+            ),
+            (
+                "plugin",
+                "Encountered remote \"application/vnd.docker.plugin.v1+json\"(plugin) when fetching",
+            ),
+            (
+                "other",
+                "Encountered remote \"application/x-other\"(unknown) when fetching",
+            ),
+        ] {
+            // Debian's older one has words for Docker's types alone.
+            if case.engine.kind == EngineKind::Dockerd && !matches!(name, "plugin" | "other") {
+                continue;
+            }
+            case.fails(&["pull", &format!("localhost:{port}/{name}:1")], 1, words)?;
+        }
+        let images = case.ok(&["images", "--format", "{{.Repository}}"])?;
+        ensure!(images == "busybox", "{images}");
+    }
     Ok(())
 }
