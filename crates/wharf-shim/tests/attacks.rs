@@ -86,7 +86,30 @@ fn capabilities_are_what_the_spec_says() {
     }
 }
 
-/// CVE-2019-5736: the program behind the first process is the container's own when it could be reached.
+/// CVE-2019-5736: a container's process is a copy of ours until it executes its program. Who has our file open by way of it,
+/// and waits until nobody runs it, cannot write to it.
+#[test]
+fn our_own_program_cannot_be_written_to_by_way_of_a_container() {
+    let bundle = Bundle::new(&["/proc/self/exe"]);
+    bundle.leave(&["create", "own"]);
+    let state: serde_json::Value = serde_json::from_str(&bundle.text(&["state", "own"])).unwrap();
+    let exe = std::fs::File::open(format!("/proc/{}/exe", state["pid"])).unwrap();
+    assert!(bundle.shim(&["delete", "-f", "own"]).status.success());
+    let again = format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&exe));
+    let error = std::fs::File::options().write(true).open(again);
+    let error = error.map(drop).unwrap_err();
+    // Not ETXTBSY: that goes away.
+    assert_eq!(
+        error.kind(),
+        std::io::ErrorKind::ReadOnlyFilesystem,
+        "{error}"
+    );
+    // And ours it was.
+    let ours = std::fs::metadata(env!("CARGO_BIN_EXE_wharf-shim")).unwrap();
+    assert_eq!(exe.metadata().unwrap().ino(), ours.ino());
+}
+
+/// Of the runtime's descriptors none is left to the program.
 #[test]
 fn nothing_of_the_host_is_open_inside() {
     let bundle = Bundle::new(&["sh", "-c", "cd /proc/self/fd; echo *"]);

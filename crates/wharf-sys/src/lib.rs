@@ -15,6 +15,7 @@ pub mod process;
 pub mod quota;
 pub mod root;
 pub mod schedule;
+pub mod sealed;
 pub mod seccomp;
 pub mod signals;
 pub mod socket;

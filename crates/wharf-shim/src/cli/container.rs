@@ -1,7 +1,7 @@
 //! A container's folder below `--root`.
 
 use std::collections::BTreeMap;
-use std::io::Read as _;
+use std::io::{Read as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -15,14 +15,10 @@ use super::global::Global;
 /// The FIFO that a created container waits at.
 pub(crate) const FIFO: &str = "exec.fifo";
 
-/// What is known of it once it has a process.
-const STATE: &str = "state.json";
-
-/// And before.
-const BEGUN: &str = "begun.json";
-
-/// The spec as it was when the container was made: what becomes of the bundle's does not matter (OCI, `create`).
-pub(crate) const CONFIG: &str = "config.json";
+/// What is known of it, a line of JSON each: how it was begun, the spec as it was then (what becomes of the bundle's does not matter:
+/// OCI, `create`), and once there is one, the container with its process. One file and no second that replaces it: on ext4 each costs
+/// more than most of what makes the process, and replacing one waits for the disk.
+const RECORD: &str = "record";
 
 /// What is known of a container.
 #[derive(Debug, Serialize, Deserialize)]
@@ -86,32 +82,55 @@ impl Container {
 
     /// The one in `folder`.
     pub(crate) fn open(folder: &Path) -> Result<Self, String> {
-        let text = std::fs::read(folder.join(STATE))
-            .or_else(|_| std::fs::read(folder.join(BEGUN)))
-            .map_err(|_| "container does not exist".to_owned())?;
-        let container = serde_json::from_slice(&text).map_err(|error| error.to_string())?;
+        let record = std::fs::read(folder.join(RECORD));
+        let record = record.map_err(|_| "container does not exist".to_owned())?;
+        let mut lines = whole_lines(&record);
+        let begun = lines.next().unwrap_or_default();
+        let last = lines.nth(1).unwrap_or(begun);
+        let container = serde_json::from_slice(last).map_err(|error| error.to_string())?;
         Ok(Self {
             folder: folder.to_owned(),
             ..container
         })
     }
 
-    /// Keeps it, whole or not at all. Before it has a process under another name than with it: ext4 writes a file out
-    /// when it replaces another one, which takes longer than to make the process.
-    pub(crate) fn save(&self) -> Result<(), String> {
-        let text = serde_json::to_vec(self).map_err(|error| error.to_string())?;
-        let new = self.folder.join("state.json.new");
-        let name = if self.pid == 0 { BEGUN } else { STATE };
-        std::fs::write(&new, text)
-            .and_then(|()| std::fs::rename(&new, self.folder.join(name)))
+    /// Keeps that it has begun, and of which spec, whole or not at all.
+    pub(crate) fn begin(&self, spec: &[u8]) -> Result<(), String> {
+        let mut record = self.line()?;
+        // Between JSON's tokens any space is as good; inside of them there are no ends of lines.
+        record.extend(spec.iter().map(|byte| match byte {
+            b'\n' | b'\r' => b' ',
+            other => *other,
+        }));
+        record.push(b'\n');
+        let new = self.folder.join("record.new");
+        std::fs::write(&new, record)
+            .and_then(|()| std::fs::rename(&new, self.folder.join(RECORD)))
             .map_err(|error| format!("save the state: {error}"))
+    }
+
+    /// Keeps what its process is. A line that a full disk has cut off is none.
+    pub(crate) fn save(&self) -> Result<(), String> {
+        let line = self.line()?;
+        let mut record = std::fs::File::options();
+        let record = record.append(true).open(self.folder.join(RECORD));
+        record
+            .and_then(|mut record| record.write_all(&line))
+            .map_err(|error| format!("save the state: {error}"))
+    }
+
+    fn line(&self) -> Result<Vec<u8>, String> {
+        let mut line = serde_json::to_vec(self).map_err(|error| error.to_string())?;
+        line.push(b'\n');
+        Ok(line)
     }
 
     /// The spec that it was made of.
     pub(crate) fn spec(&self) -> Result<Spec, String> {
-        let text = std::fs::read(self.folder.join(CONFIG))
+        let record = std::fs::read(self.folder.join(RECORD))
             .map_err(|error| format!("read the container's spec: {error}"))?;
-        serde_json::from_slice(&text).map_err(|error| error.to_string())
+        let spec = whole_lines(&record).nth(1).unwrap_or_default();
+        serde_json::from_slice(spec).map_err(|error| error.to_string())
     }
 
     pub(crate) fn status(&self) -> Status {
@@ -193,6 +212,12 @@ impl Container {
         let last = killed.and_then(|()| cgroup.remove_when_empty(Duration::from_secs(5)));
         last.map_err(|error| format!("unable to remove container's cgroup: {error}"))
     }
+}
+
+/// Each line that has an end.
+fn whole_lines(record: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let lines = record.split_inclusive(|byte| *byte == b'\n');
+    lines.filter_map(|line| line.strip_suffix(b"\n"))
 }
 
 /// When the process began, in clock ticks; `None` if there is none, or a zombie.

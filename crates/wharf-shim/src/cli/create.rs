@@ -9,7 +9,7 @@ use serde_json::Value;
 use wharf_cgroups::{Cgroup, CgroupError, Wanted};
 use wharf_runtime::{Config, Created, ProcessIo, Rootfs};
 
-use super::container::{CONFIG, Container, FIFO, start_time};
+use super::container::{Container, FIFO, start_time};
 use super::flags::{Command, Flag, Said, Takes};
 use super::global::Global;
 use super::{Outcome, check, devices, foreground, load, log, terminal};
@@ -145,7 +145,7 @@ impl Made {
         }
         check_terminal(said, &spec, create || said.has("detach"))?;
         let extra = extra_descriptors(said, &mut spec)?;
-        let prepare = || Prepared::new(global, said, &spec, bundle, id, text);
+        let prepare = || Prepared::new(global, said, &spec, bundle, id, &text);
         let (prepared, network) = match makes_network(global, &spec) {
             true => {
                 let (prepared, network) = wharf_sys::netns::create_beside(prepare);
@@ -370,13 +370,10 @@ impl Prepared {
         spec: &Spec,
         bundle: PathBuf,
         id: String,
-        text: Vec<u8>,
+        text: &[u8],
     ) -> Result<Self, String> {
         let container = begin(global, said, spec, bundle, id)?;
-        let written = std::fs::write(container.folder.join(CONFIG), text);
-        let recorded = written
-            .map_err(|error| format!("save the spec: {error}"))
-            .and_then(|()| container.save());
+        let recorded = container.begin(text);
         let mut prepared = Self {
             container,
             cgroup: None,

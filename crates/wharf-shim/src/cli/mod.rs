@@ -151,11 +151,19 @@ fn dispatch(global: &Global, name: &str, words: &mut dyn Iterator<Item = String>
         say(&format!("Incorrect Usage.\n\n{}\n", command.help()));
         return fail(Some(global), &message);
     }
-    let done = verb(global, &parsed).map_err(|message| match name {
-        "run" | "create" => format!("runc {name} failed: {message}"),
-        "exec" => format!("exec failed: {message}"),
-        _ => message,
-    });
+    // What these start is a copy of us for a while, and must not get at our file by that.
+    let sealed = match name {
+        "create" | "run" | "exec" => wharf_sys::sealed::run_sealed(),
+        _ => Ok(()),
+    };
+    let sealed = sealed.map_err(|error| format!("unable to seal our own program: {error}"));
+    let done = sealed
+        .and_then(|()| verb(global, &parsed))
+        .map_err(|message| match name {
+            "run" | "create" => format!("runc {name} failed: {message}"),
+            "exec" => format!("exec failed: {message}"),
+            _ => message,
+        });
     done.unwrap_or_else(|message| match (fail(Some(global), &message), name) {
         (_, "exec") => 255,
         (code, _) => code,
