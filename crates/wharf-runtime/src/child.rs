@@ -82,7 +82,8 @@ fn prepare(plan: &Plan<'_>, sync: &sync::Child) -> Result<(Ready, Proc), Failure
         // Before we hide: a caller without rights could not write the mappings otherwise.
         sync.wait_for_mapped()?;
     }
-    begin(plan.die_with_caller)?;
+    // Until it is in its group nobody else would find it.
+    begin(plan.die_with_caller || plan.joins_late)?;
     enter_group(plan.entrance)?;
     let in_group = plan.born_in_cgroup || plan.entrance.is_some();
     if !plan.staged {
@@ -184,23 +185,33 @@ fn build_root(plan: &Plan<'_>, sync: &sync::Child, hooked: bool) -> Result<(), F
 /// Whether a process may build its root before it is in its group: nothing that comes before asks who or where it is, and nothing
 /// of size is written.
 pub(crate) fn joins_late(spec: &Spec, namespaces: &Namespaces) -> bool {
-    let copies = |mount: &Mount| {
+    let speaks_against = |mount: &Mount| {
         let mut options = mount.options().iter().flatten();
+        let source = mount.source().as_deref();
+        // A bind of what may be the group itself.
         options.any(|option| option == "tmpcopyup")
+            || source.is_some_and(|source| source.starts_with("/sys/fs/cgroup"))
     };
     namespaces.has_new(namespace::MOUNT)
         && !namespaces.has_user()
         && !stage::is_needed(spec, namespaces)
         && !hooks::any_early(spec)
-        && !spec.mounts().iter().flatten().any(copies)
+        && !spec.mounts().iter().flatten().any(speaks_against)
 }
 
 /// Goes into the group that the caller has made meanwhile, by its path: the host's tree is still ours.
 fn join_made_group(plan: &Plan<'_>, sync: &sync::Child) -> Result<(), Failure> {
     sync.wait_for_go()?;
     let entrance = plan.cgroup.map(Cgroup::entrance).transpose();
-    let entrance = entrance.map_err(|error| Failure::other(error.to_string()))?;
+    let entrance = entrance.map_err(|error| {
+        let cause = std::error::Error::source(&error).map(|cause| format!(": {cause}"));
+        Failure::other(format!("{error}{}", cause.unwrap_or_default()))
+    })?;
     enter_group(entrance.flatten().as_ref())?;
+    if !plan.die_with_caller {
+        let set = set_parent_process_death_signal(None);
+        set.map_err(|error| Failure::at("clear the death signal")(error.into()))?;
+    }
     own_cgroup_namespace(plan.namespaces)
 }
 

@@ -87,26 +87,49 @@ fn capabilities_are_what_the_spec_says() {
 }
 
 /// CVE-2019-5736: a container's process is a copy of ours until it executes its program. Who has our file open by way of it,
-/// and waits until nobody runs it, cannot write to it.
+/// and waits until nobody runs it, cannot write to it; also where the host's own mount becomes writable again.
 #[test]
 fn our_own_program_cannot_be_written_to_by_way_of_a_container() {
     let bundle = Bundle::new(&["/proc/self/exe"]);
-    bundle.leave(&["create", "own"]);
-    let state: serde_json::Value = serde_json::from_str(&bundle.text(&["state", "own"])).unwrap();
-    let exe = std::fs::File::open(format!("/proc/{}/exe", state["pid"])).unwrap();
-    assert!(bundle.shim(&["delete", "-f", "own"]).status.success());
-    let again = format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&exe));
-    let error = std::fs::File::options().write(true).open(again);
-    let error = error.map(drop).unwrap_err();
-    // Not ETXTBSY: that goes away.
-    assert_eq!(
-        error.kind(),
-        std::io::ErrorKind::ReadOnlyFilesystem,
-        "{error}"
-    );
-    // And ours it was.
-    let ours = std::fs::metadata(env!("CARGO_BIN_EXE_wharf-shim")).unwrap();
-    assert_eq!(exe.metadata().unwrap().ino(), ours.ino());
+    // A copy: as long as another test runs the file the kernel refuses for that reason.
+    std::fs::create_dir(bundle.path("host")).unwrap();
+    let ours = bundle.path("host/wharf-shim");
+    std::fs::copy(env!("CARGO_BIN_EXE_wharf-shim"), &ours).unwrap();
+    let inode = std::fs::metadata(&ours).unwrap().ino().to_string();
+    let script = r#"
+        set -e
+        mount --bind host host
+        mount -o remount,bind,"$0" host
+        shim="host/wharf-shim --root state"
+        $shim create own
+        exec 9< "/proc/$($shim state own | sed -n 's/.*"pid": *\([0-9]*\).*/\1/p')/exe"
+        $shim delete -f own
+        mount -o remount,bind,rw host
+        stat -Lc %i /proc/self/fd/9
+        echo x >> /proc/self/fd/9"#;
+    for mode in ["rw", "ro"] {
+        let mut host = std::process::Command::new("unshare");
+        host.args([
+            "--mount",
+            "--propagation",
+            "private",
+            "sh",
+            "-c",
+            script,
+            mode,
+        ]);
+        host.current_dir(bundle.0.path())
+            .stdin(std::process::Stdio::null());
+        host.stdout(std::fs::File::create(bundle.path("out")).unwrap());
+        host.stderr(std::fs::File::create(bundle.path("errors")).unwrap());
+        assert!(!host.status().unwrap().success());
+        let said = std::fs::read_to_string(bundle.path("errors")).unwrap();
+        // Not "Text file busy": that goes away.
+        assert!(said.contains("Read-only file system"), "{said}");
+        // And ours it was.
+        let seen = std::fs::read_to_string(bundle.path("out")).unwrap();
+        assert_eq!(seen.trim(), inode);
+    }
 }
 
 /// Of the runtime's descriptors none is left to the program.

@@ -90,10 +90,23 @@ fn folders_that_are_half_there() {
     );
     nothing_is_left(&bundle, "empty");
     std::fs::create_dir_all(bundle.path("state/one")).unwrap();
-    std::fs::write(bundle.path("state/one/state.json"), "{\"id\": ").unwrap();
+    std::fs::write(bundle.path("state/one/record"), "{\"id\": ").unwrap();
     assert_eq!(bundle.ok(&["list", "-q"]), "");
     nothing_is_left(&bundle, "half");
     bundle.ok(&["run", "one"]);
+}
+
+/// The line of the process is cut off: its container has begun, and can be removed with its group.
+#[test]
+fn half_a_line_is_none() {
+    let bundle = Bundle::new(&["sleep", "1000"]);
+    bundle.leave(&["create", "one"]);
+    let path = bundle.path("state/one/record");
+    let record = std::fs::read(&path).unwrap();
+    assert_eq!(bundle.status("one"), "created");
+    std::fs::write(&path, &record[..record.len() - 1]).unwrap();
+    assert_eq!(bundle.status("one"), "creating");
+    nothing_is_left(&bundle, "cut off");
 }
 
 #[test]

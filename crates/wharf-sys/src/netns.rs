@@ -25,7 +25,8 @@ pub fn create() -> io::Result<OwnedFd> {
 /// # Errors
 /// The kernel's, beside what `body` returned.
 pub fn create_beside<T>(body: impl FnOnce() -> T) -> (T, io::Result<OwnedFd>) {
-    std::thread::scope(|scope| {
+    let before = threads();
+    let both = std::thread::scope(|scope| {
         let made = || {
             unshare(namespace::NETWORK)?;
             loopback_up()?;
@@ -40,7 +41,19 @@ pub fn create_beside<T>(body: impl FnOnce() -> T) -> (T, io::Result<OwnedFd>) {
                 .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
         });
         (result, made)
-    })
+    });
+    // A thread is joined when it has given up its memory, and counts until the kernel has done with it: the caller may want to
+    // fork, which a process with threads must not.
+    while threads() > before {
+        std::thread::yield_now();
+    }
+    both
+}
+
+/// How many threads this process has, and two.
+fn threads() -> usize {
+    let tasks = rustix::fs::stat("/proc/self/task");
+    tasks.map_or(0, |tasks| usize::try_from(tasks.st_nlink).unwrap_or(0))
 }
 
 /// Brings the loopback device of this process's network namespace up.
@@ -125,6 +138,25 @@ mod tests {
             std::fs::read_to_string("/proc/thread-self/net/if_inet6")
         });
         assert!(up.expect("addresses").contains(" lo\n"), "lo is up");
+    }
+
+    #[test]
+    fn no_thread_is_left_of_it() {
+        // Among threads of other tests there may be fewer at the end, but not more.
+        let program = std::env::current_exe().expect("exe");
+        if std::env::var_os("WHARF_ALONE").is_none() {
+            let name = "netns::tests::no_thread_is_left_of_it";
+            let mut alone = std::process::Command::new(program);
+            alone.args(["--exact", name, "--test-threads", "1"]);
+            let status = alone.env("WHARF_ALONE", "1").status().expect("run");
+            assert!(status.success());
+            return;
+        }
+        let before = threads();
+        for _ in 0..200 {
+            create_beside(|| ()).1.expect("create");
+            assert_eq!(threads(), before);
+        }
     }
 
     #[test]

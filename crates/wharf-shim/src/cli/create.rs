@@ -419,10 +419,12 @@ impl Prepared {
             Ok(created) => created,
             Err(message) => return Err(discard(global, &self.container, message)),
         };
-        let mut made = Made {
-            container: self.container,
-            created,
-        };
+        // What holds systemd's scope while it is empty goes with the group's handle.
+        let Self {
+            container, cgroup, ..
+        } = self;
+        drop(cgroup);
+        let mut made = Made { container, created };
         match made.settle(said) {
             Ok(()) => Ok(made),
             Err(message) => {
