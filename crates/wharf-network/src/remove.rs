@@ -40,7 +40,7 @@ impl Inner {
             let described = |one: &Network| one.config_from == network.name;
             if network.config_only && state.networks.values().any(described) {
                 return Err(NetworkError::Forbidden(format!(
-                    "configuration network {:?} is in use",
+                    "error while removing network: configuration network {:?} is in use",
                     network.name
                 )));
             }

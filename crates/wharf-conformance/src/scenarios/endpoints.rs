@@ -2,6 +2,7 @@
 
 use anyhow::{Result, ensure};
 use serde_json::json;
+use wharf_testkit::EngineKind;
 
 use super::lan::inspect;
 use crate::Case;
@@ -83,6 +84,76 @@ fn way_out(case: &Case) -> Result<String> {
     ];
     let found = networks.iter().find(|(ip, _)| *ip == gateway);
     Ok(found.map_or(route.clone(), |(_, name)| (*name).to_owned()))
+}
+
+/// What the command line has no word for, and what it leaves to the daemon.
+pub(crate) fn whatever_the_api_takes(case: &mut Case) -> Result<()> {
+    if case.engine.kind == EngineKind::Dockerd {
+        return Ok(()); // Hardware addresses of endpoints, since 25.0.
+    }
+    let body = json!({
+        "Name": "n1", "EnableIPv4": true, "EnableIPv6": true,
+        "IPAM": {
+            "Driver": "default", "Options": { "a": "b" },
+            "Config": [{ "Subnet": "10.44.0.0/24" }, { "Subnet": "fd00:44::/64" }],
+        },
+    });
+    case.expect("POST", "/networks/create", Some(&body), 201)?;
+    for (of_swarm, said) in [
+        (
+            json!({ "Ingress": true }),
+            "Ingress network can only be global scope network",
+        ),
+        (
+            json!({ "Scope": "swarm" }),
+            "cannot create a swarm scoped network when swarm is not active",
+        ),
+    ] {
+        let mut body = of_swarm;
+        body["Name"] = json!("n2");
+        let answer = case.expect("POST", "/networks/create", Some(&body), 403)?;
+        ensure!(answer["message"] == said, "{answer}");
+    }
+    let shown = case.expect("GET", "/networks/n1?verbose=true&scope=local", None, 200)?;
+    ensure!(shown["IPAM"]["Options"]["a"] == "b", "{shown}");
+    for name in ["c1", "c2"] {
+        case.ok(&["run", "-d", "--name", name, "busybox", "sleep", "1000"])?;
+    }
+    case.ok(&["network", "connect", "n1", "c2"])?;
+    let body = json!({
+        "Container": "c1",
+        "EndpointConfig": {
+            "Aliases": ["first"], "Links": ["c2:second"], "MacAddress": "02:42:0a:2c:00:63",
+            "IPAMConfig": {
+                "IPv4Address": "10.44.0.99", "IPv6Address": "fd00:44::99", "LinkLocalIPs": ["169.254.44.4"],
+            },
+        },
+    });
+    case.expect("POST", "/networks/n1/connect", Some(&body), 200)?;
+    let shown = case.expect("GET", "/containers/c1/json", None, 200)?;
+    let endpoint = &shown["NetworkSettings"]["Networks"]["n1"];
+    for (key, value) in [
+        ("IPAddress", "10.44.0.99"),
+        ("GlobalIPv6Address", "fd00:44::99"),
+        ("MacAddress", "02:42:0a:2c:00:63"),
+    ] {
+        ensure!(endpoint[key] == value, "{key}: {endpoint}");
+    }
+    ensure!(
+        endpoint["IPAMConfig"]["LinkLocalIPs"][0] == "169.254.44.4",
+        "{endpoint}"
+    );
+    let listed = case.expect("GET", "/containers/json", None, 200)?;
+    let rows = listed.to_string();
+    ensure!(rows.contains("\"IPv6Address\":\"fd00:44::99\""), "{rows}");
+    let look = "ip addr show; ping -c1 -W5 second; ping -c1 -W5 first";
+    let seen = case.ok(&["exec", "c1", "sh", "-c", look])?;
+    ensure!(seen.contains("169.254.44.4/16"), "{seen}");
+    // A volume of Swarm's is all that can be changed.
+    let answer = case.expect("PUT", "/volumes/v1?version=1", Some(&json!({})), 503)?;
+    let said = "volume update only valid for cluster volumes, but swarm is unavailable";
+    ensure!(answer["message"] == said, "{answer}");
+    Ok(())
 }
 
 pub(crate) fn priorities_choose_the_way_out(case: &mut Case) -> Result<()> {

@@ -192,7 +192,7 @@ scenarios! {
         five_hundred_ports_are_one_rule connections_outlive_the_daemon servers_of_the_host_are_asked;
     audit: what_it_says_is_so;
     firewalls: beside_ufw beside_firewalld beside_a_firewalld_that_is_not_asked beside_a_dockerd a_full_table_of_connections;
-    endpoints: options_of_an_endpoint priorities_choose_the_way_out;
+    endpoints: options_of_an_endpoint whatever_the_api_takes priorities_choose_the_way_out;
     quotas: volumes_keep_to_their_size;
     stock: clients_and_servers_of_debian;
     loopback: the_loopback_is_nobody_elses connections_from_the_host_outlive_the_daemon a_loopback_that_is_not_tracked;
