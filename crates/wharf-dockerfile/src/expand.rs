@@ -59,7 +59,7 @@ impl Expander {
 }
 
 fn failed(text: &str, error: &str) -> String {
-    format!("failed to process {text:?}: {error}")
+    format!("failed to process {}: {error}", crate::quoted(text))
 }
 
 struct Run<'a> {
@@ -286,9 +286,9 @@ impl<'a> Run<'a> {
         let mut name = String::new();
         while let Some(&letter) = self.letters.peek() {
             let fits = match name.chars().next() {
-                None => letter.is_alphanumeric() || letter == '_' || "@*#".contains(letter),
+                None => letter.is_alphanumeric() || letter == '_' || "@*#?-$!".contains(letter),
                 Some(first) if first.is_ascii_digit() => letter.is_ascii_digit(),
-                Some('@' | '*' | '#') => false,
+                Some('@' | '*' | '#' | '?' | '-' | '$' | '!') => false,
                 Some(_) => letter.is_alphanumeric() || letter == '_',
             };
             if !fits {
@@ -301,15 +301,41 @@ impl<'a> Run<'a> {
     }
 }
 
-/// Whether `text` as a whole matches a pattern of `*`, `?` and escaped letters.
+/// Whether `text` as a whole matches a pattern of `*`, `?` and escaped letters. Only the last `*` is ever tried again, so
+/// that no pattern takes more time than its length and the text's together make.
 fn matches(pattern: &[char], text: &[char]) -> bool {
-    match pattern {
-        [] => text.is_empty(),
-        ['*', rest @ ..] => (0..=text.len()).any(|skip| matches(rest, &text[skip..])),
-        ['\\', letter, rest @ ..] => text.first() == Some(letter) && matches(rest, &text[1..]),
-        ['?', rest @ ..] => !text.is_empty() && matches(rest, &text[1..]),
-        [letter, rest @ ..] => text.first() == Some(letter) && matches(rest, &text[1..]),
+    let (mut at, mut here) = (0, 0);
+    let mut star: Option<(usize, usize)> = None;
+    while here < text.len() {
+        match pattern.get(at) {
+            Some('*') => {
+                star = Some((at + 1, here));
+                at += 1;
+                continue;
+            }
+            Some('\\') if pattern.get(at + 1) == text.get(here) => {
+                (at, here) = (at + 2, here + 1);
+                continue;
+            }
+            Some('?') => {
+                (at, here) = (at + 1, here + 1);
+                continue;
+            }
+            Some('\\') if at + 1 < pattern.len() => {}
+            Some(letter) if *letter == text[here] => {
+                (at, here) = (at + 1, here + 1);
+                continue;
+            }
+            _ => {}
+        }
+        // The star takes one letter more.
+        let Some((behind, taken)) = star else {
+            return false;
+        };
+        star = Some((behind, taken + 1));
+        (at, here) = (behind, taken + 1);
     }
+    pattern[at..].iter().all(|letter| *letter == '*')
 }
 
 fn letters(text: &str) -> Vec<char> {
@@ -395,6 +421,11 @@ mod tests {
             ("${FILE%%.*}", "/a/b"),
             ("${A/l/L}", "heLlo"),
             ("${A//l/L}", "heLLo"),
+            ("$$x", "x"),
+            ("${FILE##*a*b*z}", ""),
+            ("${FILE##*b*a/}", "/a/b.tar.gz"),
+            ("${FILE%%.*g*}", "/a/b"),
+            ("${A/l\\l/L}", "heLo"),
             ("$", "$"),
             ("a$", "a$"),
             ("${NO}", ""),
@@ -406,6 +437,14 @@ mod tests {
                 "{text}"
             );
         }
+    }
+
+    #[test]
+    fn stars_do_not_multiply() {
+        let long = "a".repeat(3000);
+        let get = |_: &str| Some(long.clone());
+        let pattern = format!("${{A#{}b}}", "*a".repeat(12));
+        assert_eq!(Expander::new('\\').word(&pattern, &get), Ok(long.clone()));
     }
 
     #[test]

@@ -1,10 +1,12 @@
 //! `--flag` and `--flag=value` before an instruction's arguments.
 
-use crate::words;
+use crate::{suggest, words};
 
 /// The flags of one instruction, taken out one by one; what is left is unknown.
 pub(crate) struct Flags {
     left: Vec<String>,
+    /// The names that were asked for.
+    known: Vec<&'static str>,
 }
 
 impl Flags {
@@ -21,20 +23,27 @@ impl Flags {
             }
             left.push(words::unquote(word, escape));
         }
-        (Self { left }, rest)
+        let known = Vec::new();
+        (Self { left, known }, rest)
     }
 
     /// The value of `--name=value`; given twice or without a value, an error.
-    pub(crate) fn value(&mut self, name: &str) -> Result<Option<String>, String> {
+    pub(crate) fn value(&mut self, name: &'static str) -> Result<Option<String>, String> {
         let mut values = self.values(name)?;
         if values.len() > 1 {
-            return Err(format!("Duplicate flag specified: {name}"));
+            return Err(format!("duplicate flag specified: --{name}"));
         }
         Ok(values.pop())
     }
 
+    /// As [`Flags::value`]; an empty one is none.
+    pub(crate) fn some(&mut self, name: &'static str) -> Result<Option<String>, String> {
+        Ok(self.value(name)?.filter(|value| !value.is_empty()))
+    }
+
     /// All values of a flag that may be repeated.
-    pub(crate) fn values(&mut self, name: &str) -> Result<Vec<String>, String> {
+    pub(crate) fn values(&mut self, name: &'static str) -> Result<Vec<String>, String> {
+        self.known.push(name);
         let mut values = Vec::new();
         let mut error = None;
         self.left.retain(|flag| match flag[2..].split_once('=') {
@@ -43,7 +52,7 @@ impl Flags {
                 false
             }
             None if &flag[2..] == name => {
-                error = Some(format!("Missing a value on flag: {name}"));
+                error = Some(format!("missing a value on flag: --{name}"));
                 false
             }
             _ => true,
@@ -52,7 +61,8 @@ impl Flags {
     }
 
     /// A switch: `--name`, `--name=true`, `--name=false`.
-    pub(crate) fn switch(&mut self, name: &str) -> Result<bool, String> {
+    pub(crate) fn switch(&mut self, name: &'static str) -> Result<bool, String> {
+        self.known.push(name);
         let Some(at) = self
             .left
             .iter()
@@ -64,7 +74,7 @@ impl Flags {
             None | Some((_, "true")) => Ok(true),
             Some((_, "false")) => Ok(false),
             Some((_, other)) => Err(format!(
-                "expecting boolean value for flag {name}, not: {other}"
+                "expecting boolean value for flag --{name}, not: {other}"
             )),
         }
     }
@@ -75,7 +85,9 @@ impl Flags {
             None => Ok(()),
             Some(flag) => {
                 let name = flag.split('=').next().unwrap_or_default();
-                Err(format!("unknown flag: {name}"))
+                let near = suggest::nearest(&name[2..], &self.known);
+                let hint = near.map(suggest::question).unwrap_or_default();
+                Err(format!("unknown flag: {name}{hint}"))
             }
         }
     }

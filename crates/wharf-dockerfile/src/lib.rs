@@ -15,10 +15,12 @@ mod instruction;
 mod json;
 mod lines;
 mod parse;
+mod quote;
 mod stages;
+mod suggest;
 mod words;
 
-pub use error::ParseError;
+pub use error::{Mistake, ParseError};
 pub use expand::{Expander, Variables};
 pub use heredoc::Heredoc;
 pub use ignore::{Ignore, PatternError};
@@ -26,4 +28,5 @@ pub use instruction::{
     Add, Arg, CommandLine, Copy, HealthTest, Healthcheck, Instruction, Located, MountFlag, Run,
     Source, Span,
 };
+pub use quote::quoted;
 pub use stages::{Dockerfile, From, Stage};

@@ -10,6 +10,8 @@ pub(crate) struct Line {
     pub(crate) text: String,
     pub(crate) span: Span,
     pub(crate) heredocs: Vec<Heredoc>,
+    /// Whether one of its lines was empty.
+    pub(crate) has_gap: bool,
 }
 
 /// `# syntax=`, `# escape=` and `# check=` of the head of a file.
@@ -29,12 +31,13 @@ pub(crate) fn directives(text: &str) -> Result<Directives, ParseError> {
             break;
         };
         let key = key.to_ascii_lowercase();
+        // What is no directive is a comment, and none comes behind a comment.
         if !["syntax", "escape", "check"].contains(&key.as_str()) {
-            continue;
+            break;
         }
         if seen.contains(&key) {
             let text = format!("only one {key} parser directive can be used");
-            return Err(ParseError::new(index + 1, text));
+            return Err(ParseError::syntax(index + 1, text));
         }
         match key.as_str() {
             "syntax" => found.syntax = Some(value.to_owned()),
@@ -50,7 +53,7 @@ fn escape(value: &str, line: usize) -> Result<char, ParseError> {
     match value {
         "\\" => Ok('\\'),
         "`" => Ok('`'),
-        other => Err(ParseError::new(
+        other => Err(ParseError::syntax(
             line,
             format!("invalid escape token '{other}' does not match ` or \\"),
         )),
@@ -67,6 +70,9 @@ fn directive(line: &str) -> Option<(&str, &str)> {
     (word && !value.is_empty()).then_some((key, value))
 }
 
+/// The longest line, of Go's `bufio.Scanner` that BuildKit reads lines with.
+const LONGEST: usize = 64 * 1024 - 1;
+
 /// Joins lines to instructions.
 pub(crate) fn logical(text: &str, escape: char) -> Result<Vec<Line>, ParseError> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
@@ -74,6 +80,10 @@ pub(crate) fn logical(text: &str, escape: char) -> Result<Vec<Line>, ParseError>
         .split('\n')
         .map(|l| l.strip_suffix('\r').unwrap_or(l))
         .collect();
+    if let Some(at) = physical.iter().position(|line| line.len() > LONGEST) {
+        let text = format!("dockerfile line greater than max allowed size of {LONGEST}");
+        return Err(ParseError::syntax(at + 1, text));
+    }
     let mut lines = Vec::new();
     let mut at = 0;
     while at < physical.len() {
@@ -83,12 +93,13 @@ pub(crate) fn logical(text: &str, escape: char) -> Result<Vec<Line>, ParseError>
             continue;
         }
         let start = at + 1;
-        let (joined, next) = join(&physical, at, escape);
+        let (joined, next, has_gap) = join(&physical, at, escape);
         at = next;
         let mut line = Line {
             text: joined.trim_end().to_owned(),
             span: Span { start, end: at },
             heredocs: Vec::new(),
+            has_gap,
         };
         if heredoc::may_have(&line.text) {
             at = bodies(&physical, at, &mut line)?;
@@ -100,9 +111,11 @@ pub(crate) fn logical(text: &str, escape: char) -> Result<Vec<Line>, ParseError>
     Ok(lines)
 }
 
-/// The instruction that begins at `at`, and where the next line is.
-fn join(physical: &[&str], at: usize, escape: char) -> (String, usize) {
+/// The instruction that begins at `at`, where the next line is, and whether there was an empty one within.
+fn join(physical: &[&str], at: usize, escape: char) -> (String, usize, bool) {
     let mut joined = String::new();
+    let mut gap = false;
+    let mut has_gap = false;
     let mut at = at;
     let mut first = true;
     while let Some(line) = physical.get(at) {
@@ -110,8 +123,11 @@ fn join(physical: &[&str], at: usize, escape: char) -> (String, usize) {
         let trimmed = line.trim_start();
         // Between continued lines, comments and (with a warning in BuildKit) empty lines do not count.
         if !first && (trimmed.starts_with('#') || trimmed.is_empty()) {
+            gap |= trimmed.is_empty();
             continue;
         }
+        // One at the end is none: the instruction has ended.
+        has_gap |= gap;
         let line = if first { trimmed } else { line };
         first = false;
         match continued(line, escape) {
@@ -122,7 +138,7 @@ fn join(physical: &[&str], at: usize, escape: char) -> (String, usize) {
             }
         }
     }
-    (joined, at)
+    (joined, at, has_gap)
 }
 
 /// The line without its continuation mark, if it has one: an escape that is not itself escaped, at the end.
@@ -137,7 +153,7 @@ fn bodies(physical: &[&str], at: usize, line: &mut Line) -> Result<usize, ParseE
     for mut document in heredoc::of_line(&line.text) {
         loop {
             let Some(text) = physical.get(at) else {
-                return Err(ParseError::new(line.span.start, "unterminated heredoc"));
+                return Err(ParseError::syntax(line.span.start, "unterminated heredoc"));
             };
             at += 1;
             let ends = match document.chomp {
@@ -198,8 +214,8 @@ mod tests {
 
     #[test]
     fn reads_directives() {
-        let found = directives("# escape=`\n#syntax = a/b:1 \n# other=1\nFROM x\n# check=skip=all")
-            .unwrap();
+        let found =
+            directives("# escape=`\n#syntax = a/b:1 \n# other=1\n# check=skip=all").unwrap();
         let expected = Directives {
             syntax: Some("a/b:1".to_owned()),
             escape: Some('`'),

@@ -1,12 +1,13 @@
 //! One logical line to one instruction.
 
+use crate::error::{Fault, Mistake};
 use crate::flags::Flags;
 use crate::heredoc::{self, Heredoc};
 use crate::lines::Line;
 use crate::stages::From;
 use crate::{
     Add, Arg, CommandLine, Copy, HealthTest, Healthcheck, Instruction, MountFlag, Run, Source,
-    json, words,
+    json, quoted, suggest, words,
 };
 
 /// A line of a Dockerfile: a stage's begin, or something in it.
@@ -15,8 +16,8 @@ pub(crate) enum Parsed {
     Instruction(Instruction),
 }
 
-/// Reads one line; BuildKit's message if it cannot be.
-pub(crate) fn parse(line: &Line, escape: char) -> Result<Parsed, String> {
+/// Reads one line; BuildKit's words if it cannot be.
+pub(crate) fn parse(line: &Line, escape: char) -> Result<Parsed, Fault> {
     let (keyword, rest) = split_keyword(&line.text);
     let name = keyword.to_ascii_uppercase();
     if name == "FROM" {
@@ -38,27 +39,27 @@ fn instruction(
     rest: &str,
     heredocs: &[Heredoc],
     escape: char,
-) -> Result<Instruction, String> {
+) -> Result<Instruction, Fault> {
     let (mut flags, rest) = Flags::take(rest, escape);
     let parsed = match name {
         "ADD" => Instruction::Add(add(&mut flags, rest, heredocs)?),
         "ARG" => Instruction::Arg(args(rest, escape)?),
-        "CMD" => Instruction::Cmd(command(rest)),
+        "CMD" => Instruction::Cmd(command(rest)?),
         "COPY" => Instruction::Copy(copy(&mut flags, rest, heredocs)?),
-        "ENTRYPOINT" => Instruction::Entrypoint(some(name, command(rest))?),
+        "ENTRYPOINT" => Instruction::Entrypoint(command(rest)?),
         "ENV" => Instruction::Env(pairs(name, rest, escape)?),
         "EXPOSE" => Instruction::Expose(at_least_one(name, blank_separated(rest))?),
         "HEALTHCHECK" => Instruction::Healthcheck(healthcheck(&mut flags, rest)?),
         "LABEL" => Instruction::Label(pairs(name, rest, escape)?),
         "MAINTAINER" => Instruction::Maintainer(exactly_one(name, rest)?),
-        "ONBUILD" => return onbuild(keyword, rest, heredocs, escape),
+        "ONBUILD" => return onbuild(rest, heredocs, escape),
         "RUN" => Instruction::Run(run(&mut flags, rest, heredocs)?),
         "SHELL" => Instruction::Shell(shell(rest)?),
         "STOPSIGNAL" => Instruction::StopSignal(exactly_one(name, rest)?),
         "USER" => Instruction::User(exactly_one(name, rest)?),
         "VOLUME" => Instruction::Volume(volume(rest)?),
         "WORKDIR" => Instruction::Workdir(exactly_one(name, rest)?),
-        _ => return Err(unknown(name, keyword)),
+        _ => return Err(unknown(name, keyword).into()),
     };
     flags.end()?;
     Ok(parsed)
@@ -86,48 +87,25 @@ const INSTRUCTIONS: &[&str] = &[
     "WORKDIR",
 ];
 
-/// BuildKit's words for a typing mistake, with what was probably meant (its `util/suggest`).
+/// BuildKit's words for a typing mistake, with what was probably meant.
 fn unknown(name: &str, keyword: &str) -> String {
-    let near = INSTRUCTIONS
-        .iter()
-        .map(|one| (distance(name, one), one))
-        .filter(|(distance, _)| *distance <= 2)
-        .min_by_key(|(distance, _)| *distance);
-    let Some((_, meant)) = near else {
-        return format!("unknown instruction: {keyword}");
-    };
-    let meant = match keyword == name {
-        true => (*meant).to_owned(),
-        false => meant.to_ascii_lowercase(),
-    };
-    format!("unknown instruction: {keyword} (did you mean {meant}?)")
+    let hint = suggest::nearest(name, INSTRUCTIONS).map(|meant| match keyword == name {
+        true => suggest::question(meant),
+        false => suggest::question(&meant.to_ascii_lowercase()),
+    });
+    format!("unknown instruction: {keyword}{}", hint.unwrap_or_default())
 }
 
-/// How many letters have to be put in, taken out or replaced (Levenshtein).
-fn distance(a: &str, b: &str) -> usize {
-    let mut row: Vec<usize> = (0..=b.chars().count()).collect();
-    for (i, x) in a.chars().enumerate() {
-        let mut corner = row[0];
-        row[0] = i + 1;
-        for (j, y) in b.chars().enumerate() {
-            let replaced = corner + usize::from(x != y);
-            corner = row[j + 1];
-            row[j + 1] = replaced.min(corner + 1).min(row[j] + 1);
-        }
-    }
-    row.last().copied().unwrap_or(0)
-}
-
-fn from(rest: &str, escape: char) -> Result<From, String> {
+fn from(rest: &str, escape: char) -> Result<From, Fault> {
     let (mut flags, rest) = Flags::take(rest, escape);
     let words = blank_separated(rest);
     let (base, name) = match &words[..] {
         [base] => (base, None),
         [base, r#as, name] if r#as.eq_ignore_ascii_case("as") => (base, Some(name)),
-        _ => return Err("FROM requires either one or three arguments".to_owned()),
+        _ => return Err("FROM requires either one or three arguments".into()),
     };
     let name = name.map(|name| stage_name(name)).transpose()?;
-    let platform = flags.value("platform")?;
+    let platform = flags.some("platform")?;
     flags.end()?;
     Ok(From {
         base: base.clone(),
@@ -144,7 +122,8 @@ fn stage_name(name: &str) -> Result<String, String> {
     match good {
         true => Ok(lower),
         false => Err(format!(
-            "invalid name for build stage: {name:?}, name can't start with a number or contain symbols"
+            "invalid name for build stage: {}, name can't start with a number or contain symbols",
+            quoted(name)
         )),
     }
 }
@@ -167,32 +146,23 @@ fn exactly_one(name: &str, rest: &str) -> Result<String, String> {
     }
 }
 
-fn command(rest: &str) -> CommandLine {
-    match json::array(rest) {
+fn command(rest: &str) -> Result<CommandLine, Fault> {
+    Ok(match json::array(rest)? {
         Some(words) => CommandLine::Exec(words),
         None => CommandLine::Shell(rest.to_owned()),
-    }
+    })
 }
 
-fn some(name: &str, command: CommandLine) -> Result<CommandLine, String> {
-    match &command {
-        CommandLine::Shell(text) if text.is_empty() => {
-            Err(format!("{name} requires at least one argument"))
-        }
-        _ => Ok(command),
-    }
-}
-
-fn copy(flags: &mut Flags, rest: &str, heredocs: &[Heredoc]) -> Result<Copy, String> {
+fn copy(flags: &mut Flags, rest: &str, heredocs: &[Heredoc]) -> Result<Copy, Fault> {
     let copy = Copy {
-        from: flags.value("from")?,
+        from: flags.some("from")?,
         parents: flags.switch("parents")?,
         ..Copy::default()
     };
     common_copy("COPY", copy, flags, rest, heredocs)
 }
 
-fn add(flags: &mut Flags, rest: &str, heredocs: &[Heredoc]) -> Result<Add, String> {
+fn add(flags: &mut Flags, rest: &str, heredocs: &[Heredoc]) -> Result<Add, Fault> {
     let checksum = flags.value("checksum")?;
     let keep_git_dir = flags.switch("keep-git-dir")?;
     let unpack = match flags.value("unpack") {
@@ -214,16 +184,13 @@ fn common_copy(
     flags: &mut Flags,
     rest: &str,
     heredocs: &[Heredoc],
-) -> Result<Copy, String> {
-    let mut words = json::array(rest).unwrap_or_else(|| blank_separated(rest));
-    let target = match words.len() {
-        0 => return Err(format!("{name} requires at least one argument")),
-        1 => {
-            return Err(format!(
-                "{name} requires at least two arguments, but only one was provided. Destination could not be determined."
-            ));
-        }
-        _ => words.pop().unwrap_or_default(),
+) -> Result<Copy, Fault> {
+    let mut words = json::array(rest)?.unwrap_or_else(|| blank_separated(rest));
+    let Some(target) = words.pop().filter(|_| !words.is_empty()) else {
+        return Err(format!(
+            "{name} requires at least two arguments, but only one was provided. Destination could not be determined"
+        )
+        .into());
     };
     let mut inline = heredocs.iter();
     let sources = words.into_iter().map(|word| match heredoc::parse(&word) {
@@ -236,8 +203,8 @@ fn common_copy(
     Ok(Copy {
         sources: sources.collect(),
         target,
-        chown: flags.value("chown")?,
-        chmod: flags.value("chmod")?,
+        chown: flags.some("chown")?,
+        chmod: flags.some("chmod")?,
         link: flags.switch("link")?,
         exclude: flags.values("exclude")?,
         ..copy
@@ -260,46 +227,47 @@ fn args(rest: &str, escape: char) -> Result<Vec<Arg>, String> {
 }
 
 /// `name=value ...`, or the old `name value`.
-fn pairs(name: &str, rest: &str, escape: char) -> Result<Vec<(String, String)>, String> {
+fn pairs(name: &str, rest: &str, escape: char) -> Result<Vec<(String, String)>, Fault> {
     let words = at_least_one(name, words::raw(rest, escape))?;
     if words.first().is_some_and(|word| !word.contains('=')) {
         let (key, value) = rest
             .split_once(char::is_whitespace)
-            .ok_or_else(|| format!("{name} must have two arguments"))?;
+            .ok_or_else(|| Fault::syntax(format!("{name} must have two arguments")))?;
         return Ok(vec![(key.to_owned(), value.trim_start().to_owned())]);
     }
     let pair = |word: String| match word.split_once('=') {
-        Some(("", _)) => Err(format!("{name} names can not be blank")),
+        Some(("", _)) => Err(format!("{name} names can not be blank").into()),
         Some((key, value)) => Ok((key.to_owned(), value.to_owned())),
-        None => Err(format!(
-            "Syntax error - can't find = in {word:?}. Must be of the form: name=value"
-        )),
+        None => Err(Fault::syntax(format!(
+            "Syntax error - can't find = in {}. Must be of the form: name=value",
+            quoted(&word)
+        ))),
     };
     words.into_iter().map(pair).collect()
 }
 
-fn healthcheck(flags: &mut Flags, rest: &str) -> Result<Healthcheck, String> {
+fn healthcheck(flags: &mut Flags, rest: &str) -> Result<Healthcheck, Fault> {
     let (kind, rest) = split_keyword(rest);
     if kind.is_empty() {
-        return Err("HEALTHCHECK requires at least one argument".to_owned());
+        return Err("HEALTHCHECK requires at least one argument".into());
     }
     let test = match kind.to_ascii_uppercase().as_str() {
         "NONE" if rest.is_empty() => HealthTest::None,
-        "NONE" => return Err("HEALTHCHECK NONE takes no arguments".to_owned()),
-        "CMD" => match command(rest) {
+        "NONE" => return Err("HEALTHCHECK NONE takes no arguments".into()),
+        "CMD" => match command(rest)? {
             CommandLine::Shell(text) if text.is_empty() => {
-                return Err("missing command after HEALTHCHECK CMD".to_owned());
+                return Err("Missing command after HEALTHCHECK CMD".into());
             }
             CommandLine::Exec(words) if words.is_empty() => {
-                return Err("missing command after HEALTHCHECK CMD".to_owned());
+                return Err("Missing command after HEALTHCHECK CMD".into());
             }
             command => HealthTest::Command(command),
         },
         other => {
-            return Err(format!("unknown type {other:?} in HEALTHCHECK (try CMD)"));
+            return Err(format!("Unknown type {} in HEALTHCHECK (try CMD)", quoted(other)).into());
         }
     };
-    let mut duration = |name: &str| -> Result<Option<i64>, String> {
+    let mut duration = |name: &'static str| -> Result<Option<i64>, String> {
         flags
             .value(name)?
             .map(|text| interval(name, &text))
@@ -312,7 +280,8 @@ fn healthcheck(flags: &mut Flags, rest: &str) -> Result<Healthcheck, String> {
         Ok(count) if count >= 0 => Ok(count),
         Ok(count) => Err(format!("--retries cannot be negative ({count})")),
         Err(_) => Err(format!(
-            "strconv.ParseInt: parsing {text:?}: invalid syntax"
+            "strconv.ParseInt: parsing {}: invalid syntax",
+            quoted(&text)
         )),
     });
     Ok(Healthcheck {
@@ -326,7 +295,7 @@ fn healthcheck(flags: &mut Flags, rest: &str) -> Result<Healthcheck, String> {
 }
 
 fn interval(name: &str, text: &str) -> Result<i64, String> {
-    let nanos = duration(text).ok_or_else(|| format!("time: invalid duration {text:?}"))?;
+    let nanos = duration(text).ok_or_else(|| format!("time: invalid duration {}", quoted(text)))?;
     match nanos {
         0 => Ok(0),
         1_000_000.. => Ok(nanos),
@@ -339,7 +308,11 @@ fn duration(text: &str) -> Option<i64> {
     if text == "0" {
         return Some(0);
     }
-    let mut rest = text;
+    let (mut rest, sign) = match text.strip_prefix('-') {
+        Some(rest) => (rest, -1.0),
+        None => (text.strip_prefix('+').unwrap_or(text), 1.0),
+    };
+    let is_some = !rest.is_empty();
     let mut total = 0f64;
     while !rest.is_empty() {
         let digits = rest
@@ -362,29 +335,29 @@ fn duration(text: &str) -> Option<i64> {
         total += number.parse::<f64>().ok()? * scale;
         rest = next;
     }
-    (!text.is_empty()).then_some(total as i64)
+    is_some.then_some((sign * total) as i64)
 }
 
-fn onbuild(
-    keyword: &str,
-    rest: &str,
-    heredocs: &[Heredoc],
-    escape: char,
-) -> Result<Instruction, String> {
+fn onbuild(rest: &str, heredocs: &[Heredoc], escape: char) -> Result<Instruction, Fault> {
     if rest.is_empty() {
-        return Err("ONBUILD requires at least one argument".to_owned());
+        return Err("ONBUILD requires at least one argument".into());
     }
     let (trigger, arguments) = split_keyword(rest);
-    match trigger.to_ascii_uppercase().as_str() {
+    let name = trigger.to_ascii_uppercase();
+    match name.as_str() {
         "ONBUILD" => {
-            return Err("Chaining ONBUILD via `ONBUILD ONBUILD` isn't allowed".to_owned());
+            return Err("Chaining ONBUILD via `ONBUILD ONBUILD` isn't allowed".into());
         }
-        name @ ("MAINTAINER" | "FROM") => {
-            return Err(format!("{name} isn't allowed as an ONBUILD trigger"));
+        "MAINTAINER" | "FROM" => {
+            return Err(format!("{name} isn't allowed as an ONBUILD trigger").into());
         }
-        name => instruction(name, keyword, arguments, heredocs, escape)
-            .map_err(|error| error.replace(&format!(": {keyword}"), &format!(": {trigger}")))?,
-    };
+        _ => {}
+    }
+    // Whether its instruction is one, only the build shows that has the image as its base.
+    match instruction(&name, trigger, arguments, heredocs, escape) {
+        Err(fault) if fault.mistake == Mistake::Syntax => return Err(fault),
+        _ => {}
+    }
     let mut text = rest.to_owned();
     for document in heredocs {
         text.push('\n');
@@ -394,10 +367,10 @@ fn onbuild(
     Ok(Instruction::Onbuild(text))
 }
 
-fn run(flags: &mut Flags, rest: &str, heredocs: &[Heredoc]) -> Result<Run, String> {
+fn run(flags: &mut Flags, rest: &str, heredocs: &[Heredoc]) -> Result<Run, Fault> {
     let mounts = flags.values("mount")?;
     Ok(Run {
-        command: some("RUN", command(rest))?,
+        command: command(rest)?,
         heredocs: heredocs.to_vec(),
         mounts: mounts.iter().map(|text| mount(text)).collect(),
         network: flags.value("network")?,
@@ -415,19 +388,20 @@ fn mount(text: &str) -> MountFlag {
     }
 }
 
-fn shell(rest: &str) -> Result<Vec<String>, String> {
-    match json::array(rest) {
-        Some(words) if words.is_empty() => Err("SHELL requires at least one argument".to_owned()),
+fn shell(rest: &str) -> Result<Vec<String>, Fault> {
+    match json::array(rest)? {
+        Some(words) if words.is_empty() => Err("SHELL requires at least one argument".into()),
         Some(words) => Ok(words),
-        None => Err("SHELL requires the arguments to be in JSON form".to_owned()),
+        None if rest.is_empty() => Err("SHELL requires at least one argument".into()),
+        None => Err("SHELL requires the arguments to be in JSON form".into()),
     }
 }
 
-fn volume(rest: &str) -> Result<Vec<String>, String> {
-    let words = json::array(rest).unwrap_or_else(|| blank_separated(rest));
+fn volume(rest: &str) -> Result<Vec<String>, Fault> {
+    let words = json::array(rest)?.unwrap_or_else(|| blank_separated(rest));
     let words = at_least_one("VOLUME", words)?;
     match words.iter().any(|word| word.trim().is_empty()) {
-        true => Err("VOLUME specified can not be an empty string".to_owned()),
+        true => Err("VOLUME specified can not be an empty string".into()),
         false => Ok(words),
     }
 }
@@ -441,6 +415,8 @@ mod tests {
         assert_eq!(duration("1m30s"), Some(90_000_000_000));
         assert_eq!(duration("1.5s"), Some(1_500_000_000));
         assert_eq!(duration("0"), Some(0));
+        assert_eq!(duration("-1s"), Some(-1_000_000_000));
         assert_eq!([duration(""), duration("5"), duration("s")], [None; 3]);
+        assert_eq!(duration("-"), None);
     }
 }
