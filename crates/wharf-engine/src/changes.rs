@@ -91,7 +91,10 @@ impl<'a> Settings<'a> {
                 format!("CMD {}", quoted(&words))
             }
             Instruction::Entrypoint(line) => {
-                let words = self.command(line);
+                let words = match line {
+                    CommandLine::Shell(text) if text.is_empty() => Vec::new(),
+                    line => self.command(line),
+                };
                 let text = format!("ENTRYPOINT {}", quoted(&words));
                 self.config.entrypoint = Some(words).filter(|words| !words.is_empty());
                 if !self.command_set {
@@ -170,7 +173,8 @@ impl<'a> Settings<'a> {
                 let mut words = shell
                     .filter(|shell| !shell.is_empty())
                     .unwrap_or_else(default);
-                words.push(text.clone());
+                // A CMD of nothing is the shell alone (moby `dispatchCmd`).
+                words.extend(Some(text.clone()).filter(|text| !text.is_empty()));
                 words
             }
         }
@@ -222,6 +226,22 @@ impl<'a> Settings<'a> {
             }
         };
         let text = health_text(&test, check);
+        if matches!(check.test, HealthTest::None) {
+            // Its flags are not looked at (BuildKit `parseHealthcheck`).
+            self.config.healthcheck = Some(wharf_oci::Healthcheck {
+                test,
+                ..wharf_oci::Healthcheck::default()
+            });
+            let bare = Healthcheck {
+                test: HealthTest::None,
+                interval: None,
+                timeout: None,
+                start_period: None,
+                start_interval: None,
+                retries: None,
+            };
+            return health_text(&["NONE".to_owned()], &bare);
+        }
         self.config.healthcheck = Some(wharf_oci::Healthcheck {
             test,
             interval: check.interval.unwrap_or(0),
@@ -250,6 +270,9 @@ impl<'a> Settings<'a> {
     /// Relative to the one before.
     fn work_dir(&mut self, text: &str) -> Result<(), String> {
         let path = self.expansion().one(text)?;
+        if path.is_empty() {
+            return Err("cannot normalize nothing".to_owned());
+        }
         let joined = match path.starts_with('/') {
             true => path,
             false => format!("{}/{path}", self.config.working_dir),
@@ -279,7 +302,10 @@ impl Expansion {
 
 /// A list as Go's `%q` writes it: `["a" "b"]`.
 fn quoted(words: &[String]) -> String {
-    let words: Vec<String> = words.iter().map(|word| format!("{word:?}")).collect();
+    let words: Vec<String> = words
+        .iter()
+        .map(|word| wharf_dockerfile::quoted(word))
+        .collect();
     format!("[{}]", words.join(" "))
 }
 
@@ -307,8 +333,11 @@ fn health_text(test: &[String], check: &Healthcheck) -> String {
 
 /// `80`, `80/udp`, `8000-8010/tcp` as ports (`go-connections` `nat.ParsePortSpec`).
 fn ports_of(text: &str) -> Result<Vec<String>, String> {
-    let (range, protocol) = text.split_once('/').unwrap_or((text, "tcp"));
-    let protocol = protocol.to_ascii_lowercase();
+    let (range, protocol) = text.split_once('/').unwrap_or((text, ""));
+    let protocol = match protocol {
+        "" => "tcp".to_owned(),
+        protocol => protocol.to_ascii_lowercase(),
+    };
     // What is before a colon is the host's side, which an image has none of.
     let range = range.rsplit(':').next().unwrap_or_default();
     let bad = || format!("Invalid containerPort: {range}");

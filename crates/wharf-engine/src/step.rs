@@ -262,6 +262,22 @@ const SCAFFOLD: &[&str] = &[
     "/.dockerenv",
 ];
 
+/// What a container is given when it is made (`containers::scaffold`), beside places to mount something on.
+const MTAB: &str = "/etc/mtab";
+
+impl Workspace {
+    /// Takes away the link that a container was given: Docker has it in a layer of its own below the container's.
+    ///
+    /// # Errors
+    /// If the disk refuses.
+    pub(crate) fn without_mtab(self) -> Result<Self, EngineError> {
+        let (layers, rootfs) = (self.layers()?, self.rootfs()?);
+        sweep(&layers, &rootfs, vec![PathBuf::from(MTAB)])
+            .map_err(|error| EngineError::io("sweep", &rootfs.upper)(error.into()))?;
+        Ok(self)
+    }
+}
+
 /// Removes empty places that lower layers do not have, and the folders above that are there only for them. Nothing is
 /// followed: each name is removed in its folder's descriptor.
 fn sweep(layers: &Layers, rootfs: &Rootfs, mut stubs: Vec<PathBuf>) -> Result<(), Errno> {
@@ -303,6 +319,10 @@ fn remove(
     let below = layers.below(path);
     match FileType::from_raw_mode(stat.st_mode) {
         FileType::RegularFile if is_stub && stat.st_size == 0 && below.is_none() => {
+            unlinkat(&parent, name, AtFlags::empty())?;
+            Ok(true)
+        }
+        FileType::Symlink if is_stub && path == Path::new(MTAB) && below.is_none() => {
             unlinkat(&parent, name, AtFlags::empty())?;
             Ok(true)
         }

@@ -49,10 +49,11 @@ impl Containers {
         let id = names::new_id();
         let moved = self.shared.snapshots.rename_rw(&own, &id);
         moved.map_err(|error| EngineError::failed(&error))?;
-        Ok(Workspace {
+        let taken = Workspace {
             id,
             shared: self.shared.clone(),
-        })
+        };
+        taken.without_mtab()
     }
 
     /// A copy of what a container has written, on top of these layers, which are its own. Blocks.
@@ -79,7 +80,7 @@ impl Containers {
             packed.map_err(|error| EngineError::failed(&error))?;
             applied.map_err(|error| EngineError::failed(&error))
         })?;
-        Ok(copy)
+        copy.without_mtab()
     }
 }
 

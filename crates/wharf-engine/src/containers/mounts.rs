@@ -312,14 +312,10 @@ pub(crate) fn clean(path: &str) -> String {
     format!("/{}", parts.join("/"))
 }
 
+/// Where a volume of the settings (`-v PATH`, `VOLUME`) is: a relative path begins at the root too (moby
+/// `createContainerVolumesOS`).
 fn absolute(target: &str) -> Result<String, EngineError> {
     let path = clean(target);
-    if !target.starts_with('/') {
-        let text = format!(
-            "invalid mount config for type \"volume\": invalid mount path: '{target}' mount path must be absolute"
-        );
-        return Err(EngineError::Invalid(text));
-    }
     if path == "/" {
         let text =
             "invalid volume specification: '/': invalid specification: destination can't be '/'";
