@@ -44,6 +44,7 @@ services:
   worker:
     <<: *program
     command: python3 -u /shop/worker.py
+    restart: always
     depends_on:
       migrate: {condition: service_completed_successfully}
       redis: {condition: service_healthy}
@@ -126,12 +127,14 @@ def database():
     ),
     (
         "shop/worker.py",
+        // It ends when the queue or the database goes, and is started again; what it was at is still in its own list then.
         r#"import socket
 from shop import database, queue
-print("ready", socket.gethostname())
-while True:
-    _, name = queue.blpop("jobs")
+own = "doing-" + socket.gethostname()
+print("ready", own)
+while name := queue.lindex(own, 0) or queue.blmove("jobs", own, 0):
     database().execute("insert into jobs values (%s)", (name.decode(),))
+    queue.lpop(own)
     print("did", name.decode())
 "#,
     ),
@@ -190,6 +193,12 @@ impl Shop<'_> {
         until(|| Ok(self.page()?.ends_with(&wanted)))
     }
 
+    /// Brings everything up, and waits until it is healthy.
+    fn healthy(&self, args: &[&str]) -> Result<()> {
+        let up = &["up", "-d", "--no-build", "--wait", "--wait-timeout", "120"];
+        self.compose(&[up, args].concat()).map(drop)
+    }
+
     fn states(&self, service: &str) -> Result<Vec<String>> {
         let said = self.compose(&["ps", "-a", "--format", "{{.State}}", service])?;
         Ok(said.lines().map(str::to_owned).collect())
@@ -238,7 +247,7 @@ pub(crate) fn five_services_of_debian(case: &mut Case) -> Result<()> {
     };
     shop.compose(&["build", "-q", "api"])?;
     let events = Background::start(&shop, &["events", "--json"])?;
-    shop.compose(&["up", "-d", "--no-build", "--wait", "--wait-timeout", "120"])?;
+    shop.healthy(&[])?;
     ensure!(
         shop.page()? == "welcome: 0 done, 0 to do\n",
         "{}",
@@ -246,6 +255,10 @@ pub(crate) fn five_services_of_debian(case: &mut Case) -> Result<()> {
     );
     shop.order(0, 10)?;
     it_is_looked_at(&shop)?;
+    let done = services_go_and_come(&shop, 10)?;
+    workers_stop_and_multiply(&shop, done)?;
+    files_are_followed(&shop)?;
+    one_is_waited_for(&shop)?;
     let said = events.said()?;
     ensure!(
         said.contains("\"health_status: healthy\"") && said.contains("\"die\""),
@@ -257,6 +270,75 @@ pub(crate) fn five_services_of_debian(case: &mut Case) -> Result<()> {
     let networks = case.ok(&["network", "ls", "--format", "{{.Name}}"])?;
     ensure!(networks.lines().count() == 3, "{networks}");
     Ok(())
+}
+
+/// What is restarted has perhaps another address, and the others find it. The answer is how many jobs are done.
+fn services_go_and_come(shop: &Shop<'_>, done: u32) -> Result<u32> {
+    let mut done = done;
+    for restart in [
+        &["restart", "redis"][..],
+        &["restart", "-t", "20", "db"],
+        &["restart"],
+    ] {
+        shop.compose(restart)?;
+        shop.healthy(&[])?;
+        shop.order(done, 1)?;
+        done += 1;
+    }
+    shop.compose(&["stop"])?;
+    ensure!(
+        shop.states("web")? == ["exited"],
+        "{:?}",
+        shop.states("web")?
+    );
+    shop.compose(&["start"])?;
+    shop.healthy(&[])?;
+    shop.order(done, 1)?;
+    Ok(done + 1)
+}
+
+/// Who is paused does nothing, until it goes on; and more of them do as well.
+fn workers_stop_and_multiply(shop: &Shop<'_>, done: u32) -> Result<()> {
+    shop.compose(&["pause", "worker"])?;
+    ensure!(
+        shop.states("worker")? == ["paused", "paused"],
+        "{:?}",
+        shop.states("worker")?
+    );
+    let order = "curl -sf --max-time 20 -X POST http://127.0.0.1:8080/paused";
+    shop.case.engine.world.sh(order)?;
+    // A paused worker that waits at the queue may have been given it already.
+    let page = shop.page()?;
+    ensure!(page.contains(&format!(": {done} done, ")), "{page}");
+    shop.compose(&["unpause", "worker"])?;
+    let wanted = format!(": {} done, 0 to do\n", done + 1);
+    until(|| Ok(shop.page()?.ends_with(&wanted)))?;
+    for count in ["4", "1"] {
+        shop.healthy(&["--scale", &format!("worker={count}")])?;
+        let ids = shop.compose(&["ps", "-q", "worker"])?;
+        ensure!(ids.lines().count().to_string() == count, "{ids}");
+    }
+    shop.order(done + 1, 1)
+}
+
+/// `watch` copies what has changed into the container.
+fn files_are_followed(shop: &Shop<'_>) -> Result<()> {
+    let watch = Background::start(shop, &["watch", "--no-up"])?;
+    until(|| Ok(watch.said()?.contains("Watch enabled")))?;
+    std::fs::write(shop.files.path("shop/greeting"), "hello\n")?;
+    until(|| Ok(shop.page()?.starts_with("hello: ")))
+}
+
+/// `wait` says how the service ended.
+fn one_is_waited_for(shop: &Shop<'_>) -> Result<()> {
+    until(|| {
+        shop.compose(&["start", "api"])?;
+        let mut wait = Background::start(shop, &["wait", "api"])?;
+        shop.compose(&["kill", "-s", "KILL", "api"])?;
+        wait.child.wait()?;
+        // It may have looked too late, which nothing tells before: then once more.
+        Ok(wait.said()?.contains("status code 137"))
+    })
 }
 
 fn it_is_looked_at(shop: &Shop<'_>) -> Result<()> {
