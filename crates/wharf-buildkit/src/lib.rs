@@ -32,3 +32,4 @@ mod usage;
 
 pub use rest::{RestBuild, RestEvent};
 pub use service::BuildKit;
+pub use session::receive;

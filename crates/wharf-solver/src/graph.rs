@@ -15,6 +15,17 @@ const MAX_OP: usize = 16 << 20;
 /// Most inputs, mounts or actions of an operation.
 const MAX_PARTS: usize = 4_096;
 
+/// How many vertices a definition asks for, if it is a graph that could be solved. For who has one of nobody knows whom:
+/// nothing of it is done.
+///
+/// # Errors
+/// If it is no graph, or an operation refers to what is not there.
+pub fn vertices(definition: &pb::Definition) -> Result<usize, SolveError> {
+    let graph = Graph::read(definition, &Policies::default())?;
+    crate::keys::definitions(&graph);
+    Ok(graph.nodes.len())
+}
+
 /// A checked definition.
 #[derive(Debug, Default)]
 pub(crate) struct Graph {

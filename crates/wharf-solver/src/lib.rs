@@ -36,6 +36,7 @@ pub use entitlement::Entitlement;
 pub use error::{SolveError, SourceRange};
 pub use export::{Archived, Files, Provenance, Writing};
 pub use frontend::classic::{BuildEvent, BuildOptions, BuildSource, Classic, Output};
+pub use graph::vertices;
 pub use ops::{Container, NewContainer, NewProcess, Process};
 pub use policy::Policies;
 pub use progress::{Progress, ProgressSender, Vertex, VertexLog, VertexStatus, Warning};

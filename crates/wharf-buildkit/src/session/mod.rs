@@ -23,6 +23,7 @@ use crate::error::Error;
 pub(crate) use asked::{Asked, BODY};
 pub(crate) use channel::Channel;
 pub(crate) use files::{Contexts, Local};
+pub use receive::receive;
 pub(crate) use send::{Target, archive, files as send_files};
 pub(crate) use store::Store;
 pub(crate) use upload::pull as upload;

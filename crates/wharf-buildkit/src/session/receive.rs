@@ -47,6 +47,22 @@ pub(crate) struct Receiver {
     requests: mpsc::UnboundedSender<Packet>,
 }
 
+/// Brings the folder behind `root` in line with what a client has sent, who hears nothing of it. Files are in `beside`, on the
+/// same file system, until they are whole. Blocks.
+///
+/// # Errors
+/// If the packets say what they may not, or not all of it; or the disk refuses.
+pub fn receive(root: Root, beside: OwnedFd, packets: Vec<Packet>) -> Result<(), String> {
+    let (sender, mut receiver) = mpsc::channel(packets.len().max(1));
+    for packet in packets {
+        sender.try_send(packet).map_err(|error| error.to_string())?;
+    }
+    drop(sender);
+    let (requests, _) = mpsc::unbounded_channel();
+    let done = Receiver::new(root, beside, requests).run(&mut receiver, |_| {});
+    done.map_err(|error| error.to_string())
+}
+
 struct Coming {
     entry: Entry,
     file: File,
