@@ -153,6 +153,7 @@ impl Control {
             attestations: attestations.collect(),
             writes_cache: cache_exports(request).next().is_some(),
             inline_cache: cache_exports(request).any(|cache| cache.r#type == "inline"),
+            remembers: true,
             policies: Arc::new(policies),
         });
         let running = self.0.jobs.begin(&request.r#ref, &request.session, work)?;

@@ -10,6 +10,7 @@
 //! - `error`: it fails, and says so
 //! - `config KEY`: that part of the image's settings, as JSON
 //! - `history`: what the newest steps of the history say, newest first; `<sum>` stands for any digest
+//! - `layers COUNT`: how many layers the image has
 //! - `run ARGS…`: what a container of the image prints, run with these arguments
 //!
 //! `Only: wharf` below the heading keeps a case from engines that are too old for it.
@@ -228,6 +229,12 @@ impl Block {
                 Ok(())
             }
             "history" => history(case, &self.text),
+            "layers" => {
+                let format = "{{len .RootFS.Layers}}";
+                let found = case.ok(&["image", "inspect", "-f", format, "made"])?;
+                ensure!(found == self.rest, "{found} layers, not {}", self.rest);
+                Ok(())
+            }
             "run" => {
                 let mut args = vec!["run", "--rm", "made"];
                 let script;

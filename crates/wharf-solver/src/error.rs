@@ -88,6 +88,14 @@ impl SolveError {
         }
     }
 
+    /// With the kernel's errors as BuildKit words them.
+    pub(crate) fn plain(self) -> Self {
+        match self {
+            Self::Failed(text) => Self::Failed(wharf_builder::plain(&text)),
+            error => error,
+        }
+    }
+
     pub(crate) fn io(what: impl Into<String>) -> impl Fn(std::io::Error) -> Self {
         let what = what.into();
         move |error| Self::Failed(format!("{what}: {error}"))

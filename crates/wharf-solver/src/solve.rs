@@ -179,7 +179,7 @@ impl Task {
         let result = self.look(trees, &mut shown).await;
         let result = result.map_err(|error| {
             let node = self.node();
-            error.at(&node.digest, node.sources.clone())
+            error.plain().at(&node.digest, node.sources.clone())
         });
         shown.end(result.as_ref().err()).await;
         result
@@ -245,7 +245,8 @@ impl Task {
         definition: Option<Digest>,
     ) -> Result<Outputs, SolveError> {
         let node = self.node();
-        let alone = node.metadata.ignore_cache || self.job.housing().is_some();
+        let alone =
+            node.metadata.ignore_cache || self.job.housing().is_some() || !self.job.remembers();
         let flight = match alone {
             // Nobody else's work will do.
             true => {
@@ -264,8 +265,10 @@ impl Task {
                 voice: &voice,
             };
             let outputs = doing.run().await?;
-            let record = Record::new(&outputs, doing.kind(), node.name());
-            job.solver().cache.put(&key, definition.as_ref(), &record)?;
+            if job.remembers() {
+                let record = Record::new(&outputs, doing.kind(), node.name());
+                job.solver().cache.put(&key, definition.as_ref(), &record)?;
+            }
             Ok(outputs)
         };
         let flights = &self.job.solver().flights;

@@ -55,6 +55,8 @@ pub struct JobOptions {
     pub writes_cache: bool,
     /// Whether images take their cache along, in their configuration.
     pub inline_cache: bool,
+    /// Whether the solver's cache keeps what it does. The classic builder's cache are its images.
+    pub remembers: bool,
     /// Which sources it may use.
     pub policies: Arc<Policies>,
 }
@@ -446,6 +448,13 @@ impl Job {
 
     pub(crate) fn wants_inline_cache(&self) -> bool {
         self.inner.options.inline_cache
+    }
+
+    pub(crate) fn remembers(&self) -> bool {
+        match &self.housing {
+            Some(housing) => housing.remembers(),
+            None => self.inner.options.remembers,
+        }
     }
 
     pub(crate) fn started(&self) -> Timestamp {

@@ -277,7 +277,7 @@ fn mode(name: &str, text: &str) -> Result<NamespaceMode> {
 }
 
 /// `NAME:ADDRESS`, as dockerd's API takes it; the command line's `NAME=ADDRESS` does not come this far.
-fn extra_host(text: String) -> Result<String> {
+pub(crate) fn extra_host(text: String) -> Result<String> {
     let (_, address) = text
         .split_once(':')
         .filter(|(name, _)| !name.is_empty())

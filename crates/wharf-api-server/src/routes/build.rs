@@ -208,7 +208,7 @@ fn options(
     }
     match params.get("isolation") {
         "" | "default" => {}
-        other => return Err(ApiError::bad(format!("Unsupported isolation: {other:?}"))),
+        other => return Err(ApiError::bad(format!("unsupported isolation: {other:?}"))),
     }
     let force_remove = params.flag("forcerm");
     Ok(BuildOptions {
@@ -225,8 +225,13 @@ fn options(
         squash,
         platform: routes::platform(params.get("platform"))?,
         network: NetworkMode::parse(params.get("networkmode")),
-        extra_hosts: params.all("extrahosts"),
-        shm_size: params.number("shmsize")?.unwrap_or(0),
+        extra_hosts: params
+            .all("extrahosts")
+            .into_iter()
+            .map(convert::extra_host)
+            .collect::<Result<_, _>>()?,
+        shm_size: u64::try_from(params.number::<i64>("shmsize")?.unwrap_or(0))
+            .map_err(|_| ApiError::bad("SHM size can not be less than 0"))?,
         resources: resources(params)?,
         credentials: credentials(headers),
     })

@@ -131,6 +131,21 @@ pub(crate) fn steps_of_another_image(case: &mut Case) -> Result<()> {
     ensure!(said.matches(" ---> Using cache").count() == 2, "{said}");
     let id = |name: &str| case.ok(&["images", "-q", name]);
     ensure!(id("made")? == id("again")?, "another image");
+    let said = case.ok(&["build", "--cache-from", "nobody", "-t", "other", &path])?;
+    ensure!(!said.contains(" ---> Using cache"), "{said}");
+    Ok(())
+}
+
+/// Nothing is left of a classic build when its image is gone: no cache, and nothing that a next build could use.
+pub(crate) fn what_is_removed_is_forgotten(case: &mut Case) -> Result<()> {
+    let file = "FROM busybox\nCOPY f /f\nRUN cat /f > /g\nWORKDIR /w\n";
+    let (_folder, path) = context(&[("Dockerfile", file), ("f", "one\n")])?;
+    case.ok(&["build", "-q", "-t", "made", &path])?;
+    let cache = || case.ok(&["system", "df", "--format", "{{.Type}} {{.TotalCount}}"]);
+    ensure!(cache()?.contains("Build Cache 0"), "{}", cache()?);
+    case.ok(&["rmi", "made"])?;
+    let said = case.ok(&["build", "-t", "made", &path])?;
+    ensure!(!said.contains(" ---> Using cache"), "{said}");
     Ok(())
 }
 

@@ -29,6 +29,12 @@ impl Converter<'_> {
     ) -> Result<(), SolveError> {
         let name = if add.is_some() { "ADD" } else { "COPY" };
         let said = self.said(stage, name, copy)?;
+        let target = stage.absolute(&self.word(stage, &copy.target)?);
+        if copy.sources.len() > 1 && !target.ends_with('/') {
+            return Err(SolveError::Invalid(format!(
+                "When using {name} with more than one source file, the destination must be a directory and end with a /"
+            )));
+        }
         let parts = self.parts(at, stage, copy, add).await?;
         self.place_parts(stage, parts, copy, located);
         stage.layered(&said, true);
@@ -48,11 +54,6 @@ impl Converter<'_> {
     ) -> Result<Vec<Part>, SolveError> {
         let name = if add.is_some() { "ADD" } else { "COPY" };
         let target = stage.absolute(&self.word(stage, &copy.target)?);
-        if copy.sources.len() > 1 && !target.ends_with('/') {
-            return Err(SolveError::Invalid(format!(
-                "When using {name} with more than one source file, the destination must be a directory and end with a /"
-            )));
-        }
         let template = self.template(stage, copy, &target)?;
         let files = match &copy.from {
             Some(from) => {

@@ -68,6 +68,7 @@ pub(crate) fn begin(solver: &Solver, folder: &Path, id: &str) -> Build {
         attestations: BTreeMap::new(),
         writes_cache: false,
         inline_cache: false,
+        remembers: true,
         policies: Arc::default(),
     });
     Build { job, said }

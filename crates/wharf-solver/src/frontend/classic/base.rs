@@ -67,8 +67,10 @@ impl Build<'_> {
         let platform = match &from.platform {
             Some(text) => {
                 let text = self.converter.global(text)?;
-                let parsed = Platform::parse(&text);
-                Some(parsed.map_err(|error| BuildError::Invalid(error.to_string()))?)
+                let parsed = Platform::parse(&text).map_err(|error| {
+                    BuildError::Invalid(format!("failed to parse platform {text}: {error}"))
+                });
+                Some(parsed?)
             }
             None => self.options.platform.clone(),
         };
@@ -90,7 +92,7 @@ impl Build<'_> {
     }
 
     /// What an earlier stage of this name has become.
-    fn earlier(&self, name: &str) -> Option<Option<Digest>> {
+    pub(super) fn earlier(&self, name: &str) -> Option<Option<Digest>> {
         let lower = name.to_ascii_lowercase();
         let mut stages = self.stages.iter().rev();
         let found = stages.find(|stage| stage.name.as_ref() == Some(&lower));
@@ -102,14 +104,16 @@ impl Build<'_> {
         if let Some(image) = self.earlier(name) {
             return Ok(Some(image));
         }
-        let Ok(number) = name.parse::<usize>() else {
+        let Ok(number) = name.parse::<i64>() else {
             return Ok(None);
         };
+        let number = usize::try_from(number).unwrap_or(usize::MAX);
         let stage = self.stages.get(number).map(|stage| Some(stage.image));
         stage.ok_or_else(|| {
-            BuildError::Invalid(format!(
-                "invalid from flag value {name}: invalid stage index {name}"
-            ))
+            BuildError::Invalid(match number == self.stages.len() {
+                true => "refers to current build stage".to_owned(),
+                false => "index out of bounds".to_owned(),
+            })
         })
     }
 
@@ -122,16 +126,26 @@ impl Build<'_> {
         self.converter.renew();
         for from in sources_of(instruction) {
             let name = self.converter.word(&standing.stage, &from)?;
-            let image = match self.stage_named(&name)? {
-                Some(image) => image,
-                None if name == "scratch" => None,
-                None => Some(self.base_image(&name, None).await?.id),
-            };
-            self.converter.give(name, image);
+            let image = self.source(&name).await.map_err(|error| {
+                BuildError::Failed(format!("invalid from flag value {name}: {error}"))
+            });
+            self.converter.give(name, image?);
         }
         standing.stage.output = standing.image.map(|id| self.converter.stored(&id));
-        standing.stage.ignore_cache = self.options.no_cache || standing.busted;
+        // What is known is known as an image.
+        standing.stage.ignore_cache = true;
         Ok(())
+    }
+
+    /// The image of what `--from` names; none of a stage that has no files.
+    async fn source(&mut self, name: &str) -> Result<Option<Digest>, BuildError> {
+        match self.stage_named(name)? {
+            Some(image) => Ok(image),
+            None if name == "scratch" => Err(BuildError::Invalid(
+                "'scratch' is a reserved name".to_owned(),
+            )),
+            None => Ok(Some(self.base_image(name, None).await?.id)),
+        }
     }
 
     /// An image that is here, or is pulled.

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::os::fd::AsFd as _;
-use std::path::Path;
+use std::path::{Component, Path};
 use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
@@ -17,7 +17,7 @@ use wharf_builder::transfer::chain;
 use wharf_builder::{BuildError, Client, Local, LocalRequest};
 use wharf_distribution::Credentials;
 use wharf_dockerfile::Ignore;
-use wharf_layer::{ApplyOptions, Plain, apply};
+use wharf_layer::{ApplyOptions, LayerError, Plain, apply};
 use wharf_sys::root::Root;
 
 use super::super::files::Remote;
@@ -120,8 +120,8 @@ impl Context {
     /// If it cannot be had, or has no Dockerfile.
     pub(super) async fn fetch(job: &Job, address: &str, path: &str) -> Result<Self, BuildError> {
         let Some(source) = remote_source(address) else {
-            let text = format!("unable to detect remote type for {address:?}");
-            return Err(BuildError::Invalid(text));
+            let text = format!("remoteURL ({address}) could not be recognized as URL");
+            return Err(BuildError::Failed(text));
         };
         let (remote, tree) = Remote::open(job, source).await?;
         let path = match remote.is_file() {
@@ -155,13 +155,20 @@ fn dockerfile(root: &Root, path: &str) -> Result<(String, String), BuildError> {
             },
         );
     let first = names.first().copied().unwrap_or_default();
+    if escapes(Path::new(path)) {
+        return Err(forbidden(path));
+    }
     let Some((name, bytes)) = found else {
         return Err(BuildError::Failed(format!(
             "Cannot locate specified Dockerfile: {first}"
         )));
     };
     let bytes = bytes.map_err(|error| {
-        BuildError::Failed(format!("failed to read the Dockerfile at {name}: {error}"))
+        let reason = match wharf_builder::transfer::is_folder(root, Path::new(name)) {
+            true => format!("read {name}: is a directory"),
+            false => error.to_string(),
+        };
+        BuildError::Failed(format!("unexpected error reading Dockerfile: {reason}"))
     })?;
     if bytes.is_empty() {
         return Err(BuildError::Invalid(format!(
@@ -172,6 +179,29 @@ fn dockerfile(root: &Root, path: &str) -> Result<(String, String), BuildError> {
     let text =
         text.map_err(|_| BuildError::Invalid(format!("the Dockerfile ({name}) is not UTF-8")))?;
     Ok((name.to_owned(), text))
+}
+
+/// Whether a path of the context leads out of it by its words.
+pub(super) fn escapes(path: &Path) -> bool {
+    let mut depth = 0_usize;
+    for part in path.strip_prefix("/").unwrap_or(path).components() {
+        match part {
+            Component::ParentDir => match depth.checked_sub(1) {
+                Some(less) => depth = less,
+                None => return true,
+            },
+            Component::Normal(_) => depth += 1,
+            _ => {}
+        }
+    }
+    false
+}
+
+/// What the classic builder says of a path that leads out of the context, or into a circle of links.
+pub(super) fn forbidden(path: &str) -> BuildError {
+    BuildError::Failed(format!(
+        "forbidden path outside the build context: {path} ()"
+    ))
 }
 
 /// Takes away what the client had to send though `.dockerignore` excludes it.
@@ -223,8 +253,12 @@ async fn unpack(
             // A client that is still sending does not read why; and what it sends is not wanted any more.
             let _ = io::copy(&mut archive, &mut io::sink());
         }
-        done.map(drop)
-            .map_err(|error| format!("Error processing tar file: {}", chain(&error)))
+        done.map(drop).map_err(|error| match error {
+            // As Go's reader of archives says it.
+            LayerError::Truncated => "unexpected EOF".to_owned(),
+            LayerError::Header { .. } => "archive/tar: invalid tar header".to_owned(),
+            error => format!("Error processing tar file: {}", chain(&error)),
+        })
     };
     let done = tokio::task::spawn_blocking(work).await;
     let done = done.map_err(|error| BuildError::Failed(error.to_string()))?;

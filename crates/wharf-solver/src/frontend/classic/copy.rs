@@ -2,13 +2,18 @@
 
 use std::path::{Path, PathBuf};
 
+use prost::Message as _;
 use rustix::fs::{FileType, Mode, OFlags, fstat};
-use wharf_builder::{BuildError, has_wildcards, hash, paths};
-use wharf_dockerfile::{Add, Copy, Located};
+use rustix::io::Errno;
+use wharf_builder::{BuildError, fetch, has_wildcards, hash, paths};
+use wharf_dockerfile::{Add, Copy, Located, Source};
+use wharf_oci::Digest;
 use wharf_sys::root::Root;
 
-use super::Build;
 use super::base::Standing;
+use super::context::{escapes, forbidden};
+use super::image::Work;
+use super::{Build, literal};
 use crate::frontend::copy::Part;
 use crate::keys::Takes;
 use crate::{Job, Ref, SolveError, blocking, keys};
@@ -31,13 +36,20 @@ impl Build<'_> {
     ) -> Result<(), BuildError> {
         let name = if add.is_some() { "ADD" } else { "COPY" };
         self.prepare(standing, &located.instruction).await?;
-        let at = self.stages.len();
-        let stage = &standing.stage;
-        let parts = self.converter.parts(at, stage, copy, add).await?;
         let failed = |error| match error {
             BuildError::Failed(text) => BuildError::Failed(format!("{name} failed: {text}")),
             other => other,
         };
+        let owned = self.owned(standing, copy)?;
+        let at = self.stages.len();
+        let stage = &standing.stage;
+        let is_url = |source: &Source| matches!(source, Source::Path(path) if fetch::is_url(path));
+        if add.is_none() && copy.sources.iter().any(is_url) {
+            return Err(failed(BuildError::Failed(
+                "source can't be a URL for COPY".to_owned(),
+            )));
+        }
+        let parts = self.converter.parts(at, stage, &owned, add).await?;
         let mut brought = Vec::new();
         for part in &parts {
             let one = self.brought(part, copy.from.is_none()).await;
@@ -58,9 +70,29 @@ impl Build<'_> {
         let text = format!("{name} {looks}{} in {target} ", sum(&brought));
         let created_by = standing.nop(&text);
         let stage = &mut standing.stage;
-        self.converter.place_parts(stage, parts, copy, located);
-        let done = self.layered(standing, &created_by, self.job).await;
+        self.converter.place_parts(stage, parts, &owned, located);
+        let done = self.step(standing, &created_by, Work::Files).await;
         done.map_err(|error| unknown_owner(&error).unwrap_or(error))
+    }
+
+    /// With an owner as the classic builder reads it: a user alone is the group of that name too (moby `parseChownFlag`).
+    fn owned(&self, standing: &Standing, copy: &Copy) -> Result<Copy, BuildError> {
+        let mut copy = copy.clone();
+        let Some(text) = &copy.chown else {
+            return Ok(copy);
+        };
+        let owner = self.converter.word(&standing.stage, text)?;
+        let parts: Vec<&str> = owner.split(':').collect();
+        let owner = match parts[..] {
+            [""] => return Ok(copy),
+            [both] => format!("{both}:{both}"),
+            ["", _] => return Err(unmapped("can't find uid for user : no such user: ")),
+            [_, ""] => return Err(unmapped("can't find gid for group : no such group: ")),
+            [_, _] => owner,
+            _ => return Err(unmapped(&format!("invalid chown string format: {owner}"))),
+        };
+        copy.chown = Some(literal(&owner, self.converter.file().escape));
+        Ok(copy)
     }
 
     /// How the files are to look, in the history's words.
@@ -73,11 +105,8 @@ impl Build<'_> {
         };
         let owner = word(&copy.chown)?.map(|owner| format!("--chown={owner}"));
         let mode = word(&copy.chmod)?.map(|mode| format!("--chmod={mode}"));
-        Ok(format!(
-            "{}{}",
-            owner.unwrap_or_default(),
-            mode.unwrap_or_default()
-        ))
+        let flags = owner.into_iter().chain(mode);
+        Ok(flags.map(|flag| flag + " ").collect())
     }
 
     /// What a part brings. `is_context` if its files are of the build's context: errors speak of `.dockerignore` then.
@@ -91,8 +120,10 @@ impl Build<'_> {
         };
         // A link at the end is followed.
         let digest = keys::taken(&job, &tree, vec![takes]).await?;
+        // A step is known by its history alone: so that says what becomes of the files, too.
+        let action = Digest::sha256(&part.action.encode_to_vec()).to_string();
         Ok(Brought {
-            digest,
+            digest: hash::joined(&[digest, action]),
             items: found,
         })
     }
@@ -120,7 +151,16 @@ fn find(job: &Job, tree: &Ref, takes: &Takes, is_context: bool) -> Result<Vec<bo
 fn is_folder(root: &Root, asked: &Path, is_context: bool) -> Result<bool, BuildError> {
     let failed =
         |error: std::io::Error| BuildError::Failed(format!("stat {}: {error}", asked.display()));
-    let resolved = wharf_engine::resolve(root, asked).map_err(failed)?;
+    if is_context && escapes(asked) {
+        return Err(forbidden(&asked.to_string_lossy()));
+    }
+    let resolved = wharf_engine::resolve(root, asked).map_err(|error| {
+        let is_circle = error.raw_os_error() == Some(Errno::LOOP.raw_os_error());
+        match is_context && is_circle {
+            true => forbidden(&asked.to_string_lossy()),
+            false => failed(error),
+        }
+    })?;
     if !resolved.exists {
         let path = asked.strip_prefix("/").unwrap_or(asked).display();
         return Err(BuildError::Failed(match is_context {
@@ -152,9 +192,13 @@ fn unknown_owner(error: &BuildError) -> Option<BuildError> {
         (_, Some(name)) => format!("can't find gid for group {name}: no such group: {name}"),
         _ => return None,
     };
-    Some(BuildError::Failed(format!(
+    Some(unmapped(&reason))
+}
+
+fn unmapped(reason: &str) -> BuildError {
+    BuildError::Failed(format!(
         "unable to convert uid/gid chown string to host mapping: {reason}"
-    )))
+    ))
 }
 
 /// The digest of all of it, as the history has it.

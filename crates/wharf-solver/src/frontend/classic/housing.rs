@@ -19,6 +19,8 @@ pub(crate) struct Housing {
     pub(super) options: Arc<BuildOptions>,
     /// Where is said which container it is.
     pub(super) output: Output,
+    /// Whether the solver's cache keeps what it has written.
+    pub(super) remembers: bool,
 }
 
 const FORCE: RemoveOptions = RemoveOptions {
@@ -111,6 +113,11 @@ impl Housing {
         if let Err(error) = self.remove(running).await {
             tracing::warn!(%error, "remove a build's container");
         }
+    }
+
+    /// Whether the solver's cache keeps what the command has written.
+    pub(crate) fn remembers(&self) -> bool {
+        self.remembers
     }
 
     /// Whether containers of commands that went well stay.

@@ -2,12 +2,13 @@
 
 use serde_json::{Map, Value, json};
 use wharf_builder::{BuildError, fetch::now};
-use wharf_engine::EngineError;
+use wharf_engine::{Config, EngineError, HostConfig, NewStep};
 use wharf_images::Image;
 use wharf_oci::{ChainId, Digest, History};
 
-use super::Build;
 use super::base::Standing;
+use super::housing::Running;
+use super::{Build, Housing};
 use crate::{Job, Ref};
 
 /// An archive without a member: a layer that changes nothing is none (Docker's `EmptyLayer`).
@@ -21,51 +22,136 @@ struct Layers {
     grew: bool,
 }
 
+/// What there is to do for a step that is not known.
+#[derive(Clone, Copy)]
+pub(super) enum Work<'a> {
+    /// Nothing: only settings change.
+    Settings,
+    /// The working directory is made.
+    Folder,
+    /// Files are copied.
+    Files,
+    /// A command is run, by this job.
+    Command(&'a Job),
+    /// A command that the history does not say all of: whether it is known, the solver must say.
+    Untold(&'a Job),
+}
+
 impl Build<'_> {
-    /// A step whose files are the output of the graph: known, or made now.
-    pub(super) async fn layered(
+    /// The step's image: one that is here, or a new one. The classic builder has no other cache than its images.
+    pub(super) async fn step(
+        &mut self,
+        standing: &mut Standing,
+        created_by: &str,
+        work: Work<'_>,
+    ) -> Result<(), BuildError> {
+        if let Work::Untold(job) = work {
+            return self.untold(standing, created_by, job).await;
+        }
+        if !self.options.no_cache && !standing.busted {
+            if let Some(image) = self.known(standing, created_by).await? {
+                self.stand_on(standing, &image)?;
+                self.output.say(" ---> Using cache\n").await;
+                return Ok(());
+            }
+            standing.busted = true;
+        }
+        let tree = match work {
+            Work::Settings => return self.settings(standing, created_by).await,
+            Work::Folder => {
+                let container = self.container(standing, created_by).await?;
+                let (tree, _) = self.solve(self.job, standing.stage.output).await?;
+                self.dismiss(container).await?;
+                tree
+            }
+            Work::Files => self.solve(self.job, standing.stage.output).await?.0,
+            Work::Command(job) | Work::Untold(job) => {
+                self.solve(job, standing.stage.output).await?.0
+            }
+        };
+        self.commit(standing, Some(&tree), created_by).await
+    }
+
+    /// A command with mounts, here-documents or a network of its own, which no classic builder but this one has.
+    async fn untold(
         &mut self,
         standing: &mut Standing,
         created_by: &str,
         job: &Job,
     ) -> Result<(), BuildError> {
-        if self.looks(standing)
-            && let Some(image) = self.among_others(standing, created_by).await?
-        {
-            return self.again(standing, &image).await;
+        let (tree, is_known) = self.solve(job, standing.stage.output).await?;
+        if !is_known {
+            standing.busted = true;
+            return self.commit(standing, Some(&tree), created_by).await;
         }
-        let (tree, cached) = self.solve(job, standing.stage.output).await?;
-        self.commit(standing, Some((tree, cached)), created_by)
-            .await
+        match self.known(standing, created_by).await? {
+            Some(image) => self.stand_on(standing, &image)?,
+            // Its image is gone, but not what it did.
+            None => self.commit(standing, Some(&tree), created_by).await?,
+        }
+        self.output.say(" ---> Using cache\n").await;
+        Ok(())
     }
 
-    /// The step's image: one that is here, or a new one. `made` is what it has made of the files, and whether that was
-    /// known.
-    pub(super) async fn commit(
+    /// A step that changes only settings: as everybody knows it, it has a container too.
+    async fn settings(
         &mut self,
         standing: &mut Standing,
-        made: Option<(Ref, bool)>,
+        created_by: &str,
+    ) -> Result<(), BuildError> {
+        if standing.image.is_none() {
+            // There is no image yet that a container could be of.
+            self.commit(standing, None, created_by).await?;
+            let container = self.container(standing, created_by).await?;
+            return self.dismiss(container).await;
+        }
+        let container = self.container(standing, created_by).await?;
+        self.commit(standing, None, created_by).await?;
+        self.dismiss(container).await
+    }
+
+    /// The container of a step that runs nothing. It is never started.
+    async fn container(
+        &self,
+        standing: &Standing,
+        created_by: &str,
+    ) -> Result<Option<(Housing, Running)>, BuildError> {
+        let Some(image) = standing.image else {
+            return Ok(None);
+        };
+        let shell = standing.stage.shell();
+        let text = created_by.strip_prefix(&shell.join(" "));
+        let text = text.unwrap_or(created_by).trim_start().to_owned();
+        let step = NewStep {
+            config: Config {
+                cmd: Some([shell, vec![text]].concat()),
+                ..Config::default()
+            },
+            host: HostConfig::default(),
+            mounts: Vec::new(),
+        };
+        let housing = self.housing(image);
+        let running = housing.open(self.job, step).await?;
+        Ok(Some((housing, running)))
+    }
+
+    async fn dismiss(&self, container: Option<(Housing, Running)>) -> Result<(), BuildError> {
+        if let Some((housing, running)) = container {
+            housing.succeeded(running).await?;
+        }
+        Ok(())
+    }
+
+    /// Makes the step's image, of what it has made of the files.
+    async fn commit(
+        &mut self,
+        standing: &mut Standing,
+        made: Option<&Ref>,
         created_by: &str,
     ) -> Result<(), BuildError> {
         let parent = self.parent(standing)?;
-        let has_files = made.is_some();
-        let known = made.as_ref().is_none_or(|(_, cached)| *cached);
-        let layers = Layers::of(parent.as_ref(), made.as_ref().map(|(tree, _)| tree));
+        let layers = Layers::of(parent.as_ref(), made);
         let document = describe(standing, parent.as_ref(), &layers, created_by)?;
-        if self.looks(standing) && known {
-            let mut found = self.sibling(standing, &document)?;
-            if found.is_none() && !has_files {
-                found = self.among_others(standing, created_by).await?;
-            }
-            if let Some(image) = found {
-                return self.again(standing, &image).await;
-            }
-        }
-        match has_files && known {
-            // Its image is gone, but not what it did.
-            true => self.output.say(" ---> Using cache\n").await,
-            false => standing.busted = true,
-        }
         let parent = parent.map(|parent| parent.id);
         let bytes = serde_json::to_vec(&document);
         let bytes = bytes.map_err(|error| EngineError::Failed(error.to_string()))?;
@@ -76,15 +162,20 @@ impl Build<'_> {
         self.stand_on(standing, &image)
     }
 
-    /// Whether steps of the stage are looked up.
-    fn looks(&self, standing: &Standing) -> bool {
-        !self.options.no_cache && !standing.busted
-    }
-
-    async fn again(&mut self, standing: &mut Standing, image: &Image) -> Result<(), BuildError> {
-        self.stand_on(standing, image)?;
-        self.output.say(" ---> Using cache\n").await;
-        Ok(())
+    /// An image that the step has made before, here or, where there is `--cache-from`, in its images.
+    async fn known(
+        &self,
+        standing: &Standing,
+        created_by: &str,
+    ) -> Result<Option<Image>, BuildError> {
+        let parent = self.parent(standing)?;
+        let layers = Layers::of(parent.as_ref(), None);
+        let document = describe(standing, parent.as_ref(), &layers, created_by)?;
+        // Where others are named, only theirs count (moby `image/cache`).
+        match self.options.cache_from.is_empty() {
+            true => Ok(self.sibling(standing, document)),
+            false => self.among_others(standing, created_by).await,
+        }
     }
 
     /// Holds the image, so that no prune takes it while the build goes on.
@@ -103,17 +194,16 @@ impl Build<'_> {
     }
 
     /// An image that the same step has made of the same parent.
-    fn sibling(&self, standing: &Standing, document: &Value) -> Result<Option<Image>, BuildError> {
-        let wanted = timeless(document.clone());
+    fn sibling(&self, standing: &Standing, document: Value) -> Option<Image> {
+        let wanted = asked(document);
         let same = |image: &Image| {
             let found = serde_json::from_slice(image.config.raw());
-            found.is_ok_and(|found| timeless(found) == wanted)
+            found.is_ok_and(|found| asked(found) == wanted)
         };
         let children = self.store().children(standing.image.as_ref()).into_iter();
-        let newest = children
+        children
             .filter(same)
-            .max_by_key(|image| image.created.parse::<jiff::Timestamp>().ok());
-        Ok(newest)
+            .max_by_key(|image| image.created.parse::<jiff::Timestamp>().ok())
     }
 
     /// The step in one of the images of `--cache-from`: it stands on the same layers and says the same.
@@ -169,13 +259,15 @@ impl Layers {
     }
 }
 
-/// A configuration without the times of its last step: two steps that do the same have equal ones.
-fn timeless(mut document: Value) -> Value {
+/// What a configuration says that was asked for: not when its last step was made, and which files it has made.
+fn asked(mut document: Value) -> Value {
     document["created"] = Value::Null;
+    document["rootfs"] = Value::Null;
     if let Some(Value::Array(steps)) = document.get_mut("history")
-        && let Some(last) = steps.last_mut()
+        && let Some(Value::Object(last)) = steps.last_mut()
     {
-        last["created"] = Value::Null;
+        last.remove("created");
+        last.remove("empty_layer");
     }
     document
 }

@@ -22,7 +22,7 @@ use std::sync::Arc;
 
 use tokio::sync::mpsc;
 use wharf_builder::BuildError;
-use wharf_dockerfile::{Dockerfile, Instruction, Located};
+use wharf_dockerfile::{Dockerfile, Instruction, Located, Mistake, ParseError};
 use wharf_engine::Engine;
 use wharf_images::{ImagePin, Images};
 use wharf_oci::{Digest, Platform};
@@ -59,9 +59,21 @@ impl Classic {
         options: BuildOptions,
         output: &Output,
     ) -> Result<Digest, BuildError> {
+        let built = self.work(source, options, output).await;
+        built.map_err(|error| match error {
+            BuildError::Failed(text) => BuildError::Failed(wharf_builder::plain(&text)),
+            error => error,
+        })
+    }
+
+    async fn work(
+        &self,
+        source: BuildSource,
+        options: BuildOptions,
+        output: &Output,
+    ) -> Result<Digest, BuildError> {
         let (job, context, said) = self.open(source, &options).await?;
-        let file = Dockerfile::parse(&context.text);
-        let mut file = file.map_err(|error| BuildError::Invalid(error.to_string()))?;
+        let mut file = Dockerfile::parse(&context.text).map_err(malformed)?;
         stop_at(&mut file, &options.target)?;
         label(&mut file, &options);
         let platform = options.platform.clone().unwrap_or_else(Platform::host);
@@ -131,6 +143,7 @@ impl Classic {
             attestations: BTreeMap::new(),
             writes_cache: false,
             inline_cache: false,
+            remembers: false,
             policies: Arc::default(),
         });
         let context = match (address, files) {
@@ -191,12 +204,36 @@ impl Build<'_> {
         self.job.engine().images.store()
     }
 
+    /// What BuildKit's parser has to say, as standard error.
+    async fn warn(&self, file: &Dockerfile) {
+        let lines = file.empty_continuations.iter();
+        let lines = lines.map(|line| format!("Empty continuation line found in: {line}"));
+        let mut lines: Vec<String> = lines.collect();
+        if !lines.is_empty() {
+            let text = "Empty continuation lines will become errors in a future release.";
+            lines.push(text.to_owned());
+        }
+        for line in lines {
+            let said = BuildEvent::Output {
+                is_error: true,
+                text: format!("[WARNING]: {line}\n"),
+            };
+            self.output.send(said).await;
+        }
+    }
+
     async fn all(&mut self, file: &Dockerfile) -> Result<Digest, BuildError> {
+        self.warn(file).await;
         for located in &file.args {
             self.announce(&located.original).await;
             self.converter.declare_globals(located)?;
         }
         for source in &file.stages {
+            let name = source.from.name.as_deref();
+            if let Some(name) = name.filter(|name| self.earlier(name).is_some()) {
+                let text = format!("{name} stage name already used");
+                return Err(BuildError::Invalid(text));
+            }
             self.announce(&source.original).await;
             let mut stage = self.begin(&source.from).await?;
             let base = stage.image;
@@ -272,6 +309,14 @@ impl Build<'_> {
 
 use base::Standing;
 
+/// What is wrong with a Dockerfile, in the classic builder's words.
+fn malformed(error: ParseError) -> BuildError {
+    BuildError::Invalid(match error.mistake {
+        Mistake::Syntax => format!("failed to parse Dockerfile: {error}"),
+        Mistake::Instruction | Mistake::Order => error.to_string(),
+    })
+}
+
 /// Cuts off what is behind the target.
 fn stop_at(file: &mut Dockerfile, target: &str) -> Result<(), BuildError> {
     if target.is_empty() {
@@ -296,23 +341,25 @@ fn label(file: &mut Dockerfile, options: &BuildOptions) {
     let Some(last) = file.stages.last_mut() else {
         return;
     };
-    let quoted = |text: &str| {
-        let mut word = "'".to_owned();
-        for letter in text.chars() {
-            match letter {
-                '\'' => word.push_str(&format!("'{escape}''")),
-                letter => word.push(letter),
-            }
-        }
-        word + "'"
-    };
     for (key, value) in &options.labels {
         last.instructions.push(Located {
             span: last.span,
             original: format!("LABEL {key}={value}"),
-            instruction: Instruction::Label(vec![(quoted(key), quoted(value))]),
+            instruction: Instruction::Label(vec![(literal(key, escape), literal(value, escape))]),
         });
     }
+}
+
+/// A word that stands for `text` and nothing else.
+fn literal(text: &str, escape: char) -> String {
+    let mut word = "'".to_owned();
+    for letter in text.chars() {
+        match letter {
+            '\'' => word.push_str(&format!("'{escape}''")),
+            letter => word.push(letter),
+        }
+    }
+    word + "'"
 }
 
 /// Docker's short form of an id.
@@ -324,6 +371,7 @@ fn short(id: &str) -> &str {
 /// So that the solver's errors read as the classic builder's.
 impl From<SolveError> for BuildError {
     fn from(error: SolveError) -> Self {
+        let error = error.plain();
         let text = error.to_string();
         match error {
             SolveError::At { error, .. } => Self::from(*error),

@@ -6,8 +6,10 @@ use bollard_buildkit_proto::pb;
 use prost::Message as _;
 use wharf_builder::BuildError;
 use wharf_dockerfile::{Instruction, Located, Run};
+use wharf_oci::{Digest, Healthcheck};
 
 use super::base::Standing;
+use super::image::Work;
 use super::{Build, BuildEvent, Housing};
 use crate::frontend::llb::Output;
 use crate::frontend::run::Ran;
@@ -32,6 +34,16 @@ impl Build<'_> {
                 self.note(standing, &format!(" MAINTAINER {name}")).await
             }
             Instruction::Workdir(_) => self.work_dir(standing, located).await,
+            Instruction::Expose(ports) => {
+                self.converter
+                    .set(&mut standing.stage, &located.instruction)?;
+                // As they were written, in order.
+                let mut ports = ports.clone();
+                ports.sort();
+                self.note(standing, &format!(" EXPOSE {}", ports.join(" ")))
+                    .await
+            }
+            Instruction::Healthcheck(_) => self.health_check(standing, located).await,
             other => {
                 let text = self.converter.set(&mut standing.stage, other)?;
                 self.note(standing, &format!(" {text}")).await
@@ -42,7 +54,30 @@ impl Build<'_> {
     /// A step without files.
     async fn note(&mut self, standing: &mut Standing, text: &str) -> Result<(), BuildError> {
         let created_by = standing.nop(text);
-        self.commit(standing, None, &created_by).await
+        self.step(standing, &created_by, Work::Settings).await
+    }
+
+    /// What it leaves open is what the image has, as dockerd's containers take it from there (moby `daemon/commit.go`, `merge`).
+    async fn health_check(
+        &mut self,
+        standing: &mut Standing,
+        located: &Located,
+    ) -> Result<(), BuildError> {
+        let old = standing.stage.config.healthcheck.clone();
+        let text = self
+            .converter
+            .set(&mut standing.stage, &located.instruction)?;
+        if let Some(old) = old {
+            if old.test.first().is_some_and(|kind| kind != "NONE") {
+                let test = old.test.join(" ");
+                let text = format!("Note: overriding previous HEALTHCHECK: [{test}]\n");
+                self.output.say(text).await;
+            }
+            if let Some(new) = &mut standing.stage.config.healthcheck {
+                fill(new, &old);
+            }
+        }
+        self.note(standing, &format!(" {text}")).await
     }
 
     async fn run(
@@ -53,22 +88,42 @@ impl Build<'_> {
     ) -> Result<(), BuildError> {
         self.prepare(standing, &located.instruction).await?;
         let at = self.stages.len();
+        // What the history does not say of it, the solver's cache knows.
+        let is_told = run.mounts.is_empty()
+            && run.heredocs.is_empty()
+            && run.network.is_none()
+            && run.security.is_none();
         let stage = &mut standing.stage;
+        stage.ignore_cache = is_told || self.options.no_cache || standing.busted;
         let ran = self.converter.run_step(at, stage, run, located).await?;
         let created_by = remembered(&ran);
         let Some(image) = standing.image else {
             let program = ran.command.first().cloned().unwrap_or_default();
             return Err(BuildError::Failed(format!(
-                "exec: \"{program}\": stat {program}: no such file or directory: there is nothing in the image yet"
+                "failed to create task for container: failed to create shim task: OCI runtime create failed: unable to start container process: exec: {}: stat {program}: no such file or directory",
+                wharf_dockerfile::quoted(&program)
             )));
         };
         let housing = Housing {
+            remembers: !is_told,
+            ..self.housing(image)
+        };
+        let job = self.job.housed(Arc::new(housing));
+        let work = match is_told {
+            true => Work::Command(&job),
+            false => Work::Untold(&job),
+        };
+        self.step(standing, &created_by, work).await
+    }
+
+    /// Where containers of the build are made, on this image.
+    pub(super) fn housing(&self, image: Digest) -> Housing {
+        Housing {
             image,
             options: self.options.clone(),
             output: self.output.clone(),
-        };
-        let job = self.job.housed(Arc::new(housing));
-        self.layered(standing, &created_by, &job).await
+            remembers: false,
+        }
     }
 
     /// The directory is made, so that it is there for those who only read the image.
@@ -81,8 +136,15 @@ impl Build<'_> {
         let stage = &mut standing.stage;
         let text = self.converter.set(stage, &located.instruction)?;
         self.converter.work_dir(stage, located, "");
+        let path = stage.config.working_dir.clone();
         let created_by = standing.nop(&text);
-        self.layered(standing, &created_by, self.job).await
+        let made = self.step(standing, &created_by, Work::Folder).await;
+        made.map_err(|error| match error.to_string() {
+            text if text.starts_with("mkdir ") && text.ends_with(": not a directory") => {
+                BuildError::Failed(format!("Cannot mkdir: {path} is not a directory"))
+            }
+            _ => error,
+        })
     }
 
     /// What an output of the instruction's graph is, and whether that was known.
@@ -176,6 +238,20 @@ impl<'a> Listening<'a> {
         self.output
             .send(BuildEvent::Output { is_error, text })
             .await;
+    }
+}
+
+fn fill(new: &mut Healthcheck, old: &Healthcheck) {
+    for (new, old) in [
+        (&mut new.interval, old.interval),
+        (&mut new.timeout, old.timeout),
+        (&mut new.start_period, old.start_period),
+        (&mut new.start_interval, old.start_interval),
+        (&mut new.retries, old.retries),
+    ] {
+        if *new == 0 {
+            *new = old;
+        }
     }
 }
 
