@@ -30,6 +30,7 @@ tools:
 fixtures: tools
 	@bash crates/wharf-testkit/fixtures/build.sh > /dev/null
 	@bash crates/wharf-testkit/fixtures/applications.sh > /dev/null
+	@bash crates/wharf-testkit/fixtures/sources.sh > /dev/null
 	@bash crates/wharf-testkit/fixtures/cli-plugins.sh > /dev/null
 	@bash crates/wharf-testkit/fixtures/sdks.sh > /dev/null || [ $$? = 75 ]
 

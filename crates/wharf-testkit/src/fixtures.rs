@@ -25,6 +25,14 @@ pub fn applications() -> Result<PathBuf> {
     printed_by("applications.sh")
 }
 
+/// The folder with the sources of Debian's `redis` and `nginx`, fetched on the first call.
+///
+/// # Errors
+/// If they cannot be fetched.
+pub fn sources() -> Result<PathBuf> {
+    printed_by("sources.sh")
+}
+
 /// The folder with dockerd 26.1 and containerd, fetched on the first call.
 ///
 /// # Errors

@@ -1,5 +1,6 @@
 //! Real applications, built from their authors' sources and of Debian's packages.
 
+use std::path::Path;
 use std::process::Command;
 
 use anyhow::{Result, ensure};
@@ -7,8 +8,8 @@ use wharf_testkit::fixtures;
 
 use super::buildx::Files;
 use super::containers::until;
-use crate::Case;
 use crate::case::Run;
+use crate::{Case, Client};
 
 /// What of BusyBox is built: enough to say and to hash something.
 const BUSYBOX: &[(&str, &str)] = &[
@@ -35,6 +36,50 @@ CMD ["ash", "-c", "echo \"built: $(echo x | sha256sum | cut -c 1-8)\""]
         "STATIC\nBUSYBOX\nASH\nSH_IS_ASH\nASH_ECHO\nECHO\nSHA256SUM\nCUT\n",
     ),
     (".dockerignore", "busybox/testsuite\nbusybox/**/*.html\n"),
+];
+
+/// Redis and nginx, at the same time, and what they are linked with; without their compilers' pains, which take long.
+const SERVERS: &[(&str, &str)] = &[
+    (
+        "Dockerfile",
+        r#"FROM debian-build AS redis
+WORKDIR /src
+COPY redis/deps ./deps
+COPY redis/src ./src
+RUN make -s -j4 -C src redis-server redis-cli MALLOC=libc OPTIMIZATION=-O0 > /dev/null \
+    && install -D -t /out/bin src/redis-server src/redis-cli
+
+FROM debian-build AS nginx
+WORKDIR /src
+COPY nginx/ ./
+RUN ./configure --prefix=/srv --with-cc-opt=-O0 --without-http_rewrite_module --without-http_gzip_module > /dev/null
+RUN make -s -j4 > /dev/null && make -s install DESTDIR=/out > /dev/null
+
+FROM debian-build AS libraries
+COPY --from=redis /out /out
+COPY --from=nginx /out /out
+RUN ldd /out/bin/* /out/srv/sbin/* | grep -o '/[^ )]*' | grep -v : | sort -u | xargs -I{} cp -L --parents {} /out
+
+FROM scratch AS both
+COPY --from=libraries /out/ /
+COPY <<PASSWD /etc/passwd
+nobody:x:65534:65534::/:
+PASSWD
+COPY <<GROUP /etc/group
+nogroup:x:65534:
+GROUP
+
+FROM both AS queue
+USER nobody
+CMD ["/bin/redis-server", "--save", ""]
+
+FROM both
+EXPOSE 80
+STOPSIGNAL SIGQUIT
+CMD ["/srv/sbin/nginx", "-g", "daemon off; error_log /dev/stderr;"]
+"#,
+    ),
+    (".dockerignore", "redis/tests\n**/*.md\n"),
 ];
 
 /// A server of Node.js, with Express in a folder of its own, as a package manager would leave it.
@@ -96,17 +141,18 @@ fn good(run: Run) -> Result<()> {
     Ok(())
 }
 
+fn copied(from: &Path, to: &str) -> Result<()> {
+    let copied = Command::new("cp").arg("-r").arg(from).arg(to).status()?;
+    ensure!(copied.success(), "cp {}", from.display());
+    Ok(())
+}
+
 /// BusyBox, of the sources of Debian's package, in two stages.
 pub(crate) fn busybox_is_built_from_its_sources(case: &mut Case) -> Result<()> {
     import(case, "build")?;
     let files = Files::new(BUSYBOX)?;
     let sources = fixtures::applications()?.join("busybox");
-    let copied = Command::new("cp")
-        .arg("-r")
-        .arg(sources)
-        .arg(files.path("busybox"))
-        .status()?;
-    ensure!(copied.success(), "cp");
+    copied(&sources, &files.path("busybox"))?;
     files.build(case, &["-t", "made"])?;
     let said = case.ok(&["run", "--rm", "made"])?;
     ensure!(said == "built: 73cb3858", "{said}");
@@ -116,6 +162,57 @@ pub(crate) fn busybox_is_built_from_its_sources(case: &mut Case) -> Result<()> {
     std::fs::write(files.path("busybox/testsuite/new"), "x")?;
     let said = files.build(case, &["-t", "again"])?;
     ensure!(said.matches("CACHED").count() >= 5, "{said}");
+    Ok(())
+}
+
+/// Redis and nginx, of the sources of Debian's packages, into two images without anything else.
+pub(crate) fn redis_and_nginx_are_built_from_their_sources(case: &mut Case) -> Result<()> {
+    if case.client == Client::Wharf {
+        // The plugin builds, whichever command asks.
+        return Ok(());
+    }
+    import(case, "build")?;
+    let files = Files::new(SERVERS)?;
+    for name in ["redis", "nginx"] {
+        copied(&fixtures::sources()?.join(name), &files.path(name))?;
+    }
+    files.build(case, &["-t", "queue", "--target", "queue"])?;
+    let said = files.build(case, &["-t", "web"])?;
+    ensure!(said.matches("CACHED").count() >= 5, "{said}");
+    case.ok(&["run", "-d", "--name", "queue", "queue"])?;
+    case.ok(&[
+        "run",
+        "-d",
+        "--name",
+        "web",
+        "-p",
+        "127.0.0.1:8090:80",
+        "web",
+    ])?;
+    let ask = |words: &[&str]| {
+        let own = [
+            "run",
+            "--rm",
+            "--network",
+            "container:queue",
+            "queue",
+            "/bin/redis-cli",
+        ];
+        case.run(&[&own[..], words].concat())
+    };
+    until(|| Ok(ask(&["ping"])?.stdout == "PONG"))?;
+    good(ask(&["set", "greeting", "built"])?)?;
+    case.prints(
+        &["exec", "queue", "/bin/redis-cli", "get", "greeting"],
+        "built",
+    )?;
+    let world = &case.engine.world;
+    let page = || world.sh("curl -s http://127.0.0.1:8090/");
+    until(|| Ok(page().is_ok_and(|page| page.contains("Welcome to nginx!"))))?;
+    for name in ["queue", "web"] {
+        case.ok(&["stop", name])?;
+        case.prints(&["inspect", "-f", "{{.State.ExitCode}}", name], "0")?;
+    }
     Ok(())
 }
 

@@ -153,7 +153,7 @@ scenarios! {
     local_registry: the_daemons_images_are_served images_are_sent_to_another_machine;
     push: there_and_back layers_are_taken_over all_tags what_cannot_be_pushed what_was_built_is_pushed;
     builds: settings files commands stages mistakes archives_are_unpacked added_archives_stay_inside
-        steps_are_used_again steps_of_another_image options containers_of_steps standard_input
+        steps_are_used_again steps_of_another_image what_is_removed_is_forgotten options containers_of_steps standard_input
         a_client_that_goes_stops_its_build a_client_that_goes_stops_only_its_steps squashed_into_one_layer;
     buildx: images_are_built_and_used_again build_goes_through_the_plugin secrets_and_arguments errors_show_the_place
         results_go_where_they_are_wanted other_contexts a_client_that_goes_stops_its_steps what_builds_keep
@@ -162,7 +162,7 @@ scenarios! {
         through_the_classic_request;
     exports: caches_in_a_folder layouts_in_folders layers_as_asked the_same_bytes_twice stages_without_the_cache
         bills_of_materials sources_have_policies the_daemons_rules_for_builds;
-    built_programs: busybox_is_built_from_its_sources a_node_application_by_every_client;
+    built_programs: busybox_is_built_from_its_sources redis_and_nginx_are_built_from_their_sources a_node_application_by_every_client;
     frontends: commands_of_frontends;
     hostile_builds: mounts_stay_inside lists_of_users_are_read_with_care repositories_stay_inside frontends_of_others_are_not_run secrets_are_nowhere agents_are_forwarded
         the_daemon_is_killed_in_builds the_daemon_is_killed_in_classic_builds;
