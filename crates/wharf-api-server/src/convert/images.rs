@@ -229,7 +229,7 @@ pub(crate) fn image_inspect(image: &Image, folders: &[PathBuf]) -> wire::ImageIn
             .parent
             .map(|parent| parent.to_string())
             .unwrap_or_default(),
-        comment: fields.comment.clone(),
+        comment: comment(fields),
         created: fields.created.clone(),
         docker_version: fields.docker_version.clone(),
         author: fields.author.clone(),
@@ -257,6 +257,14 @@ pub(crate) fn image_inspect(image: &Image, folders: &[PathBuf]) -> wire::ImageIn
                 image.last_tagged.and_then(|time| time.try_into().ok()),
             )),
         },
+    }
+}
+
+/// The image's comment; else that of its last step, which says who built it (moby `ImageInspect`).
+fn comment(fields: &wharf_oci::ImageConfig) -> String {
+    match (fields.comment.as_str(), fields.history.last()) {
+        ("", Some(last)) => last.comment.clone(),
+        (own, _) => own.to_owned(),
     }
 }
 
