@@ -209,10 +209,11 @@ impl<'a> Settings<'a> {
                 all.extend(ports_of(&word)?);
             }
         }
-        let text = all.iter().cloned().collect::<Vec<_>>().join(" ");
+        // As Go prints a map of nothing.
+        let text: Vec<String> = all.iter().map(|port| format!("{port}:{{}}")).collect();
         let all = all.into_iter().map(|port| (port, Empty {}));
         self.config.exposed_ports.extend(all);
-        Ok(format!("EXPOSE {text}"))
+        Ok(format!("EXPOSE map[{}]", text.join(" ")))
     }
 
     fn health(&mut self, check: &Healthcheck) -> String {
@@ -270,9 +271,6 @@ impl<'a> Settings<'a> {
     /// Relative to the one before.
     fn work_dir(&mut self, text: &str) -> Result<(), String> {
         let path = self.expansion().one(text)?;
-        if path.is_empty() {
-            return Err("cannot normalize nothing".to_owned());
-        }
         let joined = match path.starts_with('/') {
             true => path,
             false => format!("{}/{path}", self.config.working_dir),

@@ -436,6 +436,11 @@ impl<'a> Converter<'a> {
             }
             Instruction::Workdir(_) => {
                 let text = self.set(stage, &located.instruction)?;
+                if stage.config.working_dir == "/" {
+                    // It is there.
+                    stage.noted(&text);
+                    return Ok(());
+                }
                 let owner = stage.config.user.clone();
                 self.work_dir(stage, located, &owner);
                 stage.layered(&text, false);
@@ -443,6 +448,8 @@ impl<'a> Converter<'a> {
             }
             other => {
                 let text = self.set(stage, other)?;
+                // What older Dockers want to read of it.
+                stage.config.args_escaped |= matches!(other, Instruction::Cmd(_));
                 stage.noted(&text);
                 Ok(())
             }

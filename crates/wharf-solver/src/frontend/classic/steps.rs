@@ -33,7 +33,13 @@ impl Build<'_> {
                 standing.stage.author.clone_from(name);
                 self.note(standing, &format!(" MAINTAINER {name}")).await
             }
-            Instruction::Workdir(_) => self.work_dir(standing, located).await,
+            Instruction::Workdir(path) => {
+                if self.converter.word(&standing.stage, path)?.is_empty() {
+                    let text = "cannot normalize nothing".to_owned();
+                    return Err(BuildError::Invalid(text));
+                }
+                self.work_dir(standing, located).await
+            }
             Instruction::Expose(ports) => {
                 self.converter
                     .set(&mut standing.stage, &located.instruction)?;
