@@ -450,7 +450,10 @@ impl<'a> Converter<'a> {
                 let text = self.set(stage, other)?;
                 // What older Dockers want to read of it.
                 stage.config.args_escaped |= matches!(other, Instruction::Cmd(_));
-                stage.noted(&text);
+                // Triggers are no step of this image (`dispatchOnbuild`).
+                if !matches!(other, Instruction::Onbuild(_)) {
+                    stage.noted(&text);
+                }
                 Ok(())
             }
         }

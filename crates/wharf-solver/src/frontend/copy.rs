@@ -190,7 +190,8 @@ impl Converter<'_> {
             None => self.context(path).await?,
         };
         let mut action = pb::FileActionCopy {
-            src: format!("/{}", path.trim_start_matches('/').trim_start_matches("./")),
+            // No way leads out, also none by the way.
+            src: super::files::clean(&format!("/{path}")),
             attempt_unpack_docker_compatibility: add.is_some_and(|add| add.unpack.unwrap_or(true)),
             ..template.clone()
         };
@@ -287,8 +288,7 @@ impl Converter<'_> {
             mode: 0o644,
             data: text.as_bytes().to_vec(),
             owner: None,
-            // Its time is nothing that the Dockerfile says.
-            timestamp: 0,
+            timestamp: -1,
         };
         let action = pb::FileAction {
             input: -1,

@@ -43,11 +43,9 @@ impl Build<'_> {
         let owned = self.owned(standing, copy)?;
         let at = self.stages.len();
         let stage = &standing.stage;
-        let is_url = |source: &Source| matches!(source, Source::Path(path) if fetch::is_url(path));
-        if add.is_none() && copy.sources.iter().any(is_url) {
-            return Err(failed(BuildError::Failed(
-                "source can't be a URL for COPY".to_owned(),
-            )));
+        for source in &copy.sources {
+            let allowed = self.allowed(standing, copy, source, add.is_some());
+            allowed.map_err(failed)?;
         }
         let parts = self.converter.parts(at, stage, &owned, add).await?;
         let mut brought = Vec::new();
@@ -73,6 +71,28 @@ impl Build<'_> {
         self.converter.place_parts(stage, parts, &owned, located);
         let done = self.step(standing, &created_by, Work::Files).await;
         done.map_err(|error| unknown_owner(&error).unwrap_or(error))
+    }
+
+    /// Whether it may be named in the instruction.
+    fn allowed(
+        &self,
+        standing: &Standing,
+        copy: &Copy,
+        source: &Source,
+        is_add: bool,
+    ) -> Result<(), BuildError> {
+        let Source::Path(path) = source else {
+            return Ok(());
+        };
+        let path = self.converter.word(&standing.stage, path)?;
+        match fetch::is_url(&path) {
+            true if is_add => Ok(()),
+            true => Err(BuildError::Failed(
+                "source can't be a URL for COPY".to_owned(),
+            )),
+            false if copy.from.is_none() && escapes(Path::new(&path)) => Err(forbidden(&path)),
+            false => Ok(()),
+        }
     }
 
     /// With an owner as the classic builder reads it: a user alone is the group of that name too (moby `parseChownFlag`).
@@ -151,9 +171,6 @@ fn find(job: &Job, tree: &Ref, takes: &Takes, is_context: bool) -> Result<Vec<bo
 fn is_folder(root: &Root, asked: &Path, is_context: bool) -> Result<bool, BuildError> {
     let failed =
         |error: std::io::Error| BuildError::Failed(format!("stat {}: {error}", asked.display()));
-    if is_context && escapes(asked) {
-        return Err(forbidden(&asked.to_string_lossy()));
-    }
     let resolved = wharf_engine::resolve(root, asked).map_err(|error| {
         let is_circle = error.raw_os_error() == Some(Errno::LOOP.raw_os_error());
         match is_context && is_circle {
