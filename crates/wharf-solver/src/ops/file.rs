@@ -192,6 +192,8 @@ pub(super) fn owner_of(
     let (user, group) = (text(&owner.user), text(&owner.group));
     let asked = match (user.as_str(), group.as_str()) {
         ("", "") => return Ok(None),
+        // A number alone is the group's too (`llbsolver/file`, `readUser`).
+        (user, "") if user.parse::<u32>().is_ok() => format!("{user}:{user}"),
         (user, "") => user.to_owned(),
         ("", group) => format!("0:{group}"),
         (user, group) => format!("{user}:{group}"),
