@@ -15,7 +15,7 @@ use wharf_records::RecordError;
 use crate::error::kernel;
 use crate::networks::{Family, Inner, ServedPorts, State, rank};
 use crate::ports::{Held, Reach, Request};
-use crate::reaper::{Going, Job};
+use crate::reaper::{Flows, Going, Job};
 use crate::record::{ENDPOINTS, HALF_MADE, endpoint_key, random_id};
 use crate::sandbox::Sandbox;
 use crate::{
@@ -317,7 +317,7 @@ impl Inner {
         }
         if !info.ports.is_empty() {
             self.apply_firewall()?;
-            self.ports_changed(&info.ports);
+            self.ports_changed(&info.ports, Flows::Datagrams);
         }
         Ok(())
     }
@@ -347,7 +347,7 @@ impl Inner {
             .db
             .write(|tx| ENDPOINTS.put(tx, &endpoint_key(info), info));
         self.apply_firewall()?;
-        self.ports_changed(&info.ports);
+        self.ports_changed(&info.ports, Flows::Datagrams);
         Ok(written?)
     }
 

@@ -9,6 +9,7 @@ use wharf_records::RecordError;
 use crate::connect::{addresses, default_routes, unshare_link};
 use crate::error::kernel;
 use crate::networks::{Family, Inner};
+use crate::reaper::Flows;
 use crate::record::{ENDPOINTS, HALF_MADE, endpoint_key};
 use crate::sandbox::{Sandbox, inside};
 use crate::{EndpointInfo, NetworkError, Networks};
@@ -92,7 +93,7 @@ impl Inner {
             false => Ok(()),
         };
         for info in &gone {
-            self.ports_changed(&info.ports);
+            self.ports_changed(&info.ports, Flows::Datagrams);
             self.give_back(info);
         }
         if gone.is_empty() {
@@ -150,7 +151,7 @@ impl Inner {
         }
         if !info.ports.is_empty() {
             self.apply_firewall()?;
-            self.ports_changed(&info.ports);
+            self.ports_changed(&info.ports, Flows::All);
         }
         self.take_back(&gone, sandbox.as_ref())?;
         self.lead_out(container)

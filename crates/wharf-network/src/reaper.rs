@@ -19,11 +19,20 @@ use crate::{NetworkError, Protocol, PublishedPort};
 pub(crate) enum Job {
     /// The link of this container in this network, unless it has been taken down already.
     Link((String, String)),
-    /// Datagrams to these ports of the host lead elsewhere now: connections that remember the old way are forgotten, or
-    /// a client that goes on sending is never led to the new one. TCP has answers that end such a connection.
-    Datagrams(HashSet<u16>),
+    /// What is sent to these ports of the host leads elsewhere now: connections that remember the old way are
+    /// forgotten, or a client that goes on sending is never led to the new one.
+    Flows(HashSet<u16>, Flows),
     /// Says when all earlier jobs are done.
     Flush(oneshot::Sender<()>),
+}
+
+/// Which connections remember a way that is no more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Flows {
+    /// Of datagrams alone: a container that ends has said so to the others.
+    Datagrams,
+    /// All: a container that leaves a network says nothing, and whoever sends to where it was would wait.
+    All,
 }
 
 /// A link that is to be taken down; its addresses are free afterwards.
@@ -61,12 +70,14 @@ impl Inner {
     }
 
     /// These ports lead elsewhere from now on; the rules say so already.
-    pub(crate) fn ports_changed(&self, ports: &[PublishedPort]) {
-        let datagrams = ports.iter().filter(|port| port.protocol == Protocol::Udp);
-        let ports: HashSet<u16> = datagrams.map(|port| port.host_port).collect();
+    pub(crate) fn ports_changed(&self, ports: &[PublishedPort], flows: Flows) {
+        let concerned = ports
+            .iter()
+            .filter(|port| flows == Flows::All || port.protocol == Protocol::Udp);
+        let ports: HashSet<u16> = concerned.map(|port| port.host_port).collect();
         if !ports.is_empty() {
             // Without a worker they are forgotten when they have been silent for long enough.
-            let _ = self.reaper.send(Job::Datagrams(ports));
+            let _ = self.reaper.send(Job::Flows(ports, flows));
         }
     }
 }
@@ -107,8 +118,8 @@ fn work(jobs: &Receiver<Job>, inner: &Weak<Inner>) {
                     tracing::warn!(error = &error as &dyn std::error::Error, "take a link down");
                 }
             }
-            Job::Datagrams(ports) => {
-                if let Err(error) = forget_datagrams(&mut route, &ports) {
+            Job::Flows(ports, flows) => {
+                if let Err(error) = forget(&mut route, &ports, flows) {
                     let error = &error as &dyn std::error::Error;
                     tracing::warn!(error, "forget connections of published ports");
                 }
@@ -120,11 +131,11 @@ fn work(jobs: &Receiver<Job>, inner: &Weak<Inner>) {
     }
 }
 
-fn forget_datagrams(route: &mut Route, ports: &HashSet<u16>) -> Result<(), NetlinkError> {
+fn forget(route: &mut Route, ports: &HashSet<u16>, flows: Flows) -> Result<(), NetlinkError> {
     let addresses = route.addresses()?.into_iter();
     let own: HashSet<IpAddr> = addresses.map(|one| one.network.addr()).collect();
     let stale = |flow: &Flow| {
-        flow.protocol == Protocol::Udp.number()
+        (flows == Flows::All || flow.protocol == Protocol::Udp.number())
             && ports.contains(&flow.destination.port())
             && (flow.destination.ip().is_loopback() || own.contains(&flow.destination.ip()))
     };

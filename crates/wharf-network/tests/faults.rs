@@ -3,7 +3,8 @@
 
 mod common;
 
-use std::net::{Ipv4Addr, UdpSocket};
+use std::io::{ErrorKind, Read as _, Write as _};
+use std::net::{Ipv4Addr, TcpStream, UdpSocket};
 use std::os::fd::OwnedFd;
 use std::time::Duration;
 
@@ -253,6 +254,34 @@ fn datagrams_of_a_client_that_goes_on_are_led_to_the_next_container() {
             networks.disconnect(container).await.unwrap();
         }
         networks.shutdown().await;
+    });
+}
+
+/// Whoever is connected by a published port is told, instead of waiting for somebody who is gone.
+#[test]
+fn connections_to_a_container_that_leaves_its_network_end() {
+    let world = World::enter();
+    run(async {
+        let networks = bare(&world).await;
+        let ports = [binding(8080, 80, Protocol::Tcp)];
+        let made = networks.connect("c1", "bridge", named("web", &ports)).await;
+        let made = made.unwrap();
+        serve_tcp(made.netns.as_ref().unwrap(), 80);
+        let mut client = within(&world.neighbour, || {
+            let client = TcpStream::connect((HOST, 8080)).unwrap();
+            client
+                .set_read_timeout(Some(Duration::from_secs(20)))
+                .unwrap();
+            client
+        });
+        networks.leave("c1", &made.info.network_id).await.unwrap();
+        // What must be forgotten is forgotten behind.
+        networks.shutdown().await;
+        let said = client
+            .write_all(b"ping")
+            .and_then(|()| client.read(&mut [0; 64]));
+        let error = said.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::ConnectionReset, "{error}");
     });
 }
 
