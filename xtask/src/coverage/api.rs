@@ -13,7 +13,7 @@ use super::http::{self, Exchange};
 use super::reasons::Reasons;
 
 /// Subjects that have to be whole: what is open in them needs a reason.
-const WHOLE: &[&str] = &["Container", "Exec"];
+const WHOLE: &[&str] = &["Container", "Exec", "Network", "Volume"];
 
 /// One operation, and what of it was exercised.
 struct Operation<'a> {
