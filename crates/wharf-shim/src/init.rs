@@ -18,6 +18,8 @@ const PASSED: &[i32] = &[
 
 /// Runs the program that follows `--`; its exit code.
 pub(crate) fn run(arguments: impl Iterator<Item = OsString>) -> i32 {
+    // The kernel has called us after the memory that we run from. It is a name alone, so no harm if that stays.
+    let _ = rustix::thread::set_name(c"docker-init");
     let program: Vec<OsString> = arguments.skip_while(|word| word == "--").collect();
     match supervise(program) {
         Ok(code) => code,
