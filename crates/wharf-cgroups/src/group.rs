@@ -146,6 +146,17 @@ impl Cgroup {
             .inspect_err(|_| before.restore())
     }
 
+    /// As [`Cgroup::update`]; and block I/O limits of single devices that are not mentioned are taken away.
+    ///
+    /// # Errors
+    /// As [`Cgroup::update`].
+    pub fn update_devices(&self, resources: &LinuxResources) -> Result<(), CgroupError> {
+        let before = Journal::default();
+        limits::forget_devices(self, resources, &before)
+            .and_then(|()| self.change(resources, &before))
+            .inspect_err(|_| before.restore())
+    }
+
     fn change(&self, resources: &LinuxResources, before: &Journal) -> Result<(), CgroupError> {
         limits::update(self, resources, before)?;
         if let Some(scope) = self.name.scope() {

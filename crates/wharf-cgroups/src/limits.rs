@@ -1,6 +1,7 @@
 //! OCI's resources as the files of v1 and v2. The order in which files are written matters: a value must fit those
 //! that are there at every moment, of a new group and of one whose processes run.
 
+mod forget;
 mod journal;
 mod v1;
 mod v2;
@@ -33,6 +34,16 @@ pub(crate) fn update(
 ) -> Result<(), CgroupError> {
     let journal = Some(journal);
     write_all(&Files { group, journal }, resources)
+}
+
+/// As [`update`], for the devices whose limits `resources` do not mention: they have none any more.
+pub(crate) fn forget_devices(
+    group: &Cgroup,
+    resources: &LinuxResources,
+    journal: &Journal,
+) -> Result<(), CgroupError> {
+    let journal = Some(journal);
+    forget::unmentioned(&Files { group, journal }, resources)
 }
 
 fn write_all(files: &Files<'_>, resources: &LinuxResources) -> Result<(), CgroupError> {
