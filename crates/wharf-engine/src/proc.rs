@@ -43,11 +43,16 @@ const TICKS: u64 = 100;
 /// A process as `/proc` shows it.
 pub(crate) struct Process {
     pid: u32,
+    /// Of the thread; the process's own of its first one.
+    tid: u32,
     stat: Vec<String>,
     comm: String,
     command: String,
     uid: u32,
+    ruid: u32,
     gid: u32,
+    /// proc_pid_status(5).
+    status: String,
     /// KiB in memory.
     rss: u64,
     /// Seconds since the start of the machine.
@@ -58,7 +63,23 @@ pub(crate) struct Process {
 impl Process {
     /// The process `pid`, while there is one.
     pub(crate) fn read(pid: u32) -> Option<Self> {
-        let read = |name: &str| std::fs::read_to_string(format!("/proc/{pid}/{name}")).ok();
+        Self::read_from(&format!("/proc/{pid}"), pid, pid)
+    }
+
+    /// Its threads.
+    pub(crate) fn read_threads(pid: u32) -> Vec<Self> {
+        let folder = format!("/proc/{pid}/task");
+        let threads = std::fs::read_dir(&folder).into_iter().flatten().flatten();
+        let mut threads: Vec<u32> = threads
+            .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+            .collect();
+        threads.sort_unstable();
+        let read = |tid| Self::read_from(&format!("{folder}/{tid}"), pid, tid);
+        threads.into_iter().filter_map(read).collect()
+    }
+
+    fn read_from(folder: &str, pid: u32, tid: u32) -> Option<Self> {
+        let read = |name: &str| std::fs::read_to_string(format!("{folder}/{name}")).ok();
         let stat = read("stat")?;
         let (head, rest) = stat.rsplit_once(')')?;
         let comm = head.split_once('(')?.1.to_owned();
@@ -68,9 +89,9 @@ impl Process {
             .filter(|word| !word.is_empty())
             .collect();
         let status = read("status")?;
-        let id = |name: &str| {
+        let id = |name: &str, number: usize| {
             let line = status.lines().find_map(|line| line.strip_prefix(name))?;
-            line.split_whitespace().nth(1)?.parse().ok()
+            line.split_whitespace().nth(number)?.parse().ok()
         };
         let uptime = std::fs::read_to_string("/proc/uptime").ok()?;
         let uptime = uptime.split('.').next()?.parse().ok()?;
@@ -79,7 +100,7 @@ impl Process {
             false => words.join(" "),
         };
         let stat = rest.split_whitespace().map(str::to_owned).collect();
-        let (uid, gid) = (id("Uid:")?, id("Gid:")?);
+        let (ruid, uid, gid) = (id("Uid:", 0)?, id("Uid:", 1)?, id("Gid:", 1)?);
         let rss = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
         let rss = rss
             .and_then(|line| line.split_whitespace().next()?.parse().ok())
@@ -87,11 +108,14 @@ impl Process {
         let now = jiff::Timestamp::now().as_second();
         Some(Self {
             pid,
+            tid,
             stat,
             comm,
             command,
             uid,
+            ruid,
             gid,
+            status,
             rss,
             uptime,
             now,
@@ -101,34 +125,126 @@ impl Process {
     /// The text of one of ps's columns; `-` for one that we do not have.
     pub(crate) fn column(&self, name: &str) -> String {
         match name {
-            "uid" | "user" | "euser" | "ruser" => id_name("/etc/passwd", self.uid),
+            "uid" | "euid" => self.uid.to_string(),
+            "ruid" => self.ruid.to_string(),
+            "user" | "uname" | "euser" => id_name("/etc/passwd", self.uid),
+            "ruser" => id_name("/etc/passwd", self.ruid),
             "group" | "egroup" => id_name("/etc/group", self.gid),
-            "gid" => self.gid.to_string(),
+            "gid" | "egid" => self.gid.to_string(),
             "pid" | "tgid" => self.pid.to_string(),
-            "ppid" => self.field(4).to_string(),
-            "pgid" | "pgrp" => self.field(5).to_string(),
-            "sid" | "sess" => self.field(6).to_string(),
+            "lwp" | "spid" | "tid" => self.tid.to_string(),
             "c" => (self.permille() / 10).min(99).to_string(),
             "%cpu" | "pcpu" => tenths(self.permille()),
             "%mem" | "pmem" => tenths(self.rss * 1000 / memory().max(1)),
-            "vsz" | "vsize" => (self.field(23) / 1024).to_string(),
-            "rss" | "rssize" => self.rss.to_string(),
+            "rss" | "rssize" | "rsz" => self.rss.to_string(),
             "tty" | "tt" | "tname" => self.tty(),
-            "stat" | "s" | "state" => self.text(3).to_owned(),
-            "start" | "stime" | "start_time" => self.started(),
-            "time" | "cputime" => clock((self.field(14) + self.field(15)) / TICKS),
+            "stat" => self.state_and_flags(),
+            "s" | "state" => self.text(3).to_owned(),
+            "start" | "lstart" | "stime" | "start_time" => self.started(name),
+            "time" | "cputime" => clock(self.seconds()),
+            "bsdtime" => format!("{}:{:02}", self.seconds() / 60, self.seconds() % 60),
             "etime" => elapsed(self.age()),
-            "ni" | "nice" => self.text(19).to_owned(),
-            "pri" => self
-                .text(18)
-                .parse()
-                .map_or(0, |priority: i64| 39 - priority)
-                .to_string(),
-            "nlwp" | "thcount" => self.field(20).to_string(),
+            "etimes" => self.age().to_string(),
             "cmd" | "args" | "command" => self.command.clone(),
-            "comm" | "ucmd" => self.comm.clone(),
+            "comm" | "fname" | "ucmd" | "ucomm" => self.comm.clone(),
+            "wchan" => self.file("wchan").chars().take(6).collect(),
+            "label" => self.file("attr/current"),
+            "cgroup" => self.file("cgroup").replace('\n', ","),
+            name => self.number(name),
+        }
+    }
+
+    /// A column that is a field of proc_pid_stat(5), or follows from some.
+    fn number(&self, name: &str) -> String {
+        let number = |number: usize| self.field(number).to_string();
+        let priority = |change: fn(i64) -> i64| {
+            let priority = self.text(18).parse().map_or(0, change);
+            priority.to_string()
+        };
+        match name {
+            "ppid" => number(4),
+            "pgid" | "pgrp" => number(5),
+            "sid" | "sess" => number(6),
+            "tpgid" => self.text(8).to_owned(),
+            // What ps shows of the flags: forked and has not executed, has used privileges.
+            "f" | "flag" | "flags" => (self.field(9) >> 6 & 7).to_string(),
+            "min_flt" | "minflt" => number(10),
+            "maj_flt" | "majflt" => number(12),
+            "pri" => priority(|priority| 39 - priority),
+            "opri" => priority(|priority| 60 + priority),
+            "priority" => self.text(18).to_owned(),
+            "ni" | "nice" => self.text(19).to_owned(),
+            "nlwp" | "thcount" => number(20),
+            "vsz" | "vsize" => (self.field(23) / 1024).to_string(),
+            "sz" => (self.field(23) / 4096).to_string(),
+            "trs" => self.code().to_string(),
+            "drs" => (self.field(23) / 1024)
+                .saturating_sub(self.code())
+                .to_string(),
+            "stackp" => format!("{:016x}", self.field(28)),
+            "esp" => format!("{:016x}", self.field(29)),
+            "eip" => format!("{:016x}", self.field(30)),
+            "psr" => number(39),
+            "cls" => self.class().to_owned(),
+            "pending" | "sig_pend" => self.mask("SigPnd:"),
+            "blocked" | "sig_block" => self.mask("SigBlk:"),
+            "ignored" | "sig_ignore" => self.mask("SigIgn:"),
+            "caught" | "sig_catch" => self.mask("SigCgt:"),
             _ => "-".to_owned(),
         }
+    }
+
+    /// KiB of code.
+    fn code(&self) -> u64 {
+        self.field(27).saturating_sub(self.field(26)) / 1024
+    }
+
+    /// The scheduling class (sched(7)) in ps's letters.
+    fn class(&self) -> &'static str {
+        match self.field(41) {
+            0 => "TS",
+            1 => "FF",
+            2 => "RR",
+            3 => "B",
+            5 => "IDL",
+            6 => "DLN",
+            _ => "?",
+        }
+    }
+
+    fn mask(&self, name: &str) -> String {
+        let mut lines = self.status.lines();
+        let found = lines.find_map(|line| line.strip_prefix(name));
+        found.map_or("-", str::trim).to_owned()
+    }
+
+    /// A file of the process; `-` if it cannot be read or says nothing.
+    fn file(&self, name: &str) -> String {
+        let path = format!("/proc/{}/task/{}/{name}", self.pid, self.tid);
+        let text = std::fs::read_to_string(path).unwrap_or_default();
+        match text.trim_matches(['\0', '\n']) {
+            "" | "0" => "-".to_owned(),
+            text => text.to_owned(),
+        }
+    }
+
+    /// ps(1), "PROCESS STATE CODES".
+    fn state_and_flags(&self) -> String {
+        let nice: i64 = self.text(19).parse().unwrap_or(0);
+        let mut locked = self.status.lines();
+        let locked = locked.find_map(|line| line.strip_prefix("VmLck:"));
+        let locked = locked.is_some_and(|line| !line.trim().starts_with("0 "));
+        let flags = [
+            (nice < 0, '<'),
+            (nice > 0, 'N'),
+            (locked, 'L'),
+            (self.text(6) == self.pid.to_string(), 's'),
+            (self.field(20) > 1, 'l'),
+            (self.text(8) == self.text(5), '+'),
+        ];
+        let mut text = self.text(3).to_owned();
+        text.extend(flags.iter().filter(|(is, _)| *is).map(|(_, flag)| *flag));
+        text
     }
 
     /// A field of proc_pid_stat(5), by its number there.
@@ -143,6 +259,11 @@ impl Process {
     /// Seconds since its start.
     fn age(&self) -> u64 {
         self.uptime.saturating_sub(self.field(22) / TICKS)
+    }
+
+    /// Of processor time.
+    fn seconds(&self) -> u64 {
+        (self.field(14) + self.field(15)) / TICKS
     }
 
     /// Thousandths of a CPU over its life.
@@ -163,11 +284,17 @@ impl Process {
         }
     }
 
-    fn started(&self) -> String {
+    fn started(&self, column: &str) -> String {
         let age = i64::try_from(self.age()).unwrap_or(0);
         let start = jiff::Timestamp::from_second(self.now - age).unwrap_or_default();
         let start = start.to_zoned(jiff::tz::TimeZone::system());
-        let format = if age < 24 * 3600 { "%H:%M" } else { "%b%d" };
+        let format = match column {
+            "lstart" => "%a %b %e %H:%M:%S %Y",
+            "start" if age < 24 * 3600 => "%H:%M:%S",
+            "start" => "%b %d",
+            _ if age < 24 * 3600 => "%H:%M",
+            _ => "%b%d",
+        };
         start.strftime(format).to_string()
     }
 }
@@ -236,6 +363,10 @@ mod tests {
         assert_eq!(process.column("pid"), std::process::id().to_string());
         assert!(process.column("rss").parse::<u64>().unwrap() > 0);
         assert_eq!(process.column("user"), "root");
+        assert_eq!(process.column("uid"), "0");
+        assert_eq!(process.column("tid"), process.column("pid"));
+        let threads = Process::read_threads(std::process::id());
+        assert_eq!(threads[0].column("pid"), process.column("pid"));
         assert!(Process::read(u32::MAX).is_none());
     }
 }

@@ -49,7 +49,7 @@ pub(crate) fn parse(text: &str) -> Result<i32, EngineError> {
     let invalid = || EngineError::Invalid(format!("invalid signal: {text}"));
     if let Ok(number) = text.parse::<i32>() {
         return match number {
-            ..=0 => Err(invalid()),
+            0 => Err(invalid()),
             1..=64 => Ok(number),
             _ => Err(EngineError::Invalid(format!(
                 "the linux daemon does not support signal {number}"

@@ -18,9 +18,13 @@ impl Containers {
         let entry = self.find(container)?;
         let view = entry.now();
         let resolved = resolve(&view.config, &options);
-        let (signal, patience) = resolved.map_err(|error| {
-            let text = error.message();
-            EngineError::Invalid(format!("cannot stop container: {container}: {text}"))
+        let (signal, patience) = resolved.map_err(|error| match view.state.running {
+            true => {
+                let text = error.message();
+                EngineError::Invalid(format!("cannot stop container: {container}: {text}"))
+            }
+            // As dockerd, which looks at the signal when it is to be sent.
+            false => EngineError::NotModified,
         })?;
         entry
             .ask_with(Event::Stop { signal }, patience, false)
@@ -36,7 +40,19 @@ impl Containers {
     pub async fn restart(&self, container: &str, options: StopOptions) -> Result<(), EngineError> {
         let entry = self.find(container)?;
         let view = entry.now();
-        let (signal, patience) = resolve(&view.config, &options)?;
+        let (signal, patience) = match resolve(&view.config, &options) {
+            Err(error) if view.state.running => {
+                let text = error.message();
+                let text = format!("Cannot restart container {container}: {text}");
+                return Err(EngineError::Invalid(text));
+            }
+            // None is sent to one that does not run.
+            Err(_) => (
+                stop_signal(&view.config),
+                patience(&view.config, options.timeout),
+            ),
+            Ok(resolved) => resolved,
+        };
         entry
             .ask_with(Event::Restart { signal }, patience, false)
             .await?;
