@@ -16,6 +16,9 @@ pub(crate) fn container_inspect(document: &mut Value, version: ApiVersion) {
     } else if document["Config"]["OnBuild"].is_null() {
         remove(&mut document["Config"], &["OnBuild"]);
     }
+    if version.before(56) {
+        remove(&mut document["HostConfig"], &["Umask"]);
+    }
     if version.before(48) {
         remove(document, &["ImageManifestDescriptor"]);
         endpoints_before_48(&mut document["NetworkSettings"]["Networks"]);
@@ -177,6 +180,9 @@ pub(crate) fn container_create(
     if version.before(43) {
         host.annotations.clear();
     }
+    if version.before(56) {
+        host.umask = None;
+    }
     if version.before(44) {
         create_before_44(request)?;
         return Ok(Vec::new());
@@ -278,6 +284,14 @@ pub(crate) fn update(resources: &mut wharf_api_types::Resources, version: ApiVer
     }
     if !version.before(42) {
         resources.kernel_memory = 0;
+    }
+    if version.before(55) {
+        // They were in the description, and nothing came of them.
+        resources.blkio_weight_device = None;
+        resources.blkio_device_read_bps = None;
+        resources.blkio_device_write_bps = None;
+        resources.blkio_device_read_iops = None;
+        resources.blkio_device_write_iops = None;
     }
     // Both 0 and anything below are without limit.
     if resources.pids_limit.is_some_and(|limit| limit <= 0) {

@@ -13,6 +13,7 @@
 mod compat;
 mod convert;
 mod error;
+mod form;
 mod hijack;
 mod metrics;
 mod params;

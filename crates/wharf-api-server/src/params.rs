@@ -4,8 +4,9 @@ use axum::body::Bytes;
 use axum::extract::{FromRequest, FromRequestParts, Request};
 use http::request::Parts;
 use http::{HeaderMap, header};
-use serde::Deserialize as _;
+use http_body_util::LengthLimitError;
 use serde::de::DeserializeOwned;
+use wharf_api_types::go::{self, GoError};
 use wharf_engine::Filters;
 
 use crate::error::ApiError;
@@ -18,13 +19,29 @@ const MAX_BODY: usize = 4 << 20;
 pub(crate) struct Params(Vec<(String, String)>);
 
 impl<S: Sync> FromRequestParts<S> for Params {
-    type Rejection = std::convert::Infallible;
+    type Rejection = ApiError;
 
-    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Self::Rejection> {
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ApiError> {
         let query = parts.uri.query().unwrap_or_default();
+        check_query(query)?;
         let pairs = form_urlencoded::parse(query.as_bytes());
         Ok(Self(pairs.into_owned().collect()))
     }
+}
+
+/// What Go's `url.ParseQuery` refuses.
+fn check_query(query: &str) -> Result<(), ApiError> {
+    if query.contains(';') {
+        return Err(ApiError::bad("invalid semicolon separator in query"));
+    }
+    for (at, _) in query.match_indices('%') {
+        let escape = query.as_bytes().get(at + 1..at + 3);
+        if !escape.is_some_and(|digits| digits.iter().all(u8::is_ascii_hexdigit)) {
+            let shown: String = query[at..].chars().take(3).collect();
+            return Err(ApiError::bad(format!("invalid URL escape {shown:?}")));
+        }
+    }
+    Ok(())
 }
 
 impl Params {
@@ -141,7 +158,14 @@ pub(crate) async fn drain(request: Request) {
 
 async fn read(body: axum::body::Body) -> Result<Bytes, ApiError> {
     let read = axum::body::to_bytes(body, MAX_BODY).await;
-    read.map_err(|_| ApiError::bad(format!("request body is larger than {MAX_BODY} bytes")))
+    read.map_err(|error| {
+        let cause = std::error::Error::source(&error);
+        match cause.is_some_and(|cause| cause.is::<LengthLimitError>()) {
+            true => ApiError::bad(format!("request body is larger than {MAX_BODY} bytes")),
+            // Its end is missing, or it is no chunks.
+            false => ApiError::bad("invalid JSON: unexpected EOF"),
+        }
+    })
 }
 
 fn check_kind(headers: &HeaderMap, has_body: bool) -> Result<(), ApiError> {
@@ -164,40 +188,12 @@ fn check_kind(headers: &HeaderMap, has_body: bool) -> Result<(), ApiError> {
     }
 }
 
-/// A document, and nothing behind it. As Go reads it, `null` is the zero value.
-fn parse<T: DeserializeOwned + Default>(bytes: &[u8]) -> Result<T, ApiError> {
-    // Every body is an object; a list would be taken for its fields in their order.
-    if bytes.trim_ascii_start().starts_with(b"[")
-        && serde_json::from_slice::<serde::de::IgnoredAny>(bytes).is_ok()
-    {
-        let text = "invalid JSON: json: cannot unmarshal array into Go value of type struct";
-        return Err(ApiError::bad(text));
-    }
-    let mut documents = serde_json::Deserializer::from_slice(bytes);
-    let document = Option::<T>::deserialize(&mut documents)
-        .map_err(|error| ApiError::bad(format!("invalid JSON: {}", why(bytes, &error))))?;
-    match documents.end() {
-        Ok(()) => Ok(document.unwrap_or_default()),
-        Err(_) => Err(ApiError::bad("unexpected content after JSON")),
-    }
-}
-
-/// Where Go's decoder has words of its own for what is no JSON, those.
-pub(crate) fn why(bytes: &[u8], error: &serde_json::Error) -> String {
-    if error.is_eof() {
-        return "unexpected EOF".to_owned();
-    }
-    let line = bytes
-        .split(|byte| *byte == b'\n')
-        .nth(error.line().saturating_sub(1));
-    let at = line.and_then(|line| line.get(error.column().saturating_sub(1)));
-    match at {
-        Some(at) if error.is_syntax() && at.is_ascii_graphic() => {
-            let at = char::from(*at);
-            format!("invalid character '{at}' looking for beginning of value")
-        }
-        _ => error.to_string(),
-    }
+/// A document, and nothing behind it.
+fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, ApiError> {
+    go::from_slice(bytes).map_err(|error| match error {
+        GoError::Trailing => ApiError::bad(error.to_string()),
+        error => ApiError::bad(format!("invalid JSON: {error}")),
+    })
 }
 
 #[cfg(test)]
@@ -221,6 +217,19 @@ mod tests {
             .collect();
         assert_eq!(set, ["a", "d"]);
         assert!(params.flag_or("g", true));
+    }
+
+    #[test]
+    fn queries_are_checked_as_go_does() {
+        let check = |query: &str| check_query(query).map_err(|error| error.message);
+        assert_eq!(check("a=b&c=%20+%C3%A9&d"), Ok(()));
+        for (query, words) in [
+            ("a=%zz", "invalid URL escape \"%zz\""),
+            ("a=%2", "invalid URL escape \"%2\""),
+            ("a=1;b=2", "invalid semicolon separator in query"),
+        ] {
+            assert_eq!(check(query), Err(words.to_owned()));
+        }
     }
 
     #[test]

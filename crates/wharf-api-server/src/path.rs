@@ -2,7 +2,7 @@
 
 use axum::body::Body;
 use axum::response::Response;
-use http::{HeaderValue, StatusCode, Uri, header};
+use http::{HeaderValue, Method, StatusCode, Uri, header};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, percent_encode};
 
 /// What is kept as it is in a path that a client is sent to: as Go's `url.URL` writes them.
@@ -50,6 +50,85 @@ pub(crate) fn cleaned(uri: &Uri) -> Option<String> {
         parts.join("/"),
         query.unwrap_or_default()
     ))
+}
+
+/// What may be asked of a named object, behind its name.
+const VERBS: &[&str] = &[
+    "/attach/ws",
+    "/archive",
+    "/attach",
+    "/changes",
+    "/checkpoints",
+    "/connect",
+    "/disconnect",
+    "/exec",
+    "/export",
+    "/json",
+    "/kill",
+    "/logs",
+    "/pause",
+    "/rename",
+    "/resize",
+    "/restart",
+    "/start",
+    "/stats",
+    "/stop",
+    "/top",
+    "/unpause",
+    "/update",
+    "/wait",
+];
+
+/// Paths of a kind of object that are no names in one method, and names in another: a container may be called `json`.
+const WORDS: &[&str] = &["create", "get", "json", "load", "prune", "search"];
+
+/// The path without its version, its name as one part that no route takes for a word: dockerd takes all that stands between
+/// the kind of an object and the verb for the name. None if there is nothing to change.
+fn one_name(method: &Method, path: &str) -> Option<String> {
+    let (kind, rest) = path.strip_prefix('/')?.split_once('/')?;
+    let (name, verb) = split_name(method, kind, rest)?;
+    let name = match WORDS.contains(&name) {
+        true => format!("%{:02X}{}", name.as_bytes().first()?, name.get(1..)?),
+        // Names of images have slashes, and a route for them.
+        false if name.contains('/') && kind != "images" => name.replace('/', "%2F"),
+        false => return None,
+    };
+    Some(format!("/{kind}/{name}{verb}"))
+}
+
+/// What of the path behind `kind` is a name, and what a verb; none where it is neither.
+fn split_name<'a>(method: &Method, kind: &str, rest: &'a str) -> Option<(&'a str, &'a str)> {
+    let verb = VERBS.iter().find_map(|verb| {
+        let name = rest.strip_suffix(verb)?;
+        (!name.is_empty()).then(|| (name, &rest[name.len()..]))
+    });
+    match kind {
+        "containers" if *method == Method::DELETE => Some(of_delete(rest)),
+        "containers" | "exec" => verb,
+        "images" if *method == Method::DELETE => Some((rest, "")),
+        "volumes" | "networks" if *method == Method::POST => verb,
+        "volumes" | "networks" => Some((rest, "")),
+        _ => None,
+    }
+}
+
+/// `uri`, its path as [`one_name`] has it.
+pub(crate) fn with_one_name(method: &Method, uri: Uri) -> Uri {
+    let Some(path) = one_name(method, uri.path()) else {
+        return uri;
+    };
+    let query = uri.query().map(|query| format!("?{query}"));
+    let whole = format!("{path}{}", query.unwrap_or_default());
+    whole.parse().unwrap_or(uri)
+}
+
+/// `DELETE` has no verb but for checkpoints, which are looked for first.
+fn of_delete(rest: &str) -> (&str, &str) {
+    let checkpoint = rest.rsplit_once('/').and_then(|(front, checkpoint)| {
+        let name = front.strip_suffix("/checkpoints")?;
+        (!checkpoint.is_empty()).then_some(name)
+    });
+    rest.split_at(checkpoint.map_or(rest.len(), str::len))
 }
 
 /// Whether every `%` of the path begins an escaped byte. Go's server does not look at other requests.
@@ -119,6 +198,51 @@ mod tests {
         let is_good = |path: &str| is_escaped_well(&path.parse().expect("uri"));
         assert!(is_good("/a") && is_good("/a%20b%2F") && is_good("/a?%"));
         assert!(!is_good("/a%") && !is_good("/%2") && !is_good("/%zz/b"));
+    }
+
+    #[test]
+    fn a_name_may_have_slashes() {
+        let check = |method: Method, path: &str| one_name(&method, path);
+        for plain in [
+            "/containers/json",
+            "/containers/a/json",
+            "/images/a/b/json",
+            "/info",
+        ] {
+            assert_eq!(check(Method::GET, plain), None);
+        }
+        let found = check(Method::GET, "/containers/a/b/json").unwrap();
+        assert_eq!(found, "/containers/a%2Fb/json");
+        let found = check(Method::GET, "/containers/a/attach/ws");
+        assert_eq!(found, None);
+        let found = check(Method::POST, "/containers/a/b/c/start").unwrap();
+        assert_eq!(found, "/containers/a%2Fb%2Fc/start");
+        assert_eq!(check(Method::GET, "/containers/a/b"), None);
+        let found = check(Method::DELETE, "/containers/a/json").unwrap();
+        assert_eq!(found, "/containers/a%2Fjson");
+        assert_eq!(check(Method::DELETE, "/containers/a/checkpoints/b"), None);
+        let found = check(Method::DELETE, "/containers/a/b/checkpoints/c").unwrap();
+        assert_eq!(found, "/containers/a%2Fb/checkpoints/c");
+        let found = check(Method::GET, "/volumes/a/b").unwrap();
+        assert_eq!(found, "/volumes/a%2Fb");
+        let found = check(Method::POST, "/networks/a/b/connect").unwrap();
+        assert_eq!(found, "/networks/a%2Fb/connect");
+        assert_eq!(check(Method::POST, "/networks/a/b"), None);
+        assert_eq!(check(Method::DELETE, "/images/a/b"), None);
+    }
+
+    #[test]
+    fn a_name_may_be_a_word_of_the_api() {
+        let check = |method: Method, path: &str| one_name(&method, path);
+        let found = check(Method::DELETE, "/containers/json").unwrap();
+        assert_eq!(found, "/containers/%6Ason");
+        let found = check(Method::DELETE, "/images/get").unwrap();
+        assert_eq!(found, "/images/%67et");
+        let found = check(Method::GET, "/volumes/create").unwrap();
+        assert_eq!(found, "/volumes/%63reate");
+        for plain in ["/volumes/create", "/networks/prune", "/containers/create"] {
+            assert_eq!(check(Method::POST, plain), None);
+        }
     }
 
     #[test]

@@ -25,7 +25,7 @@ use crate::error::{ApiError, Unrouted};
 use crate::peer::Peer;
 use crate::rest::Rest;
 use crate::takeover::Connection;
-use crate::{path, routes, version};
+use crate::{form, path, routes, version};
 
 /// How long a TLS handshake may take.
 const HANDSHAKE: Duration = Duration::from_secs(10);
@@ -187,7 +187,7 @@ async fn answer(
         return Ok(path::moved(&path));
     }
     let (asked, uri) = version::split(request.uri());
-    *request.uri_mut() = uri;
+    *request.uri_mut() = path::with_one_name(request.method(), uri);
     request.extensions_mut().insert(asked);
     request.extensions_mut().insert(peer);
     let mut response = match *request.method() {
@@ -195,10 +195,13 @@ async fn answer(
         Method::HEAD if !path::has_head(request.uri().path()) => {
             ApiError::no_page().into_response()
         }
-        _ => {
-            let Ok(response) = router.oneshot(request).await;
-            response
-        }
+        _ => match form::merged(request).await {
+            Ok(request) => {
+                let Ok(response) = router.oneshot(request).await;
+                response
+            }
+            Err(error) => error.into_response(),
+        },
     };
     if response.status() != StatusCode::SWITCHING_PROTOCOLS {
         rest.drain().await;

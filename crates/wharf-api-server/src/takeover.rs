@@ -5,6 +5,9 @@
 //! the first request of a connection is looked at before hyper reads it: one of that kind is made to ask for
 //! an upgrade, and the head of the `101` becomes that of a `200` on its way out. Any other request passes
 //! untouched, and so does every later one of a connection: those get what they ask for as a body.
+//!
+//! The first request's line is mended as well: curl sends `?filters={"label":["a"]}` as it was typed, Go's server takes it,
+//! and hyper would refuse it without a word.
 
 use std::io;
 use std::pin::Pin;
@@ -14,6 +17,8 @@ use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, ReadBuf};
 
 /// The longest head that is looked at.
 const MOST: usize = 16 << 10;
+/// The longest line of a request that is looked at: hyper takes no longer target.
+const LONGEST_LINE: usize = 64 << 10;
 const END: &[u8] = b"\r\n\r\n";
 const UPGRADED: &[u8] = b"HTTP/1.1 101 ";
 const RAW: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Type: application/vnd.docker.raw-stream\r\n\r\n";
@@ -57,6 +62,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 break;
             }
         }
+        while is_line_open(&front) && stream.read_buf(&mut front).await? > 0 {}
+        mend_line(&mut front);
         Ok(Self {
             stream,
             front,
@@ -68,6 +75,45 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     #[cfg(test)]
     pub(crate) fn is_raw(&self) -> bool {
         !matches!(self.head, Head::Pass)
+    }
+}
+
+/// Whether this is a part of a request's line, and not the beginning of HTTP/2.
+fn is_line_open(front: &[u8]) -> bool {
+    let is_text = front.first().is_some_and(u8::is_ascii_alphabetic);
+    is_text && !front.starts_with(b"PRI ") && !front.contains(&b'\n') && front.len() < LONGEST_LINE
+}
+
+/// Escapes what may not stand in the target of a request as it is.
+fn mend_line(front: &mut Vec<u8>) {
+    let Some(end) = front.iter().position(|byte| *byte == b'\n') else {
+        return;
+    };
+    let line = &front[..end];
+    let start = line.iter().position(|byte| *byte == b' ').map(|at| at + 1);
+    let stop = line.windows(6).rposition(|window| window == b" HTTP/");
+    let (Some(start), Some(stop)) = (start, stop) else {
+        return;
+    };
+    let Some(target) = line
+        .get(start..stop)
+        .filter(|target| target.iter().any(is_odd))
+    else {
+        return;
+    };
+    let escaped: Vec<u8> = target.iter().flat_map(escaped).collect();
+    front.splice(start..stop, escaped);
+}
+
+/// Bytes that Go's server takes in a target, and hyper does not. A fragment is no part of a request: it belongs to the path.
+fn is_odd(byte: &u8) -> bool {
+    matches!(byte, b'"' | b'<' | b'>' | b'`' | b'#') || !byte.is_ascii()
+}
+
+fn escaped(byte: &u8) -> Vec<u8> {
+    match is_odd(byte) {
+        true => format!("%{byte:02X}").into_bytes(),
+        false => vec![*byte],
     }
 }
 
@@ -261,6 +307,22 @@ mod tests {
             let (connection, read) = opened(&[other]).await;
             assert!(!connection.is_raw() && read == other, "{other}");
         }
+    }
+
+    #[tokio::test]
+    async fn a_target_may_be_as_it_was_typed() {
+        let typed =
+            "GET /containers/json?filters={\"label\":[\"a`b\"]}&x=é#y HTTP/1.1\r\nA: \"b\"\r\n\r\n";
+        let (head, tail) = typed.split_at(40);
+        let (connection, read) = opened(&[head, tail]).await;
+        assert!(!connection.is_raw());
+        assert_eq!(
+            read,
+            "GET /containers/json?filters={%22label%22:[%22a%60b%22]}&x=%C3%A9%23y HTTP/1.1\r\nA: \"b\"\r\n\r\n"
+        );
+        let long = format!("GET /?{} HTTP/1.1\r\n\r\n", "\"".repeat(5000));
+        let (_, read) = opened(&[long.as_str()]).await;
+        assert_eq!(read.matches("%22").count(), 5000);
     }
 
     #[test]

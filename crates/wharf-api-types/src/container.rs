@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::{
-    EndpointSettings, HostConfig, MountPoint, NetworkingConfig, Set, is_default, or_default,
+    EndpointSettings, HostConfig, MountPoint, NetworkingConfig, OciDescriptor, Set, is_default,
+    or_default,
 };
 
 /// A command: a list, or (from old clients) one string.
@@ -113,15 +114,17 @@ pub struct HealthConfig {
 
 /// The body of `POST /containers/create`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(default)]
+#[serde(remote = "Self", default)]
 pub struct ContainerCreateRequest {
-    #[serde(flatten)]
+    #[serde(flatten, skip_deserializing)]
     pub config: ContainerConfig,
     #[serde(rename = "HostConfig")]
     pub host_config: Option<HostConfig>,
     #[serde(rename = "NetworkingConfig")]
     pub networking_config: Option<NetworkingConfig>,
 }
+
+with_embedded!(ContainerCreateRequest, config);
 
 /// The answer to `POST /containers/create`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -142,6 +145,9 @@ pub struct ContainerSummary {
     pub image: String,
     #[serde(rename = "ImageID")]
     pub image_id: String,
+    /// From 1.48 on.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub image_manifest_descriptor: Option<OciDescriptor>,
     pub command: String,
     /// Seconds since 1970.
     pub created: i64,

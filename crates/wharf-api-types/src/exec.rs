@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{StrSlice, is_default, or_default};
+use crate::{is_default, or_default};
 
 /// The body of `POST /containers/{id}/exec`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -27,7 +27,7 @@ pub struct ExecCreateRequest {
     pub env: Option<Vec<String>>,
     #[serde(deserialize_with = "or_default")]
     pub working_dir: String,
-    pub cmd: Option<StrSlice>,
+    pub cmd: Option<Vec<String>>,
 }
 
 /// The body of `POST /exec/{id}/start`.

@@ -65,17 +65,19 @@ pub struct Resources {
 
 /// The body of `POST /containers/{id}/update`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(default)]
+#[serde(remote = "Self", default)]
 pub struct ContainerUpdateRequest {
-    #[serde(flatten)]
+    #[serde(flatten, skip_deserializing)]
     pub resources: Resources,
     #[serde(rename = "RestartPolicy")]
     pub restart_policy: Option<RestartPolicy>,
 }
 
+with_embedded!(ContainerUpdateRequest, resources);
+
 /// Docker's `HostConfig`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "PascalCase", default)]
+#[serde(remote = "Self", rename_all = "PascalCase", default)]
 pub struct HostConfig {
     pub binds: Option<Vec<String>>,
     #[serde(rename = "ContainerIDFile", deserialize_with = "or_default")]
@@ -136,9 +138,12 @@ pub struct HostConfig {
     pub sysctls: BTreeMap<String, String>,
     #[serde(skip_serializing_if = "is_default", deserialize_with = "or_default")]
     pub runtime: String,
+    /// From 1.56 on.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub umask: Option<u32>,
     #[serde(deserialize_with = "or_default")]
     pub isolation: String,
-    #[serde(flatten)]
+    #[serde(flatten, skip_deserializing)]
     pub resources: Resources,
     #[serde(skip_serializing_if = "is_default", deserialize_with = "or_default")]
     pub mounts: Vec<Mount>,
@@ -147,6 +152,8 @@ pub struct HostConfig {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub init: Option<bool>,
 }
+
+with_embedded!(HostConfig, resources);
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]

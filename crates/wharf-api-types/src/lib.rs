@@ -3,16 +3,43 @@
 //! The newest API version (1.56) only: older clients are served by the compatibility layer of
 //! `wharf-api-server`. What is null and what is absent follows Go: a slice or map without `omitempty` is `null`
 //! when nobody set it, which is an `Option` here; one with `omitempty` is left out when empty. On the way in,
-//! unknown fields are passed over and `null` stands for the zero value, as Go reads it.
+//! unknown fields are passed over and `null` stands for the zero value, as Go reads it ([`go`]).
 
 #![allow(
     missing_docs,
     reason = "a field's meaning is the API file's: shared/reference/engine-api-1.56.yaml"
 )]
 
+/// Reads a type whose field is what Go calls embedded: the embedded one's fields stand among its own. `flatten` alone would
+/// hide the fields' names from who reads them ([`go`]).
+macro_rules! with_embedded {
+    ($name:ident, $embedded:ident) => {
+        impl serde::Serialize for $name {
+            fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                Self::serialize(self, serializer)
+            }
+        }
+
+        impl<'de> serde::Deserialize<'de> for $name {
+            fn deserialize<D: serde::Deserializer<'de>>(reader: D) -> Result<Self, D::Error> {
+                let value = serde_json::Value::deserialize(reader)?;
+                let embedded = crate::go::from_value(&value);
+                let embedded = embedded.map_err(serde::de::Error::custom)?;
+                let own = Self::deserialize(crate::go::reader(&value));
+                let own = own.map_err(serde::de::Error::custom)?;
+                Ok(Self {
+                    $embedded: embedded,
+                    ..own
+                })
+            }
+        }
+    };
+}
+
 mod container;
 mod exec;
 mod files;
+pub mod go;
 mod host_config;
 mod image;
 mod inspect;

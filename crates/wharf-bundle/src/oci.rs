@@ -55,6 +55,7 @@ pub fn to_oci(spec: &ContainerSpec, host: &HostFacts) -> Result<Spec, BundleErro
         shm_size: _,
         sysctls,
         annotations,
+        umask,
         oom_score_adj,
         rlimits,
         resources,
@@ -87,6 +88,9 @@ pub fn to_oci(spec: &ContainerSpec, host: &HostFacts) -> Result<Spec, BundleErro
         "noNewPrivileges": no_new_privileges,
         "oomScoreAdj": oom_score_adj,
     });
+    if let Some(umask) = umask {
+        process["user"]["umask"] = json!(umask);
+    }
     if let Some((rows, columns)) = console_size {
         process["consoleSize"] = json!({ "height": rows, "width": columns });
     }

@@ -48,6 +48,8 @@ pub struct ContainerSpec {
     pub sysctls: BTreeMap<String, String>,
     /// Annotations of the OCI spec.
     pub annotations: BTreeMap<String, String>,
+    /// The process's file mode creation mask; the runtime's own if `None`.
+    pub umask: Option<u32>,
     /// The process's weight for the out-of-memory killer.
     pub oom_score_adj: i64,
     /// Limits of the process.

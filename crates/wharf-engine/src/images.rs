@@ -11,7 +11,7 @@ use wharf_images::{
 };
 use wharf_oci::{Descriptor, Digest, Platform, Reference};
 
-use crate::{Containers, EngineError, EventKind, Events, View};
+use crate::{Containers, EngineError, EventKind, Events, PruneWatcher, View};
 
 /// Images, with the containers that use them and events about them. Reads go to [`ImageService::store`].
 #[derive(Clone)]
@@ -194,10 +194,20 @@ impl ImageService {
     ///
     /// # Errors
     /// Those of the store.
-    pub async fn prune(&self, options: ListOptions) -> Result<Pruned, EngineError> {
+    pub async fn prune(
+        &self,
+        options: ListOptions,
+        watcher: &PruneWatcher,
+    ) -> Result<Pruned, EngineError> {
         let (store, containers) = (self.store.clone(), self.containers.clone());
-        let pruned =
-            blocking(move || store.prune(&options, &|image| uses(&containers, image))).await?;
+        let watcher = watcher.clone();
+        let tell = move |removed: &Removed| match (removed.untagged(), removed.deleted()) {
+            (Some(name), _) => watcher.tell(name, "Untagged"),
+            (None, Some(id)) => watcher.deleted(&id.to_string()),
+            (None, None) => {}
+        };
+        let work = move || store.prune(&options, &|image| uses(&containers, image), &tell);
+        let pruned = blocking(work).await?;
         self.announce(&pruned.removed);
         let reclaimed = [("reclaimed".to_owned(), pruned.reclaimed.to_string())].into();
         self.events.emit(EventKind::Image, "prune", "", reclaimed);

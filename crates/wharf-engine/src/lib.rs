@@ -54,9 +54,10 @@ pub use changes::{Settings, apply_changes};
 pub use config::{BridgeConfig, CgroupDriver, EngineConfig, RuntimeConfig};
 pub use containers::{
     AttachEnd, AttachOptions, Attachment, ChangeKind, CommitOptions, Containers, Created,
-    ExecStartOptions, ExecView, ExtractOptions, FileChange, InterfaceStats, ListOptions, Listed,
-    LogOptions, LogStream, NewExec, PathStat, PruneReport, RemoveOptions, Size, StatsSample,
-    StatsStream, StopOptions, Top, Update, WaitCondition, WaitResult, Waiter, parse_bind,
+    DeviceLists, ExecStartOptions, ExecView, ExtractOptions, FileChange, InterfaceStats,
+    ListOptions, Listed, LogOptions, LogStream, NewExec, PathStat, PruneReport, PruneWatcher,
+    Pruned, RemoveOptions, Size, StatsSample, StatsStream, StopOptions, Top, Update, WaitCondition,
+    WaitResult, Waiter, parse_bind,
 };
 pub use df::{DfParts, DfReport};
 pub use engine::Engine;

@@ -5,7 +5,10 @@ use std::collections::BTreeMap;
 use wharf_network::{EndpointInfo, Network, Networks, NewNetwork};
 
 use crate::supervisor::Command;
-use crate::{Containers, EndpointSettings, EngineError, EventKind, Events, Filters, PruneReport};
+use crate::{
+    Containers, EndpointSettings, EngineError, EventKind, Events, Filters, PruneReport,
+    PruneWatcher,
+};
 
 /// Networks, with the containers in them and events about them.
 #[derive(Clone)]
@@ -89,7 +92,11 @@ impl NetworkService {
     ///
     /// # Errors
     /// If a filter is unknown.
-    pub async fn prune(&self, filters: &Filters) -> Result<PruneReport, EngineError> {
+    pub async fn prune(
+        &self,
+        filters: &Filters,
+        watcher: &PruneWatcher,
+    ) -> Result<PruneReport, EngineError> {
         filters.check(&["label", "label!", "until"])?;
         let until = crate::containers::until(filters)?;
         let mut report = PruneReport::default();
@@ -103,6 +110,7 @@ impl NetworkService {
             }
             // One that came into use in the meantime is simply not pruned.
             if self.remove(&network.id).await.is_ok() {
+                watcher.deleted(&network.id);
                 report.deleted.push(network.name);
             }
         }

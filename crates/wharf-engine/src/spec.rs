@@ -240,6 +240,7 @@ fn process(config: &Config, host: &HostConfig) -> ContainerSpec {
         masked_paths: paths(&host.masked_paths),
         readonly_paths: paths(&host.readonly_paths),
         readonly_rootfs: host.readonly_rootfs,
+        umask: host.umask,
         oom_score_adj: host.oom_score_adj,
         rlimits: limits::rlimits(&host.resources),
         ..ContainerSpec::default()

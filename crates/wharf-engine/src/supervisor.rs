@@ -28,7 +28,7 @@ use tokio_util::task::AbortOnDropHandle;
 use tracing::{debug, error, warn};
 use wharf_tasks::{ExitStatus, Task, TaskError};
 
-use crate::containers::{Entry, Shared, stop};
+use crate::containers::{DeviceLists, Entry, Shared, stop};
 use crate::launch::{self, Launched};
 use crate::lifecycle::{Effect, Event, Phase, Refusal, Then, step};
 use crate::record::{CONTAINERS, Record};
@@ -64,6 +64,7 @@ pub(crate) enum Command {
     Update {
         policy: Option<RestartPolicy>,
         resources: Option<Box<Resources>>,
+        lists: DeviceLists,
         reply: Reply,
     },
     /// A probe of its health has ended.
@@ -228,9 +229,10 @@ impl Supervisor {
             Command::Update {
                 policy,
                 resources,
+                lists,
                 reply,
             } => {
-                let _ = reply.send(self.update(policy, resources).await);
+                let _ = reply.send(self.update(policy, resources, lists).await);
             }
             Command::Probed { probe, reply } => {
                 self.probed(probe).await;

@@ -10,7 +10,9 @@ use wharf_volumes::{Created, LOCAL, Listed, NewVolume, Volume, VolumeError, Volu
 pub(crate) use hold::{Hold, any_mounted, mount_all, unmount_all};
 
 use crate::networks::matches;
-use crate::{Containers, EngineError, EventKind, Events, Filters, PruneReport, names};
+use crate::{
+    Containers, EngineError, EventKind, Events, Filters, PruneReport, PruneWatcher, names,
+};
 
 /// What marks a volume that nobody named.
 pub(crate) const ANONYMOUS: &str = "com.docker.volume.anonymous";
@@ -103,7 +105,11 @@ impl VolumeService {
     ///
     /// # Errors
     /// If a filter is unknown.
-    pub async fn prune(&self, filters: &Filters) -> Result<PruneReport, EngineError> {
+    pub async fn prune(
+        &self,
+        filters: &Filters,
+        watcher: &PruneWatcher,
+    ) -> Result<PruneReport, EngineError> {
         filters.check(&["label", "label!", "all"])?;
         let all = match filters.values("all").next() {
             // This one filter is read by Go's `ParseBool`.
@@ -116,16 +122,16 @@ impl VolumeService {
             }
         };
         let service = self.clone();
-        let filters = filters.clone();
+        let (filters, watcher) = (filters.clone(), watcher.clone());
         let report = self
-            .blocking(move || Ok(service.prune_now(&filters, all)))
+            .blocking(move || Ok(service.prune_now(&filters, all, &watcher)))
             .await?;
         let reclaimed = [("reclaimed".to_owned(), report.reclaimed.to_string())].into();
         self.events.emit(EventKind::Volume, "prune", "", reclaimed);
         Ok(report)
     }
 
-    fn prune_now(&self, filters: &Filters, all: bool) -> PruneReport {
+    fn prune_now(&self, filters: &Filters, all: bool, watcher: &PruneWatcher) -> PruneReport {
         let mut report = PruneReport::default();
         for volume in self.store.list().volumes {
             let none = BTreeMap::new();
@@ -141,6 +147,7 @@ impl VolumeService {
             let size = self.store.usage(volume.name.as_str()).unwrap_or(0);
             // One that came into use in the meantime is simply not pruned.
             if self.remove_now(volume.name.as_str()).is_ok() {
+                watcher.deleted(volume.name.as_str());
                 report.deleted.push(volume.name.as_str().to_owned());
                 report.reclaimed += size;
             }

@@ -90,7 +90,7 @@ fn a_start_that_fails_says_why() {
         // Nothing is left of the tries, and the containers can be removed.
         assert_eq!(
             containers
-                .prune(&Filters::default())
+                .prune(&Filters::default(), &PruneWatcher::default())
                 .await
                 .unwrap()
                 .deleted

@@ -225,7 +225,7 @@ impl Images {
     }
 
     /// Removes images that nothing needs: without a tag, or (`dangling: Some(false)`) all that no container uses.
-    /// `until`, `labels` and `without_labels` narrow it. Blocks on the disk.
+    /// `until`, `labels` and `without_labels` narrow it. `tell` is told of each step. Blocks on the disk.
     ///
     /// # Errors
     /// If records or files cannot be changed. An image that may not be removed is no error, it stays.
@@ -233,6 +233,7 @@ impl Images {
         &self,
         options: &ListOptions,
         uses: &dyn Fn(&Digest) -> Vec<crate::ImageUse>,
+        tell: &dyn Fn(&Removed),
     ) -> Result<Pruned, ImageError> {
         let all = options.dangling == Some(false);
         let candidates = ListOptions {
@@ -261,7 +262,10 @@ impl Images {
                     platforms: Vec::new(),
                 };
                 match self.remove_from(&mut state, &name, options, &uses) {
-                    Ok(steps) => removed.extend(steps),
+                    Ok(steps) => {
+                        steps.iter().for_each(tell);
+                        removed.extend(steps);
+                    }
                     // Gone with the one before, or needed by a child: both are fine.
                     Err(error) => tracing::debug!(name, %error, "not pruned"),
                 }

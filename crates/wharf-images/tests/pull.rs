@@ -110,7 +110,10 @@ async fn a_moved_tag_leaves_the_old_image_dangling() {
     let images = world.images.list(&dangling).unwrap();
     assert_eq!(images.len(), 1);
     assert_eq!(images[0].id, old_id);
-    let pruned = world.images.prune(&dangling, &|_| Vec::new()).unwrap();
+    let pruned = world
+        .images
+        .prune(&dangling, &|_| Vec::new(), &|_| {})
+        .unwrap();
     assert!(pruned.reclaimed > 0);
     assert_eq!(world.images.count(), 1);
 }

@@ -153,6 +153,7 @@ pub(super) fn host_config(host: &HostConfig) -> wire::HostConfig {
         shm_size,
         sysctls,
         runtime,
+        umask,
         masked_paths,
         readonly_paths,
         init,
@@ -207,6 +208,7 @@ pub(super) fn host_config(host: &HostConfig) -> wire::HostConfig {
         shm_size: shm_size.try_into().unwrap_or(i64::MAX),
         sysctls,
         runtime,
+        umask,
         isolation: String::new(),
         resources: self::resources(resources, &lists),
         mounts: mounts

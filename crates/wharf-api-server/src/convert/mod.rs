@@ -15,8 +15,8 @@ pub(crate) use images::{
 pub(crate) use networks::{network, new_network};
 pub(crate) use reply::{container_inspect, container_summary, exec_inspect, volume};
 pub(crate) use request::{
-    config, console_size, endpoint, extra_host, has_device_limits, new_container, new_exec,
-    resources, restart_policy, ulimit,
+    config, console_size, device_lists, endpoint, extra_host, new_container, new_exec, resources,
+    restart_policy, ulimit,
 };
 pub(crate) use stats::stats;
 pub(crate) use system::{disk_usage, event, info, version};

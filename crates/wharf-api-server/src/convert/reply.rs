@@ -283,6 +283,7 @@ pub(crate) fn container_summary(listed: Listed) -> wire::ContainerSummary {
         names: vec![format!("/{}", view.name)],
         image,
         image_id: view.image.to_string(),
+        image_manifest_descriptor: None,
         command: quoted(&command),
         created: view.created.as_second(),
         ports: ports(&view),

@@ -5,10 +5,10 @@ use std::net::IpAddr;
 
 use wharf_api_types as wire;
 use wharf_engine::{
-    Bind, Config, DeviceMapping, DeviceRequest, EndpointSettings, Health, HostConfig, IdMapping,
-    IdRange, IpcMode, LogConfig, MountKind, MountRequest, NamespaceMode, NetworkMode, NewContainer,
-    NewExec, Port, PortBinding, Propagation, Resources, RestartPolicy, Throttle, TmpfsRequest,
-    Ulimit, WeightDevice, parse_bind,
+    Bind, Config, DeviceLists, DeviceMapping, DeviceRequest, EndpointSettings, Health, HostConfig,
+    IdMapping, IdRange, IpcMode, LogConfig, MountKind, MountRequest, NamespaceMode, NetworkMode,
+    NewContainer, NewExec, Port, PortBinding, Propagation, Resources, RestartPolicy, Throttle,
+    TmpfsRequest, Ulimit, WeightDevice, parse_bind,
 };
 
 use crate::error::ApiError;
@@ -197,6 +197,7 @@ fn host_config_of(host: wire::HostConfig) -> Result<HostConfig> {
         shm_size,
         sysctls,
         runtime,
+        umask,
         isolation,
         resources,
         mounts,
@@ -264,6 +265,7 @@ fn host_config_of(host: wire::HostConfig) -> Result<HostConfig> {
             .map_err(|_| ApiError::bad("SHM size can not be less than 0"))?,
         sysctls,
         runtime,
+        umask,
         masked_paths,
         readonly_paths,
         init,
@@ -471,17 +473,15 @@ pub(crate) fn resources(resources: wire::Resources) -> Result<Resources> {
     })
 }
 
-/// Whether block I/O limits of single devices are asked for.
-pub(crate) fn has_device_limits(asked: &wire::Resources) -> bool {
-    let weights = asked.blkio_weight_device.iter().map(Vec::len);
-    let throttles = [
-        &asked.blkio_device_read_bps,
-        &asked.blkio_device_write_bps,
-        &asked.blkio_device_read_iops,
-        &asked.blkio_device_write_iops,
-    ];
-    let throttles = throttles.into_iter().flatten().map(Vec::len);
-    weights.chain(throttles).any(|length| length > 0)
+/// Which lists of block I/O limits of single devices are given; one that is empty is.
+pub(crate) fn device_lists(asked: &wire::Resources) -> DeviceLists {
+    DeviceLists {
+        weights: asked.blkio_weight_device.is_some(),
+        read_bps: asked.blkio_device_read_bps.is_some(),
+        write_bps: asked.blkio_device_write_bps.is_some(),
+        read_iops: asked.blkio_device_read_iops.is_some(),
+        write_iops: asked.blkio_device_write_iops.is_some(),
+    }
 }
 
 fn throttles(list: Option<Vec<wire::ThrottleDevice>>) -> Vec<Throttle> {
@@ -748,7 +748,7 @@ pub(crate) fn new_exec(request: wire::ExecCreateRequest) -> NewExec {
         cmd,
     } = request;
     NewExec {
-        cmd: strings(cmd).unwrap_or_default(),
+        cmd: cmd.unwrap_or_default(),
         env: env.unwrap_or_default(),
         user,
         working_dir,

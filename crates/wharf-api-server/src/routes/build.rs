@@ -16,7 +16,7 @@ use wharf_api_types::{AuthConfig, ErrorDetail, JsonMessage};
 use wharf_builder::BuildError;
 use wharf_buildkit::BuildKit;
 use wharf_distribution::Credentials;
-use wharf_engine::{Engine, EventKind, NetworkMode, Resources};
+use wharf_engine::{Engine, EventKind, NetworkMode, PruneWatcher, Resources};
 use wharf_oci::{Digest, Reference};
 use wharf_solver::{BuildEvent, BuildOptions, BuildSource, Classic, Output, PruneOptions};
 
@@ -24,6 +24,7 @@ use crate::error::ApiError;
 use crate::params::{Params, drain};
 use crate::peer::Peer;
 use crate::reply::{self, Answer};
+use crate::version::ApiVersion;
 use crate::{convert, routes};
 
 mod rest;
@@ -335,13 +336,15 @@ fn domain_of(server: &str) -> String {
 pub(crate) async fn prune(
     engine: State,
     Extension(buildkit): Extension<BuildKit>,
+    Extension(version): Extension<ApiVersion>,
     params: Params,
 ) -> Answer {
     let filters = params.filters()?;
     filters.check(&["until", "unused-for", "label", "label!"])?;
     if filters.has("label") {
         // `system prune` hands its filters to all kinds of objects, and nothing here has a label.
-        return reply::ok(&serde_json::json!({ "CachesDeleted": null, "SpaceReclaimed": 0 }));
+        let nothing = serde_json::json!({ "CachesDeleted": null, "SpaceReclaimed": 0 });
+        return super::prune::answer(version, &params, |_| async { Ok(nothing) }).await;
     }
     let until = ["until", "unused-for"]
         .iter()
@@ -365,16 +368,28 @@ pub(crate) async fn prune(
         min_free_space: space("min-free-space")?,
         filters: Vec::new(),
     };
-    let pruned = buildkit.prune(&options).await;
+    let work = |watcher| async move { pruned(&engine, &buildkit, &options, watcher).await };
+    super::prune::answer(version, &params, work).await
+}
+
+async fn pruned(
+    engine: &Engine,
+    buildkit: &BuildKit,
+    options: &PruneOptions,
+    watcher: PruneWatcher,
+) -> Result<serde_json::Value, ApiError> {
+    let pruned = buildkit.prune(options).await;
     let pruned =
         pruned.map_err(|error| ApiError::new(http::StatusCode::INTERNAL_SERVER_ERROR, error))?;
+    // They go all at once.
+    pruned.iter().for_each(|record| watcher.deleted(&record.id));
     let bytes: i64 = pruned.iter().map(|record| record.size).sum();
     let gone: Vec<String> = pruned.into_iter().map(|record| record.id).collect();
     let reclaimed = [("reclaimed".to_owned(), bytes.to_string())].into();
     engine
         .events
         .emit(EventKind::Builder, "prune", "", reclaimed);
-    reply::ok(&serde_json::json!({
+    Ok(serde_json::json!({
         "CachesDeleted": convert::nil(gone),
         "SpaceReclaimed": bytes,
     }))

@@ -41,12 +41,7 @@ fn name(params: &Params) -> Result<Option<Reference>, ApiError> {
     if repo.is_empty() {
         return Ok(None);
     }
-    let bad = |error: wharf_oci::ReferenceError| ApiError::bad(error.to_string());
-    let text = match tag {
-        "" => repo.to_owned(),
-        tag => format!("{repo}:{tag}"),
-    };
-    let name = Reference::parse_normalized(&text).map_err(bad)?;
+    let name = super::images::reference(repo, tag)?;
     match name.digest() {
         Some(_) => Err(ApiError::bad(
             "refusing to create a tag with a digest reference",

@@ -1,5 +1,7 @@
 //! `/containers`: all but the streams.
 
+use std::collections::HashMap;
+
 use axum::Extension;
 use axum::body::Body;
 use axum::extract::Path;
@@ -8,10 +10,11 @@ use http::StatusCode;
 use wharf_api_types::{
     ContainerCreateRequest, ContainerCreateResponse, ContainerPruneResponse, ContainerTopResponse,
     ContainerUpdateRequest, ContainerUpdateResponse, ContainerWaitError, ContainerWaitResponse,
+    OciDescriptor,
 };
-use wharf_engine::{ListOptions, RemoveOptions, StopOptions, Update, WaitCondition};
+use wharf_engine::{Engine, ListOptions, RemoveOptions, StopOptions, Update, WaitCondition};
 
-use super::State;
+use super::{State, prune};
 use crate::error::ApiError;
 use crate::params::{Json, OptionalJson, Params};
 use crate::reply::{self, Answer};
@@ -25,6 +28,9 @@ pub(crate) async fn list(
 ) -> Answer {
     let limit: Option<i64> = params.number("limit")?;
     let filters = params.filters()?;
+    if version.before(56) && filters.has("annotation") {
+        return Err(ApiError::bad("invalid filter 'annotation'"));
+    }
     let options = ListOptions {
         all: params.flag("all"),
         limit: limit
@@ -35,7 +41,14 @@ pub(crate) async fn list(
     };
     let listed = engine.containers.list(options).await?;
     let mut rows = Vec::new();
+    let mut manifests = HashMap::new();
     for row in listed.into_iter().map(convert::container_summary) {
+        let mut row = row;
+        if !version.before(48) {
+            let manifest = manifests.entry(row.image_id.clone());
+            let manifest = manifest.or_insert_with_key(|image| manifest_of(&engine, image));
+            row.image_manifest_descriptor.clone_from(manifest);
+        }
         let mut row =
             serde_json::to_value(row).map_err(|error| ApiError::bad(error.to_string()))?;
         compat::container_summary(&mut row, version);
@@ -79,19 +92,23 @@ pub(crate) async fn inspect(
         false => None,
     };
     let mut inspect = convert::container_inspect(&view, size);
-    // The image may be gone.
-    if let Ok(image) = engine.images.store().resolve(&view.image.to_string()) {
-        inspect.image_manifest_descriptor = convert::manifest_of(&image);
-    }
+    inspect.image_manifest_descriptor = manifest_of(&engine, &view.image.to_string());
     let mut document =
         serde_json::to_value(&inspect).map_err(|error| ApiError::bad(error.to_string()))?;
     compat::container_inspect(&mut document, version);
     reply::ok(&document)
 }
 
+/// The manifest of a container's image, which may be gone.
+fn manifest_of(engine: &Engine, image: &str) -> Option<OciDescriptor> {
+    let image = engine.images.store().resolve(image).ok()?;
+    convert::manifest_of(&image)
+}
+
 pub(crate) async fn start(
     engine: State,
     Path(id): Path<String>,
+    params: Params,
     headers: http::HeaderMap,
 ) -> Answer {
     // moby's rule: more than `null` or `{}` and a line end is a configuration.
@@ -102,6 +119,7 @@ pub(crate) async fn start(
         let text = "starting container with non-empty request body was deprecated since API v1.22 and removed in v1.24";
         return Err(ApiError::bad(text));
     }
+    super::checkpoints::of_start(&engine, &id, &params)?;
     engine.containers.start(&id).await?;
     reply::empty(StatusCode::NO_CONTENT)
 }
@@ -174,15 +192,11 @@ pub(crate) async fn update(
         restart_policy,
     } = request;
     compat::update(&mut resources, version);
-    // Docker ignored them until 1.55, and changes them since.
-    if !version.before(55) && convert::has_device_limits(&resources) {
-        return Err(ApiError::not_implemented(
-            "changing the block I/O limits of single devices",
-        ));
-    }
     let policy = restart_policy.filter(|policy| !policy.name.is_empty());
     let asked = resources != wharf_api_types::Resources::default();
+    let lists = convert::device_lists(&resources);
     let update = Update {
+        lists,
         restart_policy: policy.map(convert::restart_policy).transpose()?,
         resources: asked.then(|| convert::resources(resources)).transpose()?,
     };
@@ -234,10 +248,18 @@ pub(crate) async fn top(engine: State, Path(id): Path<String>, params: Params) -
     })
 }
 
-pub(crate) async fn prune(engine: State, params: Params) -> Answer {
-    let report = engine.containers.prune(&params.filters()?).await?;
-    reply::ok(&ContainerPruneResponse {
-        containers_deleted: Some(report.deleted).filter(|deleted| !deleted.is_empty()),
-        space_reclaimed: report.reclaimed,
-    })
+pub(crate) async fn prune(
+    engine: State,
+    Extension(version): Extension<ApiVersion>,
+    params: Params,
+) -> Answer {
+    let filters = params.filters()?;
+    let work = |watcher| async move {
+        let report = engine.containers.prune(&filters, &watcher).await?;
+        prune::document(&ContainerPruneResponse {
+            containers_deleted: Some(report.deleted).filter(|deleted| !deleted.is_empty()),
+            space_reclaimed: report.reclaimed,
+        })
+    };
+    prune::answer(version, &params, work).await
 }

@@ -21,9 +21,9 @@ use wharf_engine::{Engine, EngineError, Filters, parse_time};
 use wharf_images::{
     Image, ListOptions, Progress, ProgressSender, PullOptions, PushOptions, RemoveOptions,
 };
-use wharf_oci::{Platform, Reference};
+use wharf_oci::{Digest, Platform, Reference, ReferenceError};
 
-use super::State;
+use super::{State, prune};
 use crate::error::ApiError;
 use crate::params::{Params, drain};
 use crate::reply::{self, Answer};
@@ -148,25 +148,18 @@ pub(crate) async fn create(
         return super::registry::import(engine, &source, &params, request).await;
     }
     let (name, tag) = (params.get("fromImage"), params.get("tag"));
-    let invalid = |error: wharf_oci::ReferenceError| ApiError::bad(error.to_string());
-    let bare = Reference::parse_normalized(name).map_err(invalid)?;
-    if bare.familiar_name() == "scratch" {
+    if reference(name, "")?.familiar_name() == "scratch" {
         return Err(ApiError::bad("'scratch' is a reserved name"));
     }
-    let (reference, all_tags) = match tag {
-        "" => (
-            bare.clone(),
-            bare.tag().is_none() && bare.digest().is_none(),
-        ),
-        _ if tag.starts_with("sha256:") => (
-            Reference::parse_normalized(&format!("{name}@{tag}")).map_err(invalid)?,
-            false,
-        ),
-        _ => (
-            Reference::parse_normalized(&format!("{name}:{tag}")).map_err(invalid)?,
-            false,
-        ),
+    let reference = match tag.starts_with("sha256:") {
+        true => {
+            let bare = reference(name, "")?.without_tag_and_digest();
+            let digest = Digest::parse(tag);
+            bare.with_digest(digest.map_err(|error| ApiError::bad(error.to_string()))?)
+        }
+        false => reference(name, tag)?,
     };
+    let all_tags = reference.is_name_only();
     let options = PullOptions {
         platform: platform(params.get("platform"))?,
         credentials: credentials(&headers),
@@ -185,13 +178,23 @@ pub(crate) async fn create(
     report(work, events).await
 }
 
+/// An image's name and the tag that is asked for beside it, if there is one: that takes the place of the name's own.
+pub(super) fn reference(name: &str, tag: &str) -> Result<Reference, ApiError> {
+    let invalid = |error: ReferenceError| ApiError::bad(error.to_string());
+    let reference = Reference::parse_normalized(name).map_err(invalid)?;
+    match tag {
+        "" => Ok(reference),
+        tag => reference.with_tag(tag).map_err(invalid),
+    }
+}
+
 pub(crate) fn platform(text: &str) -> Result<Option<Platform>, ApiError> {
     match text {
         "" => Ok(None),
         _ => text
             .parse()
             .map(Some)
-            .map_err(|error| ApiError::bad(format!("invalid platform: {error}"))),
+            .map_err(|error: wharf_oci::PlatformError| ApiError::bad(error.to_string())),
     }
 }
 
@@ -377,17 +380,24 @@ pub(crate) async fn search(engine: State, params: Params, headers: HeaderMap) ->
     reply::ok(&hits.collect::<Vec<_>>())
 }
 
-pub(crate) async fn prune(engine: State, params: Params) -> Answer {
+pub(crate) async fn prune(
+    engine: State,
+    Extension(version): Extension<ApiVersion>,
+    params: Params,
+) -> Answer {
     let filters = params.filters()?;
     filters.check(&["dangling", "label", "label!", "until"])?;
     let mut options = list_options(&filters)?;
     options.dangling = options.dangling.or(Some(true));
-    let pruned = engine.images.prune(options).await?;
-    let deleted = convert::removed(&pruned.removed);
-    reply::ok(&ImagePruneResponse {
-        images_deleted: Some(deleted).filter(|deleted| !deleted.is_empty()),
-        space_reclaimed: pruned.reclaimed,
-    })
+    let work = |watcher| async move {
+        let pruned = engine.images.prune(options, &watcher).await?;
+        let deleted = convert::removed(&pruned.removed);
+        prune::document(&ImagePruneResponse {
+            images_deleted: Some(deleted).filter(|deleted| !deleted.is_empty()),
+            space_reclaimed: pruned.reclaimed,
+        })
+    };
+    prune::answer(version, &params, work).await
 }
 
 pub(crate) async fn save_several(
@@ -519,12 +529,7 @@ async fn attestations(engine: &Engine, name: &str, params: &Params) -> Answer {
 
 /// Without `tag`, all tags of the repository.
 async fn push(engine: State, name: &str, params: &Params, headers: &HeaderMap) -> Answer {
-    let text = match params.get("tag") {
-        "" => name.to_owned(),
-        tag => format!("{name}:{tag}"),
-    };
-    let reference =
-        Reference::parse_normalized(&text).map_err(|error| ApiError::bad(error.to_string()))?;
+    let reference = self::reference(name, params.get("tag"))?;
     let platform = json_platform(params.get("platform"))?;
     let options = PushOptions {
         platform,
@@ -537,12 +542,7 @@ async fn push(engine: State, name: &str, params: &Params, headers: &HeaderMap) -
 }
 
 fn tag(engine: &Engine, name: &str, params: &Params) -> Answer {
-    let target = match params.get("tag") {
-        "" => params.get("repo").to_owned(),
-        tag => format!("{}:{tag}", params.get("repo")),
-    };
-    let target =
-        Reference::parse_normalized(&target).map_err(|error| ApiError::bad(error.to_string()))?;
+    let target = reference(params.get("repo"), params.get("tag"))?;
     if target.digest().is_some() {
         return Err(ApiError::bad("cannot import digest reference"));
     }

@@ -2,13 +2,16 @@
 
 mod build;
 mod buildkit;
+mod checkpoints;
 mod commit;
 mod containers;
+mod debug;
 mod exec;
 mod files;
 mod images;
 mod local_registry;
 mod networks;
+mod prune;
 mod registry;
 mod stats;
 mod streams;
@@ -36,6 +39,8 @@ pub(crate) type State = axum::extract::State<Arc<Engine>>;
 pub(crate) fn all(engine: Arc<Engine>, builder: Classic, buildkit: BuildKit) -> Router {
     Router::new()
         .merge(system())
+        .merge(debug::routes())
+        .merge(checkpoints(&engine))
         .merge(containers())
         .merge(images())
         .merge(builds(builder))
@@ -56,6 +61,20 @@ fn system() -> Router<Arc<Engine>> {
         .route("/info", get(system::info))
         .route("/events", get(system::events))
         .route("/system/df", get(system::df))
+}
+
+fn checkpoints(engine: &Arc<Engine>) -> Router<Arc<Engine>> {
+    let enabled = axum::middleware::from_fn_with_state(engine.clone(), checkpoints::enabled);
+    Router::new()
+        .route(
+            "/containers/{id}/checkpoints",
+            get(checkpoints::list).post(checkpoints::create),
+        )
+        .route(
+            "/containers/{id}/checkpoints/{checkpoint}",
+            axum::routing::delete(checkpoints::remove),
+        )
+        .route_layer(enabled)
 }
 
 fn containers() -> Router<Arc<Engine>> {
@@ -132,6 +151,7 @@ fn builds(builder: Classic) -> Router<Arc<Engine>> {
 fn others() -> Router<Arc<Engine>> {
     Router::new()
         .route("/volumes", get(volumes::list))
+        .route("/volumes/", get(volumes::nameless))
         .route("/volumes/create", post(volumes::create))
         .route("/volumes/prune", post(volumes::prune))
         .route(

@@ -8,7 +8,7 @@ use wharf_api_types::{
     NetworkPruneResponse,
 };
 
-use super::State;
+use super::{State, prune};
 use crate::compat;
 use crate::convert;
 use crate::error::ApiError;
@@ -89,11 +89,19 @@ pub(crate) async fn remove(engine: State, Path(id): Path<String>) -> Answer {
     reply::empty(StatusCode::NO_CONTENT)
 }
 
-pub(crate) async fn prune(engine: State, params: Params) -> Answer {
-    let report = engine.networks.prune(&params.filters()?).await?;
-    reply::ok(&NetworkPruneResponse {
-        networks_deleted: convert::nil(report.deleted),
-    })
+pub(crate) async fn prune(
+    engine: State,
+    Extension(version): Extension<ApiVersion>,
+    params: Params,
+) -> Answer {
+    let filters = params.filters()?;
+    let work = |watcher| async move {
+        let report = engine.networks.prune(&filters, &watcher).await?;
+        prune::document(&NetworkPruneResponse {
+            networks_deleted: convert::nil(report.deleted),
+        })
+    };
+    prune::answer(version, &params, work).await
 }
 
 pub(crate) async fn connect(

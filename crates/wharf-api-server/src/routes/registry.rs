@@ -12,7 +12,7 @@ use wharf_engine::{ImportOptions, apply_changes};
 use wharf_oci::{Reference, RunConfig};
 
 use super::State;
-use super::images::{credentials, identity, platform};
+use super::images::{credentials, identity, platform, reference};
 use crate::error::ApiError;
 use crate::params::{Json, Params, drain};
 use crate::reply::{self, Answer};
@@ -114,15 +114,10 @@ pub(crate) async fn import(
 
 fn options(source: &str, params: &Params) -> Result<ImportOptions, ApiError> {
     let (repo, tag) = (params.get("repo"), params.get("tag"));
-    let text = match tag {
-        "" => repo.to_owned(),
-        tag => format!("{repo}:{tag}"),
-    };
     let name = match repo {
         "" => None,
         _ => {
-            let name = Reference::parse_normalized(&text);
-            let name = name.map_err(|error| ApiError::bad(error.to_string()))?;
+            let name = reference(repo, tag)?;
             if name.digest().is_some() {
                 return Err(ApiError::bad("cannot import digest reference"));
             }

@@ -8,7 +8,7 @@ use tokio_util::io::StreamReader;
 use wharf_api_types::{VolumeCreateRequest, VolumeListResponse, VolumePruneResponse};
 use wharf_volumes::NewVolume;
 
-use super::State;
+use super::{State, prune};
 use crate::convert;
 use crate::error::ApiError;
 use crate::params::{OptionalJson, Params};
@@ -57,6 +57,11 @@ pub(crate) async fn inspect(engine: State, Path(name): Path<String>) -> Answer {
     reply::ok(&convert::volume(engine.volumes.inspect(&name).await?))
 }
 
+/// The name is all that follows the slash: here nothing does.
+pub(crate) async fn nameless() -> Answer {
+    Err(ApiError::new(StatusCode::NOT_FOUND, "get: no such volume"))
+}
+
 /// Only volumes of a swarm can be changed; whether there is one of this name is not asked.
 pub(crate) async fn update() -> Answer {
     Err(ApiError::new(
@@ -97,9 +102,12 @@ pub(crate) async fn prune(
         // Until then named volumes went too.
         filters.add("all", "true");
     }
-    let report = engine.volumes.prune(&filters).await?;
-    reply::ok(&VolumePruneResponse {
-        volumes_deleted: Some(report.deleted),
-        space_reclaimed: report.reclaimed,
-    })
+    let work = |watcher| async move {
+        let report = engine.volumes.prune(&filters, &watcher).await?;
+        prune::document(&VolumePruneResponse {
+            volumes_deleted: Some(report.deleted),
+            space_reclaimed: report.reclaimed,
+        })
+    };
+    prune::answer(version, &params, work).await
 }

@@ -11,6 +11,7 @@ use crate::{EngineError, Filters, Port, View};
 
 const KNOWN: &[&str] = &[
     "ancestor",
+    "annotation",
     "before",
     "exited",
     "expose",
@@ -213,6 +214,7 @@ impl Wanted {
             && filters.any("name", name)
             && filters.any("id", id)
             && filters.labels("label", &view.config.labels)
+            && filters.labels("annotation", &view.host.annotations)
             && filters.any("status", |wanted| state.status.as_str() == wanted)
             && filters.any("health", |wanted| wanted == state.health_word())
             && filters.any("is-task", |wanted| matches!(wanted, "false" | "0"))

@@ -39,8 +39,9 @@ pub use commit::CommitOptions;
 pub use logs::LogStream;
 pub use stats::{InterfaceStats, StatsSample, StatsStream};
 pub use types::{
-    AttachEnd, AttachOptions, Created, ExecStartOptions, ExecView, ListOptions, Listed, LogOptions,
-    NewExec, PruneReport, RemoveOptions, Size, StopOptions, Top, Update, WaitCondition, WaitResult,
+    AttachEnd, AttachOptions, Created, DeviceLists, ExecStartOptions, ExecView, ListOptions,
+    Listed, LogOptions, NewExec, PruneReport, PruneWatcher, Pruned, RemoveOptions, Size,
+    StopOptions, Top, Update, WaitCondition, WaitResult,
 };
 pub use wait::Waiter;
 

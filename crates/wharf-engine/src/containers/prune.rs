@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 
-use super::{Containers, PruneReport, RemoveOptions};
+use super::{Containers, PruneReport, PruneWatcher, RemoveOptions};
 use crate::{EngineError, Filters, Status};
 
 impl Containers {
@@ -10,7 +10,11 @@ impl Containers {
     ///
     /// # Errors
     /// If a filter is unknown or malformed.
-    pub async fn prune(&self, filters: &Filters) -> Result<PruneReport, EngineError> {
+    pub async fn prune(
+        &self,
+        filters: &Filters,
+        watcher: &PruneWatcher,
+    ) -> Result<PruneReport, EngineError> {
         filters.check(&["label", "label!", "until"])?;
         let until = until(filters)?;
         let mut report = PruneReport::default();
@@ -32,6 +36,7 @@ impl Containers {
                 .await
                 .is_ok()
             {
+                watcher.deleted(&view.id);
                 report.deleted.push(view.id.clone());
                 report.reclaimed += size;
             }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use jiff::Timestamp;
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 use crate::{Filters, Resources, RestartPolicy, View};
 
@@ -164,6 +165,40 @@ pub struct PruneReport {
     pub reclaimed: u64,
 }
 
+/// One object that a prune has removed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pruned {
+    /// Its id, or its name if it is a volume.
+    pub id: String,
+    /// `Deleted`; `Untagged` for a name of an image.
+    pub status: &'static str,
+}
+
+/// Who is told of objects as a prune removes them; nobody by default.
+#[derive(Clone, Debug, Default)]
+pub struct PruneWatcher(Option<UnboundedSender<Pruned>>);
+
+impl PruneWatcher {
+    /// One, and what it is told. That ends when the watcher is dropped.
+    pub fn channel() -> (Self, UnboundedReceiver<Pruned>) {
+        let (sender, receiver) = unbounded_channel();
+        (Self(Some(sender)), receiver)
+    }
+
+    /// Tells that the object is gone.
+    pub fn deleted(&self, id: &str) {
+        self.tell(id, "Deleted");
+    }
+
+    pub(crate) fn tell(&self, id: &str, status: &'static str) {
+        let id = id.to_owned();
+        if let Some(sender) = &self.0 {
+            // Who does not listen any more is not told.
+            let _ = sender.send(Pruned { id, status });
+        }
+    }
+}
+
 /// What `update` changes; `None` leaves as it is.
 #[derive(Clone, Debug, Default)]
 pub struct Update {
@@ -171,6 +206,23 @@ pub struct Update {
     pub restart_policy: Option<RestartPolicy>,
     /// Limits: fields that are 0, empty or `None` stay as they are.
     pub resources: Option<Resources>,
+    /// Which of the resources' lists take the place of those that hold, even if they are empty.
+    pub lists: DeviceLists,
+}
+
+/// The lists of block I/O limits of single devices.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct DeviceLists {
+    /// Weights.
+    pub weights: bool,
+    /// Bytes per second read.
+    pub read_bps: bool,
+    /// Bytes per second written.
+    pub write_bps: bool,
+    /// Reads per second.
+    pub read_iops: bool,
+    /// Writes per second.
+    pub write_iops: bool,
 }
 
 /// A process to run in a container.

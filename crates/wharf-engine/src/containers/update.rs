@@ -1,6 +1,6 @@
 //! `update`.
 
-use super::{Containers, Update, verify};
+use super::{Containers, DeviceLists, Update, verify};
 use crate::supervisor::Command;
 use crate::sysinfo::SysInfo;
 use crate::{EngineError, HostConfig, Resources, RestartPolicy};
@@ -16,7 +16,12 @@ impl Containers {
         update: Update,
     ) -> Result<Vec<String>, EngineError> {
         let mut warnings = Vec::new();
-        let mut resources = update.resources;
+        let lists = update.lists;
+        let mut resources = match lists == DeviceLists::default() {
+            true => update.resources,
+            // To take all limits of devices away is to change the resources, too.
+            false => Some(update.resources.unwrap_or_default()),
+        };
         if let Some(resources) = &mut resources {
             warnings = verify::resources(resources, &SysInfo::now(), true)?;
         }
@@ -27,6 +32,7 @@ impl Containers {
             .send(|reply| Command::Update {
                 policy,
                 resources,
+                lists,
                 reply,
             })
             .await?;
@@ -40,10 +46,12 @@ pub(crate) fn merge(
     host: &HostConfig,
     policy: Option<RestartPolicy>,
     new: Option<&Resources>,
+    lists: DeviceLists,
 ) -> Result<HostConfig, &'static str> {
     let mut merged = host.clone();
     if let Some(new) = new {
         merged.resources = resources(&host.resources, new)?;
+        devices(&mut merged, new, lists);
     }
     if let Some(policy) = policy {
         if host.auto_remove && policy != RestartPolicy::No {
@@ -112,6 +120,58 @@ fn resources(old: &Resources, new: &Resources) -> Result<Resources, &'static str
     })
 }
 
+/// The lists that are given take the place of those that hold.
+fn devices(merged: &mut HostConfig, new: &Resources, lists: DeviceLists) {
+    let DeviceLists {
+        weights,
+        read_bps,
+        write_bps,
+        read_iops,
+        write_iops,
+    } = lists;
+    let HostConfig {
+        resources,
+        given_empty,
+        ..
+    } = merged;
+    let mut shown = |name: &str, is_empty| match is_empty {
+        true => drop(given_empty.insert(name.to_owned())),
+        false => drop(given_empty.remove(name)),
+    };
+    if weights {
+        resources.blkio_weight_device = new.blkio_weight_device.clone();
+        shown("BlkioWeightDevice", new.blkio_weight_device.is_empty());
+    }
+    let throttles = [
+        (
+            read_bps.then_some("BlkioDeviceReadBps"),
+            &mut resources.blkio_device_read_bps,
+            &new.blkio_device_read_bps,
+        ),
+        (
+            write_bps.then_some("BlkioDeviceWriteBps"),
+            &mut resources.blkio_device_write_bps,
+            &new.blkio_device_write_bps,
+        ),
+        (
+            read_iops.then_some("BlkioDeviceReadIOps"),
+            &mut resources.blkio_device_read_iops,
+            &new.blkio_device_read_iops,
+        ),
+        (
+            write_iops.then_some("BlkioDeviceWriteIOps"),
+            &mut resources.blkio_device_write_iops,
+            &new.blkio_device_write_iops,
+        ),
+    ];
+    for (name, old, new) in throttles {
+        if let Some(name) = name {
+            old.clone_from(new);
+            shown(name, new.is_empty());
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -151,7 +211,38 @@ mod tests {
             auto_remove: true,
             ..HostConfig::default()
         };
-        assert!(merge(&host, Some(RestartPolicy::Always), None).is_err());
-        assert!(merge(&host, Some(RestartPolicy::No), None).is_ok());
+        let merge = |policy| merge(&host, Some(policy), None, DeviceLists::default());
+        assert!(merge(RestartPolicy::Always).is_err());
+        assert!(merge(RestartPolicy::No).is_ok());
+    }
+
+    #[test]
+    fn a_list_of_devices_is_replaced_whole_if_it_is_given() {
+        let throttle = |path: &str| crate::Throttle {
+            path: path.to_owned(),
+            rate: 5,
+        };
+        let host = HostConfig {
+            resources: Resources {
+                blkio_device_read_bps: vec![throttle("/dev/a")],
+                blkio_device_write_bps: vec![throttle("/dev/a")],
+                ..Resources::default()
+            },
+            ..HostConfig::default()
+        };
+        let new = Resources {
+            blkio_device_write_bps: vec![throttle("/dev/b")],
+            ..Resources::default()
+        };
+        let merged = |lists| merge(&host, None, Some(&new), lists).unwrap().resources;
+        let kept = merged(DeviceLists::default());
+        assert_eq!(kept, host.resources);
+        let changed = merged(DeviceLists {
+            read_bps: true,
+            write_bps: true,
+            ..DeviceLists::default()
+        });
+        assert_eq!(changed.blkio_device_read_bps, []);
+        assert_eq!(changed.blkio_device_write_bps, [throttle("/dev/b")]);
     }
 }

@@ -122,6 +122,11 @@ pub(super) fn host(
     }
     ports(host)?;
     network(host, &mut warnings)?;
+    if let Some(umask) = host.umask.filter(|umask| *umask > 0o777) {
+        return invalid(format!(
+            "Invalid value {umask}, range for umask is from 0 (0000) to 511 (0777)"
+        ));
+    }
     if !(-1000..=1000).contains(&host.oom_score_adj) {
         let value = host.oom_score_adj;
         return invalid(format!(

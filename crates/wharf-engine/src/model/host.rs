@@ -80,6 +80,9 @@ pub struct HostConfig {
     pub sysctls: BTreeMap<String, String>,
     /// OCI runtime; empty is our own.
     pub runtime: String,
+    /// The processes' file mode creation mask; the runtime's own if `None`.
+    #[serde(default)]
+    pub umask: Option<u32>,
     /// Masked paths instead of the default's.
     pub masked_paths: Option<Vec<String>>,
     /// Read-only paths instead of the default's.

@@ -6,6 +6,7 @@ use tracing::warn;
 use wharf_cgroups::Cgroup;
 
 use super::Supervisor;
+use crate::containers::DeviceLists;
 use crate::containers::update::merge;
 use crate::lifecycle::{Event, Phase};
 use crate::{EngineError, HostConfig, Resources, RestartPolicy, spec};
@@ -15,13 +16,14 @@ impl Supervisor {
         &mut self,
         policy: Option<RestartPolicy>,
         resources: Option<Box<Resources>>,
+        lists: DeviceLists,
     ) -> Result<(), EngineError> {
         if matches!(self.record.state.phase, Phase::Removing | Phase::Dead) {
             let text = "container is marked for removal and cannot be \"update\"";
             return Err(EngineError::Failed(self.cannot(text)));
         }
         let old = self.record.host.clone();
-        let merged = merge(&old, policy, resources.as_deref());
+        let merged = merge(&old, policy, resources.as_deref(), lists);
         let merged = merged.map_err(|text| EngineError::Conflict(self.cannot(text)))?;
         self.keep(merged.into(), policy).await?;
         if resources.is_some()
@@ -72,7 +74,7 @@ impl Supervisor {
             return Ok(());
         };
         // Shrinking what is in use can take the kernel long.
-        let apply = move || Cgroup::open(&name)?.update(&limits);
+        let apply = move || Cgroup::open(&name)?.update_devices(&limits);
         let applied = tokio::task::spawn_blocking(apply).await;
         let applied = applied.map_err(|error| EngineError::failed(&error))?;
         match (applied, &self.task) {
@@ -90,7 +92,7 @@ impl Supervisor {
         let id = self.record.id.clone();
         self.shared.background.spawn_blocking(move || {
             let set = limits.and_then(|limits| {
-                let applied = Cgroup::open(&name).and_then(|group| group.update(&limits));
+                let applied = Cgroup::open(&name).and_then(|group| group.update_devices(&limits));
                 applied.map_err(|error| EngineError::failed(&error))
             });
             if let Err(error) = set {

@@ -1,0 +1,545 @@
+//! JSON as Go's `encoding/json` reads it, which is what Docker's clients are used to.
+//!
+//! - Names of fields are found whatever the case of their letters; of two that mean the same field the last one holds.
+//! - `null` is the zero value wherever it stands, in a list or a map too.
+//! - An array of a fixed length takes what there is, and the rest is zero.
+//! - What does not fit is told of in Go's words: `json: cannot unmarshal number into Go struct field ….Image of type string`.
+
+mod syntax;
+
+use std::fmt;
+
+use serde::de::value::StrDeserializer;
+use serde::de::{
+    DeserializeOwned, DeserializeSeed, Deserializer, Expected, IntoDeserializer as _, MapAccess,
+    SeqAccess, Unexpected, Visitor,
+};
+use serde_json::Value;
+
+/// Why a document is not what it should be, in Go's words.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum GoError {
+    /// It is no JSON.
+    Syntax(String),
+    /// A value is of another type.
+    Type(String),
+    /// Something follows it.
+    Trailing,
+}
+
+impl fmt::Display for GoError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Syntax(text) | Self::Type(text) => f.write_str(text),
+            Self::Trailing => f.write_str("unexpected content after JSON"),
+        }
+    }
+}
+
+impl std::error::Error for GoError {}
+
+impl serde::de::Error for GoError {
+    fn custom<T: fmt::Display>(text: T) -> Self {
+        Self::Type(text.to_string())
+    }
+
+    fn invalid_type(found: Unexpected<'_>, _: &dyn Expected) -> Self {
+        let found = match found {
+            Unexpected::Bool(_) => "bool",
+            Unexpected::Unsigned(_) | Unexpected::Signed(_) | Unexpected::Float(_) => "number",
+            Unexpected::Map => "object",
+            Unexpected::Seq => "array",
+            _ => "string",
+        };
+        Self::Type(format!(
+            "json: cannot unmarshal {found} into Go value of type string"
+        ))
+    }
+}
+
+/// Reads one document.
+///
+/// # Errors
+/// If it is no JSON, something follows it, or its values are of other types than those of `T`.
+pub fn from_slice<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, GoError> {
+    // As Go does, in place of what is no UTF-8.
+    let text = String::from_utf8_lossy(bytes);
+    let end = syntax::check(&text).map_err(GoError::Syntax)?;
+    let (document, rest) = text.split_at(end);
+    // A closing bracket too many is not looked at, by Go either.
+    if rest
+        .trim_start()
+        .starts_with(|next| !matches!(next, ']' | '}'))
+    {
+        return Err(GoError::Trailing);
+    }
+    let value: Value =
+        serde_json::from_str(document).map_err(|error| GoError::Syntax(error.to_string()))?;
+    from_value(&value)
+}
+
+/// Reads a document that is known already.
+///
+/// # Errors
+/// As [`from_slice`].
+pub fn from_value<T: DeserializeOwned>(value: &Value) -> Result<T, GoError> {
+    T::deserialize(Reader::new(value))
+}
+
+/// Reads a document that is known already.
+pub(crate) fn reader(value: &Value) -> Reader<'_> {
+    Reader::new(value)
+}
+
+/// A value, and where it stands.
+#[derive(Clone, Copy)]
+pub(crate) struct Reader<'a> {
+    value: &'a Value,
+    /// The type and the field that the value belongs to.
+    place: Option<(&'static str, &'static str)>,
+}
+
+/// What stands for an entry that is not there.
+static NOTHING: Value = Value::Null;
+
+impl<'a> Reader<'a> {
+    fn new(value: &'a Value) -> Self {
+        Self { value, place: None }
+    }
+
+    fn within(self, value: &'a Value) -> Self {
+        Self { value, ..self }
+    }
+
+    /// The value is not of the type `wanted`.
+    fn mismatch<T>(self, wanted: &str) -> Result<T, GoError> {
+        let is_wrong_number = wanted.contains("int");
+        let found = match self.value {
+            Value::Null => "null".to_owned(),
+            Value::Bool(_) => "bool".to_owned(),
+            Value::Number(number) if is_wrong_number => format!("number {number}"),
+            Value::Number(_) => "number".to_owned(),
+            Value::String(_) => "string".to_owned(),
+            Value::Array(_) => "array".to_owned(),
+            Value::Object(_) => "object".to_owned(),
+        };
+        let place = match self.place {
+            Some((name, field)) => format!("struct field {name}.{field}"),
+            None => "value".to_owned(),
+        };
+        Err(GoError::Type(format!(
+            "json: cannot unmarshal {found} into Go {place} of type {wanted}"
+        )))
+    }
+}
+
+macro_rules! integers {
+    ($($method:ident $visit:ident $kind:ty, $name:literal;)+) => {
+        $(fn $method<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, GoError> {
+            let number = match self.value {
+                Value::Null => Some(0),
+                Value::Number(number) => number
+                    .as_i64()
+                    .and_then(|number| number.try_into().ok())
+                    .or_else(|| number.as_u64()?.try_into().ok()),
+                _ => None,
+            };
+            match number {
+                Some(number) => visitor.$visit(number),
+                None => self.mismatch($name),
+            }
+        })+
+    };
+}
+
+impl<'de> Deserializer<'de> for Reader<'de> {
+    type Error = GoError;
+
+    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, GoError> {
+        match self.value {
+            Value::Null => visitor.visit_unit(),
+            Value::Bool(value) => visitor.visit_bool(*value),
+            Value::Number(number) => match (number.as_u64(), number.as_i64(), number.as_f64()) {
+                (Some(number), ..) => visitor.visit_u64(number),
+                (_, Some(number), _) => visitor.visit_i64(number),
+                (_, _, Some(number)) => visitor.visit_f64(number),
+                _ => self.mismatch("float64"),
+            },
+            Value::String(text) => visitor.visit_borrowed_str(text),
+            Value::Array(_) => self.deserialize_seq(visitor),
+            Value::Object(_) => self.deserialize_map(visitor),
+        }
+    }
+
+    fn deserialize_bool<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, GoError> {
+        match self.value {
+            Value::Null => visitor.visit_bool(false),
+            Value::Bool(value) => visitor.visit_bool(*value),
+            _ => self.mismatch("bool"),
+        }
+    }
+
+    integers! {
+        deserialize_i8 visit_i8 i8, "int8";
+        deserialize_i16 visit_i16 i16, "int16";
+        deserialize_i32 visit_i32 i32, "int";
+        deserialize_i64 visit_i64 i64, "int64";
+        deserialize_u8 visit_u8 u8, "uint8";
+        deserialize_u16 visit_u16 u16, "uint16";
+        deserialize_u32 visit_u32 u32, "uint";
+        deserialize_u64 visit_u64 u64, "uint64";
+    }
+
+    fn deserialize_f32<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, GoError> {
+        self.deserialize_f64(visitor)
+    }
+
+    fn deserialize_f64<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, GoError> {
+        match self.value {
+            Value::Null => visitor.visit_f64(0.0),
+            Value::Number(number) => visitor.visit_f64(number.as_f64().unwrap_or_default()),
+            _ => self.mismatch("float64"),
+        }
+    }
+
+    fn deserialize_char<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, GoError> {
+        self.deserialize_str(visitor)
+    }
+
+    fn deserialize_str<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, GoError> {
+        match self.value {
+            Value::Null => visitor.visit_borrowed_str(""),
+            Value::String(text) => visitor.visit_borrowed_str(text),
+            _ => self.mismatch("string"),
+        }
+    }
+
+    fn deserialize_string<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, GoError> {
+        self.deserialize_str(visitor)
+    }
+
+    fn deserialize_bytes<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, GoError> {
+        self.deserialize_str(visitor)
+    }
+
+    fn deserialize_byte_buf<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, GoError> {
+        self.deserialize_str(visitor)
+    }
+
+    fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, GoError> {
+        match self.value {
+            Value::Null => visitor.visit_none(),
+            _ => visitor.visit_some(self),
+        }
+    }
+
+    fn deserialize_unit<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, GoError> {
+        visitor.visit_unit()
+    }
+
+    fn deserialize_unit_struct<V: Visitor<'de>>(
+        self,
+        _: &'static str,
+        visitor: V,
+    ) -> Result<V::Value, GoError> {
+        visitor.visit_unit()
+    }
+
+    fn deserialize_newtype_struct<V: Visitor<'de>>(
+        self,
+        _: &'static str,
+        visitor: V,
+    ) -> Result<V::Value, GoError> {
+        visitor.visit_newtype_struct(self)
+    }
+
+    fn deserialize_seq<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, GoError> {
+        match self.value {
+            Value::Null => visitor.visit_seq(List::new(self, &[], 0)),
+            Value::Array(list) => visitor.visit_seq(List::new(self, list, list.len())),
+            _ => self.mismatch("[]string"),
+        }
+    }
+
+    fn deserialize_tuple<V: Visitor<'de>>(
+        self,
+        length: usize,
+        visitor: V,
+    ) -> Result<V::Value, GoError> {
+        match self.value {
+            Value::Null => visitor.visit_seq(List::new(self, &[], length)),
+            Value::Array(list) => visitor.visit_seq(List::new(self, list, length)),
+            _ => self.mismatch(&format!("[{length}]uint")),
+        }
+    }
+
+    fn deserialize_tuple_struct<V: Visitor<'de>>(
+        self,
+        _: &'static str,
+        length: usize,
+        visitor: V,
+    ) -> Result<V::Value, GoError> {
+        self.deserialize_tuple(length, visitor)
+    }
+
+    fn deserialize_map<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, GoError> {
+        let rest = match self.value {
+            Value::Null => return visitor.visit_map(Fields::new("", Vec::new())),
+            Value::Object(map) => map.iter(),
+            _ => return self.mismatch("map[string]string"),
+        };
+        visitor.visit_map(Entries {
+            place: self,
+            rest,
+            value: &NOTHING,
+        })
+    }
+
+    fn deserialize_struct<V: Visitor<'de>>(
+        self,
+        name: &'static str,
+        fields: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, GoError> {
+        let map = match self.value {
+            Value::Null => return visitor.visit_map(Fields::new(name, Vec::new())),
+            Value::Object(map) => map,
+            // Go's struct without fields has no name.
+            _ if fields.is_empty() => return self.mismatch("struct {}"),
+            _ => return self.mismatch(name),
+        };
+        let mut entries: Vec<(&'static str, &Value)> = Vec::new();
+        for (key, value) in map {
+            let Some(field) = field_of(fields, key) else {
+                continue;
+            };
+            match entries.iter_mut().find(|(known, _)| *known == field) {
+                // `null` changes nothing.
+                Some(_) if value.is_null() => {}
+                Some(known) => known.1 = value,
+                None => entries.push((field, value)),
+            }
+        }
+        visitor.visit_map(Fields::new(name, entries))
+    }
+
+    fn deserialize_enum<V: Visitor<'de>>(
+        self,
+        _: &'static str,
+        _: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, GoError> {
+        match self.value {
+            Value::String(text) => {
+                let variant: StrDeserializer<'de, GoError> = text.as_str().into_deserializer();
+                visitor.visit_enum(variant)
+            }
+            _ => self.mismatch("string"),
+        }
+    }
+
+    fn deserialize_identifier<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, GoError> {
+        self.deserialize_str(visitor)
+    }
+
+    fn deserialize_ignored_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, GoError> {
+        visitor.visit_unit()
+    }
+}
+
+/// The field that Go takes `key` for: the one of this name, or else one that differs in the case of letters.
+fn field_of(fields: &'static [&'static str], key: &str) -> Option<&'static str> {
+    let exact = fields.iter().find(|field| **field == key);
+    let folded = || fields.iter().find(|field| field.eq_ignore_ascii_case(key));
+    exact.or_else(folded).copied()
+}
+
+/// The entries of a list.
+struct List<'a> {
+    place: Reader<'a>,
+    list: &'a [Value],
+    next: usize,
+    length: usize,
+}
+
+impl<'a> List<'a> {
+    fn new(place: Reader<'a>, list: &'a [Value], length: usize) -> Self {
+        Self {
+            place,
+            list,
+            next: 0,
+            length,
+        }
+    }
+}
+
+impl<'de> SeqAccess<'de> for List<'de> {
+    type Error = GoError;
+
+    fn next_element_seed<T: DeserializeSeed<'de>>(
+        &mut self,
+        seed: T,
+    ) -> Result<Option<T::Value>, GoError> {
+        if self.next == self.length {
+            return Ok(None);
+        }
+        let value = self.list.get(self.next).unwrap_or(&NOTHING);
+        self.next += 1;
+        seed.deserialize(self.place.within(value)).map(Some)
+    }
+}
+
+/// The entries of an object whose keys are anybody's.
+struct Entries<'a> {
+    place: Reader<'a>,
+    rest: serde_json::map::Iter<'a>,
+    value: &'a Value,
+}
+
+impl<'de> MapAccess<'de> for Entries<'de> {
+    type Error = GoError;
+
+    fn next_key_seed<K: DeserializeSeed<'de>>(
+        &mut self,
+        seed: K,
+    ) -> Result<Option<K::Value>, GoError> {
+        let Some((key, value)) = self.rest.next() else {
+            return Ok(None);
+        };
+        self.value = value;
+        let key: StrDeserializer<'de, GoError> = key.as_str().into_deserializer();
+        seed.deserialize(key).map(Some)
+    }
+
+    fn next_value_seed<V: DeserializeSeed<'de>>(&mut self, seed: V) -> Result<V::Value, GoError> {
+        seed.deserialize(self.place.within(self.value))
+    }
+}
+
+/// The entries of an object that are fields of a type.
+struct Fields<'a> {
+    name: &'static str,
+    rest: std::vec::IntoIter<(&'static str, &'a Value)>,
+    next: Reader<'a>,
+}
+
+impl<'a> Fields<'a> {
+    fn new(name: &'static str, entries: Vec<(&'static str, &'a Value)>) -> Self {
+        Self {
+            name,
+            rest: entries.into_iter(),
+            next: Reader::new(&NOTHING),
+        }
+    }
+}
+
+impl<'de> MapAccess<'de> for Fields<'de> {
+    type Error = GoError;
+
+    fn next_key_seed<K: DeserializeSeed<'de>>(
+        &mut self,
+        seed: K,
+    ) -> Result<Option<K::Value>, GoError> {
+        let Some((field, value)) = self.rest.next() else {
+            return Ok(None);
+        };
+        let place = Some((self.name, field));
+        self.next = Reader { value, place };
+        let key: StrDeserializer<'de, GoError> = field.into_deserializer();
+        seed.deserialize(key).map(Some)
+    }
+
+    fn next_value_seed<V: DeserializeSeed<'de>>(&mut self, seed: V) -> Result<V::Value, GoError> {
+        seed.deserialize(self.next)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{ContainerCreateRequest, ContainerUpdateRequest};
+
+    fn create(text: &str) -> Result<ContainerCreateRequest, String> {
+        from_slice(text.as_bytes()).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn names_are_found_whatever_their_case() {
+        let request = create(
+            r#"{"image":"a","IMAGE":"b","hostconfig":{"memory":5,"DNS":["x"]},"labels":{"Image":"c"}}"#,
+        );
+        let request = request.unwrap();
+        assert_eq!(request.config.image, "b");
+        assert_eq!(request.config.labels.unwrap()["Image"], "c");
+        let host = request.host_config.unwrap();
+        assert_eq!(host.resources.memory, 5);
+        assert_eq!(host.dns.unwrap(), ["x"]);
+    }
+
+    #[test]
+    fn null_is_nothing_wherever_it_stands() {
+        let request = create(
+            r#"{"Image":"a","Labels":{"a":null},"Env":[null],"Volumes":{"/x":null},"Cmd":null,
+                "HostConfig":{"Memory":null,"LogConfig":{"Config":{"a":null}},"RestartPolicy":null,"ConsoleSize":[4]}}"#,
+        );
+        let request = request.unwrap();
+        assert_eq!(request.config.labels.unwrap()["a"], "");
+        assert_eq!(request.config.env.unwrap(), [""]);
+        assert!(request.config.volumes.unwrap().contains_key("/x"));
+        assert_eq!(request.config.cmd, None);
+        let host = request.host_config.unwrap();
+        assert_eq!(host.log_config.config["a"], "");
+        assert_eq!(host.console_size, [4, 0]);
+        assert_eq!(create("null"), Ok(ContainerCreateRequest::default()));
+    }
+
+    #[test]
+    fn what_does_not_fit_is_told_in_gos_words() {
+        let field = "invalid JSON: json: cannot unmarshal";
+        for (text, wrong) in [
+            (
+                r#"{"Image":1}"#,
+                "number into Go struct field ContainerConfig.Image of type string",
+            ),
+            (
+                r#"{"Labels":[]}"#,
+                "array into Go struct field ContainerConfig.Labels of type map[string]string",
+            ),
+            (
+                r#"{"Labels":{"a":1}}"#,
+                "number into Go struct field ContainerConfig.Labels of type string",
+            ),
+            (
+                r#"{"HostConfig":{"Memory":1.5}}"#,
+                "number 1.5 into Go struct field Resources.Memory of type int64",
+            ),
+            (
+                r#"{"HostConfig":{"BlkioWeight":70000}}"#,
+                "number 70000 into Go struct field Resources.BlkioWeight of type uint16",
+            ),
+            (
+                r#"{"HostConfig":{"RestartPolicy":{"Name":1}}}"#,
+                "number into Go struct field RestartPolicy.Name of type string",
+            ),
+            (r#""x""#, "string into Go value of type ContainerConfig"),
+        ] {
+            let error = create(text).unwrap_err();
+            assert_eq!(format!("invalid JSON: {error}"), format!("{field} {wrong}"));
+        }
+    }
+
+    #[test]
+    fn limits_are_read_beside_the_policy() {
+        let text = br#"{"cpushares":5,"RestartPolicy":{"Name":"always"}}"#;
+        let request: ContainerUpdateRequest = from_slice(text).unwrap();
+        assert_eq!(request.resources.cpu_shares, 5);
+        assert_eq!(request.restart_policy.unwrap().name, "always");
+    }
+
+    #[test]
+    fn nothing_may_follow_but_a_bracket() {
+        let read = |text: &str| from_slice::<ContainerCreateRequest>(text.as_bytes());
+        assert!(read("{} ").is_ok() && read("{}}").is_ok());
+        assert_eq!(read("{} {}"), Err(GoError::Trailing));
+    }
+}
