@@ -6,7 +6,7 @@
 The first is a real dockerd, the second the daemon under test; both hold the image `busybox` and nothing else. Each
 question is one request on a connection of its own; compared are the status, the headers that say something, and the body:
 as JSON by keys, types and values, else as text. Ids, times, addresses and sizes are made the same first. The questions are
-in `questions.py`, those of several requests that belong together in `wide.py`.
+in `questions.py`, those of several requests that belong together in `wide.py`; `http.py` sends what is no clean HTTP.
 """
 import argparse
 import base64

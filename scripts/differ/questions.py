@@ -495,5 +495,34 @@ def builds():
     yield q("POST", "/build/prune", quiet=True)
 
 
+def words():
+    """Names that look like words of the API, words of ps, values that Go takes and others might not."""
+    for method, path in (("GET", "/containers/a/b/json"), ("POST", "/containers/a/b/start"), ("DELETE", "/containers/a/b"), ("DELETE", "/containers/json"), ("POST", "/containers/create/start"),
+                         ("POST", "/containers/a/b"), ("GET", "/volumes/a/b"), ("DELETE", "/volumes/create"), ("GET", "/volumes/create"), ("GET", "/networks/a/json"), ("DELETE", "/networks/prune"),
+                         ("GET", "/exec/a/b/json"), ("POST", "/exec/a/b/start"), ("DELETE", "/images/json"), ("DELETE", "/images/get"), ("GET", "/containers/a/json/json")):
+        yield q(method, path)
+    for method, path in (("GET", "/containers/x/checkpoints"), ("POST", "/containers/x/checkpoints"), ("DELETE", "/containers/x/checkpoints/y"), ("POST", "/containers/x/start?checkpoint=y"),
+                         ("POST", "/containers/x/start?checkpoint-dir=y"), ("GET", "!/debug/pprof/nope"), ("GET", "!/debug"), ("GET", "!/debug/pprof")):
+        yield q(method, path)
+    yield q("POST", "/containers/create?name=w", json={"image": "x", "IMAGE": "busybox", "cmd": ["sleep", "1000"], "labels": {"Image": None, "a": "b"}, "hostconfig": {"logconfig": {"type": "none", "config": None}, "consolesize": [7]}}, save="c")
+    yield q("GET", "/containers/{{c}}/json", ignore=[r"MaskedPaths"])
+    yield q("POST", "/containers/w/start")
+    for args in ("", "-e", "ax", "-x", "-l", "-ly", "-F", "-j", "j", "l", "u", "v", "aux", "-aux", "-c", "-fc", "-Z", "-L", "-T", "-o", "-o pid", "-opid,stat", "-o pid=X", "-o pid,comm=NAME", "-o comm", "-eo pid,args",
+                 "--no-headers", "--sort pid", "--foo", "--", "nope", "xyz", "pid", "k", "-i", "-y", "-o pid:20,nope"):
+        yield q("GET", "/containers/w/top?ps_args=" + urllib.parse.quote(args), ignore=[r"\$\.Processes\[\d\]\[\d+\]"])
+    for query in ("tail=2", "tail=+2", "tail=1.5", "tail=x", "tail=0", "tail=-1", "stderr=0&tail=1"):
+        yield q("GET", f"/containers/w/logs?stdout=1&{query}")
+    for query in ("repo=x:a&tag=b", "repo=x&tag=a%20b", "repo=x@sha256:" + "0" * 64 + "&tag=b"):
+        yield q("POST", f"/images/busybox/tag?{query}")
+    yield q("DELETE", "/images/x:b")
+    for text in ('{"Image":}', "{Image:1}", '{"Image":"a" "b"}', '{"Image":nil}', '{"Image":"\\x"}', '{"Image":01}', '{"Image":1.}', '{"Image":"a",}', "[1 2]", "]", "nul", '{"a":1}}'):
+        yield q("POST", "/containers/create", raw=text.encode(), headers=[("Content-Type", "application/json")])
+    for verb in ("stop", "restart"):
+        yield q("POST", f"/containers/w/{verb}?signal=nope", ignore=[r"status 500"])
+    yield q("POST", "/containers/w/kill")
+    yield q("POST", "/containers/w/stop?signal=nope")
+    yield q("DELETE", "/containers/w?force=1", quiet=True)
+
+
 SECTIONS = {"system": system, "containers": containers, "lifecycle": lifecycle, "updates": updates, "execs": execs, "images": images,
-            "commits": commits, "volumes": volumes, "networks": networks, "swarm": swarm, "builds": builds}
+            "commits": commits, "volumes": volumes, "networks": networks, "swarm": swarm, "builds": builds, "words": words}

@@ -144,6 +144,10 @@ pub(crate) fn image_answers_are_as_described(case: &mut Case) -> Result<()> {
     ensure!(image["Os"] == "linux", "{image}");
     case.expect("GET", "/images/busybox/history", None, 200)?;
     case.expect("POST", "/images/busybox/tag?repo=x&tag=y", None, 201)?;
+    // The parameter's tag takes the place of the name's.
+    case.expect("POST", "/images/busybox/tag?repo=x:a&tag=b", None, 201)?;
+    case.expect("GET", "/images/x:a/json", None, 404)?;
+    case.expect("DELETE", "/images/x:b", None, 200)?;
     let deleted = case.expect("DELETE", "/images/x:y", None, 200)?;
     ensure!(deleted == json!([{ "Untagged": "x:y" }]), "{deleted}");
     case.expect("GET", "/system/df", None, 200)?;

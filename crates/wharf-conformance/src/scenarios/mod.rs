@@ -55,6 +55,7 @@ mod stock;
 mod talk;
 mod trees;
 mod userns;
+mod versions;
 mod volumes;
 mod wire;
 
@@ -130,7 +131,7 @@ scenarios! {
     network: bridge_gives_an_address published_port_answers port_conflict_is_refused none_has_only_loopback
         containers_reach_each_other;
     resources: stats_of_a_container stats_stream_and_table
-        update_changes_what_runs update_is_refused_as_a_whole update_that_the_kernel_refuses pause_stops_everything oom_kills_are_seen;
+        update_changes_what_runs update_is_refused_as_a_whole update_that_the_kernel_refuses update_of_limits_for_devices pause_stops_everything oom_kills_are_seen;
     limits: nonsense_is_refused devices_are_filtered they_outlive_the_daemon they_work_or_are_discarded_aloud
         groups_below_the_own_one devices_by_name;
     userns: ids_are_mapped what_is_shared_has_one_namespace files_belong_to_whom_the_container_says the_setting_changes;
@@ -204,16 +205,19 @@ scenarios! {
         volume_plugins events_of_volumes
         volumes_go_out_and_in_as_archives mounts_within_a_volume_keep_it;
     plugins: specifications_and_tls specifications_that_lead_nowhere;
+    versions: umask_of_processes rows_by_annotation prunes_as_a_stream manifests_of_containers;
     mounts: parts_of_volumes links_of_a_volume_stay_inside files_of_an_image owners_are_mapped tmpfs_options
         fresh_volumes_are_filled mounts_are_checked;
     clients: networks_are_those_that_settings_are_given_for a_shared_network_has_its_names archives_that_cannot_be_loaded
         rows_hold_addresses_alone what_was_never_started_has_no_files odd_requests an_import_is_told_with_its_tag
         events_are_asked_for_by_beginnings booleans_of_filters ports_are_filtered_by_side names_that_a_pipe_gets_whole;
-    sdks: docker_py dockerode testcontainers_of_python testcontainers_of_node;
+    sdks: docker_py aiodocker python_on_whales dockerode testcontainers_of_python testcontainers_of_node;
     api: without_swarm_and_plugins ping_and_version info_is_as_described container_answers_are_as_described errors_are_json
         unknown_routes version_limits image_answers_are_as_described;
     wire: streams_with_and_without_an_upgrade attach_over_a_websocket paths_and_methods odd_bodies
         volume_names_that_no_folder_can_have clients_of_other_years kinds_of_event_streams
         nulls_are_what_is_not_said a_stream_begins_when_its_head_is_read a_wait_for_one_that_removed_itself
-        names_are_filtered_by_expressions;
+        names_are_filtered_by_expressions
+        names_with_slashes_and_words what_is_experimental documents_as_go_reads_them processes_as_ps_shows_them
+        requests_as_they_are_typed;
 }

@@ -52,6 +52,30 @@ pub(crate) fn dockerode(case: &mut Case) -> Result<()> {
     )
 }
 
+pub(crate) fn aiodocker(case: &mut Case) -> Result<()> {
+    check(
+        case,
+        &Program {
+            interpreter: Interpreter::Python,
+            path: "aiodocker/main.py",
+            wants_registry: true,
+            printed: include_str!("../../sdks/aiodocker.txt"),
+        },
+    )
+}
+
+pub(crate) fn python_on_whales(case: &mut Case) -> Result<()> {
+    check(
+        case,
+        &Program {
+            interpreter: Interpreter::Python,
+            path: "on_whales/main.py",
+            wants_registry: true,
+            printed: include_str!("../../sdks/python_on_whales.txt"),
+        },
+    )
+}
+
 pub(crate) fn testcontainers_of_python(case: &mut Case) -> Result<()> {
     check(
         case,

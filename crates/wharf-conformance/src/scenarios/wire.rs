@@ -468,3 +468,304 @@ pub(crate) fn names_are_filtered_by_expressions(case: &mut Case) -> Result<()> {
     }
     Ok(())
 }
+
+/// All that stands between the kind of an object and the verb is its name, whatever it looks like.
+pub(crate) fn names_with_slashes_and_words(case: &mut Case) -> Result<()> {
+    let is = |method: &str, target: &str, words: &str| {
+        let answer = case.engine.api(method, target, None)?;
+        ensure!(
+            answer.status == 404 && answer.message() == words,
+            "{method} {target}: {} {}",
+            answer.status,
+            answer.text()
+        );
+        Ok(())
+    };
+    let word = match case.engine.kind {
+        // 20.10 begins errors with one of its own.
+        wharf_testkit::EngineKind::Dockerd => return Ok(()),
+        _ => "No such container",
+    };
+    is("GET", "/containers/a/b/json", &format!("{word}: a/b"))?;
+    is(
+        "POST",
+        "/v1.41/containers/a/b/start",
+        &format!("{word}: a/b"),
+    )?;
+    is("DELETE", "/containers/a/b?force=1", &format!("{word}: a/b"))?;
+    is("DELETE", "/containers/json", &format!("{word}: json"))?;
+    is("POST", "/exec/a/b/start", "No such exec instance: a/b")?;
+    is("GET", "/volumes/a/b", "get a/b: no such volume")?;
+    is("DELETE", "/networks/a/b", "network a/b not found")?;
+    is("POST", "/containers/a/b", "page not found")?;
+    // An object may have a word of the API for its name.
+    let body = json!({ "Image": "busybox" });
+    case.expect("POST", "/containers/create?name=json", Some(&body), 201)?;
+    case.expect("DELETE", "/containers/json", None, 204)?;
+    let volume = json!({ "Name": "create" });
+    case.expect("POST", "/volumes/create", Some(&volume), 201)?;
+    case.expect("GET", "/volumes/create", None, 200)?;
+    case.expect("DELETE", "/volumes/create", None, 204)?;
+    case.ok(&["tag", "busybox", "get"])?;
+    case.expect("DELETE", "/images/get", None, 200)?;
+    Ok(())
+}
+
+pub(crate) fn what_is_experimental(case: &mut Case) -> Result<()> {
+    if case.engine.kind == wharf_testkit::EngineKind::Dockerd {
+        return Ok(()); // It has other words.
+    }
+    case.ok(&["create", "--name", "c1", "busybox", "true"])?;
+    let words = "This experimental feature is disabled by default. Start the Docker daemon in experimental mode in order to enable it.";
+    for (method, target) in [
+        ("GET", "/containers/c1/checkpoints"),
+        ("POST", "/containers/nope/checkpoints"),
+        ("DELETE", "/containers/c1/checkpoints/x"),
+    ] {
+        let answer = case.engine.api(method, target, None)?;
+        ensure!(
+            answer.status == 501 && answer.message() == words,
+            "{}",
+            answer.text()
+        );
+    }
+    for (query, status, words) in [
+        (
+            "checkpoint=x",
+            400,
+            "checkpoint is only supported in experimental mode",
+        ),
+        (
+            "checkpoint-dir=/x",
+            403,
+            "custom checkpointdir is not supported",
+        ),
+    ] {
+        let target = format!("/containers/c1/start?{query}");
+        let answer = case.engine.api("POST", &target, None)?;
+        ensure!(
+            answer.status == status && answer.message() == words,
+            "{}",
+            answer.text()
+        );
+    }
+    let line = case.engine.api("GET", "/debug/pprof/cmdline", None)?;
+    ensure!(
+        line.status == 200 && line.text().contains("\0-H\0"),
+        "{line:?}"
+    );
+    let vars = case.engine.api("GET", "/debug/vars", None)?.json();
+    ensure!(vars["cmdline"][1].is_string(), "{vars}");
+    let none = case.engine.api("GET", "/debug/pprof/nope", None)?;
+    ensure!(
+        none.status == 404 && none.text() == "Unknown profile\n",
+        "{none:?}"
+    );
+    Ok(())
+}
+
+/// Names in any case, nulls anywhere, and what is no JSON in the words of Go's scanner.
+pub(crate) fn documents_as_go_reads_them(case: &mut Case) -> Result<()> {
+    let create = |text: &str| {
+        let kind = [("Content-Type", "application/json")];
+        let (socket, text) = (case.engine.socket(), text.as_bytes());
+        api::raw(&socket, "POST", "/v1.41/containers/create", &kind, text)
+    };
+    let made = create(
+        r#"{"image":"x","IMAGE":"busybox","cmd":"true","labels":{"Image":null,"a":"b"},"Env":["A=b",null],
+            "hostconfig":{"capadd":"NET_ADMIN","consolesize":[7],"logconfig":{"type":"none","config":null}}}"#,
+    )?;
+    ensure!(made.status == 201, "{}", made.text());
+    let id = made.json()["Id"].as_str().context("no id")?.to_owned();
+    let made = case
+        .engine
+        .api("GET", &format!("/containers/{id}/json"), None)?;
+    let made = made.json();
+    let (config, host) = (&made["Config"], &made["HostConfig"]);
+    ensure!(
+        config["Image"] == "busybox" && config["Cmd"] == json!(["true"]),
+        "{config}"
+    );
+    ensure!(
+        config["Labels"] == json!({ "Image": "", "a": "b" }),
+        "{config}"
+    );
+    ensure!(
+        host["CapAdd"][0]
+            .as_str()
+            .is_some_and(|name| name.ends_with("NET_ADMIN")),
+        "{host}"
+    );
+    ensure!(host["LogConfig"]["Type"] == "none", "{host}");
+    if case.engine.kind == wharf_testkit::EngineKind::Dockerd {
+        return Ok(()); // It looks no further than the first document, and has other words.
+    }
+    for (text, words) in [
+        (
+            r#"{"Image":}"#,
+            "invalid character '}' looking for beginning of value",
+        ),
+        (
+            "{Image:1}",
+            "invalid character 'I' looking for beginning of object key string",
+        ),
+        (
+            r#"{"Image":"a" "b"}"#,
+            "invalid character '\"' after object key:value pair",
+        ),
+        (
+            r#"{"Image":nil}"#,
+            "invalid character 'i' in literal null (expecting 'u')",
+        ),
+        (r#"{"Image":"#, "unexpected EOF"),
+    ] {
+        let answer = create(text)?;
+        ensure!(
+            answer.status == 400 && answer.message() == format!("invalid JSON: {words}"),
+            "{text}: {}",
+            answer.text()
+        );
+    }
+    for (text, words) in [
+        (
+            r#"{"Image":1}"#,
+            [
+                "cannot unmarshal number into Go struct field ",
+                ".Image of type string",
+            ],
+        ),
+        (
+            r#"{"HostConfig":{"Memory":1.5}}"#,
+            [
+                "cannot unmarshal number 1.5 into Go struct field ",
+                ".Memory of type int64",
+            ],
+        ),
+        (
+            r#"{"Env":"A"}"#,
+            [
+                "cannot unmarshal string into Go struct field ",
+                ".Env of type []string",
+            ],
+        ),
+    ] {
+        let answer = create(text)?;
+        let said = answer.message();
+        ensure!(
+            answer.status == 400 && words.iter().all(|words| said.contains(words)),
+            "{text}: {}",
+            answer.text()
+        );
+    }
+    Ok(())
+}
+
+/// `top` takes the words of ps, and says in its words what is wrong with them.
+pub(crate) fn processes_as_ps_shows_them(case: &mut Case) -> Result<()> {
+    case.ok(&["run", "-d", "--name", "c1", "busybox", "sleep", "1000"])?;
+    let top = |words: &str| {
+        let words = words.replace(' ', "%20");
+        let target = format!("/containers/c1/top?ps_args={words}");
+        case.engine.api("GET", &target, None)
+    };
+    for (words, titles, last) in [
+        ("", "UID PID PPID C STIME TTY TIME CMD", "sleep 1000"),
+        ("-e", "PID TTY TIME CMD", "sleep"),
+        (
+            "aux",
+            "USER PID %CPU %MEM VSZ RSS TTY STAT START TIME COMMAND",
+            "sleep 1000",
+        ),
+        (
+            "-aux",
+            "USER PID %CPU %MEM VSZ RSS TTY STAT START TIME COMMAND",
+            "sleep 1000",
+        ),
+        (
+            "-l",
+            "F S UID PID PPID C PRI NI ADDR SZ WCHAN TTY TIME CMD",
+            "sleep",
+        ),
+        ("-o pid,stat", "PID STAT", "Ss"),
+        ("-o pid,comm=NAME", "PID NAME", "sleep"),
+    ] {
+        let found = top(words)?.json();
+        let row = found["Processes"][0].as_array().context("no process")?;
+        let names = found["Titles"].as_array().context("no titles")?;
+        let names: Vec<_> = names.iter().filter_map(Value::as_str).collect();
+        ensure!(names.join(" ") == titles, "{words}: {found}");
+        ensure!(row.len() == names.len(), "{words}: {found}");
+        ensure!(
+            row.last().is_some_and(|text| *text == last),
+            "{words}: {found}"
+        );
+    }
+    for (words, error) in [
+        (
+            "nope",
+            "error: unknown user-defined format specifier \"pe\"",
+        ),
+        ("-o", "error: format specification must follow -o"),
+        ("xyz", "error: unsupported option (BSD syntax)"),
+        ("-i", "error: unsupported SysV option"),
+        ("-o comm", "Couldn't find PID field in ps output"),
+    ] {
+        let answer = top(words)?;
+        ensure!(
+            answer.status == 500 && answer.message().contains(error),
+            "{words}: {}",
+            answer.text()
+        );
+    }
+    Ok(())
+}
+
+/// What curl sends of a command line as it was typed: JSON in the query, parameters as a form.
+pub(crate) fn requests_as_they_are_typed(case: &mut Case) -> Result<()> {
+    case.ok(&[
+        "create", "--name", "c1", "--label", "a=é", "busybox", "true",
+    ])?;
+    let ask = |line: &str, headers: &[&str], body: &str| -> Result<(u16, String)> {
+        let mut stream = UnixStream::connect(case.engine.socket())?;
+        stream.set_read_timeout(Some(PATIENCE))?;
+        let headers = headers.join("\r\n");
+        let length = body.len();
+        let text = format!(
+            "{line} HTTP/1.1\r\nHost: x\r\n{headers}\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{body}"
+        );
+        stream.write_all(text.as_bytes())?;
+        let answer = api::read_answer(&mut std::io::BufReader::new(stream), false)?;
+        Ok((answer.status, answer.text()))
+    };
+    let none = &["Accept: */*"];
+    for (filters, there) in [
+        (r#"{"label":["a"]}"#, true),
+        (r#"{"label":["a=é"]}"#, true),
+        (r#"{"name":["<c1>"]}"#, false),
+        (r#"{"label":{"a":true}}"#, true),
+    ] {
+        let line = format!("GET /containers/json?all=1&filters={filters}");
+        let (status, rows) = ask(&line, none, "")?;
+        ensure!(
+            status == 200 && rows.contains("/c1") == there,
+            "{filters}: {status} {rows}"
+        );
+    }
+    let form = &["Content-Type: application/x-www-form-urlencoded"];
+    let (status, text) = ask("POST /containers/c1/rename?name=b", form, "name=renamed")?;
+    ensure!(status == 204, "{status} {text}");
+    case.expect("GET", "/containers/renamed/json", None, 200)?;
+    let (status, text) = ask("POST /containers/create", form, r#"{"Image":"busybox"}"#)?;
+    ensure!(status == 400 || status == 415, "{status} {text}");
+    if case.engine.kind == wharf_testkit::EngineKind::Dockerd {
+        return Ok(()); // It has other words.
+    }
+    for (query, words) in [
+        ("all=1;limit=1", "invalid semicolon separator in query"),
+        ("all=%zz", "invalid URL escape \\\"%zz\\\""),
+    ] {
+        let (status, text) = ask(&format!("GET /containers/json?{query}"), none, "")?;
+        ensure!(status == 400 && text.contains(words), "{status} {text}");
+    }
+    Ok(())
+}
