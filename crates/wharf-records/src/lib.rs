@@ -14,6 +14,7 @@
 
 mod db;
 mod error;
+mod reserve;
 mod table;
 
 pub use db::{Db, Transaction};
