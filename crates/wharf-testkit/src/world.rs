@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use anyhow::{Context as _, Result, ensure};
 use rustix::event::{PollFd, PollFlags, poll};
-use rustix::process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open};
+use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
 /// Fresh mount, network, pid, ipc, uts and cgroup namespaces, and a scratch folder. All of it goes with the
 /// value.
@@ -132,13 +132,16 @@ impl World {
 impl Drop for World {
     fn drop(&mut self) {
         let cgroups = self.cgroups();
-        // The kernel reaps every process of a pid namespace before its first one is seen to be dead.
-        if let Ok(pidfd) = pidfd_open(self.init, PidfdFlags::empty()) {
-            let _ = kill_process(self.init, Signal::KILL);
-            let _ = poll(&mut [PollFd::new(&pidfd, PollFlags::IN)], None);
-        }
+        let pidfd = pidfd_open(self.init, PidfdFlags::empty());
+        // Before its child, whose end by SIGKILL it complains of: it tries to end in the same way, and cannot
+        // (unshare(1): "sigprocmask unblock failed").
         let _ = self.unshare.kill();
         let _ = self.unshare.wait();
+        // The kernel reaps every process of a pid namespace before its first one is seen to be dead.
+        if let Ok(pidfd) = pidfd {
+            let _ = pidfd_send_signal(&pidfd, Signal::KILL);
+            let _ = poll(&mut [PollFd::new(&pidfd, PollFlags::IN)], None);
+        }
         for cgroup in cgroups {
             remove_cgroup(&cgroup);
         }
