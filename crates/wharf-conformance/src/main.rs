@@ -1,49 +1,95 @@
 //! Runs the scenarios and says how many pass on each engine.
 //!
-//!     wharf-conformance [--engine wharf|dockerd|dockerd-26]... [--client docker|wharf]... [--only TEXT]
+//!     wharf-conformance [--engine wharf|dockerd|dockerd-26]... [--client docker|wharf]... [--only TEXT]... [--jobs COUNT]
+//!
+//! Without `--only` all run; with it, those whose name begins with one of the texts or has it in it.
 
-use anyhow::{Result, bail};
-use wharf_conformance::{Client, SCENARIOS};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use anyhow::{Context as _, Result, bail};
+use wharf_conformance::{Client, SCENARIOS, Scenario};
 use wharf_testkit::EngineKind;
 
-fn main() -> Result<()> {
-    let mut engines = Vec::new();
-    let mut clients = Vec::new();
-    let mut only = String::new();
-    let mut args = std::env::args().skip(1);
-    while let Some(arg) = args.next() {
-        match (arg.as_str(), args.next()) {
-            ("--engine", Some(name)) if name == "wharf" => engines.push(EngineKind::Wharf),
-            ("--engine", Some(name)) if name == "dockerd" => engines.push(EngineKind::Dockerd),
-            ("--engine", Some(name)) if name == "dockerd-26" => engines.push(EngineKind::Dockerd26),
-            ("--client", Some(name)) if name == "docker" => clients.push(Client::Docker),
-            ("--client", Some(name)) if name == "wharf" => clients.push(Client::Wharf),
-            ("--only", Some(text)) => only = text,
-            _ => bail!(
-                "usage: wharf-conformance [--engine wharf|dockerd|dockerd-26]... [--client docker|wharf]... [--only TEXT]"
-            ),
+const USAGE: &str = "usage: wharf-conformance [--engine wharf|dockerd|dockerd-26]... [--client docker|wharf]... [--only TEXT]... [--jobs COUNT]";
+
+/// What is asked for.
+struct Asked {
+    engines: Vec<EngineKind>,
+    clients: Vec<Client>,
+    only: Vec<String>,
+    /// How many scenarios run at a time.
+    jobs: usize,
+}
+
+impl Asked {
+    fn parse(mut args: impl Iterator<Item = String>) -> Result<Self> {
+        let mut asked = Self {
+            engines: Vec::new(),
+            clients: Vec::new(),
+            only: Vec::new(),
+            jobs: 1,
+        };
+        while let Some(arg) = args.next() {
+            match (arg.as_str(), args.next()) {
+                ("--engine", Some(name)) => asked.engines.push(engine(&name)?),
+                ("--client", Some(name)) if name == "docker" => asked.clients.push(Client::Docker),
+                ("--client", Some(name)) if name == "wharf" => asked.clients.push(Client::Wharf),
+                ("--only", Some(text)) => asked.only.push(text),
+                ("--jobs", Some(count)) => asked.jobs = count.parse().context(USAGE)?,
+                _ => bail!(USAGE),
+            }
         }
+        if asked.clients.is_empty() {
+            asked.clients = vec![Client::Docker, Client::Wharf];
+        }
+        Ok(asked)
     }
-    if clients.is_empty() {
-        clients = vec![Client::Docker, Client::Wharf];
+
+    fn wants(&self, scenario: &Scenario) -> bool {
+        self.only.is_empty() || self.only.iter().any(|text| scenario.name.contains(text))
     }
-    let mut totals = Vec::new();
-    for &kind in &engines {
-        let (mut passed, mut failed) = (0, 0);
-        for scenario in SCENARIOS.iter().filter(|one| one.name.contains(&only)) {
-            for &client in &clients {
-                match scenario.run(kind, client) {
-                    Ok(()) => passed += 1,
-                    Err(error) => {
-                        failed += 1;
+}
+
+fn engine(name: &str) -> Result<EngineKind> {
+    match name {
+        "wharf" => Ok(EngineKind::Wharf),
+        "dockerd" => Ok(EngineKind::Dockerd),
+        "dockerd-26" => Ok(EngineKind::Dockerd26),
+        _ => bail!(USAGE),
+    }
+}
+
+/// Runs everything that is asked for on one engine; how many pass, how many fail.
+fn run_all(asked: &Asked, kind: EngineKind) -> (usize, usize) {
+    let wanted = SCENARIOS.iter().filter(|one| asked.wants(one));
+    let runs =
+        wanted.flat_map(|scenario| asked.clients.iter().map(move |client| (scenario, *client)));
+    let (runs, failed) = (Mutex::new(runs), AtomicUsize::new(0));
+    let count = AtomicUsize::new(0);
+    let next = || runs.lock().ok()?.next();
+    std::thread::scope(|scope| {
+        for _ in 0..asked.jobs.max(1) {
+            scope.spawn(|| {
+                while let Some((scenario, client)) = next() {
+                    count.fetch_add(1, Ordering::Relaxed);
+                    if let Err(error) = scenario.run(kind, client) {
+                        failed.fetch_add(1, Ordering::Relaxed);
                         println!("FAIL {kind:?} {client:?} {}: {error:#}", scenario.name);
                     }
                 }
-            }
+            });
         }
-        totals.push((kind, passed, failed));
-    }
-    for (kind, passed, failed) in totals {
+    });
+    let failed = failed.into_inner();
+    (count.into_inner() - failed, failed)
+}
+
+fn main() -> Result<()> {
+    let asked = Asked::parse(std::env::args().skip(1))?;
+    let engines = asked.engines.iter();
+    let totals: Vec<_> = engines.map(|&kind| (kind, run_all(&asked, kind))).collect();
+    for (kind, (passed, failed)) in totals {
         println!("{kind:?}: {passed} passed, {failed} failed");
     }
     Ok(())
