@@ -4,12 +4,14 @@ import argparse
 import json
 import os
 import shutil
+import socket
 import statistics
 import subprocess
 import sys
 import threading
 import time
 
+import containers
 import images
 import network
 
@@ -20,6 +22,8 @@ parser.add_argument("work")
 parser.add_argument("--rounds", type=int, default=20)
 parser.add_argument("--only", default="")
 parser.add_argument("--share", type=float, default=1.0, help="of the networks, containers, ports and seconds that benches/network.py takes: 0.1 is a trial")
+parser.add_argument("--containers", type=int, default=1000, help="how many there are for lists")
+parser.add_argument("--running", type=int, default=100, help="how many run when a daemon starts again")
 args = parser.parse_args()
 
 REGISTRY = "127.0.0.1:5000"
@@ -33,17 +37,40 @@ class Engine:
         self.root = os.path.join(args.work, name)
         os.makedirs(self.root)
         self.socket = f"{self.root}/engine.sock"
-        with open(f"{self.root}/daemon.json", "w", encoding="utf-8") as file:
-            file.write("{}")
-        log = open(f"{self.root}/log", "w", encoding="utf-8")
-        flags = ["-H", f"unix://{self.socket}", "--data-root", f"{self.root}/data", "--exec-root", f"{self.root}/exec"]
-        flags += ["--pidfile", f"{self.root}/pid", "--config-file", f"{self.root}/daemon.json"]
-        self.daemon = subprocess.Popen(command + flags, stdout=log, stderr=log)
+        self.command = [*command, "-H", f"unix://{self.socket}", "--data-root", f"{self.root}/data", "--exec-root", f"{self.root}/exec"]
+        self.command += ["--pidfile", f"{self.root}/pid", "--config-file", f"{self.root}/daemon.json"]
         self.env = dict(os.environ, DOCKER_HOST=f"unix://{self.socket}", HOME=self.root)
-        while subprocess.run(["docker", "version"], env=self.env, capture_output=True, check=False).returncode:
+        self.configure("{}")
+        self.launch()
+
+    def configure(self, text):
+        """daemon.json from the next start on."""
+        with open(f"{self.root}/daemon.json", "w", encoding="utf-8") as file:
+            file.write(text)
+
+    def launch(self):
+        """Starts the daemon, and waits until it answers."""
+        with open(f"{self.root}/log", "a", encoding="utf-8") as log:
+            self.daemon = subprocess.Popen(self.command, stdout=log, stderr=log)
+        while not self.answers():
             if self.daemon.poll() is not None:
-                sys.exit(f"{name} did not start: {open(f'{self.root}/log', encoding='utf-8').read()}")
-            time.sleep(0.05)
+                sys.exit(f"{self.name} did not start: {open(f'{self.root}/log', encoding='utf-8').read()}")
+            time.sleep(0.002)
+
+    def restart(self):
+        """Ends the daemon, and starts it again."""
+        self.daemon.terminate()
+        self.daemon.wait()
+        self.launch()
+
+    def answers(self):
+        try:
+            with socket.socket(socket.AF_UNIX) as client:
+                client.connect(self.socket)
+                client.sendall(b"GET /_ping HTTP/1.0\r\nHost: d\r\n\r\n")
+                return b" 200 " in client.recv(100)
+        except OSError:
+            return False
 
     def run(self, client, *words):
         """Runs a client to its end; its seconds."""
@@ -360,7 +387,7 @@ def main():
     for engine in (wharf, dockerd):
         engine.run("docker", "load", "-q", "-i", f"{args.fixtures}/busybox.tar")
     own = (bench_idle, bench_bundle, bench_run, bench_exec, bench_burst, bench_pull, bench_logs, bench_read_logs)
-    for bench in own + images.benches(row, args, REGISTRY, processor) + network.benches(row, in_turn, args.rounds, args.share):
+    for bench in own + containers.benches(row, in_turn, args) + images.benches(row, args, REGISTRY, processor) + network.benches(row, in_turn, args.rounds, args.share):
         if args.only in bench.__name__:
             try:
                 bench(wharf, dockerd)
