@@ -23,6 +23,7 @@ scenarios=("$@")
 [ ${#scenarios[@]} -gt 0 ] || scenarios=(
     run::prints_output run::exit_codes run::limits_reach run::stdin_is run::tmpfs
     containers::exec_runs containers::create_start resources:: limits:: apparmor:: safety:: life::
+    commit::many_layers mounts::fresh_volumes userns::ids_are
     network::published network::bridge quotas:: firewalls::a_full_table lan::ipvlan
 )
 target=${CARGO_TARGET_DIR:-$root/target}

@@ -7,12 +7,12 @@ use std::ffi::OsStr;
 use std::fs::File;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use rustix::fs::{AtFlags, Dir, FileType, Gid, Mode, OFlags, ResolveFlags, Uid};
 use rustix::io::{Errno, Result};
-use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags};
 use wharf_snapshots::Rootfs;
+use wharf_sys::mount::attr;
 
 use crate::{EngineError, MountPoint};
 
@@ -36,7 +36,7 @@ pub(crate) fn fill(
     if !is_empty(&to).map_err(failed)? {
         return Ok(());
     }
-    let root = self::mount(rootfs).map_err(failed)?;
+    let root = self::mount(rootfs).map_err(EngineError::io("fill volume", volume))?;
     let from = match open_below(&root, &mount.destination, ResolveFlags::IN_ROOT) {
         Ok(from) => from,
         // Nothing there, or no folder: nothing to copy.
@@ -70,17 +70,13 @@ fn is_empty(folder: &OwnedFd) -> Result<bool> {
 }
 
 /// All layers as one, read-only and attached nowhere.
-pub(crate) fn mount(rootfs: &Rootfs) -> Result<OwnedFd> {
-    let fs = rustix::mount::fsopen("overlay", FsOpenFlags::FSOPEN_CLOEXEC)?;
+pub(crate) fn mount(rootfs: &Rootfs) -> std::io::Result<OwnedFd> {
     // An overlay without an upper folder wants two lower ones; the container's own layer is one of them.
-    let all = std::iter::once(&rootfs.upper).chain(&rootfs.lowers);
-    // One at a time: the kernel takes no value of more than 255 bytes (Linux 6.5).
-    for layer in all {
-        rustix::mount::fsconfig_set_string(fs.as_fd(), "lowerdir+", layer.as_os_str())?;
-    }
-    rustix::mount::fsconfig_create(fs.as_fd())?;
-    let attributes = MountAttrFlags::MOUNT_ATTR_RDONLY | MountAttrFlags::MOUNT_ATTR_NODEV;
-    rustix::mount::fsmount(fs.as_fd(), FsMountFlags::FSMOUNT_CLOEXEC, attributes)
+    let all: Vec<&Path> = std::iter::once(&rootfs.upper)
+        .chain(&rootfs.lowers)
+        .map(PathBuf::as_path)
+        .collect();
+    wharf_sys::mount::layers(&all, None, attr::RDONLY | attr::NODEV)
 }
 
 fn copy_folder(from: BorrowedFd<'_>, to: BorrowedFd<'_>) -> Result<()> {

@@ -1,7 +1,7 @@
 //! Containers whose users are not the host's (`userns-remap`).
 //!
 //! On disk layers, volumes and a container's own files have the ids that the container sees; for a container in a user
-//! namespace they are mounted with mapped owners (Linux 5.12, of layers 6.13). So images and volumes are one store for all
+//! namespace they are mounted with mapped owners (Linux 5.12, of layers 5.19). So images and volumes are one store for all
 //! containers, remapped or not (`--userns=host`), and the setting can change without anything being copied. dockerd writes
 //! the host's ids instead, and keeps a data root for each mapping. A bind of the host's files is not mapped, as with dockerd.
 //!
@@ -175,7 +175,7 @@ pub(crate) fn probe(root: &Path, user: &OwnedFd, remap: &Remap) -> Result<(), En
         .map(drop)
         .map_err(|error| {
             failed(
-                "layers cannot be mounted with mapped owners, which wants Linux 6.13",
+                "layers cannot be mounted with mapped owners, which wants Linux 5.19",
                 error,
             )
         })

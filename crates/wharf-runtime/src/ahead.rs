@@ -3,7 +3,7 @@
 
 use std::cell::OnceCell;
 use std::os::fd::{AsFd as _, OwnedFd};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use oci_spec::runtime::{Mount, Spec};
 use rustix::fs::{Mode, OFlags};
@@ -54,7 +54,9 @@ impl Ahead {
             let made = match is_bind {
                 _ if asked.remount => None,
                 true if user || early(mount, &asked) => Some(bind(&owners, mount, &asked)),
-                false if user && kind == Some("overlay") => Some(layers(&owners, &asked)),
+                false if user && kind == Some("overlay") && asked.layers().is_some() => {
+                    Some(layers(&owners, &asked))
+                }
                 _ => None,
             };
             let failed = |failure: Failure| {
@@ -165,12 +167,9 @@ fn root(owners: &Owners<'_>, rootfs: &Rootfs) -> Result<OwnedFd, RuntimeError> {
 
 /// An overlay among the mounts, whose layers are the host's as those of the root are.
 fn layers(owners: &Owners<'_>, asked: &Asked) -> Result<OwnedFd, Failure> {
-    let named = |name: &'static str| {
-        let data = asked.data.iter().filter(move |(key, _)| key == name);
-        data.filter_map(|(_, value)| value.as_ref().map(PathBuf::from))
-    };
-    let lowers: Vec<PathBuf> = named("lowerdir+").collect();
-    let upper = named("upperdir").next().zip(named("workdir").next());
+    let (lowers, upper) = asked
+        .layers()
+        .ok_or_else(|| Failure::other("the overlay has no layers"))?;
     let user = owners
         .container()
         .map_err(|error| Failure::other(error.to_string()))?;

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use oci_spec::runtime::{LinuxDeviceType, Spec};
 use rustix::fs::{
-    AtFlags, FileType, Gid, Mode, OFlags, Uid, chownat, fstat, makedev, mknodat, symlinkat,
+    AtFlags, FileType, Gid, Mode, OFlags, Stat, Uid, chownat, fstat, makedev, mknodat, symlinkat,
     unlinkat,
 };
 use rustix::io::Errno;
@@ -45,19 +45,30 @@ pub(crate) fn make(root: &Root, spec: &Spec) -> Result<(), Failure> {
     if dev.is_some_and(|mount| mount.typ().as_deref() == Some("bind") || has_bind(mount)) {
         return Ok(());
     }
+    let listed = spec
+        .linux()
+        .as_ref()
+        .and_then(|linux| linux.devices().as_deref())
+        .unwrap_or_default();
     for (path, major, minor) in DEFAULT {
+        let path = Path::new(path);
+        if listed.iter().any(|device| device.path() == path) {
+            // As runc: the spec's own stands there instead.
+            continue;
+        }
         let node = Node {
             kind: FileType::CharacterDevice,
             major: *major,
             minor: *minor,
         };
-        node.make(root, Path::new(path), 0o666, None)?;
+        node.make(root, path, 0o666, None)?;
     }
-    let listed = spec
-        .linux()
-        .as_ref()
-        .and_then(|linux| linux.devices().as_ref());
-    for device in listed.into_iter().flatten() {
+    for (number, device) in listed.iter().enumerate() {
+        let path = device.path();
+        if listed[..number].iter().any(|before| before.path() == path) {
+            // As runc: of those that are listed twice the first stays.
+            continue;
+        }
         let kind = match device.typ() {
             LinuxDeviceType::B => FileType::BlockDevice,
             LinuxDeviceType::P => FileType::Fifo,
@@ -121,8 +132,7 @@ impl Node {
             makedev(self.major, self.minor),
         ) {
             Ok(()) => {}
-            // The image's own, or listed twice: as runc, what is there stays.
-            Err(Errno::EXIST) => return Ok(()),
+            Err(Errno::EXIST) => return self.accept(root, path, owner.is_some()),
             // In a user namespace nobody makes nodes: the host's is bound, if it is the same.
             Err(Errno::PERM) if self.kind != FileType::Fifo => {
                 return self
@@ -147,12 +157,29 @@ impl Node {
 }
 
 impl Node {
+    /// The image's own stays; but if the device is `listed`, and the file another, that is an error (OCI, `config-linux.md`,
+    /// devices).
+    fn accept(&self, root: &Root, path: &Path, listed: bool) -> Result<(), Failure> {
+        let found = root.find(path).and_then(|found| Ok(fstat(found)?));
+        let same = found.is_ok_and(|stat| self.is(&stat));
+        match same || !listed {
+            true => Ok(()),
+            false => Err(Failure::other(format!(
+                "error creating device node {path:?}: a file that is not this device is there"
+            ))),
+        }
+    }
+
+    fn is(&self, stat: &Stat) -> bool {
+        let kind = FileType::from_raw_mode(stat.st_mode);
+        let numbers = stat.st_rdev == makedev(self.major, self.minor);
+        kind == self.kind && (numbers || kind == FileType::Fifo)
+    }
+
     fn bind(&self, root: &Root, path: &Path) -> io::Result<()> {
         let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let host = rustix::fs::open(path, flags, Mode::empty())?;
-        let stat = fstat(&host)?;
-        let kind = FileType::from_raw_mode(stat.st_mode);
-        if kind != self.kind || stat.st_rdev != makedev(self.major, self.minor) {
+        if !self.is(&fstat(&host)?) {
             return Err(io::Error::other("the host has another device there"));
         }
         let target = root.touch(path, Mode::from_raw_mode(0o644))?;

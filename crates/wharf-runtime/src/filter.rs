@@ -54,6 +54,12 @@ impl Filter {
         flags.fold(0, |all, one| all | one)
     }
 
+    /// Whether somebody is asked about calls.
+    pub fn notifies(seccomp: &LinuxSeccomp) -> bool {
+        let mut rules = seccomp.syscalls().iter().flatten();
+        rules.any(|rule| rule.action() == LinuxSeccompAction::ScmpActNotify)
+    }
+
     /// Refuses what would leave the process waiting for ever, in runc's words.
     ///
     /// # Errors
@@ -63,11 +69,11 @@ impl Filter {
         if seccomp.default_action() == notify {
             return Err("SCMP_ACT_NOTIFY cannot be used as default action".to_owned());
         }
-        let rules = seccomp.syscalls().iter().flatten();
-        let mut notified = rules.filter(|rule| rule.action() == notify).peekable();
-        if notified.peek().is_some() && seccomp.listener_path().is_none() {
+        if Self::notifies(seccomp) && seccomp.listener_path().is_none() {
             return Err("seccomp listenerPath is not set but SCMP_ACT_NOTIFY is used".to_owned());
         }
+        let rules = seccomp.syscalls().iter().flatten();
+        let mut notified = rules.filter(|rule| rule.action() == notify);
         // The runtime is told of the descriptor by that call.
         if notified.any(|rule| rule.names().iter().any(|name| name == "write")) {
             return Err("SCMP_ACT_NOTIFY cannot be used for the write syscall".to_owned());

@@ -15,7 +15,7 @@ use wharf_sys::mount::{self, Change, Propagation, attr};
 use wharf_sys::root::Root;
 
 use crate::ahead::Ahead;
-use crate::options::Asked;
+use crate::options::{Asked, Layers};
 use crate::{Failure, Rootfs, copy_up, devices};
 
 /// What a tree is made of.
@@ -53,6 +53,7 @@ impl Tree<'_> {
         };
         attach_root(&detached)?;
         let root = Root::from_fd(detached);
+        let mut readonly = Vec::new();
         for (number, mount) in spec.mounts().iter().flatten().enumerate() {
             let failed = |failure: Failure| {
                 Failure::other(format!(
@@ -61,7 +62,16 @@ impl Tree<'_> {
                     mount.destination()
                 ))
             };
-            self.apply(&root, number, mount).map_err(failed)?;
+            let asked = self.asked(mount);
+            self.apply(&root, number, mount, &asked).map_err(failed)?;
+            if asked.readonly_later {
+                let found = root.find(mount.destination());
+                readonly.push(
+                    found
+                        .map_err(Failure::at("open the target"))
+                        .map_err(failed)?,
+                );
+            }
         }
         devices::make(&root, spec)?;
         if let Some(process) = spec.process() {
@@ -69,9 +79,32 @@ impl Tree<'_> {
             let made = root.mkdir_all(process.cwd(), Mode::from_raw_mode(0o755));
             made.map_err(Failure::at(format!("mkdir {}", process.cwd().display())))?;
         }
+        for mounted in readonly {
+            let change = Change {
+                set: attr::RDONLY,
+                ..Change::default()
+            };
+            mount::change(&mounted, change).map_err(Failure::at("make a mount read-only"))?;
+        }
         before_entering()?;
         enter(root, self.no_pivot, shared)?;
         self.finish_root(propagation)
+    }
+
+    /// The mount's options. `/dev` and each tmpfs become read-only at the end, as with runc: folders for mounts in them, and
+    /// devices, are made first.
+    fn asked(&self, mount: &Mount) -> Asked {
+        let mut asked = Asked::parse(mount.options().as_deref().unwrap_or_default());
+        let kind = mount.typ().as_deref().unwrap_or_default();
+        let is_dev = Path::new("/")
+            .components()
+            .chain(mount.destination().components())
+            .eq(Path::new("/dev").components());
+        if asked.set & attr::RDONLY != 0 && !asked.remount && (kind == "tmpfs" || is_dev) {
+            asked.set &= !attr::RDONLY;
+            asked.readonly_later = true;
+        }
+        asked
     }
 
     fn finish_root(&self, propagation: Option<(Propagation, bool)>) -> Result<(), Failure> {
@@ -94,28 +127,36 @@ impl Tree<'_> {
         Ok(())
     }
 
-    fn apply(&self, root: &Root, number: usize, mount: &Mount) -> Result<(), Failure> {
-        let asked = Asked::parse(mount.options().as_deref().unwrap_or_default());
+    fn apply(
+        &self,
+        root: &Root,
+        number: usize,
+        mount: &Mount,
+        asked: &Asked,
+    ) -> Result<(), Failure> {
         let kind = mount.typ().as_deref().unwrap_or("");
         if asked.remount {
             let target = root.find(mount.destination());
-            return change_flags(&target.map_err(Failure::at("open the target"))?, &asked);
+            return change_flags(&target.map_err(Failure::at("open the target"))?, asked);
         }
         if asked.bind || kind == "bind" {
             return match self.ahead.mount(number) {
-                Some(bound) => attach_bound(root, mount, &asked, bound),
-                None => attach_bound(root, mount, &asked, &open_source(mount, &asked)?),
+                Some(bound) => attach_bound(root, mount, asked, bound),
+                None => attach_bound(root, mount, asked, &open_source(mount, asked)?),
             };
         }
         if kind.starts_with("cgroup") {
             (self.join)()?;
         }
         if kind == "cgroup" {
-            return mount_cgroup(root, mount, &asked, self.cgroup);
+            return mount_cgroup(root, mount, asked, self.cgroup);
         }
-        match self.ahead.mount(number) {
-            Some(made) => place_filesystem(root, mount, &asked, made),
-            None => new_filesystem(root, mount, &asked, kind),
+        match (self.ahead.mount(number), asked.layers()) {
+            (Some(made), _) => place_filesystem(root, mount, asked, made),
+            (None, Some(layers)) if kind == "overlay" => {
+                place_filesystem(root, mount, asked, &overlay(&layers, asked)?)
+            }
+            _ => new_filesystem(root, mount, asked, kind),
         }
     }
 }
@@ -241,7 +282,14 @@ fn new_filesystem(root: &Root, mount: &Mount, asked: &Asked, kind: &str) -> Resu
     mount::attach(&mounted, &target).map_err(Failure::at("attach"))
 }
 
-/// Attaches an overlay that was made ahead.
+/// An overlay of layers that are listed one by one, attached nowhere.
+fn overlay((lowers, upper): &Layers, asked: &Asked) -> Result<OwnedFd, Failure> {
+    let lowers: Vec<&Path> = lowers.iter().map(PathBuf::as_path).collect();
+    let upper = upper.as_ref().map(|(upper, work)| (&**upper, &**work));
+    mount::layers_without_threads(&lowers, upper, asked.set).map_err(Failure::at("mount"))
+}
+
+/// Attaches an overlay that is made.
 fn place_filesystem(
     root: &Root,
     mount: &Mount,

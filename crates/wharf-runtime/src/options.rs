@@ -1,5 +1,7 @@
 //! The words of a mount's options.
 
+use std::path::PathBuf;
+
 use wharf_sys::mount::{Propagation, attr};
 
 /// A mount's options, sorted by what they change.
@@ -8,6 +10,8 @@ pub(crate) struct Asked {
     pub(crate) bind: bool,
     pub(crate) recursive: bool,
     pub(crate) remount: bool,
+    /// To be made read-only when all mounts stand.
+    pub(crate) readonly_later: bool,
     pub(crate) set: u64,
     pub(crate) clear: u64,
     pub(crate) recursive_set: u64,
@@ -91,7 +95,21 @@ pub fn mount_options() -> Vec<String> {
     all
 }
 
+/// Lower folders, topmost first; upper and work folder.
+pub(crate) type Layers = (Vec<PathBuf>, Option<(PathBuf, PathBuf)>);
+
 impl Asked {
+    /// The layers of an overlay that are listed one by one; `None` if the options are another mount's.
+    pub(crate) fn layers(&self) -> Option<Layers> {
+        let named = |name: &'static str| {
+            let data = self.data.iter().filter(move |(key, _)| key == name);
+            data.filter_map(|(_, value)| value.as_ref().map(PathBuf::from))
+        };
+        let lowers: Vec<PathBuf> = named("lowerdir+").collect();
+        let upper = named("upperdir").next().zip(named("workdir").next());
+        (!lowers.is_empty()).then_some((lowers, upper))
+    }
+
     pub(crate) fn parse(options: &[String]) -> Self {
         let mut asked = Self::default();
         for option in options {

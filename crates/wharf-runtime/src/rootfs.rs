@@ -56,7 +56,7 @@ impl Rootfs {
         attached.map_err(Failure::at(format!("mount at {}", target.display())))
     }
 
-    /// Mounts an overlay whose layers belong to the user namespace `user` (Linux 6.13), whose root has the ids `root`.
+    /// Mounts an overlay whose layers belong to the user namespace `user` (Linux 5.19), whose root has the ids `root`.
     pub(crate) fn mount_mapped(
         &self,
         user: &OwnedFd,
@@ -76,32 +76,9 @@ impl Rootfs {
 }
 
 fn mount_overlay(lowers: &[PathBuf], upper: &Path, work: &Path) -> Result<OwnedFd, Failure> {
-    let (upper, work) = (text(upper)?, text(work)?);
-    let lowers: Vec<&str> = lowers
-        .iter()
-        .map(|lower| text(lower))
-        .collect::<Result<_, _>>()?;
-    // One layer at a time, so that neither a page's size nor a `:` in a path limits us (Linux 6.5).
-    let mut options: Vec<mount::FsOption<'_>> = lowers
-        .iter()
-        .map(|lower| ("lowerdir+", Some(*lower)))
-        .collect();
-    options.extend([("upperdir", Some(upper)), ("workdir", Some(work))]);
-    match mount::filesystem("overlay", &options, 0) {
-        Ok(mounted) => Ok(mounted),
-        Err(_) => {
-            let joined = lowers
-                .iter()
-                .map(|lower| lower.replace('\\', "\\\\").replace(':', "\\:"));
-            let joined = joined.collect::<Vec<_>>().join(":");
-            let options = [
-                ("lowerdir", Some(joined.as_str())),
-                ("upperdir", Some(upper)),
-                ("workdir", Some(work)),
-            ];
-            mount::filesystem("overlay", &options, 0).map_err(Failure::at("mount the overlay"))
-        }
-    }
+    let lowers: Vec<&Path> = lowers.iter().map(PathBuf::as_path).collect();
+    mount::layers_without_threads(&lowers, Some((upper, work)), 0)
+        .map_err(Failure::at("mount the overlay"))
 }
 
 /// Without a mount namespace the root is only changed.

@@ -17,7 +17,12 @@ pub(crate) fn of(spec: &Spec, state: &Value) -> Result<Option<Filter>, String> {
     let text = serde_json::to_string(seccomp).map_err(|error| error.to_string())?;
     let profile = wharf_seccomp::Profile::parse(&text).map_err(|error| error.to_string())?;
     let program = wharf_seccomp::filter(&profile, &[]).map_err(|error| error.to_string())?;
-    let listener = seccomp.listener_path().as_ref().map(|path| Listener {
+    // Without a call to tell of, the path says nothing (OCI, `config-linux.md`).
+    let listens = seccomp
+        .listener_path()
+        .as_ref()
+        .filter(|_| Filter::notifies(seccomp));
+    let listener = listens.map(|path| Listener {
         path: path.clone(),
         metadata: seccomp.listener_metadata().clone().unwrap_or_default(),
         state: state.clone(),

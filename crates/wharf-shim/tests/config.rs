@@ -592,3 +592,128 @@ fn another_session_keyring() {
     let seen = bundle.ok(&["run", "--no-new-keyring", "plain"]);
     assert!(!seen.contains("_ses.plain"), "{seen}");
 }
+
+#[test]
+fn a_read_only_dev_and_tmpfs_take_what_is_mounted_in_them() {
+    let bundle = Bundle::new(&[]);
+    bundle.change(|spec| spec["mounts"][1]["options"] = json!(["mode=755", "ro"]));
+    for (target, kind, options) in [
+        (
+            "/dev/pts",
+            "devpts",
+            json!(["newinstance", "ptmxmode=0666"]),
+        ),
+        ("/tmp", "tmpfs", json!(["ro", "size=64k"])),
+        ("/tmp/below", "tmpfs", json!(["size=64k"])),
+    ] {
+        bundle.mount(
+            json!({"destination": target, "type": kind, "source": kind, "options": options}),
+        );
+    }
+    bundle.script(
+        "ls /dev/null /dev/pts/ptmx; for at in /dev /tmp /tmp/below; do touch $at/x && echo $at; done; true",
+    );
+    assert_eq!(
+        bundle
+            .text(&["run", "one"])
+            .lines()
+            .filter(|line| line.starts_with('/'))
+            .collect::<Vec<_>>(),
+        ["/dev/null", "/dev/pts/ptmx", "/tmp/below"]
+    );
+}
+
+#[test]
+fn devices_stand_where_the_spec_has_them() {
+    let device = |path: &str, minor: u32| json!({"path": path, "type": "c", "major": 1, "minor": minor, "fileMode": 0o640});
+    let bundle = Bundle::new(&["stat", "-c", "%t:%T %a", "/dev/zero", "/dev/two", "/kept"]);
+    // One in place of the usual one, two at one path, of which the first stays, and one that the image has.
+    bundle.change(|spec| {
+        spec["linux"]["devices"] = json!([
+            device("/dev/zero", 3),
+            device("/dev/two", 3),
+            device("/dev/two", 5),
+            device("/kept", 3)
+        ]);
+    });
+    let kept = bundle.rootfs().join("kept");
+    rustix::fs::mknodat(
+        rustix::fs::CWD,
+        &kept,
+        rustix::fs::FileType::CharacterDevice,
+        rustix::fs::Mode::from_raw_mode(0o600),
+        rustix::fs::makedev(1, 3),
+    )
+    .unwrap();
+    assert_eq!(bundle.ok(&["run", "one"]), "1:3 640\n1:3 640\n1:3 600\n");
+    // Another file is there: an error (config-linux.md, devices).
+    std::fs::remove_file(&kept).unwrap();
+    std::fs::write(&kept, "").unwrap();
+    let said = bundle.refused();
+    assert!(
+        said.contains("/kept") && said.contains("is not this device"),
+        "{said}"
+    );
+}
+
+#[test]
+fn what_says_nothing_or_too_much_is_refused() {
+    let filter = |rule: Value| json!({"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [rule]});
+    for (pointer, value, words) in [
+        (
+            "/linux/seccomp",
+            filter(json!({"names": ["mkdir"], "action": "SCMP_ACT_KILL", "errnoRet": 5})),
+            "takes no errnoRet",
+        ),
+        (
+            "/linux/seccomp",
+            json!({"defaultAction": "SCMP_ACT_ALLOW", "defaultErrnoRet": 5}),
+            "takes no defaultErrnoRet",
+        ),
+        (
+            "/linux/seccomp",
+            filter(json!({"names": ["mkdir"], "action": "SCMP_ACT_NOPE"})),
+            "string SCMP_ACT_NOPE is not a valid action for seccomp",
+        ),
+        (
+            "/linux/personality",
+            json!({"domain": "LINUX", "flags": ["ADDR_NO_RANDOMIZE"]}),
+            "unsupported personality flags",
+        ),
+        (
+            "/linux/resources",
+            json!({"rdma": {"mlx5_1": {}}}),
+            "neither hcaHandles nor hcaObjects",
+        ),
+        (
+            "/linux/resources",
+            json!({"blockIO": {"weightDevice": [{"major": 8, "minor": 0}]}}),
+            "neither weight nor leafWeight",
+        ),
+        (
+            "/linux/devices",
+            json!([{"path": "/dev/x", "type": "c", "major": -1, "minor": 0}]),
+            "cannot mkdev() device with wildcards",
+        ),
+        (
+            "/process/args",
+            json!(["true", 7]),
+            "process.args[1]: json: cannot unmarshal number 7 where a string is expected",
+        ),
+    ] {
+        let bundle = Bundle::new(&["true"]);
+        bundle.change(|spec| {
+            let (parent, name) = pointer.rsplit_once('/').unwrap();
+            spec.pointer_mut(parent).unwrap()[name] = value.clone();
+        });
+        let said = bundle.refused();
+        assert!(said.contains(words), "{pointer}: {said}");
+    }
+    // Without a call to ask about, nobody is asked.
+    let bundle = Bundle::new(&["true"]);
+    bundle.change(|spec| {
+        spec["linux"]["seccomp"] =
+            json!({"defaultAction": "SCMP_ACT_ALLOW", "listenerPath": "/nobody"});
+    });
+    bundle.ok(&["run", "one"]);
+}

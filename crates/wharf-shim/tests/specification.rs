@@ -115,7 +115,8 @@ fn what_nobody_knows() {
         let words = match pointer {
             "/linux/namespaces/0/type" => "does not exist",
             "/process/rlimits" => "wrong rlimit value: RLIMIT_ODD",
-            _ => "config.json",
+            "/linux/seccomp" => "string SCMP_ACT_ODD is not a valid action for seccomp",
+            _ => "unknown value",
         };
         let said = bundle.refused();
         assert!(said.contains(words), "{pointer}: {said}");

@@ -6,7 +6,7 @@ use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, FromRawFd as _, OwnedFd};
 
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
-use crate::process::{namespace, unshare};
+use crate::process::{namespace, on_a_thread, unshare};
 
 /// Makes a new network namespace. It lives as long as the descriptor, or a process in it.
 ///
@@ -101,19 +101,6 @@ pub fn within<T: Send, E: From<io::Error> + Send>(
         let kind = Some(LinkNameSpaceType::Network);
         move_into_link_name_space(netns, kind).map_err(|error| E::from(error.into()))?;
         body()
-    })
-}
-
-fn on_a_thread<T: Send, E: From<io::Error> + Send>(
-    body: impl FnOnce() -> Result<T, E> + Send,
-) -> Result<T, E> {
-    std::thread::scope(|scope| {
-        let thread = std::thread::Builder::new()
-            .spawn_scoped(scope, body)
-            .map_err(E::from)?;
-        thread
-            .join()
-            .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
     })
 }
 

@@ -140,6 +140,20 @@ pub fn unshare(namespaces: u64) -> io::Result<()> {
     }
 }
 
+/// Runs `body` on a thread of its own that ends with it: what it does to its own namespaces, folder and ids ends, too.
+pub(crate) fn on_a_thread<T: Send, E: From<io::Error> + Send>(
+    body: impl FnOnce() -> Result<T, E> + Send,
+) -> Result<T, E> {
+    std::thread::scope(|scope| {
+        let thread = std::thread::Builder::new()
+            .spawn_scoped(scope, body)
+            .map_err(E::from)?;
+        thread
+            .join()
+            .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    })
+}
+
 /// Ends this process at once, without running anything on the way: for a child that shares its parent's
 /// buffers and handlers.
 pub fn exit_now(code: i32) -> ! {

@@ -201,3 +201,27 @@ pub(crate) fn commit_with_all_settings(case: &mut Case) -> Result<()> {
     }
     Ok(())
 }
+
+/// As many layers as images have, and more than their names would fit into one word for the kernel: seen by what runs, by who
+/// copies out of a container that does not, and by a fresh volume.
+pub(crate) fn many_layers_are_one_root(case: &mut Case) -> Result<()> {
+    const COUNT: usize = 24;
+    let mut image = "busybox".to_owned();
+    for number in 0..COUNT {
+        let make = format!("mkdir -p /data && echo {number} | tee /data/{number} > /data/last");
+        case.ok(&["run", "--name", "c1", &image, "sh", "-c", &make])?;
+        image = case.ok(&["commit", "c1"])?;
+        case.ok(&["rm", "c1"])?;
+    }
+    let list = "ls /data | wc -l; cat /data/0 /data/last";
+    let expected = format!("{}\n0\n{}", COUNT + 1, COUNT - 1);
+    case.prints(&["run", "--rm", &image, "sh", "-c", list], &expected)?;
+    let fresh = ["run", "--rm", "-v", "fresh:/data", &image, "sh", "-c", list];
+    case.prints(&fresh, &expected)?;
+    case.ok(&["create", "--name", "still", &image])?;
+    let copied = case.engine.world.path().join("copied");
+    case.ok(&["cp", "still:/data/last", &copied.to_string_lossy()])?;
+    let copied = std::fs::read_to_string(&copied)?;
+    ensure!(copied.trim() == (COUNT - 1).to_string(), "{copied}");
+    Ok(())
+}

@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::os::fd::{AsFd as _, OwnedFd};
+use std::path::{Path, PathBuf};
 
 use rustix::fs::{Mode, OFlags};
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
@@ -80,24 +81,7 @@ fn cloned(namespace: &OwnedFd) -> Result<OwnedFd, EngineError> {
 
 /// The layers of a container that does not run, as the shim would mount them.
 pub(crate) fn overlay(rootfs: &Rootfs) -> Result<OwnedFd, EngineError> {
-    let text = |path: &std::path::Path| path.to_string_lossy().into_owned();
-    let lowers: Vec<String> = rootfs.lowers.iter().map(|lower| text(lower)).collect();
-    let (upper, work) = (text(&rootfs.upper), text(&rootfs.work));
-    // One at a time (Linux 6.5), else joined, as in wharf-runtime.
-    let mut options: Vec<mount::FsOption<'_>> = lowers
-        .iter()
-        .map(|lower| ("lowerdir+", Some(lower.as_str())))
-        .collect();
-    options.extend([("upperdir", Some(upper.as_str())), ("workdir", Some(&work))]);
-    if let Ok(tree) = mount::filesystem("overlay", &options, 0) {
-        return Ok(tree);
-    }
-    let escaped = |lower: &String| lower.replace('\\', "\\\\").replace(':', "\\:");
-    let joined = lowers.iter().map(escaped).collect::<Vec<_>>().join(":");
-    let options = [
-        ("lowerdir", Some(joined.as_str())),
-        ("upperdir", Some(upper.as_str())),
-        ("workdir", Some(&work)),
-    ];
-    mount::filesystem("overlay", &options, 0).map_err(failed("mount the overlay"))
+    let lowers: Vec<&Path> = rootfs.lowers.iter().map(PathBuf::as_path).collect();
+    let upper = Some((rootfs.upper.as_path(), rootfs.work.as_path()));
+    mount::layers(&lowers, upper, 0).map_err(failed("mount the overlay"))
 }

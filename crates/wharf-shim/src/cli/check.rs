@@ -39,6 +39,9 @@ pub(crate) fn spec(global: &Global, spec: &Spec, bundle: &Path) -> Result<(), St
     }
     devices(linux)?;
     swappiness(linux)?;
+    at_least_one(linux)?;
+    error_numbers(linux)?;
+    personality(linux)?;
     net_devices(linux)?;
     unsupported(linux)
 }
@@ -354,8 +357,67 @@ fn devices(linux: &Linux) -> Result<(), String> {
         if device.typ() == LinuxDeviceType::A {
             return Err("invalid device type \"a\"".to_owned());
         }
+        if device.major() < 0 || device.minor() < 0 {
+            return Err("cannot mkdev() device with wildcards".to_owned());
+        }
     }
     Ok(())
+}
+
+/// Limits of a device that say nothing (OCI, `config-linux.md`: "you MUST specify at least one").
+fn at_least_one(linux: &Linux) -> Result<(), String> {
+    let resources = linux.resources().as_ref();
+    let rdma = resources.and_then(|all| all.rdma().as_ref());
+    for (name, limit) in rdma.into_iter().flatten() {
+        if limit.hca_handles().is_none() && limit.hca_objects().is_none() {
+            return Err(format!(
+                "rdma limit of {name:?}: neither hcaHandles nor hcaObjects is specified"
+            ));
+        }
+    }
+    let block = resources.and_then(|all| all.block_io().as_ref());
+    let weights = block.and_then(|block| block.weight_device().as_ref());
+    for one in weights.into_iter().flatten() {
+        if one.weight().is_none() && one.leaf_weight().is_none() {
+            let (major, minor) = (one.major(), one.minor());
+            return Err(format!(
+                "weightDevice {major}:{minor}: neither weight nor leafWeight is specified"
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// An error's number beside an action that gives none (OCI, `config-linux.md`: "the runtime MUST print an error and fail").
+fn error_numbers(linux: &Linux) -> Result<(), String> {
+    use oci_spec::runtime::LinuxSeccompAction as Action;
+    let Some(seccomp) = linux.seccomp() else {
+        return Ok(());
+    };
+    let takes = |action| matches!(action, Action::ScmpActErrno | Action::ScmpActTrace);
+    if seccomp.default_errno_ret().is_some() && !takes(seccomp.default_action()) {
+        let action = seccomp.default_action();
+        return Err(format!("seccomp action {action} takes no defaultErrnoRet"));
+    }
+    for rule in seccomp.syscalls().iter().flatten() {
+        if rule.errno_ret().is_some() && !takes(rule.action()) {
+            let (action, names) = (rule.action(), rule.names());
+            return Err(format!(
+                "seccomp action {action} of {names:?} takes no errnoRet"
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// There are no flags yet (OCI, `config-linux.md`), and what is not supported is an error (`config.md`, valid values).
+fn personality(linux: &Linux) -> Result<(), String> {
+    let personality = linux.personality().as_ref();
+    let flags = personality.and_then(|one| one.flags().as_deref());
+    match flags.unwrap_or_default() {
+        [] => Ok(()),
+        flags => Err(format!("unsupported personality flags: {flags:?}")),
+    }
 }
 
 /// From 0 to 100 (OCI, `config-linux.md`), whatever the kernel takes.

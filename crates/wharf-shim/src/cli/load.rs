@@ -6,7 +6,7 @@ use oci_spec::runtime::{Capability, LinuxNamespaceType, PosixRlimitType, Process
 use serde_json::Value;
 
 use super::global::Global;
-use super::log;
+use super::{log, wrong};
 
 /// The spec of a bundle, and its text.
 pub(crate) fn spec(global: &Global, bundle: &Path) -> Result<(Spec, Vec<u8>), String> {
@@ -15,18 +15,13 @@ pub(crate) fn spec(global: &Global, bundle: &Path) -> Result<(Spec, Vec<u8>), St
         std::io::ErrorKind::NotFound => "JSON specification file config.json not found".to_owned(),
         _ => format!("{}: {error}", path.display()),
     })?;
-    match serde_json::from_slice(&text) {
-        Ok(spec) => Ok((spec, text)),
-        Err(error) => lenient(&text, |value| {
-            if let Some(process) = value.get_mut("process") {
-                defaults(process);
-                capabilities(global, process);
-            }
-        })
-        .ok_or_else(|| {
-            words(&text, &error).unwrap_or_else(|| format!("{}: {error}", path.display()))
-        }),
-    }
+    let read = read(&text, |value| {
+        if let Some(process) = value.get_mut("process") {
+            defaults(process);
+            capabilities(global, process);
+        }
+    });
+    read.map_err(|(text, error)| words(&text, &error).unwrap_or_else(|| wrong::said(&text, &error)))
 }
 
 /// What is wrong with a spec, in runc's words; `None` if it has none that say it as well as `error`.
@@ -56,28 +51,30 @@ fn is_known<T: serde::de::DeserializeOwned>(word: &Value) -> bool {
 /// A process from a file.
 pub(crate) fn process(global: &Global, path: &Path) -> Result<Process, String> {
     let text = std::fs::read(path).map_err(|error| format!("open {}: {error}", path.display()))?;
-    match serde_json::from_slice(&text) {
-        Ok(process) => Ok(process),
-        Err(error) => {
-            let read = lenient(&text, |value| {
-                defaults(value);
-                capabilities(global, value);
-            });
-            read.map(|(process, _)| process)
-                .ok_or_else(|| error.to_string())
-        }
-    }
+    let read = read(&text, |value| {
+        defaults(value);
+        capabilities(global, value);
+    });
+    read.map(|(process, _)| process)
+        .map_err(|(text, error)| format!("{}: {}", path.display(), wrong::said(&text, &error)))
 }
 
-/// Reads `text` again with what may be passed over taken out, and what goes without saying put in; its new text too.
-fn lenient<T: serde::de::DeserializeOwned>(
+/// Reads `text`; if it cannot be read, again with what may be passed over taken out, and what goes without saying put in.
+/// With its text as it could be read, or as it still could not.
+fn read<T: serde::de::DeserializeOwned>(
     text: &[u8],
     clean: impl FnOnce(&mut Value),
-) -> Option<(T, Vec<u8>)> {
-    let mut value: Value = serde_json::from_slice(text).ok()?;
+) -> Result<(T, Vec<u8>), (Vec<u8>, serde_json::Error)> {
+    if let Ok(read) = serde_json::from_slice(text) {
+        return Ok((read, text.to_vec()));
+    }
+    let mut value: Value = serde_json::from_slice(text).map_err(|error| (text.to_vec(), error))?;
     clean(&mut value);
-    let text = serde_json::to_vec(&value).ok()?;
-    Some((serde_json::from_value(value).ok()?, text))
+    let text = value.to_string().into_bytes();
+    match serde_json::from_slice(&text) {
+        Ok(read) => Ok((read, text)),
+        Err(error) => Err((text, error)),
+    }
 }
 
 /// As for every reader in Go: numbers that are not there are 0, texts empty. An empty folder is refused later.

@@ -23,6 +23,7 @@ mod start;
 mod state;
 mod terminal;
 mod update;
+mod wrong;
 
 use std::ffi::OsString;
 
