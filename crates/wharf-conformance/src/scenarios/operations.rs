@@ -24,11 +24,12 @@ fn settings() -> Value {
             "LogConfig": { "Type": "json-file", "Config": { "max-size": "1m" } },
             "MaskedPaths": ["/proc/kcore"], "ReadonlyPaths": ["/proc/sys"],
             "Sysctls": { "net.ipv4.ip_default_ttl": "77" },
+            "Ulimits": [{ "Name": "nofile", "Soft": 77, "Hard": 99 }],
             "Devices": [{ "PathOnHost": "/dev/null", "PathInContainer": "/dev/other", "CgroupPermissions": "r" }],
             "Mounts": [
                 { "Type": "tmpfs", "Target": "/t", "TmpfsOptions": { "SizeBytes": 65536, "Mode": 448 } },
                 { "Type": "volume", "Source": "v1", "Target": "/v",
-                  "VolumeOptions": { "NoCopy": true, "Labels": { "a": "b" } } },
+                  "VolumeOptions": { "NoCopy": true, "Labels": { "a": "b" }, "DriverConfig": { "Name": "local" } } },
                 { "Type": "bind", "Source": "/tmp/made/here", "Target": "/b",
                   "BindOptions": { "CreateMountpoint": true } },
             ],
@@ -70,6 +71,7 @@ pub(crate) fn every_setting_is_kept_and_holds(case: &mut Case) -> Result<()> {
         "MaskedPaths",
         "ReadonlyPaths",
         "Sysctls",
+        "Ulimits",
         "Devices",
     ] {
         let (is, was) = (&shown["HostConfig"][key], &asked["HostConfig"][key]);
@@ -79,10 +81,14 @@ pub(crate) fn every_setting_is_kept_and_holds(case: &mut Case) -> Result<()> {
         let old = case.engine.kind.is_dockerd() && key == "Annotations" && is.is_null();
         ensure!(same || old, "{key}: {is} instead of {was}");
     }
-    let init = json!({ "Image": "busybox", "HostConfig": { "Init": true } });
+    let runtime = &case.expect("GET", "/info", None, 200)?["DefaultRuntime"];
+    let init = json!({ "Image": "busybox", "HostConfig": { "Init": true, "Runtime": runtime } });
     case.expect("POST", "/containers/create?name=c2", Some(&init), 201)?;
     let shown = case.expect("GET", "/containers/c2/json", None, 200)?;
-    ensure!(shown["HostConfig"]["Init"] == json!(true), "{shown}");
+    ensure!(
+        shown["HostConfig"]["Init"] == json!(true) && shown["HostConfig"]["Runtime"] == *runtime,
+        "{shown}"
+    );
     let listed = case.expect("GET", "/containers/json", None, 200)?;
     ensure!(listed[0]["Names"] == json!(["/c1"]), "{listed}");
     for (command, says) in [
@@ -99,6 +105,8 @@ pub(crate) fn every_setting_is_kept_and_holds(case: &mut Case) -> Result<()> {
             "700\n64",
         ),
         ("cat /dev/other && echo there", "there"),
+        ("ulimit -Sn; ulimit -Hn", "77\n99"),
+        ("echo 12345678 > /written", ""),
         ("touch /v/f /b/f /anonymous/f && echo made", "made"),
         ("chown 1:1 /v/f 2>/dev/null || echo refused", "refused"),
         (
@@ -108,6 +116,8 @@ pub(crate) fn every_setting_is_kept_and_holds(case: &mut Case) -> Result<()> {
     ] {
         case.prints(&["exec", "c1", "sh", "-c", command], says)?;
     }
+    let listed = case.expect("GET", "/containers/json?size=1", None, 200)?;
+    ensure!(listed[0]["SizeRw"].as_u64() >= Some(9), "{listed}");
     case.expect("DELETE", "/containers/c1?force=1&v=1", None, 204)?;
     Ok(())
 }
