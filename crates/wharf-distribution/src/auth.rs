@@ -23,6 +23,8 @@ use crate::{Credentials, RegistryError};
 const MAX_TOKEN_SIZE: u64 = 1024 * 1024;
 /// What the specification says for an answer without `expires_in`.
 const DEFAULT_LIFE: Duration = Duration::from_secs(60);
+/// No token is used for longer, whatever its server says, which may be any number.
+const LONGEST_LIFE: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// All tokens in use.
 #[derive(Default)]
@@ -127,6 +129,7 @@ impl Tokens {
         let call = token_call(bearer, scope, credentials, Purpose::Requests)?;
         let answer = fetch(http, &call).await?;
         let life = answer.expires_in.map_or(DEFAULT_LIFE, Duration::from_secs);
+        let life = life.min(LONGEST_LIFE);
         let value = if answer.token.is_empty() {
             answer.access_token
         } else {

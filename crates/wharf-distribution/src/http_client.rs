@@ -263,7 +263,9 @@ impl Http {
 /// Resolves a `Location` against the address that it came from.
 pub(crate) fn join(base: &Uri, target: &str) -> Option<Uri> {
     let target = target.split('#').next().unwrap_or(target);
-    if target.contains("://") {
+    // A query may name another address.
+    let path = target.split('?').next().unwrap_or(target);
+    if path.contains("://") {
         return target.parse().ok();
     }
     let (scheme, authority) = (base.scheme_str()?, base.authority()?);
@@ -348,6 +350,7 @@ mod tests {
             ("https://b.lan/q", "https://b.lan/q"),
             ("//b.lan/q", "https://b.lan/q"),
             ("/q?r=1", "https://a.lan/q?r=1"),
+            ("/q?r=http://b.lan/", "https://a.lan/q?r=http://b.lan/"),
             ("q", "https://a.lan/v2/x/blobs/q"),
         ];
         for (target, whole) in cases {

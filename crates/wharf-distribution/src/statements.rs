@@ -12,6 +12,10 @@ use crate::{Client, RegistryError, Source};
 const MAX_REFERRERS: usize = 100;
 /// More than this is not fetched of one blob.
 const MAX_SIZE: u64 = 32 << 20;
+/// Nor of all that is said of an image: it is held in memory until the image is here.
+const MAX_ALL: u64 = 256 << 20;
+/// What a part counts at least.
+const LEAST: u64 = 1 << 10;
 
 impl Client {
     /// The manifests that speak of `image`, and all their blobs. They are no part of the image: one that cannot be had is
@@ -26,13 +30,14 @@ impl Client {
             return Vec::new();
         };
         let text = image.to_string();
-        let mut all = Vec::new();
-        for entry in index.manifests {
+        let about = |entry: &&Descriptor| {
             let of = entry.annotations.get("vnd.docker.reference.digest");
-            if !entry.is_attestation() || of != Some(&text) {
-                continue;
-            }
-            match self.statement(source, &entry.digest).await {
+            entry.is_attestation() && of == Some(&text)
+        };
+        let (mut all, mut room) = (Vec::new(), MAX_ALL);
+        let entries = index.manifests.iter().filter(about);
+        for entry in entries.take(MAX_REFERRERS) {
+            match self.statement(source, &entry.digest, &mut room).await {
                 Ok(blobs) => all.extend(blobs),
                 Err(error) => tracing::warn!(digest = %entry.digest, %error, "no attestation"),
             }
@@ -52,11 +57,13 @@ impl Client {
         subjects: &[Digest],
     ) -> Result<Vec<(Descriptor, Bytes)>, RegistryError> {
         let (mut all, mut found) = (Vec::new(), BTreeSet::new());
+        let mut room = MAX_ALL;
         let mut subjects = subjects.to_vec();
         while let Some(subject) = subjects.pop() {
             for entry in self.referrers_of(source, &subject).await? {
                 if found.len() < MAX_REFERRERS && found.insert(entry.digest) {
-                    all.extend(self.statement(source, &entry.digest).await?);
+                    let said = self.statement(source, &entry.digest, &mut room);
+                    all.extend(said.await?);
                     subjects.push(entry.digest);
                 }
             }
@@ -162,11 +169,12 @@ impl Client {
         Ok(Some(raw.bytes))
     }
 
-    /// A manifest and its blobs, or an index and what belongs to its manifests.
+    /// A manifest and its blobs, or an index and what belongs to its manifests, if there is `room` for them.
     async fn statement(
         &self,
         source: &Source,
         digest: &Digest,
+        room: &mut u64,
     ) -> Result<Vec<(Descriptor, Bytes)>, RegistryError> {
         let (mut all, mut todo, mut seen) = (Vec::new(), vec![*digest], BTreeSet::new());
         while let Some(digest) = todo.pop() {
@@ -176,6 +184,7 @@ impl Client {
             let (raw, document) = self
                 .manifest(source, &digest.to_string(), Some(&digest))
                 .await?;
+            take(room, &raw.descriptor)?;
             all.push((raw.descriptor, raw.bytes));
             let manifest = match document {
                 Document::Manifest(manifest) => manifest,
@@ -185,6 +194,7 @@ impl Client {
                 }
             };
             for part in manifest.layers.into_iter().chain([manifest.config]) {
+                take(room, &part)?;
                 let bytes = self
                     .small_blob(source, &part, "attestation", MAX_SIZE)
                     .await?;
@@ -200,6 +210,15 @@ impl Client {
 fn tag_of(subject: &Digest) -> String {
     let (algorithm, hex) = (subject.algorithm(), subject.hex());
     format!("{}-{:.64}", algorithm.as_str(), hex)
+}
+
+fn take(room: &mut u64, part: &Descriptor) -> Result<(), RegistryError> {
+    let left = room.checked_sub(part.size.max(LEAST));
+    *room = left.ok_or(RegistryError::TooLong {
+        digest: part.digest,
+        expected: *room,
+    })?;
+    Ok(())
 }
 
 #[cfg(test)]

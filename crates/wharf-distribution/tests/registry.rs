@@ -13,7 +13,7 @@ use common::{Registry, Reply, Request, client, client_with, manifest};
 use wharf_distribution::{
     BlobEvent, Client, Config, Credentials, RegistryError, RegistryErrorKind, Resolved,
 };
-use wharf_oci::{Descriptor, Digest, Index, Platform, media_type};
+use wharf_oci::{Descriptor, Digest, Index, Manifest, Platform, media_type};
 
 fn layer() -> Vec<u8> {
     (0..200_000u32).map(|n| (n / 7) as u8).collect()
@@ -282,10 +282,16 @@ async fn unreachable_reads_like_go() {
 
 /// A token server and a registry that wants its tokens; the first `refuse` requests with a token are refused.
 fn guarded(refuse: usize) -> Registry {
+    guarded_for(refuse, 300)
+}
+
+/// The same, with tokens that are good for so many seconds.
+fn guarded_for(refuse: usize, seconds: u64) -> Registry {
     let refused = AtomicUsize::new(0);
     registry(move |request| {
         if request.path.starts_with("/token") {
-            return Some(Reply::ok(r#"{"token":"t","expires_in":300}"#));
+            let token = format!(r#"{{"token":"t","expires_in":{seconds}}}"#);
+            return Some(Reply::ok(&*token));
         }
         let good = request.header("authorization") == Some("Bearer t");
         if good && (request.path == "/v2/" || refused.fetch_add(1, Ordering::SeqCst) >= refuse) {
@@ -321,6 +327,59 @@ async fn a_refused_token_is_fetched_anew() {
     let client = client();
     resolve(&client, &registry).await.unwrap();
     assert_eq!(registry.requests("/token").len(), 2);
+}
+
+#[tokio::test]
+async fn a_token_may_be_good_for_ever() {
+    let registry = guarded_for(0, u64::MAX);
+    let client = client();
+    for _ in 0..2 {
+        resolve(&client, &registry).await.unwrap();
+    }
+    assert_eq!(registry.requests("/token").len(), 1);
+}
+
+/// All that is said of an image is held until the image is here: of a registry that says ever more, some is enough.
+#[tokio::test]
+async fn what_is_said_of_an_image_has_an_end() {
+    let image = Digest::sha256(b"image");
+    let part = Descriptor::new(
+        "application/vnd.in-toto+json",
+        Digest::sha256(b"no"),
+        32 << 20,
+    );
+    let config = Descriptor::new(media_type::OCI_CONFIG, Digest::sha256(b"{}"), 2);
+    let said = serde_json::to_vec(&Manifest::oci(config, vec![part])).unwrap();
+    let mut entry = Descriptor::of(media_type::OCI_MANIFEST, &said);
+    for (key, value) in [
+        (
+            "vnd.docker.reference.type",
+            "attestation-manifest".to_owned(),
+        ),
+        ("vnd.docker.reference.digest", image.to_string()),
+    ] {
+        entry.annotations.insert(key.to_owned(), value);
+    }
+    let digest = entry.digest.to_string();
+    let index = serde_json::json!({
+        "schemaVersion": 2, "mediaType": media_type::OCI_INDEX, "manifests": vec![entry; 1000],
+    });
+    let registry = registry(move |request| {
+        if request.path.ends_with(&digest) {
+            return Some(Reply::ok(said.clone()).with("Content-Type", media_type::OCI_MANIFEST));
+        }
+        let blob = request.path.contains("/blobs/");
+        blob.then(|| Reply::error(404, "BLOB_UNKNOWN", "blob unknown"))
+    });
+    let client = client();
+    let resolved = resolve(&client, &registry).await.unwrap();
+    let index = index.to_string();
+    let said = client.statements(&resolved.source, index.as_bytes(), &image);
+    assert!(said.await.is_empty(), "none of them was whole");
+    // As many manifests, and parts of as many bytes together, but for the manifests'.
+    assert_eq!(registry.requests("/manifests/sha256").len(), 100);
+    let parts = (256 << 20) / (32 << 20);
+    assert_eq!(registry.requests("/blobs/").len(), parts - 1);
 }
 
 #[tokio::test]
