@@ -1,6 +1,8 @@
 //! `RUN --mount=type=cache`: folders that stay from build to build.
 
-use std::os::unix::fs::PermissionsExt as _;
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::FlockOperation;
@@ -17,49 +19,172 @@ pub fn take(
     name: &str,
     sharing: &str,
     mode: u32,
-    (uid, gid): (u32, u32),
-) -> Result<(PathBuf, Option<std::fs::File>), BuildError> {
+    owner: (u32, u32),
+) -> Result<(PathBuf, Option<File>), BuildError> {
     let failed = BuildError::io("open a cache mount");
-    let make = |name: &str| -> std::io::Result<(PathBuf, std::fs::File)> {
-        let folder = base.join(name).join("data");
-        std::fs::create_dir_all(base.join(name))?;
-        match std::fs::create_dir(&folder) {
-            Ok(()) => {
-                std::os::unix::fs::chown(&folder, Some(uid), Some(gid))?;
-                std::fs::set_permissions(&folder, std::fs::Permissions::from_mode(mode))?;
-            }
-            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
-            Err(error) => return Err(error),
+    let looks = (mode, owner);
+    let taken = match sharing {
+        // Shared with others that mount it, not with a prune.
+        "shared" => hold(&base.join(name), FlockOperation::LockShared, looks),
+        "locked" => hold(&base.join(name), FlockOperation::LockExclusive, looks),
+        "private" => (0u64..)
+            .map(|number| {
+                let cache = base.join(format!("{name}-{number}"));
+                hold(&cache, FlockOperation::NonBlockingLockExclusive, looks)
+            })
+            .find(|held| !matches!(held, Err(error) if is_held(error)))
+            .unwrap_or_else(|| Err(io::ErrorKind::WouldBlock.into())),
+        other => {
+            return Err(BuildError::Invalid(format!(
+                "unsupported sharing value {other:?}"
+            )));
         }
-        let lock = std::fs::File::create(base.join(name).join("lock"))?;
-        Ok((folder, lock))
     };
-    match sharing {
-        "shared" => {
-            let (folder, lock) = make(name).map_err(&failed)?;
-            // Shared with others that mount it, not with a prune.
-            rustix::fs::flock(&lock, FlockOperation::LockShared)
-                .map_err(|error| failed(error.into()))?;
-            Ok((folder, Some(lock)))
-        }
-        "locked" => {
-            let (folder, lock) = make(name).map_err(&failed)?;
-            rustix::fs::flock(&lock, FlockOperation::LockExclusive)
-                .map_err(|error| failed(error.into()))?;
-            Ok((folder, Some(lock)))
-        }
-        "private" => {
-            let mut number = 0;
-            loop {
-                let (folder, lock) = make(&format!("{name}-{number}")).map_err(&failed)?;
-                if rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive).is_ok() {
-                    return Ok((folder, Some(lock)));
-                }
-                number += 1;
+    let (folder, lock) = taken.map_err(failed)?;
+    Ok((folder, Some(lock)))
+}
+
+/// Takes the cache `name` away, into `trash` on the same file system, unless somebody has it mounted; whether it is gone.
+///
+/// # Errors
+/// The disk's.
+pub fn remove(base: &Path, name: &str, trash: &Path) -> Result<bool, BuildError> {
+    let failed = BuildError::io("remove a cache mount");
+    let cache = base.join(name);
+    // Held until it is out of the way: who waits for it finds that it has another one then.
+    let lock = match File::options().write(true).open(cache.join(LOCK)) {
+        Ok(lock) => match lock_by(&lock, FlockOperation::NonBlockingLockExclusive) {
+            Err(error) if is_held(&error) => return Ok(false),
+            other => other.map(|()| Some(lock)).map_err(&failed)?,
+        },
+        // Nobody has ever mounted it.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+        Err(error) => return Err(failed(error)),
+    };
+    let moved = match std::fs::rename(&cache, trash.join("cache")) {
+        // Somebody else has removed it.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(true),
+        other => other.map(|()| true),
+    };
+    drop(lock);
+    moved.map_err(failed)
+}
+
+const LOCK: &str = "lock";
+
+fn is_held(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::WouldBlock
+}
+
+fn lock_by(lock: &File, operation: FlockOperation) -> io::Result<()> {
+    Ok(rustix::fs::flock(lock, operation)?)
+}
+
+/// Makes a cache if it is not there, and locks it. What was removed between the one and the other is made again.
+fn hold(
+    cache: &Path,
+    operation: FlockOperation,
+    looks: (u32, (u32, u32)),
+) -> io::Result<(PathBuf, File)> {
+    loop {
+        let (folder, lock) = match make(cache, looks) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            other => other?,
+        };
+        lock_by(&lock, operation)?;
+        let own = lock.metadata()?;
+        match std::fs::metadata(cache.join(LOCK)) {
+            Ok(there) if (there.dev(), there.ino()) == (own.dev(), own.ino()) => {
+                return Ok((folder, lock));
             }
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
         }
-        other => Err(BuildError::Invalid(format!(
-            "unsupported sharing value {other:?}"
-        ))),
+    }
+}
+
+fn make(cache: &Path, (mode, (uid, gid)): (u32, (u32, u32))) -> io::Result<(PathBuf, File)> {
+    let folder = cache.join("data");
+    std::fs::create_dir_all(cache)?;
+    match std::fs::create_dir(&folder) {
+        Ok(()) => {
+            std::os::unix::fs::chown(&folder, Some(uid), Some(gid))?;
+            std::fs::set_permissions(&folder, std::fs::Permissions::from_mode(mode))?;
+        }
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+        Err(error) => return Err(error),
+    }
+    let lock = File::create(cache.join(LOCK))?;
+    Ok((folder, lock))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ROOT: (u32, u32) = (0, 0);
+
+    #[test]
+    fn a_cache_that_is_mounted_stays() {
+        let dir = tempfile::tempdir().unwrap();
+        let (base, trash) = (dir.path().join("base"), dir.path().join("trash"));
+        std::fs::create_dir(&trash).unwrap();
+        for sharing in ["shared", "locked"] {
+            let (folder, lock) = take(&base, "a", sharing, 0o700, ROOT).unwrap();
+            std::fs::write(folder.join("f"), "kept").unwrap();
+            assert!(!remove(&base, "a", &trash).unwrap(), "{sharing}");
+            assert_eq!(std::fs::read(folder.join("f")).unwrap(), b"kept");
+            drop(lock);
+        }
+        assert!(remove(&base, "a", &trash).unwrap());
+        assert!(!base.join("a").exists() && trash.join("cache/data/f").exists());
+        assert!(remove(&base, "a", &trash).unwrap(), "it is gone already");
+    }
+
+    /// Whoever has opened the lock of a cache that is removed then makes another one.
+    #[test]
+    fn who_waits_for_a_cache_that_is_removed_gets_another_one() {
+        let dir = tempfile::tempdir().unwrap();
+        let (base, trash) = (dir.path().join("base"), dir.path().join("trash"));
+        std::fs::create_dir(&trash).unwrap();
+        let (folder, lock) = take(&base, "a", "locked", 0o700, ROOT).unwrap();
+        std::fs::write(folder.join("f"), "old").unwrap();
+        let (told, waits) = std::sync::mpsc::channel();
+        let waiting = {
+            let base = base.clone();
+            std::thread::spawn(move || {
+                told.send(rustix::thread::gettid()).unwrap();
+                take(&base, "a", "locked", 0o700, ROOT).unwrap()
+            })
+        };
+        let thread = waits.recv().unwrap().as_raw_nonzero();
+        // It waits where it says that it does: in the kernel, for the lock.
+        let stack = format!("/proc/self/task/{thread}/syscall");
+        let flock = format!("{} ", libc_flock());
+        while !std::fs::read_to_string(&stack).unwrap().starts_with(&flock) {
+            std::thread::yield_now();
+        }
+        std::fs::rename(base.join("a"), trash.join("cache")).unwrap();
+        drop(lock);
+        let (folder, _lock) = waiting.join().unwrap();
+        assert!(folder.exists() && !folder.join("f").exists());
+    }
+
+    /// The number of `flock(2)`.
+    const fn libc_flock() -> u32 {
+        if cfg!(target_arch = "x86_64") { 73 } else { 32 }
+    }
+
+    #[test]
+    fn private_caches_are_used_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let name = |folder: &Path| folder.parent().unwrap().file_name().unwrap().to_owned();
+        let (one, held) = take(dir.path(), "p", "private", 0o700, ROOT).unwrap();
+        let (other, _also) = take(dir.path(), "p", "private", 0o700, ROOT).unwrap();
+        assert_eq!((name(&one), name(&other)), ("p-0".into(), "p-1".into()));
+        drop(held);
+        let (again, _held) = take(dir.path(), "p", "private", 0o700, ROOT).unwrap();
+        assert_eq!(again, one);
+        assert!(take(dir.path(), "p", "other", 0o700, ROOT).is_err());
     }
 }

@@ -18,7 +18,7 @@ pub mod transfer;
 mod vertex;
 
 pub use args::Args;
-pub use cache_mount::take as take_cache;
+pub use cache_mount::{remove as remove_cache, take as take_cache};
 pub use client::{Client, Local, LocalRequest, StorePlace, Upload};
 pub use error::{BuildError, plain};
 pub use mode::ModeChange;

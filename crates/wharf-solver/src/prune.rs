@@ -1,15 +1,22 @@
 //! What the cache takes on disk, and making it less.
 
 use std::collections::{HashMap, HashSet};
+use std::os::fd::{AsFd as _, BorrowedFd};
 use std::path::Path;
 
 use jiff::Timestamp;
-use rustix::fs::FlockOperation;
+use rustix::fs::{AtFlags, FileType, FlockOperation, statat};
+use wharf_builder::{hash, remove_cache};
 use wharf_engine::CACHE_FIELDS;
 use wharf_oci::ChainId;
 
 use crate::cache::{Cache, Record};
 use crate::{CacheRecord, PruneOptions, SolveError, Solver, blocking};
+
+/// The kind of cache mounts.
+const MOUNT: &str = "exec.cachemount";
+/// Folders within folders that are counted.
+const DEEPEST: usize = 400;
 
 impl Solver {
     /// What the cache holds: results of steps, the folders of cache mounts, and `others`, which the caller keeps.
@@ -50,17 +57,23 @@ impl Solver {
             let filters = Filters::read(&options.filters)?;
             let mut records = solver.listed()?;
             records.extend(others);
-            let gone = choose(records, &options, &filters, solver.free_space());
-            let ids: HashSet<String> = gone.iter().map(|record| record.id.clone()).collect();
-            let mounts = gone.iter().filter(|one| one.kind == "exec.cachemount");
-            for record in mounts {
-                let path = solver.shared().caches().join(&record.id);
-                std::fs::remove_dir_all(&path).map_err(SolveError::io("remove a cache mount"))?;
+            let mut gone = Vec::new();
+            for record in choose(records, &options, &filters, solver.free_space()) {
+                if record.kind != MOUNT || solver.remove_mount(&record.id)? {
+                    gone.push(record);
+                }
             }
+            let ids: HashSet<String> = gone.iter().map(|record| record.id.clone()).collect();
             solver.shared().cache.forget(&ids)?;
             Ok(gone)
         })
         .await
+    }
+
+    /// Removes a cache mount, unless a step has come to have it since it was looked at; whether it is gone.
+    fn remove_mount(&self, name: &str) -> Result<bool, SolveError> {
+        let trash = self.shared().scratch()?;
+        Ok(remove_cache(&self.shared().caches(), name, trash.path())?)
     }
 
     fn listed(&self) -> Result<Vec<CacheRecord>, SolveError> {
@@ -139,11 +152,11 @@ fn mounts(folder: &Path) -> Vec<CacheRecord> {
         let id = about["id"].as_str().unwrap_or_default().to_owned();
         CacheRecord {
             id: entry.file_name().to_string_lossy().into_owned(),
-            kind: "exec.cachemount".to_owned(),
+            kind: MOUNT.to_owned(),
             description: format!("cached mount with id {id:?}"),
             in_use: in_use(&path),
             mutable: true,
-            size: size(&path.join("data")),
+            size: std::fs::File::open(path.join("data")).map_or(0, |data| size(data.as_fd(), 0)),
             created: time(made).unwrap_or_default(),
             last_used: time(used),
             usage_count: 1,
@@ -163,16 +176,23 @@ fn in_use(cache: &Path) -> bool {
     })
 }
 
-fn size(folder: &Path) -> i64 {
-    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
-    let sizes = entries.map(|entry| match entry.file_type() {
-        Ok(kind) if kind.is_dir() => size(&entry.path()),
-        _ => {
-            let length = entry.metadata().map_or(0, |meta| meta.len());
-            i64::try_from(length).unwrap_or(i64::MAX)
+/// Bytes of the files below a folder, which steps may be changing: what is gone counts nothing, and no link is followed.
+fn size(folder: BorrowedFd<'_>, depth: usize) -> i64 {
+    let names = hash::names(folder).unwrap_or_default().into_iter();
+    let sizes = names.map(|name| {
+        let Ok(stat) = statat(folder, &name[..], AtFlags::SYMLINK_NOFOLLOW) else {
+            return 0;
+        };
+        match FileType::from_raw_mode(stat.st_mode) {
+            // Deeper than that nobody's tools reach.
+            FileType::Directory if depth < DEEPEST => {
+                let inner = hash::open_folder(folder, &name);
+                inner.map_or(0, |inner| size(inner.as_fd(), depth + 1))
+            }
+            _ => stat.st_size,
         }
     });
-    sizes.sum()
+    sizes.fold(0, i64::saturating_add)
 }
 
 /// Which of them go.

@@ -54,15 +54,4 @@ impl Doing<'_> {
             Err(_) => Ok(Ref::scratch()),
         }
     }
-
-    /// Its kind for the cache's records.
-    pub(crate) fn kind(&self) -> &'static str {
-        match &self.node.op {
-            pb::op::Op::Source(source) if source.identifier.starts_with("git://") => "source.git",
-            pb::op::Op::Source(source) if source.identifier.starts_with("local://") => {
-                "source.local"
-            }
-            _ => "regular",
-        }
-    }
 }
