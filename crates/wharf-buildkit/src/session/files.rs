@@ -13,6 +13,7 @@ use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use rustix::fs::{Mode, OFlags};
 use sha2::Digest as _;
 use tokio::sync::{OwnedMutexGuard, mpsc};
+use tokio::task::JoinHandle;
 use tokio_stream::wrappers::UnboundedReceiverStream;
 use tonic::Request;
 use tonic::metadata::MetadataValue;
@@ -88,7 +89,7 @@ impl Contexts {
             "{}\0{}\0{key}",
             local.name, local.purpose
         )));
-        let held = self.lock(&key).await;
+        let held = Arc::new(self.lock(&key).await);
         let place = self.folder.join(&key);
         let (files, beside) = (place.join("files"), place.join("beside"));
         let receiver = |requests| {
@@ -107,7 +108,7 @@ impl Contexts {
             let open = open().map_err(Error::io("open the kept folder"));
             open.map(|(root, beside)| Receiver::new(root, beside, requests))
         };
-        sync(session, local, receiver, progress).await?;
+        sync(session, local, (receiver, held.clone()), progress).await?;
         let to = to.to_owned();
         let work = move || -> io::Result<()> {
             let _held = held;
@@ -144,10 +145,14 @@ impl Contexts {
             let entry = entry?;
             let files = Root::open(&entry.path().join("files"));
             let Ok(files) = files else { continue };
+            // One may be forgotten meanwhile.
+            let Ok(used) = entry.metadata().and_then(|meta| meta.modified()) else {
+                continue;
+            };
             kept.push(Kept {
                 key: entry.file_name().to_string_lossy().into_owned(),
                 bytes: tree::size(files.as_fd())?,
-                used: entry.metadata()?.modified()?,
+                used,
             });
         }
         Ok(kept)
@@ -162,21 +167,31 @@ impl Contexts {
             let mut locks = self.locks.lock().unwrap_or_else(PoisonError::into_inner);
             locks.entry(key.to_owned()).or_default().clone()
         };
-        let Ok(_held) = lock.try_lock() else {
+        let Ok(held) = lock.try_lock_owned() else {
             return Ok(false);
         };
         let place = self.folder.join(key);
-        let removed = tokio::task::spawn_blocking(move || std::fs::remove_dir_all(place)).await;
+        let remove = move || {
+            let _held = held;
+            std::fs::remove_dir_all(place)
+        };
+        let removed = tokio::task::spawn_blocking(remove).await;
         let removed = removed.map_err(|error| Error::Failed(error.to_string()))?;
         removed.map_err(Error::io("remove a kept folder"))?;
         Ok(true)
     }
 }
 
+/// The right to a kept folder. A thread that works on it has its own share of it, as it goes on when nobody waits any more.
+type Held = Arc<OwnedMutexGuard<()>>;
+
 async fn sync(
     session: &Session,
     local: &Local,
-    receiver: impl FnOnce(mpsc::UnboundedSender<Packet>) -> Result<Receiver, Error>,
+    (receiver, held): (
+        impl FnOnce(mpsc::UnboundedSender<Packet>) -> Result<Receiver, Error>,
+        Held,
+    ),
     progress: impl FnMut(u64) + Send + 'static,
 ) -> Result<(), Error> {
     let channel = session.service(SYNC);
@@ -201,9 +216,8 @@ async fn sync(
         .await
         .map_err(Error::Client)?
         .into_inner();
-    let (sender, mut received) = mpsc::channel(64);
-    let mut progress = progress;
-    let work = tokio::task::spawn_blocking(move || receiver.run(&mut received, &mut progress));
+    let (sender, received) = mpsc::channel(64);
+    let work = receive(held, receiver, received, progress);
     let mut broken = None;
     while let Some(packet) = packets.next().await {
         match packet {
@@ -225,6 +239,19 @@ async fn sync(
         (Err(_), Some(status)) => Err(Error::Client(status)),
         (done, _) => done,
     }
+}
+
+/// Takes packets on a thread of its own, until they end.
+fn receive(
+    held: Held,
+    receiver: Receiver,
+    mut received: mpsc::Receiver<Packet>,
+    progress: impl FnMut(u64) + Send + 'static,
+) -> JoinHandle<Result<(), Error>> {
+    tokio::task::spawn_blocking(move || {
+        let _held = held;
+        receiver.run(&mut received, progress)
+    })
 }
 
 /// As BuildKit puts lists into headers: what is not ASCII makes all of them escaped.
@@ -258,4 +285,35 @@ fn insert(
 
 pub(crate) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::FutureExt as _;
+
+    use super::*;
+
+    /// The next build of this folder would find another one's thread at work in it.
+    #[tokio::test]
+    async fn a_folder_is_locked_until_nobody_writes_to_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = Root::open(dir.path()).unwrap();
+        let beside = std::fs::File::open(dir.path()).unwrap().into();
+        let contexts = Contexts::new(dir.path().to_owned());
+        let held = Arc::new(contexts.lock("k").await);
+        let (requests, _requested) = mpsc::unbounded_channel();
+        let (sender, received) = mpsc::channel(1);
+        let thread = receive(
+            held,
+            Receiver::new(root, beside, requests),
+            received,
+            |_| {},
+        );
+        // The build is given up.
+        drop(thread);
+        assert!(contexts.lock("k").now_or_never().is_none());
+        assert!(!contexts.forget("k").await.unwrap());
+        drop(sender);
+        contexts.lock("k").await;
+    }
 }

@@ -107,15 +107,48 @@ pub(crate) fn twin(from: BorrowedFd<'_>, to: BorrowedFd<'_>) -> io::Result<()> {
     Ok(())
 }
 
-/// Bytes of the files below a folder.
+/// Bytes of the files below a folder. It may be changing: what is gone counts nothing.
 pub(crate) fn size(at: BorrowedFd<'_>) -> io::Result<u64> {
     let mut bytes = 0;
     for name in names(at)? {
-        let stat = statat(at, &name[..], AtFlags::SYMLINK_NOFOLLOW)?;
-        bytes += match FileType::from_raw_mode(stat.st_mode) {
-            FileType::Directory => size(folder(at, &name)?.as_fd())?,
-            _ => u64::try_from(stat.st_size).unwrap_or(0),
+        bytes += match size_of(at, &name) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => 0,
+            other => other?,
         };
     }
     Ok(bytes)
+}
+
+fn size_of(at: BorrowedFd<'_>, name: &[u8]) -> io::Result<u64> {
+    let stat = statat(at, name, AtFlags::SYMLINK_NOFOLLOW)?;
+    match FileType::from_raw_mode(stat.st_mode) {
+        FileType::Directory => match folder(at, name) {
+            // It has become something else.
+            Err(error) if error.kind() == io::ErrorKind::NotADirectory => Ok(0),
+            inner => size(inner?.as_fd()),
+        },
+        _ => Ok(u64::try_from(stat.st_size).unwrap_or(0)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// `names` was asked before, and somebody removes files now.
+    #[test]
+    fn what_is_gone_is_told_from_what_cannot_be_read() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::create_dir(dir.path().join("d")).unwrap();
+        std::fs::write(dir.path().join("d/f"), "four").unwrap();
+        std::os::unix::fs::symlink("d", dir.path().join("l")).unwrap();
+        let root = std::fs::File::open(dir.path()).unwrap();
+        assert_eq!(size(root.as_fd()).unwrap(), 4 + 1);
+        let gone = size_of(root.as_fd(), b"gone").unwrap_err();
+        assert_eq!(gone.kind(), io::ErrorKind::NotFound);
+        // A folder that was removed while it was open has no names.
+        let inner = folder(&root, b"d").unwrap();
+        std::fs::remove_dir_all(dir.path().join("d")).unwrap();
+        assert_eq!(size(inner.as_fd()).unwrap(), 0);
+    }
 }
