@@ -56,6 +56,9 @@ pub enum CgroupError {
     /// A key of `unified` is no file name.
     #[error("unified resource \"{0}\" must be a file name (no slashes)")]
     BadFile(String),
+    /// A scope's name is no name of one.
+    #[error("invalid unit name: {0}")]
+    BadUnit(String),
     /// A slice's name is no name of one.
     #[error("invalid slice name: {0}")]
     BadSlice(String),

@@ -398,7 +398,7 @@ fn filled(folder: &Path, file: &str) -> Result<String, CgroupError> {
     }
 }
 
-fn collect(folder: &Path, pids: &mut BTreeSet<i32>) -> Result<(), CgroupError> {
+pub(crate) fn collect(folder: &Path, pids: &mut BTreeSet<i32>) -> Result<(), CgroupError> {
     let file = folder.join("cgroup.procs");
     let text = match std::fs::read_to_string(&file) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),

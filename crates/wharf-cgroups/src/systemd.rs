@@ -13,13 +13,14 @@ mod devices;
 mod keeper;
 mod properties;
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use rustix::process::Pid;
 use wharf_dbus::Value;
 
 use crate::CgroupError;
-use crate::group::Wanted;
+use crate::group::{Wanted, collect};
 use bus::{Bus, Failure};
 
 pub(crate) use keeper::Keeper;
@@ -53,7 +54,7 @@ impl Scope {
     /// The scope `PREFIX-NAME.scope` below `slice` (`system.slice` if it is empty).
     ///
     /// # Errors
-    /// [`CgroupError::BadSlice`].
+    /// [`CgroupError::BadSlice`], [`CgroupError::BadUnit`].
     pub(crate) fn new(slice: &str, prefix: &str, name: &str) -> Result<Self, CgroupError> {
         let slice = if slice.is_empty() {
             "system.slice"
@@ -61,6 +62,10 @@ impl Scope {
             slice
         };
         let unit = format!("{prefix}-{name}.scope");
+        // It is a folder's name too.
+        if unit.contains('/') {
+            return Err(CgroupError::BadUnit(unit));
+        }
         let path = format!("{}{unit}", folder_of(slice)?);
         Ok(Self {
             slice: slice.to_owned(),
@@ -181,17 +186,16 @@ impl Scope {
             .collect()
     }
 
-    /// Whether no process is in it, in whichever hierarchy systemd tracks it by.
+    /// Whether no process is in it or below it, in whichever hierarchy systemd tracks it by.
     fn is_empty(&self) -> bool {
         let roots = [
             "/sys/fs/cgroup",
             "/sys/fs/cgroup/unified",
             "/sys/fs/cgroup/systemd",
         ];
-        roots.into_iter().all(|root| {
-            let file = Path::new(root).join(&self.path).join("cgroup.procs");
-            std::fs::read_to_string(file).map_or(true, |text| text.is_empty())
-        })
+        roots
+            .into_iter()
+            .all(|root| nobody_below(&Path::new(root).join(&self.path)))
     }
 
     fn cannot(&self, verb: &'static str, failure: Failure) -> CgroupError {
@@ -206,6 +210,12 @@ impl Scope {
             Failure::Connection(source) => CgroupError::Bus(source),
         }
     }
+}
+
+/// Whether no process is in the group or below it: whoever runs systemd in a container has none in the group itself.
+fn nobody_below(group: &Path) -> bool {
+    let mut pids = BTreeSet::new();
+    collect(group, &mut pids).is_ok() && pids.is_empty()
 }
 
 /// The folder of a slice, with a slash at its end: `a-b.slice` is `a.slice/a-b.slice` (`systemd.slice(5)`).
@@ -249,5 +259,28 @@ mod tests {
         for bad in ["a", ".slice", "a/b.slice", "a--b.slice", "-a.slice"] {
             assert!(path(bad).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn a_scope_is_one_folder() {
+        for (prefix, name) in [("docker", "../../../x"), ("../..", "x"), ("", "a/b")] {
+            assert!(Scope::new("", prefix, name).is_err(), "{prefix} {name}");
+        }
+        assert!(Scope::new("", "docker", "..").is_ok());
+    }
+
+    #[test]
+    fn who_is_further_below_is_somebody() {
+        let root = tempfile::tempdir().expect("a folder");
+        let inner = root.path().join("x.scope/init.scope");
+        std::fs::create_dir_all(&inner).expect("groups");
+        let write = |folder: &Path, text| std::fs::write(folder.join("cgroup.procs"), text);
+        let group = root.path().join("x.scope");
+        write(&group, "").expect("a list");
+        write(&inner, "").expect("a list");
+        assert!(nobody_below(&group));
+        write(&inner, "7\n").expect("a list");
+        assert!(!nobody_below(&group));
+        assert!(nobody_below(&root.path().join("none")));
     }
 }

@@ -113,7 +113,8 @@ fn of_bandwidth(all: &mut Properties, quota: Option<i64>, period: Option<u64>) {
     // Rounded up, so that a group below may have what is asked for.
     let of_second = match quota.map(u64::try_from) {
         Some(Ok(quota)) => (quota.saturating_mul(1_000_000) / period.unwrap_or(PERIOD).max(1))
-            .next_multiple_of(HUNDREDTH),
+            .checked_next_multiple_of(HUNDREDTH)
+            .unwrap_or(INFINITY),
         _ => INFINITY,
     };
     all.add("CPUQuotaPerSecUSec", Value::Uint64(of_second));
@@ -210,6 +211,17 @@ mod tests {
             ("TasksMax", u64::MAX),
         ];
         assert_eq!(told(files, true), named(&wanted));
+    }
+
+    #[test]
+    fn a_quota_beyond_all_numbers_is_none() {
+        let limits = format!(r#"{{"cpu":{{"quota":{},"period":1}}}}"#, i64::MAX);
+        let told = told(&limits, true);
+        let second = told.iter().find(|(name, _)| name == "CPUQuotaPerSecUSec");
+        assert_eq!(
+            second.map(|(_, value)| value),
+            Some(&Value::Uint64(INFINITY))
+        );
     }
 
     #[test]
