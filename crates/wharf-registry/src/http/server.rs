@@ -89,7 +89,10 @@ async fn connection<S>(
 ) where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
+    let spoken = Arc::new(Notify::new());
+    let heard = spoken.clone();
     let service = hyper::service::service_fn(move |request| {
+        heard.notify_one();
         let (shared, client) = (shared.clone(), client.clone());
         async move { Ok::<_, Infallible>(super::answer(shared, client, request).await) }
     });
@@ -108,7 +111,49 @@ async fn connection<S>(
         .max_concurrent_streams(250)
         .max_header_list_size(MAX_HEAD as u32);
     let connection = builder.serve_connection(TokioIo::new(stream), service);
-    if let Err(error) = watcher.watch(connection).await {
-        tracing::debug!(%error, "connection");
+    match in_time(watcher.watch(connection), &spoken, HEAD).await {
+        Some(Err(error)) => tracing::debug!(%error, "connection"),
+        None => tracing::debug!("connection: nothing was asked"),
+        Some(Ok(())) => {}
+    }
+}
+
+/// The end of a connection; `None` if nothing was asked on it for so long. hyper waits without end for the first bytes, by which
+/// it tells the versions of HTTP apart: its own limit begins behind them.
+async fn in_time<T>(
+    connection: impl Future<Output = T>,
+    spoken: &Notify,
+    patience: Duration,
+) -> Option<T> {
+    let silent = async {
+        if tokio::time::timeout(patience, spoken.notified())
+            .await
+            .is_ok()
+        {
+            std::future::pending::<()>().await;
+        }
+    };
+    tokio::select! {
+        ended = connection => Some(ended),
+        () = silent => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn who_says_nothing_is_not_waited_for() {
+        let spoken = Notify::new();
+        let silent = in_time(std::future::pending::<()>(), &spoken, Duration::ZERO);
+        assert_eq!(silent.await, None);
+        // Whoever has said something may take its time.
+        spoken.notify_one();
+        let later = async {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+            7
+        };
+        assert_eq!(in_time(later, &spoken, Duration::ZERO).await, Some(7));
     }
 }
