@@ -47,13 +47,16 @@ impl Containers {
     /// `NotFound` if nothing is there.
     pub async fn path_stat(&self, container: &str, path: &str) -> Result<PathStat, EngineError> {
         let entry = self.find(container)?;
-        let _files = entry.files.read().await;
+        let files = entry.files.clone().read_owned().await;
         let base = Base::of(&self.shared, &entry).await;
         let base = base.map_err(|error| self.unless_gone(container, error))?;
         let scene = Scene::new(&self.shared, base, &entry.now()).await?;
         let (path, name) = (path.to_owned(), container.to_owned());
         let found = scene
-            .with(move |root| stat(root, &path).map_err(|error| refuse(error, &path, &name)))
+            .with(move |root| {
+                let _files = files;
+                stat(root, &path).map_err(|error| refuse(error, &path, &name))
+            })
             .await;
         found.map_err(|error| self.unless_gone(container, error))
     }
@@ -127,13 +130,15 @@ impl Containers {
         archive: impl AsyncRead + Send + Unpin + 'static,
     ) -> Result<(), EngineError> {
         let entry = self.find(container)?;
-        let _files = entry.files.read().await;
+        let files = entry.files.clone().read_owned().await;
         let view = entry.now();
         let scene = Scene::new(&self.shared, Base::of(&self.shared, &entry).await?, &view).await?;
         let (path, name) = (path.to_owned(), container.to_owned());
         let mut archive = SyncIoBridge::new(archive);
         let (seen, ids) = (view.clone(), scene.ids());
         let done = scene.with(move |root| {
+            // As long as anything is written, though nobody waits for it any more.
+            let _files = files;
             let done = extract(root, &seen, (&path, &name), options, ids, &mut archive);
             if done.is_err() {
                 // A client that is still sending would not hear why.

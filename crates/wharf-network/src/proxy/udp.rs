@@ -14,7 +14,7 @@ use super::Destination;
 /// Docker's proxy forgets a silent client after as long.
 const SILENCE: Duration = Duration::from_secs(90);
 const LARGEST: usize = 65_507;
-/// A host process may invent clients; the oldest are not tracked further than this.
+/// A host process may invent clients: beyond as many, new ones are not served until an old one has fallen silent.
 const MOST_CLIENTS: usize = 4096;
 
 /// Serves until it is stopped; nothing has the socket any more when this returns.
