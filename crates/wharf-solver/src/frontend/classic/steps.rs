@@ -43,8 +43,11 @@ impl Build<'_> {
             Instruction::Expose(ports) => {
                 self.converter
                     .set(&mut standing.stage, &located.instruction)?;
-                // As they were written, in order.
-                let mut ports = ports.clone();
+                // As they were written, in order, but for their variables.
+                let words = ports
+                    .iter()
+                    .map(|port| self.converter.word(&standing.stage, port));
+                let mut ports = words.collect::<Result<Vec<_>, _>>()?;
                 ports.sort();
                 self.note(standing, &format!(" EXPOSE {}", ports.join(" ")))
                     .await
