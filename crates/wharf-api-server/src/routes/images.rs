@@ -76,7 +76,12 @@ async fn manifests(
     image: &Image,
     with_identity: bool,
 ) -> Result<Vec<ManifestSummary>, ApiError> {
-    let identity = convert::identity(image).filter(|_| with_identity);
+    // By all its names: a list by some of them has not the others.
+    let whole = match with_identity {
+        true => engine.images.store().resolve(&image.id.to_string()).ok(),
+        false => None,
+    };
+    let identity = whole.as_ref().and_then(convert::identity);
     let views = engine.images.manifests(&image.id).await?;
     let views = views.into_iter();
     Ok(views
