@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use rusqlite::{Connection, TransactionBehavior};
 use rustix::fs::FallocateFlags;
 
-use crate::{RecordError, reserve};
+use crate::RecordError;
 
 /// Bytes of the write-ahead log that have their place on the disk from the beginning. SQLite writes it anew from its start
 /// when it has some 4 MB (`wal_autocheckpoint`), so that with this a commit finds room on a full disk: what is in the way must be
@@ -50,7 +50,6 @@ impl Db {
             )?;
             Ok(connection)
         };
-        reserve::at_start(path);
         let connection = open().map_err(|source| RecordError::Open {
             path: path.to_owned(),
             source,
@@ -95,12 +94,7 @@ impl Db {
             .transaction_with_behavior(TransactionBehavior::Immediate)
             .map_err(whole("begin"))?;
         let value = body(&Transaction(&transaction))?;
-        let committed = transaction.commit().map_err(whole("commit"));
-        if committed.as_ref().is_err_and(RecordError::is_disk_full) {
-            // For the next one: this one has failed, and its caller says so.
-            reserve::give_up(&self.path);
-        }
-        committed?;
+        transaction.commit().map_err(whole("commit"))?;
         Ok(value)
     }
 

@@ -14,7 +14,6 @@
 
 mod db;
 mod error;
-mod reserve;
 mod table;
 
 pub use db::{Db, Transaction};

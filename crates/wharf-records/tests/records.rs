@@ -116,19 +116,3 @@ fn what_was_committed_survives_kill_9() {
     let all = db.read(|tx| BOATS.all(tx)).unwrap();
     assert!(all.len() > reported, "{} of {reported}", all.len());
 }
-
-/// Room for the day when the disk is full.
-#[test]
-fn room_is_kept_beside_the_records() {
-    use std::os::unix::fs::MetadataExt as _;
-    let dir = tempfile::tempdir().unwrap();
-    let path = dir.path().join("r.db");
-    drop(Db::open(&path).unwrap());
-    drop(Db::open(&path).unwrap());
-    let kept = std::fs::metadata(dir.path().join("r.reserve")).unwrap();
-    // Blocks of the disk, not a hole.
-    assert_eq!(
-        (kept.len(), kept.blocks() * 512 >= kept.len()),
-        (4 << 20, true)
-    );
-}
