@@ -3,6 +3,7 @@
 //! It lives in a folder beside those of tasks; a task that takes it renames the folder. It knows no container yet, so it
 //! ends by itself as soon as its daemon has gone.
 
+use std::io;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
@@ -43,9 +44,16 @@ impl Spares {
 
     /// The shim that waits, if one does, with `folder` as its folder now; its first connection.
     pub(crate) fn take(&self, folder: &Path) -> Option<OwnedFd> {
-        // Who is just starting one need not be waited for.
-        let spare = self.room.try_lock().ok()?.take().filter(Spare::lives)?;
-        match std::fs::rename(&self.folder, folder) {
+        self.give(|own| std::fs::rename(own, folder))
+    }
+
+    /// The shim that waits, once `rename` has given its folder away.
+    fn give(&self, rename: impl FnOnce(&Path) -> io::Result<()>) -> Option<OwnedFd> {
+        // Who is just starting one need not be waited for. Held until the folder has its new name: whoever finds the room
+        // empty takes what is there for nobody's.
+        let mut room = self.room.try_lock().ok()?;
+        let spare = room.take().filter(Spare::lives)?;
+        match rename(&self.folder) {
             Ok(()) => Some(spare.0),
             // It ends with its connection.
             Err(_) => None,
@@ -85,5 +93,27 @@ impl Spare {
         let flags = RecvFlags::PEEK | RecvFlags::DONTWAIT;
         let said = rustix::net::recv(&self.0, &mut [0u8; 1], flags);
         matches!(said, Err(Errno::AGAIN))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Another task's start, which fills the room again, would remove the folder before it is renamed.
+    #[test]
+    fn nobody_fills_the_room_before_the_folder_is_renamed() {
+        let root = tempfile::tempdir().unwrap();
+        let spares = Spares::new(root.path()).unwrap();
+        folder::make(&spares.folder, 0o700).unwrap();
+        let (near, _far) = wharf_sys::socket::pair().unwrap();
+        *spares.room.lock().unwrap() = Some(Spare(near));
+        let task = root.path().join("task");
+        let given = spares.give(|own| {
+            assert!(spares.room.try_lock().is_err(), "the room is open");
+            std::fs::rename(own, &task)
+        });
+        assert!(given.is_some() && task.exists());
+        assert!(spares.room.lock().unwrap().is_none());
     }
 }
