@@ -10,7 +10,7 @@ use tokio::io::AsyncRead;
 use tokio_util::io::SyncIoBridge;
 use wharf_oci::{Descriptor, Digest, ImageConfig, Manifest, Platform, Reference, media_type};
 
-use crate::archive::{self, Found, Layers};
+use crate::archive::{self, Found, FoundImage, Layers};
 use crate::flight::Feed;
 use crate::pull::Incoming;
 use crate::spool::Spool;
@@ -30,12 +30,15 @@ impl Images {
         progress: ProgressSender,
     ) -> Result<Vec<Digest>, ImageError> {
         let archive = SyncIoBridge::new(archive);
-        let root = self.root().to_owned();
-        let spool = tokio::task::spawn_blocking(move || Spool::read(archive, &root))
-            .await
-            .unwrap_or(Err(ImageError::Cancelled))?;
+        let (root, platforms) = (self.root().to_owned(), platforms.to_vec());
+        let read = move || {
+            let spool = Spool::read(archive, &root)?;
+            let found = archive::images(&spool, &platforms)?;
+            Ok((Arc::new(spool), found))
+        };
+        let (spool, all) = blocking(read).await?;
         let mut ids = Vec::new();
-        for found in archive::images(&spool, platforms)? {
+        for found in all {
             ids.push(self.load_one(&spool, found, &progress).await?);
         }
         Ok(ids)
@@ -44,7 +47,7 @@ impl Images {
     /// Loads the platforms of one image, the best for this machine last, so that names mean it.
     async fn load_one(
         &self,
-        spool: &Spool,
+        spool: &Arc<Spool>,
         found: Found,
         progress: &ProgressSender,
     ) -> Result<Digest, ImageError> {
@@ -54,15 +57,18 @@ impl Images {
             parent,
             index,
         } = found;
-        let mut all = Vec::new();
-        for image in images {
-            let config = ImageConfig::parse(image.config)?;
-            let mut incoming = self.incoming(spool, config, image.layers, image.manifest)?;
+        let spool = spool.clone();
+        // Compressed layers are read to know what they are.
+        let described = move || {
+            let images = images.into_iter();
+            let all = images.map(|image| incoming(&spool, image));
+            all.collect::<Result<Vec<_>, _>>()
+        };
+        let mut all = blocking(described).await?;
+        for incoming in &mut all {
             incoming.index.clone_from(&index);
             incoming.as_it_came = index.is_some();
             incoming.parent = parent.filter(|parent| self.read().images.contains_key(parent));
-            incoming.extras = image.extras;
-            all.push(incoming);
         }
         let host = Platform::host();
         all.sort_by_key(|incoming| {
@@ -87,54 +93,6 @@ impl Images {
         Ok(id)
     }
 
-    fn incoming(
-        &self,
-        spool: &Spool,
-        config: ImageConfig,
-        layers: Layers,
-        manifest: Option<(Descriptor, Bytes)>,
-    ) -> Result<Incoming, ImageError> {
-        let count = match &layers {
-            Layers::Places(places) => places.len(),
-            Layers::Blobs(blobs) => blobs.len(),
-        };
-        let expected = config.rootfs.diff_ids.len();
-        if count != expected {
-            return Err(ImageError::Archive(format!(
-                "invalid manifest, layers length mismatch: expected {count}, got {expected}"
-            )));
-        }
-        let (descriptors, places) = match layers {
-            Layers::Blobs(blobs) => blobs.into_iter().unzip(),
-            Layers::Places(places) => {
-                let described = places
-                    .iter()
-                    .zip(&config.rootfs.diff_ids)
-                    .map(|(place, diff_id)| archive::describe(spool, *place, diff_id))
-                    .collect::<Result<Vec<_>, _>>()?;
-                (described, places.into_iter().map(Some).collect::<Vec<_>>())
-            }
-        };
-        let config_descriptor = Descriptor::of(media_type::OCI_CONFIG, config.raw());
-        let document = Manifest::oci(config_descriptor, descriptors);
-        let raw = match manifest {
-            Some(raw) => raw,
-            None => {
-                let bytes = serde_json::to_vec(&document)
-                    .map_err(|error| ImageError::content("write", &error))?;
-                let descriptor = Descriptor::of(media_type::OCI_MANIFEST, &bytes);
-                (descriptor, Bytes::from(bytes))
-            }
-        };
-        Incoming::new(config, &document, raw, |at| match places[at] {
-            Some((offset, _)) => Feed::Spool {
-                file: Arc::clone(&spool.file),
-                offset,
-            },
-            None => Feed::Here,
-        })
-    }
-
     fn warn_of_renames(&self, names: &[Reference], id: &Digest, progress: &ProgressSender) {
         let state = self.read();
         for name in names {
@@ -146,4 +104,62 @@ impl Images {
             }
         }
     }
+}
+
+/// An image of the archive as one that is to be brought in. Blocks.
+fn incoming(spool: &Spool, image: FoundImage) -> Result<Incoming, ImageError> {
+    let FoundImage {
+        config,
+        layers,
+        manifest,
+        extras,
+    } = image;
+    let config = ImageConfig::parse(config)?;
+    let count = match &layers {
+        Layers::Places(places) => places.len(),
+        Layers::Blobs(blobs) => blobs.len(),
+    };
+    let expected = config.rootfs.diff_ids.len();
+    if count != expected {
+        return Err(ImageError::Archive(format!(
+            "invalid manifest, layers length mismatch: expected {count}, got {expected}"
+        )));
+    }
+    let (descriptors, places) = match layers {
+        Layers::Blobs(blobs) => blobs.into_iter().unzip(),
+        Layers::Places(places) => {
+            let described = places
+                .iter()
+                .zip(&config.rootfs.diff_ids)
+                .map(|(place, diff_id)| archive::describe(spool, *place, diff_id))
+                .collect::<Result<Vec<_>, _>>()?;
+            (described, places.into_iter().map(Some).collect::<Vec<_>>())
+        }
+    };
+    let config_descriptor = Descriptor::of(media_type::OCI_CONFIG, config.raw());
+    let document = Manifest::oci(config_descriptor, descriptors);
+    let raw = match manifest {
+        Some(raw) => raw,
+        None => {
+            let bytes = serde_json::to_vec(&document)
+                .map_err(|error| ImageError::content("write", &error))?;
+            let descriptor = Descriptor::of(media_type::OCI_MANIFEST, &bytes);
+            (descriptor, Bytes::from(bytes))
+        }
+    };
+    let made = Incoming::new(config, &document, raw, |at| match places[at] {
+        Some((offset, _)) => Feed::Spool {
+            file: Arc::clone(&spool.file),
+            offset,
+        },
+        None => Feed::Here,
+    });
+    Ok(Incoming { extras, ..made? })
+}
+
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, ImageError> + Send + 'static,
+) -> Result<T, ImageError> {
+    let done = tokio::task::spawn_blocking(work).await;
+    done.unwrap_or(Err(ImageError::Cancelled))
 }
