@@ -1,10 +1,20 @@
 //! What `/proc` says about a process.
 
+/// A file of the process `pid`. A process calls itself whatever it likes, and need not make it text.
+fn text(pid: u32, name: &str) -> Option<String> {
+    text_of(&format!("/proc/{pid}/{name}"))
+}
+
+fn text_of(path: &str) -> Option<String> {
+    let bytes = std::fs::read(path).ok()?;
+    Some(String::from_utf8_lossy(&bytes).into_owned())
+}
+
 /// Whether `signal` would do nothing to the process `pid`: it has neither a handler for it nor blocks it (to
 /// take it by `sigwait` or `signalfd`), and is the first of its PID namespace, or ignores it by choice.
 /// See pid_namespaces(7), "The namespace init process".
 pub(crate) fn ignores(pid: u32, signal: i32) -> bool {
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let status = text(pid, "status").unwrap_or_default();
     ignores_by(&status, signal)
 }
 
@@ -27,7 +37,7 @@ const PF_EXITING: u64 = 0x4;
 
 /// Whether the process `pid` is ending or has ended.
 pub(crate) fn is_ending(pid: u32) -> bool {
-    let Ok(stat) = std::fs::read_to_string(format!("/proc/{pid}/stat")) else {
+    let Some(stat) = text(pid, "stat") else {
         return true;
     };
     let fields = stat.rsplit_once(')').map_or("", |(_, rest)| rest);
@@ -79,7 +89,7 @@ impl Process {
     }
 
     fn read_from(folder: &str, pid: u32, tid: u32) -> Option<Self> {
-        let read = |name: &str| std::fs::read_to_string(format!("{folder}/{name}")).ok();
+        let read = |name: &str| text_of(&format!("{folder}/{name}"));
         let stat = read("stat")?;
         let (head, rest) = stat.rsplit_once(')')?;
         let comm = head.split_once('(')?.1.to_owned();
@@ -338,7 +348,7 @@ fn id_name(file: &str, id: u32) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{Process, ignores_by};
+    use super::{Process, ignores_by, is_ending};
 
     #[test]
     fn knows_who_would_not_hear() {
@@ -368,5 +378,18 @@ mod tests {
         let threads = Process::read_threads(std::process::id());
         assert_eq!(threads[0].column("pid"), process.column("pid"));
         assert!(Process::read(u32::MAX).is_none());
+    }
+
+    #[test]
+    fn a_process_is_there_whatever_it_calls_itself() {
+        let own = std::process::id();
+        let name = std::fs::read("/proc/self/comm").unwrap();
+        for other in [&b"\xff\xfe"[..], b") Z 1 (", b"a)\xc3"] {
+            std::fs::write("/proc/self/comm", other).unwrap();
+            assert!(!is_ending(own), "{other:?}");
+            assert!(Process::read(own).is_some(), "{other:?}");
+        }
+        std::fs::write("/proc/self/comm", name.trim_ascii_end()).unwrap();
+        assert!(is_ending(u32::MAX));
     }
 }

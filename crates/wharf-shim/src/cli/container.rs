@@ -227,11 +227,31 @@ pub(crate) fn start_time(pid: i32) -> Option<u64> {
     let mut file = std::fs::File::open(format!("/proc/{pid}/stat")).ok()?;
     let length = file.read(&mut text).ok()?;
     let stat = String::from_utf8_lossy(text.get(..length)?);
-    // The name in brackets may hold anything, brackets too.
+    // The name in brackets may hold anything, brackets too, and what is no text.
     let mut fields = stat.get(stat.rfind(')')? + 2..)?.split(' ');
     let state = fields.next()?;
     if matches!(state, "Z" | "X") {
         return None;
     }
     fields.nth(18)?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::start_time;
+
+    /// A process that hides behind its name would count as ended, and be removed as that.
+    #[test]
+    fn a_process_is_there_whatever_it_calls_itself() {
+        let own = i32::try_from(std::process::id()).unwrap();
+        let began = start_time(own);
+        assert!(began.is_some());
+        let name = std::fs::read("/proc/self/comm").unwrap();
+        for other in [&b"\xff\xfe"[..], b") Z 1 (", b"a)\xc3"] {
+            std::fs::write("/proc/self/comm", other).unwrap();
+            assert_eq!(start_time(own), began, "{other:?}");
+        }
+        std::fs::write("/proc/self/comm", name.trim_ascii_end()).unwrap();
+        assert_eq!(start_time(i32::MAX), None);
+    }
 }
