@@ -68,6 +68,11 @@ pub(crate) fn a_registry_is_asked_about_an_image(case: &mut Case) -> Result<()> 
     let storage = case.engine.world.path().join("guarded");
     std::fs::create_dir_all(&storage)?;
     let _guarded = Registry::serve_somebody(&case.engine.world, &storage, 5002)?;
+    // Debian's dockerd answers 500, where the description has 401.
+    let nobody = match case.engine.kind.is_dockerd() {
+        true => 500,
+        false => 401,
+    };
     // Not by the description, which has no 404.
     for (name, status, words) in [
         (
@@ -75,7 +80,7 @@ pub(crate) fn a_registry_is_asked_about_an_image(case: &mut Case) -> Result<()> 
             404,
             "manifest unknown: manifest unknown",
         ),
-        ("localhost:5002/one:1", 401, "no basic auth credentials"),
+        ("localhost:5002/one:1", nobody, "no basic auth credentials"),
     ] {
         let said = case
             .engine
@@ -220,16 +225,16 @@ pub(crate) fn manifests_of_an_image(case: &mut Case) -> Result<()> {
         inspected["Identity"]["Pull"][0]["Repository"] == "localhost:5000/made/multi",
         "{inspected}"
     );
-    let refused = case.expect(
-        "GET",
-        &format!("/images/{MULTI}/json?manifests=true&platform={AMD64}"),
-        None,
-        400,
-    )?;
+    // Not by the description, which has no 400.
+    let both = format!("/images/{MULTI}/json?manifests=true&platform={AMD64}");
+    let refused = case.engine.api("GET", &both, None)?;
     ensure!(
-        refused["message"]
-            == "conflicting options: manifests and platform options cannot both be set",
-        "{refused}"
+        refused.status == 400
+            && refused.message()
+                == "conflicting options: manifests and platform options cannot both be set",
+        "{}: {}",
+        refused.status,
+        refused.message()
     );
     Ok(())
 }
