@@ -52,6 +52,7 @@ services:
   migrate:
     <<: *program
     command: python3 -u /shop/migrate.py
+    restart: on-failure
     depends_on: {db: {condition: service_healthy}}
   db:
     image: shop
