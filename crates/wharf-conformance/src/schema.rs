@@ -51,8 +51,12 @@ fn operation(method: &str, path: &str) -> Option<&'static Value> {
 fn matches(template: &str, path: &str) -> bool {
     let (template, path): (Vec<_>, Vec<_>) =
         (template.split('/').collect(), path.split('/').collect());
-    // Names of images have slashes.
-    if path.len() > template.len() && matches!(template.get(1), Some(&"images" | &"distribution")) {
+    // Names of images and plugins have slashes.
+    let named = matches!(
+        template.get(1),
+        Some(&"images" | &"distribution" | &"plugins")
+    );
+    if path.len() > template.len() && named {
         return template.get(1) == path.get(1)
             && template.get(2).is_some_and(|part| part.starts_with('{'))
             && path.ends_with(&template[3..]);
