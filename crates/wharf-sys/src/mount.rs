@@ -6,6 +6,7 @@ use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{CWD, Mode, OFlags};
+use rustix::io::Errno;
 use rustix::mount::{
     FsMountFlags, FsOpenFlags, MountAttrFlags, MoveMountFlags, OpenTreeFlags, fsconfig_create,
     fsconfig_set_fd, fsconfig_set_flag, fsconfig_set_string, fsmount, fsopen, move_mount,
@@ -222,10 +223,13 @@ pub fn mapped_overlay(
             upper.as_ref().map(|(upper, work)| (upper, work)),
         )
     });
+    // Before Linux 6.13: EBADF, as `fsconfig` takes no `O_PATH` descriptors, or EINVAL, as overlay takes none at all.
+    let is_old = |error: &io::Error| {
+        let takes_none = error.kind() == io::ErrorKind::InvalidInput;
+        takes_none || Errno::from_io_error(error) == Some(Errno::BADF)
+    };
     match at_once {
-        Err(error) if error.kind() == io::ErrorKind::InvalidInput => {
-            on_a_thread(|| made.attached(lowers, root))
-        }
+        Err(error) if is_old(&error) => on_a_thread(|| made.attached(lowers, root)),
         made => made,
     }
 }
