@@ -144,14 +144,21 @@ pub fn unshare(namespaces: u64) -> io::Result<()> {
 pub(crate) fn on_a_thread<T: Send, E: From<io::Error> + Send>(
     body: impl FnOnce() -> Result<T, E> + Send,
 ) -> Result<T, E> {
-    std::thread::scope(|scope| {
+    let was_alone = is_single_threaded().unwrap_or(false);
+    let result = std::thread::scope(|scope| {
         let thread = std::thread::Builder::new()
             .spawn_scoped(scope, body)
             .map_err(E::from)?;
         thread
             .join()
             .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-    })
+    });
+    // A thread is joined when it has given up its memory, and counts until the kernel has done with it: a caller who had no other
+    // may want to fork, which a process with threads must not.
+    while was_alone && !is_single_threaded().unwrap_or(true) {
+        std::thread::yield_now();
+    }
+    result
 }
 
 /// Ends this process at once, without running anything on the way: for a child that shares its parent's
