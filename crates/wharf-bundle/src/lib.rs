@@ -18,3 +18,4 @@ pub use spec::{
     ContainerSpec, Device, DeviceRule, HostFacts, IdRange, Mount, MountSource, Namespace,
     Namespaces, Owners, Resources, Rlimit, Throttle, UserNamespace, WeightDevice,
 };
+pub use sysctl::{OwnNamespaces, check_sysctl};

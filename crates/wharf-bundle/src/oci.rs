@@ -7,8 +7,8 @@ use crate::capabilities::{CapabilityError, capabilities};
 use crate::defaults::{DEVICES, MASKED, READONLY};
 use crate::mounts::{mounts, range};
 use crate::{
-    ContainerSpec, Device, DeviceRule, HostFacts, Namespace, Namespaces, Resources, Throttle,
-    WeightDevice, sysctl,
+    ContainerSpec, Device, DeviceRule, HostFacts, Namespace, Namespaces, OwnNamespaces, Resources,
+    Throttle, WeightDevice, check_sysctl,
 };
 
 /// A spec that cannot be made.
@@ -63,8 +63,13 @@ pub fn to_oci(spec: &ContainerSpec, host: &HostFacts) -> Result<Spec, BundleErro
         device_rules,
         cgroup_path,
     } = spec;
+    let own = OwnNamespaces {
+        network: !matches!(namespaces.network, Namespace::Host),
+        ipc: !matches!(namespaces.ipc, Namespace::Host),
+        uts: !matches!(namespaces.uts, Namespace::Host),
+    };
     for key in sysctls.keys() {
-        sysctl::check(key, namespaces).map_err(BundleError::Sysctl)?;
+        check_sysctl(key, own).map_err(BundleError::Sysctl)?;
     }
     let set = capabilities(*privileged, cap_add, cap_drop, host.capabilities)?;
     let rlimits = rlimits.iter().map(|limit| {

@@ -1,7 +1,5 @@
 //! Which kernel settings are a container's own, in runc's words (runc, `libcontainer/configs/validate`).
 
-use crate::spec::{Namespace, Namespaces};
-
 /// Settings of the namespace of System V IPC.
 const IPC: &[&str] = &[
     "kernel.msgmax",
@@ -14,36 +12,38 @@ const IPC: &[&str] = &[
     "kernel.shm_rmid_forced",
 ];
 
+/// Which namespaces with settings are the container's own: not the host's.
+#[derive(Clone, Copy, Debug)]
+pub struct OwnNamespaces {
+    /// `net.*`
+    pub network: bool,
+    /// System V IPC and POSIX message queues
+    pub ipc: bool,
+    /// The domain's name
+    pub uts: bool,
+}
+
 /// Refuses a setting that is the host's.
 ///
 /// # Errors
 /// What runc says.
-pub(crate) fn check(key: &str, namespaces: &Namespaces) -> Result<(), String> {
+pub fn check_sysctl(key: &str, own: OwnNamespaces) -> Result<(), String> {
     let key = normal(key);
-    if IPC.contains(&&*key) || key.starts_with("fs.mqueue.") {
-        return match namespaces.ipc {
-            Namespace::Host => Err(format!(
-                "sysctl {key:?} is not allowed in the hosts ipc namespace"
-            )),
-            Namespace::Private | Namespace::Path(_) => Ok(()),
-        };
-    }
-    if key.starts_with("net.") {
-        return match namespaces.network {
-            Namespace::Host => Err(format!(
-                "sysctl {key:?} not allowed in host network namespace"
-            )),
-            Namespace::Private | Namespace::Path(_) => Ok(()),
-        };
-    }
-    match (&*key, &namespaces.uts) {
-        ("kernel.domainname", Namespace::Private | Namespace::Path(_)) => Ok(()),
-        ("kernel.hostname", Namespace::Private | Namespace::Path(_)) => Err(format!(
-            "sysctl {key:?} is not allowed as it conflicts with the OCI \"hostname\" field"
-        )),
-        _ => Err(format!(
-            "sysctl {key:?} is not in a separate kernel namespace"
-        )),
+    let refused = |why: &str| Err(format!("sysctl {key:?} {why}"));
+    match &*key {
+        name if IPC.contains(&name) || name.starts_with("fs.mqueue.") => match own.ipc {
+            true => Ok(()),
+            false => refused("is not allowed in the hosts ipc namespace"),
+        },
+        name if name.starts_with("net.") => match own.network {
+            true => Ok(()),
+            false => refused("not allowed in host network namespace"),
+        },
+        "kernel.domainname" if own.uts => Ok(()),
+        "kernel.hostname" if own.uts => {
+            refused("is not allowed as it conflicts with the OCI \"hostname\" field")
+        }
+        _ => refused("is not in a separate kernel namespace"),
     }
 }
 
@@ -66,13 +66,12 @@ mod tests {
 
     #[test]
     fn settings_of_the_host_are_refused() {
-        let own = Namespaces::default();
-        let host = Namespaces {
-            network: Namespace::Host,
-            ipc: Namespace::Host,
-            uts: Namespace::Host,
-            ..Namespaces::default()
+        let all = |is_own| OwnNamespaces {
+            network: is_own,
+            ipc: is_own,
+            uts: is_own,
         };
+        let (own, host) = (all(true), all(false));
         for key in [
             "kernel.shmmax",
             "fs.mqueue.msg_max",
@@ -80,11 +79,11 @@ mod tests {
             "net/ipv4/conf/eth0.1/forwarding",
             "kernel.domainname",
         ] {
-            assert_eq!(check(key, &own), Ok(()), "{key}");
-            assert!(check(key, &host).is_err(), "{key}");
+            assert_eq!(check_sysctl(key, own), Ok(()), "{key}");
+            assert!(check_sysctl(key, host).is_err(), "{key}");
         }
         for key in ["vm.swappiness", "kernel.hostname", "kernel/panic"] {
-            assert!(check(key, &own).is_err(), "{key}");
+            assert!(check_sysctl(key, own).is_err(), "{key}");
         }
     }
 }

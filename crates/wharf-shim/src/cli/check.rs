@@ -6,6 +6,7 @@ use std::path::Path;
 use oci_spec::runtime::{
     Hooks, Linux, LinuxDeviceType, LinuxNamespaceType, Mount, Process, Scheduler, Spec,
 };
+use wharf_bundle::{OwnNamespaces, check_sysctl};
 
 use super::global::Global;
 use super::log;
@@ -30,8 +31,9 @@ pub(crate) fn spec(global: &Global, spec: &Spec, bundle: &Path) -> Result<(), St
     {
         return Err("unable to restrict sys entries without a private MNT namespace".to_owned());
     }
+    let own = own_namespaces(linux);
     for key in linux.sysctl().iter().flatten().map(|(key, _)| key) {
-        sysctl(key, linux)?;
+        check_sysctl(key, own)?;
     }
     for mount in spec.mounts().iter().flatten() {
         self::mount(global, mount, linux)
@@ -255,51 +257,11 @@ fn propagation(linux: &Linux) -> Result<(), String> {
     }
 }
 
-fn sysctl(key: &str, linux: &Linux) -> Result<(), String> {
-    let first = key.find(['.', '/']).map(|at| key.as_bytes()[at]);
-    let swap = |letter| match letter {
-        '.' => '/',
-        '/' => '.',
-        other => other,
-    };
-    let key = match first {
-        Some(b'/') => key.chars().map(swap).collect(),
-        _ => key.to_owned(),
-    };
-    let ipc = [
-        "kernel.msgmax",
-        "kernel.msgmnb",
-        "kernel.msgmni",
-        "kernel.sem",
-        "kernel.shmall",
-        "kernel.shmmax",
-        "kernel.shmmni",
-        "kernel.shm_rmid_forced",
-    ];
-    if ipc.contains(&&*key) || key.starts_with("fs.mqueue.") {
-        return match has(linux, LinuxNamespaceType::Ipc) {
-            true => Ok(()),
-            false => Err(format!(
-                "sysctl \"{key}\" is not allowed in the hosts ipc namespace"
-            )),
-        };
-    }
-    if key.starts_with("net.") {
-        return match host_network(linux) {
-            false => Ok(()),
-            true => Err(format!(
-                "sysctl \"{key}\" not allowed in host network namespace"
-            )),
-        };
-    }
-    match &*key {
-        "kernel.domainname" if has(linux, LinuxNamespaceType::Uts) => Ok(()),
-        "kernel.hostname" if has(linux, LinuxNamespaceType::Uts) => Err(format!(
-            "sysctl \"{key}\" is not allowed as it conflicts with the OCI \"hostname\" field"
-        )),
-        _ => Err(format!(
-            "sysctl \"{key}\" is not in a separate kernel namespace"
-        )),
+fn own_namespaces(linux: &Linux) -> OwnNamespaces {
+    OwnNamespaces {
+        network: !host_network(linux),
+        ipc: has(linux, LinuxNamespaceType::Ipc),
+        uts: has(linux, LinuxNamespaceType::Uts),
     }
 }
 
@@ -497,11 +459,14 @@ mod tests {
         let host = linux(r#"{"namespaces":[]}"#);
         let own = linux(r#"{"namespaces":[{"type":"ipc"},{"type":"network"},{"type":"uts"}]}"#);
         for key in ["kernel.shmmax", "fs.mqueue.msg_max", "net.ipv4.ip_forward"] {
-            assert!(sysctl(key, &host).is_err(), "{key}");
-            assert_eq!(sysctl(key, &own), Ok(()), "{key}");
+            assert!(check_sysctl(key, own_namespaces(&host)).is_err(), "{key}");
+            assert_eq!(check_sysctl(key, own_namespaces(&own)), Ok(()), "{key}");
         }
-        assert_eq!(sysctl("net/ipv4/conf/e.1/x", &own), Ok(()));
-        assert!(sysctl("kernel.hostname", &own).is_err());
-        assert!(sysctl("vm.swappiness", &own).is_err());
+        assert_eq!(
+            check_sysctl("net/ipv4/conf/e.1/x", own_namespaces(&own)),
+            Ok(())
+        );
+        assert!(check_sysctl("kernel.hostname", own_namespaces(&own)).is_err());
+        assert!(check_sysctl("vm.swappiness", own_namespaces(&own)).is_err());
     }
 }
