@@ -19,6 +19,7 @@ const SYNC: &[&str] = &[
     "wharf-seccomp",
     "wharf-netlink",
     "wharf-layer",
+    "wharf-tls",
     "wharf-records",
     "wharf-logs",
     "wharf-bundle",

@@ -1,13 +1,10 @@
 //! TLS to a daemon, as `docker --tls` and `--tlsverify` mean it.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::{CryptoProvider, ring};
 use rustls::pki_types::pem::PemObject as _;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
-use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::{ClientConfig, RootCertStore};
 
 use crate::{Error, Result};
 
@@ -31,30 +28,25 @@ fn failed(what: String) -> impl FnOnce(rustls::pki_types::pem::Error) -> Error {
 }
 
 fn certificates(path: &Path, what: String) -> Result<Vec<CertificateDer<'static>>> {
-    let read = || CertificateDer::pem_file_iter(path)?.collect::<std::result::Result<Vec<_>, _>>();
-    read().map_err(failed(what))
+    wharf_tls::certificates(path).map_err(failed(what))
+}
+
+fn wrong(error: rustls::Error) -> Error {
+    Error::Tls(error.to_string())
+}
+
+fn roots(path: &Path) -> Result<RootCertStore> {
+    let mut roots = RootCertStore::empty();
+    for certificate in certificates(path, format!("could not read CA certificate {path:?}"))? {
+        roots.add(certificate).map_err(wrong)?;
+    }
+    Ok(roots)
 }
 
 impl Tls {
     pub(crate) fn config(&self) -> Result<ClientConfig> {
-        let wrong = |error: rustls::Error| Error::Tls(error.to_string());
-        let provider = Arc::new(ring::default_provider());
-        let builder = ClientConfig::builder_with_provider(provider.clone());
-        let builder = builder.with_safe_default_protocol_versions();
-        let builder = builder.map_err(wrong)?;
-        let builder = match &self.authorities {
-            Some(path) => {
-                let what = format!("could not read CA certificate {path:?}");
-                let mut roots = RootCertStore::empty();
-                for certificate in certificates(path, what)? {
-                    roots.add(certificate).map_err(wrong)?;
-                }
-                builder.with_root_certificates(roots)
-            }
-            None => builder
-                .dangerous()
-                .with_custom_certificate_verifier(Arc::new(Anybody(provider))),
-        };
+        let roots = self.authorities.as_deref().map(roots).transpose()?;
+        let builder = wharf_tls::client(roots).map_err(wrong)?;
         let Some((certificate, key)) = &self.identity else {
             return Ok(builder.with_no_client_auth());
         };
@@ -62,46 +54,5 @@ impl Tls {
         let chain = certificates(certificate, what())?;
         let key = PrivateKeyDer::from_pem_file(key).map_err(failed(what()))?;
         builder.with_client_auth_cert(chain, key).map_err(wrong)
-    }
-}
-
-/// Takes any certificate: `--tls` without `--tlsverify`. That the other end has its key is checked nevertheless.
-#[derive(Debug)]
-struct Anybody(Arc<CryptoProvider>);
-
-impl ServerCertVerifier for Anybody {
-    fn verify_server_cert(
-        &self,
-        _end_entity: &CertificateDer<'_>,
-        _intermediates: &[CertificateDer<'_>],
-        _server_name: &ServerName<'_>,
-        _ocsp_response: &[u8],
-        _now: UnixTime,
-    ) -> std::result::Result<ServerCertVerified, rustls::Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> std::result::Result<HandshakeSignatureValid, rustls::Error> {
-        let algorithms = &self.0.signature_verification_algorithms;
-        rustls::crypto::verify_tls12_signature(message, cert, dss, algorithms)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> std::result::Result<HandshakeSignatureValid, rustls::Error> {
-        let algorithms = &self.0.signature_verification_algorithms;
-        rustls::crypto::verify_tls13_signature(message, cert, dss, algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.signature_verification_algorithms.supported_schemes()
     }
 }

@@ -1,13 +1,10 @@
 //! TLS settings per registry: the system's roots, `certs.d`, or no verification at all for insecure registries.
 
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, OnceLock};
 
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature};
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
-use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::{ClientConfig, RootCertStore};
 
 use crate::RegistryError;
 
@@ -20,24 +17,10 @@ pub(crate) fn client_config(
     certs_dir: &Path,
     verify: bool,
 ) -> Result<ClientConfig, RegistryError> {
-    let provider = Arc::new(ring::default_provider());
-    let builder = ClientConfig::builder_with_provider(provider.clone())
-        .with_safe_default_protocol_versions()
-        .map_err(|error| RegistryError::Config(format!("tls: {error}")))?;
+    let failed = |error: rustls::Error| RegistryError::Config(format!("tls: {error}"));
     let files = HostFiles::read(&certs_dir.join(authority))?;
-    let builder = if verify {
-        let mut roots = system_roots().clone();
-        for authority in files.authorities {
-            roots
-                .add(authority)
-                .map_err(|error| RegistryError::Config(format!("certs.d: {error}")))?;
-        }
-        builder.with_root_certificates(roots)
-    } else {
-        builder
-            .dangerous()
-            .with_custom_certificate_verifier(Arc::new(AnyCertificate(provider)))
-    };
+    let roots = verify.then(|| roots(files.authorities)).transpose()?;
+    let builder = wharf_tls::client(roots).map_err(failed)?;
     match files.client {
         Some((chain, key)) => builder
             .with_client_auth_cert(chain, key)
@@ -46,17 +29,17 @@ pub(crate) fn client_config(
     }
 }
 
-/// Read when the first registry needs it: an idle daemon does without.
-fn system_roots() -> &'static RootCertStore {
-    static ROOTS: OnceLock<RootCertStore> = OnceLock::new();
-    ROOTS.get_or_init(|| {
-        let mut roots = RootCertStore::empty();
-        roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+/// Those of the system, and the host's own.
+fn roots(own: Vec<CertificateDer<'static>>) -> Result<RootCertStore, RegistryError> {
+    let mut roots = wharf_tls::system_roots().clone();
+    for authority in own {
         roots
-    })
+            .add(authority)
+            .map_err(|error| RegistryError::Config(format!("certs.d: {error}")))?;
+    }
+    Ok(roots)
 }
 
-/// What `certs.d/HOST` holds: `*.crt` are authorities, `*.cert` with `*.key` of the same name is the client.
 #[derive(Default)]
 struct HostFiles {
     authorities: Vec<CertificateDer<'static>>,
@@ -96,60 +79,9 @@ impl HostFiles {
 }
 
 fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, RegistryError> {
-    CertificateDer::pem_file_iter(path)
-        .and_then(Iterator::collect)
-        .map_err(|error| bad_file(path, &error))
+    wharf_tls::certificates(path).map_err(|error| bad_file(path, &error))
 }
 
 fn bad_file(path: &Path, error: &dyn std::fmt::Display) -> RegistryError {
     RegistryError::Config(format!("certs.d: {}: {error}", path.display()))
-}
-
-/// For `insecure-registries`: the name and the chain are not looked at, the handshake's signatures are.
-#[derive(Debug)]
-struct AnyCertificate(Arc<CryptoProvider>);
-
-impl ServerCertVerifier for AnyCertificate {
-    fn verify_server_cert(
-        &self,
-        _: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
-        _: &[u8],
-        _: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls12_signature(
-            message,
-            certificate,
-            signature,
-            &self.0.signature_verification_algorithms,
-        )
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls13_signature(
-            message,
-            certificate,
-            signature,
-            &self.0.signature_verification_algorithms,
-        )
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.signature_verification_algorithms.supported_schemes()
-    }
 }

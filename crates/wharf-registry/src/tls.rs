@@ -3,8 +3,8 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use rustls::pki_types::PrivateKeyDer;
 use rustls::pki_types::pem::PemObject as _;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::WebPkiClientVerifier;
 use rustls::{ClientConfig, RootCertStore, ServerConfig};
 use tokio_rustls::TlsAcceptor;
@@ -30,8 +30,8 @@ pub(crate) fn acceptor(tls: &Tls) -> Result<TlsAcceptor, Error> {
         false => {
             let mut roots = RootCertStore::empty();
             for path in &tls.client_authorities {
-                for certificate in
-                    certificates(path).map_err(|error| wrong("clientcas", path, &error))?
+                for certificate in wharf_tls::certificates(path)
+                    .map_err(|error| wrong("clientcas", path, &error))?
                 {
                     roots
                         .add(certificate)
@@ -45,7 +45,7 @@ pub(crate) fn acceptor(tls: &Tls) -> Result<TlsAcceptor, Error> {
             )
         }
     };
-    let chain = certificates(&tls.certificate)
+    let chain = wharf_tls::certificates(&tls.certificate)
         .map_err(|error| wrong("certificate", &tls.certificate, &error))?;
     let key =
         PrivateKeyDer::from_pem_file(&tls.key).map_err(|error| wrong("key", &tls.key, &error))?;
@@ -61,17 +61,7 @@ pub(crate) fn acceptor(tls: &Tls) -> Result<TlsAcceptor, Error> {
 /// # Errors
 /// [`Error::Config`] if there is no TLS.
 pub(crate) fn client() -> Result<ClientConfig, Error> {
-    let mut roots = RootCertStore::empty();
-    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let builder =
-        ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
+    let builder = wharf_tls::client(Some(wharf_tls::system_roots().clone()));
     let builder = builder.map_err(|error| Error::Config(format!("TLS: {error}")))?;
-    Ok(builder.with_root_certificates(roots).with_no_client_auth())
-}
-
-fn certificates(
-    path: &Path,
-) -> Result<Vec<CertificateDer<'static>>, rustls::pki_types::pem::Error> {
-    CertificateDer::pem_file_iter(path)?.collect()
+    Ok(builder.with_no_client_auth())
 }
