@@ -56,27 +56,6 @@ impl BuildError {
     }
 }
 
-/// The kernel's errors in `message` as Go's runtime words them, which people know from Docker: `not a directory`.
-pub fn plain(message: &str) -> String {
-    const MARK: &str = " (os error ";
-    let mut text = message.to_owned();
-    while let Some(at) = text.find(MARK) {
-        let rest = &text[at + MARK.len()..];
-        let number = rest.split_once(')').map(|(number, _)| number.to_owned());
-        let Some(code) = number.and_then(|number| number.parse().ok()) else {
-            break;
-        };
-        let rusts = std::io::Error::from_raw_os_error(code).to_string();
-        let words = rusts.split(MARK).next().unwrap_or_default();
-        let mut letters = words.chars();
-        let first = letters.next().map(|letter| letter.to_ascii_lowercase());
-        let gos: String = first.into_iter().chain(letters).collect();
-        let mark = format!("{MARK}{code})");
-        text = text.replacen(&rusts, &gos, 1).replacen(&mark, "", 1);
-    }
-    text
-}
-
 impl From<wharf_images::ImageError> for BuildError {
     fn from(error: wharf_images::ImageError) -> Self {
         Self::Engine(error.into())
@@ -87,20 +66,5 @@ impl From<wharf_images::ImageError> for BuildError {
 impl From<wharf_records::RecordError> for BuildError {
     fn from(error: wharf_records::RecordError) -> Self {
         Self::Engine(EngineError::from(error))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn errors_of_the_kernel_read_as_gos() {
-        let error = std::io::Error::from_raw_os_error(20);
-        assert_eq!(
-            plain(&format!("mkdir /x: {error}")),
-            "mkdir /x: not a directory"
-        );
-        assert_eq!(plain("x (os error y)"), "x (os error y)");
     }
 }

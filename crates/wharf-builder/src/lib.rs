@@ -20,7 +20,7 @@ mod vertex;
 pub use args::Args;
 pub use cache_mount::{remove as remove_cache, take as take_cache};
 pub use client::{Client, Local, LocalRequest, StorePlace, Upload};
-pub use error::{BuildError, plain};
+pub use error::BuildError;
 pub use mode::ModeChange;
 pub use sources::{Exclude, has_wildcards, paths};
 pub use vertex::{Names, counts};

@@ -7,10 +7,9 @@ use std::path::{Path, PathBuf};
 
 use oci_spec::runtime::Process;
 use rustix::fs::{Access, AtFlags, CWD, FileType, Mode, OFlags, accessat};
-use wharf_sys::exec;
 use wharf_sys::root::Root;
+use wharf_sys::{exec, words};
 
-use crate::error::words;
 use crate::user::Identity;
 use crate::{Failure, FailureKind};
 
@@ -94,7 +93,7 @@ impl Command {
                 )
             }
         };
-        format!("exec {}: {}\n", found.to_string_lossy(), words(&error))
+        format!("exec {}: {}\n", found.to_string_lossy(), words::of(&error))
     }
 }
 
@@ -117,7 +116,7 @@ pub fn find_program(name: &str, path: &str) -> Result<String, Failure> {
                 Err(failure(FailureKind::NotExecutable, "is a directory"))
             }
             Err(error) => {
-                let reason = format!("stat {name}: {}", words(&error));
+                let reason = format!("stat {name}: {}", words::of(&error));
                 Err(failure(FailureKind::NotFound, &reason))
             }
         };

@@ -69,7 +69,7 @@ impl Failure {
     /// A failed step: `what: error`.
     pub(crate) fn at(what: impl fmt::Display) -> impl FnOnce(io::Error) -> Self {
         let what = what.to_string();
-        move |error| Self::other(format!("{what}: {}", words(&error)))
+        move |error| Self::other(format!("{what}: {}", wharf_sys::words::of(&error)))
     }
 
     pub(crate) fn encode(&self) -> Vec<u8> {
@@ -92,16 +92,4 @@ impl Failure {
         let message = String::from_utf8_lossy(bytes.get(1..).unwrap_or_default()).into_owned();
         Self { kind, message }
     }
-}
-
-/// An error as Go's runtime words it, which is what users of runc know: `permission denied`.
-pub(crate) fn words(error: &io::Error) -> String {
-    if error.raw_os_error().is_none() {
-        return error.to_string();
-    }
-    let text = error.to_string();
-    let text = text.split(" (os error").next().unwrap_or_default();
-    let mut letters = text.chars();
-    let first = letters.next().map(|letter| letter.to_ascii_lowercase());
-    first.into_iter().chain(letters).collect()
 }

@@ -72,7 +72,7 @@ pub fn run(point: &str, number: usize, hook: &Hook, state: &Value) -> Result<(),
 fn attempt(hook: &Hook, state: &Value) -> Result<(), String> {
     let words = |error: io::Error| {
         let path = hook.path().display();
-        format!("fork/exec {path}: {}", crate::error::words(&error))
+        format!("fork/exec {path}: {}", wharf_sys::words::of(&error))
     };
     // Files in memory: nothing blocks on them, and a program that is left behind holds none of ours open.
     let (mut output, mut errors) = (file().map_err(words)?, file().map_err(words)?);

@@ -32,7 +32,7 @@ impl Namespaces {
             match one.path() {
                 Some(path) => {
                     let failed = |error: std::io::Error| {
-                        let (path, words) = (path.display(), crate::error::words(&error));
+                        let (path, words) = (path.display(), wharf_sys::words::of(&error));
                         RuntimeError::Unsupported(format!("namespace path: lstat {path}: {words}"))
                     };
                     let file = File::open(path).map_err(failed)?;

@@ -91,7 +91,7 @@ impl SolveError {
     /// With the kernel's errors as BuildKit words them.
     pub(crate) fn plain(self) -> Self {
         match self {
-            Self::Failed(text) => Self::Failed(wharf_builder::plain(&text)),
+            Self::Failed(text) => Self::Failed(wharf_sys::words::plain(&text)),
             error => error,
         }
     }

@@ -15,6 +15,7 @@ use rustls::ClientConfig;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
+use wharf_sys::words;
 
 pub(crate) use tls::TlsOptions;
 
@@ -69,15 +70,20 @@ impl Address {
     fn exchange(&self, request: &str) -> std::result::Result<(u16, Vec<u8>), String> {
         let answer = match self {
             Self::Unix(path) => {
-                let dial =
-                    |error| format!("dial unix {}: connect: {}", path.display(), words(&error));
+                let dial = |error| {
+                    format!(
+                        "dial unix {}: connect: {}",
+                        path.display(),
+                        words::of(&error)
+                    )
+                };
                 let stream = UnixStream::connect(path).map_err(dial)?;
                 stream
                     .set_read_timeout(Some(PATIENCE))
-                    .map_err(|error| words(&error))?;
+                    .map_err(|error| words::of(&error))?;
                 stream
                     .set_write_timeout(Some(PATIENCE))
-                    .map_err(|error| words(&error))?;
+                    .map_err(|error| words::of(&error))?;
                 exchange(stream, request)
             }
             Self::Tcp(address) => exchange(dial(address)?, request),
@@ -86,7 +92,7 @@ impl Address {
                 exchange(stream, request)
             }
         };
-        answer.map_err(|error| words(&error))
+        answer.map_err(|error| words::of(&error))
     }
 }
 
@@ -97,20 +103,7 @@ fn dial(address: &str) -> std::result::Result<TcpStream, String> {
         stream.set_write_timeout(Some(PATIENCE))?;
         Ok(stream)
     };
-    connect().map_err(|error| format!("dial tcp {address}: connect: {}", words(&error)))
-}
-
-/// Go's words for an error of the system: without Rust's number.
-fn words(error: &std::io::Error) -> String {
-    let text = error.to_string();
-    match error.raw_os_error() {
-        Some(_) => text
-            .split(" (os error")
-            .next()
-            .unwrap_or_default()
-            .to_lowercase(),
-        None => text,
-    }
+    connect().map_err(|error| format!("dial tcp {address}: connect: {}", words::of(&error)))
 }
 
 /// A plugin that has been found; whether it lives is seen when it is asked.

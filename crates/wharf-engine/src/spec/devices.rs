@@ -1,6 +1,5 @@
 //! Devices and device rules of a container, with paths of the host turned into numbers (moby `oci/devices_linux.go`).
 
-use std::io;
 use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
 use std::path::Path;
 
@@ -8,16 +7,9 @@ use wharf_bundle as bundle;
 
 use crate::{DeviceMapping, EngineError, HostConfig};
 
-/// An error as Go words it.
-pub(super) fn words(error: &io::Error) -> String {
-    let text = error.to_string();
-    let text = text.split(" (os error").next().unwrap_or_default();
-    text.to_ascii_lowercase()
-}
-
 /// The node `path` of the host, to be made at `target`.
 fn node(path: &Path, target: &str) -> Result<bundle::Device, String> {
-    let metadata = std::fs::metadata(path).map_err(|error| words(&error))?;
+    let metadata = std::fs::metadata(path).map_err(|error| wharf_sys::words::of(&error))?;
     let kind = metadata.file_type();
     if !kind.is_char_device() && !kind.is_block_device() {
         return Err("not a device node".to_owned());

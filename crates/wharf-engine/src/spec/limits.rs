@@ -58,7 +58,7 @@ pub(crate) fn limits(r: &Resources) -> Result<oci_spec::runtime::LinuxResources,
 /// The number of the block device `path`; Go's words if there is none.
 fn number(path: &str) -> Result<(i64, i64), EngineError> {
     let metadata = std::fs::metadata(path).map_err(|error| {
-        EngineError::Failed(format!("stat {path}: {}", super::devices::words(&error)))
+        EngineError::Failed(format!("stat {path}: {}", wharf_sys::words::of(&error)))
     })?;
     let device = metadata.rdev();
     Ok((

@@ -6,6 +6,7 @@ use std::os::unix::net::{UnixDatagram, UnixStream};
 use std::time::Duration;
 
 use wharf_shim_api::Socket;
+use wharf_sys::words;
 
 use crate::LogError;
 
@@ -17,16 +18,6 @@ pub(super) enum Connection {
     Udp(UdpSocket),
     Unix(UnixStream),
     Unixgram(UnixDatagram),
-}
-
-/// What Go says for an error of the system: the bare words.
-pub(super) fn words(error: &std::io::Error) -> String {
-    let text = error.to_string();
-    let bare = text.split(" (os error").next().unwrap_or_default();
-    match error.raw_os_error() {
-        Some(_) => bare.to_ascii_lowercase(),
-        None => bare.to_owned(),
-    }
 }
 
 impl Connection {
@@ -53,8 +44,8 @@ impl Connection {
         connected.map_err(|error| LogError::Dial {
             address,
             reason: match error.raw_os_error() {
-                Some(_) => format!("connect: {}", words(&error)),
-                None => words(&error),
+                Some(_) => format!("connect: {}", words::of(&error)),
+                None => words::of(&error),
             },
         })
     }

@@ -90,6 +90,6 @@ fn line<'a>(message: &Message<'a>) -> &'a [u8] {
 fn lost(driver: &'static str, error: &std::io::Error) -> LogError {
     LogError::Send {
         driver,
-        reason: connection::words(error),
+        reason: wharf_sys::words::of(error),
     }
 }

@@ -21,27 +21,6 @@ fn file(path: &std::path::Path) -> std::io::Result<std::fs::File> {
         .open(path)
 }
 
-/// The kernel's errors in `message` as Go's runtime words them: `permission denied`.
-pub(crate) fn plain(message: &str) -> String {
-    const MARK: &str = " (os error ";
-    let mut text = message.to_owned();
-    while let Some(at) = text.find(MARK) {
-        let rest = &text[at + MARK.len()..];
-        let number = rest.split_once(')').map(|(number, _)| number.to_owned());
-        let Some(code) = number.and_then(|number| number.parse().ok()) else {
-            break;
-        };
-        let rusts = std::io::Error::from_raw_os_error(code).to_string();
-        let words = rusts.split(MARK).next().unwrap_or_default();
-        let mut letters = words.chars();
-        let first = letters.next().map(|letter| letter.to_ascii_lowercase());
-        let gos: String = first.into_iter().chain(letters).collect();
-        let mark = format!("{MARK}{code})");
-        text = text.replacen(&rusts, &gos, 1).replacen(&mark, "", 1);
-    }
-    text
-}
-
 /// Says why a command failed. With a log file, people at the terminal hear it too.
 pub(crate) fn error(global: &Global, message: &str) {
     if global.log.is_some() {
@@ -98,21 +77,4 @@ fn quoted(text: &str) -> String {
         }
     }
     quoted + "\""
-}
-
-#[cfg(test)]
-mod tests {
-    use super::plain;
-
-    #[test]
-    fn the_kernel_s_errors_are_worded_as_go_words_them() {
-        let error = std::io::Error::from_raw_os_error(2);
-        assert_eq!(
-            plain(&format!("open x: {error}")),
-            "open x: no such file or directory"
-        );
-        for same in ["plain", "odd (os error x)", "(os error 2"] {
-            assert_eq!(plain(same), same);
-        }
-    }
 }

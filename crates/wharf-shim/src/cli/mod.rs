@@ -29,6 +29,7 @@ use std::ffi::OsString;
 
 use flags::{Command, Said};
 use global::Global;
+use wharf_sys::words::plain;
 
 /// What a command gives: an exit code, or words for people.
 type Outcome = Result<i32, String>;
@@ -173,8 +174,8 @@ fn dispatch(global: &Global, name: &str, words: &mut dyn Iterator<Item = String>
 
 fn fail(global: Option<&Global>, message: &str) -> i32 {
     match global {
-        Some(global) => log::error(global, &log::plain(message)),
-        None => eprintln!("{}", log::plain(message)),
+        Some(global) => log::error(global, &plain(message)),
+        None => eprintln!("{}", plain(message)),
     }
     1
 }

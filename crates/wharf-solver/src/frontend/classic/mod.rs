@@ -61,7 +61,7 @@ impl Classic {
     ) -> Result<Digest, BuildError> {
         let built = self.work(source, options, output).await;
         built.map_err(|error| match error {
-            BuildError::Failed(text) => BuildError::Failed(wharf_builder::plain(&text)),
+            BuildError::Failed(text) => BuildError::Failed(wharf_sys::words::plain(&text)),
             error => error,
         })
     }
