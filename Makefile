@@ -59,7 +59,7 @@ crash: dist fixtures
 # Each target of fuzz/ for a minute, from the saved corpus on; a file that makes one fail is in fuzz/artifacts.
 FUZZ ?= 60
 fuzz:
-	@for target in reference manifest image_config layer; do \
+	@for target in $(basename $(notdir $(wildcard fuzz/fuzz_targets/*.rs))); do \
 	    mkdir -p $(CACHE)/fuzz/$$target && (cd fuzz && CARGO_TARGET_DIR=$(CACHE)/target-fuzz cargo +nightly fuzz run $$target \
 	        $(CACHE)/fuzz/$$target corpus/$$target -- -max_total_time=$(FUZZ) -timeout=20) || exit; \
 	done
