@@ -1,8 +1,8 @@
 //! What is done behind the back of whoever waits: the kernel takes its time to forget a link, and to list the
 //! connections that it knows.
 
-use std::collections::HashSet;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::collections::{HashMap, HashSet};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, PoisonError, Weak};
 use std::thread;
@@ -19,9 +19,9 @@ use crate::{NetworkError, Protocol, PublishedPort};
 pub(crate) enum Job {
     /// The link of this container in this network, unless it has been taken down already.
     Link((String, String)),
-    /// What is sent to these ports of the host leads elsewhere now: connections that remember the old way are
-    /// forgotten, or a client that goes on sending is never led to the new one.
-    Flows(HashSet<u16>, Flows),
+    /// What is sent this way leads elsewhere now: connections that remember the old one are forgotten, or a client
+    /// that goes on sending is never led to the new one.
+    Flows(Vec<Way>),
     /// Says when all earlier jobs are done.
     Flush(oneshot::Sender<()>),
 }
@@ -33,6 +33,33 @@ pub(crate) enum Flows {
     Datagrams,
     /// All: a container that leaves a network says nothing, and whoever sends to where it was would wait.
     All,
+}
+
+/// How clients come to a published port of the host's.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Way {
+    protocol: Protocol,
+    /// Unspecified: all addresses of the host's of that family.
+    at: SocketAddr,
+}
+
+impl Way {
+    /// The way to a port; `None` if it is reached at the container's own address, which goes with it.
+    fn to(port: &PublishedPort) -> Option<Self> {
+        (port.host_port != 0).then(|| Self {
+            protocol: port.protocol,
+            at: SocketAddr::new(port.host_ip, port.host_port),
+        })
+    }
+
+    /// Whether a connection has come this way; `own` are the host's addresses.
+    fn is_of(&self, flow: &Flow, own: &HashSet<IpAddr>) -> bool {
+        let sent_to = flow.destination.ip();
+        let all = self.at.ip().is_unspecified() && self.at.is_ipv4() == sent_to.is_ipv4();
+        flow.protocol == self.protocol.number()
+            && flow.destination.port() == self.at.port()
+            && (self.at.ip() == sent_to || all && (sent_to.is_loopback() || own.contains(&sent_to)))
+    }
 }
 
 /// A link that is to be taken down; its addresses are free afterwards.
@@ -74,10 +101,10 @@ impl Inner {
         let concerned = ports
             .iter()
             .filter(|port| flows == Flows::All || port.protocol == Protocol::Udp);
-        let ports: HashSet<u16> = concerned.map(|port| port.host_port).collect();
-        if !ports.is_empty() {
+        let ways: Vec<Way> = concerned.filter_map(Way::to).collect();
+        if !ways.is_empty() {
             // Without a worker they are forgotten when they have been silent for long enough.
-            let _ = self.reaper.send(Job::Flows(ports, flows));
+            let _ = self.reaper.send(Job::Flows(ways));
         }
     }
 }
@@ -118,8 +145,8 @@ fn work(jobs: &Receiver<Job>, inner: &Weak<Inner>) {
                     tracing::warn!(error = &error as &dyn std::error::Error, "take a link down");
                 }
             }
-            Job::Flows(ports, flows) => {
-                if let Err(error) = forget(&mut route, &ports, flows) {
+            Job::Flows(ways) => {
+                if let Err(error) = forget(&mut route, &ways) {
                     let error = &error as &dyn std::error::Error;
                     tracing::warn!(error, "forget connections of published ports");
                 }
@@ -131,13 +158,17 @@ fn work(jobs: &Receiver<Job>, inner: &Weak<Inner>) {
     }
 }
 
-fn forget(route: &mut Route, ports: &HashSet<u16>, flows: Flows) -> Result<(), NetlinkError> {
+fn forget(route: &mut Route, ways: &[Way]) -> Result<(), NetlinkError> {
     let addresses = route.addresses()?.into_iter();
     let own: HashSet<IpAddr> = addresses.map(|one| one.network.addr()).collect();
+    // There may be hundreds of ways, and many thousands of connections.
+    let mut by_port: HashMap<u16, Vec<&Way>> = HashMap::new();
+    for way in ways {
+        by_port.entry(way.at.port()).or_default().push(way);
+    }
     let stale = |flow: &Flow| {
-        (flows == Flows::All || flow.protocol == Protocol::Udp.number())
-            && ports.contains(&flow.destination.port())
-            && (flow.destination.ip().is_loopback() || own.contains(&flow.destination.ip()))
+        let ways = by_port.get(&flow.destination.port());
+        ways.is_some_and(|ways| ways.iter().any(|way| way.is_of(flow, &own)))
     };
     Conntrack::open()?.forget(stale).map(drop)
 }

@@ -13,9 +13,12 @@ use common::{
     serve_tcp, serve_udp, within,
 };
 use rusqlite::Connection;
-use wharf_netlink::{LinkName, Route, add_bridge, add_dummy, delete_link};
+use wharf_netlink::{
+    Conntrack, Flow, LinkName, Route, add_address, add_bridge, add_dummy, delete_link,
+};
 use wharf_network::{
-    Config, DnsConfig, EndpointConfig, LiveContainer, Networks, NewNetwork, NewPool, Protocol,
+    Config, DnsConfig, EndpointConfig, LiveContainer, Networks, NewNetwork, NewPool, PortBinding,
+    Protocol,
 };
 
 /// A second look at the records.
@@ -282,6 +285,51 @@ fn connections_to_a_container_that_leaves_its_network_end() {
             .and_then(|()| client.read(&mut [0; 64]));
         let error = said.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::ConnectionReset, "{error}");
+    });
+}
+
+/// The same port of another address, or of another protocol, is somebody else's.
+#[test]
+fn connections_to_others_outlive_who_leaves() {
+    let world = World::enter();
+    let other = Ipv4Addr::new(192, 0, 2, 9);
+    let mut route = Route::open().unwrap();
+    let lan = route.link("lan0").unwrap().unwrap().index;
+    let address = add_address(lan, format!("{other}/24").parse().unwrap());
+    route.apply(&[address]).unwrap();
+    let at = |ip: Ipv4Addr, protocol| PortBinding {
+        host_ip: Some(ip.into()),
+        ..binding(8080, 80, protocol)
+    };
+    run(async {
+        let networks = bare(&world).await;
+        let ports = [at(HOST, Protocol::Udp), at(other, Protocol::Tcp)];
+        let gone = networks
+            .connect("c1", "bridge", named("gone", &ports))
+            .await;
+        let ports = [at(HOST, Protocol::Tcp)];
+        let stays = networks
+            .connect("c2", "bridge", named("stays", &ports))
+            .await;
+        serve_tcp(stays.unwrap().netns.as_ref().unwrap(), 80);
+        let mut client = within(&world.neighbour, || TcpStream::connect((HOST, 8080))).unwrap();
+        let network = gone.unwrap().info.network_id;
+        networks.leave("c1", &network).await.unwrap();
+        // What must be forgotten is forgotten behind.
+        networks.shutdown().await;
+        // Whose server speaks first would be taken for one that begins a connection of its own.
+        let known = std::cell::Cell::new(0);
+        let look = |flow: &Flow| {
+            let of_client = flow.source == client.local_addr().unwrap();
+            known.set(known.get() + u32::from(of_client));
+            false
+        };
+        Conntrack::open().unwrap().forget(look).unwrap();
+        assert_eq!(known.get(), 1, "the kernel knows it still");
+        client.write_all(b"ping").unwrap();
+        let mut said = String::new();
+        client.read_to_string(&mut said).unwrap();
+        assert_eq!(said, format!("{NEIGHBOUR} ping"));
     });
 }
 
