@@ -61,7 +61,7 @@ pub(crate) fn make(root: &Root, spec: &Spec) -> Result<(), Failure> {
             major: *major,
             minor: *minor,
         };
-        node.make(root, path, 0o666, None)?;
+        node.make(root, path, 0o666, &Origin::Default)?;
     }
     for (number, device) in listed.iter().enumerate() {
         let path = device.path();
@@ -81,13 +81,11 @@ pub(crate) fn make(root: &Root, spec: &Spec) -> Result<(), Failure> {
             major: device.major() as u32,
             minor: device.minor() as u32,
         };
-        let owner = (device.uid().unwrap_or(0), device.gid().unwrap_or(0));
-        node.make(
-            root,
-            device.path(),
-            device.file_mode().unwrap_or(0o666),
-            Some(owner),
-        )?;
+        let origin = Origin::Listed {
+            owner: (device.uid().unwrap_or(0), device.gid().unwrap_or(0)),
+            covered: is_covered(spec, path),
+        };
+        node.make(root, path, device.file_mode().unwrap_or(0o666), &origin)?;
     }
     LINKS
         .iter()
@@ -105,6 +103,26 @@ fn has_bind(mount: &oci_spec::runtime::Mount) -> bool {
         .any(|option| option == "bind" || option == "rbind")
 }
 
+/// Whether a mount of the spec may have brought a file of that name along.
+fn is_covered(spec: &Spec, path: &Path) -> bool {
+    let brings_files = |mount: &&oci_spec::runtime::Mount| mount.typ().as_deref() != Some("tmpfs");
+    let mut mounts = spec.mounts().iter().flatten().filter(brings_files);
+    mounts.any(|mount| path.starts_with(mount.destination()))
+}
+
+/// Who asks for a device.
+enum Origin {
+    /// Nobody: every container has it.
+    Default,
+    /// The spec.
+    Listed {
+        /// User and group.
+        owner: (u32, u32),
+        /// Another file is there because the spec's mounts say so.
+        covered: bool,
+    },
+}
+
 struct Node {
     kind: FileType,
     major: u32,
@@ -112,13 +130,7 @@ struct Node {
 }
 
 impl Node {
-    fn make(
-        &self,
-        root: &Root,
-        path: &Path,
-        mode: u32,
-        owner: Option<(u32, u32)>,
-    ) -> Result<(), Failure> {
+    fn make(&self, root: &Root, path: &Path, mode: u32, origin: &Origin) -> Result<(), Failure> {
         let failed = |errno: Errno| {
             Failure::at(format!("error creating device node {path:?}"))(errno.into())
         };
@@ -132,7 +144,7 @@ impl Node {
             makedev(self.major, self.minor),
         ) {
             Ok(()) => {}
-            Err(Errno::EXIST) => return self.accept(root, path, owner.is_some()),
+            Err(Errno::EXIST) => return self.accept(root, path, origin),
             // In a user namespace nobody makes nodes: the host's is bound, if it is the same.
             Err(Errno::PERM) if self.kind != FileType::Fifo => {
                 return self
@@ -141,10 +153,12 @@ impl Node {
             }
             Err(errno) => return Err(failed(errno)),
         }
-        let Some((uid, gid)) = owner.filter(|owner| *owner != (0, 0)) else {
-            return Ok(());
+        let (uid, gid) = match origin {
+            Origin::Default | Origin::Listed { owner: (0, 0), .. } => return Ok(()),
+            Origin::Listed {
+                owner: (uid, gid), ..
+            } => (Uid::from_raw(*uid), Gid::from_raw(*gid)),
         };
-        let (uid, gid) = (Uid::from_raw(uid), Gid::from_raw(gid));
         chownat(
             &folder,
             name,
@@ -157,12 +171,13 @@ impl Node {
 }
 
 impl Node {
-    /// The image's own stays; but if the device is `listed`, and the file another, that is an error (OCI, `config-linux.md`,
-    /// devices).
-    fn accept(&self, root: &Root, path: &Path, listed: bool) -> Result<(), Failure> {
+    /// The image's own stays, and what the user has mounted there (as runc: `-v /dev/null:/dev/kmsg` beside
+    /// `--privileged`); but if the device is listed, and the file another, that is an error (OCI, `config-linux.md`, devices).
+    fn accept(&self, root: &Root, path: &Path, origin: &Origin) -> Result<(), Failure> {
+        let may_be_other = !matches!(origin, Origin::Listed { covered: false, .. });
         let found = root.find(path).and_then(|found| Ok(fstat(found)?));
         let same = found.is_ok_and(|stat| self.is(&stat));
-        match same || !listed {
+        match same || may_be_other {
             true => Ok(()),
             false => Err(Failure::other(format!(
                 "error creating device node {path:?}: a file that is not this device is there"

@@ -656,6 +656,26 @@ fn devices_stand_where_the_spec_has_them() {
     );
 }
 
+/// As runc: `-v /dev/null:/dev/kmsg` beside `--privileged`, which lists all devices of the host's.
+#[test]
+fn what_is_mounted_over_a_device_stays() {
+    let bundle = Bundle::new(&["cat", "/dev/one", "/dev/folder/two"]);
+    let files = bundle.rootfs().join("files");
+    std::fs::create_dir(&files).unwrap();
+    std::fs::write(files.join("two"), "mounted\n").unwrap();
+    let mount = |target: &str, source: &std::path::Path| json!({"destination": target, "type": "bind", "source": source, "options": ["bind"]});
+    bundle.change(|spec| {
+        let mounts = spec["mounts"].as_array_mut().unwrap();
+        mounts.push(mount("/dev/one", &files.join("two")));
+        mounts.push(mount("/dev/folder", &files));
+        spec["linux"]["devices"] = json!([
+            {"path": "/dev/one", "type": "c", "major": 1, "minor": 11},
+            {"path": "/dev/folder/two", "type": "c", "major": 1, "minor": 3}
+        ]);
+    });
+    assert_eq!(bundle.ok(&["run", "one"]), "mounted\nmounted\n");
+}
+
 #[test]
 fn what_says_nothing_or_too_much_is_refused() {
     let filter = |rule: Value| json!({"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [rule]});
