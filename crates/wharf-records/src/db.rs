@@ -4,6 +4,7 @@ use std::fs::OpenOptions;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, TransactionBehavior};
 use rustix::fs::FallocateFlags;
 
@@ -34,6 +35,9 @@ impl Db {
             let connection = Connection::open(path)?;
             connection.pragma_update(None, "journal_mode", "WAL")?;
             connection.pragma_update(None, "synchronous", "NORMAL")?;
+            // SQLite would remove the log with the last connection, and its blocks with it: the next daemon may find the disk
+            // full.
+            connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
             // Two processes never share a data root (the engine holds its lock), but a reader such as the
             // sqlite3 shell may hold the file for a moment.
             connection.busy_timeout(std::time::Duration::from_secs(5))?;
@@ -55,7 +59,7 @@ impl Db {
             source,
         })?;
         if let Err(error) = reserve(path) {
-            tracing::debug!(%error, "no place is kept for records");
+            tracing::warn!(%error, "no place is kept for records: on a full disk nothing can be removed");
         }
         Ok(Self {
             connection: Arc::new(Mutex::new(connection)),

@@ -2,8 +2,12 @@
 
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
+use std::fs::File;
+use std::io::{ErrorKind, Write as _};
+use std::path::Path;
 use std::process::Command;
 
+use rustix::mount::{MountFlags, MountPropagationFlags, mount, mount_change};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use wharf_records::{Db, RecordError, Table};
@@ -115,4 +119,39 @@ fn what_was_committed_survives_kill_9() {
     let db = Db::open(&path).unwrap();
     let all = db.read(|tx| BOATS.all(tx)).unwrap();
     assert!(all.len() > reported, "{} of {reported}", all.len());
+}
+
+/// A disk of its own that no other process sees.
+#[expect(
+    deprecated,
+    reason = "its replacement is unsafe for flags that are not used here"
+)]
+fn small_disk(folder: &Path) {
+    rustix::thread::unshare(rustix::thread::UnshareFlags::NEWNS).unwrap();
+    mount_change(
+        "/",
+        MountPropagationFlags::PRIVATE | MountPropagationFlags::REC,
+    )
+    .unwrap();
+    let size = Some(c"size=16m");
+    mount("none", folder, "tmpfs", MountFlags::empty(), size).unwrap();
+}
+
+/// What is in the way on a full disk can be removed, also by the daemon that comes after a clean stop.
+#[test]
+fn a_full_disk_takes_records_after_a_clean_stop() {
+    let dir = tempfile::tempdir().unwrap();
+    small_disk(dir.path());
+    let path = dir.path().join("r.db");
+    let db = Db::open(&path).unwrap();
+    db.write(|tx| BOATS.put(tx, "a", &boat("Argo"))).unwrap();
+    drop(db);
+    let mut filler = File::create(dir.path().join("filler")).unwrap();
+    let filled = (0..).find_map(|_| filler.write_all(&[1; 4096]).err());
+    assert_eq!(filled.unwrap().kind(), ErrorKind::StorageFull);
+    let db = Db::open(&path).unwrap();
+    db.write(|tx| BOATS.delete(tx, "a")).unwrap();
+    db.write(|tx| BOATS.put(tx, "b", &boat("Beagle"))).unwrap();
+    let all = db.read(|tx| BOATS.all(tx)).unwrap();
+    assert_eq!(all, [("b".to_owned(), boat("Beagle"))]);
 }
