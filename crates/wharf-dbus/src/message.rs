@@ -71,6 +71,8 @@ pub struct Target<'a> {
 }
 
 const CALL: u8 = 1;
+/// Nobody is started to be asked: who does not run has nothing to say.
+const NO_AUTO_START: u8 = 2;
 const HEADER: usize = 16;
 /// The largest message that may be sent (D-Bus specification).
 const LARGEST: usize = 128 << 20;
@@ -78,7 +80,7 @@ const LARGEST: usize = 128 << 20;
 /// A call, ready to be sent.
 pub(crate) fn call(serial: u32, target: &Target<'_>, signature: &str, body: &Encoder) -> Vec<u8> {
     let mut message = Encoder::default();
-    message.bytes.extend([b'l', CALL, 0, 1]);
+    message.bytes.extend([b'l', CALL, NO_AUTO_START, 1]);
     message.uint32(body.bytes.len() as u32);
     message.uint32(serial);
     message.array(8, |fields| {
@@ -393,6 +395,7 @@ mod tests {
             ),
         ]);
         let bytes = call(3, &target, "sba(sv)", &body);
+        assert_eq!(bytes[..4], [b'l', CALL, NO_AUTO_START, 1]);
         let message = Message::read(&mut bytes.as_slice()).expect("a whole message");
         assert_eq!((message.kind, message.answers), (Kind::Other, 0));
         assert_eq!(message.member, "StopUnit");

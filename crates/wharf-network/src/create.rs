@@ -28,7 +28,12 @@ impl Networks {
     /// In dockerd's words: what is asked for makes no sense, the name is in use, no addresses are left.
     pub async fn create(&self, new: NewNetwork) -> Result<Network, NetworkError> {
         let inner = Arc::clone(&self.inner);
-        let work = tokio::task::spawn_blocking(move || inner.create(&new));
+        let work = tokio::task::spawn_blocking(move || {
+            let network = inner.create(&new)?;
+            // Whoever makes or removes another network does not wait for firewalld.
+            inner.admit(&network);
+            Ok(network)
+        });
         work.await
             .unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))
     }
@@ -204,9 +209,6 @@ impl Inner {
             .ensure_link(network)
             .and_then(|index| self.probe(network, index))
             .and_then(|()| self.apply_firewall());
-        if made.is_ok() {
-            self.admit(network);
-        }
         if made.is_err()
             && let Err(error) = self.remove_network(network)
         {

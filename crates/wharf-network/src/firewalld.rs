@@ -4,14 +4,14 @@
 //! to say. A bridge that its owner has put into another zone stays there.
 
 use std::path::Path;
-use std::sync::Weak;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use wharf_dbus::{Connection, Encoder, Failure, Message, Target, Value};
 
-use crate::Network;
 use crate::networks::Inner;
+use crate::{Network, NetworkError, repair};
 
 /// firewalld writes all its rules anew before it answers.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -27,6 +27,11 @@ const POLICY: &str = "docker-forwarding";
 pub(crate) struct Known {
     running: AtomicBool,
     admits: AtomicBool,
+    /// It reads its settings anew because we asked it to, and will say so.
+    reloading: AtomicBool,
+    /// Held over a talk, so that one does not undo what another has just done. Never taken while another lock is held:
+    /// firewalld takes its time.
+    talk: Mutex<()>,
 }
 
 impl Known {
@@ -36,23 +41,24 @@ impl Known {
     }
 }
 
-/// Begins to listen for firewalld's coming and its changes, and tells it of the bridges if it runs. Nothing, if there
-/// is no bus.
-pub(crate) fn listen(inner: &Inner) -> Option<Connection> {
-    let bus = inner.config.bus.as_ref()?;
-    if !inner.config.firewall || !bus.exists() {
-        return None;
-    }
+/// Listens from now on for firewalld's coming and its changes, on a thread of its own, and tells it of the bridges if it
+/// runs. Nothing, if there is no bus.
+pub(crate) fn start(inner: &Arc<Inner>) -> Result<(), NetworkError> {
+    let bus = inner.config.bus.as_ref();
+    let Some(bus) = bus.filter(|bus| inner.config.firewall && bus.exists()) else {
+        return Ok(());
+    };
     match subscribe(bus) {
         Ok((connection, running)) => {
             inner.firewalld.running.store(running, Ordering::Relaxed);
             inner.admit_all();
-            Some(connection)
+            let weak = Arc::downgrade(inner);
+            repair::run("wharf-firewalld", move || watch(connection, &weak))
         }
         Err(failure) => {
             let error = &failure as &dyn std::error::Error;
             tracing::warn!(error, "ask the bus for firewalld");
-            None
+            Ok(())
         }
     }
 }
@@ -74,16 +80,23 @@ fn subscribe(bus: &Path) -> Result<(Connection, bool), Failure> {
 }
 
 /// Tells firewalld of the bridges whenever it has forgotten them. Ends with the bus.
-pub(crate) fn watch(mut connection: Connection, inner: &Weak<Inner>) {
+fn watch(mut connection: Connection, inner: &Weak<Inner>) {
     while let Ok(signal) = connection.signal() {
         let Some(inner) = inner.upgrade() else {
             return;
         };
         match signal.member.as_str() {
-            "Reloaded" => inner.admit_all(),
+            "Reloaded" => {
+                let asked_for = inner.firewalld.reloading.load(Ordering::Relaxed);
+                inner.admit_all();
+                if asked_for {
+                    inner.firewalld.reloading.store(false, Ordering::Relaxed);
+                }
+            }
             "NameOwnerChanged" => {
                 let running = has_come(&signal);
                 inner.firewalld.running.store(running, Ordering::Relaxed);
+                inner.firewalld.reloading.store(false, Ordering::Relaxed);
                 inner.admit_all();
             }
             _ => {}
@@ -120,27 +133,50 @@ impl Inner {
             return;
         };
         let bridges = std::slice::from_ref(&bridge.interface);
-        if !self.ask_firewalld(|firewalld| firewalld.admit(bridges)) {
+        let admitted = self.ask_firewalld(|firewalld| match self.has_bridge(&bridge.interface) {
+            true => firewalld.admit(bridges),
+            // Removed meanwhile.
+            false => Ok(()),
+        });
+        if !admitted {
             self.firewalld.admits.store(false, Ordering::Relaxed);
         }
     }
 
-    /// The bridge of a network that goes is nothing to firewalld any more.
+    /// The bridge of a network that is gone is nothing to firewalld any more.
     pub(crate) fn dismiss(&self, network: &Network) {
-        if let Some(bridge) = network.bridge.as_ref().filter(|bridge| !bridge.foreign) {
-            self.ask_firewalld(|firewalld| firewalld.dismiss(&bridge.interface));
-        }
+        let Some(bridge) = network.bridge.as_ref().filter(|bridge| !bridge.foreign) else {
+            return;
+        };
+        self.ask_firewalld(|firewalld| match self.has_bridge(&bridge.interface) {
+            // Another network's meanwhile.
+            true => Ok(()),
+            false => firewalld.dismiss(&bridge.interface),
+        });
+    }
+
+    fn has_bridge(&self, interface: &str) -> bool {
+        let state = self.lock();
+        let mut bridges = state
+            .networks
+            .values()
+            .filter_map(|one| one.bridge.as_ref());
+        bridges.any(|bridge| bridge.interface == interface)
     }
 
     /// Whether firewalld runs and has done as asked. One that does not is no reason to do without a network.
-    fn ask_firewalld(&self, ask: impl FnOnce(&mut Firewalld) -> Result<(), Failure>) -> bool {
+    fn ask_firewalld(&self, ask: impl FnOnce(&mut Firewalld<'_>) -> Result<(), Failure>) -> bool {
         let Some(bus) = &self.config.bus else {
             return false;
         };
-        if !self.firewalld.running.load(Ordering::Relaxed) {
+        let known = &self.firewalld;
+        if !known.running.load(Ordering::Relaxed) {
             return false;
         }
-        let asked = Connection::to_bus(bus, PATIENCE).and_then(|bus| ask(&mut Firewalld(bus)));
+        let _talk = known.talk.lock().unwrap_or_else(PoisonError::into_inner);
+        let reloading = &known.reloading;
+        let asked = Connection::to_bus(bus, PATIENCE)
+            .and_then(|bus| ask(&mut Firewalld { bus, reloading }));
         if let Err(failure) = &asked {
             let error = failure as &dyn std::error::Error;
             tracing::warn!(
@@ -152,9 +188,13 @@ impl Inner {
     }
 }
 
-struct Firewalld(Connection);
+/// A talk with it.
+struct Firewalld<'a> {
+    bus: Connection,
+    reloading: &'a AtomicBool,
+}
 
-impl Firewalld {
+impl Firewalld<'_> {
     /// Puts bridges into the zone.
     fn admit(&mut self, bridges: &[String]) -> Result<(), Failure> {
         self.prepare()?;
@@ -191,20 +231,38 @@ impl Firewalld {
     /// Makes the zone and the policy if they are not there.
     fn prepare(&mut self) -> Result<(), Failure> {
         let zones = self.zone("getZones", "", |_| {})?.body().texts()?;
-        let policies = self.call(RUNTIME, ".policy", "getPolicies", "", |_| {})?;
-        let policies = policies.body().texts()?;
         let zone = zones.iter().any(|zone| zone == ZONE);
-        let policy = policies.iter().any(|policy| policy == POLICY);
         if !zone {
             self.add("addZone2", ZONE, &settings_of_zone())?;
         }
-        if !policy {
+        // The zone is what counts: firewalld before 0.9 knows no policies, and dockerd goes on as well.
+        let policy = self.prepare_policy().unwrap_or_else(|failure| {
+            let error = &failure as &dyn std::error::Error;
+            tracing::warn!(
+                error,
+                "ask firewalld for a policy that lets containers be reached"
+            );
+            true
+        });
+        // What it has not found in its settings a moment ago it will not find the next time: no end of reloads.
+        if zone && policy || self.reloading.swap(true, Ordering::Relaxed) {
+            return Ok(());
+        }
+        let reloaded = self.call(RUNTIME, "", "reload", "", |_| {});
+        if matches!(reloaded, Err(Failure::Refused { .. })) {
+            self.reloading.store(false, Ordering::Relaxed);
+        }
+        reloaded.map(drop)
+    }
+
+    /// Whether the policy is there; made for good if it is not.
+    fn prepare_policy(&mut self) -> Result<bool, Failure> {
+        let policies = self.call(RUNTIME, ".policy", "getPolicies", "", |_| {})?;
+        let is_there = policies.body().texts()?.iter().any(|one| one == POLICY);
+        if !is_there {
             self.add("addPolicy", POLICY, &settings_of_policy())?;
         }
-        if !(zone && policy) {
-            self.call(RUNTIME, "", "reload", "", |_| {})?;
-        }
-        Ok(())
+        Ok(is_there)
     }
 
     /// Makes something for good. It may stand in the settings and not be read yet.
@@ -247,7 +305,7 @@ impl Firewalld {
             interface: &format!("{SERVICE}{face}"),
             member,
         };
-        self.0.call(&target, signature, fill)
+        self.bus.call(&target, signature, fill)
     }
 }
 

@@ -19,7 +19,12 @@ impl Networks {
     pub async fn remove(&self, name_or_id: &str) -> Result<Network, NetworkError> {
         let network = self.get(name_or_id)?;
         let inner = Arc::clone(&self.inner);
-        let work = tokio::task::spawn_blocking(move || inner.remove(network));
+        let work = tokio::task::spawn_blocking(move || {
+            let removed = inner.remove(network)?;
+            // Whoever makes or removes another network does not wait for firewalld.
+            inner.dismiss(&removed);
+            Ok(removed)
+        });
         work.await
             .unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))
     }
@@ -100,7 +105,6 @@ impl Inner {
                 _ => {}
             }
         }
-        self.dismiss(network);
         self.db
             .write(|tx| -> Result<_, RecordError> { NETWORKS.delete(tx, &network.id) })?;
         rules

@@ -1,5 +1,5 @@
 //! What others take away of ours is made again: the firewall table after `nft flush ruleset`, a bridge that was
-//! deleted, the host's address on it. firewalld is heard of here, too.
+//! deleted, the host's address on it.
 
 use std::sync::{Arc, PoisonError, Weak};
 use std::thread;
@@ -10,7 +10,7 @@ use wharf_netlink::{LinkWatch, NetlinkError, TableWatch};
 use crate::error::kernel;
 use crate::firewall::TABLE;
 use crate::networks::Inner;
-use crate::{EndpointInfo, Network, NetworkError, bridge, firewalld};
+use crate::{EndpointInfo, Network, NetworkError, bridge};
 
 /// Whoever changes one thing often changes the next at once; and who takes ours away all the time must not keep a
 /// processor busy.
@@ -19,14 +19,6 @@ const STACK: usize = 128 * 1024;
 
 /// Watches from now on, on threads of its own that end with the first change after `inner` is gone.
 pub(crate) fn start(inner: &Arc<Inner>) -> Result<(), NetworkError> {
-    let run = |name: &str, body: Box<dyn FnOnce() + Send>| {
-        thread::Builder::new()
-            .name(name.to_owned())
-            .stack_size(STACK)
-            .spawn(body)
-            .map(drop)
-            .map_err(NetworkError::Namespace)
-    };
     if inner.config.firewall {
         let tables = TableWatch::open().map_err(kernel("watch the firewall"))?;
         let own = {
@@ -34,24 +26,20 @@ pub(crate) fn start(inner: &Arc<Inner>) -> Result<(), NetworkError> {
             table.unwrap_or_else(PoisonError::into_inner).port()
         };
         let weak = Arc::downgrade(inner);
-        run(
-            "wharf-nftwatch",
-            Box::new(move || ended(watch_tables(tables, own, &weak))),
-        )?;
-    }
-    if let Some(bus) = firewalld::listen(inner) {
-        let weak = Arc::downgrade(inner);
-        run(
-            "wharf-firewalld",
-            Box::new(move || firewalld::watch(bus, &weak)),
-        )?;
+        run("wharf-nftwatch", move || {
+            ended(watch_tables(tables, own, &weak));
+        })?;
     }
     let links = LinkWatch::open().map_err(kernel("watch the links"))?;
     let weak = Arc::downgrade(inner);
-    run(
-        "wharf-linkwatch",
-        Box::new(move || ended(watch_links(links, &weak))),
-    )
+    run("wharf-linkwatch", move || ended(watch_links(links, &weak)))
+}
+
+/// Runs `body` on a small thread of its own.
+pub(crate) fn run(name: &str, body: impl FnOnce() + Send + 'static) -> Result<(), NetworkError> {
+    let small = thread::Builder::new().name(name.to_owned());
+    let thread = small.stack_size(STACK).spawn(body);
+    thread.map(drop).map_err(NetworkError::Namespace)
 }
 
 fn ended(outcome: Result<(), NetlinkError>) {

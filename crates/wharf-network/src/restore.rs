@@ -10,7 +10,7 @@ use crate::ipam::AddressPool as _;
 use crate::networks::Inner;
 use crate::record::{ENDPOINTS, HALF_MADE, endpoint_key, random_id};
 use crate::sandbox::Sandbox;
-use crate::{EndpointInfo, LiveContainer, NetworkError, Networks, dns, repair, sysctl};
+use crate::{EndpointInfo, LiveContainer, NetworkError, Networks, dns, firewalld, repair, sysctl};
 
 impl Networks {
     /// Makes the kernel's state from the records: bridges, firewall, host sockets of the containers in `live`;
@@ -24,7 +24,8 @@ impl Networks {
         let work = tokio::task::spawn_blocking(move || {
             inner.restore(&live)?;
             // Once: a later call of this is a repair.
-            if !inner.watched.swap(true, Ordering::Relaxed) {
+            let first = !inner.watched.swap(true, Ordering::Relaxed);
+            if first {
                 repair::start(&inner)?;
             }
             for container in &live {
@@ -33,6 +34,10 @@ impl Networks {
                     let (error, container) = (&error as &dyn std::error::Error, &container.id);
                     tracing::warn!(error, container, "its name resolution is lost");
                 }
+            }
+            // Last: firewalld takes its time, and containers that run wait for their names.
+            if first {
+                firewalld::start(&inner)?;
             }
             Ok::<(), NetworkError>(())
         });

@@ -1,6 +1,8 @@
 //! A host, a neighbour and containers, all in fresh network namespaces of one test.
 #![allow(dead_code, unreachable_pub, clippy::unwrap_used, missing_docs)]
 
+pub mod bus;
+
 use std::fs::File;
 use std::future::Future;
 use std::io::{Read as _, Write as _};
