@@ -28,7 +28,7 @@ pub struct OwnNamespaces {
 /// # Errors
 /// What runc says.
 pub fn check_sysctl(key: &str, own: OwnNamespaces) -> Result<(), String> {
-    let key = normal(key);
+    let key = wharf_sys::setting::dotted(key);
     let refused = |why: &str| Err(format!("sysctl {key:?} {why}"));
     match &*key {
         name if IPC.contains(&name) || name.starts_with("fs.mqueue.") => match own.ipc {
@@ -44,19 +44,6 @@ pub fn check_sysctl(key: &str, own: OwnNamespaces) -> Result<(), String> {
             refused("is not allowed as it conflicts with the OCI \"hostname\" field")
         }
         _ => refused("is not in a separate kernel namespace"),
-    }
-}
-
-/// With dots between the names (`sysctl(8)`: whichever of dot and slash comes first, parts them).
-fn normal(key: &str) -> String {
-    let swap = |letter| match letter {
-        '.' => '/',
-        '/' => '.',
-        other => other,
-    };
-    match key.find(['.', '/']).map(|at| key.as_bytes()[at]) {
-        Some(b'/') => key.chars().map(swap).collect(),
-        _ => key.to_owned(),
     }
 }
 

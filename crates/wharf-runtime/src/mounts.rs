@@ -250,13 +250,7 @@ fn new_filesystem(root: &Root, mount: &Mount, asked: &Asked, kind: &str) -> Resu
         // The filesystem too, as mount(2) does it, which is what runc calls.
         options.push(("ro", None));
     }
-    // What is to be filled is made read-only afterwards.
-    let first = if asked.copy_up {
-        asked.set & !attr::RDONLY
-    } else {
-        asked.set
-    };
-    let mounted = mount::filesystem(kind, &options, first).map_err(Failure::at("mount"))?;
+    let mounted = mount::filesystem(kind, &options, asked.set).map_err(Failure::at("mount"))?;
     if let Some(subpath) = &asked.subpath {
         // A mount of a mount that is attached nowhere: Linux 6.15.
         let bound = below(&Root::from_fd(mounted), subpath, false)?;
@@ -271,7 +265,7 @@ fn new_filesystem(root: &Root, mount: &Mount, asked: &Asked, kind: &str) -> Resu
             copy_up::copy(&target, &mounted).map_err(Failure::at("tmpcopyup"))?;
         }
     }
-    if asked.copy_up || asked.recursive_set | asked.recursive_clear != 0 {
+    if asked.recursive_set | asked.recursive_clear != 0 {
         change_flags(&mounted, asked)?;
     }
     // As runc: these are at home anywhere.

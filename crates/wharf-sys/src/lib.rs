@@ -17,6 +17,7 @@ pub mod root;
 pub mod schedule;
 pub mod sealed;
 pub mod seccomp;
+pub mod setting;
 pub mod signals;
 pub mod socket;
 pub mod words;

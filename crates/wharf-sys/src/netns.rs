@@ -6,7 +6,7 @@ use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, FromRawFd as _, OwnedFd};
 
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
-use crate::process::{namespace, on_a_thread, unshare};
+use crate::process::{namespace, on_a_thread, unshare, until_alone};
 
 /// Makes a new network namespace. It lives as long as the descriptor, or a process in it.
 ///
@@ -25,35 +25,24 @@ pub fn create() -> io::Result<OwnedFd> {
 /// # Errors
 /// The kernel's, beside what `body` returned.
 pub fn create_beside<T>(body: impl FnOnce() -> T) -> (T, io::Result<OwnedFd>) {
-    let before = threads();
-    let both = std::thread::scope(|scope| {
-        let made = || {
-            unshare(namespace::NETWORK)?;
-            loopback_up()?;
-            Ok(File::open("/proc/thread-self/ns/net")?.into())
-        };
-        let small = std::thread::Builder::new().stack_size(64 << 10);
-        let thread = small.spawn_scoped(scope, made);
-        let result = body();
-        let made = thread.and_then(|thread| {
-            thread
-                .join()
-                .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-        });
-        (result, made)
-    });
-    // A thread is joined when it has given up its memory, and counts until the kernel has done with it: the caller may want to
-    // fork, which a process with threads must not.
-    while threads() > before {
-        std::thread::yield_now();
-    }
-    both
-}
-
-/// How many threads this process has, and two.
-fn threads() -> usize {
-    let tasks = rustix::fs::stat("/proc/self/task");
-    tasks.map_or(0, |tasks| usize::try_from(tasks.st_nlink).unwrap_or(0))
+    until_alone(|| {
+        std::thread::scope(|scope| {
+            let made = || {
+                unshare(namespace::NETWORK)?;
+                loopback_up()?;
+                Ok(File::open("/proc/thread-self/ns/net")?.into())
+            };
+            let small = std::thread::Builder::new().stack_size(64 << 10);
+            let thread = small.spawn_scoped(scope, made);
+            let result = body();
+            let made = thread.and_then(|thread| {
+                thread
+                    .join()
+                    .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+            });
+            (result, made)
+        })
+    })
 }
 
 /// Brings the loopback device of this process's network namespace up.
@@ -107,6 +96,7 @@ pub fn within<T: Send, E: From<io::Error> + Send>(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::process::{exit_now, is_single_threaded};
     use std::os::unix::fs::MetadataExt as _;
 
     fn own() -> u64 {
@@ -129,21 +119,23 @@ mod tests {
 
     #[test]
     fn no_thread_is_left_of_it() {
-        // Among threads of other tests there may be fewer at the end, but not more.
-        let program = std::env::current_exe().expect("exe");
-        if std::env::var_os("WHARF_ALONE").is_none() {
-            let name = "netns::tests::no_thread_is_left_of_it";
-            let mut alone = std::process::Command::new(program);
-            alone.args(["--exact", name, "--test-threads", "1"]);
-            let status = alone.env("WHARF_ALONE", "1").status().expect("run");
-            assert!(status.success());
-            return;
+        use rustix::process::{Pid, WaitOptions, waitpid};
+        // SAFETY: glibc readies its allocator for the child, which uses nothing else of its parent's and ends by itself.
+        let child = unsafe { libc::fork() };
+        if child == 0 {
+            // A child has no thread but the one that made it.
+            let alone = || is_single_threaded().is_ok_and(|alone| alone);
+            let stays = (0..200).all(|_| {
+                let beside = create_beside(|| ()).1.is_ok() && alone();
+                beside && create().is_ok() && alone()
+            });
+            exit_now((!stays).into());
         }
-        let before = threads();
-        for _ in 0..200 {
-            create_beside(|| ()).1.expect("create");
-            assert_eq!(threads(), before);
-        }
+        let child = Pid::from_raw(child).expect("a child");
+        let (_, status) = waitpid(Some(child), WaitOptions::empty())
+            .expect("wait")
+            .expect("its end");
+        assert_eq!(status.exit_status(), Some(0));
     }
 
     #[test]

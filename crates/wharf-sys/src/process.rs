@@ -120,7 +120,7 @@ pub fn clone(options: CloneOptions<'_>) -> io::Result<Cloned> {
     }
 }
 
-fn is_single_threaded() -> io::Result<bool> {
+pub(crate) fn is_single_threaded() -> io::Result<bool> {
     // One link for itself, one for `..`, one for each thread.
     let tasks = rustix::fs::stat("/proc/self/task")?;
     Ok(tasks.st_nlink == 3)
@@ -144,17 +144,25 @@ pub fn unshare(namespaces: u64) -> io::Result<()> {
 pub(crate) fn on_a_thread<T: Send, E: From<io::Error> + Send>(
     body: impl FnOnce() -> Result<T, E> + Send,
 ) -> Result<T, E> {
+    until_alone(|| {
+        std::thread::scope(|scope| {
+            let thread = std::thread::Builder::new()
+                .spawn_scoped(scope, body)
+                .map_err(E::from)?;
+            thread
+                .join()
+                .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+        })
+    })
+}
+
+/// Runs `body`, whose threads have ended when it returns, and waits until they do not count any more.
+///
+/// A thread is joined when it has given up its memory, and counts until the kernel has done with it: a caller who had no other
+/// may want to fork, which a process with threads must not.
+pub(crate) fn until_alone<T>(body: impl FnOnce() -> T) -> T {
     let was_alone = is_single_threaded().unwrap_or(false);
-    let result = std::thread::scope(|scope| {
-        let thread = std::thread::Builder::new()
-            .spawn_scoped(scope, body)
-            .map_err(E::from)?;
-        thread
-            .join()
-            .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-    });
-    // A thread is joined when it has given up its memory, and counts until the kernel has done with it: a caller who had no other
-    // may want to fork, which a process with threads must not.
+    let result = body();
     while was_alone && !is_single_threaded().unwrap_or(true) {
         std::thread::yield_now();
     }
