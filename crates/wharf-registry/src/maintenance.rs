@@ -90,8 +90,16 @@ pub(crate) async fn collect(
         bytes,
         links,
         manifests,
+        unreadable,
     } = collected;
-    tracing::info!(blobs, bytes, links, manifests, "collected garbage");
+    tracing::info!(
+        blobs,
+        bytes,
+        links,
+        manifests,
+        unreadable,
+        "collected garbage"
+    );
     Ok(collected)
 }
 

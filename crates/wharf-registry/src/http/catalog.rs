@@ -9,6 +9,7 @@ use super::answer::Answer;
 use crate::Error;
 use crate::names::Name;
 use crate::registry::blocking;
+use crate::store::in_order;
 
 /// Repositories on a page when nobody says how many.
 const PAGE: usize = 100;
@@ -39,25 +40,26 @@ pub(super) async fn list(context: &Context) -> Result<Answer, Error> {
 
 /// `GET /v2/<name>/tags/list`.
 pub(super) async fn tags(context: &Context, name: Name) -> Result<Answer, Error> {
-    let limit = context.query.limit()?;
+    let limit = context.query.limit()?.unwrap_or(usize::MAX);
+    let after = context.query.get("last").map(str::to_owned);
     let of = name.clone();
     let store = context.shared.store.clone();
     let mut tags = match &context.shared.proxy {
-        Some(proxy) => proxy.tags(&name).await?,
+        Some(proxy) => {
+            let mut tags = proxy.tags(&name).await?;
+            in_order(&mut tags, after.as_deref());
+            tags
+        }
         None => {
+            // One more than are shown tells whether there is a next page.
+            let limit = limit.saturating_add(1);
             blocking(move || match store.has_repository(&of)? {
-                true => store.tags(&of),
+                true => store.tags_page(&of, after.as_deref(), limit),
                 false => Err(Error::NameUnknown(of.to_string())),
             })
             .await?
         }
     };
-    tags.sort_by_cached_key(|tag| place(tag));
-    if let Some(last) = context.query.get("last") {
-        let last = place(last);
-        tags.retain(|tag| place(tag) > last);
-    }
-    let limit = limit.unwrap_or(usize::MAX);
     let more = tags.len() > limit && limit > 0;
     tags.truncate(limit);
     let body = format!("{}\n", json!({ "name": name.as_str(), "tags": tags }));
@@ -66,12 +68,6 @@ pub(super) async fn tags(context: &Context, name: Name) -> Result<Answer, Error>
         answer = answer.with(LINK, next(&format!("/v2/{name}/tags/list"), limit, last));
     }
     Ok(answer)
-}
-
-/// What tags are in order of: letters without their case (distribution specification, "Listing Tags"), and tags that differ in
-/// nothing else by their bytes.
-fn place(tag: &str) -> (String, String) {
-    (tag.to_ascii_lowercase(), tag.to_owned())
 }
 
 /// Where the page behind `last` is (RFC 5988).

@@ -4,12 +4,14 @@
 //! need it: blobs that somebody was told are here, and repositories that somebody pushes to, have a lease for the
 //! grace time; what manifests put meanwhile name is added to what is needed. The last look and the deletion of one
 //! thing are one step under the gate, which no link is made in.
+//!
+//! What a manifest needs that cannot be read is not known: then all that its repository links to is needed.
 
 use std::collections::HashSet;
 use std::sync::PoisonError;
 use std::time::{Duration, Instant, SystemTime};
 
-use wharf_oci::{Algorithm, Digest};
+use wharf_oci::{Algorithm, Digest, Hasher};
 
 use super::{Store, keys};
 use crate::Error;
@@ -27,6 +29,17 @@ pub(crate) struct Collected {
     pub(crate) links: usize,
     /// Manifests without a tag that were deleted.
     pub(crate) manifests: usize,
+    /// Repositories of which nothing was deleted, as one of their manifests cannot be read.
+    pub(crate) unreadable: usize,
+}
+
+/// What a repository needs.
+#[derive(Default)]
+struct Needed {
+    /// Its manifests, and all that they name.
+    digests: HashSet<Digest>,
+    /// A manifest that nobody here can read (schema 1, a type of tomorrow, damaged bytes): what it names is not known.
+    unreadable: Option<Digest>,
 }
 
 impl Store {
@@ -56,12 +69,24 @@ impl Store {
         })?;
         let mut needed = HashSet::new();
         for name in &names {
-            if untagged {
-                collected.manifests += self.sweep_manifests(name, grace)?;
+            let mut of_this = self.needed_by(name)?;
+            if let Some(digest) = of_this.unreadable {
+                tracing::warn!(repository = %name, %digest,
+                    "cannot read this manifest: nothing of its repository is garbage while it is there");
+                collected.unreadable += 1;
+                needed.extend(of_this.digests);
+                needed.extend(self.linked_digests(&keys::layers(name))?);
+                continue;
             }
-            let of_this = self.needed_by(name)?;
-            collected.links += self.sweep_links(name, &of_this, grace)?;
-            needed.extend(of_this);
+            if untagged {
+                let swept = self.sweep_manifests(name, grace)?;
+                if swept > 0 {
+                    of_this = self.needed_by(name)?;
+                }
+                collected.manifests += swept;
+            }
+            collected.links += self.sweep_links(name, &of_this.digests, grace)?;
+            needed.extend(of_this.digests);
         }
         for digest in self.all_blobs()? {
             if needed.contains(&digest) {
@@ -76,19 +101,25 @@ impl Store {
     }
 
     /// Digests of all manifests of a repository and of all that they name.
-    fn needed_by(&self, name: &Name) -> Result<HashSet<Digest>, Error> {
-        let mut needed = HashSet::new();
+    fn needed_by(&self, name: &Name) -> Result<Needed, Error> {
+        let mut needed = Needed::default();
         for digest in self.linked_digests(&keys::revisions(name))? {
-            needed.insert(digest);
-            if let Some(manifest) = self.parsed(name, &digest)? {
-                needed.extend(manifest.blobs.iter().map(|blob| blob.digest));
-                needed.extend(manifest.children.iter().map(|child| child.digest));
+            needed.digests.insert(digest);
+            match self.parsed(name, &digest)? {
+                Some(manifest) => {
+                    let blobs = manifest.blobs.iter().chain(&manifest.children);
+                    needed.digests.extend(blobs.map(|blob| blob.digest));
+                }
+                // One that was deleted since it was listed needs nothing.
+                None if self.storage.stat(&keys::revision(name, &digest))?.is_none() => {}
+                None => needed.unreadable = Some(digest),
             }
         }
         Ok(needed)
     }
 
-    /// A manifest as it is on the disk, without a place in memory for it.
+    /// A manifest as it is on the disk, without a place in memory for it; `None` if it is not there, damaged, or of a kind
+    /// that nobody here can read.
     pub(super) fn parsed(&self, name: &Name, digest: &Digest) -> Result<Option<Manifest>, Error> {
         if let Some(stored) = self.cached(name, &Which::Digest(*digest)) {
             let media_type = stored.media_type.to_str().unwrap_or_default();
@@ -97,6 +128,11 @@ impl Store {
         let Some(bytes) = self.storage.read(&keys::blob(digest))? else {
             return Ok(None);
         };
+        let mut hasher = Hasher::new(digest.algorithm());
+        hasher.update(&bytes);
+        if hasher.finish() != *digest {
+            return Ok(None);
+        }
         let stored = super::manifests::stored(*digest, bytes);
         let media_type = stored.media_type.to_str().unwrap_or_default();
         Ok(Manifest::parse(&stored.bytes, media_type).ok())

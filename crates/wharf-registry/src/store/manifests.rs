@@ -316,16 +316,49 @@ impl Store {
     /// # Errors
     /// The system's.
     pub(crate) fn tags(&self, name: &Name) -> Result<Vec<String>, Error> {
-        let mut tags = Vec::new();
-        for entry in self.storage.list(&keys::tags(name))? {
-            if entry.is_folder
-                && is_tag(&entry.name)
-                && self.storage.stat(&keys::tag(name, &entry.name))?.is_some()
-            {
-                tags.push(entry.name);
+        self.meaningful(name, self.tag_folders(name)?, usize::MAX)
+    }
+
+    /// Tags of a repository that mean something, in the order of the API; those behind `after`, `limit` of them at most.
+    ///
+    /// Only those that may be on the page are looked at: in a bucket each look is a request.
+    ///
+    /// # Errors
+    /// The system's.
+    pub(crate) fn tags_page(
+        &self,
+        name: &Name,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Vec<String>, Error> {
+        let mut tags = self.tag_folders(name)?;
+        in_order(&mut tags, after);
+        self.meaningful(name, tags, limit)
+    }
+
+    fn tag_folders(&self, name: &Name) -> Result<Vec<String>, Error> {
+        let entries = self.storage.list(&keys::tags(name))?.into_iter();
+        let tags = entries.filter(|entry| entry.is_folder && is_tag(&entry.name));
+        Ok(tags.map(|entry| entry.name).collect())
+    }
+
+    /// The first `limit` tags that have a link.
+    fn meaningful(
+        &self,
+        name: &Name,
+        tags: Vec<String>,
+        limit: usize,
+    ) -> Result<Vec<String>, Error> {
+        let mut found = Vec::new();
+        for tag in tags {
+            if found.len() == limit {
+                break;
+            }
+            if self.storage.stat(&keys::tag(name, &tag))?.is_some() {
+                found.push(tag);
             }
         }
-        Ok(tags)
+        Ok(found)
     }
 
     /// All manifests of the repository that are about `subject`, those too that a client listed by the tag scheme of
@@ -368,6 +401,16 @@ impl Store {
             }
         }
         Ok(referrers)
+    }
+}
+
+/// Puts tags in the order of the API, and leaves those behind `after`: letters without their case (distribution
+/// specification, "Listing Tags"), and tags that differ in nothing else by their bytes.
+pub(crate) fn in_order(tags: &mut Vec<String>, after: Option<&str>) {
+    let place = |tag: &str| (tag.to_ascii_lowercase(), tag.to_owned());
+    tags.sort_by_cached_key(|tag| place(tag));
+    if let Some(last) = after.map(place) {
+        tags.retain(|tag| place(tag) > last);
     }
 }
 

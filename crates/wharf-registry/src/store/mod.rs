@@ -31,7 +31,7 @@ use cache::Cache;
 pub(crate) use cache::Stored;
 pub(crate) use collect::Collected;
 use directory::Directory;
-pub(crate) use manifests::Referrer;
+pub(crate) use manifests::{Referrer, in_order};
 pub(crate) use storage::Opened;
 use storage::Storage;
 pub(crate) use upload::Upload;

@@ -26,15 +26,24 @@ impl Store {
     pub(crate) fn repositories(&self, after: &str, limit: usize) -> Result<Vec<Name>, Error> {
         let mut all = Vec::new();
         self.walk("", &mut |name| {
-            if name.as_str() > after && self.has_manifests(name)? {
+            if name.as_str() > after {
                 all.push(name.clone());
             }
             Ok(())
         })?;
-        // A folder's children come before its neighbours, which is not the order of the names.
+        // A folder's children come before its neighbours, which is not the order of the names. Only those that may be
+        // on the page are looked into: in a bucket each look is a request.
         all.sort_unstable();
-        all.truncate(limit);
-        Ok(all)
+        let mut page = Vec::new();
+        for name in all {
+            if page.len() == limit {
+                break;
+            }
+            if self.has_manifests(&name)? {
+                page.push(name);
+            }
+        }
+        Ok(page)
     }
 
     fn has_manifests(&self, name: &Name) -> Result<bool, Error> {

@@ -43,6 +43,12 @@ impl Objects {
         Server::with(&self.settings("the/secret", redirect))
     }
 
+    /// How often somebody looked whether an object is there.
+    fn looks(&self) -> u32 {
+        let count = send(self.addr, "GET", "/looks", &[], b"").text();
+        count.parse().unwrap()
+    }
+
     /// All keys.
     fn keys(&self) -> Vec<String> {
         let all = send(self.addr, "GET", "/", &[], b"").text();
@@ -98,6 +104,25 @@ fn content_is_in_the_bucket() {
     server
         .send("POST", &wrong, &[], b"this")
         .refused(400, "DIGEST_INVALID");
+}
+
+#[test]
+fn a_page_costs_no_look_at_what_is_not_on_it() {
+    let objects = Objects::start();
+    let server = objects.registry(false);
+    let image = server.push_image("a", "t00", b"layer");
+    for number in 1..20 {
+        let tag = format!("t{number:02}");
+        server.put_manifest("a", &tag, &image.manifest).expect(201);
+    }
+    let server = server.restarted();
+    let before = objects.looks();
+    let page = server.get("/v2/a/tags/list?n=2&last=t03").expect(200);
+    assert_eq!(page.json()["tags"], json!(["t04", "t05"]));
+    assert!(page.header("link").contains("last=t05"));
+    // One more than the page has, and what the overloaded store was asked twice.
+    let looks = objects.looks() - before;
+    assert!(looks <= 6, "{looks}");
 }
 
 #[test]

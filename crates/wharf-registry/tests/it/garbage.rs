@@ -104,6 +104,57 @@ fn manifests_without_a_tag_go_if_that_is_wanted() {
     );
 }
 
+/// Puts a manifest into a repository's folder as a registry of another program did, with links to what it names.
+fn plant(server: &Server, name: &str, bytes: &[u8], layers: &[&Digest]) -> Digest {
+    let root = server.path().join("docker/registry/v2");
+    let digest = Digest::sha256(bytes);
+    let put = |path: String, bytes: &[u8]| {
+        let path = root.join(path);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, bytes).unwrap();
+    };
+    let (hex, own) = (digest.hex(), digest.to_string());
+    put(format!("blobs/sha256/{}/{hex}/data", &hex[..2]), bytes);
+    let revision = format!("repositories/{name}/_manifests/revisions/sha256/{hex}/link");
+    put(revision, own.as_bytes());
+    for layer in layers {
+        let link = format!("repositories/{name}/_layers/sha256/{}/link", layer.hex());
+        put(link, layer.to_string().as_bytes());
+    }
+    digest
+}
+
+#[test]
+fn a_manifest_that_cannot_be_read_holds_what_its_repository_has() {
+    let server = Server::new();
+    let layer = server.push_blob("old", b"layer of long ago");
+    let schema1 = json!({"schemaVersion": 1, "name": "old", "tag": "t", "signatures": [],
+        "fsLayers": [{"blobSum": layer.to_string()}]});
+    let schema1 = plant(&server, "old", schema1.to_string().as_bytes(), &[&layer]);
+    let ahead = server.push_blob("new", b"layer of tomorrow");
+    let unknown = json!({"schemaVersion": 3, "mediaType": "application/vnd.tomorrow", "parts": [ahead.to_string()]});
+    plant(&server, "new", unknown.to_string().as_bytes(), &[&ahead]);
+    let child = server.push_image("cut", "x", b"child");
+    let index = json!({"schemaVersion": 2, "mediaType": INDEX, "manifests": [child.descriptor()]});
+    server.put_manifest("cut", "x", &index).expect(201);
+    let index = Digest::sha256(index.to_string().as_bytes());
+    let hex = index.hex();
+    let path = format!("docker/registry/v2/blobs/sha256/{}/{hex}/data", &hex[..2]);
+    std::fs::write(server.path().join(path), b"{\"schemaVersion\":").unwrap();
+    server.push_blob("plain", b"of no manifest");
+    let server = server.restarted();
+    assert_eq!(server.collect(true), b"of no manifest".len() as u64);
+    for (name, blob) in [("old", &layer), ("new", &ahead), ("cut", &child.layer)] {
+        server.get(&format!("/v2/{name}/blobs/{blob}")).expect(200);
+    }
+    let child = format!("/v2/cut/manifests/{}", child.digest);
+    server.get(&child).expect(200);
+    // Once it is deleted, its repository is as any other.
+    delete(&server, "old", &schema1);
+    assert!(server.collect(true) > 0);
+    server.get(&format!("/v2/old/blobs/{layer}")).expect(404);
+}
+
 /// Pushes an image until the collector lets it through.
 fn until_taken(server: &Server, name: &str, tag: &str, layer: &[u8]) -> Image {
     loop {

@@ -1,7 +1,8 @@
 """An object store that speaks as much S3 as a registry needs: objects in memory, lists of three keys a page, uploads in parts.
 
 Every request must be signed (AWS Signature Version 4 in the query), which is worked out here from the protocol's description;
-every seventh is answered as by a store that is overloaded. Prints its port. The body of `GET /` is all keys, for who tests.
+every seventh is answered as by a store that is overloaded. Prints its port. The body of `GET /` is all keys, that of
+`GET /looks` how often somebody looked whether an object is there, for who tests.
 """
 
 import hashlib
@@ -15,6 +16,7 @@ from email.utils import formatdate
 KEY, SECRET, BUCKET = "the-key", "the/secret", "bucket"
 PAGE, LEAST_PART, OVERLOADED = 3, 5 << 20, 7
 objects, uploads = {}, {}
+looks = []
 requests, numbers = itertools.count(1), itertools.count(1)
 
 
@@ -58,6 +60,10 @@ class Store(http.server.BaseHTTPRequestHandler):
         path, _, query = self.path.partition("?")
         if path == "/":
             return self.answer(200, "\n".join(sorted(objects)))
+        if path == "/looks":
+            return self.answer(200, str(len(looks)))
+        if self.command == "HEAD":
+            looks.append(path)
         asked = dict(urllib.parse.parse_qsl(query, keep_blank_values=True))
         if asked.get("X-Amz-Signature") != signature(self.command, path, query, self.headers):
             return self.refuse(403, "SignatureDoesNotMatch")
