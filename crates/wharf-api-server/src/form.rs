@@ -3,38 +3,32 @@
 
 use axum::body::Body;
 use axum::extract::Request;
-use form_urlencoded::Serializer;
 use http::{Method, Uri, header};
 
 use crate::error::ApiError;
+use crate::params::check_query;
 
 /// The most that Go reads of a form.
 const MOST: usize = 10 << 20;
 
-/// `request` with the parameters of its body in its query, if it has such.
+/// The parameters of a request's body.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Form(pub(crate) Vec<(String, String)>);
+
+/// `request` without its body, and with the parameters in it as its [`Form`], if it has such.
 ///
 /// # Errors
-/// If there are too many.
-pub(crate) async fn merged(request: Request) -> Result<Request, ApiError> {
-    if !is_form(&request) || takes_files(request.uri().path()) {
+/// If there are too many, or they are not written as Go wants them: what a request is limited by must not get lost.
+pub(crate) async fn read(request: Request) -> Result<Request, ApiError> {
+    if !is_form(&request) || takes_files(request.uri()) {
         return Ok(request);
     }
     let (mut parts, body) = request.into_parts();
     let bytes = axum::body::to_bytes(body, MOST).await;
     let bytes = bytes.map_err(|_| ApiError::bad("http: POST too large"))?;
-    let mut own = Serializer::new(String::new());
-    own.extend_pairs(form_urlencoded::parse(&bytes));
-    let own = own.finish();
-    let pairs = [own.as_str(), parts.uri.query().unwrap_or_default()];
-    let pairs: Vec<&str> = pairs
-        .into_iter()
-        .filter(|pairs| !pairs.is_empty())
-        .collect();
-    let target = format!("{}?{}", parts.uri.path(), pairs.join("&"));
-    // One that is too long for a target is left out.
-    if let Ok(uri) = target.parse::<Uri>() {
-        parts.uri = uri;
-    }
+    check_query(&String::from_utf8_lossy(&bytes))?;
+    let pairs = form_urlencoded::parse(&bytes).into_owned();
+    parts.extensions.insert(Form(pairs.collect()));
     Ok(Request::from_parts(parts, Body::empty()))
 }
 
@@ -49,40 +43,79 @@ fn is_form(request: &Request) -> bool {
     has_body && media.eq_ignore_ascii_case("application/x-www-form-urlencoded")
 }
 
-/// Whether the body of a request for `path` (without its version) is an archive or a stream: `curl --data-binary @FILE`
+/// Whether the body of a request for `uri` (without its version) is an archive or a stream: `curl --data-binary @FILE`
 /// calls that a form, too.
-fn takes_files(path: &str) -> bool {
-    matches!(
-        path,
-        "/build" | "/images/load" | "/images/create" | "/session" | "/grpc"
-    ) || path.starts_with("/wharf/")
+fn takes_files(uri: &Uri) -> bool {
+    let path = uri.path();
+    let imports = || {
+        let query = uri.query().unwrap_or_default();
+        form_urlencoded::parse(query.as_bytes())
+            .any(|(name, value)| name == "fromSrc" && !value.is_empty())
+    };
+    matches!(path, "/build" | "/images/load" | "/session" | "/grpc")
+        || (path == "/images/create" && imports())
+        || path.starts_with("/wharf/")
         || path.ends_with("/archive")
         || path.ends_with("/attach")
 }
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use axum::extract::FromRequestParts as _;
 
-    async fn target(path: &str, kind: &str, body: &str) -> String {
+    use super::*;
+    use crate::params::Params;
+
+    const FORM: &str = "application/x-www-form-urlencoded";
+
+    async fn sent(path: &str, kind: &str, body: &str) -> Result<Params, String> {
         let request = http::Request::post(path)
             .header(header::CONTENT_TYPE, kind)
             .body(Body::from(body.to_owned()))
             .unwrap();
-        merged(request).await.unwrap().uri().to_string()
+        let (mut parts, _) = read(request)
+            .await
+            .map_err(|error| error.message)?
+            .into_parts();
+        let params = Params::from_request_parts(&mut parts, &()).await;
+        params.map_err(|error| error.message)
     }
 
     #[tokio::test]
     async fn parameters_of_a_form_come_first() {
-        let form = "application/x-www-form-urlencoded";
-        let stop = target("/containers/a/stop?t=1&x=2", form, "t=5&y=a%20b").await;
-        assert_eq!(stop, "/containers/a/stop?t=5&y=a+b&t=1&x=2");
-        let json = target("/containers/a/stop?t=1", "application/json", "t=5").await;
-        assert_eq!(json, "/containers/a/stop?t=1");
-        assert_eq!(target("/build?t=a", form, "t=5").await, "/build?t=a");
-        assert_eq!(
-            target("/containers/prune", form, "").await,
-            "/containers/prune?"
-        );
+        let stop = sent("/containers/a/stop?t=1&x=2", FORM, "t=5&y=a%20b").await;
+        let stop = stop.unwrap();
+        assert_eq!(stop.all("t"), ["5", "1"]);
+        assert_eq!((stop.get("x"), stop.get("y")), ("2", "a b"));
+        let json = sent("/containers/a/stop?t=1", "application/json", "t=5").await;
+        assert_eq!(json.unwrap().all("t"), ["1"]);
+        let build = sent("/build?t=a", FORM, "t=5").await;
+        assert_eq!(build.unwrap().all("t"), ["a"]);
+    }
+
+    #[tokio::test]
+    async fn a_pull_is_a_form_and_an_import_none() {
+        let pull = sent("/images/create", FORM, "fromImage=a").await.unwrap();
+        assert_eq!(pull.get("fromImage"), "a");
+        let import = sent("/images/create?fromSrc=-", FORM, "fromImage=a;%").await;
+        assert_eq!(import.unwrap().get("fromImage"), "");
+    }
+
+    /// The filters of a prune among them: without them it would remove everything.
+    #[tokio::test]
+    async fn no_parameter_gets_lost() {
+        let long = "x".repeat(100_000);
+        let body = format!("filters={{\"label\":[\"{long}\"]}}");
+        let prune = sent("/containers/prune", FORM, &body).await.unwrap();
+        assert!(prune.filters().unwrap().has("label"));
+        let much = "x".repeat(MOST + 1);
+        for (body, words) in [
+            (&*much, "http: POST too large"),
+            ("a=1;b=2", "invalid semicolon separator in query"),
+            ("filters=%zz", "invalid URL escape \"%zz\""),
+        ] {
+            let refused = sent("/containers/prune", FORM, body).await;
+            assert_eq!(refused.unwrap_err(), words);
+        }
     }
 }

@@ -10,11 +10,12 @@ use wharf_api_types::go::{self, GoError};
 use wharf_engine::Filters;
 
 use crate::error::ApiError;
+use crate::form::Form;
 
 /// The largest body of a JSON request; images and archives are streamed.
 const MAX_BODY: usize = 4 << 20;
 
-/// The query of a request.
+/// The query of a request, behind the parameters in its body.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Params(Vec<(String, String)>);
 
@@ -25,12 +26,13 @@ impl<S: Sync> FromRequestParts<S> for Params {
         let query = parts.uri.query().unwrap_or_default();
         check_query(query)?;
         let pairs = form_urlencoded::parse(query.as_bytes());
-        Ok(Self(pairs.into_owned().collect()))
+        let form = parts.extensions.remove::<Form>().unwrap_or_default();
+        Ok(Self(form.0.into_iter().chain(pairs.into_owned()).collect()))
     }
 }
 
 /// What Go's `url.ParseQuery` refuses.
-fn check_query(query: &str) -> Result<(), ApiError> {
+pub(crate) fn check_query(query: &str) -> Result<(), ApiError> {
     if query.contains(';') {
         return Err(ApiError::bad("invalid semicolon separator in query"));
     }
@@ -156,7 +158,8 @@ pub(crate) async fn drain(request: Request) {
     while let Some(Ok(_)) = body.next().await {}
 }
 
-async fn read(body: axum::body::Body) -> Result<Bytes, ApiError> {
+/// A body that is no stream.
+pub(crate) async fn read(body: axum::body::Body) -> Result<Bytes, ApiError> {
     let read = axum::body::to_bytes(body, MAX_BODY).await;
     read.map_err(|error| {
         let cause = std::error::Error::source(&error);

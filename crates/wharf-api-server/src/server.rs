@@ -24,11 +24,13 @@ use wharf_solver::{Classic, SolveError, Solver};
 use crate::error::{ApiError, Unrouted};
 use crate::peer::Peer;
 use crate::rest::Rest;
-use crate::takeover::Connection;
+use crate::takeover::{Connection, LONGEST_HEAD};
 use crate::{form, path, routes, version};
 
 /// How long a TLS handshake may take.
 const HANDSHAKE: Duration = Duration::from_secs(10);
+/// The most headers of a request; `net/http` counts their bytes alone.
+const MANY: usize = 20_000;
 /// When it is tried again to accept a connection, though none of ours has ended.
 const RETRY: Duration = Duration::from_secs(1);
 
@@ -137,6 +139,7 @@ impl Api {
                     return ended.notify_waiters();
                 }
             };
+            let has_long_head = stream.has_long_head();
             let service = hyper::service::service_fn(move |request| {
                 let (api, peer) = (api.clone(), peer.clone());
                 async move {
@@ -152,6 +155,10 @@ impl Api {
             let mut builder = auto::Builder::new(TokioExecutor::new());
             // A client that has said all still listens: attach with a closed stdin.
             builder.http1().half_close(true).title_case_headers(true);
+            if has_long_head {
+                let mut http = builder.http1();
+                http.max_headers(MANY).max_buf_size(LONGEST_HEAD);
+            }
             builder
                 .http2()
                 .max_concurrent_streams(250)
@@ -195,7 +202,7 @@ async fn answer(
         Method::HEAD if !path::has_head(request.uri().path()) => {
             ApiError::no_page().into_response()
         }
-        _ => match form::merged(request).await {
+        _ => match form::read(request).await {
             Ok(request) => {
                 let Ok(response) = router.oneshot(request).await;
                 response

@@ -19,6 +19,10 @@ use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, ReadBuf};
 const MOST: usize = 16 << 10;
 /// The longest line of a request that is looked at: hyper takes no longer target.
 const LONGEST_LINE: usize = 64 << 10;
+/// The longest head: `DefaultMaxHeaderBytes` of `net/http`.
+pub(crate) const LONGEST_HEAD: usize = 1 << 20;
+/// As many headers has a head that hyper reads without further ado.
+const FEW: usize = 100;
 const END: &[u8] = b"\r\n\r\n";
 const UPGRADED: &[u8] = b"HTTP/1.1 101 ";
 const RAW: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Type: application/vnd.docker.raw-stream\r\n\r\n";
@@ -30,6 +34,7 @@ pub(crate) struct Connection<S> {
     front: Vec<u8>,
     read: usize,
     head: Head,
+    has_long_head: bool,
 }
 
 /// What becomes of the next bytes that are written.
@@ -64,12 +69,26 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         }
         while is_line_open(&front) && stream.read_buf(&mut front).await? > 0 {}
         mend_line(&mut front);
+        let mut looked = 0;
+        while is_head_open(&front, looked) {
+            looked = front.len();
+            if stream.read_buf(&mut front).await? == 0 {
+                break;
+            }
+        }
+        let has_long_head = is_long(&front);
         Ok(Self {
+            has_long_head,
             stream,
             front,
             read: 0,
             head,
         })
+    }
+
+    /// Whether the first request has more headers than few have: to be ready for that costs each request of a connection.
+    pub(crate) fn has_long_head(&self) -> bool {
+        self.has_long_head
     }
 
     #[cfg(test)]
@@ -82,6 +101,25 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
 fn is_line_open(front: &[u8]) -> bool {
     let is_text = front.first().is_some_and(u8::is_ascii_alphabetic);
     is_text && !front.starts_with(b"PRI ") && !front.contains(&b'\n') && front.len() < LONGEST_LINE
+}
+
+/// Whether this is a part of a request's head, of which `looked` bytes were looked at before.
+fn is_head_open(front: &[u8], looked: usize) -> bool {
+    let is_text = front.first().is_some_and(u8::is_ascii_alphabetic);
+    is_text && front.len() < LONGEST_HEAD && head_end(front, looked.saturating_sub(2)).is_none()
+}
+
+/// Where the blank line is, from there on; hyper takes lines without a carriage return, too.
+fn head_end(front: &[u8], from: usize) -> Option<usize> {
+    let breaks = (from..front.len()).filter(|at| front[*at] == b'\n');
+    let mut ends = breaks
+        .filter(|at| front[at + 1..].starts_with(b"\n") || front[at + 1..].starts_with(b"\r\n"));
+    ends.next()
+}
+
+fn is_long(front: &[u8]) -> bool {
+    let head = &front[..head_end(front, 0).unwrap_or(front.len())];
+    head.iter().filter(|byte| **byte == b'\n').count() > FEW || head.len() > LONGEST_LINE
 }
 
 /// Escapes what may not stand in the target of a request as it is.
@@ -323,6 +361,19 @@ mod tests {
         let long = format!("GET /?{} HTTP/1.1\r\n\r\n", "\"".repeat(5000));
         let (_, read) = opened(&[long.as_str()]).await;
         assert_eq!(read.matches("%22").count(), 5000);
+    }
+
+    #[tokio::test]
+    async fn a_long_head_is_known_before_it_is_read() {
+        let many = format!("GET / HTTP/1.1\r\n{}\r\n", "a: b\r\n".repeat(101));
+        let (head, tail) = many.split_at(300);
+        let (connection, read) = opened(&[head, tail]).await;
+        assert!(connection.has_long_head() && read == many);
+        let body = format!("POST / HTTP/1.1\n\n{}", "\n".repeat(500));
+        for few in ["GET / HTTP/1.1\r\na: b\r\n\r\n", body.as_str(), "GET /"] {
+            let (connection, read) = opened(&[few]).await;
+            assert!(!connection.has_long_head() && read == few);
+        }
     }
 
     #[test]

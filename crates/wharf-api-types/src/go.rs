@@ -64,18 +64,32 @@ impl serde::de::Error for GoError {
 pub fn from_slice<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, GoError> {
     // As Go does, in place of what is no UTF-8.
     let text = String::from_utf8_lossy(bytes);
-    let end = syntax::check(&text).map_err(GoError::Syntax)?;
-    let (document, rest) = text.split_at(end);
-    // A closing bracket too many is not looked at, by Go either.
-    if rest
-        .trim_start()
-        .starts_with(|next| !matches!(next, ']' | '}'))
-    {
-        return Err(GoError::Trailing);
+    let mut documents = serde_json::Deserializer::from_str(&text).into_iter::<Value>();
+    match documents.next() {
+        Some(Ok(value)) => {
+            nothing_follows(&text[documents.byte_offset()..])?;
+            from_value(&value)
+        }
+        // Looked at once more only to say what is wrong with it.
+        _ => from_value(&first(&text)?),
     }
-    let value: Value =
-        serde_json::from_str(document).map_err(|error| GoError::Syntax(error.to_string()))?;
-    from_value(&value)
+}
+
+/// The first document of a text in which something is wrong, or else what.
+fn first(text: &str) -> Result<Value, GoError> {
+    let end = syntax::check(text).map_err(GoError::Syntax)?;
+    let (document, rest) = text.split_at(end);
+    nothing_follows(rest)?;
+    serde_json::from_str(document).map_err(|error| GoError::Syntax(error.to_string()))
+}
+
+/// A closing bracket too many is not looked at, by Go either.
+fn nothing_follows(rest: &str) -> Result<(), GoError> {
+    let rest = rest.trim_start();
+    match rest.starts_with(|next| !matches!(next, ']' | '}')) {
+        true => Err(GoError::Trailing),
+        false => Ok(()),
+    }
 }
 
 /// Reads a document that is known already.
@@ -113,16 +127,26 @@ impl<'a> Reader<'a> {
 
     /// The value is not of the type `wanted`.
     fn mismatch<T>(self, wanted: &str) -> Result<T, GoError> {
-        let is_wrong_number = wanted.contains("int");
         let found = match self.value {
-            Value::Null => "null".to_owned(),
-            Value::Bool(_) => "bool".to_owned(),
-            Value::Number(number) if is_wrong_number => format!("number {number}"),
-            Value::Number(_) => "number".to_owned(),
-            Value::String(_) => "string".to_owned(),
-            Value::Array(_) => "array".to_owned(),
-            Value::Object(_) => "object".to_owned(),
+            Value::Null => "null",
+            Value::Bool(_) => "bool",
+            Value::Number(_) => "number",
+            Value::String(_) => "string",
+            Value::Array(_) => "array",
+            Value::Object(_) => "object",
         };
+        self.not_as_wanted(found, wanted)
+    }
+
+    /// The value is no number, or not one of the type `wanted`.
+    fn no_integer<T>(self, wanted: &str) -> Result<T, GoError> {
+        match self.value {
+            Value::Number(number) => self.not_as_wanted(&format!("number {number}"), wanted),
+            _ => self.mismatch(wanted),
+        }
+    }
+
+    fn not_as_wanted<T>(self, found: &str, wanted: &str) -> Result<T, GoError> {
         let place = match self.place {
             Some((name, field)) => format!("struct field {name}.{field}"),
             None => "value".to_owned(),
@@ -146,7 +170,7 @@ macro_rules! integers {
             };
             match number {
                 Some(number) => visitor.$visit(number),
-                None => self.mismatch($name),
+                None => self.no_integer($name),
             }
         })+
     };
@@ -521,6 +545,14 @@ mod tests {
                 r#"{"HostConfig":{"RestartPolicy":{"Name":1}}}"#,
                 "number into Go struct field RestartPolicy.Name of type string",
             ),
+            (
+                r#"{"HostConfig":{"ConsoleSize":5}}"#,
+                "number into Go struct field HostConfig.ConsoleSize of type [2]uint",
+            ),
+            (
+                r#"{"NetworkingConfig":{"EndpointsConfig":{"a":5}}}"#,
+                "number into Go struct field NetworkingConfig.EndpointsConfig of type EndpointSettings",
+            ),
             (r#""x""#, "string into Go value of type ContainerConfig"),
         ] {
             let error = create(text).unwrap_err();
@@ -541,5 +573,10 @@ mod tests {
         let read = |text: &str| from_slice::<ContainerCreateRequest>(text.as_bytes());
         assert!(read("{} ").is_ok() && read("{}}").is_ok());
         assert_eq!(read("{} {}"), Err(GoError::Trailing));
+        assert_eq!(read("nullx"), Err(GoError::Trailing));
+        let syntax = |text: &str| Err(GoError::Syntax(text.to_owned()));
+        assert_eq!(read(""), syntax("unexpected EOF"));
+        let wrong = "invalid character ']' looking for beginning of value";
+        assert_eq!(read("{\"Image\":]"), syntax(wrong));
     }
 }

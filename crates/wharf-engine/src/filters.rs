@@ -48,6 +48,12 @@ impl Filters {
         !self.has(key) || self.values(key).any(fits)
     }
 
+    /// The values of `key` as the patterns that they are of names and ids: read once, to be held against many.
+    pub(crate) fn patterns(&self, key: &str) -> Patterns {
+        let pattern = |text: &str| (text.to_owned(), regex::Regex::new(text).ok());
+        Patterns(self.values(key).map(pattern).collect())
+    }
+
     /// Whether all values of `key` (`label` or `label=value`) are among `labels`.
     pub fn labels(&self, key: &str, labels: &BTreeMap<String, String>) -> bool {
         self.values(key).all(|wanted| has_label(labels, wanted))
@@ -83,9 +89,59 @@ impl Filters {
     }
 }
 
+/// Values of a filter as moby's `filters.Args.Match` takes them.
+pub(crate) struct Patterns(Vec<(String, Option<regex::Regex>)>);
+
+impl Patterns {
+    /// Whether one of them is the text, or a regular expression that is somewhere in it; or there is none.
+    pub(crate) fn fit(&self, text: &str) -> bool {
+        let fits = |(pattern, expression): &(String, Option<regex::Regex>)| {
+            pattern == text || expression.as_ref().is_some_and(|one| one.is_match(text))
+        };
+        self.0.is_empty() || self.0.iter().any(fits)
+    }
+
+    /// The same for a container's name, with and without the slash that Docker's names begin with.
+    pub(crate) fn fit_name(&self, name: &str) -> bool {
+        self.fit(name) || self.fit(&format!("/{name}"))
+    }
+}
+
 fn has_label(labels: &BTreeMap<String, String>, wanted: &str) -> bool {
     match wanted.split_once('=') {
         Some((key, value)) => labels.get(key).is_some_and(|found| found == value),
         None => labels.contains_key(wanted),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn matches_as_docker_users_write() {
+        for (pattern, fits) in [
+            ("web", true),
+            ("^web$", false),
+            ("^web", true),
+            ("^/web", true),
+            ("^/web-1$", true),
+            ("1$", true),
+            ("eb", true),
+            ("w.*1", true),
+            ("^w.*2$", false),
+            ("x", false),
+            ("^/web.*1$", true),
+            ("^w[aeiou]b-[0-9]+$", true),
+            ("^(db|web)-1$", true),
+            ("^(db|web)-2$", false),
+            ("(", false),
+        ] {
+            let mut filters = Filters::default();
+            filters.add("name", pattern);
+            let patterns = filters.patterns("name");
+            assert_eq!(patterns.fit_name("web-1"), fits, "{pattern}");
+            assert!(!patterns.fit("db-7") && filters.patterns("id").fit("db-7"));
+        }
     }
 }

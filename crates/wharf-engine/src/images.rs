@@ -1,5 +1,6 @@
 //! Images as the engine's users see them: the store's verbs, told of containers, with Docker's events.
 
+use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
@@ -181,13 +182,15 @@ impl ImageService {
         name: &str,
         options: RemoveOptions,
     ) -> Result<Vec<Removed>, EngineError> {
-        let (store, containers, name) =
-            (self.store.clone(), self.containers.clone(), name.to_owned());
-        let removed =
-            blocking(move || store.remove(&name, options, &|image| uses(&containers, image)))
-                .await?;
-        self.announce(&removed);
-        Ok(removed)
+        let (service, name) = (self.clone(), name.to_owned());
+        blocking(move || {
+            let uses = |image: &Digest| uses(&service.containers, image);
+            let removed = service.store.remove(&name, options, &uses)?;
+            // Here, as who asked may be gone when it is done.
+            service.announce(&removed);
+            Ok(removed)
+        })
+        .await
     }
 
     /// Removes what nothing uses.
@@ -199,16 +202,29 @@ impl ImageService {
         options: ListOptions,
         watcher: &PruneWatcher,
     ) -> Result<Pruned, EngineError> {
-        let (store, containers) = (self.store.clone(), self.containers.clone());
-        let watcher = watcher.clone();
-        let tell = move |removed: &Removed| match (removed.untagged(), removed.deleted()) {
-            (Some(name), _) => watcher.tell(name, "Untagged"),
-            (None, Some(id)) => watcher.deleted(&id.to_string()),
-            (None, None) => {}
+        let (service, watcher) = (self.clone(), watcher.clone());
+        blocking(move || service.prune_now(&options, &watcher)).await
+    }
+
+    /// With its events, as who asked may be gone when it is done.
+    fn prune_now(
+        &self,
+        options: &ListOptions,
+        watcher: &PruneWatcher,
+    ) -> Result<Pruned, ImageError> {
+        let gone = RefCell::new(Vec::new());
+        let tell = |removed: &Removed| {
+            gone.borrow_mut().push(removed.clone());
+            match (removed.untagged(), removed.deleted()) {
+                (Some(name), _) => watcher.tell(name, "Untagged"),
+                (None, Some(id)) => watcher.deleted(&id.to_string()),
+                (None, None) => {}
+            }
         };
-        let work = move || store.prune(&options, &|image| uses(&containers, image), &tell);
-        let pruned = blocking(work).await?;
-        self.announce(&pruned.removed);
+        let uses = |image: &Digest| uses(&self.containers, image);
+        let pruned = self.store.prune(options, &uses, &tell);
+        self.announce(&gone.take());
+        let pruned = pruned?;
         let reclaimed = [("reclaimed".to_owned(), pruned.reclaimed.to_string())].into();
         self.events.emit(EventKind::Image, "prune", "", reclaimed);
         Ok(pruned)

@@ -61,13 +61,14 @@ impl NetworkService {
             let text = format!("invalid filter: 'type'='{kind}'");
             return Err(EngineError::Invalid(text));
         }
+        let (name, id) = (filters.patterns("name"), filters.patterns("id"));
         let wanted = |network: &Network| {
             let built_in = network.is_built_in();
             // The built-in ones never count as unused.
             let unused = || !built_in && self.endpoints(network).is_empty();
             filters.any("driver", |driver| network.driver.to_string() == driver)
-                && filters.any("name", |name| matches(name, &network.name))
-                && filters.any("id", |id| matches(id, &network.id))
+                && name.fit(&network.name)
+                && id.fit(&network.id)
                 && filters.any("scope", |scope| scope == "local")
                 && filters.any("type", |kind| (kind == "builtin") == built_in)
                 && filters.labels("label", &network.labels)
@@ -197,12 +198,6 @@ fn dangling(filters: &Filters) -> Result<Option<bool>, EngineError> {
         ),
         (Some(_), Some(_)) => invalid("got more than one value for filter key \"dangling\""),
     }
-}
-
-/// As moby's `filters.Args.Match`: a regular expression somewhere in the text, or the text itself.
-pub(crate) fn matches(pattern: &str, text: &str) -> bool {
-    let found = regex::Regex::new(pattern).is_ok_and(|pattern| pattern.is_match(text));
-    found || pattern == text
 }
 
 /// What is wrong with what is asked of an endpoint in `network` (moby `validateEndpointSettings`).

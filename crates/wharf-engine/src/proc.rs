@@ -155,6 +155,9 @@ impl Process {
             "bsdtime" => format!("{}:{:02}", self.seconds() / 60, self.seconds() % 60),
             "etime" => elapsed(self.age()),
             "etimes" => self.age().to_string(),
+            // What those that show a time are sorted by.
+            "cputimes" => self.seconds().to_string(),
+            "started" => self.field(22).to_string(),
             "cmd" | "args" | "command" => self.command.clone(),
             "comm" | "fname" | "ucmd" | "ucomm" => self.comm.clone(),
             "wchan" => self.file("wchan").chars().take(6).collect(),

@@ -15,7 +15,7 @@ use wharf_oci::{ChainId, Digest, Platform};
 use wharf_snapshots::Rootfs;
 use wharf_tasks::{ExitStatus, Task, TaskConfig};
 
-use crate::containers::Layers;
+use crate::containers::{Layers, scaffold};
 use crate::error::chain;
 use crate::launch::{self, files, network};
 use crate::lifecycle::{Phase, State};
@@ -262,17 +262,15 @@ const SCAFFOLD: &[&str] = &[
     "/.dockerenv",
 ];
 
-/// What a container is given when it is made (`containers::scaffold`), beside places to mount something on.
-const MTAB: &str = "/etc/mtab";
-
 impl Workspace {
-    /// Takes away the link that a container was given: Docker has it in a layer of its own below the container's.
+    /// Takes away the link that the container was given whose files these are, with the folder that was made for it:
+    /// Docker has it in a layer of its own below the container's. One that the container made itself stays.
     ///
     /// # Errors
     /// If the disk refuses.
     pub(crate) fn without_mtab(self) -> Result<Self, EngineError> {
         let (layers, rootfs) = (self.layers()?, self.rootfs()?);
-        sweep(&layers, &rootfs, vec![PathBuf::from(MTAB)])
+        sweep(&layers, &rootfs, vec![PathBuf::from(scaffold::MTAB)])
             .map_err(|error| EngineError::io("sweep", &rootfs.upper)(error.into()))?;
         Ok(self)
     }
@@ -322,7 +320,7 @@ fn remove(
             unlinkat(&parent, name, AtFlags::empty())?;
             Ok(true)
         }
-        FileType::Symlink if is_stub && path == Path::new(MTAB) && below.is_none() => {
+        FileType::Symlink if is_stub && scaffold::is_link(path, &stat) && below.is_none() => {
             unlinkat(&parent, name, AtFlags::empty())?;
             Ok(true)
         }
@@ -496,5 +494,30 @@ mod tests {
         assert!(!at("upper/run").exists() && !at("upper/.dockerenv").exists());
         assert!(!at("upper/etc/hosts").exists() && at("upper/etc/hostname").exists());
         assert!(at("upper/made/link").symlink_metadata().is_ok());
+    }
+
+    #[test]
+    fn the_link_of_mounts_goes_unless_a_command_made_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |name: &str| dir.path().join(name);
+        for name in ["lower", "upper"] {
+            std::fs::create_dir_all(at(name)).unwrap();
+        }
+        let rootfs = Rootfs {
+            lowers: vec![at("lower")],
+            upper: at("upper"),
+            work: at("work"),
+        };
+        let clean = || {
+            let layers = Layers::open(&rootfs).unwrap();
+            sweep(&layers, &rootfs, vec![PathBuf::from(scaffold::MTAB)]).unwrap();
+        };
+        scaffold::make(&rootfs).unwrap();
+        clean();
+        assert!(!at("upper/etc").exists());
+        std::fs::create_dir(at("upper/etc")).unwrap();
+        std::os::unix::fs::symlink("/proc/mounts", at("upper/etc/mtab")).unwrap();
+        clean();
+        assert!(at("upper/etc/mtab").symlink_metadata().is_ok());
     }
 }

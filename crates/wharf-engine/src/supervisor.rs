@@ -206,9 +206,14 @@ impl Supervisor {
             }
             Command::Rename { name, reply } => {
                 let old = std::mem::replace(&mut self.record.name, name);
+                let network = self.record.network.clone();
+                if self.pid().is_none() {
+                    self.rename_endpoints();
+                }
                 let saved = self.save();
                 if saved.is_err() {
                     self.record.name = old;
+                    self.record.network = network;
                 } else {
                     self.renamed();
                     self.publish();

@@ -9,7 +9,6 @@ use wharf_volumes::{Created, LOCAL, Listed, NewVolume, Volume, VolumeError, Volu
 
 pub(crate) use hold::{Hold, any_mounted, mount_all, unmount_all};
 
-use crate::networks::matches;
 use crate::{
     Containers, EngineError, EventKind, Events, Filters, PruneReport, PruneWatcher, names,
 };
@@ -64,11 +63,12 @@ impl VolumeService {
     pub async fn list(&self, filters: &Filters) -> Result<Listed, EngineError> {
         filters.check(&["dangling", "name", "driver", "label"])?;
         let dangling = filters.boolean("dangling")?;
+        let name = filters.patterns("name");
         let store = self.store.clone();
         let mut listed = self.blocking(move || Ok(store.list())).await?;
         listed.volumes.retain(|volume| {
             let labels = volume.labels.as_ref();
-            filters.any("name", |name| matches(name, volume.name.as_str()))
+            name.fit(volume.name.as_str())
                 && filters.any("driver", |driver| driver == volume.driver)
                 && filters.labels("label", labels.unwrap_or(&BTreeMap::new()))
                 && dangling.is_none_or(|dangling| self.users(&volume.name).is_empty() == dangling)
@@ -123,14 +123,11 @@ impl VolumeService {
         };
         let service = self.clone();
         let (filters, watcher) = (filters.clone(), watcher.clone());
-        let report = self
-            .blocking(move || Ok(service.prune_now(&filters, all, &watcher)))
-            .await?;
-        let reclaimed = [("reclaimed".to_owned(), report.reclaimed.to_string())].into();
-        self.events.emit(EventKind::Volume, "prune", "", reclaimed);
-        Ok(report)
+        self.blocking(move || Ok(service.prune_now(&filters, all, &watcher)))
+            .await
     }
 
+    /// With its event, as who asked may be gone when it is done.
     fn prune_now(&self, filters: &Filters, all: bool, watcher: &PruneWatcher) -> PruneReport {
         let mut report = PruneReport::default();
         for volume in self.store.list().volumes {
@@ -152,6 +149,8 @@ impl VolumeService {
                 report.reclaimed += size;
             }
         }
+        let reclaimed = [("reclaimed".to_owned(), report.reclaimed.to_string())].into();
+        self.events.emit(EventKind::Volume, "prune", "", reclaimed);
         report
     }
 

@@ -4,7 +4,7 @@ use std::fs::File;
 use std::os::fd::AsFd as _;
 use std::sync::Arc;
 
-use wharf_layer::ApplyOptions;
+use wharf_layer::{ApplyOptions, PackOptions};
 use wharf_oci::ChainId;
 use wharf_sys::mount::{self, Change, attr};
 use wharf_sys::root::Root;
@@ -70,10 +70,14 @@ impl Containers {
         let (from, to) = (open(&from)?, open(&to)?);
         let (reader, writer) = std::io::pipe()
             .map_err(|error| EngineError::Failed(format!("make a pipe: {error}")))?;
+        // With times as they are: what the container was given is known by its own.
+        let exact = PackOptions {
+            whole_seconds: false,
+            ..wharf_images::PACKED
+        };
         std::thread::scope(|scope| {
-            let packing = scope.spawn(move || {
-                wharf_layer::pack(from.as_fd(), writer, &wharf_images::PACKED).map(drop)
-            });
+            let packing =
+                scope.spawn(move || wharf_layer::pack(from.as_fd(), writer, &exact).map(drop));
             let applied = wharf_layer::apply(reader, to.as_fd(), &ApplyOptions::default());
             let packed = packing.join();
             let packed = packed.map_err(|_| EngineError::Failed("pack: panicked".to_owned()))?;

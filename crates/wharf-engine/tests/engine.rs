@@ -102,6 +102,36 @@ fn a_start_that_fails_says_why() {
 }
 
 #[test]
+fn a_prune_tells_what_it_did_though_nobody_waits_any_more() {
+    let name = "a_prune_tells_what_it_did_though_nobody_waits_any_more";
+    isolated(name, async |world| {
+        let engine = world.open().await;
+        let mut told = engine.events.subscribe(EventOptions::default());
+        let (filters, watcher) = (Filters::default(), PruneWatcher::default());
+        let options = wharf_images::ListOptions::default();
+        // Who asked is gone as soon as the work has begun.
+        begun(engine.volumes.prune(&filters, &watcher)).await;
+        begun(engine.images.prune(options, &watcher)).await;
+        let mut left = vec![EventKind::Image, EventKind::Volume];
+        while !left.is_empty() {
+            let event = told.next().await.unwrap();
+            left.retain(|kind| event.action != "prune" || *kind != event.kind);
+        }
+        engine.shutdown().await;
+    });
+}
+
+/// Begins some work, and forgets it.
+async fn begun(work: impl Future) {
+    let mut work = std::pin::pin!(work);
+    std::future::poll_fn(|context| {
+        let _ = work.as_mut().poll(context);
+        std::task::Poll::Ready(())
+    })
+    .await;
+}
+
+#[test]
 fn lives_stops_and_execs() {
     isolated("lives_stops_and_execs", async |world| {
         let engine = world.open().await;

@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGua
 
 use wharf_content::Content;
 use wharf_distribution::{Client, Credentials, RegistryErrorKind};
-use wharf_oci::{ChainId, Digest, MAX_CONFIG_SIZE, Platform, Reference};
+use wharf_oci::{ChainId, Descriptor, Digest, MAX_CONFIG_SIZE, Platform, Reference};
 use wharf_records::Db;
 use wharf_snapshots::Snapshots;
 
@@ -115,6 +115,22 @@ impl Images {
         let state = self.read();
         let id = state.lookup(name)?;
         view(&state, &id)
+    }
+
+    /// The id of the image that a name means, if there is one: no more is looked up.
+    pub fn id_of(&self, name: &str) -> Option<Digest> {
+        self.read().lookup(name).ok()
+    }
+
+    /// The manifest that an image came with, if it is here and did, with its platform. As cheap as [`Images::id_of`].
+    pub fn manifest_of(&self, id: &Digest) -> Option<Descriptor> {
+        let state = self.read();
+        let entry = state.images.get(id)?;
+        let mut manifest = entry.record.manifest.clone()?;
+        manifest
+            .platform
+            .get_or_insert_with(|| entry.config.platform());
+        Some(manifest)
     }
 
     /// As [`Images::resolve`]; and the image stays while the pin lives.

@@ -63,15 +63,6 @@ fn target(image: &Image) -> Option<wire::OciDescriptor> {
     Some(descriptor(target))
 }
 
-/// An image's manifest, with the platform that it is for.
-pub(crate) fn manifest_of(image: &Image) -> Option<wire::OciDescriptor> {
-    let mut manifest = image.manifest.clone()?;
-    manifest
-        .platform
-        .get_or_insert_with(|| image.config.platform());
-    Some(descriptor(&manifest))
-}
-
 pub(crate) fn descriptor(from: &wharf_oci::Descriptor) -> wire::OciDescriptor {
     let wharf_oci::Descriptor {
         media_type,

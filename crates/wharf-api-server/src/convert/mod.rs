@@ -9,7 +9,7 @@ mod stats;
 mod system;
 
 pub(crate) use images::{
-    attestation, aux, history, identity, image_inspect, image_summary, manifest, manifest_of,
+    attestation, aux, descriptor, history, identity, image_inspect, image_summary, manifest,
     progress, removed, search_hit,
 };
 pub(crate) use networks::{network, new_network};

@@ -13,6 +13,7 @@ use wharf_api_types::{
     OciDescriptor,
 };
 use wharf_engine::{Engine, ListOptions, RemoveOptions, StopOptions, Update, WaitCondition};
+use wharf_oci::Digest;
 
 use super::{State, prune};
 use crate::error::ApiError;
@@ -42,10 +43,11 @@ pub(crate) async fn list(
     let listed = engine.containers.list(options).await?;
     let mut rows = Vec::new();
     let mut manifests = HashMap::new();
-    for row in listed.into_iter().map(convert::container_summary) {
-        let mut row = row;
+    for listed in listed {
+        let image = listed.view.image;
+        let mut row = convert::container_summary(listed);
         if !version.before(48) {
-            let manifest = manifests.entry(row.image_id.clone());
+            let manifest = manifests.entry(image);
             let manifest = manifest.or_insert_with_key(|image| manifest_of(&engine, image));
             row.image_manifest_descriptor.clone_from(manifest);
         }
@@ -92,7 +94,7 @@ pub(crate) async fn inspect(
         false => None,
     };
     let mut inspect = convert::container_inspect(&view, size);
-    inspect.image_manifest_descriptor = manifest_of(&engine, &view.image.to_string());
+    inspect.image_manifest_descriptor = manifest_of(&engine, &view.image);
     let mut document =
         serde_json::to_value(&inspect).map_err(|error| ApiError::bad(error.to_string()))?;
     compat::container_inspect(&mut document, version);
@@ -100,9 +102,9 @@ pub(crate) async fn inspect(
 }
 
 /// The manifest of a container's image, which may be gone.
-fn manifest_of(engine: &Engine, image: &str) -> Option<OciDescriptor> {
-    let image = engine.images.store().resolve(image).ok()?;
-    convert::manifest_of(&image)
+fn manifest_of(engine: &Engine, image: &Digest) -> Option<OciDescriptor> {
+    let manifest = engine.images.store().manifest_of(image)?;
+    Some(convert::descriptor(&manifest))
 }
 
 pub(crate) async fn start(

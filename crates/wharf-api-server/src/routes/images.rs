@@ -25,7 +25,7 @@ use wharf_oci::{Digest, Platform, Reference, ReferenceError};
 
 use super::{State, prune};
 use crate::error::ApiError;
-use crate::params::{Params, drain};
+use crate::params::{Params, drain, read};
 use crate::reply::{self, Answer};
 use crate::version::ApiVersion;
 use crate::{compat, convert};
@@ -456,8 +456,8 @@ pub(crate) async fn named(
     Extension(version): Extension<ApiVersion>,
     method: Method,
     Path(rest): Path<String>,
-    headers: HeaderMap,
     params: Params,
+    request: Request,
 ) -> Answer {
     let ends_with = |suffix: &str| rest.strip_suffix(suffix).filter(|name| !name.is_empty());
     if method == Method::DELETE {
@@ -468,7 +468,7 @@ pub(crate) async fn named(
             return tag(&engine, name, &params);
         }
         if let Some(name) = ends_with("/push") {
-            return push(engine, name, &params, &headers).await;
+            return push(engine, name, &params, request).await;
         }
     }
     if method == Method::GET {
@@ -532,13 +532,35 @@ async fn attestations(engine: &Engine, name: &str, params: &Params) -> Answer {
     reply::ok(&rows.collect::<Vec<_>>())
 }
 
+/// Who pushes: what the header says, or as the oldest clients have it, the body. One of them must be there, as with dockerd.
+async fn pusher(request: Request) -> Result<Option<Credentials>, ApiError> {
+    let header = request.headers().get("X-Registry-Auth");
+    if header.is_some_and(|header| !header.is_empty()) {
+        return Ok(credentials(request.headers()));
+    }
+    let missing = |text: String| {
+        let text = format!(
+            "bad parameters and missing X-Registry-Auth: invalid X-Registry-Auth header: {text}"
+        );
+        ApiError::bad(text)
+    };
+    let body = read(request.into_body()).await?;
+    if body.trim_ascii().is_empty() {
+        return Err(missing("EOF".to_owned()));
+    }
+    let auth = wharf_api_types::go::from_slice(&body);
+    auth.map(identity)
+        .map_err(|error| missing(error.to_string()))
+}
+
 /// Without `tag`, all tags of the repository.
-async fn push(engine: State, name: &str, params: &Params, headers: &HeaderMap) -> Answer {
+async fn push(engine: State, name: &str, params: &Params, request: Request) -> Answer {
+    let credentials = pusher(request).await?;
     let reference = self::reference(name, params.get("tag"))?;
     let platform = json_platform(params.get("platform"))?;
     let options = PushOptions {
         platform,
-        credentials: credentials(headers),
+        credentials,
         referrers: params.flag("referrers"),
     };
     let (progress, events) = ProgressSender::channel();

@@ -68,7 +68,7 @@ impl Scanner<'_> {
         loop {
             match self.token()? {
                 '{' => {
-                    open.push(Open::Object);
+                    deeper(&mut open, Open::Object)?;
                     self.blanks();
                     if self.peek() == Some('}') {
                         self.next()?;
@@ -79,7 +79,7 @@ impl Scanner<'_> {
                     }
                 }
                 '[' => {
-                    open.push(Open::Array);
+                    deeper(&mut open, Open::Array)?;
                     self.blanks();
                     if self.peek() == Some(']') {
                         self.next()?;
@@ -89,9 +89,6 @@ impl Scanner<'_> {
                     }
                 }
                 first => self.scalar(first)?,
-            }
-            if open.len() > DEEPEST {
-                return Err("exceeded max depth".to_owned());
             }
             if self.ends(&mut open)? {
                 return Ok(());
@@ -224,6 +221,14 @@ impl Scanner<'_> {
     }
 }
 
+fn deeper(open: &mut Vec<Open>, next: Open) -> Checked {
+    open.push(next);
+    match open.len() > DEEPEST {
+        true => Err("exceeded max depth".to_owned()),
+        false => Ok(()),
+    }
+}
+
 fn wrong<T>(found: char, place: &str) -> Checked<T> {
     Err(format!("invalid character {} {place}", quoted(found)))
 }
@@ -286,6 +291,21 @@ mod tests {
         }
         for text in ["", "{", "[1,", r#"{"a":"b"#, "nul", "-"] {
             assert_eq!(check(text), Err("unexpected EOF".to_owned()), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_too_deep_is_so_before_its_end() {
+        let deepest = super::DEEPEST;
+        for (opened, closed) in [("[", "]"), ("{\"a\":", "}")] {
+            let nested = |depth: usize, inner: &str| {
+                [&opened.repeat(depth), inner, &closed.repeat(depth)].concat()
+            };
+            let exceeded = Err("exceeded max depth".to_owned());
+            assert!(check(&nested(deepest, "1")).is_ok());
+            assert_eq!(check(&nested(deepest + 1, "1")), exceeded);
+            assert_eq!(check(&nested(deepest, "[]")), exceeded);
+            assert_eq!(check(&opened.repeat(deepest + 1)), exceeded);
         }
     }
 

@@ -182,7 +182,7 @@ impl Layers {
         let known = match FileType::from_raw_mode(stat.st_mode) {
             FileType::Directory => is(FOLDERS),
             FileType::RegularFile => stat.st_size == 0 && is(FILES),
-            FileType::Symlink => path == Path::new("/etc/mtab"),
+            FileType::Symlink => super::scaffold::is_link(path, stat),
             _ => false,
         };
         known && self.below(path).is_none()

@@ -5,6 +5,7 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use tokio::sync::watch;
 use tracing::debug;
@@ -13,6 +14,9 @@ use wharf_tasks::ExecTask;
 use super::{Attachment, Containers, ExecStartOptions, ExecView, NewExec, Shared};
 use crate::detach::Keys;
 use crate::{EngineError, ErrorKind, Status, View, launch, names, spec};
+
+/// How long a session may take to start when its terminal's size is set (moby `daemon/resize.go`).
+const READY: Duration = Duration::from_secs(10);
 
 /// All exec sessions, by id.
 #[derive(Default)]
@@ -24,6 +28,8 @@ struct Session {
     view: ExecView,
     started: bool,
     task: Option<ExecTask>,
+    /// Whether its process has been started, or could not be.
+    ready: watch::Sender<bool>,
     /// Whether it has ended, for those who wait for it.
     ended: watch::Sender<bool>,
 }
@@ -110,6 +116,7 @@ impl Containers {
             },
             started: false,
             task: None,
+            ready: watch::Sender::new(false),
             ended: watch::Sender::new(false),
         };
         self.shared.execs.lock().insert(id.clone(), session);
@@ -226,6 +233,7 @@ impl Containers {
         // A session that is forgotten in the meantime needs no exit code.
         let _ = self.shared.execs.change(exec, |session| {
             session.view.exit_code = Some(shown);
+            session.ready.send_replace(true);
             session.ended.send_replace(true);
         });
         let reason = failure.reason;
@@ -250,6 +258,7 @@ impl Containers {
             session.view.running = true;
             session.view.pid = pid;
             session.task = Some(task.clone());
+            session.ready.send_replace(true);
         });
         let (shared, exec, view) = (self.shared.clone(), exec.to_owned(), view.clone());
         tokio::spawn(async move {
@@ -268,28 +277,37 @@ impl Containers {
             .change(exec, |session| session.view.clone())
     }
 
-    /// Sets its terminal's size.
+    /// Sets its terminal's size. One that is not started yet is waited for, but not long; without a terminal there is
+    /// nothing to do, which dockerd does not take for an error.
     ///
     /// # Errors
-    /// If it does not run.
+    /// If it has ended, or does not start.
     pub async fn exec_resize(
         &self,
         exec: &str,
         rows: u16,
         columns: u16,
     ) -> Result<(), EngineError> {
-        let task = self
-            .shared
-            .execs
-            .change(exec, |session| session.task.clone())?;
+        let execs = &self.shared.execs;
+        let mut ready = execs.change(exec, |session| session.ready.subscribe())?;
+        let waited = tokio::time::timeout(READY, ready.wait_for(|ready| *ready));
+        let is_late = waited.await.is_err();
+        if is_late {
+            let text = "timeout waiting for exec session ready";
+            return Err(EngineError::Failed(text.to_owned()));
+        }
+        let (task, tty) = execs.change(exec, |session| {
+            (session.task.clone(), session.view.spec.tty)
+        })?;
         let Some(task) = task else {
-            return Err(EngineError::Conflict(format!(
-                "exec command {exec} is not running"
-            )));
+            let text = format!("process does not exist {exec}: not found");
+            return Err(EngineError::NotFound(text));
         };
-        task.resize(rows, columns)
-            .await
-            .map_err(|error| EngineError::failed(&error))
+        if !tty {
+            return Ok(());
+        }
+        let resized = task.resize(rows, columns).await;
+        resized.map_err(|error| EngineError::failed(&error))
     }
 
     fn emit_exec(&self, view: &View, action: &str, exec: &str, more: &[(&str, String)]) {

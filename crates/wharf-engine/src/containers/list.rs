@@ -7,6 +7,7 @@ use std::sync::Arc;
 use wharf_oci::Digest;
 
 use super::{Containers, ListOptions, Listed};
+use crate::filters::Patterns;
 use crate::{EngineError, Filters, Port, View};
 
 const KNOWN: &[&str] = &[
@@ -42,6 +43,8 @@ const STATES: &[&str] = &[
 /// Filters that have been understood.
 struct Wanted {
     filters: Filters,
+    name: Patterns,
+    id: Patterns,
     exited: Vec<i32>,
     images: Option<HashSet<Digest>>,
     before: Option<jiff::Timestamp>,
@@ -77,7 +80,7 @@ impl Containers {
             let name = view.config.image.clone();
             let now = images
                 .entry(name)
-                .or_insert_with_key(|name| self.image_id(name));
+                .or_insert_with_key(|name| self.shared.images.id_of(name));
             // The name that was asked for, while it still means this image.
             let image = match now.as_ref() == Some(&view.image) {
                 true => view.config.image.clone(),
@@ -89,10 +92,6 @@ impl Containers {
             Listed { view, image, size }
         };
         views.into_iter().map(describe).collect()
-    }
-
-    fn image_id(&self, name: &str) -> Option<Digest> {
-        self.shared.images.resolve(name).ok().map(|image| image.id)
     }
 
     fn understand(&self, options: &ListOptions) -> Result<Wanted, EngineError> {
@@ -148,6 +147,8 @@ impl Containers {
             || filters.has("status")
             || filters.has("exited");
         Ok(Wanted {
+            name: filters.patterns("name"),
+            id: filters.patterns("id"),
             exited,
             images,
             before,
@@ -207,12 +208,9 @@ impl Wanted {
     fn fits(&self, view: &View) -> bool {
         let filters = &self.filters;
         let state = &view.state;
-        // Docker matches names and ids as regular expressions.
-        let name = |pattern: &str| matches(pattern, &view.name);
-        let id = |pattern: &str| view.id.starts_with(pattern) || matches(pattern, &view.id);
         (self.everything || state.running)
-            && filters.any("name", name)
-            && filters.any("id", id)
+            && self.name.fit_name(&view.name)
+            && self.id.fit(&view.id)
             && filters.labels("label", &view.config.labels)
             && filters.labels("annotation", &view.host.annotations)
             && filters.any("status", |wanted| state.status.as_str() == wanted)
@@ -263,40 +261,4 @@ fn mounts(view: &View, wanted: &str) -> bool {
     view.mounts.iter().any(|mount| {
         mount.name == wanted || mount.destination == wanted || mount.source.as_os_str() == wanted
     })
-}
-
-/// A pattern of `--filter name=`: a regular expression, on the name with and without the slash that Docker's names begin
-/// with. One that is none fits nothing.
-pub(crate) fn matches(pattern: &str, text: &str) -> bool {
-    regex::Regex::new(pattern)
-        .is_ok_and(|pattern| pattern.is_match(text) || pattern.is_match(&format!("/{text}")))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::matches;
-
-    #[test]
-    fn matches_as_docker_users_write() {
-        for (pattern, fits) in [
-            ("web", true),
-            ("^web$", false),
-            ("^web", true),
-            ("^/web", true),
-            ("^/web-1$", true),
-            ("1$", true),
-            ("eb", true),
-            ("w.*1", true),
-            ("^w.*2$", false),
-            ("", true),
-            ("x", false),
-            ("^/web.*1$", true),
-            ("^w[aeiou]b-[0-9]+$", true),
-            ("^(db|web)-1$", true),
-            ("^(db|web)-2$", false),
-            ("(", false),
-        ] {
-            assert_eq!(matches(pattern, "web-1"), fits, "{pattern}");
-        }
-    }
 }

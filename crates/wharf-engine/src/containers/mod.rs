@@ -22,7 +22,7 @@ mod prune;
 mod registry;
 mod remove;
 mod rename;
-mod scaffold;
+pub(crate) mod scaffold;
 mod start;
 mod stats;
 pub(crate) mod stop;

@@ -2,6 +2,7 @@
 //!
 //! dockerd runs the host's `ps`; we read its words and `/proc` ourselves (Invariant 4 leaves no process to start here).
 
+mod choice;
 mod ps;
 
 use wharf_tasks::TaskError;
@@ -31,24 +32,37 @@ impl Containers {
         }
         let listing = ps::listing(ps_args).map_err(EngineError::Failed)?;
         let pids = task.pids().await;
-        let mut pids = pids.map_err(|error| match error {
+        let pids = pids.map_err(|error| match error {
             TaskError::Gone => EngineError::not_running(&view.id),
             error => EngineError::failed(&error),
         })?;
-        pids.sort_unstable();
-        if !listing.pids.is_empty() {
-            pids.retain(|pid| listing.pids.contains(pid));
-        }
-        let processes = pids.into_iter().flat_map(|pid| match listing.threads {
-            true => Process::read_threads(pid),
-            false => Process::read(pid).into_iter().collect(),
-        });
-        let processes = processes.map(|process| row(&process, &listing)).collect();
-        let titles = listing.columns.into_iter();
-        let titles = titles.map(|column| column.title).collect();
+        // A process may have thousands of threads, and each has files in /proc.
+        let look = tokio::task::spawn_blocking(move || look(pids, listing));
+        let top = look.await.map_err(|error| EngineError::failed(&error))?;
         self.shared.emit_view(&view, "top", &[]);
-        Ok(Top { titles, processes })
+        Ok(top)
     }
+}
+
+fn look(mut pids: Vec<u32>, listing: ps::Listing) -> Top {
+    pids.sort_unstable();
+    let processes = pids.into_iter().flat_map(|pid| match listing.threads {
+        true => Process::read_threads(pid),
+        false => Process::read(pid).into_iter().collect(),
+    });
+    let wanted = |process: &Process| listing.choice.wants(|name| process.column(name));
+    let keyed = |process: Process| {
+        let keys = listing.order.iter();
+        let texts: Vec<String> = keys.map(|key| process.column(&key.column)).collect();
+        (texts, process)
+    };
+    let mut processes: Vec<_> = processes.filter(wanted).map(keyed).collect();
+    processes.sort_by(|(a, _), (b, _)| choice::order(&listing.order, a, b));
+    let rows = processes.iter();
+    let processes = rows.map(|(_, process)| row(process, &listing)).collect();
+    let titles = listing.columns.into_iter();
+    let titles = titles.map(|column| column.title).collect();
+    Top { titles, processes }
 }
 
 /// A row as dockerd takes it from a line of ps: by its blanks, all that is left in the last column.

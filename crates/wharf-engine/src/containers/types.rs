@@ -206,7 +206,7 @@ pub struct Update {
     pub restart_policy: Option<RestartPolicy>,
     /// Limits: fields that are 0, empty or `None` stay as they are.
     pub resources: Option<Resources>,
-    /// Which of the resources' lists take the place of those that hold, even if they are empty.
+    /// Which of the resources' lists take the place of those that hold, even if they are empty; none without resources.
     pub lists: DeviceLists,
 }
 

@@ -16,17 +16,15 @@ impl Containers {
         update: Update,
     ) -> Result<Vec<String>, EngineError> {
         let mut warnings = Vec::new();
-        let lists = update.lists;
-        let mut resources = match lists == DeviceLists::default() {
-            true => update.resources,
-            // To take all limits of devices away is to change the resources, too.
-            false => Some(update.resources.unwrap_or_default()),
-        };
+        let Update {
+            restart_policy: policy,
+            mut resources,
+            lists,
+        } = update;
         if let Some(resources) = &mut resources {
             warnings = verify::resources(resources, &SysInfo::now(), true)?;
         }
         let entry = self.find(container)?;
-        let policy = update.restart_policy;
         let resources = resources.map(Box::new);
         entry
             .send(|reply| Command::Update {

@@ -21,7 +21,7 @@ impl Supervisor {
         launch::network::view(&self.record, &endpoints, pid)
     }
 
-    fn pid(&self) -> Option<u32> {
+    pub(super) fn pid(&self) -> Option<u32> {
         match self.record.state.phase {
             Phase::Running { pid } | Phase::Paused { pid } | Phase::Stopping { pid, .. } => {
                 Some(pid)
@@ -195,6 +195,19 @@ impl Supervisor {
         }
         if let Some(pid) = self.pid() {
             self.record.network = self.network_view(pid);
+        }
+    }
+
+    /// What a container that does not run will be found by.
+    pub(super) fn rename_endpoints(&mut self) {
+        let record = &mut self.record;
+        let (id, name, hostname) = (&record.id, &record.name, &record.config.hostname);
+        for endpoint in record.network.endpoints.values_mut() {
+            // Those of the built-in networks have none, nor have those that were never looked at.
+            if !endpoint.dns_names.is_empty() {
+                let aliases = &endpoint.settings.aliases;
+                endpoint.dns_names = launch::network::dns_names(id, name, hostname, aliases);
+            }
         }
     }
 

@@ -5,6 +5,8 @@
 
 use std::str::Chars;
 
+use super::choice::{self, Choice, Key};
+
 /// A column: what it shows, and its heading.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Column {
@@ -16,8 +18,10 @@ pub(super) struct Column {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Listing {
     pub(super) columns: Vec<Column>,
-    /// Processes of these numbers only, if any are named.
-    pub(super) pids: Vec<u32>,
+    /// Which processes.
+    pub(super) choice: Choice,
+    /// In which order; by their numbers if nothing is said.
+    pub(super) order: Vec<Key>,
     /// A row for each thread.
     pub(super) threads: bool,
 }
@@ -31,7 +35,8 @@ struct Words<'a> {
     is_bsd: bool,
     format: &'static str,
     chosen: Vec<Column>,
-    pids: Vec<u32>,
+    choice: Choice,
+    order: Vec<Key>,
     has_no_head: bool,
     is_short: bool,
     has_class: bool,
@@ -60,14 +65,18 @@ pub(super) fn listing(args: &str) -> Parsed<Listing> {
         };
         second.read(true).map_err(|_| error)
     })?;
-    let pids = words.pids.clone();
+    let (choice, order) = (words.choice.clone(), words.order.clone());
     let threads = words.threads.is_some();
     let columns = words.columns()?;
     let has_pid = columns.iter().any(|column| column.title == "PID");
+    if choice.is_nothing() {
+        return Err("ps: exit status 1".to_owned());
+    }
     match has_pid {
         true => Ok(Listing {
             columns,
-            pids,
+            choice,
+            order,
             threads,
         }),
         false => Err("Couldn't find PID field in ps output".to_owned()),
@@ -96,8 +105,11 @@ impl<'a> Words<'a> {
     fn system_v(&mut self, mut letters: Chars<'a>) -> Parsed<()> {
         while let Some(letter) = letters.next() {
             match letter {
-                // Which processes: all of the container's are shown.
-                'A' | 'a' | 'd' | 'e' | 'w' | 'H' => {}
+                'A' | 'e' => self.choice.all = true,
+                'a' => self.choice.seated = true,
+                'd' => self.choice.no_leaders = true,
+                'N' => self.choice.negated = true,
+                'w' | 'H' => {}
                 'f' => self.format = "-f",
                 'F' => self.format = "-F",
                 'l' => self.format = "-l",
@@ -119,7 +131,9 @@ impl<'a> Words<'a> {
         self.is_bsd = true;
         while let Some(letter) = letters.next() {
             match letter {
-                'a' | 'x' | 'g' | 'w' | 'f' | 'S' | 'n' => {}
+                'a' => self.choice.bsd_a = true,
+                'x' => self.choice.bsd_x = true,
+                'g' | 'w' | 'f' | 'S' | 'n' => {}
                 'u' => self.format = "u",
                 'l' => self.format = "l",
                 'j' => self.format = "j",
@@ -132,11 +146,8 @@ impl<'a> Words<'a> {
                 'o' => return self.columns_of(&mut letters, "o"),
                 'p' => return self.processes(&mut letters, letter),
                 'k' => {
-                    // Rows come by process id, whatever the order that is wished for.
-                    return match self.argument(&mut letters) {
-                        Some(_) => Ok(()),
-                        None => error("long sort specification must follow 'k'"),
-                    };
+                    let list = self.argument(&mut letters);
+                    return self.sort(list, "'k'");
                 }
                 '0'..='9' => {
                     let list = format!("{letter}{}", letters.as_str());
@@ -153,12 +164,20 @@ impl<'a> Words<'a> {
             .split_once('=')
             .map_or((word, None), |(name, value)| (name, Some(value)));
         match name {
-            "forest" | "headers" | "deselect" if value.is_none() => Ok(()),
+            "forest" | "headers" if value.is_none() => Ok(()),
+            "deselect" if value.is_none() => {
+                self.choice.negated = true;
+                Ok(())
+            }
             "no-headers" | "noheaders" | "no-heading" | "noheading" => {
                 self.has_no_head = true;
                 Ok(())
             }
-            "sort" | "cols" | "columns" | "width" | "rows" | "lines" => {
+            "sort" => {
+                let list = value.or_else(|| self.rest.pop());
+                self.sort(list, "--sort")
+            }
+            "cols" | "columns" | "width" | "rows" | "lines" => {
                 let value = value.or_else(|| self.rest.pop());
                 let text = format!("long option --{name} needs an argument");
                 value.map_or_else(|| error(&text), |_| Ok(()))
@@ -173,6 +192,16 @@ impl<'a> Words<'a> {
             },
             _ => error("unknown gnu long option"),
         }
+    }
+
+    /// What follows `word`: the columns to sort by.
+    fn sort(&mut self, list: Option<&str>, word: &str) -> Parsed<()> {
+        let Some(list) = list.filter(|list| !list.is_empty()) else {
+            return error(&format!("long sort specification must follow {word}"));
+        };
+        let keys = choice::keys(list, |name| title(name).is_some());
+        self.order = keys.or_else(error)?;
+        Ok(())
     }
 
     /// What is left of the word, or the next one.
@@ -221,7 +250,7 @@ impl<'a> Words<'a> {
     fn add_processes(&mut self, list: &str) -> Parsed<()> {
         for number in list.split(',') {
             match number.parse() {
-                Ok(pid) => self.pids.push(pid),
+                Ok(pid) => self.choice.pids.push(pid),
                 Err(_) => return error("process ID list syntax error"),
             }
         }
@@ -454,6 +483,12 @@ mod tests {
             ("--", "ps: error: garbage option"),
             ("pid", "ps: error: process ID list syntax error"),
             ("k", "ps: error: long sort specification must follow 'k'"),
+            (
+                "--sort",
+                "ps: error: long sort specification must follow --sort",
+            ),
+            ("-e --sort=nope", "ps: error: unknown sort specifier"),
+            ("-e --deselect", "ps: exit status 1"),
         ] {
             assert_eq!(titles(args), expected, "{args}");
         }
@@ -461,8 +496,12 @@ mod tests {
 
     #[test]
     fn processes_are_chosen_by_number() {
-        assert_eq!(listing("-p 1,2").unwrap().pids, [1, 2]);
-        assert_eq!(listing("-1").unwrap().pids, [1]);
-        assert!(listing("-ef").unwrap().pids.is_empty());
+        assert_eq!(listing("-p 1,2").unwrap().choice.pids, [1, 2]);
+        assert_eq!(listing("-1").unwrap().choice.pids, [1]);
+        assert!(listing("-ef").unwrap().choice.pids.is_empty());
+        let rest = listing("-p 1 --deselect").unwrap().choice;
+        assert!(rest.negated && rest.pids == [1]);
+        let sorted = listing("ax k-rss,pid").unwrap().order;
+        assert_eq!(sorted.len(), 2);
     }
 }
