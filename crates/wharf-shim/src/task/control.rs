@@ -96,3 +96,50 @@ pub(crate) fn accept(listener: &OwnedFd) -> Option<Connection> {
         .then(|| Connection::new(socket).ok())
         .flatten()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use rustix::fs::{Mode, OFlags};
+    use rustix::net::connect;
+    use rustix::process::Uid;
+
+    use super::*;
+
+    /// CVE-2020-15257: whoever gets through to the socket is asked who he is.
+    #[test]
+    fn another_user_is_no_daemon() {
+        if !rustix::process::geteuid().is_root() {
+            return;
+        }
+        let folder = tempfile::tempdir().unwrap();
+        let open = std::fs::Permissions::from_mode(0o777);
+        std::fs::set_permissions(folder.path(), open.clone()).unwrap();
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let fd = rustix::fs::open(folder.path(), flags, Mode::empty()).unwrap();
+        let listener = listen_in(fd.as_fd()).unwrap();
+        let path = folder.path().join(SOCKET);
+        std::fs::set_permissions(&path, open).unwrap();
+        let come = |uid: Option<u32>| {
+            let path = path.clone();
+            // The ids are the thread's.
+            let thread = std::thread::spawn(move || {
+                if let Some(uid) = uid.map(Uid::from_raw) {
+                    rustix::thread::set_thread_res_uid(uid, uid, uid).unwrap();
+                }
+                let kind = SocketType::SEQPACKET;
+                let socket = socket_with(AddressFamily::UNIX, kind, SocketFlags::CLOEXEC, None);
+                let socket = socket.unwrap();
+                connect(&socket, &SocketAddrUnix::new(path).unwrap()).unwrap();
+                socket
+            });
+            let client = thread.join().unwrap();
+            let accepted = accept(&listener);
+            drop(client);
+            accepted
+        };
+        assert!(come(Some(65_534)).is_none());
+        assert!(come(None).is_some());
+    }
+}

@@ -3,7 +3,7 @@
 //! What Docker's own templates have and the engine lacks is added here: the functions (`json`, `join`, …), the
 //! method call `.Label "x"`, and `json` in the order of the daemon's document.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use gotmpl::{MissingKey, Template as Engine, TemplateError, Value as Node};
@@ -68,18 +68,19 @@ impl Template {
             source: call_label(source),
             kind,
         };
-        template.engine(Arc::new(Value::Null)).map(drop)?;
+        template.engine(Value::Null, Places::default()).map(drop)?;
         Ok(template)
     }
 
-    fn engine(&self, document: Arc<Value>) -> Result<Engine, String> {
+    fn engine(&self, document: Value, places: Places) -> Result<Engine, String> {
         let missing = if self.kind == Kind::Lenient {
             MissingKey::Invalid
         } else {
             MissingKey::Error
         };
         let rows = self.kind == Kind::Row;
-        functions(Engine::new("").missing_key(missing), document, rows)
+        let engine = Engine::new("").missing_key(missing);
+        functions(engine, document, places, rows)
             .parse(&self.source)
             .map_err(|error| match self.kind {
                 Kind::Row => format!("failed to parse template: {}", explain(&error)),
@@ -105,9 +106,10 @@ impl Template {
 
     /// Renders `document`.
     pub fn render(&self, document: &Value) -> Result<String, String> {
-        let shared = Arc::new(document.clone());
-        self.engine(shared)?
-            .execute_to_string(&node(document, ""))
+        let mut places = Places::default();
+        let node = placed(document, "", "", &mut places);
+        self.engine(document.clone(), places)?
+            .execute_to_string(&node)
             .map_err(|error| self.failure(&error))
     }
 
@@ -164,12 +166,12 @@ fn call_label(source: &str) -> String {
     out
 }
 
-fn functions(engine: Engine, document: Arc<Value>, rows: bool) -> Engine {
+fn functions(engine: Engine, document: Value, places: Places, rows: bool) -> Engine {
     let text = |args: &[Node], index: usize| args.get(index).map(show).unwrap_or_default();
     engine
         .func("json", move |args| {
             let value = args.first().cloned().unwrap_or(Node::Nil);
-            let json = to_json(&value, &document);
+            let json = to_json(&value, &document, &places);
             let whole = rows && matches!(value, Node::Map(_));
             Ok(Node::String(
                 if whole { for_html(&json) } else { json }.into(),
@@ -294,8 +296,23 @@ fn null(name: &str) -> Node {
     }
 }
 
+/// Where in the document (RFC 6901) a list or a map of a template comes from, by its address.
+type Places = HashMap<usize, String>;
+
+fn address(node: &Node) -> Option<usize> {
+    match node {
+        Node::Map(map) => Some(Arc::as_ptr(map).addr()),
+        Node::List(list) => Some(Arc::as_ptr(list).cast::<()>().addr()),
+        _ => None,
+    }
+}
+
 fn node(value: &Value, name: &str) -> Node {
-    match value {
+    placed(value, name, "", &mut Places::default())
+}
+
+fn placed(value: &Value, name: &str, place: &str, places: &mut Places) -> Node {
+    let node = match value {
         Value::Null => null(name),
         Value::Bool(on) => Node::Bool(*on),
         Value::Number(number) => match (number.as_i64(), number.as_u64()) {
@@ -304,18 +321,18 @@ fn node(value: &Value, name: &str) -> Node {
             _ => Node::Float(number.as_f64().unwrap_or_default()),
         },
         Value::String(text) => Node::String(text.as_str().into()),
-        Value::Array(items) => Node::List(
-            items
-                .iter()
-                .map(|item| node(item, ""))
-                .collect::<Vec<_>>()
-                .into(),
-        ),
+        Value::Array(items) => {
+            let items = items.iter().enumerate();
+            let items = items.map(|(at, item)| placed(item, "", &format!("{place}/{at}"), places));
+            Node::List(items.collect::<Vec<_>>().into())
+        }
         Value::Object(fields) => {
-            let mut map: BTreeMap<Arc<str>, Node> = fields
-                .iter()
-                .map(|(key, value)| (key.as_str().into(), node(value, key)))
-                .collect();
+            let field = |(key, value): (&String, &Value)| {
+                let escaped = key.replace('~', "~0").replace('/', "~1");
+                let below = placed(value, key, &format!("{place}/{escaped}"), places);
+                (Arc::from(key.as_str()), below)
+            };
+            let mut map: BTreeMap<Arc<str>, Node> = fields.iter().map(field).collect();
             for (wire, go) in ALIASES {
                 if let (Some(field), false) = (map.get(*wire).cloned(), map.contains_key(*go)) {
                     map.insert((*go).into(), field);
@@ -323,11 +340,17 @@ fn node(value: &Value, name: &str) -> Node {
             }
             Node::Map(Arc::new(map))
         }
+    };
+    if let Some(address) = address(&node) {
+        places.insert(address, place.to_owned());
     }
+    node
 }
 
-fn to_json(value: &Node, document: &Value) -> String {
-    match find(value, document) {
+/// As the document has it, which knows the order of its fields, and an empty list from none.
+fn to_json(value: &Node, document: &Value, places: &Places) -> String {
+    let place = address(value).and_then(|address| places.get(&address));
+    match place.and_then(|place| document.pointer(place)) {
         Some(original) => without_labels(original).to_string(),
         None => back(value).to_string(),
     }
@@ -346,53 +369,6 @@ fn without_labels(value: &Value) -> Value {
         fields.shift_remove(LABELS);
     }
     value
-}
-
-// The first part of the document that this node was made from: it knows the order of its fields.
-fn find<'a>(value: &Node, document: &'a Value) -> Option<&'a Value> {
-    if !matches!(value, Node::Map(_) | Node::List(_)) {
-        return None;
-    }
-    if same(value, document) {
-        return Some(document);
-    }
-    match document {
-        Value::Array(items) => items.iter().find_map(|item| find(value, item)),
-        Value::Object(fields) => fields.values().find_map(|field| find(value, field)),
-        _ => None,
-    }
-}
-
-fn same(value: &Node, document: &Value) -> bool {
-    match (value, document) {
-        (Node::Map(map), Value::Object(fields)) => {
-            fields
-                .iter()
-                .all(|(key, field)| match map.get(key.as_str()) {
-                    Some(value) => same(value, field),
-                    None => false,
-                })
-                && map.keys().all(|key| {
-                    fields.contains_key(&**key) || ALIASES.iter().any(|(_, go)| *go == &**key)
-                })
-        }
-        (Node::List(list), Value::Array(items)) => {
-            list.len() == items.len()
-                && list
-                    .iter()
-                    .zip(items)
-                    .all(|(value, item)| same(value, item))
-        }
-        (Node::String(text), Value::String(other)) => **text == **other,
-        (Node::Bool(on), Value::Bool(other)) => on == other,
-        (Node::Int(int), Value::Number(number)) => number.as_i64() == Some(*int),
-        (Node::Uint(uint), Value::Number(number)) => number.as_u64() == Some(*uint),
-        (Node::Float(float), Value::Number(number)) => number.as_f64() == Some(*float),
-        (Node::Nil, Value::Null) => true,
-        (Node::Map(map), Value::Null) => map.is_empty(),
-        (Node::List(list), Value::Null) => list.is_empty(),
-        _ => false,
-    }
 }
 
 fn back(value: &Node) -> Value {
@@ -440,6 +416,11 @@ mod tests {
             "{\"z\":\"<&>\",\"a\":{}}",
         );
         check("{{json .X}}", json!({"X": "q\"q"}), "\"q\\\"q\"");
+        check(
+            "{{json .A}} {{json .B}} {{json .C}} {{json (index .D 0)}}",
+            json!({"A": null, "B": [], "C": {}, "D": [{"~/x": 1}], "Labels": null}),
+            "null [] {} {\"~/x\":1}",
+        );
         check(
             "{{join .L \"-\"}} {{upper .S}} {{title .S}}",
             json!({"L": ["a", "b"], "S": "foo bar"}),
