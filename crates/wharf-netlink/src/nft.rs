@@ -22,8 +22,10 @@ const DELETE_TABLE: u16 = 2;
 const NEW_CHAIN: u16 = 3;
 const GET_CHAIN: u16 = 4;
 const NEW_RULE: u16 = 6;
+const DELETE_RULE: u16 = 8;
 const NEW_SET: u16 = 9;
 const NEW_ELEMENTS: u16 = 12;
+const DELETE_ELEMENTS: u16 = 14;
 
 const CREATE: u16 = 0x400;
 const APPEND: u16 = 0x800;
@@ -214,10 +216,31 @@ impl<'a> Batch<'a> {
         }
         request.be32(10, self.sets);
         self.requests.push(request);
-        for chunk in map.elements.chunks(ELEMENTS_PER_MESSAGE) {
-            let mut request = self.request(NEW_ELEMENTS, CREATE, "add elements", map.name);
+        self.add_elements(map.name, &map.elements);
+    }
+
+    /// Puts elements into a map or set that is there, or was made before in this batch.
+    pub fn add_elements(&mut self, map: &str, elements: &[(Vec<u8>, Vec<u8>)]) {
+        self.change_elements(NEW_ELEMENTS, CREATE, "add elements", map, elements);
+    }
+
+    /// Takes elements, which must be there, out of a map or set.
+    pub fn delete_elements(&mut self, map: &str, elements: &[(Vec<u8>, Vec<u8>)]) {
+        self.change_elements(DELETE_ELEMENTS, 0, "delete elements", map, elements);
+    }
+
+    fn change_elements(
+        &mut self,
+        kind: u16,
+        flags: u16,
+        verb: &str,
+        map: &str,
+        elements: &[(Vec<u8>, Vec<u8>)],
+    ) {
+        for chunk in elements.chunks(ELEMENTS_PER_MESSAGE) {
+            let mut request = self.request(kind, flags, verb, map);
             request.text(1, self.table);
-            request.text(2, map.name);
+            request.text(2, map);
             request.nest(3, |list| {
                 for (key, value) in chunk {
                     list.nest(LIST_ELEMENT, |element| {
@@ -230,6 +253,14 @@ impl<'a> Batch<'a> {
             });
             self.requests.push(request);
         }
+    }
+
+    /// Deletes all rules of a chain.
+    pub fn flush_chain(&mut self, chain: &str) {
+        let mut request = self.request(DELETE_RULE, 0, "flush chain", chain);
+        request.text(1, self.table);
+        request.text(2, chain);
+        self.requests.push(request);
     }
 
     /// Appends a rule to a chain.

@@ -1,9 +1,10 @@
 //! The firewall: one nftables table of ours, a pure function of networks and endpoints.
 //!
 //! [`Ruleset::of`] makes the rules as data, [`Ruleset`]'s `Display` shows them as `nft list table` would, and
-//! `Ruleset::batch` turns them into one transaction that replaces the whole table. Start, change and repair
-//! are the same call. Nobody else's table is read or written: what other tables drop stays dropped.
+//! `Ruleset::batch` turns them into one transaction that replaces the whole table; `Ruleset::change_from` into the one that
+//! makes them of others. Start, change and repair are the same call. Nobody else's table is read or written: what other tables drop stays dropped.
 
+mod change;
 mod compile;
 mod loopback;
 mod render;
@@ -14,7 +15,7 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 
-pub(crate) use table::Table;
+pub(crate) use table::{Ownership, Table};
 
 /// Name of our table, in the family `inet`.
 pub const TABLE: &str = "wharf";

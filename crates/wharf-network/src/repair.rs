@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use wharf_netlink::{LinkWatch, NetlinkError, TableWatch};
 
 use crate::error::kernel;
-use crate::firewall::TABLE;
+use crate::firewall::{Ownership, TABLE};
 use crate::networks::Inner;
 use crate::{EndpointInfo, Network, NetworkError, bridge};
 
@@ -20,19 +20,30 @@ const STACK: usize = 128 * 1024;
 /// Watches from now on, on threads of its own that end with the first change after `inner` is gone.
 pub(crate) fn start(inner: &Arc<Inner>) -> Result<(), NetworkError> {
     if inner.config.firewall {
-        let tables = TableWatch::open().map_err(kernel("watch the firewall"))?;
-        let own = {
-            let table = inner.table.lock();
-            table.unwrap_or_else(PoisonError::into_inner).port()
-        };
-        let weak = Arc::downgrade(inner);
-        run("wharf-nftwatch", move || {
-            ended(watch_tables(tables, own, &weak));
-        })?;
+        watch_firewall(inner)?;
     }
     let links = LinkWatch::open().map_err(kernel("watch the links"))?;
     let weak = Arc::downgrade(inner);
     run("wharf-linkwatch", move || ended(watch_links(links, &weak)))
+}
+
+/// A table that is the daemon's own needs no watch, and is changed faster without: what is heard of is written down by the
+/// kernel for every rule.
+fn watch_firewall(inner: &Arc<Inner>) -> Result<(), NetworkError> {
+    let watch = "watch the firewall";
+    let own = {
+        let table = inner.table.lock();
+        let mut table = table.unwrap_or_else(PoisonError::into_inner);
+        if table.ownership().map_err(kernel(watch))? == Ownership::Socket {
+            return Ok(());
+        }
+        table.port()
+    };
+    let tables = TableWatch::open().map_err(kernel(watch))?;
+    let weak = Arc::downgrade(inner);
+    run("wharf-nftwatch", move || {
+        ended(watch_tables(tables, own, &weak));
+    })
 }
 
 /// Runs `body` on a small thread of its own.
@@ -191,9 +202,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let db = wharf_records::Db::open(&folder.path().join("wharf.db")).unwrap();
         let networks = Networks::open(db, Config::default()).unwrap();
-        networks.restore(&[]).await.unwrap();
         networks.inner.table.lock().unwrap().share();
-        networks.inner.apply_firewall().unwrap();
+        networks.restore(&[]).await.unwrap();
         let mut nftables = Nftables::open().unwrap();
         // The second time comes while the repair of the first one settles.
         for _ in 0..3 {

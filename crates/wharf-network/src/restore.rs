@@ -68,6 +68,9 @@ impl Inner {
         for endpoint in &endpoints {
             self.restore_endpoint(endpoint);
         }
+        let mut table = self.table.lock().unwrap_or_else(PoisonError::into_inner);
+        table.forget();
+        drop(table);
         self.apply_firewall()?;
         self.pool.start()
     }

@@ -10,7 +10,7 @@ use rustix::io::Errno;
 use wharf_netlink::nft::{Batch, Family};
 use wharf_netlink::{LinkName, Nftables, Route, delete_link};
 use wharf_network::firewall::Ruleset;
-use wharf_network::{Config, HostPort, LiveContainer, PortBinding, Protocol};
+use wharf_network::{Config, HostPort, LiveContainer, Networks, NewNetwork, PortBinding, Protocol};
 
 #[test]
 fn a_port_of_another_container_is_refused_in_dockers_words() {
@@ -399,6 +399,34 @@ fn fifty_at_once_get_fifty_addresses() {
     });
 }
 
+/// The kernel has what the rules of all that is there are, however it came to that.
+fn kernel_has_the_rules(networks: &Networks) {
+    let list = networks.list();
+    let endpoints: Vec<_> = list
+        .iter()
+        .flat_map(|network| networks.endpoints(&network.id))
+        .collect();
+    let publishing = Config::default().publishing();
+    let ours = Ruleset::of(&list, &endpoints, &publishing).to_string();
+    if let Some(kernels) = nft_list() {
+        assert_eq!(in_one_order(&kernels), in_one_order(&ours));
+    }
+}
+
+/// Which elements of a set come first, and how many are in a line, is up to `nft`.
+fn in_one_order(rules: &str) -> String {
+    const ELEMENTS: &str = "elements = {";
+    let mut parts = rules.split(ELEMENTS);
+    let mut out = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let (elements, rest) = part.split_once('}').unwrap();
+        let mut elements: Vec<&str> = elements.split(',').map(str::trim).collect();
+        elements.sort_unstable();
+        out += &format!("{ELEMENTS} {} }}{rest}", elements.join(", "));
+    }
+    out
+}
+
 #[test]
 fn the_kernel_shows_the_rules_as_we_print_them() {
     let world = World::enter();
@@ -413,19 +441,37 @@ fn the_kernel_shows_the_rules_as_we_print_them() {
             .connect("c1", "bridge", named("web", &ports))
             .await
             .unwrap();
-        let (list, endpoints) = (
-            networks.list(),
-            networks.endpoints(&networks.get("bridge").unwrap().id),
-        );
-        let ours = wharf_network::firewall::Ruleset::of(
-            &list,
-            &endpoints,
-            &Config::default().publishing(),
-        )
-        .to_string();
-        if let Some(kernels) = nft_list() {
-            assert_eq!(kernels, ours);
-        }
+        kernel_has_the_rules(&networks);
+        // From here on the table is changed, not made: an entry, chains, an entry that leads elsewhere, and what goes.
+        networks
+            .connect(
+                "c2",
+                "bridge",
+                named("two", &[binding(8082, 80, Protocol::Tcp)]),
+            )
+            .await
+            .unwrap();
+        kernel_has_the_rules(&networks);
+        let other = {
+            let new = NewNetwork {
+                name: "other".to_owned(),
+                ..NewNetwork::default()
+            };
+            networks.create(new).await.unwrap()
+        };
+        kernel_has_the_rules(&networks);
+        networks.disconnect("c1").await.unwrap();
+        kernel_has_the_rules(&networks);
+        networks
+            .connect("c3", &other.id, named("web", &ports))
+            .await
+            .unwrap();
+        kernel_has_the_rules(&networks);
+        networks.disconnect("c3").await.unwrap();
+        networks.remove(&other.id).await.unwrap();
+        kernel_has_the_rules(&networks);
+        networks.disconnect("c2").await.unwrap();
+        kernel_has_the_rules(&networks);
         networks.shutdown().await;
     });
 }

@@ -9,7 +9,9 @@ use wharf_netlink::nft::{
 };
 
 use super::table::Ownership;
-use super::{Action, Destination, Elements, Family, Hook, Match, PortMap, Ruleset, TABLE, Target};
+use super::{
+    Action, Chain, Destination, Elements, Family, Hook, Match, PortMap, Ruleset, Set, TABLE, Target,
+};
 
 /// First word of the registers; links' names, addresses and the maps' keys take the next ones too.
 const R0: Register = Register(0);
@@ -41,11 +43,7 @@ impl Ruleset {
             batch.add_chain(chain.name, chain.hook.map(base));
         }
         for chain in &self.chains {
-            for rule in &chain.rules {
-                let mut steps: Vec<Expression> = rule.matches.iter().flat_map(condition).collect();
-                steps.extend(action(rule.action));
-                batch.add_rule(chain.name, &steps);
-            }
+            add_rules(chain, &mut batch);
         }
         batch
     }
@@ -58,18 +56,26 @@ impl Ruleset {
         batch
     }
 
+    /// The transaction that asks whether the kernel knows tables of one socket, where no table of ours is.
+    pub(super) fn question() -> Batch<'static> {
+        let mut batch = Batch::new(Tables::Inet, TABLE);
+        batch.add_own_table();
+        batch.delete_table();
+        batch
+    }
+
     fn add_maps(&self, batch: &mut Batch<'_>) {
         for set in &self.sets {
             let key = [set.family.field(), Field::Protocol, Field::Port];
-            let (key, keys): (_, Vec<_>) = match &set.elements {
-                Elements::Ports(all) => (&key[..], all.iter().map(address_and_port).collect()),
-                Elements::Addresses(all) => (&key[..1], all.iter().copied().map(octets).collect()),
+            let key = match &set.elements {
+                Elements::Ports(_) => &key[..],
+                Elements::Addresses(_) => &key[..1],
             };
             batch.add_map(&Map {
                 name: set.name,
                 key,
                 value: &[],
-                elements: keys.into_iter().map(|key| (key, Vec::new())).collect(),
+                elements: set.entries(),
             });
         }
         for map in &self.maps {
@@ -78,27 +84,53 @@ impl Ruleset {
     }
 }
 
+pub(super) fn add_rules(chain: &Chain, batch: &mut Batch<'_>) {
+    for rule in &chain.rules {
+        let mut steps: Vec<Expression> = rule.matches.iter().flat_map(condition).collect();
+        steps.extend(action(rule.action));
+        batch.add_rule(chain.name, &steps);
+    }
+}
+
+/// Entries of a map or set as the kernel takes them: each field padded to four bytes.
+pub(super) type Entries = Vec<(Vec<u8>, Vec<u8>)>;
+
+impl Set {
+    pub(super) fn entries(&self) -> Entries {
+        let keys: Vec<Vec<u8>> = match &self.elements {
+            Elements::Ports(all) => all.iter().map(address_and_port).collect(),
+            Elements::Addresses(all) => all.iter().copied().map(octets).collect(),
+        };
+        keys.into_iter().map(|key| (key, Vec::new())).collect()
+    }
+}
+
+impl PortMap {
+    pub(super) fn entries(&self) -> Entries {
+        let key_of = |target: &Target| match self.by_address {
+            true => address_and_port(target),
+            false => protocol_and_port(target),
+        };
+        let value_of = |to: &Destination| match self.to_port {
+            true => destination(to),
+            false => octets(to.address),
+        };
+        let entries = self.entries.iter();
+        entries
+            .map(|(target, to)| (key_of(target), value_of(to)))
+            .collect()
+    }
+}
+
 fn add_map(map: &PortMap, batch: &mut Batch<'_>) {
     let address = map.family.field();
     let key = [address, Field::Protocol, Field::Port];
-    let key_of = |target: &Target| match map.by_address {
-        true => address_and_port(target),
-        false => protocol_and_port(target),
-    };
     let value = [address, Field::Port];
-    let value_of = |to: &Destination| match map.to_port {
-        true => destination(to),
-        false => octets(to.address),
-    };
     batch.add_map(&Map {
         name: map.name,
         key: if map.by_address { &key } else { &key[1..] },
         value: if map.to_port { &value } else { &value[..1] },
-        elements: map
-            .entries
-            .iter()
-            .map(|(target, to)| (key_of(target), value_of(to)))
-            .collect(),
+        elements: map.entries(),
     });
 }
 

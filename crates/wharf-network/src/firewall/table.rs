@@ -21,6 +21,10 @@ pub(crate) enum Ownership {
 pub(crate) struct Table {
     nftables: Nftables,
     ownership: Ownership,
+    /// Whether the kernel has said so.
+    is_known: bool,
+    /// What is in the kernel; nothing where others may have changed it, or where that is not certain.
+    applied: Option<Ruleset>,
 }
 
 impl Table {
@@ -29,6 +33,8 @@ impl Table {
         Ok(Self {
             nftables: Nftables::open()?,
             ownership: Ownership::Socket,
+            is_known: false,
+            applied: None,
         })
     }
 
@@ -42,24 +48,60 @@ impl Table {
         self.nftables.base_chains()
     }
 
+    /// Who may change it. Asks the kernel by a table that is gone at once, if none was made yet.
+    ///
+    /// # Errors
+    /// [`NetlinkError`].
+    pub(crate) fn ownership(&mut self) -> Result<Ownership, NetlinkError> {
+        if !self.is_known {
+            match self.nftables.commit(&Ruleset::question()) {
+                Err(error) if error.is(Errno::OPNOTSUPP) => self.ownership = Ownership::Anybody,
+                done => done?,
+            }
+            self.is_known = true;
+        }
+        Ok(self.ownership)
+    }
+
+    /// Has the next [`Table::replace`] make all of it anew, whatever is there.
+    pub(crate) fn forget(&mut self) {
+        self.applied = None;
+    }
+
     /// Puts `rules` in the place of what is there; a ruleset without rules takes the table away.
     pub(crate) fn replace(&mut self, rules: &Ruleset) -> Result<(), NetlinkError> {
+        // After an error it is not certain which of both is there.
+        let applied = self.applied.take();
+        let change = applied.as_ref().and_then(|old| rules.change_from(old));
         if rules.is_empty() {
             return self.nftables.commit(&Ruleset::removal());
         }
+        match change {
+            Some(change) => self.nftables.commit(&change)?,
+            None => self.make(rules)?,
+        }
+        self.applied = (self.ownership == Ownership::Socket).then(|| rules.clone());
+        Ok(())
+    }
+
+    /// Makes the table anew.
+    fn make(&mut self, rules: &Ruleset) -> Result<(), NetlinkError> {
         let done = self.nftables.commit(&rules.batch(self.ownership));
         match done {
             Err(error) if self.ownership == Ownership::Socket && error.is(Errno::OPNOTSUPP) => {
                 self.ownership = Ownership::Anybody;
-                self.nftables.commit(&rules.batch(self.ownership))
+                self.nftables.commit(&rules.batch(self.ownership))?;
             }
-            done => done,
+            done => done?,
         }
+        self.is_known = true;
+        Ok(())
     }
 
     /// As on a kernel before Linux 6.9.
     #[cfg(test)]
     pub(crate) fn share(&mut self) {
-        self.ownership = Ownership::Anybody;
+        (self.ownership, self.is_known) = (Ownership::Anybody, true);
+        self.applied = None;
     }
 }
