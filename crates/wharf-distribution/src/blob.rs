@@ -9,10 +9,10 @@ use hyper::body::Incoming;
 use wharf_oci::Descriptor;
 
 use crate::answer::RegistryAnswer;
-use crate::client::Slot;
 use crate::http_client::Call;
 use crate::lanes::{Lanes, Pace};
 use crate::resolve::verified;
+use crate::slot::Slot;
 use crate::{Client, RegistryError, Source};
 
 /// A blob on its way here.
@@ -33,7 +33,7 @@ pub struct Blob {
     pace: Pace,
     /// Several connections, when one is not enough.
     lanes: Option<Lanes>,
-    _slot: Slot,
+    slot: Slot,
 }
 
 /// What comes next of a blob.
@@ -59,7 +59,7 @@ impl Client {
             wait: None,
             pace: Pace::new(),
             lanes: None,
-            _slot: slot,
+            slot,
         }
     }
 
@@ -106,7 +106,7 @@ impl Blob {
     /// When the registry refuses, sends more than announced, or all retries failed.
     pub async fn next(&mut self) -> Result<Option<BlobEvent>, RegistryError> {
         if let Some(wait) = self.wait.take() {
-            tokio::time::sleep(wait).await;
+            self.slot.sleep(wait).await;
         }
         match self.advance().await {
             Ok(event) => Ok(event.map(BlobEvent::Data)),

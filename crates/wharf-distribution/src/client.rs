@@ -1,13 +1,11 @@
 //! The client: endpoints by domain, requests with authentication, the limit of concurrent downloads.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use http::header::AUTHORIZATION;
 use http::{Response, Uri};
 use hyper::body::Incoming;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use wharf_oci::Reference;
 
 use crate::auth::Tokens;
@@ -15,6 +13,7 @@ use crate::challenge::{self, Challenge};
 use crate::endpoint::Endpoint;
 use crate::http_client::{AnsweredBy, Call, Http, same_server};
 use crate::mirrors;
+use crate::slot::{Limit, Slot};
 use crate::warnings::Warnings;
 use crate::{Config, Credentials, RegistryError};
 
@@ -28,15 +27,9 @@ pub(crate) struct Inner {
     endpoints: Mutex<HashMap<String, Arc<Vec<Arc<Endpoint>>>>>,
     /// Of the setting `registries`, by base address.
     mirrors: Mutex<HashMap<String, Arc<Endpoint>>>,
-    downloads: Arc<Semaphore>,
-    uploads: Arc<Semaphore>,
-    /// How many wait for a download's slot.
-    waiting: AtomicUsize,
+    downloads: Arc<Limit>,
+    uploads: Arc<Limit>,
 }
-
-/// The right to run one download or upload; given back when dropped.
-#[derive(Debug)]
-pub struct Slot(#[allow(dead_code)] OwnedSemaphorePermit);
 
 /// Where an image was found and its blobs will be asked for.
 #[derive(Clone)]
@@ -66,8 +59,8 @@ impl Client {
     /// [`RegistryError::Config`] if a mirror or an insecure registry is malformed.
     pub fn new(config: Config) -> Result<Client, RegistryError> {
         config.validate()?;
-        let downloads = Arc::new(Semaphore::new(config.max_concurrent_downloads.max(1)));
-        let uploads = Arc::new(Semaphore::new(config.max_concurrent_uploads.max(1)));
+        let downloads = Limit::new(config.max_concurrent_downloads);
+        let uploads = Limit::new(config.max_concurrent_uploads);
         Ok(Client(Arc::new(Inner {
             http: Http::new(config),
             tokens: Tokens::default(),
@@ -75,44 +68,27 @@ impl Client {
             mirrors: Mutex::new(HashMap::new()),
             downloads,
             uploads,
-            waiting: AtomicUsize::new(0),
         })))
     }
 
     /// The right to run one download, if there is one left now.
     pub fn try_slot(&self) -> Option<Slot> {
-        let permit = self.0.downloads.clone().try_acquire_owned().ok()?;
-        Some(Slot(permit))
+        self.0.downloads.try_slot()
     }
 
     /// The right to run one download, as soon as there is one.
     pub async fn slot(&self) -> Slot {
-        /// Counts itself, also when whoever waits gives up.
-        struct Waiting<'a>(&'a AtomicUsize);
-        impl Drop for Waiting<'_> {
-            fn drop(&mut self) {
-                self.0.fetch_sub(1, Ordering::Relaxed);
-            }
-        }
-        self.0.waiting.fetch_add(1, Ordering::Relaxed);
-        let _waiting = Waiting(&self.0.waiting);
-        match self.0.downloads.clone().acquire_owned().await {
-            Ok(permit) => Slot(permit),
-            Err(_) => unreachable!("the semaphore is never closed"),
-        }
+        self.0.downloads.slot().await
     }
 
     /// The right to run one upload, as soon as there is one.
     pub async fn upload_slot(&self) -> Slot {
-        match self.0.uploads.clone().acquire_owned().await {
-            Ok(permit) => Slot(permit),
-            Err(_) => unreachable!("the semaphore is never closed"),
-        }
+        self.0.uploads.slot().await
     }
 
-    /// Whether somebody waits for a slot.
+    /// Whether somebody waits for a download's slot.
     pub(crate) fn is_waited_for(&self) -> bool {
-        self.0.waiting.load(Ordering::Relaxed) > 0
+        self.0.downloads.is_waited_for()
     }
 
     /// The places for a reference, mirrors first.

@@ -103,6 +103,12 @@ pub enum RegistryError {
         /// Announced size in bytes.
         expected: u64,
     },
+    /// What others say of an image (attestations, referrers) is more than is held in memory.
+    #[error("what is said of the image takes more than {} MiB", limit >> 20)]
+    TooMuchSaid {
+        /// Bytes that it may take.
+        limit: u64,
+    },
     /// The registry says itself that it has fewer bytes than the manifest names.
     #[error(
         "filesystem layer verification failed for digest {digest}: the registry has {found} of {expected} bytes"
@@ -166,6 +172,7 @@ impl RegistryError {
             Self::Status { .. }
             | Self::DigestMismatch { .. }
             | Self::TooLong { .. }
+            | Self::TooMuchSaid { .. }
             | Self::OtherLength { .. }
             | Self::TooShort { .. }
             | Self::Manifest { .. }

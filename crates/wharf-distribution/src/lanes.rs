@@ -14,8 +14,8 @@ use tokio::task::JoinHandle;
 use wharf_oci::Descriptor;
 
 use crate::blob::range_start;
-use crate::client::Slot;
 use crate::http_client::Call;
+use crate::slot::Slot;
 use crate::{Client, RegistryError, Source};
 
 /// Bytes of one request.

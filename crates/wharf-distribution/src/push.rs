@@ -12,7 +12,7 @@ use wharf_oci::{Descriptor, Digest};
 use crate::answer::{RegistryAnswer, escape};
 use crate::http_client::{Call, join};
 use crate::send_body::FileBody;
-use crate::{Client, RegistryError, Source};
+use crate::{Client, RegistryError, Slot, Source};
 
 /// What a blob is read from. A registry may want it again from any byte.
 #[derive(Clone)]
@@ -51,7 +51,8 @@ impl Client {
         }
     }
 
-    /// Brings a blob into the repository. `mounts` are repositories of the same registry that may have it.
+    /// Brings a blob into the repository. `mounts` are repositories of the same registry that may have it; others have `slot` while
+    /// this waits to try again.
     ///
     /// # Errors
     /// If the registry refuses, or the transfer breaks more often than it is tried again.
@@ -61,10 +62,11 @@ impl Client {
         blob: &Descriptor,
         mounts: &[String],
         content: &Content,
+        slot: Option<&mut Slot>,
     ) -> Result<BlobPushed, RegistryError> {
         // A registry that does not answer at all is no broken transfer: its user is told at once.
         target.endpoint.reach(&self.0.http).await?;
-        let mut tries = Tries::default();
+        let mut tries = Tries::new(slot);
         loop {
             let pushed = self.push_blob_once(target, blob, mounts, content, &mut tries);
             match pushed.await {
@@ -75,7 +77,7 @@ impl Client {
     }
 
     /// Waits until something that failed is to be tried again; `false` if that would change nothing, or was done often enough.
-    async fn again(&self, tries: &mut Tries, error: &RegistryError) -> bool {
+    async fn again(&self, tries: &mut Tries<'_>, error: &RegistryError) -> bool {
         let config = self.0.http.config();
         if !error.is_transient() || tries.failures >= config.retries {
             return false;
@@ -83,7 +85,10 @@ impl Client {
         tries.failures += 1;
         tracing::debug!(%error, "trying again");
         let wait = (config.retry_delay * tries.failures).max(error.retry_after());
-        tokio::time::sleep(wait).await;
+        match &mut tries.slot {
+            Some(slot) => slot.sleep(wait).await,
+            None => tokio::time::sleep(wait).await,
+        }
         true
     }
 
@@ -93,7 +98,7 @@ impl Client {
         blob: &Descriptor,
         mounts: &[String],
         content: &Content,
-        tries: &mut Tries,
+        tries: &mut Tries<'_>,
     ) -> Result<BlobPushed, RegistryError> {
         if self.has_blob(target, &blob.digest).await? {
             return Ok(BlobPushed::Exists);
@@ -155,7 +160,7 @@ impl Client {
         blob: &Descriptor,
         content: &Content,
         mut uri: Uri,
-        tries: &mut Tries,
+        tries: &mut Tries<'_>,
     ) -> Result<Uri, RegistryError> {
         let mut offset = 0;
         while offset < blob.size {
@@ -266,7 +271,7 @@ impl Client {
         call.body = bytes.clone();
         let kind = HeaderValue::from_str(&manifest.media_type).ok();
         call.headers.extend(kind.map(|kind| (CONTENT_TYPE, kind)));
-        let mut tries = Tries::default();
+        let mut tries = Tries::new(None);
         let response = loop {
             let error = match self.send(target, call.clone()).await {
                 Ok(response) if response.status().is_success() => break response,
@@ -314,20 +319,26 @@ fn mount(digest: &Digest, from: &str) -> String {
 }
 
 /// How often something was tried in vain since it last came further.
-#[derive(Default)]
-struct Tries {
+struct Tries<'a> {
     failures: u32,
     /// Bytes of the blob that the registry had at most.
     reached: u64,
+    /// The right to an upload, if it is held.
+    slot: Option<&'a mut Slot>,
 }
 
-impl Tries {
+impl<'a> Tries<'a> {
+    fn new(slot: Option<&'a mut Slot>) -> Self {
+        Self {
+            failures: 0,
+            reached: 0,
+            slot,
+        }
+    }
+
     fn came_to(&mut self, offset: u64) {
         if offset > self.reached {
-            *self = Tries {
-                failures: 0,
-                reached: offset,
-            };
+            (self.failures, self.reached) = (0, offset);
         }
     }
 }

@@ -12,10 +12,31 @@ use crate::{Client, RegistryError, Source};
 const MAX_REFERRERS: usize = 100;
 /// More than this is not fetched of one blob.
 const MAX_SIZE: u64 = 32 << 20;
-/// Nor of all that is said of an image: it is held in memory until the image is here.
+/// Nor of all that is said of an image.
 const MAX_ALL: u64 = 256 << 20;
 /// What a part counts at least.
 const LEAST: u64 = 1 << 10;
+
+/// How much may still be said of an image, by whomever: all of it is held in memory until the image is here.
+#[derive(Debug)]
+pub struct Room {
+    /// Bytes.
+    left: u64,
+}
+
+impl Default for Room {
+    fn default() -> Self {
+        Self { left: MAX_ALL }
+    }
+}
+
+impl Room {
+    fn take(&mut self, part: &Descriptor) -> Result<(), RegistryError> {
+        let left = self.left.checked_sub(part.size.max(LEAST));
+        self.left = left.ok_or(RegistryError::TooMuchSaid { limit: MAX_ALL })?;
+        Ok(())
+    }
+}
 
 impl Client {
     /// The manifests that speak of `image`, and all their blobs. They are no part of the image: one that cannot be had is
@@ -25,6 +46,7 @@ impl Client {
         source: &Source,
         index: &[u8],
         image: &Digest,
+        room: &mut Room,
     ) -> Vec<(Descriptor, Bytes)> {
         let Ok(Document::Index(index)) = Document::parse(index, None) else {
             return Vec::new();
@@ -34,10 +56,10 @@ impl Client {
             let of = entry.annotations.get("vnd.docker.reference.digest");
             entry.is_attestation() && of == Some(&text)
         };
-        let (mut all, mut room) = (Vec::new(), MAX_ALL);
+        let mut all = Vec::new();
         let entries = index.manifests.iter().filter(about);
         for entry in entries.take(MAX_REFERRERS) {
-            match self.statement(source, &entry.digest, &mut room).await {
+            match self.statement(source, &entry.digest, room).await {
                 Ok(blobs) => all.extend(blobs),
                 Err(error) => tracing::warn!(digest = %entry.digest, %error, "no attestation"),
             }
@@ -50,19 +72,23 @@ impl Client {
     /// a tag).
     ///
     /// # Errors
-    /// Those of the registry.
+    /// Those of the registry; [`RegistryError::TooMuchSaid`] if there is no `room`.
     pub async fn referrers(
         &self,
         source: &Source,
         subjects: &[Digest],
+        room: &mut Room,
     ) -> Result<Vec<(Descriptor, Bytes)>, RegistryError> {
         let (mut all, mut found) = (Vec::new(), BTreeSet::new());
-        let mut room = MAX_ALL;
         let mut subjects = subjects.to_vec();
         while let Some(subject) = subjects.pop() {
             for entry in self.referrers_of(source, &subject).await? {
-                if found.len() < MAX_REFERRERS && found.insert(entry.digest) {
-                    let said = self.statement(source, &entry.digest, &mut room);
+                if found.len() == MAX_REFERRERS {
+                    tracing::warn!(%subject, "more than {MAX_REFERRERS} referrers: no more are fetched");
+                    return Ok(all);
+                }
+                if found.insert(entry.digest) {
+                    let said = self.statement(source, &entry.digest, room);
                     all.extend(said.await?);
                     subjects.push(entry.digest);
                 }
@@ -94,9 +120,10 @@ impl Client {
         for page in pages {
             let document = Document::parse(&page, Some(media_type::OCI_INDEX))
                 .map_err(|error| RegistryError::manifest(&familiar, &error))?;
-            if let Document::Index(index) = document {
-                all.extend(index.manifests);
-            }
+            let Document::Index(index) = document else {
+                return Err(no_list(familiar));
+            };
+            all.extend(index.manifests);
         }
         Ok(all)
     }
@@ -131,10 +158,8 @@ impl Client {
     ) -> Result<(), RegistryError> {
         let tag = tag_of(subject);
         let known = self.referrers_by_tag(target, subject).await?;
-        let known = known.ok_or_else(|| RegistryError::Manifest {
-            reference: format!("{}:{tag}", target.reference.familiar_name()),
-            message: "is no list of referrers".to_owned(),
-        })?;
+        let name = target.reference.familiar_name();
+        let known = known.ok_or_else(|| no_list(format!("{name}:{tag}")))?;
         if known.iter().any(|entry| entry.digest == manifest.digest) {
             return Ok(());
         }
@@ -174,7 +199,7 @@ impl Client {
         &self,
         source: &Source,
         digest: &Digest,
-        room: &mut u64,
+        room: &mut Room,
     ) -> Result<Vec<(Descriptor, Bytes)>, RegistryError> {
         let (mut all, mut todo, mut seen) = (Vec::new(), vec![*digest], BTreeSet::new());
         while let Some(digest) = todo.pop() {
@@ -184,7 +209,7 @@ impl Client {
             let (raw, document) = self
                 .manifest(source, &digest.to_string(), Some(&digest))
                 .await?;
-            take(room, &raw.descriptor)?;
+            room.take(&raw.descriptor)?;
             all.push((raw.descriptor, raw.bytes));
             let manifest = match document {
                 Document::Manifest(manifest) => manifest,
@@ -194,7 +219,7 @@ impl Client {
                 }
             };
             for part in manifest.layers.into_iter().chain([manifest.config]) {
-                take(room, &part)?;
+                room.take(&part)?;
                 let bytes = self
                     .small_blob(source, &part, "attestation", MAX_SIZE)
                     .await?;
@@ -205,20 +230,18 @@ impl Client {
     }
 }
 
+fn no_list(reference: String) -> RegistryError {
+    RegistryError::Manifest {
+        reference,
+        message: "is no list of referrers".to_owned(),
+    }
+}
+
 /// The tag that stands for the list of what names a subject: `<alg>-<ref>`, of which a tag has room for 64 digits
 /// (distribution specification, "Referrers Tag Schema").
 fn tag_of(subject: &Digest) -> String {
     let (algorithm, hex) = (subject.algorithm(), subject.hex());
     format!("{}-{:.64}", algorithm.as_str(), hex)
-}
-
-fn take(room: &mut u64, part: &Descriptor) -> Result<(), RegistryError> {
-    let left = room.checked_sub(part.size.max(LEAST));
-    *room = left.ok_or(RegistryError::TooLong {
-        digest: part.digest,
-        expected: *room,
-    })?;
-    Ok(())
 }
 
 #[cfg(test)]

@@ -89,11 +89,7 @@ impl Images {
         self.keep(config.0.digest, config.1).await?;
         let registry = self.registry();
         let source = registry.push_target(name, options.credentials.as_ref(), &[])?;
-        let target = Target {
-            registry,
-            source,
-            mounts: Vec::new(),
-        };
+        let target = Target::new(registry, source, Vec::new());
         for blob in parsed.layers.iter().chain([&parsed.config]) {
             self.send_blob(&target, blob).await?;
         }

@@ -67,7 +67,6 @@ impl Images {
         let mut all = blocking(described).await?;
         for incoming in &mut all {
             incoming.index.clone_from(&index);
-            incoming.as_it_came = index.is_some();
             incoming.parent = parent.filter(|parent| self.read().images.contains_key(parent));
         }
         let host = Platform::host();
@@ -138,6 +137,8 @@ fn incoming(spool: &Spool, image: FoundImage) -> Result<Incoming, ImageError> {
     };
     let config_descriptor = Descriptor::of(media_type::OCI_CONFIG, config.raw());
     let document = Manifest::oci(config_descriptor, descriptors);
+    // What has a manifest has a digest that people know it by, and goes on with it: as with Docker's containerd store.
+    let as_it_came = manifest.is_some();
     let raw = match manifest {
         Some(raw) => raw,
         None => {
@@ -154,7 +155,11 @@ fn incoming(spool: &Spool, image: FoundImage) -> Result<Incoming, ImageError> {
         },
         None => Feed::Here,
     });
-    Ok(Incoming { extras, ..made? })
+    Ok(Incoming {
+        extras,
+        as_it_came,
+        ..made?
+    })
 }
 
 async fn blocking<T: Send + 'static>(

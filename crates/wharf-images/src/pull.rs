@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use futures_util::future::try_join_all;
-use wharf_distribution::{RegistryErrorKind, Resolved};
+use wharf_distribution::{RegistryErrorKind, Resolved, Room};
 use wharf_oci::{
     ChainId, Descriptor, Digest, ImageConfig, MAX_CONFIG_SIZE, Manifest, Platform, Reference,
     media_type,
@@ -263,10 +263,11 @@ impl Images {
             source: Box::new(resolved.source.clone()),
         })?;
         incoming.as_it_came = true;
+        let mut room = Room::default();
         if let Some(index) = resolved.index {
             let manifest = incoming.manifest.0.digest;
             incoming.extras = registry
-                .statements(&resolved.source, &index.bytes, &manifest)
+                .statements(&resolved.source, &index.bytes, &manifest, &mut room)
                 .await;
             incoming.index = Some((index.descriptor, index.bytes));
         }
@@ -276,8 +277,8 @@ impl Images {
                 .into_iter()
                 .chain([incoming.manifest.0.digest])
                 .collect();
-            let found = registry.referrers(&resolved.source, &subjects).await?;
-            incoming.extras.extend(found);
+            let found = registry.referrers(&resolved.source, &subjects, &mut room);
+            incoming.extras.extend(found.await?);
         }
         Ok(incoming)
     }

@@ -3,12 +3,12 @@
 //! What was pulled is pushed as it came, byte for byte, so that its digest stays. A layer that is here only
 //! uncompressed (of a load, an import or a commit) is compressed on the way, as Docker does, into a file without a name.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::fs::File;
 use std::io::{self, Seek as _, Write};
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 use flate2::Compression;
@@ -30,6 +30,30 @@ pub(crate) struct Target {
     pub(crate) registry: Client,
     pub(crate) source: Source,
     pub(crate) mounts: Vec<String>,
+    /// What has come to be there by this push, and whether the registry lists it with its subject.
+    sent: Mutex<HashMap<Digest, bool>>,
+}
+
+impl Target {
+    pub(crate) fn new(registry: Client, source: Source, mounts: Vec<String>) -> Self {
+        Self {
+            registry,
+            source,
+            mounts,
+            sent: Mutex::default(),
+        }
+    }
+
+    /// What became of a blob or a manifest that is there by this push: images share blobs, and an index may name one thing often.
+    fn sent(&self, digest: &Digest) -> Option<bool> {
+        let sent = self.sent.lock().unwrap_or_else(PoisonError::into_inner);
+        sent.get(digest).copied()
+    }
+
+    fn remember(&self, digest: &Digest, is_listed: bool) {
+        let mut sent = self.sent.lock().unwrap_or_else(PoisonError::into_inner);
+        sent.insert(*digest, is_listed);
+    }
 }
 
 /// A layer on its way.
@@ -75,11 +99,7 @@ impl Images {
         let (image, _pin) = self.pin(&image.to_string())?;
         let registry = self.registry();
         let source = registry.push_target(name, options.credentials.as_ref(), &[])?;
-        let target = Target {
-            registry,
-            source,
-            mounts: Vec::new(),
-        };
+        let target = Target::new(registry, source, Vec::new());
         if let Some(index) = self.whole_index(&image)? {
             let tag = index.digest.to_string();
             return self
@@ -138,11 +158,7 @@ impl Images {
         let mounts = self.repositories_with(name, &image);
         let registry = self.registry();
         let source = registry.push_target(name, options.credentials.as_ref(), &mounts)?;
-        let target = Target {
-            registry,
-            source,
-            mounts,
-        };
+        let target = Target::new(registry, source, mounts);
         let tag = name.tag().unwrap_or("latest");
         let digest = match self
             .whole_index(&image)?
@@ -242,6 +258,9 @@ impl Images {
         target: &Target,
         descriptor: &Descriptor,
     ) -> Result<bool, ImageError> {
+        if let Some(is_listed) = target.sent(&descriptor.digest) {
+            return Ok(is_listed);
+        }
         let bytes = self.document(descriptor)?;
         let document = Document::parse(&bytes, Some(&descriptor.media_type))
             .map_err(|error| ImageError::content("read", &error))?;
@@ -328,8 +347,12 @@ impl Images {
         as_it_came: bool,
         progress: &ProgressSender,
     ) -> Result<Descriptor, ImageError> {
-        let _slot = target.registry.upload_slot().await;
+        let mut slot = target.registry.upload_slot().await;
         let (blob, file) = self.outgoing(&layer.blob, as_it_came).await?;
+        if target.sent(&blob.digest).is_some() {
+            progress.layer(&layer.label, LayerState::AtRegistry);
+            return Ok(blob);
+        }
         let (label, total, last) = (layer.label.clone(), blob.size, AtomicU64::new(0));
         let sender = progress.clone();
         let step = (total / 50).max(256 * 1024);
@@ -343,11 +366,13 @@ impl Images {
             file: Arc::new(file),
             progress: Arc::new(told),
         };
+        let (source, mounts) = (&target.source, &target.mounts);
         let pushed = target
             .registry
-            .push_blob(&target.source, &blob, &target.mounts, &content)
+            .push_blob(source, &blob, mounts, &content, Some(&mut slot))
             .await
             .map_err(|error| refused(&error))?;
+        target.remember(&blob.digest, false);
         match pushed {
             BlobPushed::Exists => progress.layer(&layer.label, LayerState::AtRegistry),
             BlobPushed::Uploaded => progress.layer(&layer.label, LayerState::Pushed),
@@ -382,15 +407,21 @@ impl Images {
         target: &Target,
         blob: &Descriptor,
     ) -> Result<(), ImageError> {
+        if target.sent(&blob.digest).is_some() {
+            return Ok(());
+        }
         let file = self.stores().open(&blob.digest)?;
         let content = Content {
             file: Arc::new(file),
             progress: Arc::new(|_| {}),
         };
+        let (source, mounts) = (&target.source, &target.mounts);
         let pushed = target
             .registry
-            .push_blob(&target.source, blob, &target.mounts, &content);
-        pushed.await.map(drop).map_err(|error| refused(&error))
+            .push_blob(source, blob, mounts, &content, None);
+        pushed.await.map_err(|error| refused(&error))?;
+        target.remember(&blob.digest, false);
+        Ok(())
     }
 
     /// Sends a manifest or an index; a tag is told of, a digest is a step on the way.
@@ -406,6 +437,7 @@ impl Images {
             .registry
             .push_manifest(&target.source, tag, descriptor, bytes);
         let is_listed = pushed.await.map_err(|error| refused(&error))?;
+        target.remember(&descriptor.digest, is_listed);
         if !tag.contains(':') {
             progress.send(Progress::PushedTag {
                 tag: tag.to_owned(),

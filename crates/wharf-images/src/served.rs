@@ -28,10 +28,11 @@ impl Images {
     }
 
     fn served_names(&self, repository: &str) -> Vec<Reference> {
+        let wanted = Repository::new(repository);
         let state = self.read();
         let names = state.names.keys();
         names
-            .filter(|name| name.tag().is_some() && is_served_as(name, repository))
+            .filter(|name| name.tag().is_some() && wanted.is_of(name))
             .cloned()
             .collect()
     }
@@ -98,13 +99,26 @@ impl Images {
     }
 }
 
-/// Whether the repository is that of a name: the name as people write it, or one of Docker Hub with what they leave out.
-fn is_served_as(name: &Reference, repository: &str) -> bool {
-    let hub = |text: &str| {
-        let other = Reference::parse_normalized(text);
-        other.is_ok_and(|other| other.domain() == name.domain() && other.path() == name.path())
-    };
-    name.as_repository() == repository || (name.domain() == "docker.io" && hub(repository))
+/// A repository that is asked for: a name as people write it, or one of Docker Hub with what they leave out.
+struct Repository<'a> {
+    text: &'a str,
+    /// The name that it is on Docker Hub, if it is one there.
+    hub: Option<Reference>,
+}
+
+impl<'a> Repository<'a> {
+    fn new(text: &'a str) -> Self {
+        let name = Reference::parse_normalized(text).ok();
+        Self {
+            text,
+            hub: name.filter(|name| name.domain() == "docker.io"),
+        }
+    }
+
+    fn is_of(&self, name: &Reference) -> bool {
+        let same = |hub: &Reference| hub.domain() == name.domain() && hub.path() == name.path();
+        self.hub.as_ref().is_some_and(same) || name.as_repository() == self.text
+    }
 }
 
 #[cfg(test)]
@@ -128,11 +142,8 @@ mod tests {
             ("reg.lan:5000/app", "app", false),
         ] {
             let name = Reference::parse_normalized(name).unwrap();
-            assert_eq!(
-                is_served_as(&name, repository),
-                is_it,
-                "{name} {repository}"
-            );
+            let is_of = Repository::new(repository).is_of(&name);
+            assert_eq!(is_of, is_it, "{name} {repository}");
         }
     }
 }
