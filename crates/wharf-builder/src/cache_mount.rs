@@ -52,14 +52,8 @@ pub fn remove(base: &Path, name: &str, trash: &Path) -> Result<bool, BuildError>
     let failed = BuildError::io("remove a cache mount");
     let cache = base.join(name);
     // Held until it is out of the way: who waits for it finds that it has another one then.
-    let lock = match File::options().write(true).open(cache.join(LOCK)) {
-        Ok(lock) => match lock_by(&lock, FlockOperation::NonBlockingLockExclusive) {
-            Err(error) if is_held(&error) => return Ok(false),
-            other => other.map(|()| Some(lock)).map_err(&failed)?,
-        },
-        // Nobody has ever mounted it.
-        Err(error) if error.kind() == io::ErrorKind::NotFound => None,
-        Err(error) => return Err(failed(error)),
+    let Some(lock) = hold_to_remove(&cache).map_err(&failed)? else {
+        return Ok(false);
     };
     let moved = match std::fs::rename(&cache, trash.join("cache")) {
         // Somebody else has removed it.
@@ -68,6 +62,25 @@ pub fn remove(base: &Path, name: &str, trash: &Path) -> Result<bool, BuildError>
     };
     drop(lock);
     moved.map_err(failed)
+}
+
+/// Locks a cache that is to go, if nobody has it. One that is not there has nobody and no lock (`Some(None)`); one that lacks
+/// its lock, as nobody has mounted it yet or a kill came in between, gets one: else somebody could mount it meanwhile.
+fn hold_to_remove(cache: &Path) -> io::Result<Option<Option<File>>> {
+    loop {
+        let lock = match open_lock(cache) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Some(None)),
+            other => other?,
+        };
+        match lock_by(&lock, FlockOperation::NonBlockingLockExclusive) {
+            Err(error) if is_held(&error) => return Ok(None),
+            other => other?,
+        }
+        // Else it is the lock of one that was removed, and another is in its place.
+        if is_lock_of(&lock, cache)? {
+            return Ok(Some(Some(lock)));
+        }
+    }
 }
 
 const LOCK: &str = "lock";
@@ -92,14 +105,26 @@ fn hold(
             other => other?,
         };
         lock_by(&lock, operation)?;
-        let own = lock.metadata()?;
-        match std::fs::metadata(cache.join(LOCK)) {
-            Ok(there) if (there.dev(), there.ino()) == (own.dev(), own.ino()) => {
-                return Ok((folder, lock));
-            }
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            _ => {}
+        if is_lock_of(&lock, cache)? {
+            return Ok((folder, lock));
         }
+    }
+}
+
+/// The lock of a cache, made if it is not there. Its time says when somebody mounted the cache last, and stays.
+fn open_lock(cache: &Path) -> io::Result<File> {
+    let mut options = File::options();
+    options.write(true).create(true).truncate(false);
+    options.open(cache.join(LOCK))
+}
+
+/// Whether the cache still has this lock: it may have been removed, and made again.
+fn is_lock_of(lock: &File, cache: &Path) -> io::Result<bool> {
+    let own = lock.metadata()?;
+    match std::fs::metadata(cache.join(LOCK)) {
+        Ok(there) => Ok((there.dev(), there.ino()) == (own.dev(), own.ino())),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error),
     }
 }
 
@@ -139,6 +164,45 @@ mod tests {
         assert!(remove(&base, "a", &trash).unwrap());
         assert!(!base.join("a").exists() && trash.join("cache/data/f").exists());
         assert!(remove(&base, "a", &trash).unwrap(), "it is gone already");
+    }
+
+    /// Whoever mounts it while it is removed has to wait: both hold the one lock.
+    #[test]
+    fn a_cache_without_a_lock_is_removed_under_one() {
+        let dir = tempfile::tempdir().unwrap();
+        let (base, trash) = (dir.path().join("base"), dir.path().join("trash"));
+        std::fs::create_dir(&trash).unwrap();
+        std::fs::create_dir_all(base.join("a/data")).unwrap();
+        assert!(remove(&base, "a", &trash).unwrap());
+        assert!(!base.join("a").exists() && trash.join("cache/lock").exists());
+    }
+
+    /// As above, with both at it: who was given a cache has the one that is there.
+    #[test]
+    fn what_is_mounted_while_caches_go_is_there() {
+        let dir = tempfile::tempdir().unwrap();
+        let base = dir.path().join("base");
+        let (told, rounds) = std::sync::mpsc::channel::<String>();
+        let remover = {
+            let (base, trash) = (base.clone(), dir.path().to_owned());
+            std::thread::spawn(move || {
+                for name in rounds {
+                    let trash = trash.join(format!("trash-{name}"));
+                    std::fs::create_dir(&trash).unwrap();
+                    remove(&base, &name, &trash).unwrap();
+                }
+            })
+        };
+        for round in 0..300 {
+            let name = round.to_string();
+            std::fs::create_dir_all(base.join(&name).join("data")).unwrap();
+            told.send(name.clone()).unwrap();
+            let (folder, lock) = take(&base, &name, "locked", 0o700, ROOT).unwrap();
+            let cache = folder.parent().unwrap();
+            assert!(is_lock_of(&lock.unwrap(), cache).unwrap(), "{round}");
+        }
+        drop(told);
+        remover.join().unwrap();
     }
 
     /// Whoever has opened the lock of a cache that is removed then makes another one.

@@ -2,12 +2,14 @@
 
 use std::fs::File;
 use std::io::{self, Read as _};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd as _, BorrowedFd};
 use std::path::Path;
 
-use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, Stat, openat, readlinkat, statat};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, Stat, openat, readlinkat, statat};
 use sha2::{Digest as _, Sha256};
 use wharf_sys::root::Root;
+
+use crate::tree;
 
 /// Deepest tree; each level holds a descriptor.
 const MAX_DEPTH: usize = 400;
@@ -81,13 +83,13 @@ fn walk(
         return Err(io::Error::other("folders within folders"));
     }
     let length = path.len();
-    for name in names(folder)? {
+    for name in tree::names(folder)? {
         path.extend_from_slice(&name);
         if counting.wanted.wants(path) {
             let stat = statat(folder, &name[..], AtFlags::SYMLINK_NOFOLLOW)?;
             entry(hasher, folder, &name, &stat, path, counting)?;
             if FileType::from_raw_mode(stat.st_mode) == FileType::Directory {
-                let child = open_folder(folder, &name)?;
+                let child = tree::folder(folder, &name)?;
                 path.push(b'/');
                 walk(hasher, child.as_fd(), path, counting, depth + 1)?;
             }
@@ -95,32 +97,6 @@ fn walk(
         path.truncate(length);
     }
     Ok(())
-}
-
-/// The names in a folder, in order.
-///
-/// # Errors
-/// The kernel's.
-pub fn names(folder: BorrowedFd<'_>) -> io::Result<Vec<Vec<u8>>> {
-    let mut names = Vec::new();
-    for entry in Dir::read_from(folder)? {
-        let entry = entry?;
-        let name = entry.file_name().to_bytes();
-        if name != b"." && name != b".." {
-            names.push(name.to_vec());
-        }
-    }
-    names.sort_unstable();
-    Ok(names)
-}
-
-/// Opens a folder in a folder, through no link.
-///
-/// # Errors
-/// The kernel's.
-pub fn open_folder(parent: BorrowedFd<'_>, name: &[u8]) -> io::Result<OwnedFd> {
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    Ok(openat(parent, name, flags, Mode::empty())?)
 }
 
 fn entry(

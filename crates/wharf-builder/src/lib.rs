@@ -15,6 +15,7 @@ pub mod hash;
 mod mode;
 mod sources;
 pub mod transfer;
+pub mod tree;
 mod vertex;
 
 pub use args::Args;

@@ -11,7 +11,8 @@ use wharf_images::glob;
 use wharf_sys::root::Root;
 
 use crate::BuildError;
-use crate::hash::{self, Wanted};
+use crate::hash::Wanted;
+use crate::tree;
 
 /// `--exclude`.
 #[derive(Debug)]
@@ -79,14 +80,14 @@ fn matching(
         return Ok(());
     }
     let length = path.len();
-    for name in hash::names(folder)? {
+    for name in tree::names(folder)? {
         path.extend_from_slice(&name);
         if glob::matches(pattern, &String::from_utf8_lossy(path)) {
             found.push(PathBuf::from(OsStr::from_bytes(path)));
         }
         let stat = statat(folder, &name[..], AtFlags::SYMLINK_NOFOLLOW)?;
         if FileType::from_raw_mode(stat.st_mode) == FileType::Directory {
-            let child = hash::open_folder(folder, &name)?;
+            let child = tree::folder(folder, &name)?;
             path.push(b'/');
             matching(child.as_fd(), pattern, path, found)?;
         }

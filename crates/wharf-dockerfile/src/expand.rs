@@ -1,4 +1,11 @@
-//! Words as a shell reads them: quotes, escapes, `$VAR` and `${VAR}` with its modifiers.
+//! Words as a shell reads them: quotes, escapes, `$VAR` and `${VAR}` with its modifiers (BuildKit's `frontend/dockerfile/shell`).
+
+use crate::pattern::{Length, Pattern, TOO_LONG};
+
+/// Substitutions in substitutions: each is a call in a call, and who writes the Dockerfile may mean harm.
+const DEEPEST: usize = 50;
+/// Bytes that all values in a word may have together: `ENV A=$A$A` doubles each time.
+const MOST_VALUES: usize = 1 << 20;
 
 /// Where values of variables come from.
 pub trait Variables {
@@ -46,15 +53,24 @@ impl Expander {
         Ok(run.words)
     }
 
-    /// A text whose quotes are letters, as the body of a here-document: only variables and escapes count.
+    /// A text whose quotes are letters, as the body of a here-document: only variables and escapes count, and these by a `\`,
+    /// whatever the Dockerfile's other lines are escaped by.
     ///
     /// # Errors
     /// As [`Self::word`].
-    pub fn text(&self, text: &str, variables: &dyn Variables) -> Result<String, String> {
-        let mut run = Run::new(text, self.escape, variables);
-        run.raw_quotes = true;
+    pub fn text(text: &str, variables: &dyn Variables) -> Result<String, String> {
+        let mut run = Run::new(text, '\\', variables);
+        run.no_quotes = true;
         run.all(None).map_err(|error| failed(text, &error))?;
         Ok(run.word)
+    }
+}
+
+/// What ends a substitution, or its pattern, is not there.
+fn missing(end: char) -> String {
+    match end {
+        '/' => "syntax error: missing '/' in ${}".to_owned(),
+        _ => format!("syntax error: missing '{end}'"),
     }
 }
 
@@ -68,10 +84,13 @@ struct Run<'a> {
     variables: &'a dyn Variables,
     word: String,
     words: Vec<String>,
-    /// Whether `word` is one even if it is empty (it had quotes).
-    in_word: bool,
     split: bool,
-    raw_quotes: bool,
+    no_quotes: bool,
+    /// Whether escapes stay: the word is a pattern.
+    raw: bool,
+    depth: usize,
+    /// Bytes of values that there is room for.
+    room: usize,
 }
 
 impl<'a> Run<'a> {
@@ -82,44 +101,40 @@ impl<'a> Run<'a> {
             variables,
             word: String::new(),
             words: Vec::new(),
-            in_word: false,
             split: false,
-            raw_quotes: false,
+            no_quotes: false,
+            raw: false,
+            depth: 0,
+            room: MOST_VALUES,
         }
     }
 
     fn cut(&mut self) {
-        if self.in_word || !self.word.is_empty() {
+        if !self.word.is_empty() {
             self.words.push(std::mem::take(&mut self.word));
-            self.in_word = false;
         }
     }
 
-    /// Up to `stop` (consumed), or to the end.
-    fn all(&mut self, stop: Option<char>) -> Result<(), String> {
+    /// Up to `stop` (consumed), or to the end; whether it was there.
+    fn all(&mut self, stop: Option<char>) -> Result<bool, String> {
         while let Some(&letter) = self.letters.peek() {
             if stop == Some(letter) {
                 self.letters.next();
-                return Ok(());
+                return Ok(true);
             }
             match letter {
-                '\'' if !self.raw_quotes => self.single()?,
-                '"' if !self.raw_quotes => self.double()?,
+                '\'' if !self.no_quotes => self.single()?,
+                '"' if !self.no_quotes => self.double()?,
                 '$' => {
                     let value = self.dollar()?;
                     self.value(&value);
                 }
                 _ if letter == self.escape => {
                     self.letters.next();
-                    match self.letters.next() {
-                        // The body of a here-document keeps an escape that escapes nothing.
-                        Some(next) if self.raw_quotes && next != '$' && next != self.escape => {
-                            self.word.extend([letter, next]);
-                        }
-                        Some(next) => self.word.push(next),
-                        None if self.raw_quotes => self.word.push(letter),
-                        None => {}
+                    if self.raw {
+                        self.word.push(letter);
                     }
+                    self.word.extend(self.letters.next());
                 }
                 _ if self.split && letter.is_whitespace() => {
                     self.letters.next();
@@ -131,10 +146,7 @@ impl<'a> Run<'a> {
                 }
             }
         }
-        match stop {
-            None => Ok(()),
-            Some(_) => Err("syntax error: missing '}'".to_owned()),
-        }
+        Ok(stop.is_none())
     }
 
     /// An unquoted value: in `words` its blanks separate.
@@ -153,7 +165,6 @@ impl<'a> Run<'a> {
 
     fn single(&mut self) -> Result<(), String> {
         self.letters.next();
-        self.in_word = true;
         loop {
             match self.letters.next() {
                 Some('\'') => return Ok(()),
@@ -170,7 +181,6 @@ impl<'a> Run<'a> {
 
     fn double(&mut self) -> Result<(), String> {
         self.letters.next();
-        self.in_word = true;
         loop {
             let Some(&letter) = self.letters.peek() else {
                 return Err(
@@ -187,98 +197,139 @@ impl<'a> Run<'a> {
             if letter == '"' {
                 return Ok(());
             }
-            if letter != self.escape {
-                self.word.push(letter);
-                continue;
-            }
-            match self.letters.next() {
-                Some(next) if next == '"' || next == '$' || next == self.escape => {
-                    self.word.push(next);
+            if letter == self.escape {
+                if self.raw {
+                    self.word.push(letter);
                 }
-                Some(next) => self.word.extend([letter, next]),
-                None => self.word.push(letter),
+                match self.letters.peek() {
+                    Some(&next) if next == '"' || next == '$' || next == self.escape => {
+                        self.letters.next();
+                        self.word.push(next);
+                        continue;
+                    }
+                    Some(_) => {}
+                    None => continue,
+                }
             }
+            self.word.push(letter);
         }
     }
 
     /// What a `$` stands for.
     fn dollar(&mut self) -> Result<String, String> {
         self.letters.next();
-        if self.letters.peek() != Some(&'{') {
-            let name = self.name();
-            if name.is_empty() {
-                return Ok("$".to_owned());
+        let value = if self.letters.next_if_eq(&'{').is_some() {
+            self.substitution()?
+        } else {
+            match self.name() {
+                name if name.is_empty() => "$".to_owned(),
+                name => self.variables.get(&name).unwrap_or_default(),
             }
-            return Ok(self.variables.get(&name).unwrap_or_default());
-        }
-        self.letters.next();
-        if self.letters.peek() == Some(&'}') {
-            return Err("syntax error: bad substitution".to_owned());
+        };
+        let left = self.room.checked_sub(value.len());
+        self.room = left.ok_or(TOO_LONG)?;
+        Ok(value)
+    }
+
+    /// The rest of a `${…}`.
+    fn substitution(&mut self) -> Result<String, String> {
+        match self.letters.peek() {
+            None => return Err(missing('}')),
+            Some('{' | '}' | ':') => return Err("syntax error: bad substitution".to_owned()),
+            Some(_) => {}
         }
         let name = self.name();
-        let value = self.variables.get(&name);
+        let unsupported =
+            |modifier: &str| Err(format!("unsupported modifier ({modifier}) in substitution"));
         match self.letters.next() {
-            Some('}') => Ok(value.unwrap_or_default()),
-            Some(':') => match self.letters.next() {
-                Some(modifier @ ('+' | '-' | '?')) => self.default(&name, value, modifier, true),
-                Some(other) => Err(format!("unsupported modifier ({other}) in substitution")),
-                None => Err("syntax error: missing ':' in substitution".to_owned()),
-            },
-            Some(modifier @ ('+' | '-' | '?')) => self.default(&name, value, modifier, false),
-            Some(modifier @ ('#' | '%')) => {
-                let greedy = self.letters.next_if_eq(&modifier).is_some();
-                let pattern = self.nested('}')?;
-                let value = value.unwrap_or_default();
-                Ok(match modifier {
-                    '#' => trim_prefix(&value, &pattern, greedy),
-                    _ => trim_suffix(&value, &pattern, greedy),
-                })
+            Some('}') => Ok(self.variables.get(&name).unwrap_or_default()),
+            Some(':') => {
+                let Some(modifier) = self.letters.next() else {
+                    return Err(missing('}'));
+                };
+                match modifier {
+                    '+' | '-' | '?' | '#' | '%' => self.modified(&name, modifier, true),
+                    _ => {
+                        self.nested('}')?;
+                        unsupported(&format!(":{modifier}"))
+                    }
+                }
             }
+            Some(modifier @ ('+' | '-' | '?' | '#' | '%')) => self.modified(&name, modifier, false),
             Some('/') => {
                 let all = self.letters.next_if_eq(&'/').is_some();
-                let pattern = self.nested('/')?;
-                let replacement = self.nested('}')?;
-                let value = value.unwrap_or_default();
-                Ok(replace(&value, &pattern, &replacement, all))
+                let pattern = self.raw('/')?;
+                let replacement = self.raw('}')?;
+                let value = self.variables.get(&name).unwrap_or_default();
+                Pattern::parse(&pattern)?.replace(&value, &replacement, all, self.room)
             }
-            Some(other) => Err(format!("unsupported modifier ({other}) in substitution")),
-            None => Err("syntax error: missing '}'".to_owned()),
+            Some(other) => unsupported(&other.to_string()),
+            None => Err(missing('}')),
         }
     }
 
-    fn default(
+    /// What a modifier makes of a value; `:` makes an empty one count as none.
+    fn modified(
         &mut self,
         name: &str,
-        value: Option<String>,
         modifier: char,
         empty_is_unset: bool,
     ) -> Result<String, String> {
-        let word = self.nested('}')?;
+        let word = match modifier {
+            '#' | '%' => self.raw('}')?,
+            _ => self.nested('}')?,
+        };
+        let value = self.variables.get(name);
+        let is_set = value.is_some();
         let value = value.filter(|value| !(empty_is_unset && value.is_empty()));
         match (modifier, value) {
             ('+', Some(_)) | ('-', None) => Ok(word),
-            ('+', None) => Ok(String::new()),
-            ('?', None) => {
-                let text = match (word.as_str(), empty_is_unset) {
-                    ("", true) => "is not allowed to be empty",
-                    ("", false) => "is not allowed to be unset",
-                    (text, _) => text,
+            ('?', None) if word.is_empty() => Err(match is_set {
+                true => format!("{name}: is not allowed to be empty"),
+                false => format!("{name}: is not allowed to be unset"),
+            }),
+            ('?', None) => Err(format!("{name}: {word}")),
+            ('#' | '%', value) => {
+                let (pattern, length) = match word.strip_prefix(modifier) {
+                    Some(pattern) => (pattern, Length::Longest),
+                    None => (word.as_str(), Length::Shortest),
                 };
-                Err(format!("{name}: {text}"))
+                let (pattern, value) = (Pattern::parse(pattern)?, value.unwrap_or_default());
+                match modifier {
+                    '#' => pattern.trim_start(&value, length),
+                    _ => pattern.trim_end(&value, length),
+                }
             }
-            (_, Some(value)) => Ok(value),
-            (_, None) => Ok(String::new()),
+            ('+', None) => Ok(String::new()),
+            (_, value) => Ok(value.unwrap_or_default()),
         }
+    }
+
+    /// The pattern of a substitution, or what it is replaced by: expanded, with its escapes.
+    fn raw(&mut self, stop: char) -> Result<String, String> {
+        let raw = std::mem::replace(&mut self.raw, true);
+        let word = self.nested(stop);
+        self.raw = raw;
+        word
     }
 
     /// The word of a substitution, itself expanded.
     fn nested(&mut self, stop: char) -> Result<String, String> {
+        if self.depth == DEEPEST {
+            return Err(format!("more than {DEEPEST} substitutions in another one"));
+        }
         let outer = std::mem::take(&mut self.word);
         let split = std::mem::replace(&mut self.split, false);
-        let result = self.all(Some(stop));
+        self.depth += 1;
+        let ended = self.all(Some(stop));
+        self.depth -= 1;
         self.split = split;
         let word = std::mem::replace(&mut self.word, outer);
-        result.map(|()| word)
+        match ended {
+            Ok(true) => Ok(word),
+            Ok(false) => Err(missing(stop)),
+            Err(error) => Err(error),
+        }
     }
 
     /// A name, a number, or one of the shell's special ones.
@@ -301,91 +352,6 @@ impl<'a> Run<'a> {
     }
 }
 
-/// Whether `text` as a whole matches a pattern of `*`, `?` and escaped letters. Only the last `*` is ever tried again, so
-/// that no pattern takes more time than its length and the text's together make.
-fn matches(pattern: &[char], text: &[char]) -> bool {
-    let (mut at, mut here) = (0, 0);
-    let mut star: Option<(usize, usize)> = None;
-    while here < text.len() {
-        match pattern.get(at) {
-            Some('*') => {
-                star = Some((at + 1, here));
-                at += 1;
-                continue;
-            }
-            Some('\\') if pattern.get(at + 1) == text.get(here) => {
-                (at, here) = (at + 2, here + 1);
-                continue;
-            }
-            Some('?') => {
-                (at, here) = (at + 1, here + 1);
-                continue;
-            }
-            Some('\\') if at + 1 < pattern.len() => {}
-            Some(letter) if *letter == text[here] => {
-                (at, here) = (at + 1, here + 1);
-                continue;
-            }
-            _ => {}
-        }
-        // The star takes one letter more.
-        let Some((behind, taken)) = star else {
-            return false;
-        };
-        star = Some((behind, taken + 1));
-        (at, here) = (behind, taken + 1);
-    }
-    pattern[at..].iter().all(|letter| *letter == '*')
-}
-
-fn letters(text: &str) -> Vec<char> {
-    text.chars().collect()
-}
-
-fn trim_prefix(value: &str, pattern: &str, greedy: bool) -> String {
-    let (value, pattern) = (letters(value), letters(pattern));
-    let fits = |end: &usize| matches(&pattern, &value[..*end]);
-    let end = match greedy {
-        true => (0..=value.len()).rev().find(fits),
-        false => (0..=value.len()).find(fits),
-    };
-    value[end.unwrap_or(0)..].iter().collect()
-}
-
-fn trim_suffix(value: &str, pattern: &str, greedy: bool) -> String {
-    let (value, pattern) = (letters(value), letters(pattern));
-    let fits = |start: &usize| matches(&pattern, &value[*start..]);
-    let start = match greedy {
-        true => (0..=value.len()).find(fits),
-        false => (0..=value.len()).rev().find(fits),
-    };
-    value[..start.unwrap_or(value.len())].iter().collect()
-}
-
-fn replace(value: &str, pattern: &str, replacement: &str, all: bool) -> String {
-    let (value, pattern) = (letters(value), letters(pattern));
-    let mut result = String::new();
-    let mut at = 0;
-    let mut done = false;
-    while at < value.len() {
-        let found = (at + 1..=value.len())
-            .rev()
-            .find(|end| !done && matches(&pattern, &value[at..*end]));
-        match found {
-            Some(end) => {
-                result.push_str(replacement);
-                at = end;
-                done = !all;
-            }
-            None => {
-                result.push(value[at]);
-                at += 1;
-            }
-        }
-    }
-    result
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -396,6 +362,7 @@ mod tests {
             "EMPTY" => "",
             "TWO" => "x y",
             "FILE" => "/a/b.tar.gz",
+            "STAR" => "*\\b",
             _ => return None,
         };
         Some(value.to_owned())
@@ -422,10 +389,12 @@ mod tests {
             ("${A/l/L}", "heLlo"),
             ("${A//l/L}", "heLLo"),
             ("$$x", "x"),
-            ("${FILE##*a*b*z}", ""),
-            ("${FILE##*b*a/}", "/a/b.tar.gz"),
             ("${FILE%%.*g*}", "/a/b"),
-            ("${A/l\\l/L}", "heLo"),
+            ("${STAR#\\*}", "\\b"),
+            ("${STAR#*\\\\}", "b"),
+            ("${FILE//\\//-}", "-a-b.tar.gz"),
+            ("${FILE:#*/}", "a/b.tar.gz"),
+            ("${A/l/\\l}", "he\\llo"),
             ("$", "$"),
             ("a$", "a$"),
             ("${NO}", ""),
@@ -439,18 +408,27 @@ mod tests {
         }
     }
 
+    /// Neither the stack nor the memory is the Dockerfile's to use up.
     #[test]
-    fn stars_do_not_multiply() {
-        let long = "a".repeat(3000);
-        let get = |_: &str| Some(long.clone());
-        let pattern = format!("${{A#{}b}}", "*a".repeat(12));
-        assert_eq!(Expander::new('\\').word(&pattern, &get), Ok(long.clone()));
+    fn hostile_words_are_refused() {
+        let deep = format!("{}x{}", "${NO:-".repeat(100_000), "}".repeat(100_000));
+        let error = Expander::new('\\').word(&deep, &env).unwrap_err();
+        let words = "more than 50 substitutions in another one";
+        assert!(error.ends_with(words), "{}", &error[error.len() - 99..]);
+        let few = format!("{}x{}", "${NO:-".repeat(50), "}".repeat(50));
+        assert_eq!(Expander::new('\\').word(&few, &env).as_deref(), Ok("x"));
+
+        let long = |_: &str| Some("a".repeat(1 << 19));
+        let word = |text: &str| Expander::new('\\').word(text, &long);
+        assert_eq!(word("$A$A").map(|word| word.len()), Ok(1 << 20));
+        assert!(word("$A$A$A").unwrap_err().ends_with(TOO_LONG));
+        assert!(word("${A//a/$A}").unwrap_err().ends_with(TOO_LONG));
     }
 
     #[test]
     fn splits_unquoted_values() {
         let words = Expander::new('\\').words("$TWO \"$TWO\" ''", &env).unwrap();
-        assert_eq!(words, ["x", "y", "x y", ""]);
+        assert_eq!(words, ["x", "y", "x y"]);
     }
 
     #[test]
@@ -465,20 +443,27 @@ mod tests {
             "failed to process \"${A^}\": unsupported modifier (^) in substitution"
         );
         assert!(error("${NO:?gone}").ends_with("NO: gone"));
+        assert!(error("${NO:?}").ends_with("NO: is not allowed to be unset"));
+        assert!(error("${EMPTY:?}").ends_with("EMPTY: is not allowed to be empty"));
+        assert!(error("${A:x}").ends_with("unsupported modifier (:x) in substitution"));
+        assert!(error("${A/l}").ends_with("missing '/' in ${}"));
+        assert!(error("${A/\\l/x}").ends_with("(\\l) in substitution: invalid escape '\\l'"));
+        assert!(error("${:-x}").ends_with("bad substitution"));
         assert!(error("${}").ends_with("bad substitution"));
     }
 
     #[test]
     fn a_text_keeps_its_quotes() {
-        let text = Expander::new('\\').text("'$A' \\$A \\n", &env).unwrap();
-        assert_eq!(text, "'hello' $A \\n");
+        let text = Expander::text("'$A' \"\\$A\" \\n \\\\n", &env);
+        assert_eq!(text.as_deref(), Ok("'hello' \"$A\" n \\n"));
     }
 
     proptest::proptest! {
         #[test]
         fn never_panics(text in ".*") {
             let _ = Expander::new('\\').words(&text, &env);
-            let _ = Expander::new('`').text(&text, &env);
+            let _ = Expander::new('`').word(&text, &env);
+            let _ = Expander::text(&text, &env);
         }
     }
 }

@@ -15,6 +15,7 @@ mod instruction;
 mod json;
 mod lines;
 mod parse;
+mod pattern;
 mod quote;
 mod stages;
 mod suggest;
@@ -30,3 +31,4 @@ pub use instruction::{
 };
 pub use quote::quoted;
 pub use stages::{Dockerfile, From, Stage};
+pub use suggest::distance;

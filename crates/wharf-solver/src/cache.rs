@@ -26,8 +26,6 @@ pub(crate) struct Record {
     pub(crate) outputs: Vec<Option<Vec<SavedLayer>>>,
     /// The folders that this operation made.
     pub(crate) own: Vec<ChainId>,
-    /// `regular`, `source.git`, `source.http`.
-    pub(crate) kind: String,
     pub(crate) description: String,
     /// Seconds since 1970.
     pub(crate) created: i64,
@@ -202,7 +200,7 @@ impl Cache {
 
 impl Record {
     /// Of results that were just made.
-    pub(crate) fn new(outputs: &[Option<Ref>], kind: &str, description: String) -> Self {
+    pub(crate) fn new(outputs: &[Option<Ref>], description: String) -> Self {
         let now = Timestamp::now().as_second();
         let saved = |tree: &Ref| {
             let layers = tree.layers().iter().map(SavedLayer::from);
@@ -216,7 +214,6 @@ impl Record {
         Self {
             own: own.map(|layer| layer.chain).collect(),
             outputs,
-            kind: kind.to_owned(),
             description,
             created: now,
             used: now,

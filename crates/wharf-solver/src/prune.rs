@@ -1,22 +1,22 @@
 //! What the cache takes on disk, and making it less.
 
 use std::collections::{HashMap, HashSet};
-use std::os::fd::{AsFd as _, BorrowedFd};
+use std::os::fd::AsFd as _;
 use std::path::Path;
 
 use jiff::Timestamp;
-use rustix::fs::{AtFlags, FileType, FlockOperation, statat};
-use wharf_builder::{hash, remove_cache};
+use rustix::fs::FlockOperation;
+use wharf_builder::{remove_cache, tree};
 use wharf_engine::CACHE_FIELDS;
 use wharf_oci::ChainId;
 
 use crate::cache::{Cache, Record};
 use crate::{CacheRecord, PruneOptions, SolveError, Solver, blocking};
 
+/// The kind of what steps have made.
+const REGULAR: &str = "regular";
 /// The kind of cache mounts.
 const MOUNT: &str = "exec.cachemount";
-/// Folders within folders that are counted.
-const DEEPEST: usize = 400;
 
 impl Solver {
     /// What the cache holds: results of steps, the folders of cache mounts, and `others`, which the caller keeps.
@@ -118,7 +118,7 @@ fn described(
     let is_shared = |chain: &ChainId| images.contains(chain) || users.get(chain) > Some(&1);
     CacheRecord {
         id: id.to_owned(),
-        kind: record.kind.clone(),
+        kind: REGULAR.to_owned(),
         description: record.description.clone(),
         in_use: false,
         shared: record.own.iter().any(is_shared),
@@ -149,6 +149,9 @@ fn mounts(folder: &Path) -> Vec<CacheRecord> {
         };
         let about = std::fs::read(path.join("about")).unwrap_or_default();
         let about: serde_json::Value = serde_json::from_slice(&about).unwrap_or_default();
+        let data = std::fs::File::open(path.join("data"));
+        // Steps may be changing it.
+        let size = data.and_then(|data| tree::size(data.as_fd()));
         let id = about["id"].as_str().unwrap_or_default().to_owned();
         CacheRecord {
             id: entry.file_name().to_string_lossy().into_owned(),
@@ -156,7 +159,7 @@ fn mounts(folder: &Path) -> Vec<CacheRecord> {
             description: format!("cached mount with id {id:?}"),
             in_use: in_use(&path),
             mutable: true,
-            size: std::fs::File::open(path.join("data")).map_or(0, |data| size(data.as_fd(), 0)),
+            size: size.map_or(0, |bytes| i64::try_from(bytes).unwrap_or(i64::MAX)),
             created: time(made).unwrap_or_default(),
             last_used: time(used),
             usage_count: 1,
@@ -176,25 +179,6 @@ fn in_use(cache: &Path) -> bool {
     })
 }
 
-/// Bytes of the files below a folder, which steps may be changing: what is gone counts nothing, and no link is followed.
-fn size(folder: BorrowedFd<'_>, depth: usize) -> i64 {
-    let names = hash::names(folder).unwrap_or_default().into_iter();
-    let sizes = names.map(|name| {
-        let Ok(stat) = statat(folder, &name[..], AtFlags::SYMLINK_NOFOLLOW) else {
-            return 0;
-        };
-        match FileType::from_raw_mode(stat.st_mode) {
-            // Deeper than that nobody's tools reach.
-            FileType::Directory if depth < DEEPEST => {
-                let inner = hash::open_folder(folder, &name);
-                inner.map_or(0, |inner| size(inner.as_fd(), depth + 1))
-            }
-            _ => stat.st_size,
-        }
-    });
-    sizes.fold(0, i64::saturating_add)
-}
-
 /// Which of them go.
 fn choose(
     mut records: Vec<CacheRecord>,
@@ -211,8 +195,7 @@ fn choose(
     let mut gone = Vec::new();
     for record in records {
         let used = record.last_used.unwrap_or(record.created).as_second();
-        let is_wanted =
-            options.all || (!record.shared && record.kind == "regular" || record.mutable);
+        let is_wanted = options.all || (!record.shared && record.kind == REGULAR || record.mutable);
         if record.in_use || !is_wanted || !filters.fit(&record) {
             continue;
         }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use bollard_buildkit_proto::pb;
 use rustix::fs::{FileType, Mode, OFlags, fstat, readlinkat};
-use wharf_builder::hash;
+use wharf_builder::tree;
 use wharf_engine::{Workspace, resolve};
 use wharf_oci::{ChainId, Descriptor, Digest, Platform};
 use wharf_sys::root::Root;
@@ -217,7 +217,7 @@ impl Ref {
             let found = resolve(&tree.root, &path).map_err(failed)?;
             let flags = OFlags::RDONLY | OFlags::DIRECTORY;
             let folder = tree.root.open_at(&found.path, flags, Mode::empty());
-            let names = hash::names(folder.map_err(failed)?.as_fd()).map_err(failed)?;
+            let names = tree::names(folder.map_err(failed)?.as_fd()).map_err(failed)?;
             let texts = names.iter().map(|name| String::from_utf8_lossy(name));
             let wanted = texts
                 .filter(|name| include.is_empty() || wharf_images::glob::matches(&include, name));

@@ -266,7 +266,7 @@ impl Task {
             };
             let outputs = doing.run().await?;
             if job.remembers() {
-                let record = Record::new(&outputs, "regular", node.name());
+                let record = Record::new(&outputs, node.name());
                 job.solver().cache.put(&key, definition.as_ref(), &record)?;
             }
             Ok(outputs)

@@ -191,7 +191,7 @@ fn all_cases_come_out_as_they_should() {
         let folder = tempfile::tempdir().unwrap();
         context(folder.path());
         let cases = cases(include_str!("corpus.md"));
-        assert!(cases.len() > 160);
+        assert!(cases.len() > 200);
         let mut failed = Vec::new();
         for case in &cases {
             if let Some(wrong) = build(&solver, folder.path(), case).await {

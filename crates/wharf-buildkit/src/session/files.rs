@@ -85,7 +85,7 @@ impl Contexts {
             "" => session.id.as_str(),
             key => key,
         };
-        let key = hex(&sha2::Sha256::digest(format!(
+        let key = wharf_builder::hash::hex(&sha2::Sha256::digest(format!(
             "{}\0{}\0{key}",
             local.name, local.purpose
         )));
@@ -151,7 +151,7 @@ impl Contexts {
             };
             kept.push(Kept {
                 key: entry.file_name().to_string_lossy().into_owned(),
-                bytes: tree::size(files.as_fd())?,
+                bytes: wharf_builder::tree::size(files.as_fd())?,
                 used,
             });
         }
@@ -281,10 +281,6 @@ fn insert(
         metadata.insert(name, MetadataValue::from_static("1"));
     }
     Ok(())
-}
-
-pub(crate) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[cfg(test)]

@@ -17,10 +17,11 @@ use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::Request;
 use tonic::metadata::{MetadataKey, MetadataValue};
+use wharf_builder::tree;
 use wharf_sys::root::Root;
 
 use super::stat::{CHARACTER, DEVICE, FIFO, FOLDER, LINK, SETGID, SETUID, STICKY};
-use super::{Session, origin, tree};
+use super::{Session, origin};
 use crate::error::Error;
 
 const SEND: &str = "/moby.filesync.v1.FileSend/DiffCopy";

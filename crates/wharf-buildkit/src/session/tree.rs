@@ -2,41 +2,16 @@
 
 use std::ffi::OsStr;
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{
-    AtFlags, Dir, FileType, Gid, Mode, OFlags, Timespec, Timestamps, Uid, chmodat, chownat, linkat,
-    mkdirat, openat, statat, unlinkat, utimensat,
+    AtFlags, FileType, Gid, Mode, Timespec, Timestamps, Uid, chmodat, chownat, linkat, mkdirat,
+    statat, unlinkat, utimensat,
 };
 use rustix::io::Errno;
-
-/// The names in a folder, sorted.
-pub(crate) fn names(folder: impl AsFd) -> io::Result<Vec<Vec<u8>>> {
-    let mut names = Vec::new();
-    let readable = openat(
-        folder,
-        c".",
-        OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC,
-        Mode::empty(),
-    )?;
-    for entry in Dir::read_from(readable)? {
-        let entry = entry?;
-        let name = entry.file_name().to_bytes();
-        if !matches!(name, b"." | b"..") {
-            names.push(name.to_vec());
-        }
-    }
-    names.sort_unstable();
-    Ok(names)
-}
-
-/// A folder in a folder, never through a link.
-pub(crate) fn folder(parent: impl AsFd, name: &[u8]) -> io::Result<OwnedFd> {
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    Ok(openat(parent, name, flags, Mode::empty())?)
-}
+use wharf_builder::tree::{folder, names};
 
 /// Removes what is at a name, with all that is in it. Nothing there is no error.
 pub(crate) fn remove(parent: impl AsFd, name: &[u8]) -> io::Result<()> {
@@ -105,50 +80,4 @@ pub(crate) fn twin(from: BorrowedFd<'_>, to: BorrowedFd<'_>) -> io::Result<()> {
         utimensat(to, name, &times, AtFlags::SYMLINK_NOFOLLOW)?;
     }
     Ok(())
-}
-
-/// Bytes of the files below a folder. It may be changing: what is gone counts nothing.
-pub(crate) fn size(at: BorrowedFd<'_>) -> io::Result<u64> {
-    let mut bytes = 0;
-    for name in names(at)? {
-        bytes += match size_of(at, &name) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => 0,
-            other => other?,
-        };
-    }
-    Ok(bytes)
-}
-
-fn size_of(at: BorrowedFd<'_>, name: &[u8]) -> io::Result<u64> {
-    let stat = statat(at, name, AtFlags::SYMLINK_NOFOLLOW)?;
-    match FileType::from_raw_mode(stat.st_mode) {
-        FileType::Directory => match folder(at, name) {
-            // It has become something else.
-            Err(error) if error.kind() == io::ErrorKind::NotADirectory => Ok(0),
-            inner => size(inner?.as_fd()),
-        },
-        _ => Ok(u64::try_from(stat.st_size).unwrap_or(0)),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// `names` was asked before, and somebody removes files now.
-    #[test]
-    fn what_is_gone_is_told_from_what_cannot_be_read() {
-        let dir = tempfile::tempdir().unwrap();
-        std::fs::create_dir(dir.path().join("d")).unwrap();
-        std::fs::write(dir.path().join("d/f"), "four").unwrap();
-        std::os::unix::fs::symlink("d", dir.path().join("l")).unwrap();
-        let root = std::fs::File::open(dir.path()).unwrap();
-        assert_eq!(size(root.as_fd()).unwrap(), 4 + 1);
-        let gone = size_of(root.as_fd(), b"gone").unwrap_err();
-        assert_eq!(gone.kind(), io::ErrorKind::NotFound);
-        // A folder that was removed while it was open has no names.
-        let inner = folder(&root, b"d").unwrap();
-        std::fs::remove_dir_all(dir.path().join("d")).unwrap();
-        assert_eq!(size(inner.as_fd()).unwrap(), 0);
-    }
 }

@@ -27,6 +27,15 @@ pub(super) struct Converted {
     pub(super) found: Vec<Finding>,
 }
 
+/// What the arguments of an `ARG` see of those before them on its line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Line {
+    /// Their values, as with BuildKit.
+    InTurn,
+    /// Nothing, as with the classic builder.
+    AtOnce,
+}
+
 /// A conversion for one platform.
 pub(super) struct Converter<'a> {
     pub(super) job: &'a Job,
@@ -425,7 +434,7 @@ impl<'a> Converter<'a> {
                     .await
             }
             Instruction::Arg(args) => {
-                let text = self.declare(stage, args)?;
+                let text = self.declare(stage, args, Line::InTurn)?;
                 stage.noted(&text);
                 Ok(())
             }
@@ -463,10 +472,18 @@ impl<'a> Converter<'a> {
     ///
     /// # Errors
     /// If a default cannot be expanded.
-    pub(super) fn declare(&self, stage: &mut Stage, args: &[Arg]) -> Result<String, SolveError> {
+    pub(super) fn declare(
+        &self,
+        stage: &mut Stage,
+        args: &[Arg],
+        line: Line,
+    ) -> Result<String, SolveError> {
         let mut words = Vec::new();
+        let mut seen = self.seen(stage);
         for arg in args {
-            let seen = self.seen(stage);
+            if line == Line::InTurn {
+                seen = self.seen(stage);
+            }
             let default = self.default_of(arg.default.as_deref(), &seen)?;
             words.push(match &default {
                 Some(value) => format!("{}={value}", arg.name),
@@ -561,7 +578,7 @@ impl<'a> Converter<'a> {
         }
         let seen = self.seen(stage);
         let get = |name: &str| seen.get(name).cloned();
-        let text = Expander::new(self.file.escape).text(&document.content, &get);
+        let text = Expander::text(&document.content, &get);
         text.map_err(SolveError::Invalid)
     }
 

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use bollard_buildkit_proto::pb;
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, statat};
 use wharf_builder::transfer::{self, Looks};
-use wharf_builder::{Exclude, ModeChange, fetch, has_wildcards, hash, paths};
+use wharf_builder::{Exclude, ModeChange, fetch, has_wildcards, hash, paths, tree};
 use wharf_engine::resolve;
 use wharf_sys::root::Root;
 
@@ -221,13 +221,13 @@ impl Included {
         }
         let length = path.len();
         let mut any = false;
-        for name in hash::names(folder.as_fd())? {
+        for name in tree::names(folder.as_fd())? {
             path.extend_from_slice(&name);
             let stat = statat(&folder, &name[..], AtFlags::SYMLINK_NOFOLLOW)?;
             let is_folder = FileType::from_raw_mode(stat.st_mode) == FileType::Directory;
             let mut found = include.wants(path) && hash::Wanted::wants(exclude, path);
             if is_folder {
-                let child = hash::open_folder(folder.as_fd(), &name)?;
+                let child = tree::folder(folder.as_fd(), &name)?;
                 let own = path.clone();
                 path.push(b'/');
                 found |= self.collect(&child, path, include, exclude, depth + 1)?;
@@ -278,7 +278,7 @@ fn change_modes(
     let Some(like) = like else {
         return Ok(());
     };
-    for name in hash::names(like.as_fd())? {
+    for name in tree::names(like.as_fd())? {
         let kind = statat(like, &name[..], AtFlags::SYMLINK_NOFOLLOW)?.st_mode;
         let inside = path.join(OsStr::from_bytes(&name));
         // What was left out is not there.
@@ -290,7 +290,7 @@ fn change_modes(
         }
         match FileType::from_raw_mode(kind) {
             FileType::Directory => {
-                let folder = hash::open_folder(like.as_fd(), &name)?;
+                let folder = tree::folder(like.as_fd(), &name)?;
                 change_modes(change, (to, &inside), Some(&folder), depth + 1)?;
             }
             FileType::RegularFile => change_modes(change, (to, &inside), None, depth + 1)?,

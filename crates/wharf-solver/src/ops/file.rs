@@ -14,7 +14,7 @@ use rustix::fs::{
     symlinkat, unlinkat, utimensat,
 };
 use rustix::io::Errno;
-use wharf_builder::{has_wildcards, hash, paths, transfer};
+use wharf_builder::{has_wildcards, paths, transfer, tree};
 use wharf_engine::{Workspace, resolve};
 use wharf_sys::root::Root;
 
@@ -351,9 +351,9 @@ fn remove(folder: &OwnedFd, name: &[u8], depth: usize) -> Result<(), Errno> {
     if FileType::from_raw_mode(stat.st_mode) != FileType::Directory {
         return unlinkat(folder, own, AtFlags::empty());
     }
-    let child = hash::open_folder(folder.as_fd(), name)
+    let child = tree::folder(folder.as_fd(), name)
         .map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))?;
-    let names = hash::names(child.as_fd());
+    let names = tree::names(child.as_fd());
     for inside in names.map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))? {
         remove(&child, &inside, depth + 1)?;
     }

@@ -9,8 +9,8 @@ use std::sync::Arc;
 
 use bollard_buildkit_proto::pb;
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, Stat, statat};
-use wharf_builder::hash;
 use wharf_builder::transfer::{self, Looks};
+use wharf_builder::tree;
 use wharf_sys::root::Root;
 
 use super::Doing;
@@ -128,8 +128,8 @@ impl Changes {
         if depth > 400 {
             return Err(std::io::Error::other("folders within folders"));
         }
-        let before: BTreeSet<Vec<u8>> = hash::names(old.as_fd())?.into_iter().collect();
-        let after: BTreeSet<Vec<u8>> = hash::names(new.as_fd())?.into_iter().collect();
+        let before: BTreeSet<Vec<u8>> = tree::names(old.as_fd())?.into_iter().collect();
+        let after: BTreeSet<Vec<u8>> = tree::names(new.as_fd())?.into_iter().collect();
         let at = |name: &Vec<u8>| path.join(OsStr::from_bytes(name));
         self.gone.extend(before.difference(&after).map(at));
         for name in &after {
@@ -144,8 +144,8 @@ impl Changes {
             match past {
                 Some(past) if is_folder(&past) && is_folder(&stat) => {
                     let inside = (
-                        hash::open_folder(old.as_fd(), name)?,
-                        hash::open_folder(new.as_fd(), name)?,
+                        tree::folder(old.as_fd(), name)?,
+                        tree::folder(new.as_fd(), name)?,
                     );
                     self.walk(&inside.0, &inside.1, &at(name), depth + 1)?;
                 }

@@ -160,15 +160,14 @@ impl Doing<'_> {
         let (job, selector) = (self.job.clone(), mount.selector.clone());
         let base = job.solver().caches();
         let (folder, lock) = blocking(move || {
-            let description = base.join(&name);
             let (mode, owner) = match &begin {
                 Some(tree) => looks_of(&job, tree, &selector)?,
                 None => (0o755, (0, 0)),
             };
             let (folder, lock) = wharf_builder::take_cache(&base, &name, sharing, mode, owner)?;
             let about = serde_json::json!({ "id": options.id }).to_string();
-            let _ = std::fs::create_dir_all(&description);
-            std::fs::write(description.join("about"), about)
+            // Beside the folder, in the cache that was taken: of private ones there are several.
+            std::fs::write(folder.with_file_name("about"), about)
                 .map_err(SolveError::io("describe a cache mount"))?;
             if let Some(tree) = begin {
                 fill(&job, &tree, &selector, &folder)?;

@@ -342,7 +342,7 @@ async fn image_layers(
     let layers: Vec<Layer> = layers.collect();
     let tree = hold(store, layers.clone());
     let description = format!("pulled from {name}");
-    let record = Record::new(&[Some(tree)], "regular", description);
+    let record = Record::new(&[Some(tree)], description);
     cache.put(&key, None, &record)?;
     Ok(layers)
 }

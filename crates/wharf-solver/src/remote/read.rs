@@ -126,7 +126,7 @@ impl Job {
             });
         let store = self.engine().images.store();
         let outputs = vec![Some(hold(store, layers.collect()))];
-        let record = Record::new(&outputs, "regular", name.to_owned());
+        let record = Record::new(&outputs, name.to_owned());
         self.solver().cache.put(key, definition, &record)?;
         Ok(Some(outputs))
     }

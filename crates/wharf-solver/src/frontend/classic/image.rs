@@ -33,8 +33,6 @@ pub(super) enum Work<'a> {
     Files,
     /// A command is run, by this job.
     Command(&'a Job),
-    /// A command that the history does not say all of: whether it is known, the solver must say.
-    Untold(&'a Job),
 }
 
 impl Build<'_> {
@@ -45,9 +43,6 @@ impl Build<'_> {
         created_by: &str,
         work: Work<'_>,
     ) -> Result<(), BuildError> {
-        if let Work::Untold(job) = work {
-            return self.untold(standing, created_by, job).await;
-        }
         if !self.options.no_cache && !standing.busted {
             if let Some(image) = self.known(standing, created_by).await? {
                 self.stand_on(standing, &image)?;
@@ -65,15 +60,14 @@ impl Build<'_> {
                 tree
             }
             Work::Files => self.solve(self.job, standing.stage.output).await?.0,
-            Work::Command(job) | Work::Untold(job) => {
-                self.solve(job, standing.stage.output).await?.0
-            }
+            Work::Command(job) => self.solve(job, standing.stage.output).await?.0,
         };
         self.commit(standing, Some(&tree), created_by).await
     }
 
-    /// A command with mounts, here-documents or a network of its own, which no classic builder but this one has.
-    async fn untold(
+    /// The image of a command that the history does not say all of, as it has mounts, here-documents or a network of its own,
+    /// which no classic builder but this one has: whether it is known, the solver must say.
+    pub(super) async fn untold(
         &mut self,
         standing: &mut Standing,
         created_by: &str,
@@ -169,13 +163,13 @@ impl Build<'_> {
         created_by: &str,
     ) -> Result<Option<Image>, BuildError> {
         let parent = self.parent(standing)?;
+        // Where others are named, only theirs count (moby `image/cache`).
+        if !self.options.cache_from.is_empty() {
+            return self.among_others(standing, parent, created_by).await;
+        }
         let layers = Layers::of(parent.as_ref(), None);
         let document = describe(standing, parent.as_ref(), &layers, created_by)?;
-        // Where others are named, only theirs count (moby `image/cache`).
-        match self.options.cache_from.is_empty() {
-            true => Ok(self.sibling(standing, document)),
-            false => self.among_others(standing, created_by).await,
-        }
+        Ok(self.sibling(standing, document))
     }
 
     /// Holds the image, so that no prune takes it while the build goes on.
@@ -210,10 +204,10 @@ impl Build<'_> {
     async fn among_others(
         &self,
         standing: &Standing,
+        parent: Option<Image>,
         created_by: &str,
     ) -> Result<Option<Image>, BuildError> {
         let store = self.store().clone();
-        let parent = self.parent(standing)?;
         for name in &self.options.cache_from {
             // One that is not here is of no use, and no error (moby `image/cache`).
             let Ok(other) = store.resolve(name) else {

@@ -371,7 +371,6 @@ fn short(id: &str) -> &str {
 /// So that the solver's errors read as the classic builder's.
 impl From<SolveError> for BuildError {
     fn from(error: SolveError) -> Self {
-        let error = error.plain();
         let text = error.to_string();
         match error {
             SolveError::At { error, .. } => Self::from(*error),

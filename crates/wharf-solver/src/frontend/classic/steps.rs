@@ -11,6 +11,7 @@ use wharf_oci::{Digest, Healthcheck};
 use super::base::Standing;
 use super::image::Work;
 use super::{Build, BuildEvent, Housing};
+use crate::frontend::convert::Line;
 use crate::frontend::llb::Output;
 use crate::frontend::run::Ran;
 use crate::{Job, Progress, Ref, VertexLog, solve};
@@ -26,7 +27,7 @@ impl Build<'_> {
             Instruction::Copy(copy) => self.copy(standing, copy, None, located).await,
             Instruction::Add(add) => self.copy(standing, &add.copy, Some(add), located).await,
             Instruction::Arg(args) => {
-                let text = self.converter.declare(&mut standing.stage, args)?;
+                let text = self.converter.declare(&mut standing.stage, args, Line::AtOnce)?;
                 self.note(standing, &format!(" {text}")).await
             }
             Instruction::Maintainer(name) => {
@@ -118,11 +119,10 @@ impl Build<'_> {
             ..self.housing(image)
         };
         let job = self.job.housed(Arc::new(housing));
-        let work = match is_told {
-            true => Work::Command(&job),
-            false => Work::Untold(&job),
-        };
-        self.step(standing, &created_by, work).await
+        match is_told {
+            true => self.step(standing, &created_by, Work::Command(&job)).await,
+            false => self.untold(standing, &created_by, &job).await,
+        }
     }
 
     /// Where containers of the build are made, on this image.

@@ -168,29 +168,10 @@ fn of_copy(copy: &Copy) -> Vec<&str> {
 
 /// The name that was meant, if one is near.
 fn nearest<'a>(name: &str, known: impl Iterator<Item = &'a String>) -> Option<&'a str> {
-    let distances = known.map(|other| (distance(name, other), other.as_str()));
+    let distances = known.map(|other| (wharf_dockerfile::distance(name, other), other.as_str()));
     let near = distances.filter(|(distance, _)| (1..NEAR).contains(distance));
     near.min_by_key(|(distance, _)| *distance)
         .map(|(_, other)| other)
-}
-
-/// How many letters are other, new or gone (Levenshtein).
-fn distance(a: &str, b: &str) -> usize {
-    let b: Vec<char> = b.chars().collect();
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (at, letter) in a.chars().enumerate() {
-        let mut corner = at;
-        let mut left = at + 1;
-        for (column, other) in b.iter().enumerate() {
-            let above = row[column + 1];
-            let cost = usize::from(letter != *other);
-            row[column] = left;
-            left = (corner + cost).min(above + 1).min(left + 1);
-            corner = above;
-        }
-        row[b.len()] = left;
-    }
-    row[b.len()]
 }
 
 #[cfg(test)]
@@ -242,12 +223,5 @@ mod tests {
             of("ARG T\nFROM a:$T\n"),
             ["Default value for ARG a:$T results in empty or invalid base image name"]
         );
-    }
-
-    #[test]
-    fn distances_count_letters() {
-        assert_eq!(distance("", "abc"), 3);
-        assert_eq!(distance("kitten", "sitting"), 3);
-        assert_eq!(distance("same", "same"), 0);
     }
 }
