@@ -2,8 +2,9 @@
 
 use axum::response::{IntoResponse, Response};
 use http::StatusCode;
-use wharf_api_types::ErrorResponse;
+use wharf_api_types::{ErrorDetail, ErrorResponse, JsonMessage};
 use wharf_engine::{EngineError, ErrorKind};
+use wharf_sys::words::plain;
 
 use crate::reply;
 
@@ -47,6 +48,19 @@ impl ApiError {
     }
 }
 
+/// The last line of a stream of messages that did not end well.
+pub(crate) fn last_line(message: &str, code: i64) -> JsonMessage {
+    let message = plain(message);
+    JsonMessage {
+        error_detail: Some(ErrorDetail {
+            code,
+            message: message.clone(),
+        }),
+        error: Some(message),
+        ..JsonMessage::default()
+    }
+}
+
 impl From<EngineError> for ApiError {
     fn from(error: EngineError) -> Self {
         Self::new(status_of(error.kind()), error.message())
@@ -81,12 +95,29 @@ impl IntoResponse for ApiError {
         }
         let unrouted = self.status == StatusCode::NOT_FOUND && self.message == NO_PAGE;
         let body = ErrorResponse {
-            message: self.message,
+            message: plain(&self.message),
         };
         let mut response = reply::json(self.status, &body);
         if unrouted {
             response.extensions_mut().insert(Unrouted);
         }
         response
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Whatever error of the kernel's a message is made of: users know Go's words.
+    #[tokio::test]
+    async fn errors_of_the_kernel_are_in_gos_words() {
+        let full = std::io::Error::from_raw_os_error(28);
+        let said = format!("write /x: {full}");
+        let response = ApiError::bad(&said).into_response();
+        let body = axum::body::to_bytes(response.into_body(), 1000).await;
+        let words = "write /x: no space left on device";
+        assert_eq!(body.unwrap(), format!("{{\"message\":\"{words}\"}}\n"));
+        assert_eq!(last_line(&said, 0).error.as_deref(), Some(words));
     }
 }

@@ -10,6 +10,7 @@ use serde_json::json;
 use tonic::{Code, Status};
 use wharf_engine::ErrorKind;
 use wharf_solver::{SolveError, SourceRange};
+use wharf_sys::words::plain;
 
 /// An error of this crate.
 #[derive(Debug, thiserror::Error)]
@@ -46,7 +47,7 @@ impl Error {
         match self {
             Self::Solve(error) => solve_status(error),
             Self::Client(status) => status.clone(),
-            other => Status::new(other.code(), other.to_string()),
+            other => Status::new(other.code(), plain(&other.to_string())),
         }
     }
 
@@ -66,7 +67,7 @@ fn solve_status(error: &SolveError) -> Status {
         ErrorKind::NotImplemented => Code::Unimplemented,
         _ => Code::Unknown,
     };
-    let message = error.to_string();
+    let message = plain(&error.to_string());
     let SolveError::At {
         vertex, sources, ..
     } = error

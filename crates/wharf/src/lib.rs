@@ -52,7 +52,8 @@ fn finish(exit: cli::Exit) -> i32 {
     term::raw::restore();
     if !exit.message.is_empty() {
         // Standard error may be closed; the exit code still tells.
-        let _ = writeln!(std::io::stderr(), "{}", exit.message);
+        let message = wharf_sys::words::plain(&exit.message);
+        let _ = writeln!(std::io::stderr(), "{message}");
     }
     exit.code
 }

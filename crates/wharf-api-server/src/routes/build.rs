@@ -12,7 +12,7 @@ use http::HeaderMap;
 use tokio::sync::mpsc::Receiver;
 use tokio_util::io::StreamReader;
 use tokio_util::task::AbortOnDropHandle;
-use wharf_api_types::{AuthConfig, ErrorDetail, JsonMessage};
+use wharf_api_types::{AuthConfig, JsonMessage};
 use wharf_builder::BuildError;
 use wharf_buildkit::BuildKit;
 use wharf_distribution::Credentials;
@@ -20,7 +20,7 @@ use wharf_engine::{Engine, EventKind, NetworkMode, PruneWatcher, Resources};
 use wharf_oci::{Digest, Reference};
 use wharf_solver::{BuildEvent, BuildOptions, BuildSource, Classic, Output, PruneOptions};
 
-use crate::error::ApiError;
+use crate::error::{ApiError, last_line};
 use crate::params::{Params, drain};
 use crate::peer::Peer;
 use crate::reply::{self, Answer};
@@ -169,15 +169,7 @@ fn line(event: &BuildEvent) -> Bytes {
 }
 
 fn failure(error: &BuildError) -> JsonMessage {
-    let message = error.to_string();
-    JsonMessage {
-        error_detail: Some(ErrorDetail {
-            code: error.code().unwrap_or(0).into(),
-            message: message.clone(),
-        }),
-        error: Some(message),
-        ..JsonMessage::default()
-    }
+    last_line(&error.to_string(), error.code().unwrap_or(0).into())
 }
 
 impl From<BuildError> for ApiError {

@@ -13,9 +13,7 @@ use http::{HeaderMap, Method, StatusCode};
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio_util::io::StreamReader;
 use tokio_util::task::AbortOnDropHandle;
-use wharf_api_types::{
-    AuthConfig, ErrorDetail, ImagePruneResponse, JsonMessage, ManifestSummary, OciPlatform,
-};
+use wharf_api_types::{AuthConfig, ImagePruneResponse, ManifestSummary, OciPlatform};
 use wharf_distribution::Credentials;
 use wharf_engine::{Engine, EngineError, Filters, parse_time};
 use wharf_images::{
@@ -24,7 +22,7 @@ use wharf_images::{
 use wharf_oci::{Digest, Platform, Reference, ReferenceError};
 
 use super::{State, prune};
-use crate::error::ApiError;
+use crate::error::{ApiError, last_line};
 use crate::params::{Params, drain, read};
 use crate::reply::{self, Answer};
 use crate::version::ApiVersion;
@@ -280,7 +278,7 @@ pub(crate) async fn load(
     };
     // dockerd answers before it looks at the archive: what is wrong with it is the stream's last line.
     report(work, events).await.or_else(|error| {
-        let line = reply::line(&failure(error.message));
+        let line = reply::line(&last_line(&error.message, 0));
         let lines = futures_util::stream::iter([Ok(line)]);
         Ok(reply::stream("application/json", lines))
     })
@@ -311,7 +309,7 @@ async fn report(
             return Some((Ok(line), Some((work, events))));
         }
         let error = ended(work).await.err()?;
-        Some((Ok(reply::line(&failure(error.message()))), None))
+        Some((Ok(reply::line(&last_line(&error.message(), 0))), None))
     });
     let first = futures_util::stream::iter([Ok(first)]);
     Ok(reply::stream("application/json", first.chain(rest)))
@@ -332,17 +330,6 @@ async fn ended(work: AbortOnDropHandle<Result<(), EngineError>>) -> Result<(), E
             "the work ended early: {error}"
         )))
     })
-}
-
-fn failure(message: String) -> JsonMessage {
-    JsonMessage {
-        error_detail: Some(ErrorDetail {
-            code: 0,
-            message: message.clone(),
-        }),
-        error: Some(message),
-        ..JsonMessage::default()
-    }
 }
 
 pub(crate) async fn search(engine: State, params: Params, headers: HeaderMap) -> Answer {

@@ -55,7 +55,7 @@ fn progress(pruned: &Pruned) -> Value {
 fn detail(error: ApiError) -> ErrorDetail {
     ErrorDetail {
         code: i64::from(error.status.as_u16()),
-        message: error.message,
+        message: wharf_sys::words::plain(&error.message),
     }
 }
 

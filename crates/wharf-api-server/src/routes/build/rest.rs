@@ -6,11 +6,11 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde::Deserialize;
 use serde_json::json;
-use wharf_api_types::{ErrorDetail, JsonMessage};
+use wharf_api_types::JsonMessage;
 use wharf_buildkit::{RestBuild, RestEvent};
 
 use super::{cache_from, map, resources, tags};
-use crate::error::ApiError;
+use crate::error::{ApiError, last_line};
 use crate::params::Params;
 use crate::routes;
 
@@ -79,13 +79,6 @@ pub(super) fn message(event: RestEvent) -> JsonMessage {
             aux: Some(json!({ "ID": id })),
             ..JsonMessage::default()
         },
-        RestEvent::Failed(message) => JsonMessage {
-            error_detail: Some(ErrorDetail {
-                code: 0,
-                message: message.clone(),
-            }),
-            error: Some(message),
-            ..JsonMessage::default()
-        },
+        RestEvent::Failed(message) => last_line(&message, 0),
     }
 }
