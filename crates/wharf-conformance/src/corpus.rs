@@ -13,13 +13,14 @@
 //! - `layers COUNT`: how many layers the image has
 //! - `run ARGS…`: what a container of the image prints, run with these arguments
 //!
-//! `Only: wharf` below the heading keeps a case from engines that are too old for it.
+//! `Only: wharf` below the heading keeps a case from engines that are too old for it, `Since: 26` only from dockerd 20.10.
 
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
 use anyhow::{Context as _, Result, bail, ensure};
 use serde_json::Value;
+use wharf_testkit::EngineKind;
 
 use crate::Case;
 use crate::case::Run;
@@ -29,6 +30,7 @@ use crate::case::Run;
 pub(crate) struct Build {
     pub(crate) title: String,
     only_wharf: bool,
+    since_26: bool,
     blocks: Vec<Block>,
 }
 
@@ -47,9 +49,9 @@ pub(crate) struct Block {
 pub(crate) fn run(case: &mut Case, text: &str) -> Result<()> {
     let builds = parse(text)?;
     ensure!(!builds.is_empty(), "no cases");
-    let is_wharf = case.engine.kind == wharf_testkit::EngineKind::Wharf;
+    let kind = case.engine.kind;
     let mut faults = Vec::new();
-    for build in builds.iter().filter(|build| is_wharf || !build.only_wharf) {
+    for build in builds.iter().filter(|build| build.is_for(kind)) {
         if let Err(error) = build.run(case) {
             faults.push(format!("{}: {error:#}", build.title));
         }
@@ -86,10 +88,9 @@ pub(crate) fn parse(text: &str) -> Result<Vec<Build>> {
                 rest: rest.trim().to_owned(),
                 text: String::new(),
             });
-        } else if line == "Only: wharf"
-            && let Some(last) = builds.last_mut()
-        {
-            last.only_wharf = true;
+        } else if let Some(last) = builds.last_mut() {
+            last.only_wharf |= line == "Only: wharf";
+            last.since_26 |= line == "Since: 26";
         }
     }
     ensure!(open.is_none(), "a block without an end");
@@ -97,6 +98,14 @@ pub(crate) fn parse(text: &str) -> Result<Vec<Build>> {
 }
 
 impl Build {
+    fn is_for(&self, engine: EngineKind) -> bool {
+        match engine {
+            EngineKind::Wharf => true,
+            EngineKind::Dockerd => !self.only_wharf && !self.since_26,
+            EngineKind::Dockerd26 => !self.only_wharf,
+        }
+    }
+
     /// Its blocks of a kind.
     pub(crate) fn all<'a>(&'a self, kind: &'a str) -> impl Iterator<Item = &'a Block> {
         self.blocks.iter().filter(move |block| block.kind == kind)

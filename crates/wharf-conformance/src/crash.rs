@@ -2,6 +2,8 @@
 //! collections on both sides. After each death the daemon's store is whole, and every push that was
 //! acknowledged can be read, byte for byte.
 
+pub mod builds;
+
 use std::collections::BTreeSet;
 use std::os::unix::process::CommandExt as _;
 use std::path::PathBuf;

@@ -1,14 +1,18 @@
-//! `make crash`: SIGKILL of daemon and registry at random points of what they do to images.
+//! `make crash`: SIGKILL of daemon and registry at random points of what they do to images, or of the daemon in builds.
 //!
-//!     crash [--rounds N] [--seed N]
+//!     crash [--builds] [--rounds N] [--seed N] [--longest MILLISECONDS]
 
 use anyhow::{Context as _, Result, bail};
-use wharf_conformance::crash::{Plan, run};
+use wharf_conformance::crash::{self, Plan};
 
 fn main() -> Result<()> {
-    let mut plan = Plan::default();
+    let (mut plan, mut builds) = (Plan::default(), false);
     let mut args = std::env::args().skip(1);
     while let Some(arg) = args.next() {
+        if arg == "--builds" {
+            builds = true;
+            continue;
+        }
         let value = args
             .next()
             .with_context(|| format!("{arg} wants a value"))?;
@@ -16,8 +20,11 @@ fn main() -> Result<()> {
             "--rounds" => plan.rounds = value.parse()?,
             "--seed" => plan.seed = value.parse()?,
             "--longest" => plan.longest = value.parse()?,
-            _ => bail!("usage: crash [--rounds N] [--seed N] [--longest MILLISECONDS]"),
+            _ => bail!("usage: crash [--builds] [--rounds N] [--seed N] [--longest MILLISECONDS]"),
         }
     }
-    run(&plan)
+    match builds {
+        true => crash::builds::run(&plan),
+        false => crash::run(&plan),
+    }
 }

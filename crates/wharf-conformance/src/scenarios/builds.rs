@@ -29,6 +29,18 @@ pub(crate) fn mistakes(case: &mut Case) -> Result<()> {
     corpus::run(case, include_str!("../../builds/mistakes.md"))
 }
 
+pub(crate) fn words(case: &mut Case) -> Result<()> {
+    corpus::run(case, include_str!("../../builds/words.md"))
+}
+
+pub(crate) fn contexts(case: &mut Case) -> Result<()> {
+    corpus::run(case, include_str!("../../builds/contexts.md"))
+}
+
+pub(crate) fn edges(case: &mut Case) -> Result<()> {
+    corpus::run(case, include_str!("../../builds/edges.md"))
+}
+
 /// A context with these files.
 fn context(files: &[(&str, &str)]) -> Result<(TempDir, String)> {
     let folder = tempfile::tempdir()?;

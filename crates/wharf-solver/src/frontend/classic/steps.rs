@@ -27,7 +27,9 @@ impl Build<'_> {
             Instruction::Copy(copy) => self.copy(standing, copy, None, located).await,
             Instruction::Add(add) => self.copy(standing, &add.copy, Some(add), located).await,
             Instruction::Arg(args) => {
-                let text = self.converter.declare(&mut standing.stage, args, Line::AtOnce)?;
+                let text = self
+                    .converter
+                    .declare(&mut standing.stage, args, Line::AtOnce)?;
                 self.note(standing, &format!(" {text}")).await
             }
             Instruction::Maintainer(name) => {
