@@ -48,10 +48,7 @@ impl Which {
         if text.contains(':') {
             return digest(text).map(Which::Digest);
         }
-        if !is_tag(text) {
-            return Err(Error::TagInvalid(text.to_owned()));
-        }
-        Ok(Which::Tag(text.to_owned()))
+        tag(text).map(Which::Tag)
     }
 }
 
@@ -61,6 +58,15 @@ impl fmt::Display for Which {
             Which::Tag(tag) => f.write_str(tag),
             Which::Digest(digest) => digest.fmt(f),
         }
+    }
+}
+
+/// # Errors
+/// [`Error::TagInvalid`].
+pub(crate) fn tag(text: &str) -> Result<String, Error> {
+    match is_tag(text) {
+        true => Ok(text.to_owned()),
+        false => Err(Error::TagInvalid(text.to_owned())),
     }
 }
 

@@ -16,6 +16,8 @@ use crate::registry::blocking;
 use crate::store::Stored;
 
 const SUBJECT: HeaderName = HeaderName::from_static("oci-subject");
+/// The tags that a manifest got which was put by its digest, as specified since distribution 1.2.
+const TAG: HeaderName = HeaderName::from_static("oci-tag");
 
 /// `GET` and `HEAD`.
 pub(super) async fn get(context: &Context, name: Name, which: Which) -> Result<Answer, Error> {
@@ -69,26 +71,35 @@ pub(super) async fn put(
         .whole(MAX_SIZE, |limit| Error::ManifestTooLarge { limit })
         .await?;
     let content_type = context.header(CONTENT_TYPE).to_owned();
+    let tags = match &which {
+        Which::Tag(_) => Vec::new(),
+        Which::Digest(_) => context.query.tags()?,
+    };
     let (store, of, by) = (context.shared.store.clone(), name.clone(), which.clone());
-    let (put, stored) = blocking(move || {
-        let put = store.put_manifest(&of, &by, &bytes, &content_type)?;
+    let (put, stored, tags) = blocking(move || {
+        let put = store.put_manifest(&of, &by, &bytes, &content_type, &tags)?;
         let stored = store.manifest(&of, &Which::Digest(put.digest))?;
-        Ok((put, stored))
+        Ok((put, stored, tags))
     })
     .await?;
-    let tag = match &which {
-        Which::Tag(tag) => Some(tag.as_str()),
-        Which::Digest(_) => None,
+    let shared = &context.shared;
+    let tell = |tag: Option<&str>| {
+        shared.notify(context, || Event::manifest(Verb::Push, &name, &stored, tag))
     };
-    context
-        .shared
-        .notify(context, || Event::manifest(Verb::Push, &name, &stored, tag));
+    match &which {
+        Which::Tag(tag) => tell(Some(tag)),
+        Which::Digest(_) if tags.is_empty() => tell(None),
+        Which::Digest(_) => tags.iter().for_each(|tag| tell(Some(tag))),
+    }
     let location = context.address(&format!("/v2/{name}/manifests/{}", put.digest));
     let mut answer = Answer::empty(StatusCode::CREATED)
         .with(LOCATION, location)
         .with(CONTENT_DIGEST, put.digest.to_string());
     if let Some(subject) = put.subject {
         answer = answer.with(SUBJECT, subject.to_string());
+    }
+    if !tags.is_empty() {
+        answer = answer.with(TAG, tags.join(", "));
     }
     Ok(answer)
 }

@@ -4,7 +4,7 @@ use http::Method;
 use wharf_oci::Digest;
 
 use crate::Error;
-use crate::names::{Name, UploadId, Which, digest};
+use crate::names::{self, Name, UploadId, Which, digest};
 
 /// What a path names.
 #[derive(Debug, PartialEq, Eq)]
@@ -143,6 +143,15 @@ impl Query {
         found
             .map(|(_, value)| value.as_str())
             .filter(|value| !value.is_empty())
+    }
+
+    /// The parameter `tag`, as often as it is there: what a manifest that is put by its digest is to be called.
+    ///
+    /// # Errors
+    /// [`Error::TagInvalid`].
+    pub(super) fn tags(&self) -> Result<Vec<String>, Error> {
+        let asked = self.0.iter().filter(|(name, _)| name == "tag");
+        asked.map(|(_, tag)| names::tag(tag)).collect()
     }
 
     /// The parameter `n`: how many results are wanted at most.

@@ -103,7 +103,7 @@ impl Store {
         Ok(Some(stored))
     }
 
-    /// Puts a manifest, and a tag on it.
+    /// Puts a manifest, and tags on it: what it is put by if that is one, and others.
     ///
     /// # Errors
     /// [`Error::ManifestInvalid`], [`Error::ManifestBlobUnknown`], [`Error::DigestInvalid`] if it was put by another
@@ -114,8 +114,9 @@ impl Store {
         which: &Which,
         bytes: &[u8],
         content_type: &str,
+        tags: &[String],
     ) -> Result<Put, Error> {
-        self.put(name, which, bytes, content_type, true)
+        self.put(name, which, bytes, content_type, Some(tags))
     }
 
     /// As [`Store::put_manifest`], for a cache: what the manifest names may come later.
@@ -129,16 +130,17 @@ impl Store {
         bytes: &[u8],
         content_type: &str,
     ) -> Result<Put, Error> {
-        self.put(name, which, bytes, content_type, false)
+        self.put(name, which, bytes, content_type, None)
     }
 
+    /// `whole` is what other tags it gets, of a manifest whose parts must all be there.
     fn put(
         &self,
         name: &Name,
         which: &Which,
         bytes: &[u8],
         content_type: &str,
-        whole: bool,
+        whole: Option<&[String]>,
     ) -> Result<Put, Error> {
         if bytes.len() as u64 > MAX_SIZE {
             return Err(Error::ManifestTooLarge { limit: MAX_SIZE });
@@ -161,7 +163,7 @@ impl Store {
         let _gate = self.gate();
         self.touch(name, None);
         self.mark(&digest, &manifest);
-        if whole {
+        if whole.is_some() {
             self.complete(name, &manifest)?;
         }
         self.usage.may_link(name, bytes.len() as u64)?;
@@ -179,12 +181,22 @@ impl Store {
             self.cache.forget_manifest(name, &digest);
         }
         if let Which::Tag(tag) = which {
-            self.storage
-                .put(&keys::tag_index(name, tag, &digest), text.as_bytes())?;
-            self.storage.put(&keys::tag(name, tag), text.as_bytes())?;
-            self.cache.forget_tag(name, tag);
+            self.put_tag(name, tag, &digest)?;
+        }
+        for tag in whole.unwrap_or_default() {
+            self.put_tag(name, tag, &digest)?;
         }
         Ok(Put { digest, subject })
+    }
+
+    /// Under the gate.
+    fn put_tag(&self, name: &Name, tag: &str, digest: &Digest) -> Result<(), Error> {
+        let text = digest.to_string();
+        self.storage
+            .put(&keys::tag_index(name, tag, digest), text.as_bytes())?;
+        self.storage.put(&keys::tag(name, tag), text.as_bytes())?;
+        self.cache.forget_tag(name, tag);
+        Ok(())
     }
 
     /// While a collection runs, what a new manifest names is no garbage.

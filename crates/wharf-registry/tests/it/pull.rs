@@ -139,6 +139,7 @@ fn blobs_and_their_ranges() {
             .header("content-range"),
         "bytes */10"
     );
+    range("bytes=5-0").refused(416, "SIZE_INVALID");
     assert_eq!(range("bytes=nonsense").expect(200).text(), "0123456789");
     let other = server
         .send(

@@ -313,6 +313,22 @@ fn manifests_are_put() {
             .header("docker-content-digest"),
         long.to_string()
     );
+    // By its digest, and with tags (distribution 1.2).
+    let path = format!("{}?tag=four&tag=five", image.digest);
+    let put = server.put_manifest("a", &path, &image.manifest).expect(201);
+    assert_eq!(put.header("oci-tag"), "four, five");
+    for tag in ["four", "five"] {
+        let got = server.get(&format!("/v2/a/manifests/{tag}")).expect(200);
+        assert_eq!(
+            got.header("docker-content-digest"),
+            image.digest.to_string()
+        );
+    }
+    let path = format!("{}?tag=six&tag=-bad", image.digest);
+    server
+        .put_manifest("a", &path, &image.manifest)
+        .refused(400, "MANIFEST_INVALID");
+    server.get("/v2/a/manifests/six").expect(404);
     // Parameters of the type say nothing.
     let kind = format!("{MANIFEST}; charset=utf-8");
     let bytes = image.manifest.to_string();
