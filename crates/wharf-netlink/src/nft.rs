@@ -22,6 +22,7 @@ const DELETE_TABLE: u16 = 2;
 const NEW_CHAIN: u16 = 3;
 const GET_CHAIN: u16 = 4;
 const NEW_RULE: u16 = 6;
+const GET_RULE: u16 = 7;
 const DELETE_RULE: u16 = 8;
 const NEW_SET: u16 = 9;
 const NEW_ELEMENTS: u16 = 12;
@@ -33,6 +34,7 @@ const SET_IS_MAP: u32 = 8;
 /// `NFT_TABLE_F_OWNER` and `NFT_TABLE_F_PERSIST`.
 const OWNED_AND_KEPT: u32 = 2 | 4;
 const LIST_ELEMENT: u16 = 1;
+const RULE_HANDLE: u16 = 3;
 const DATA_VALUE: u16 = 1;
 const DATA_VERDICT: u16 = 2;
 /// An attribute's length has 16 bits, so that a list of elements is sent in pieces.
@@ -255,17 +257,19 @@ impl<'a> Batch<'a> {
         }
     }
 
-    /// Deletes all rules of a chain.
-    pub fn flush_chain(&mut self, chain: &str) {
-        let mut request = self.request(DELETE_RULE, 0, "flush chain", chain);
-        request.text(1, self.table);
-        request.text(2, chain);
-        self.requests.push(request);
-    }
-
     /// Appends a rule to a chain.
     pub fn add_rule(&mut self, chain: &str, expressions: &[Expression]) {
-        let mut request = self.request(NEW_RULE, CREATE | APPEND, "add rule to", chain);
+        self.put_rule(chain, None, expressions);
+    }
+
+    /// Puts a rule before the one with this handle, which the chain has.
+    pub fn insert_rule(&mut self, chain: &str, before: u64, expressions: &[Expression]) {
+        self.put_rule(chain, Some(before), expressions);
+    }
+
+    fn put_rule(&mut self, chain: &str, before: Option<u64>, expressions: &[Expression]) {
+        let place = if before.is_some() { 0 } else { APPEND };
+        let mut request = self.request(NEW_RULE, CREATE | place, "add rule to", chain);
         request.text(1, self.table);
         request.text(2, chain);
         request.nest(4, |list| {
@@ -273,6 +277,18 @@ impl<'a> Batch<'a> {
                 list.nest(LIST_ELEMENT, |element| expression.write(element));
             }
         });
+        if let Some(handle) = before {
+            request.attribute(6, &handle.to_be_bytes());
+        }
+        self.requests.push(request);
+    }
+
+    /// Deletes the rule with this handle, which the chain has.
+    pub fn delete_rule(&mut self, chain: &str, handle: u64) {
+        let mut request = self.request(DELETE_RULE, 0, "delete rule of", chain);
+        request.text(1, self.table);
+        request.text(2, chain);
+        request.attribute(RULE_HANDLE, &handle.to_be_bytes());
         self.requests.push(request);
     }
 
@@ -404,6 +420,32 @@ impl Nftables {
             Ok(())
         })?;
         Ok(tables)
+    }
+
+    /// The handles of a chain's rules, in their order.
+    ///
+    /// # Errors
+    /// [`NetlinkError`].
+    pub fn rule_handles(
+        &mut self,
+        family: Family,
+        table: &str,
+        chain: &str,
+    ) -> Result<Vec<u64>, NetlinkError> {
+        let kind = SUBSYSTEM << 8 | GET_RULE;
+        let operation = format!("nftables: list rules of {chain}");
+        let mut request = Request::new(kind, 0, operation).fixed(&[family.number(), 0, 0, 0]);
+        request.text(1, table);
+        request.text(2, chain);
+        let mut handles = Vec::new();
+        self.channel.dump(&request, |received| {
+            let attributes = received.payload.get(4..).unwrap_or_default();
+            let handle = message::attributes(attributes).find(|(kind, _)| *kind == RULE_HANDLE);
+            let handle = handle.and_then(|(_, value)| value.try_into().ok());
+            handles.extend(handle.map(u64::from_be_bytes));
+            Ok(())
+        })?;
+        Ok(handles)
     }
 
     /// All base chains of the families of IP, whosever they are.

@@ -5,7 +5,9 @@ mod common;
 
 use std::net::{IpAddr, Ipv4Addr, TcpListener};
 
-use common::{HOST, World, ask_tcp, binding, link_names, named, nft_list, run, serve_tcp, within};
+use common::{
+    HOST, World, ask_tcp, binding, link_names, named, nft_list, nft_owns, run, serve_tcp, within,
+};
 use rustix::io::Errno;
 use wharf_netlink::nft::{Batch, Family};
 use wharf_netlink::{LinkName, Nftables, Route, delete_link};
@@ -452,6 +454,14 @@ fn the_kernel_shows_the_rules_as_we_print_them() {
             .await
             .unwrap();
         kernel_has_the_rules(&networks);
+        let mut nftables = Nftables::open().unwrap();
+        let mut handles = || {
+            nftables
+                .rule_handles(Family::Inet, "wharf", "forward")
+                .unwrap()
+        };
+        let before = handles();
+        assert!(!before.is_empty());
         let other = {
             let new = NewNetwork {
                 name: "other".to_owned(),
@@ -460,6 +470,12 @@ fn the_kernel_shows_the_rules_as_we_print_them() {
             networks.create(new).await.unwrap()
         };
         kernel_has_the_rules(&networks);
+        // On kernels on which the table is the daemon's own.
+        if nft_owns() {
+            let after = handles();
+            assert!(before.len() < after.len());
+            assert!(before.iter().all(|rule| after.contains(rule)), "made anew");
+        }
         networks.disconnect("c1").await.unwrap();
         kernel_has_the_rules(&networks);
         networks

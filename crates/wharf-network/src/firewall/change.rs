@@ -1,19 +1,27 @@
 //! The difference between two rulesets as a transaction: what a container brings or takes with it is a few entries of
-//! maps, and what a network does is a few chains. To make a table anew costs by all there is on the host.
+//! maps, and what a network does is a few rules. To make a table anew costs by all there is on the host.
 
 use std::collections::HashMap;
 
 use wharf_netlink::nft::{Batch, Family as Tables};
 
-use super::compile::{Entries, add_rules};
-use super::{Elements, PortMap, Ruleset, Set, TABLE};
+use super::compile::Entries;
+use super::{Chain, Elements, PortMap, Rule, Ruleset, Set, TABLE};
 
 impl Ruleset {
-    /// The transaction that makes this of `old`, which is in the kernel as it says. Nothing if they differ in more than
-    /// entries and rules; the table is then made anew.
-    pub(super) fn change_from(&self, old: &Self) -> Option<Batch<'static>> {
+    /// The transaction that makes this of `old`, which is in the kernel as it says; `handles` are those of a chain's rules
+    /// there. Nothing if they differ in more than entries and rules, or if the kernel has other rules after all; the table
+    /// is then made anew.
+    ///
+    /// # Errors
+    /// That of `handles`.
+    pub(super) fn change_from<E>(
+        &self,
+        old: &Self,
+        mut handles: impl FnMut(&'static str) -> Result<Vec<u64>, E>,
+    ) -> Result<Option<Batch<'static>>, E> {
         if !self.has_form_of(old) {
-            return None;
+            return Ok(None);
         }
         let mut batch = Batch::new(Tables::Inet, TABLE);
         for (new, old) in self.sets.iter().zip(&old.sets) {
@@ -23,12 +31,16 @@ impl Ruleset {
             change_entries(new.name, new.entries(), old.entries(), &mut batch);
         }
         for (new, old) in self.chains.iter().zip(&old.chains) {
-            if new.rules != old.rules {
-                batch.flush_chain(new.name);
-                add_rules(new, &mut batch);
+            if new.rules == old.rules {
+                continue;
             }
+            let handles = handles(new.name)?;
+            if handles.len() != old.rules.len() {
+                return Ok(None);
+            }
+            change_rules(new, &old.rules, &handles, &mut batch);
         }
-        Some(batch)
+        Ok(Some(batch))
     }
 
     /// Whether both have the same chains, maps and sets, whatever is in them.
@@ -79,4 +91,23 @@ fn change_entries(name: &str, new: Entries, old: Entries, batch: &mut Batch<'_>)
     let gone: Entries = gone.into_keys().map(|key| (key, Vec::new())).collect();
     batch.delete_elements(name, &gone);
     batch.add_elements(name, &added);
+}
+
+/// A network's rules stand together: all before and behind them stays.
+fn change_rules(chain: &Chain, old: &[Rule], handles: &[u64], batch: &mut Batch<'_>) {
+    let new = &chain.rules;
+    let equal = |(a, b): &(&Rule, &Rule)| a == b;
+    let head = new.iter().zip(old).take_while(equal).count();
+    let tails = new[head..].iter().rev().zip(old[head..].iter().rev());
+    let tail = tails.take_while(equal).count();
+    for handle in &handles[head..old.len() - tail] {
+        batch.delete_rule(chain.name, *handle);
+    }
+    let next = handles.get(old.len() - tail);
+    for rule in &new[head..new.len() - tail] {
+        match next {
+            Some(next) => batch.insert_rule(chain.name, *next, &rule.steps()),
+            None => batch.add_rule(chain.name, &rule.steps()),
+        }
+    }
 }

@@ -10,7 +10,7 @@ use wharf_netlink::nft::{
 
 use super::table::Ownership;
 use super::{
-    Action, Chain, Destination, Elements, Family, Hook, Match, PortMap, Ruleset, Set, TABLE, Target,
+    Action, Destination, Elements, Family, Hook, Match, PortMap, Rule, Ruleset, Set, TABLE, Target,
 };
 
 /// First word of the registers; links' names, addresses and the maps' keys take the next ones too.
@@ -43,7 +43,9 @@ impl Ruleset {
             batch.add_chain(chain.name, chain.hook.map(base));
         }
         for chain in &self.chains {
-            add_rules(chain, &mut batch);
+            for rule in &chain.rules {
+                batch.add_rule(chain.name, &rule.steps());
+            }
         }
         batch
     }
@@ -84,11 +86,12 @@ impl Ruleset {
     }
 }
 
-pub(super) fn add_rules(chain: &Chain, batch: &mut Batch<'_>) {
-    for rule in &chain.rules {
-        let mut steps: Vec<Expression> = rule.matches.iter().flat_map(condition).collect();
-        steps.extend(action(rule.action));
-        batch.add_rule(chain.name, &steps);
+impl Rule {
+    /// As the kernel takes it.
+    pub(super) fn steps(&self) -> Vec<Expression> {
+        let mut steps: Vec<Expression> = self.matches.iter().flat_map(condition).collect();
+        steps.extend(action(self.action));
+        steps
     }
 }
 

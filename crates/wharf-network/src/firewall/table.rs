@@ -1,10 +1,10 @@
 //! Our table in the kernel: whose it is, and how it is replaced.
 
 use rustix::io::Errno;
-use wharf_netlink::nft::KnownChain;
+use wharf_netlink::nft::{Family, KnownChain};
 use wharf_netlink::{NetlinkError, Nftables};
 
-use super::Ruleset;
+use super::{Ruleset, TABLE};
 
 /// Who may change our table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -72,10 +72,15 @@ impl Table {
     pub(crate) fn replace(&mut self, rules: &Ruleset) -> Result<(), NetlinkError> {
         // After an error it is not certain which of both is there.
         let applied = self.applied.take();
-        let change = applied.as_ref().and_then(|old| rules.change_from(old));
         if rules.is_empty() {
             return self.nftables.commit(&Ruleset::removal());
         }
+        let nftables = &mut self.nftables;
+        let handles = |chain| nftables.rule_handles(Family::Inet, TABLE, chain);
+        let change = match &applied {
+            Some(old) => rules.change_from(old, handles)?,
+            None => None,
+        };
         match change {
             Some(change) => self.nftables.commit(&change)?,
             None => self.make(rules)?,

@@ -262,6 +262,14 @@ pub fn named(name: &str, ports: &[PortBinding]) -> EndpointConfig {
     }
 }
 
+/// Whether the kernel lets a table be one socket's alone (Linux 6.9).
+pub fn nft_owns() -> bool {
+    let release = rustix::system::uname();
+    let release = release.release().to_string_lossy().into_owned();
+    let mut numbers = release.split(['.', '-']).map(|part| part.parse().ok());
+    (numbers.next().flatten(), numbers.next().flatten()) >= (Some(6), Some(9))
+}
+
 /// What `nft` says about this namespace, where it is installed.
 pub fn nft_list() -> Option<String> {
     let output = Command::new("nft")
