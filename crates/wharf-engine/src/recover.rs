@@ -198,6 +198,7 @@ async fn meet(mut supervisor: Supervisor, record: &Record, found: Found) -> Supe
                     tracing::debug!(container = %record.id, error = chain(&error), "start again");
                 }
             }
+            supervisor.finish_changes(pid).await;
             supervisor.adopt(task);
             supervisor.feed(Event::Launched { pid }).await;
         }

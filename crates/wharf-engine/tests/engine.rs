@@ -365,3 +365,134 @@ fn one_data_root_one_daemon() {
         )));
     });
 }
+
+/// A second look at the records of an engine.
+fn records(world: &world::World) -> rusqlite::Connection {
+    rusqlite::Connection::open(world.root.path().join("data/wharf.db")).unwrap()
+}
+
+/// From now on no record of a container with this text in it can be written, as on a full disk.
+fn refuse(world: &world::World, text: &str) {
+    let trigger = format!(
+        "CREATE TRIGGER refuse BEFORE INSERT ON record
+         WHEN NEW.kind = 'containers' AND instr(CAST(NEW.body AS TEXT), '{text}') > 0
+         BEGIN SELECT RAISE(ABORT, 'disk full'); END"
+    );
+    records(world).execute_batch(&trigger).unwrap();
+}
+
+fn allow(world: &world::World) {
+    records(world).execute_batch("DROP TRIGGER refuse").unwrap();
+}
+
+/// A container in the default network that runs, and a network beside it.
+async fn beside(engine: &Engine, name: &str, network: &str) {
+    let mut new = container(name, &["sleep", "1000"]);
+    new.host.network_mode = NetworkMode::Default;
+    engine.containers.create(new).await.unwrap();
+    engine.containers.start(name).await.unwrap();
+    let network = wharf_network::NewNetwork {
+        name: network.to_owned(),
+        ..wharf_network::NewNetwork::default()
+    };
+    engine.networks.create(network).await.unwrap();
+}
+
+/// Whether a container's view, and the network itself, say that it is in the network with an address.
+fn is_in(engine: &Engine, name: &str, network: &str) -> (bool, bool) {
+    let view = engine.containers.inspect(name).unwrap();
+    let endpoint = view.network.endpoints.get(network);
+    let network = engine.networks.inspect(network).unwrap();
+    let mut endpoints = engine.networks.endpoints(&network).into_iter();
+    (
+        endpoint.is_some_and(|one| one.ip.is_some()),
+        endpoints.any(|one| one.container == view.id),
+    )
+}
+
+async fn remove(engine: &Engine, names: &[&str]) {
+    for name in names {
+        let force = RemoveOptions {
+            force: true,
+            ..RemoveOptions::default()
+        };
+        engine.containers.remove(name, force).await.unwrap();
+    }
+}
+
+#[test]
+fn a_change_of_networks_is_written_first() {
+    isolated("a_change_of_networks_is_written_first", async |world| {
+        let engine = world.open().await;
+        beside(&engine, "c1", "n1").await;
+        let networks = &engine.networks;
+        let connect = || networks.connect("n1", "c1", EndpointSettings::default());
+        refuse(&world, "n1");
+        connect().await.unwrap_err();
+        assert_eq!(is_in(&engine, "c1", "n1"), (false, false));
+        allow(&world);
+        // What fails after the link is there is only what is shown of it.
+        let subnet = networks.inspect("n1").unwrap().ipam.pools[0].subnet;
+        let address = format!("{}2", subnet.to_string().trim_end_matches("0/16"));
+        refuse(&world, &address);
+        connect().await.unwrap();
+        assert_eq!(is_in(&engine, "c1", "n1"), (true, true));
+        allow(&world);
+        refuse(&world, "c1");
+        networks.disconnect("n1", "c1", false).await.unwrap_err();
+        assert_eq!(is_in(&engine, "c1", "n1"), (true, true));
+        allow(&world);
+        networks.disconnect("n1", "c1", false).await.unwrap();
+        assert_eq!(is_in(&engine, "c1", "n1"), (false, false));
+        remove(&engine, &["c1"]).await;
+        engine.shutdown().await;
+    });
+}
+
+/// The record says what was to be: the daemon was killed before it was done.
+#[test]
+fn a_change_of_networks_that_was_cut_short_is_finished() {
+    isolated(
+        "a_change_of_networks_that_was_cut_short_is_finished",
+        async |world| {
+            let first = tokio::runtime::Builder::new_multi_thread()
+                .enable_all()
+                .build()
+                .unwrap();
+            let world = std::sync::Arc::new(world);
+            let inside = world.clone();
+            let task = first.spawn(async move {
+                let engine = inside.open().await;
+                beside(&engine, "joins", "n1").await;
+                beside(&engine, "leaves", "n2").await;
+                let (containers, networks) = (&engine.containers, &engine.networks);
+                let id = |name| containers.inspect(name).unwrap().id.clone();
+                let body = |id: &str| -> Vec<u8> {
+                    let body = "SELECT body FROM record WHERE kind = 'containers' AND key = ?1";
+                    records(&inside)
+                        .query_row(body, [id], |row| row.get(0))
+                        .unwrap()
+                };
+                let settings = EndpointSettings::default;
+                let (joins, leaves) = (id("joins"), id("leaves"));
+                let apart = body(&leaves);
+                networks.connect("n2", "leaves", settings()).await.unwrap();
+                networks.connect("n1", "joins", settings()).await.unwrap();
+                let together = body(&joins);
+                networks.disconnect("n1", "joins", false).await.unwrap();
+                [(joins, together), (leaves, apart)]
+            });
+            let bodies = task.await.unwrap();
+            first.shutdown_background();
+            for (id, body) in bodies {
+                let put = "UPDATE record SET body = ?2 WHERE kind = 'containers' AND key = ?1";
+                records(&world).execute(put, (id, body)).unwrap();
+            }
+            let engine = world.open().await;
+            assert_eq!(is_in(&engine, "joins", "n1"), (true, true));
+            assert_eq!(is_in(&engine, "leaves", "n2"), (false, false));
+            remove(&engine, &["joins", "leaves"]).await;
+            engine.shutdown().await;
+        },
+    );
+}

@@ -1,6 +1,7 @@
 //! Networks that a container joins and leaves, whether it runs or not.
 
 use tracing::warn;
+use wharf_network::{EndpointInfo, NetworkError};
 
 use super::Supervisor;
 use crate::lifecycle::Phase;
@@ -101,7 +102,7 @@ impl Supervisor {
             && let Err(error) = self.plug(&network.name, &endpoint, pid).await
         {
             self.record.network = before;
-            self.save()?;
+            self.save_what_is_seen();
             return Err(error);
         }
         self.publish();
@@ -123,11 +124,19 @@ impl Supervisor {
         let owner = wharf_network::Owner::default();
         launch::network::join(&self.shared, &self.record, (network, endpoint), owner).await?;
         self.replugged(&before, pid);
-        self.save()
+        self.save_what_is_seen();
+        Ok(())
+    }
+
+    /// Where the container belongs has been written before; what is to be seen of it, the next daemon finds out.
+    fn save_what_is_seen(&self) {
+        if let Err(error) = self.save() {
+            warn!(container = %self.record.id, error = error.message(), "write its networks");
+        }
     }
 
     /// Files and view after a change of a running container's networks.
-    fn replugged(&mut self, before: &[wharf_network::EndpointInfo], pid: u32) {
+    fn replugged(&mut self, before: &[EndpointInfo], pid: u32) {
         let after = self.shared.networks.endpoints_of(&self.record.id);
         let changed = launch::files::change(&self.shared, &self.record, before, &after);
         if let Err(error) = changed {
@@ -152,7 +161,7 @@ impl Supervisor {
             return Err(EngineError::Invalid(HOST.to_owned()));
         }
         if !known && found.is_none() && pid.is_some() {
-            let error = wharf_network::NetworkError::NotFound(network.to_owned());
+            let error = NetworkError::NotFound(network.to_owned());
             return Err(error.into());
         }
         if !known {
@@ -161,17 +170,23 @@ impl Supervisor {
                 "container {id} is not connected to {the}network {name}"
             )));
         }
-        if let (Some(pid), Some(network)) = (pid, &found) {
-            let before = self.shared.networks.endpoints_of(&self.record.id);
-            self.shared
-                .networks
-                .leave(&self.record.id, &network.id)
-                .await?;
-            self.record.network.endpoints.remove(name);
-            self.replugged(&before, pid);
-        }
+        let before = self.record.network.clone();
         self.record.network.endpoints.remove(name);
-        self.save()?;
+        if let Err(error) = self.save() {
+            self.record.network = before;
+            return Err(error);
+        }
+        if let (Some(pid), Some(network)) = (pid, &found)
+            && let Err(error) = self.unplug(&network.id, pid).await
+        {
+            let endpoints = self.shared.networks.endpoints_of(&self.record.id);
+            if endpoints.iter().any(|one| one.network_id == network.id) {
+                self.record.network = before;
+                self.save_what_is_seen();
+            }
+            self.publish();
+            return Err(error);
+        }
         self.publish();
         if let Some(network) = found.filter(|_| pid.is_some()) {
             self.emit_network("disconnect", &network);
@@ -179,10 +194,59 @@ impl Supervisor {
         Ok(())
     }
 
+    /// The live half.
+    async fn unplug(&mut self, network_id: &str, pid: u32) -> Result<(), EngineError> {
+        let before = self.shared.networks.endpoints_of(&self.record.id);
+        let left = self.shared.networks.leave(&self.record.id, network_id);
+        let left = match left.await {
+            // The daemon was killed while it connected it: the link is gone already.
+            Err(NetworkError::NotConnected(..)) => Ok(()),
+            left => left.map_err(EngineError::from),
+        };
+        self.replugged(&before, pid);
+        self.save_what_is_seen();
+        left
+    }
+
+    /// After a start of the daemon: the last one may have been killed between the record of a change and its effect.
+    pub(crate) async fn finish_changes(&mut self, pid: u32) {
+        let endpoints = self.shared.networks.endpoints_of(&self.record.id);
+        let (config, host) = (&self.record.config, &self.record.host);
+        let apart = matches!(host.network_mode, NetworkMode::Container(_));
+        if apart || config.network_disabled {
+            return;
+        }
+        let listed = self.record.network.endpoints.clone();
+        for info in &endpoints {
+            let is_it = |(name, one): (&String, &EndpointView)| {
+                *name == info.network_name || one.network_id == info.network_id
+            };
+            // Without any network it has the one that is none.
+            if info.network_name != "none"
+                && !listed.iter().any(is_it)
+                && let Err(error) = self.unplug(&info.network_id, pid).await
+            {
+                warn!(container = %self.record.id, network = info.network_name, error = error.message(), "disconnect");
+            }
+        }
+        for (name, endpoint) in &listed {
+            let is_it = |info: &EndpointInfo| {
+                info.network_name == *name || info.network_id == endpoint.network_id
+            };
+            let disabled = name == "bridge" && !self.shared.config.bridge.enabled;
+            if !disabled
+                && !endpoints.iter().any(is_it)
+                && let Err(error) = self.plug(name, endpoint, pid).await
+            {
+                warn!(container = %self.record.id, network = name, error = error.message(), "connect");
+            }
+        }
+    }
+
     /// Others find it by its new name.
     pub(super) fn renamed(&mut self) {
         let record = &self.record;
-        let names = |info: &wharf_network::EndpointInfo| {
+        let names = |info: &EndpointInfo| {
             let endpoint = record.network.endpoints.get(&info.network_name);
             let aliases = endpoint.map(|endpoint| endpoint.settings.aliases.as_slice());
             let hostname = &record.config.hostname;
