@@ -108,6 +108,33 @@ fn links_addresses_and_routes() {
 }
 
 #[test]
+fn many_links_go_at_once() {
+    let _netns = enter();
+    let mut route = Route::open().unwrap();
+    // As many as do not go with one write.
+    let names: Vec<String> = (0..300).map(|number| format!("d{number}")).collect();
+    let made: Vec<_> = names.iter().map(|name| add_bridge(name, None)).collect();
+    for made in made.chunks(100) {
+        route.apply(made).unwrap();
+    }
+    let kept = ["lo", "d0", "d299"];
+    let gone = names.iter().map(String::as_str);
+    let gone: Vec<_> = gone
+        .filter(|name| !kept.contains(name))
+        .chain(["missing"])
+        .collect();
+    let mut left = |names: &[&str]| {
+        route.delete_all(names).unwrap();
+        let links = route.links().unwrap();
+        links.into_iter().map(|link| (link.name, link.group))
+    };
+    let stay = kept.map(|name| (name.to_owned(), 0));
+    assert_eq!(left(&gone).collect::<Vec<_>>(), stay);
+    assert_eq!(left(&["d0"]).len(), 2);
+    assert_eq!(left(&["d0", "missing"]).len(), 2);
+}
+
+#[test]
 fn a_pair_reaches_into_another_namespace() {
     let inside = std::thread::spawn(|| (enter(), Route::open().unwrap()));
     let (netns, mut inside) = inside.join().unwrap();

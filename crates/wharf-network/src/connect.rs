@@ -409,7 +409,7 @@ impl Inner {
         match is_there {
             true => {
                 let mut route = Route::open().map_err(kernel("open a route socket"))?;
-                self.take_down(&key, &mut route)
+                self.take_down(&[key].into(), &mut route)
             }
             false => Ok(()),
         }

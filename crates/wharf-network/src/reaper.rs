@@ -1,15 +1,14 @@
 //! What is done behind the back of whoever waits: the kernel takes its time to forget a link, and to list the
 //! connections that it knows.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, PoisonError, Weak};
 use std::thread;
 
-use rustix::io::Errno;
 use tokio::sync::oneshot;
-use wharf_netlink::{Conntrack, Flow, LinkName, NetlinkError, Route, delete_link};
+use wharf_netlink::{Conntrack, Flow, NetlinkError, Route};
 
 use crate::error::kernel;
 use crate::networks::Inner;
@@ -70,30 +69,39 @@ pub(crate) struct Going {
 }
 
 impl Inner {
-    /// Takes a link down that is to be, and frees its addresses; waits for whoever is at it already.
+    /// Takes links down that are to be, and frees their addresses; waits for whoever is at it already.
     pub(crate) fn take_down(
         &self,
-        key: &(String, String),
+        keys: &BTreeSet<(String, String)>,
         route: &mut Route,
     ) -> Result<(), NetworkError> {
-        let Some(slot) = self.lock().going.get(key).cloned() else {
-            return Ok(());
+        let slots: Vec<_> = {
+            let state = self.lock();
+            keys.iter()
+                .filter_map(|key| Some((key, Arc::clone(state.going.get(key)?))))
+                .collect()
         };
-        let mut going = slot.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(link) = going.take() else {
-            return Ok(());
-        };
-        let taken = route.apply(&[delete_link(LinkName::Name(&link.host_interface))]);
+        // Held until the links are gone, each once.
+        let mut slots: Vec<_> = slots
+            .iter()
+            .map(|(key, slot)| (*key, slot.lock().unwrap_or_else(PoisonError::into_inner)))
+            .collect();
+        let going: Vec<_> = slots
+            .iter_mut()
+            .filter_map(|(key, slot)| Some((*key, slot.take()?)))
+            .collect();
+        let names: Vec<&str> = going
+            .iter()
+            .map(|(_, link)| link.host_interface.as_str())
+            .collect();
+        // One that is not there is gone with its namespace already.
+        let taken = route.delete_all(&names);
         let mut state = self.lock();
-        state.release_addresses(&key.1, link.ip, link.ip6);
-        state.going.remove(key);
-        match taken {
-            // Gone with its namespace already.
-            Err(error) if !error.is(Errno::NODEV) => {
-                Err(kernel("take a container's link down")(error))
-            }
-            _ => Ok(()),
+        for (key, link) in &going {
+            state.release_addresses(&key.1, link.ip, link.ip6);
+            state.going.remove(*key);
         }
+        taken.map_err(kernel("take a container's link down"))
     }
 
     /// These ports lead elsewhere from now on; the rules say so already.
@@ -135,25 +143,58 @@ fn work(jobs: &Receiver<Job>, inner: &Weak<Inner>) {
             return;
         }
     };
-    for job in jobs {
+    while let Ok(first) = jobs.recv() {
+        let batch = Batch::begin(first, jobs);
+        if !batch.ways.is_empty()
+            && let Err(error) = forget(&mut route, &batch.ways)
+        {
+            let error = &error as &dyn std::error::Error;
+            tracing::warn!(error, "forget connections of published ports");
+        }
+        if !batch.links.is_empty() {
+            let Some(inner) = inner.upgrade() else {
+                return;
+            };
+            if let Err(error) = inner.take_down(&batch.links, &mut route) {
+                tracing::warn!(error = &error as &dyn std::error::Error, "take links down");
+            }
+        }
+        if let Some(done) = batch.flush {
+            let _ = done.send(());
+        }
+    }
+}
+
+/// Jobs that wait already are done together: the kernel takes as long for many as for one.
+#[derive(Default)]
+struct Batch {
+    links: BTreeSet<(String, String)>,
+    ways: Vec<Way>,
+    /// The last of them.
+    flush: Option<oneshot::Sender<()>>,
+}
+
+impl Batch {
+    /// No more at once: somebody may wait for one of them.
+    const LARGEST: usize = 256;
+
+    fn begin(first: Job, jobs: &Receiver<Job>) -> Self {
+        let mut batch = Self::default();
+        batch.add(first);
+        while batch.flush.is_none()
+            && batch.links.len() < Self::LARGEST
+            && let Ok(next) = jobs.try_recv()
+        {
+            batch.add(next);
+        }
+        batch
+    }
+
+    fn add(&mut self, job: Job) {
         match job {
-            Job::Link(key) => {
-                let Some(inner) = inner.upgrade() else {
-                    return;
-                };
-                if let Err(error) = inner.take_down(&key, &mut route) {
-                    tracing::warn!(error = &error as &dyn std::error::Error, "take a link down");
-                }
-            }
-            Job::Flows(ways) => {
-                if let Err(error) = forget(&mut route, &ways) {
-                    let error = &error as &dyn std::error::Error;
-                    tracing::warn!(error, "forget connections of published ports");
-                }
-            }
-            Job::Flush(done) => {
-                let _ = done.send(());
-            }
+            Job::Link(key) => drop(self.links.insert(key)),
+            Job::Flows(ways) => self.ways.extend(ways),
+            Job::Flush(done) => self.flush = Some(done),
         }
     }
 }

@@ -20,6 +20,7 @@ const IFLA_LINK: u16 = 5;
 const IFLA_MASTER: u16 = 10;
 const IFLA_LINKINFO: u16 = 18;
 const IFLA_AF_SPEC: u16 = 26;
+const IFLA_GROUP: u16 = 27;
 const IFLA_NET_NS_FD: u16 = 28;
 const IFLA_INFO_KIND: u16 = 1;
 const IFLA_INFO_DATA: u16 = 2;
@@ -64,6 +65,8 @@ pub struct Link {
     pub master: Option<u32>,
     /// Its kind, such as `veth`; empty for real hardware.
     pub kind: String,
+    /// Number of its group; 0 if nobody has put it into one.
+    pub group: u32,
 }
 
 /// What to change of a link; `None` and `false` leave it as it is.
@@ -297,6 +300,21 @@ pub fn delete_link(link: LinkName<'_>) -> Request {
     named(DELETE_LINK, link, "delete", 0)
 }
 
+/// Puts a link into a group.
+pub(super) fn set_group(name: &str, group: u32) -> Request {
+    let mut request = named(NEW_LINK, LinkName::Name(name), "group", 0);
+    request.ne32(IFLA_GROUP, group);
+    request
+}
+
+/// Deletes all links of a group.
+pub(super) fn delete_group(group: u32) -> Request {
+    let request = Request::new(DELETE_LINK, 0, format!("delete links of group {group}"));
+    let mut request = request.fixed(&header(0, 0));
+    request.ne32(IFLA_GROUP, group);
+    request
+}
+
 pub(super) fn get(name: &str) -> Request {
     named(GET_LINK, LinkName::Name(name), "get", 0)
 }
@@ -315,6 +333,7 @@ pub(super) fn read(received: &Received<'_>) -> Result<Link, NetlinkError> {
         up: message::u32_at(fixed, 8)? & UP != 0,
         master: None,
         kind: String::new(),
+        group: 0,
     };
     for (kind, payload) in message::attributes(&received.payload[16..]) {
         match kind {
@@ -322,6 +341,7 @@ pub(super) fn read(received: &Received<'_>) -> Result<Link, NetlinkError> {
             IFLA_ADDRESS => link.mac = payload.to_vec(),
             IFLA_MTU => link.mtu = message::u32_at(payload, 0)?,
             IFLA_MASTER => link.master = Some(message::u32_at(payload, 0)?),
+            IFLA_GROUP => link.group = message::u32_at(payload, 0)?,
             IFLA_LINKINFO => {
                 let info = message::attributes(payload).find(|(kind, _)| *kind == IFLA_INFO_KIND);
                 link.kind = info
