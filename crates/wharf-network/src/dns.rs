@@ -97,9 +97,16 @@ pub(crate) fn serve_names(
                 .map(|address| address.port())
                 .map_err(NetworkError::Resolver)
         };
-        let rules = redirect(port(sockets.0.local_addr())?, port(sockets.1.local_addr())?);
+        let ports = (port(sockets.0.local_addr())?, port(sockets.1.local_addr())?);
         Nftables::open()
-            .and_then(|mut nftables| nftables.commit(&rules))
+            .and_then(|mut nftables| {
+                // The kernel buries what is deleted before it closes the socket, and takes some ten milliseconds for it.
+                let again = nftables
+                    .tables(Family::Inet)?
+                    .iter()
+                    .any(|one| one == TABLE);
+                nftables.commit(&redirect(ports, again))
+            })
             .map_err(kernel("lead name resolution to the daemon"))?;
         Ok(sockets)
     })?;
@@ -132,12 +139,13 @@ fn open() -> std::io::Result<(UdpSocket, TcpListener)> {
     Ok((udp, tcp))
 }
 
-/// Port 53 of [`ADDRESS`] is these ports.
-fn redirect(udp: u16, tcp: u16) -> Batch<'static> {
+/// Port 53 of [`ADDRESS`] is these ports, of UDP and TCP; `again`: it has been others.
+fn redirect((udp, tcp): (u16, u16), again: bool) -> Batch<'static> {
     let (r0, r1) = (Register(0), Register(1));
     let mut batch = Batch::new(Family::Inet, TABLE);
-    batch.add_table();
-    batch.delete_table();
+    if again {
+        batch.delete_table();
+    }
     batch.add_table();
     let key = |protocol: u8| {
         let [high, low] = PORT.to_be_bytes();

@@ -1,8 +1,9 @@
 //! The kernel's state from the records: after a start of the daemon, and to repair.
 
 use std::collections::HashSet;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, PoisonError};
+use std::thread;
 
 use wharf_records::RecordError;
 
@@ -28,13 +29,7 @@ impl Networks {
             if first {
                 repair::start(&inner)?;
             }
-            for container in &live {
-                let served = dns::serve_names(&inner, &container.id, container.dns.clone());
-                if let Err(error) = served {
-                    let (error, container) = (&error as &dyn std::error::Error, &container.id);
-                    tracing::warn!(error, container, "its name resolution is lost");
-                }
-            }
+            serve_names(&inner, &live);
             // Last: firewalld takes its time, and containers that run wait for their names.
             if first {
                 firewalld::start(&inner)?;
@@ -48,6 +43,32 @@ impl Networks {
         }
         Ok(())
     }
+}
+
+/// Resolves names for running containers, many at once: the kernel takes its time to change a namespace's rules, and none
+/// of the processor's.
+fn serve_names(inner: &Arc<Inner>, live: &[LiveContainer]) {
+    const AT_ONCE: usize = 16;
+    let next = AtomicUsize::new(0);
+    let serve = || {
+        while let Some(container) = live.get(next.fetch_add(1, Ordering::Relaxed)) {
+            let served = dns::serve_names(inner, &container.id, container.dns.clone());
+            if let Err(error) = served {
+                let (error, container) = (&error as &dyn std::error::Error, &container.id);
+                tracing::warn!(error, container, "its name resolution is lost");
+            }
+        }
+    };
+    thread::scope(|scope| {
+        for _ in 1..AT_ONCE.min(live.len()) {
+            // Without another thread this one does it all.
+            let small = thread::Builder::new().stack_size(128 * 1024);
+            if small.spawn_scoped(scope, serve).is_err() {
+                break;
+            }
+        }
+        serve();
+    });
 }
 
 impl Inner {
