@@ -393,4 +393,78 @@ def methods():
         yield q("POST", "/containers/nope/start", headers=headers)
 
 
-SECTIONS = {f.__name__: f for f in (forms, names, events, logs, archives, saved, webs, years, bodies, methods)}
+def pools():
+    """Subnets, ranges, gateways, auxiliary addresses and names that are odd, overlap or are too many."""
+    def create(name, *configs, **more):
+        ipam = {"Config": list(configs)} if configs else None
+        body = {"Name": name, **more}
+        if ipam:
+            body["IPAM"] = ipam | more.get("IPAM", {})
+        yield q("POST", "/networks/create", json=body)
+        yield q("GET", "/networks/" + urllib.parse.quote(name, safe="") + "?verbose=1", ignore=[r"IPAM.Config\[0\]\.(Subnet|Gateway): '(1|fd)"])
+        yield q("DELETE", "/networks/" + urllib.parse.quote(name, safe=""))
+
+    def c(subnet=None, iprange=None, gateway=None, **aux):
+        given = {"Subnet": subnet, "IPRange": iprange, "Gateway": gateway, "AuxiliaryAddresses": aux or None}
+        return {key: value for key, value in given.items() if value is not None}
+
+    for config in (
+            c("10.8.0.0/24"), c("10.8.0.0/8"), c("10.8.0.1/24"), c("10.8.0.0/33"), c("10.8.0.0/-1"), c("10.8.0.0"), c("10.8.0/24"), c("10.8.0.0/24 "), c(" 10.8.0.0/24"),
+            c("010.8.0.0/24"), c("10.8.0.0/024"), c("10.8.0.0/0"), c("0.0.0.0/0"), c("0.0.0.0/8"), c("127.0.0.0/8"), c("127.0.0.0/24"), c("224.0.0.0/4"), c("224.1.0.0/24"), c("240.0.0.0/24"),
+            c("255.255.255.0/24"), c("169.254.0.0/16"), c("10.8.0.0/30"), c("10.8.0.0/31"), c("10.8.0.0/32"), c("10.8.0.4/30"), c("::/0"), c("fd00:8::/64"), c("fd00:8::/127"), c("fd00:8::/128"), c("fd00:8::1/64"),
+            c("fe80::/64"), c("ff00::/8"), c("::ffff:10.8.0.0/120"), c("x"), c(""), c("/"), c("10.8.0.0/24,10.9.0.0/24"),
+            c("10.8.0.0/24", "10.8.0.0/24"), c("10.8.0.0/24", "10.8.0.128/25"), c("10.8.0.0/24", "10.8.0.5/32"), c("10.8.0.0/24", "10.8.0.5/25"), c("10.8.0.0/24", "10.9.0.0/25"), c("10.8.0.0/24", "10.8.0.0/16"), c("10.8.0.0/24", "x"), c("10.8.0.0/24", "fd00::/64"),
+            c("10.8.0.0/24", "10.8.0.255/32"), c("10.8.0.0/24", "10.8.0.0/32"),
+            c("10.8.0.0/24", "10.8.0.64/26", "10.8.0.1"), c("10.8.0.0/24", "10.8.0.64/26", "10.8.0.64"), c("10.8.0.0/24", "10.8.0.64/26", "10.8.0.127"),
+            c("10.8.0.0/24", None, "10.8.0.254"), c("10.8.0.0/24", None, "10.8.0.0"), c("10.8.0.0/24", None, "10.8.0.255"), c("10.8.0.0/24", None, "10.9.0.1"), c("10.8.0.0/24", None, "10.8.0.1/24"), c("10.8.0.0/24", None, "x"), c("10.8.0.0/24", None, ""), c("10.8.0.0/24", None, "fd00::1"),
+            c("10.8.0.0/24", None, "0.0.0.0"), c("10.8.0.0/24", None, "::ffff:10.8.0.9"), c("10.8.0.0/24", None, "010.8.0.1"),
+            c(None, None, "10.8.0.1"), c(None, "10.8.0.0/25"), c(None, None, None, a="10.8.0.3"), c("", "", ""), c(None, None, ""),
+            c("10.8.0.0/24", None, None, a="10.8.0.3"), c("10.8.0.0/24", None, None, a="10.8.0.1"), c("10.8.0.0/24", None, "10.8.0.1", a="10.8.0.1"), c("10.8.0.0/24", None, None, a="10.8.0.3", b="10.8.0.3"), c("10.8.0.0/24", None, None, a="10.8.0.0"), c("10.8.0.0/24", None, None, a="10.8.0.255"),
+            c("10.8.0.0/24", None, None, a="10.9.0.1"), c("10.8.0.0/24", None, None, a="x"), c("10.8.0.0/24", None, None, a="fd00::1"), c("10.8.0.0/24", None, None, DefaultGatewayIPv4="10.8.0.9"),
+            c("10.8.0.0/31", None, "10.8.0.0"), c("10.8.0.0/31", None, "10.8.0.1"), c("10.8.0.0/32", None, "10.8.0.0"), c("10.8.0.0/30", None, "10.8.0.3"), c("10.8.0.0/30", "10.8.0.2/31"),
+    ):
+        yield from create("p", config)
+        if ":" in config.get("Subnet", ""):
+            yield from create("p", config, EnableIPv6=True)
+    for several in (
+            [c("10.8.0.0/24"), c("10.9.0.0/24")], [c("10.8.0.0/24"), c("10.8.0.0/24")], [c("10.8.0.0/24"), c("10.8.0.0/25")], [c("10.8.0.0/24"), c("fd00:8::/64")], [c("fd00:8::/64"), c("fd00:9::/64")], [c(), c()], [c(), c("10.8.0.0/24")],
+            [c("x"), c("y")], [c("10.8.0.1/24", None, "10.9.0.1", a="x")], [c("10.8.0.0/24", "x", "y", a="z", b="10.9.0.9")]):
+        for six in (False, True):
+            yield from create("p", *several, EnableIPv6=six)
+        yield from create("p", *several, Driver="macvlan", Options={"parent": "lo"})
+    for more in (
+            {"EnableIPv4": False}, {"EnableIPv6": True}, {"IPAM": {"Driver": "nope"}}, {"IPAM": {"Driver": "null"}}, {"IPAM": {"Driver": "default", "Options": {"a": "b"}}}, {"IPAM": {"Driver": ""}}, {"IPAM": {"Options": {}}}, {"IPAM": {"Config": None}}, {"IPAM": {"Config": [{}]}}, {"IPAM": {"Config": [None]}},
+            {"Driver": "nope"}, {"Driver": "overlay"}, {"Driver": "null"}, {"Driver": "host"}, {"Driver": "none"}, {"Driver": "default"}, {"Driver": "Bridge"}, {"Driver": " bridge"}, {"Driver": "macvlan"}, {"Driver": "ipvlan"}, {"Driver": "remote"}, {"Driver": "a/b"},
+            {"Scope": "local"}, {"Scope": "swarm"}, {"Scope": "global"}, {"Scope": "x"}, {"Attachable": True}, {"Ingress": True}, {"Internal": True}, {"ConfigFrom": {"Network": ""}}, {"ConfigOnly": True, "Internal": True}, {"Labels": {"": "x"}}, {"Labels": {"a": ""}}, {"Options": {"": ""}},
+            {"Options": {"com.docker.network.bridge.name": ""}}, {"Options": {"com.docker.network.bridge.name": "a/b"}}, {"Options": {"com.docker.network.bridge.name": "lo"}}, {"Options": {"com.docker.network.bridge.name": "has space"}}, {"Options": {"com.docker.network.bridge.name": "docker0"}},
+            {"Options": {"com.docker.network.driver.mtu": "-1"}}, {"Options": {"com.docker.network.driver.mtu": "0"}}, {"Options": {"com.docker.network.driver.mtu": "1400"}}, {"Options": {"com.docker.network.driver.mtu": "67"}}, {"Options": {"com.docker.network.driver.mtu": "70000"}},
+            {"Options": {"com.docker.network.bridge.host_binding_ipv4": "x"}}, {"Options": {"com.docker.network.bridge.host_binding_ipv4": "127.0.0.1"}}, {"Options": {"com.docker.network.bridge.host_binding_ipv4": ""}}, {"Options": {"com.docker.network.bridge.enable_ip_masquerade": ""}},
+            {"Options": {"com.docker.network.bridge.inhibit_ipv4": "x"}}, {"Options": {"com.docker.network.container_iface_prefix": "net"}}, {"Options": {"com.docker.network.container_iface_prefix": ""}}, {"Options": {"com.docker.network.host_ipv4": "x"}}, {"Options": {"com.docker.network.host_ipv4": "192.0.2.9"}},
+            {"Options": {"com.docker.network.enable_ipv6": "true"}}, {"Options": {"com.docker.network.enable_ipv6": "x"}}, {"Options": {"com.docker.network.bridge.default_bridge": "true"}}, {"Options": {"com.docker.network.nope": "x"}}):
+        yield from create("p", **more)
+    for name in (" ", "\t", " a", "a ", "a b", "a/b", "/a", "a/", "a\\b", "a:b", "a@b", "a,b", "a\nb", "é", "日本", "-a", "_a", ".a", ".", "..", "A", "a%2fb", "a?b", "a#b", "x" * 64, "x" * 300, "\"", "'", "<script>", "*", "a*", "$a", "bridge ", "Bridge", "host", "none", "default", "container", "container:x", "null", "0", "ingress", "docker_gwbridge", "a" * 12, "0" * 64, "\x00", "\x7f"):
+        yield from create(name)
+        yield from create(name, ConfigOnly=True)
+    yield q("POST", "/networks/create", json={"Name": "p1", "IPAM": {"Config": [c("10.8.0.0/24")]}}, quiet=True)
+    for config in (c("10.8.0.0/24"), c("10.8.0.0/16"), c("10.8.0.0/25"), c("10.8.0.128/25"), c("10.7.255.0/24"), c("10.0.0.0/8"), c("0.0.0.0/1")):
+        yield from create("p2", config)
+        yield from create("p2", config, Driver="macvlan", Options={"parent": "lo"})
+        yield from create("p2", config, ConfigOnly=True)
+        yield from create("p2", config, Internal=True)
+    for name in ("p1", "P1"):
+        yield q("POST", "/networks/create", json={"Name": name})
+    yield q("DELETE", "/networks/P1")
+    yield from made("pc", start=False)
+    for address in ("10.8.0.9", "10.8.0.0", "10.8.0.255", "10.8.0.1", "10.9.0.1", "x", "", "fd00::1", "010.8.0.9", "10.8.0.9/24"):
+        yield q("POST", "/networks/p1/connect", json={"Container": "pc", "EndpointConfig": {"IPAMConfig": {"IPv4Address": address}}})
+        yield q("POST", "/networks/p1/disconnect", json={"Container": "pc"})
+    for settings in ({"IPAMConfig": {"IPv6Address": "fd00::1"}}, {"IPAMConfig": {"IPv6Address": "x"}}, {"IPAMConfig": {"LinkLocalIPs": ["169.254.1.1"]}}, {"IPAMConfig": {"LinkLocalIPs": ["x"]}}, {"IPAMConfig": {"LinkLocalIPs": ["10.1.1.1"]}}, {"IPAMConfig": {"LinkLocalIPs": [""]}}, {"IPAMConfig": {}}, {"Aliases": [""]}, {"Aliases": ["a b"]}, {"Aliases": ["a", "a"]}, {"Links": ["x"]}, {"Links": ["pc:x"]}, {"Links": ["nope:x"]},
+                     {"MacAddress": "x"}, {"MacAddress": "02:42:ac:11:00"}, {"MacAddress": "02-42-ac-11-00-02"}, {"MacAddress": "0242.ac11.0002"}, {"MacAddress": "ff:ff:ff:ff:ff:ff"}, {"MacAddress": "00:00:00:00:00:00"}, {"MacAddress": "01:00:00:00:00:01"}, {"DriverOpts": {"a": "b"}}, {"NetworkID": "nope"}, {"EndpointID": "x"}, {"Gateway": "1.2.3.4"}, {"IPAddress": "10.8.0.77"}):
+        yield q("POST", "/networks/p1/connect", json={"Container": "pc", "EndpointConfig": settings})
+        yield q("GET", "/containers/pc/json", ignore=[r"^(?!.*NetworkSettings)"])
+        yield q("POST", "/networks/p1/disconnect", json={"Container": "pc"})
+    yield q("DELETE", "/containers/pc?force=1", quiet=True)
+    yield q("DELETE", "/networks/p1", quiet=True)
+
+
+SECTIONS = {f.__name__: f for f in (forms, names, events, logs, archives, saved, webs, years, bodies, methods, pools)}

@@ -249,22 +249,19 @@ impl Inner {
     }
 }
 
+/// As dockerd, any text that says something; but no orders to the terminals that it is shown on.
 fn check_name(name: &str) -> Result<(), NetworkError> {
-    let mut characters = name.chars();
-    let first = characters.next().is_some_and(|c| c.is_ascii_alphanumeric());
-    let rest = characters.all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '-'));
     if name.trim().is_empty() {
         return Err(NetworkError::Invalid(
             "invalid name: name is empty".to_owned(),
         ));
     }
-    // Docker takes any text; one that no command line and no DNS name can hold helps nobody.
-    if first && rest {
-        return Ok(());
+    match name.chars().any(char::is_control) {
+        true => Err(NetworkError::Invalid(format!(
+            "invalid network name {name:?}: it has control characters"
+        ))),
+        false => Ok(()),
     }
-    Err(NetworkError::Invalid(format!(
-        "invalid network name {name:?}: only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed"
-    )))
 }
 
 fn has_link(route: &mut Route, name: &str) -> Result<bool, NetworkError> {
@@ -277,7 +274,7 @@ fn config_only(new: &NewNetwork) -> Result<Network, NetworkError> {
     let families = options::families(new)?;
     let mut pools = Vec::new();
     for pool in &new.pools {
-        pools.extend(subnets::described(pool)?);
+        pools.push(subnets::described(pool)?);
     }
     let ipam = Ipam {
         options: new.ipam_options.clone(),

@@ -17,8 +17,7 @@ use wharf_netlink::{
     Conntrack, Flow, LinkName, Route, add_address, add_bridge, add_dummy, delete_link,
 };
 use wharf_network::{
-    Config, DnsConfig, EndpointConfig, LiveContainer, Networks, NewNetwork, NewPool, PortBinding,
-    Protocol,
+    Config, DnsConfig, EndpointConfig, LiveContainer, Networks, NewNetwork, PortBinding, Protocol,
 };
 
 /// A second look at the records.
@@ -386,7 +385,6 @@ fn the_default_bridge_makes_way_for_networks_that_are_not_up() {
         let new = NewNetwork {
             name: "first".to_owned(),
             ipv6: Some(true),
-            pools: vec![NewPool::default()],
             ..NewNetwork::default()
         };
         let network = networks.create(new).await.unwrap();

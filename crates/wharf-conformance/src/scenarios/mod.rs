@@ -186,7 +186,7 @@ scenarios! {
         port_53_stays_free links_name_others networks_are_apart several_networks_at_the_start
         prune_takes_the_unused events_of_networks dual_stack networks_outlive_the_daemon
         links_of_the_default_bridge disconnect_by_force_and_names_of_the_host
-        a_restarted_container_is_where_it_was aliases_move what_has_no_address_is_refused;
+        a_restarted_container_is_where_it_was aliases_move what_has_no_address_is_refused names_are_any_text;
     lan: macvlan_is_on_the_lan shared_links_are_checked ipvlan_in_all_its_modes only_published_ports_are_reached
         gateway_modes ipv6_is_published configuration_networks
         what_others_take_away_comes_back the_hosts_own_firewall_is_respected settings_of_the_default_bridge

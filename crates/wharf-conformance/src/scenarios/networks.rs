@@ -194,9 +194,50 @@ pub(crate) fn bad_networks_are_refused(case: &mut Case) -> Result<()> {
             "{text}"
         );
     }
+    if case.engine.kind != EngineKind::Dockerd {
+        for (config, words) in [
+            (
+                json!({"Subnet": "010.5.0.0/16"}),
+                "invalid subnet 010.5.0.0/16: invalid CIDR block notation",
+            ),
+            (
+                json!({"Gateway": "10.5.0.1"}),
+                "invalid subnet : invalid CIDR block notation",
+            ),
+            (
+                json!({"Subnet": "10.5.0.0/24", "IPRange": "10.5.0.255/32"}),
+                "failed to allocate gateway (): no available addresses on this pool",
+            ),
+        ] {
+            let body = json!({"Name": "n3", "IPAM": {"Config": [config]}});
+            let answer = case.engine.api("POST", "/networks/create", Some(&body))?;
+            let text = answer.message();
+            ensure!(answer.status >= 400 && text.contains(words), "{text}");
+        }
+    }
     let names = case.ok(&["network", "ls", "--format", "{{.Name}}"])?;
     ensure!(names == "bridge\nhost\nn1\nnone", "{names}");
     Ok(())
+}
+
+pub(crate) fn names_are_any_text(case: &mut Case) -> Result<()> {
+    for name in ["a b", "-é/日本", "container:x", "_"] {
+        case.ok(&["network", "create", "--", name])?;
+        let ask = ["busybox", "nslookup", "-type=a", "me"];
+        // Not the network of another container.
+        if !name.starts_with("container:") {
+            let network = format!("--network={name}");
+            let run = ["run", "--rm", &network, "--network-alias=me"];
+            let seen = case.ok(&[&run[..], &ask].concat())?;
+            ensure!(seen.contains("me"), "{name}: {seen}");
+        }
+        let seen = case.ok(&["network", "inspect", "-f", "{{.Name}}", "--", name])?;
+        ensure!(seen == name, "{seen}");
+        case.ok(&["network", "rm", "--", name])?;
+    }
+    let empty = "com.docker.network.bridge.name=";
+    case.ok(&["network", "create", "-o", empty, "n1"])?;
+    case.fails(&["network", "create", " "], 1, "invalid name")
 }
 
 pub(crate) fn connect_and_disconnect_live(case: &mut Case) -> Result<()> {

@@ -31,6 +31,8 @@ impl Options {
                 continue;
             };
             match known {
+                // As dockerd: a name that is none is the usual one.
+                "bridge.name" | "container_iface_prefix" if value.is_empty() => {}
                 "bridge.name" => read.bridge_name = Some(link_name(key, value)?),
                 "bridge.enable_icc" => read.icc = Some(boolean(key, value)?),
                 "bridge.enable_ip_masquerade" => read.masquerade = Some(boolean(key, value)?),

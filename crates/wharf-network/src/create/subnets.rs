@@ -13,7 +13,7 @@ use crate::{Config, Ipam, IpamPool, Network, NetworkError, NewNetwork, NewPool, 
 /// Checks what was typed; all faults at once (moby `api/types/network`, `ValidateIPAM`).
 pub(super) fn check(pools: &[NewPool], ipv6: bool) -> Result<(), NetworkError> {
     let mut faults = Vec::new();
-    for pool in pools.iter().filter(|pool| !pool.subnet.is_empty()) {
+    for pool in pools {
         check_pool(pool, ipv6, &mut faults);
     }
     if faults.is_empty() {
@@ -25,9 +25,21 @@ pub(super) fn check(pools: &[NewPool], ipv6: bool) -> Result<(), NetworkError> {
     )))
 }
 
+/// A subnet as Go reads one (`netip.ParsePrefix`), where a zero at the beginning of a number may mean another base; but
+/// an IPv4 subnet in IPv6's clothes is neither.
+fn cidr(text: &str) -> Option<IpNet> {
+    let (ip, bits) = text.split_once('/')?;
+    let ip: IpAddr = ip.parse().ok()?;
+    let digits = bits.bytes().all(|byte| byte.is_ascii_digit());
+    if !digits || bits.len() > 1 && bits.starts_with('0') || ip != ip.to_canonical() {
+        return None;
+    }
+    IpNet::new(ip, bits.parse().ok()?).ok()
+}
+
 fn check_pool(pool: &NewPool, ipv6: bool, faults: &mut Vec<String>) {
     let text = &pool.subnet;
-    let Ok(subnet) = text.parse::<IpNet>() else {
+    let Some(subnet) = cidr(text) else {
         faults.push(format!(
             "invalid subnet {text}: invalid CIDR block notation"
         ));
@@ -45,12 +57,12 @@ fn check_pool(pool: &NewPool, ipv6: bool, faults: &mut Vec<String>) {
     let range = &pool.range;
     if !range.is_empty() {
         let fault = |why: String| format!("invalid ip-range {range}: {why}");
-        match range.parse::<IpNet>() {
-            Err(_) => faults.push(fault("invalid CIDR block notation".to_owned())),
-            Ok(net) if net.addr().is_ipv6() != v6 => {
+        match cidr(range) {
+            None => faults.push(fault("invalid CIDR block notation".to_owned())),
+            Some(net) if net.addr().is_ipv6() != v6 => {
                 faults.push(fault(format!("parent subnet is an IPv{family} block")));
             }
-            Ok(net) => {
+            Some(net) => {
                 if net.prefix_len() < subnet.prefix_len() {
                     faults.push(fault(format!(
                         "CIDR block is bigger than its parent subnet {subnet}"
@@ -125,16 +137,10 @@ pub(super) fn choose(
         let text = "bridge driver doesn't support multiple subnets";
         return Err(NetworkError::Forbidden(text.to_owned()));
     }
-    let chosen: Vec<_> = four.iter().filter(|pool| !pool.subnet.is_empty()).collect();
-    if chosen.is_empty() && four.iter().any(|pool| has_more(pool)) {
-        let text =
-            "user specified IP address or ip-range is supported only with a user configured subnet";
-        return Err(NetworkError::Invalid(text.to_owned()));
-    }
     let host = bridge::used_subnets(choice.interface, route)
         .map_err(kernel("list the host's networks"))?;
     let mut pools: Vec<IpamPool> = Vec::new();
-    for asked in chosen.iter().copied().chain(&six) {
+    for asked in four.iter().chain(&six) {
         let gateway = match asked.subnet.contains(':') {
             true => choice.gateways.1,
             false => choice.gateways.0,
@@ -155,7 +161,7 @@ pub(super) fn choose(
         }
         pools.push(pool);
     }
-    let chosen = !chosen.is_empty();
+    let chosen = !four.is_empty();
     if v4 && !chosen {
         let free = free4(choice, &host)?;
         pools.insert(0, free);
@@ -171,10 +177,6 @@ pub(super) fn choose(
     })
 }
 
-fn has_more(pool: &NewPool) -> bool {
-    !(pool.range.is_empty() && pool.gateway.is_empty() && pool.auxiliary.is_empty())
-}
-
 /// A subnet that holds a network of the host, or equals one, would take it away. One within a wide route of the
 /// host's, such as a VPN's, is somebody's plan.
 fn check_host(subnet: &IpNet, host: &[IpNet]) -> Result<(), NetworkError> {
@@ -186,12 +188,9 @@ fn check_host(subnet: &IpNet, host: &[IpNet]) -> Result<(), NetworkError> {
     }
 }
 
-/// A subnet as a network that describes others keeps it; none if it has no addresses.
-pub(super) fn described(pool: &NewPool) -> Result<Option<IpamPool>, NetworkError> {
-    match pool.subnet.as_str() {
-        "" => Ok(None),
-        _ => given(pool, false).map(Some),
-    }
+/// A subnet as a network that describes others keeps it.
+pub(super) fn described(pool: &NewPool) -> Result<IpamPool, NetworkError> {
+    given(pool, false)
 }
 
 /// A subnet that was asked for; `gateway`: it has one even if none was asked for.
@@ -199,10 +198,10 @@ fn given(pool: &NewPool, gateway: bool) -> Result<IpamPool, NetworkError> {
     // Everything was parsed once already.
     let bad =
         |what: &str| NetworkError::Invalid(format!("invalid network config:\ninvalid {what}"));
-    let subnet: IpNet = pool.subnet.parse().map_err(|_| bad("subnet"))?;
-    let range: Option<IpNet> = match pool.range.as_str() {
+    let subnet = cidr(&pool.subnet).ok_or_else(|| bad("subnet"))?;
+    let range = match pool.range.as_str() {
         "" => None,
-        text => Some(text.parse().map_err(|_| bad("ip-range"))?),
+        text => Some(cidr(text).ok_or_else(|| bad("ip-range"))?),
     };
     let mut auxiliary = BTreeMap::new();
     for (name, text) in &pool.auxiliary {
@@ -214,11 +213,19 @@ fn given(pool: &NewPool, gateway: bool) -> Result<IpamPool, NetworkError> {
         "" if !gateway => None,
         "" => {
             // As dockerd: the lowest address of the range; that of the subnet itself is none.
-            let first = range.unwrap_or(subnet).trunc().addr();
-            match is_reserved(&subnet, first) {
-                true => Some(next(first)),
-                false => Some(first),
+            let range = range.unwrap_or(subnet).trunc();
+            let first = range.addr();
+            let lowest = match is_reserved(&subnet, first) {
+                true => next(first),
+                false => first,
+            };
+            let single_six = subnet.prefix_len() == 128;
+            if single_six || is_reserved(&subnet, lowest) || !range.contains(&lowest) {
+                return Err(NetworkError::Forbidden(
+                    "failed to allocate gateway (): no available addresses on this pool".to_owned(),
+                ));
             }
+            Some(lowest)
         }
         text => Some(text.parse().map_err(|_| bad("gateway"))?),
     };
