@@ -49,6 +49,7 @@ mod restarts;
 mod run;
 mod runtimes;
 mod safety;
+mod sctp;
 mod sdks;
 mod settings;
 mod stock;
@@ -191,6 +192,7 @@ scenarios! {
         gateway_modes ipv6_is_published configuration_networks
         what_others_take_away_comes_back the_hosts_own_firewall_is_respected settings_of_the_default_bridge
         five_hundred_ports_are_one_rule connections_outlive_the_daemon servers_of_the_host_are_asked;
+    sctp: published_ports_are_translated;
     audit: what_it_says_is_so;
     firewalls: beside_ufw beside_firewalld beside_a_firewalld_that_is_not_asked beside_a_dockerd a_full_table_of_connections;
     endpoints: options_of_an_endpoint whatever_the_api_takes priorities_choose_the_way_out;
