@@ -6,7 +6,8 @@
 The first is a real dockerd, the second the daemon under test; both hold the image `busybox` and nothing else. Each
 question is one request on a connection of its own; compared are the status, the headers that say something, and the body:
 as JSON by keys, types and values, else as text. Ids, times, addresses and sizes are made the same first. The questions are
-in `questions.py`, those of several requests that belong together in `wide.py`; `http.py` sends what is no clean HTTP.
+in `questions.py`, those of several requests that belong together in `wide.py`, and `fields.py` tells each field of each body odd
+values; `http.py` sends what is no clean HTTP.
 """
 import argparse
 import base64
@@ -18,6 +19,7 @@ import sys
 import tarfile
 import time
 
+import fields
 import questions
 import wide
 
@@ -254,7 +256,7 @@ def main():
     args = options.parse_args()
     ignore = [re.compile(p) for p in questions.KNOWN + args.ignore]
     count = found = 0
-    for name, section in {**questions.SECTIONS, **wide.SECTIONS}.items():
+    for name, section in {**questions.SECTIONS, **wide.SECTIONS, **fields.SECTIONS}.items():
         if args.section and name not in args.section:
             continue
         ids = ({}, {})

@@ -534,3 +534,41 @@ pub(crate) fn repositories_are_found(case: &mut Case) -> Result<()> {
     );
     Ok(())
 }
+
+/// Who pushes says who he is, and be it nobody: in the header, or as the oldest clients do in the body.
+pub(crate) fn a_push_says_who_it_is_of(case: &mut Case) -> Result<()> {
+    if case.engine.kind == wharf_testkit::EngineKind::Dockerd {
+        return Ok(()); // It has other words.
+    }
+    let said = |headers: &[(&str, &str)], body: &str| {
+        let target = "/images/localhost:1/nope/push?tag=1";
+        api::raw(
+            &case.engine.socket(),
+            "POST",
+            target,
+            headers,
+            body.as_bytes(),
+        )
+    };
+    let missing = "bad parameters and missing X-Registry-Auth: invalid X-Registry-Auth header: ";
+    let wrong = "invalid character 'x' looking for beginning of value";
+    for (body, words) in [("", "EOF"), ("x", wrong)] {
+        let refused = said(&[], body)?;
+        let expected = format!("{missing}{words}");
+        ensure!(
+            refused.status == 400 && refused.message() == expected,
+            "{refused:?}"
+        );
+    }
+    let unknown = "An image does not exist locally with the tag: localhost:1/nope";
+    for (headers, body) in [
+        (&[("X-Registry-Auth", "e30=")][..], ""),
+        (&[("X-Registry-Auth", "!!")], ""),
+        (&[], r#"{"username":"a","password":"b"}"#),
+    ] {
+        let answer = said(headers, body)?;
+        let text = answer.text();
+        ensure!(answer.status == 200 && text.contains(unknown), "{text}");
+    }
+    Ok(())
+}

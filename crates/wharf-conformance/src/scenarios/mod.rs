@@ -18,6 +18,7 @@ mod daemon;
 mod endpoints;
 mod events;
 mod exports;
+mod exposure;
 mod files;
 mod firewalls;
 mod frontends;
@@ -128,7 +129,7 @@ scenarios! {
     images: list_tag_and_remove history_and_inspect in_use_is_refused malformed_names pull_from_a_registry
         unknown_images df_adds_up df_says_what_the_disk_says save_archive_loads_again;
     image_api: a_registry_is_asked_about_an_image images_are_listed_as_asked manifests_of_an_image one_platform_of_several
-        attestations_are_told an_import_is_what_it_is_told what_is_pruned_and_removed repositories_are_found;
+        attestations_are_told a_push_says_who_it_is_of an_import_is_what_it_is_told what_is_pruned_and_removed repositories_are_found;
     network: bridge_gives_an_address published_port_answers port_conflict_is_refused none_has_only_loopback
         containers_reach_each_other;
     resources: stats_of_a_container stats_stream_and_table
@@ -201,6 +202,9 @@ scenarios! {
     loopback: the_loopback_is_nobody_elses connections_from_the_host_outlive_the_daemon a_loopback_that_is_not_tracked;
     safety: default_capabilities masked_and_read_only_paths seccomp_denies no_new_privileges privileged_has_all
         workdir_through_proc_is_refused;
+    exposure: folders_are_closed_to_others containers_find_no_api variables_of_images_are_texts
+        labels_of_images_steer_nothing abuse_of_http2_ends_with_its_connection
+        cp_goes_where_a_bind_leads;
     life: daemon_killed_container_lives exit_code_while_daemon_is_dead nothing_is_left_behind;
     volumes: volume_api volume_refusals prune_takes_what_nobody_named rm_takes_only_what_nobody_named
         options_are_mounted_while_used what_cannot_be_mounted mounts_outlive_the_daemon a_kill_leaves_no_anonymous_volume
@@ -221,5 +225,5 @@ scenarios! {
         nulls_are_what_is_not_said a_stream_begins_when_its_head_is_read a_wait_for_one_that_removed_itself
         names_are_filtered_by_expressions
         names_with_slashes_and_words what_is_experimental documents_as_go_reads_them processes_as_ps_shows_them
-        requests_as_they_are_typed;
+        requests_as_they_are_typed sessions_are_resized requests_with_many_headers;
 }

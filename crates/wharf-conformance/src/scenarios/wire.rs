@@ -774,3 +774,80 @@ pub(crate) fn requests_as_they_are_typed(case: &mut Case) -> Result<()> {
     }
     Ok(())
 }
+
+/// A session's terminal is resized while it runs, and what has none is let be.
+pub(crate) fn sessions_are_resized(case: &mut Case) -> Result<()> {
+    if case.engine.kind == wharf_testkit::EngineKind::Dockerd {
+        return Ok(()); // It waits for what has ended.
+    }
+    case.ok(&["run", "-d", "--name", "c1", "busybox", "sleep", "1000"])?;
+    let session = |spec: Value| -> Result<String> {
+        let made = case.expect("POST", "/containers/c1/exec", Some(&spec), 201)?;
+        let id = made["Id"].as_str().unwrap_or_default().to_owned();
+        let detached = json!({ "Detach": true, "Tty": spec["Tty"] });
+        case.expect("POST", &format!("/exec/{id}/start"), Some(&detached), 200)?;
+        Ok(id)
+    };
+    let resize = |id: &str, query: &str| {
+        let target = format!("/exec/{id}/resize?{query}");
+        case.engine.api("POST", &target, None)
+    };
+    let sleep = json!(["sleep", "1000"]);
+    for tty in [true, false] {
+        let id = session(json!({ "Cmd": sleep, "Tty": tty }))?;
+        let resized = resize(&id, "h=10&w=20")?;
+        ensure!(resized.status == 200, "{}", resized.text());
+    }
+    let ended = session(json!({ "Cmd": ["true"] }))?;
+    while case.expect("GET", &format!("/exec/{ended}/json"), None, 200)?["Running"] == true {
+        std::thread::yield_now();
+    }
+    for (id, query, status, words) in [
+        (
+            ended.as_str(),
+            "h=1&w=1",
+            404,
+            format!("process does not exist {ended}: not found"),
+        ),
+        (
+            "nope",
+            "h=1&w=1",
+            404,
+            "No such exec instance: nope".to_owned(),
+        ),
+        (
+            ended.as_str(),
+            "h=a&w=1",
+            400,
+            "strconv.Atoi: parsing \"a\": invalid syntax".to_owned(),
+        ),
+    ] {
+        let refused = resize(id, query)?;
+        ensure!(
+            refused.status == status && refused.message() == words,
+            "{id}: {refused:?}"
+        );
+    }
+    Ok(())
+}
+
+/// Go counts the bytes of headers, and not how many they are.
+pub(crate) fn requests_with_many_headers(case: &mut Case) -> Result<()> {
+    let names: Vec<String> = (0..5000).map(|number| format!("h{number}")).collect();
+    for count in [90, 150, 5000] {
+        let headers: Vec<(&str, &str)> = names.iter().map(|name| (name.as_str(), "v")).collect();
+        let answer = api::raw(
+            &case.engine.socket(),
+            "GET",
+            "/_ping",
+            &headers[..count],
+            b"",
+        )?;
+        ensure!(answer.status == 200, "{count}: {}", answer.status);
+    }
+    let long = "x".repeat(500_000);
+    let long = [("a", long.as_str())];
+    let answer = api::raw(&case.engine.socket(), "GET", "/_ping", &long, b"")?;
+    ensure!(answer.status == 200, "{}", answer.status);
+    Ok(())
+}

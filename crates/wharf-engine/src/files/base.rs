@@ -1,14 +1,15 @@
 //! A container's root as a detached mount.
 
 use std::fs::File;
-use std::os::fd::{AsFd as _, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{Mode, OFlags};
+use rustix::fs::{Mode, OFlags, fstat};
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 use wharf_snapshots::Rootfs;
 use wharf_sys::mount;
 use wharf_sys::process::unshare;
+use wharf_sys::root::Root;
 
 use super::failed;
 use crate::EngineError;
@@ -47,26 +48,63 @@ impl Base {
 
     /// The root alone, without what is mounted below it, attached nowhere.
     pub(crate) fn tree(&self) -> Result<OwnedFd, EngineError> {
+        self.tree_and(&[]).map(|(tree, _)| tree)
+    }
+
+    /// As [`Base::tree`], and what a container that runs has at these places.
+    pub(super) fn tree_and(&self, places: &[&str]) -> Result<(OwnedFd, Vec<Mounted>), EngineError> {
         match self {
-            Self::Running(namespace) => cloned(namespace),
-            Self::Stopped(rootfs, None) => overlay(rootfs),
-            Self::Stopped(rootfs, Some(user)) => {
-                let upper = Some((rootfs.upper.as_path(), rootfs.work.as_path()));
-                mount::mapped_overlay(&rootfs.lowers, upper, user.namespace.as_fd(), user.root)
-                    .map_err(failed("mount the overlay"))
-            }
+            Self::Running(namespace) => cloned(namespace, places),
+            Self::Stopped(rootfs, user) => Ok((stopped(rootfs, user.as_ref())?, Vec::new())),
         }
     }
 }
 
-/// A clone of the mount at the top of a namespace. Done by a thread that ends at once, and does nothing else there.
-fn cloned(namespace: &OwnedFd) -> Result<OwnedFd, EngineError> {
-    let enter = || -> std::io::Result<OwnedFd> {
+fn stopped(rootfs: &Rootfs, user: Option<&MountUser>) -> Result<OwnedFd, EngineError> {
+    match user {
+        None => overlay(rootfs),
+        Some(user) => {
+            let upper = Some((rootfs.upper.as_path(), rootfs.work.as_path()));
+            mount::mapped_overlay(&rootfs.lowers, upper, user.namespace.as_fd(), user.root)
+                .map_err(failed("mount the overlay"))
+        }
+    }
+}
+
+/// What a container has at a place.
+pub(super) struct Mounted {
+    pub(super) identity: Identity,
+    /// A clone of it, without what is mounted below, attached nowhere.
+    pub(super) tree: OwnedFd,
+}
+
+/// Device and number of a file: what it is called does not matter.
+#[derive(PartialEq, Eq)]
+pub(super) struct Identity(u64, u64);
+
+impl Identity {
+    pub(super) fn of(file: impl AsFd) -> std::io::Result<Self> {
+        let stat = fstat(file)?;
+        Ok(Self(stat.st_dev, stat.st_ino))
+    }
+}
+
+/// A clone of the mount at the top of a namespace, and of what is at `places` below it. Done by a thread that ends at once,
+/// and does nothing else there.
+fn cloned(namespace: &OwnedFd, places: &[&str]) -> Result<(OwnedFd, Vec<Mounted>), EngineError> {
+    let enter = || -> std::io::Result<(OwnedFd, Vec<Mounted>)> {
         unshare(CLONE_FS)?;
         move_into_link_name_space(namespace.as_fd(), Some(LinkNameSpaceType::Mount))?;
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let top = rustix::fs::open("/", flags, Mode::empty())?;
-        mount::bind(top, "", false)
+        let top = Root::from_fd(rustix::fs::open("/", flags, Mode::empty())?);
+        let mounted = |place: &&str| {
+            let file = top.find(Path::new(place))?;
+            let identity = Identity::of(&file)?;
+            let tree = mount::bind(&file, "", false)?;
+            Ok::<_, std::io::Error>(Mounted { identity, tree })
+        };
+        let mounted = places.iter().map(mounted).collect::<Result<_, _>>()?;
+        Ok((mount::bind(top.as_fd(), "", false)?, mounted))
     };
     std::thread::scope(|scope| {
         let thread = std::thread::Builder::new().spawn_scoped(scope, enter);

@@ -12,6 +12,7 @@ mod path;
 mod stream;
 
 pub(crate) use base::{Base, overlay};
+use base::{Identity, Mounted};
 pub use owner::owner;
 pub use path::{Resolved, resolve};
 pub(crate) use path::{clean, go_path, split};
@@ -149,7 +150,15 @@ impl Scene {
 
     /// Mounts everything in a new namespace of this thread's, which ends with the thread.
     fn build(&self) -> Result<Root, EngineError> {
-        let tree = self.base.tree()?;
+        // Where a container runs, its own mounts count: what a bind's source is called now may be something else,
+        // if others can write where it lies.
+        let places: Vec<&str> = self
+            .pieces
+            .iter()
+            .map(|piece| &*piece.destination)
+            .collect();
+        let (tree, mounted) = self.base.tree_and(&places)?;
+        let mut mounted = mounted.into_iter();
         unshare(namespace::MOUNT).map_err(failed("leave the mount namespace"))?;
         let alone = Change {
             propagation: Some(Propagation::Private),
@@ -168,7 +177,7 @@ impl Scene {
         let root = Root::from_fd(tree);
         for piece in &self.pieces {
             piece
-                .attach(&root)
+                .attach(&root, mounted.next())
                 .map_err(|error| failed(&format!("mount {}", piece.destination))(error))?;
         }
         let guard = attr::NODEV | attr::NOSUID;
@@ -186,13 +195,10 @@ impl Scene {
 }
 
 impl Piece {
-    fn attach(&self, root: &Root) -> std::io::Result<()> {
-        let source = self.open()?;
-        let is_folder = FileType::from_raw_mode(fstat(&source)?.st_mode) == FileType::Directory;
-        let bound = mount::bind(&source, "", self.recursive && self.user.is_none())?;
-        if let Some(user) = self.user.as_ref().filter(|_| self.layers.is_none()) {
-            mount::map_owners(&bound, user.namespace.as_fd(), false)?;
-        }
+    /// Puts it in its place; `mounted` is what a container that runs has there.
+    fn attach(&self, root: &Root, mounted: Option<Mounted>) -> std::io::Result<()> {
+        let bound = self.bound(mounted)?;
+        let is_folder = FileType::from_raw_mode(fstat(&bound)?.st_mode) == FileType::Directory;
         let guard = attr::NODEV | attr::NOSUID;
         let change = Change {
             set: if self.read_only {
@@ -211,6 +217,22 @@ impl Piece {
             false => root.touch(destination, Mode::from_raw_mode(0o644))?,
         };
         mount::attach(bound, target)
+    }
+
+    /// It, attached nowhere.
+    fn bound(&self, mounted: Option<Mounted>) -> std::io::Result<OwnedFd> {
+        let source = self.open();
+        if let Some(mounted) = mounted.filter(|_| self.layers.is_none()) {
+            let identity = source.as_ref().ok().map(Identity::of).transpose()?;
+            if identity.is_none_or(|identity| identity != mounted.identity) {
+                return Ok(mounted.tree);
+            }
+        }
+        let bound = mount::bind(source?, "", self.recursive && self.user.is_none())?;
+        if let Some(user) = self.user.as_ref().filter(|_| self.layers.is_none()) {
+            mount::map_owners(&bound, user.namespace.as_fd(), false)?;
+        }
+        Ok(bound)
     }
 
     /// The source, and below it the sub-path, which must not lead out (CVE-2023-ish swaps of links in a volume).
