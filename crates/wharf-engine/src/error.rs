@@ -153,9 +153,9 @@ impl EngineError {
         }
     }
 
-    /// The error with all its causes, `: ` between them: what a user is told.
+    /// The error with all its causes, `: ` between them, those of the kernel in Go's words: what a user is told.
     pub fn message(&self) -> String {
-        chain(self)
+        wharf_sys::words::plain(&chain(self))
     }
 
     pub(crate) fn io<'a>(
@@ -241,5 +241,17 @@ fn volume_kind(error: &VolumeError) -> ErrorKind {
             ErrorKind::System
         }
         VolumeError::Folder { .. } | VolumeError::Record(_) => ErrorKind::System,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_full_disk_is_told_in_gos_words() {
+        let full = std::io::Error::from_raw_os_error(28);
+        let error = EngineError::io("write", Path::new("/x"))(full);
+        assert!(error.message().ends_with("no space left on device"));
     }
 }

@@ -3,6 +3,7 @@
 use std::os::unix::process::CommandExt;
 
 use clap::Parser;
+use wharf_sys::words::plain;
 
 use crate::cli::command::COMMAND as EMPTY;
 use crate::cli::{Arity, Command, Exit};
@@ -73,7 +74,7 @@ pub fn start_if_asked(words: &[String]) -> Option<i32> {
     match crate::daemon::run(args) {
         Ok(()) => Some(0),
         Err(error) => {
-            eprintln!("wharf daemon: {error:#}");
+            eprintln!("{}", plain(&format!("wharf daemon: {error:#}")));
             Some(1)
         }
     }

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
+use wharf_sys::words::plain;
 
 use crate::cli::Command;
 use crate::cli::command::COMMAND as EMPTY;
@@ -80,7 +81,7 @@ pub fn start_if_asked(words: &[String]) -> Option<i32> {
     match done {
         Ok(()) => Some(0),
         Err(error) => {
-            eprintln!("wharf registry: {error:#}");
+            eprintln!("{}", plain(&format!("wharf registry: {error:#}")));
             Some(1)
         }
     }
