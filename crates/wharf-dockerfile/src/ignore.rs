@@ -46,9 +46,16 @@ impl Ignore {
         self.patterns.is_empty()
     }
 
-    /// Whether exceptions exist, so that an ignored folder may hold files that are not.
-    pub fn has_exceptions(&self) -> bool {
-        self.patterns.iter().any(|pattern| pattern.exception)
+    /// Whether an exception names something in the folder `path`, so that it has to be looked into though it is ignored. As
+    /// Docker's client tells it: by the letters of the exception, wildcards or not.
+    pub fn has_exception_in(&self, path: &str) -> bool {
+        let parts: Vec<&str> = path.split('/').filter(|part| !part.is_empty()).collect();
+        let is_below = |pattern: &Pattern| {
+            pattern.parts.len() >= parts.len()
+                && pattern.parts.iter().zip(&parts).all(|(a, b)| a == b)
+        };
+        let mut exceptions = self.patterns.iter().filter(|pattern| pattern.exception);
+        exceptions.any(is_below)
     }
 
     /// Whether `path` (relative, with `/`) is ignored, itself or by a folder above it.
@@ -89,8 +96,30 @@ impl Pattern {
         Ok(Self { parts, exception })
     }
 
+    /// Part for part, for all beginnings of the path at once: no pattern takes more steps than there are parts in both.
     fn matches_or_is_above(&self, path: &[&str]) -> bool {
-        (1..=path.len()).any(|end| matches_parts(&self.parts, &path[..end]))
+        // Which beginnings fit what was read of the pattern, by how many parts they have.
+        let mut fits = vec![false; path.len() + 1];
+        fits[0] = true;
+        for (at, part) in self.parts.iter().enumerate() {
+            let mut next = vec![false; path.len() + 1];
+            let starts = (0..=path.len()).filter(|start| fits[*start]);
+            if part == "**" {
+                // At the end, everything below; else any number of folders.
+                let least = usize::from(at + 1 == self.parts.len());
+                let first = starts.min().map_or(usize::MAX, |start| start + least);
+                for (end, fits) in next.iter_mut().enumerate() {
+                    *fits = end >= first;
+                }
+            } else {
+                let pattern = letters(part);
+                for start in starts.filter(|start| *start < path.len()) {
+                    next[start + 1] = glob(&pattern, &letters(path[start]));
+                }
+            }
+            fits = next;
+        }
+        fits[1..].contains(&true)
     }
 }
 
@@ -106,45 +135,45 @@ fn well_formed(part: &str) -> bool {
     true
 }
 
-fn matches_parts(pattern: &[String], path: &[&str]) -> bool {
-    match pattern {
-        [] => path.is_empty(),
-        [first, rest @ ..] if first == "**" => {
-            // At the end, everything below; else any number of folders.
-            (rest.is_empty() && !path.is_empty())
-                || (0..=path.len())
-                    .any(|skip| !rest.is_empty() && matches_parts(rest, &path[skip..]))
-        }
-        [first, rest @ ..] => {
-            let Some((part, below)) = path.split_first() else {
-                return false;
-            };
-            glob(&letters(first), &letters(part)) && matches_parts(rest, below)
-        }
-    }
-}
-
 fn letters(text: &str) -> Vec<char> {
     text.chars().collect()
 }
 
-/// Go's `filepath.Match` for one part of a path.
+/// Go's `filepath.Match` for one part of a path. Only the last `*` is ever tried again, so that no pattern takes long.
 fn glob(pattern: &[char], text: &[char]) -> bool {
-    match pattern {
-        [] => text.is_empty(),
-        ['*', rest @ ..] => (0..=text.len()).any(|skip| glob(rest, &text[skip..])),
-        ['?', rest @ ..] => !text.is_empty() && glob(rest, &text[1..]),
-        ['\\', letter, rest @ ..] => text.first() == Some(letter) && glob(rest, &text[1..]),
-        ['[', rest @ ..] => {
-            let Some(end) = rest.iter().position(|letter| *letter == ']') else {
-                return false;
-            };
-            let Some((letter, after)) = text.split_first() else {
-                return false;
-            };
-            in_class(&rest[..end], *letter) && glob(&rest[end + 1..], after)
+    let (mut at, mut here) = (0, 0);
+    let mut star: Option<(usize, usize)> = None;
+    while here < text.len() {
+        if pattern.get(at) == Some(&'*') {
+            at += 1;
+            star = Some((at, here));
+            continue;
         }
-        [letter, rest @ ..] => text.first() == Some(letter) && glob(rest, &text[1..]),
+        if let Some(length) = element(&pattern[at..], text[here]) {
+            (at, here) = (at + length, here + 1);
+            continue;
+        }
+        // The star takes one letter more.
+        let Some((behind, taken)) = star else {
+            return false;
+        };
+        star = Some((behind, taken + 1));
+        (at, here) = (behind, taken + 1);
+    }
+    pattern[at..].iter().all(|letter| *letter == '*')
+}
+
+/// How long the first element of a pattern is, if it takes the letter.
+fn element(pattern: &[char], letter: char) -> Option<usize> {
+    match pattern {
+        [] => None,
+        ['?', ..] => Some(1),
+        ['\\', escaped, ..] => (*escaped == letter).then_some(2),
+        ['[', rest @ ..] => {
+            let end = rest.iter().position(|letter| *letter == ']')?;
+            in_class(&rest[..end], letter).then_some(end + 2)
+        }
+        [plain, ..] => (*plain == letter).then_some(1),
     }
 }
 
@@ -172,6 +201,32 @@ fn in_class(class: &[char], letter: char) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// What took ages is done at once: each star was tried against each other one.
+    #[test]
+    fn hostile_patterns_are_no_work() {
+        let of = |pattern: &str| Ignore::new([pattern]).unwrap();
+        let stars = of(&format!("{}b", "*a".repeat(40)));
+        assert!(!stars.ignores(&"a".repeat(200)));
+        assert!(stars.ignores(&format!("{}b", "a".repeat(200))));
+        let folders = of(&format!("{}b", "**/a/".repeat(40)));
+        assert!(!folders.ignores(&["a"; 200].join("/")));
+        assert!(folders.ignores(&format!("{}/b/c", ["a"; 200].join("/"))));
+    }
+
+    #[test]
+    fn a_folder_is_looked_into_for_an_exception_in_it() {
+        let ignore = Ignore::new(["*", "!a/b/c", "!d*/e"]).unwrap();
+        for (path, is_in) in [
+            ("a", true),
+            ("a/b", true),
+            ("a/c", false),
+            ("d1", false),
+            ("z", false),
+        ] {
+            assert_eq!(ignore.has_exception_in(path), is_in, "{path}");
+        }
+    }
 
     #[test]
     fn decides_as_docker_does() {

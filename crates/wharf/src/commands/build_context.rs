@@ -86,7 +86,10 @@ pub fn pack(
             }
             let needed = path == kept.as_str() && !is_extra;
             let above = is_folder && kept.starts_with(&format!("{path}/"));
-            needed || above || !ignore.ignores(&path) || (is_folder && ignore.has_exceptions())
+            needed
+                || above
+                || !ignore.ignores(&path)
+                || (is_folder && ignore.has_exception_in(&path))
         };
         let options = PackOptions {
             whole_seconds: true,
