@@ -32,6 +32,7 @@ fixtures: tools
 	@bash crates/wharf-testkit/fixtures/applications.sh > /dev/null
 	@bash crates/wharf-testkit/fixtures/sources.sh > /dev/null
 	@bash crates/wharf-testkit/fixtures/cli-plugins.sh > /dev/null
+	@bash crates/wharf-testkit/fixtures/golang.sh > /dev/null
 	@bash crates/wharf-testkit/fixtures/sdks.sh > /dev/null || [ $$? = 75 ]
 
 test: tools fixtures dist

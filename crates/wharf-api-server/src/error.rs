@@ -34,6 +34,11 @@ impl ApiError {
         Self::new(StatusCode::BAD_REQUEST, message)
     }
 
+    /// The same, said to have happened in the middle of something.
+    pub(crate) fn within(self, what: &str) -> Self {
+        Self::new(self.status, format!("{what}: {}", self.message))
+    }
+
     /// 404 for a path that the API does not have.
     pub(crate) fn no_page() -> Self {
         Self::new(StatusCode::NOT_FOUND, NO_PAGE)

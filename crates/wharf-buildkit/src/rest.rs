@@ -1,23 +1,27 @@
 //! `POST /build?version=2`: BuildKit behind the classic builder's request (moby `builder/builder-next`, `Build`).
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bollard_buildkit_proto::moby::buildkit::v1::{
     CacheOptions, CacheOptionsEntry, Exporter, SolveRequest,
 };
 use futures_util::{Stream, StreamExt as _};
 use prost::Message as _;
+use tokio::task::{AbortHandle, JoinHandle};
 use tokio_util::task::AbortOnDropHandle;
 use wharf_builder::Upload;
 use wharf_oci::{Platform, Reference};
 
 use crate::control::Control;
-use crate::service::BuildKit;
+use crate::service::{BuildKit, Kit};
 use crate::session::BODY;
 
 /// What is asked for.
 #[derive(Debug, Default)]
 pub struct RestBuild {
+    /// What the client calls it, to cancel it by; empty if it never will.
+    pub id: String,
     /// The client's session; empty if it has none.
     pub session: String,
     /// `client-session`, an address, or empty for what comes with the request.
@@ -54,6 +58,35 @@ pub struct RestBuild {
     pub outputs: Vec<(String, BTreeMap<String, String>)>,
 }
 
+/// The builds that their clients have given names. Of two with one name, the later one has it.
+#[derive(Default)]
+pub(crate) struct Named(Mutex<HashMap<String, AbortHandle>>);
+
+impl Named {
+    fn builds(&self) -> MutexGuard<'_, HashMap<String, AbortHandle>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A build's name, which goes with it.
+struct Name {
+    kit: Arc<Kit>,
+    id: String,
+    build: tokio::task::Id,
+}
+
+impl Drop for Name {
+    fn drop(&mut self) {
+        let mut builds = self.kit.named.builds();
+        if builds
+            .get(&self.id)
+            .is_some_and(|one| one.id() == self.build)
+        {
+            builds.remove(&self.id);
+        }
+    }
+}
+
 /// What is said while it builds.
 #[derive(Debug)]
 pub enum RestEvent {
@@ -83,6 +116,7 @@ impl BuildKit {
             let body = wanted.remote.is_empty().then_some(body);
             tokio::spawn(async move { control.run(request, body).await })
         };
+        let name = (!wanted.id.is_empty()).then(|| self.name(&wanted.id, &solve));
         let solve = AbortOnDropHandle::new(solve);
         let traced = async move {
             let trace = match kit.history.trace(&id) {
@@ -97,17 +131,41 @@ impl BuildKit {
         };
         let trace = futures_util::stream::once(traced).flatten();
         let end = futures_util::stream::once(async move {
-            match solve.await {
+            let ended = solve.await;
+            drop(name);
+            match ended {
                 Ok(Ok(solved)) => {
                     let id = solved.exporter_response.get("containerimage.config.digest");
                     id.cloned().map(RestEvent::Image)
                 }
                 Ok(Err(status)) => Some(RestEvent::Failed(status.message().to_owned())),
+                Err(error) if error.is_cancelled() => {
+                    Some(RestEvent::Failed("context canceled".to_owned()))
+                }
                 Err(error) => Some(RestEvent::Failed(error.to_string())),
             }
         });
         let end = end.filter_map(std::future::ready);
         Ok(trace.map(RestEvent::Trace).chain(end))
+    }
+
+    /// Ends the build that was given this name. If there is none, it has ended by itself.
+    pub fn cancel(&self, id: &str) {
+        if let Some(build) = self.kit().named.builds().get(id) {
+            build.abort();
+        }
+    }
+
+    fn name<T>(&self, id: &str, build: &JoinHandle<T>) -> Name {
+        let kit = self.kit().clone();
+        kit.named
+            .builds()
+            .insert(id.to_owned(), build.abort_handle());
+        Name {
+            kit,
+            id: id.to_owned(),
+            build: build.id(),
+        }
     }
 }
 

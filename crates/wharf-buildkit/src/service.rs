@@ -26,6 +26,7 @@ use crate::bridge::Bridge;
 use crate::control::Control;
 use crate::history::History;
 use crate::job::Jobs;
+use crate::rest::Named;
 use crate::session::{Contexts, Introduction, Sessions};
 
 /// The largest message of a client (BuildKit's own limit).
@@ -39,6 +40,7 @@ pub(crate) struct Kit {
     pub(crate) contexts: Contexts,
     pub(crate) jobs: Jobs,
     pub(crate) history: History,
+    pub(crate) named: Named,
     /// A build has ended.
     pub(crate) built: Arc<Notify>,
 }
@@ -70,6 +72,7 @@ impl BuildKit {
             contexts: Contexts::new(folder),
             jobs: Jobs::default(),
             history: History::default(),
+            named: Named::default(),
             built: Arc::default(),
         });
         tokio::spawn(crate::gc::run(Arc::downgrade(&kit)));

@@ -156,6 +156,16 @@ pub enum RegistryError {
 }
 
 impl RegistryError {
+    /// What the registry said, without what was looked for.
+    pub fn said(&self) -> String {
+        match self {
+            Self::ManifestUnknown { cause, .. }
+            | Self::NameUnknown { cause, .. }
+            | Self::Denied { cause, .. } => cause.clone(),
+            other => other.to_string(),
+        }
+    }
+
     /// The class of the error.
     pub fn kind(&self) -> RegistryErrorKind {
         use RegistryErrorKind as Kind;

@@ -150,7 +150,7 @@ impl ImageService {
         let found = registry.describe(reference, credentials).await;
         found.map_err(|error| match error.kind() {
             RegistryErrorKind::Unauthorized => EngineError::Unauthorized(error.to_string()),
-            RegistryErrorKind::NotFound => EngineError::NotFound(error.to_string()),
+            RegistryErrorKind::NotFound => EngineError::NotFound(error.said()),
             _ => EngineError::Failed(error.to_string()),
         })
     }

@@ -63,17 +63,31 @@ pub fn clients() -> Result<PathBuf> {
 /// # Errors
 /// If they cannot be installed for another reason.
 pub fn sdks() -> Result<Option<PathBuf>> {
-    /// `EX_TEMPFAIL`, as `sdks.sh` says it.
-    const UNREACHABLE: i32 = 75;
-    let output = output_of("sdks.sh")?;
-    match output.status.code() {
-        Some(UNREACHABLE) => Ok(None),
-        _ => folder_in("sdks.sh", &output).map(Some),
-    }
+    if_reachable("sdks.sh")
+}
+
+/// The folder with the Go programs of the conformance suite, built when they changed; Go and what they import are fetched on the
+/// first call.
+///
+/// # Errors
+/// If they cannot be fetched or built.
+pub fn go_programs() -> Result<PathBuf> {
+    printed_by("golang.sh")
 }
 
 fn printed_by(script: &str) -> Result<PathBuf> {
     folder_in(script, &output_of(script)?)
+}
+
+/// None if the script says that what it needs is nowhere to be had.
+fn if_reachable(script: &str) -> Result<Option<PathBuf>> {
+    /// `EX_TEMPFAIL`.
+    const UNREACHABLE: i32 = 75;
+    let output = output_of(script)?;
+    match output.status.code() {
+        Some(UNREACHABLE) => Ok(None),
+        _ => folder_in(script, &output).map(Some),
+    }
 }
 
 fn output_of(script: &str) -> Result<Output> {

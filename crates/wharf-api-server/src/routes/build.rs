@@ -332,7 +332,8 @@ pub(crate) async fn prune(
     params: Params,
 ) -> Answer {
     let filters = params.filters()?;
-    filters.check(&["until", "unused-for", "label", "label!"])?;
+    let known = filters.check(&["until", "unused-for", "label", "label!"]);
+    known.map_err(|error| ApiError::from(error).within("failed to prune build cache"))?;
     if filters.has("label") {
         // `system prune` hands its filters to all kinds of objects, and nothing here has a label.
         let nothing = serde_json::json!({ "CachesDeleted": null, "SpaceReclaimed": 0 });
@@ -387,13 +388,10 @@ async fn pruned(
     }))
 }
 
-/// Of BuildKit's builds, which have ids; ours end with their connection.
-pub(crate) async fn cancel(params: Params) -> Answer {
-    match params.some("id") {
-        None => Err(ApiError::bad("build ID not provided")),
-        Some(id) => Err(ApiError::new(
-            http::StatusCode::NOT_FOUND,
-            format!("no build with the id {id}"),
-        )),
-    }
+/// Of BuildKit's builds, which may have ids; the classic ones end with their connection.
+pub(crate) async fn cancel(Extension(buildkit): Extension<BuildKit>, params: Params) -> Answer {
+    let id = params.some("id");
+    let id = id.ok_or_else(|| ApiError::bad("build ID not provided"))?;
+    buildkit.cancel(&id);
+    reply::empty(http::StatusCode::OK)
 }

@@ -254,13 +254,18 @@ pub(crate) async fn load(
             }
         },
     };
+    // Nothing is said until the archive is here: who reads no answer may go when one begins, and the rest of the archive with it.
+    let (coming, here) = tokio::sync::oneshot::channel::<()>();
+    let end = futures_util::stream::once(async move { drop(coming) });
     let body = request
         .into_body()
         .into_data_stream()
-        .map(|part| part.map_err(io::Error::other));
+        .map(|part| part.map_err(io::Error::other))
+        .chain(end.filter_map(|()| std::future::ready(None)));
     let (progress, mut all) = ProgressSender::channel();
     let (shown, events) = tokio::sync::mpsc::unbounded_channel();
     tokio::spawn(async move {
+        let _ = here.await;
         while let Some(event) = all.recv().await {
             if !quiet || !matches!(event, Progress::Layer { .. }) {
                 // The client may be gone: the work goes on.
@@ -272,10 +277,13 @@ pub(crate) async fn load(
         engine
             .0
             .images
-            .load(StreamReader::new(body), &platforms, progress)
+            .load(StreamReader::new(Box::pin(body)), &platforms, progress)
             .await
             .map(drop)
     };
+    // What has come is loaded, as dockerd does it, whether or not somebody waits.
+    let work = tokio::spawn(work);
+    let work = async move { work.await.unwrap_or_else(|error| Err(early(&error))) };
     // dockerd answers before it looks at the archive: what is wrong with it is the stream's last line.
     report(work, events).await.or_else(|error| {
         let line = reply::line(&last_line(&error.message, 0));
@@ -285,7 +293,7 @@ pub(crate) async fn load(
 }
 
 /// Answers with progress as it comes. A failure before the first line is an ordinary error; a later one is the
-/// stream's last line, as the status is on its way. The work goes with the client, as Docker cancels it.
+/// stream's last line, as the status is on its way. The work that is given goes with the client, as Docker cancels it.
 async fn report(
     work: impl Future<Output = Result<(), EngineError>> + Send + 'static,
     mut events: UnboundedReceiver<Progress>,
@@ -324,12 +332,11 @@ fn line(event: &Progress) -> Bytes {
 }
 
 async fn ended(work: AbortOnDropHandle<Result<(), EngineError>>) -> Result<(), EngineError> {
-    let ended = work.await;
-    ended.unwrap_or_else(|error| {
-        Err(EngineError::Failed(format!(
-            "the work ended early: {error}"
-        )))
-    })
+    work.await.unwrap_or_else(|error| Err(early(&error)))
+}
+
+fn early(error: &tokio::task::JoinError) -> EngineError {
+    EngineError::Failed(format!("the work ended early: {error}"))
 }
 
 pub(crate) async fn search(engine: State, params: Params, headers: HeaderMap) -> Answer {

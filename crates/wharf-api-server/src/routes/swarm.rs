@@ -23,7 +23,7 @@ pub(super) fn routes() -> Router<Arc<Engine>> {
         .route("/swarm/init", post(no_swarm_mode))
         .route("/swarm/join", post(no_swarm_mode))
         .route("/swarm/leave", post(not_in_a_swarm))
-        .route("/swarm/unlock", post(not_in_a_swarm))
+        .route("/swarm/unlock", post(self::no_manager))
         .route("/swarm/{*rest}", no_manager())
         .route("/nodes", no_manager())
         .route("/nodes/{*rest}", no_manager())
@@ -42,7 +42,7 @@ pub(super) fn routes() -> Router<Arc<Engine>> {
         .route("/plugins/{*rest}", any(no_such_plugin))
 }
 
-async fn no_manager() -> ApiError {
+pub(super) async fn no_manager() -> ApiError {
     let text = "This node is not a swarm manager. Use \"docker swarm init\" or \"docker swarm join\" to connect this node to swarm and try again.";
     ApiError::new(StatusCode::SERVICE_UNAVAILABLE, text)
 }

@@ -38,9 +38,7 @@ pub(crate) async fn create(
         cluster_volume_spec,
     } = request;
     if cluster_volume_spec.is_some() {
-        let text =
-            "volume creation failed: cluster volumes are for nodes of a swarm, which this is not";
-        return Err(ApiError::new(StatusCode::SERVICE_UNAVAILABLE, text));
+        return Err(super::swarm::no_manager().await);
     }
     let new = NewVolume {
         name,

@@ -753,5 +753,37 @@ pub(crate) fn through_the_classic_request(case: &mut Case) -> Result<()> {
         .as_str()
         .unwrap_or_default();
     ensure!(error.contains("open missing: no such file"), "{said:?}");
-    Ok(())
+    a_named_build_is_cancelled(case)
+}
+
+/// `buildid` is what a client cancels its build by. That there is none of it is no error: it may have ended.
+fn a_named_build_is_cancelled(case: &Case) -> Result<()> {
+    let files = Files::new(&[("Dockerfile", "FROM busybox\nRUN sleep 1000\n")])?;
+    let mut archive = tar::Builder::new(Vec::new());
+    archive.append_dir_all(".", files.folder.path())?;
+    let archive = archive.into_inner()?;
+    let socket = case.engine.socket();
+    let sleeps = || case.engine.world.sh("pgrep -f 'sleep 100[0]' || true");
+    let cancel = |id: &str| {
+        let target = format!("/build/cancel?id={id}");
+        case.expect("POST", &target, None, 200)
+    };
+    cancel("nothing")?;
+    let kind = [("Content-Type", "application/x-tar")];
+    let send = || {
+        let target = "/build?version=2&buildid=mine";
+        wharf_testkit::api::raw(&socket, "POST", target, &kind, &archive)
+    };
+    std::thread::scope(|scope| {
+        let build = scope.spawn(send);
+        until(|| Ok(!sleeps()?.is_empty()))?;
+        cancel("mine")?;
+        let said = build
+            .join()
+            .map_err(|_| anyhow::anyhow!("the build panicked"))??
+            .text();
+        let last: Value = serde_json::from_str(said.lines().last().context("nothing")?)?;
+        ensure!(last["error"] == "context canceled", "{last}");
+        until(|| Ok(sleeps()?.is_empty()))
+    })
 }

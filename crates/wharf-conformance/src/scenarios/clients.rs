@@ -1,11 +1,14 @@
 //! What libraries and programs rely on without saying so: answers of dockerd 26.1 that are in no description.
 
 use std::collections::BTreeSet;
+use std::io::{Read as _, Write as _};
+use std::os::unix::net::UnixStream;
 
 use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
 use wharf_testkit::api::{self, Answer};
 
+use super::containers::until;
 use super::events::story_since;
 use crate::Case;
 
@@ -137,6 +140,25 @@ pub(crate) fn archives_that_cannot_be_loaded(case: &mut Case) -> Result<()> {
         );
     }
     case.fails(&["load", "-i", "/etc/hostname"], 1, "")
+}
+
+/// docker-py's `load_image` reads no answer if nobody asks for it, and hangs up when there is one.
+pub(crate) fn what_was_sent_is_loaded(case: &mut Case) -> Result<()> {
+    let archive = case.engine.world.path().join("sent.tar");
+    case.ok(&["tag", "busybox", "sent"])?;
+    case.ok(&["save", "-o", &archive.display().to_string(), "sent"])?;
+    case.ok(&["rmi", "sent"])?;
+    let archive = std::fs::read(archive)?;
+    let mut connection = UnixStream::connect(case.engine.socket())?;
+    let length = archive.len();
+    write!(
+        connection,
+        "POST /images/load HTTP/1.1\r\nHost: docker\r\nContent-Type: application/x-tar\r\nContent-Length: {length}\r\n\r\n"
+    )?;
+    connection.write_all(&archive)?;
+    connection.read_exact(&mut [0])?;
+    drop(connection);
+    until(|| Ok(case.run(&["image", "inspect", "sent"])?.code == 0))
 }
 
 pub(crate) fn rows_hold_addresses_alone(case: &mut Case) -> Result<()> {

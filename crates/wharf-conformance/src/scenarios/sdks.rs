@@ -1,8 +1,7 @@
 //! The SDKs of other languages, as their users have them from their package registries. The programs in `sdks/` call every
 //! method once; beside each lies what it prints against dockerd 26.1.
 
-use std::ffi::OsString;
-use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use anyhow::{Context as _, Result, bail, ensure};
 use wharf_testkit::{EngineKind, Registry, fixtures};
@@ -26,6 +25,8 @@ struct Program {
 enum Interpreter {
     Python,
     Node,
+    /// None: the program is built.
+    Go,
 }
 
 pub(crate) fn docker_py(case: &mut Case) -> Result<()> {
@@ -48,6 +49,18 @@ pub(crate) fn dockerode(case: &mut Case) -> Result<()> {
             path: "dockerode/main.js",
             wants_registry: true,
             printed: include_str!("../../sdks/dockerode.txt"),
+        },
+    )
+}
+
+pub(crate) fn docker_go(case: &mut Case) -> Result<()> {
+    check(
+        case,
+        &Program {
+            interpreter: Interpreter::Go,
+            path: "docker_go",
+            wants_registry: true,
+            printed: include_str!("../../sdks/docker_go.txt"),
         },
     )
 }
@@ -101,30 +114,53 @@ pub(crate) fn testcontainers_of_node(case: &mut Case) -> Result<()> {
 }
 
 fn check(case: &Case, program: &Program) -> Result<()> {
-    let Some(sdks) = sdks(case)? else {
+    // No command line is used, and dockerd 20.10 is too old.
+    if case.client != Client::Docker || case.engine.kind == EngineKind::Dockerd {
+        return Ok(());
+    }
+    let Some(mut command) = command(case, program)? else {
+        println!("skipped: no package registry is reachable, and the SDKs are not installed");
         return Ok(());
     };
-    let mut args = vec![program.path.into()];
     let registry = program.wants_registry.then(|| registry(case)).transpose()?;
     if registry.is_some() {
-        args.push(case.engine.socket().into_os_string());
-        args.extend([REGISTRY.into(), VERSION.into()]);
+        command.arg(case.engine.socket()).args([REGISTRY, VERSION]);
     }
-    let printed = run(case, &sdks, program.interpreter, &args)?;
-    same(&printed, program.printed)
+    same(&run(command)?, program.printed)
 }
 
-/// The folder that the SDKs are installed in; none where this scenario has nothing to say: for a second command line, as no
-/// command line is used, for dockerd 20.10, which is too old, and where no package registry is reachable.
-fn sdks(case: &Case) -> Result<Option<PathBuf>> {
-    if case.client != Client::Docker || case.engine.kind == EngineKind::Dockerd {
+/// The program where the daemon's ports are; none where what it is made with is not to be had.
+fn command(case: &Case, program: &Program) -> Result<Option<Command>> {
+    let installed = match program.interpreter {
+        Interpreter::Python | Interpreter::Node => fixtures::sdks()?,
+        Interpreter::Go => Some(fixtures::go_programs()?),
+    };
+    let Some(folder) = installed else {
         return Ok(None);
-    }
-    let found = fixtures::sdks()?;
-    if found.is_none() {
-        println!("skipped: no package registry is reachable, and the SDKs are not installed");
-    }
-    Ok(found)
+    };
+    let mut command = case.engine.world.command("env");
+    command.args(["-C", concat!(env!("CARGO_MANIFEST_DIR"), "/sdks")]);
+    match program.interpreter {
+        Interpreter::Python => command.arg(folder.join("python/bin/python")),
+        Interpreter::Node => command.arg("node"),
+        Interpreter::Go => &mut command,
+    };
+    match program.interpreter {
+        Interpreter::Python | Interpreter::Node => command.arg(program.path),
+        Interpreter::Go => command.arg(folder.join(program.path)),
+    };
+    command
+        .env("PYTHONDONTWRITEBYTECODE", "1")
+        .env("NODE_PATH", folder.join("node/node_modules"))
+        .env(
+            "DOCKER_HOST",
+            format!("unix://{}", case.engine.socket().display()),
+        )
+        .env("HOME", case.engine.world.path())
+        // Its image is nowhere to be had here.
+        .env("TESTCONTAINERS_RYUK_DISABLED", "true")
+        .env("TESTCONTAINERS_HOST_OVERRIDE", "127.0.0.1");
+    Ok(Some(command))
 }
 
 /// A registry with `busybox`, and nothing of it in the daemon.
@@ -139,29 +175,9 @@ fn registry(case: &Case) -> Result<Registry> {
     Ok(registry)
 }
 
-/// What a program prints that runs where the daemon's ports are.
-fn run(case: &Case, sdks: &Path, interpreter: Interpreter, args: &[OsString]) -> Result<String> {
-    let program = match interpreter {
-        Interpreter::Python => sdks.join("python/bin/python"),
-        Interpreter::Node => PathBuf::from("node"),
-    };
-    let host = format!("unix://{}", case.engine.socket().display());
-    let output = case
-        .engine
-        .world
-        .command("env")
-        .args(["-C", concat!(env!("CARGO_MANIFEST_DIR"), "/sdks")])
-        .arg(&program)
-        .args(args)
-        .env("PYTHONDONTWRITEBYTECODE", "1")
-        .env("NODE_PATH", sdks.join("node/node_modules"))
-        .env("DOCKER_HOST", host)
-        .env("HOME", case.engine.world.path())
-        // Its image is nowhere to be had here.
-        .env("TESTCONTAINERS_RYUK_DISABLED", "true")
-        .env("TESTCONTAINERS_HOST_OVERRIDE", "127.0.0.1")
-        .output()
-        .with_context(|| format!("run {}", program.display()))?;
+/// What a program prints.
+fn run(mut command: Command) -> Result<String> {
+    let output = command.output().with_context(|| format!("{command:?}"))?;
     let stderr = String::from_utf8_lossy(&output.stderr);
     ensure!(output.status.success(), "{}: {stderr}", output.status);
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())

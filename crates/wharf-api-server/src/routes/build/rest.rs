@@ -46,6 +46,7 @@ pub(super) fn wanted(params: &Params) -> Result<RestBuild, ApiError> {
     let ulimits = resources.ulimits.iter();
     let ulimits = ulimits.map(|one| format!("{}={}:{}", one.name, one.soft, one.hard));
     Ok(RestBuild {
+        id: params.get("buildid").to_owned(),
         session: params.get("session").to_owned(),
         remote: params.get("remote").to_owned(),
         dockerfile: params.get("dockerfile").to_owned(),
