@@ -1,5 +1,7 @@
 //! Query parameters and bodies, read as Docker reads them.
 
+use std::num::{IntErrorKind, ParseIntError};
+
 use axum::body::Bytes;
 use axum::extract::{FromRequest, FromRequestParts, Request};
 use http::request::Parts;
@@ -79,12 +81,20 @@ impl Params {
     }
 
     /// A number; none if it is not there or empty.
-    pub(crate) fn number<N: std::str::FromStr>(&self, name: &str) -> Result<Option<N>, ApiError> {
+    pub(crate) fn number<N>(&self, name: &str) -> Result<Option<N>, ApiError>
+    where
+        N: std::str::FromStr<Err = ParseIntError>,
+    {
         let Some(text) = self.some(name) else {
             return Ok(None);
         };
-        let number = text.parse().map(Some);
-        number.map_err(|_| ApiError::bad(format!("strconv.Atoi: parsing {text:?}: invalid syntax")))
+        text.parse().map(Some).map_err(|error: ParseIntError| {
+            let why = match error.kind() {
+                IntErrorKind::PosOverflow | IntErrorKind::NegOverflow => "value out of range",
+                _ => "invalid syntax",
+            };
+            ApiError::bad(format!("strconv.Atoi: parsing {text:?}: {why}"))
+        })
     }
 
     /// `filters`: `{"key": ["value"]}`, or `{"key": {"value": true}}` from old clients.
@@ -220,6 +230,21 @@ mod tests {
             .collect();
         assert_eq!(set, ["a", "d"]);
         assert!(params.flag_or("g", true));
+    }
+
+    #[test]
+    fn numbers_are_gos() {
+        let params = params("a=5&b=x&c=99999999999999999999&d=&e=-1");
+        let number = |name| {
+            let number = params.number::<i64>(name);
+            number.map_err(|error| error.message)
+        };
+        assert_eq!((number("a"), number("d")), (Ok(Some(5)), Ok(None)));
+        assert_eq!((number("e"), number("f")), (Ok(Some(-1)), Ok(None)));
+        let wrong = |text: &str, why: &str| Err(format!("strconv.Atoi: parsing {text:?}: {why}"));
+        assert_eq!(number("b"), wrong("x", "invalid syntax"));
+        let long = "99999999999999999999";
+        assert_eq!(number("c"), wrong(long, "value out of range"));
     }
 
     #[test]

@@ -22,6 +22,9 @@ pub struct ExecCreateRequest {
     pub attach_stderr: bool,
     #[serde(deserialize_with = "or_default")]
     pub attach_stdout: bool,
+    /// It means nothing before the start.
+    #[serde(deserialize_with = "or_default")]
+    pub detach: bool,
     #[serde(deserialize_with = "or_default")]
     pub detach_keys: String,
     pub env: Option<Vec<String>>,

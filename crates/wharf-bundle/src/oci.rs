@@ -244,6 +244,8 @@ fn limits_of(resources: &Resources) -> Map<String, Value> {
         write_iops,
     } = resources;
     let number = |value: &i64| Some(json!(value)).filter(|_| *value != 0);
+    // As Go converts them: what is below 0 is more than the kernel takes, and it says so.
+    let unsigned = |value: &i64| Some(json!(value.cast_unsigned())).filter(|_| *value != 0);
     let text = |value: &String| Some(json!(value)).filter(|_| !value.is_empty());
     let memory = object([
         ("limit", number(memory)),
@@ -256,11 +258,11 @@ fn limits_of(resources: &Resources) -> Map<String, Value> {
         ),
     ]);
     let cpu = object([
-        ("shares", number(cpu_shares)),
+        ("shares", unsigned(cpu_shares)),
         ("quota", number(cpu_quota)),
-        ("period", number(cpu_period)),
+        ("period", unsigned(cpu_period)),
         ("realtimeRuntime", number(cpu_realtime_runtime)),
-        ("realtimePeriod", number(cpu_realtime_period)),
+        ("realtimePeriod", unsigned(cpu_realtime_period)),
         ("cpus", text(cpuset_cpus)),
         ("mems", text(cpuset_mems)),
     ]);

@@ -144,7 +144,7 @@ pub(crate) fn bundle(
         },
         sysctls: sysctls(host, userns::of(&shared.config, host).is_some()),
         annotations: host.annotations.clone(),
-        resources: limits::resources(&host.resources)?,
+        resources: limits::at_start(&host.resources)?,
         devices: devices::devices(host)?,
         device_rules: devices::rules(host)?,
         cgroup_path: cgroup(host, &shared.config, &record.id),

@@ -742,6 +742,7 @@ pub(crate) fn new_exec(request: wire::ExecCreateRequest) -> NewExec {
         attach_stdin,
         attach_stderr,
         attach_stdout,
+        detach: _,
         detach_keys,
         env,
         working_dir,

@@ -167,14 +167,15 @@ pub(crate) async fn rename(engine: State, Path(id): Path<String>, params: Params
 }
 
 /// Height and width of a terminal.
+/// The size of a terminal, which Go cuts off where the kernel's numbers end.
 pub(crate) fn terminal_size(params: &Params) -> Result<(u16, u16), ApiError> {
-    let rows: Option<u32> = params.number("h")?;
-    let columns: Option<u32> = params.number("w")?;
-    let side = |side: Option<u32>| side.and_then(|side| u16::try_from(side).ok());
-    match (side(rows), side(columns)) {
-        (Some(rows), Some(columns)) => Ok((rows, columns)),
-        _ => Err(ApiError::bad("strconv.Atoi: parsing \"\": invalid syntax")),
-    }
+    let side = |name: &str| {
+        let missing = || ApiError::bad("strconv.Atoi: parsing \"\": invalid syntax");
+        let number: i64 = params.number(name)?.ok_or_else(missing)?;
+        let [low, high, ..] = number.to_le_bytes();
+        Ok::<_, ApiError>(u16::from_le_bytes([low, high]))
+    };
+    Ok((side("h")?, side("w")?))
 }
 
 pub(crate) async fn resize(engine: State, Path(id): Path<String>, params: Params) -> Answer {

@@ -225,5 +225,6 @@ scenarios! {
         nulls_are_what_is_not_said a_stream_begins_when_its_head_is_read a_wait_for_one_that_removed_itself
         names_are_filtered_by_expressions
         names_with_slashes_and_words what_is_experimental documents_as_go_reads_them processes_as_ps_shows_them
-        requests_as_they_are_typed sessions_are_resized requests_with_many_headers;
+        requests_as_they_are_typed sessions_are_resized requests_with_many_headers
+        settings_that_fail_at_the_start;
 }

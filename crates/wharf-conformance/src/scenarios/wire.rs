@@ -851,3 +851,35 @@ pub(crate) fn requests_with_many_headers(case: &mut Case) -> Result<()> {
     ensure!(answer.status == 200, "{}", answer.status);
     Ok(())
 }
+
+/// What is checked when it begins, and not when it is asked for.
+pub(crate) fn settings_that_fail_at_the_start(case: &mut Case) -> Result<()> {
+    if case.engine.kind == wharf_testkit::EngineKind::Dockerd {
+        return Ok(()); // Its runtime has other words.
+    }
+    let shares = ["run", "--rm", "--cpu-shares=-1", "busybox", "true"];
+    case.fails(&shares, 125, "shares: invalid argument")?;
+    case.ok(&["run", "-d", "--name", "c1", "busybox", "sleep", "1000"])?;
+    let run = case.run(&["exec", "-w", "x", "c1", "true"])?;
+    let words = "OCI runtime exec failed: exec failed: Cwd must be an absolute path: unknown";
+    let said = format!("{}{}", run.stdout, run.stderr);
+    ensure!(run.code == 126 && said.contains(words), "{run:?}");
+    let keys = json!({ "Cmd": ["true"], "DetachKeys": "abc" });
+    let refused = case
+        .engine
+        .api("POST", "/containers/c1/exec", Some(&keys))?;
+    ensure!(
+        refused.message() == "Invalid escape keys (abc) provided",
+        "{refused:?}"
+    );
+    let size = "/containers/c1/resize?h=4294967296&w=-1";
+    case.expect("POST", size, None, 200)?;
+    let long = "/containers/c1/resize?h=99999999999999999999&w=1";
+    let refused = case.engine.api("POST", long, None)?;
+    let words = "strconv.Atoi: parsing \"99999999999999999999\": value out of range";
+    ensure!(
+        refused.status == 400 && refused.message() == words,
+        "{refused:?}"
+    );
+    Ok(())
+}

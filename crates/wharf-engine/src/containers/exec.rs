@@ -97,11 +97,10 @@ impl Containers {
         if exec.user.is_empty() {
             exec.user.clone_from(&view.config.user);
         }
-        Keys::parse(exec.detach_keys.as_deref())?;
-        if !exec.working_dir.is_empty() && !exec.working_dir.starts_with('/') {
-            return Err(EngineError::Invalid(
-                "Cwd must be an absolute path".to_owned(),
-            ));
+        if let (Err(_), Some(keys)) = (Keys::parse(exec.detach_keys.as_deref()), &exec.detach_keys)
+        {
+            let text = format!("Invalid escape keys ({keys}) provided");
+            return Err(EngineError::Invalid(text));
         }
         let id = names::new_id();
         let command = spoken(&exec.cmd);
@@ -157,6 +156,17 @@ impl Containers {
         let Some(task) = task else {
             return Err(EngineError::not_running(&view.id));
         };
+        let folder = &session.spec.working_dir;
+        if !folder.is_empty() && !folder.starts_with('/') {
+            self.exec_never_ran(exec, 126);
+            let message =
+                "OCI runtime exec failed: exec failed: Cwd must be an absolute path: unknown";
+            return Err(EngineError::Start {
+                message: message.to_owned(),
+                code: 126,
+                kind: ErrorKind::InvalidParameter,
+            });
+        }
         let config = spec::exec(&view, exec, &session.spec, options)?;
         let started = match task.exec(config).await {
             Ok(started) => started,
@@ -223,6 +233,15 @@ impl Containers {
         self.shared.execs.lock().remove(exec);
     }
 
+    fn exec_never_ran(&self, exec: &str, shown: i32) {
+        // A session that is forgotten in the meantime needs no exit code.
+        let _ = self.shared.execs.change(exec, |session| {
+            session.view.exit_code = Some(shown);
+            session.ready.send_replace(true);
+            session.ended.send_replace(true);
+        });
+    }
+
     fn exec_failed(&self, exec: &str, error: &wharf_tasks::TaskError) -> EngineError {
         let failure = launch::explain(error);
         // What is neither missing nor forbidden could not be invoked, either.
@@ -230,12 +249,7 @@ impl Containers {
             127 => 127,
             _ => 126,
         };
-        // A session that is forgotten in the meantime needs no exit code.
-        let _ = self.shared.execs.change(exec, |session| {
-            session.view.exit_code = Some(shown);
-            session.ready.send_replace(true);
-            session.ended.send_replace(true);
-        });
+        self.exec_never_ran(exec, shown);
         let reason = failure.reason;
         // dockerd looks users up by itself, before it asks a runtime.
         let message = match reason.starts_with("unable to find ") {

@@ -17,8 +17,16 @@ pub(super) fn rlimits(resources: &Resources) -> Vec<bundle::Rlimit> {
     resources.ulimits.iter().map(limit).collect()
 }
 
+/// As [`resources`], for a container that is about to start.
+pub(super) fn at_start(r: &Resources) -> Result<bundle::Resources, EngineError> {
+    match r.cpu_shares < 0 {
+        true => Err(EngineError::Failed("shares: invalid argument".to_owned())),
+        false => resources(r),
+    }
+}
+
 /// Limits of the control group.
-pub(super) fn resources(r: &Resources) -> Result<bundle::Resources, EngineError> {
+fn resources(r: &Resources) -> Result<bundle::Resources, EngineError> {
     // Billionths of a CPU are a share of a period of 100 ms, as in dockerd.
     let (quota, period) = match r.nano_cpus {
         0 => (r.cpu_quota, r.cpu_period),
@@ -103,5 +111,18 @@ mod tests {
         };
         let limits = resources(&r).unwrap();
         assert_eq!((limits.cpu_quota, limits.cpu_period), (50_000, 100_000));
+    }
+
+    #[test]
+    fn shares_below_zero_are_too_many() {
+        let shares = Resources {
+            cpu_shares: -1,
+            ..Resources::default()
+        };
+        let error = at_start(&shares).unwrap_err();
+        assert_eq!(error.to_string(), "shares: invalid argument");
+        let limits = limits(&shares).unwrap();
+        let cpu = limits.cpu().clone().unwrap();
+        assert_eq!(cpu.shares(), Some(u64::MAX));
     }
 }
