@@ -20,6 +20,7 @@ const SHIFT_RIGHT: u8 = 0x74;
 const SET: u8 = 0xb7;
 const COPY: u8 = 0xbc;
 const JUMP_UNLESS_EQUAL: u8 = 0x56;
+const JUMP_IF_EQUAL: u8 = 0x16;
 const EXIT: u8 = 0x95;
 
 impl Instruction {
@@ -63,6 +64,11 @@ impl Instruction {
         Self::new(JUMP_UNLESS_EQUAL, register, 0, over, value)
     }
 
+    /// Skips `over` instructions if `register == value`, of 32 bits.
+    pub const fn jump_if_equal(register: u8, value: i32, over: i16) -> Self {
+        Self::new(JUMP_IF_EQUAL, register, 0, over, value)
+    }
+
     /// Ends the program with the value of r0.
     pub const fn exit() -> Self {
         Self::new(EXIT, 0, 0, 0, 0)
@@ -93,7 +99,8 @@ pub fn interpret(program: &[Instruction], context: &[u32]) -> u64 {
             JUMP_UNLESS_EQUAL if registers[to] as u32 != immediate => {
                 at += instruction.offset as usize
             }
-            JUMP_UNLESS_EQUAL => {}
+            JUMP_IF_EQUAL if registers[to] as u32 == immediate => at += instruction.offset as usize,
+            JUMP_UNLESS_EQUAL | JUMP_IF_EQUAL => {}
             EXIT => return registers[0],
             code => panic!("instruction {code:#x}"),
         }

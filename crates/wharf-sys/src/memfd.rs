@@ -1,7 +1,8 @@
-//! Programs in sealed memory: fast to start, and out of reach of whatever they start (CVE-2019-5736).
+//! Files in memory: sealed programs, which are fast to start and out of reach of whatever they start (CVE-2019-5736), and what
+//! is too long for a packet.
 
 use std::fs::File;
-use std::io;
+use std::io::{self, Read as _, Seek as _, Write as _};
 use std::os::fd::OwnedFd;
 use std::path::Path;
 
@@ -26,10 +27,35 @@ pub fn seal_program(name: &str, path: &Path) -> io::Result<OwnedFd> {
     Ok(memfd)
 }
 
+/// A memory file with `bytes`, to be read from its beginning.
+///
+/// # Errors
+/// If memory or descriptors are short.
+pub fn holding(name: &str, bytes: &[u8]) -> io::Result<OwnedFd> {
+    let mut file = File::from(memfd_create(name, MemfdFlags::CLOEXEC)?);
+    file.write_all(bytes)?;
+    file.rewind()?;
+    Ok(file.into())
+}
+
+/// What somebody has given in a memory file, from where it stands.
+///
+/// # Errors
+/// If it cannot be read; `InvalidData` if it is longer than `limit`.
+pub fn read(file: OwnedFd, limit: u64) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    File::from(file)
+        .take(limit.saturating_add(1))
+        .read_to_end(&mut bytes)?;
+    match bytes.len() as u64 > limit {
+        true => Err(io::ErrorKind::InvalidData.into()),
+        false => Ok(bytes),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::io::Write as _;
     use std::os::fd::AsRawFd as _;
 
     #[test]
@@ -43,5 +69,13 @@ mod tests {
             .open(&path)
             .and_then(|mut file| file.write_all(b"x"));
         assert!(error.is_err());
+    }
+
+    #[test]
+    fn what_is_in_a_file_has_an_end() {
+        let file = || holding("test", b"four").expect("make");
+        assert_eq!(read(file(), 4).expect("read"), b"four");
+        let error = read(file(), 3).expect_err("longer than it may be");
+        assert_eq!(error.kind(), io::ErrorKind::InvalidData);
     }
 }

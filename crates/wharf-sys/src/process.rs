@@ -240,7 +240,7 @@ pub fn inherited_fd(number: i32) -> io::Result<OwnedFd> {
     Ok(unsafe { OwnedFd::from_raw_fd(number) })
 }
 
-/// The bits of `KEYCTL_JOIN_SESSION_KEYRING`: a session keyring of this process's own, named `name`.
+/// The bits of `KEYCTL_JOIN_SESSION_KEYRING`: the session keyring named `name` of this process's user, which is made if there is none.
 ///
 /// # Errors
 /// The kernel's; `ENOSYS` without keyrings.
@@ -248,10 +248,18 @@ pub fn join_session_keyring(name: &std::ffi::CStr) -> io::Result<()> {
     const JOIN_SESSION_KEYRING: libc::c_ulong = 1;
     // SAFETY: `name` is a C string that lives through the call.
     let done = unsafe { libc::syscall(libc::SYS_keyctl, JOIN_SESSION_KEYRING, name.as_ptr()) };
-    match done {
-        -1 => Err(io::Error::last_os_error()),
-        _ => Ok(()),
-    }
+    let ring = match done {
+        -1 => return Err(io::Error::last_os_error()),
+        ring => ring,
+    };
+    // What a ring has at first, and that its user finds it by name: else who joins later would get another.
+    const SET_PERMISSIONS: libc::c_ulong = 5;
+    const POSSESSOR_ALL: libc::c_ulong = 0x3f00_0000;
+    const USER_VIEW_READ_SEARCH_LINK: libc::c_ulong = 0x001b_0000;
+    let permissions = POSSESSOR_ALL | USER_VIEW_READ_SEARCH_LINK;
+    // SAFETY: three numbers. Who has joined another's ring may not change it, and need not.
+    unsafe { libc::syscall(libc::SYS_keyctl, SET_PERMISSIONS, ring, permissions) };
+    Ok(())
 }
 
 /// Sends the signal number `signal` to the process behind `pidfd`. A plain number, as real-time signals have no

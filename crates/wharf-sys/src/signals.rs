@@ -61,6 +61,15 @@ pub fn reset() -> io::Result<()> {
     change_mask(libc::SIG_SETMASK, &set_of(&[]))
 }
 
+/// Starts the program of `command` with every signal unblocked, though this process has blocked some: the standard library
+/// passes its mask on.
+pub fn unblocked(command: &mut std::process::Command) -> &mut std::process::Command {
+    use std::os::unix::process::CommandExt as _;
+    let none = set_of(&[]);
+    // SAFETY: between fork and exec only the signal mask is set, which is async-signal-safe and allocates nothing.
+    unsafe { command.pre_exec(move || change_mask(libc::SIG_SETMASK, &none)) }
+}
+
 fn set_of(signals: &[i32]) -> libc::sigset_t {
     let mut set = std::mem::MaybeUninit::uninit();
     // SAFETY: sigemptyset initialises the whole set.
@@ -80,5 +89,22 @@ fn change_mask(how: i32, set: &libc::sigset_t) -> io::Result<()> {
     match unsafe { libc::sigprocmask(how, set, std::ptr::null_mut()) } {
         0 => Ok(()),
         _ => Err(io::Error::last_os_error()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_program_can_start_with_all_signals_unblocked() {
+        let _blocked = SignalFd::new(&[15]).expect("block");
+        let mask = |command: &mut std::process::Command| {
+            let output = command.arg("SigBlk").arg("/proc/self/status").output();
+            String::from_utf8_lossy(&output.expect("grep").stdout).into_owned()
+        };
+        let grep = || std::process::Command::new("grep");
+        assert!(!mask(&mut grep()).contains("0000000000000000"));
+        assert!(mask(unblocked(&mut grep())).contains("0000000000000000"));
     }
 }
