@@ -58,10 +58,12 @@ fn line_v1(rule: &LinuxDeviceCgroup) -> String {
     )
 }
 
-/// The program that decides about a `bpf_cgroup_dev_ctx`: the last rule that fits wins, as on v1; nothing
-/// fits: denied.
+/// The program that decides about a `bpf_cgroup_dev_ctx`. About each letter of the access that is asked for the last rule decides
+/// that fits the device and has it, and all have to be allowed; what no rule has is denied. So what is denied is not to be had by
+/// asking for more at once, and what two rules allow is allowed together, as on v1, whose kernel keeps one entry for each device.
 fn filter(rules: &[LinuxDeviceCgroup]) -> Vec<Instruction> {
-    // r2 = type, r3 = access, r4 = major, r5 = minor (linux/bpf.h, struct bpf_cgroup_dev_ctx).
+    // r2 = type, r3 = access, r4 = major, r5 = minor (linux/bpf.h, struct bpf_cgroup_dev_ctx). What of the access is decided
+    // leaves r3, which is never empty before the end.
     let mut program = vec![
         Instruction::load_word(2, 1, 0),
         Instruction::and(2, 0xffff),
@@ -78,55 +80,80 @@ fn filter(rules: &[LinuxDeviceCgroup]) -> Vec<Instruction> {
             return program;
         }
     }
-    program.extend([Instruction::set(0, 0), Instruction::exit()]);
+    program.extend(verdict(false));
     program
+}
+
+fn verdict(allow: bool) -> [Instruction; 2] {
+    [Instruction::set(0, i32::from(allow)), Instruction::exit()]
 }
 
 /// The instructions of one rule, and whether it decides about every device.
 fn decide(rule: &LinuxDeviceCgroup) -> (Vec<Instruction>, bool) {
+    let tests = tests(rule);
+    let decision = decision(mask(rule), rule.allow());
+    let always = tests.is_empty() && decision.len() == verdict(true).len();
+    let count = tests.len() + decision.len();
+    let tests = tests
+        .into_iter()
+        .enumerate()
+        .map(|(index, (register, value))| {
+            let over = (count - index - 1) as i16;
+            Instruction::jump_unless_equal(register, value, over)
+        });
+    (tests.chain(decision).collect(), always)
+}
+
+/// Register and value of what makes the device one of the rule's.
+fn tests(rule: &LinuxDeviceCgroup) -> Vec<(u8, i32)> {
     let (block, character) = (1, 2);
-    let mut tests = Vec::new();
-    match rule.typ().unwrap_or_default() {
-        LinuxDeviceType::B => tests.push((2, block)),
-        LinuxDeviceType::C | LinuxDeviceType::U => tests.push((2, character)),
-        _ => {}
-    }
-    tests.extend(
-        rule.major()
-            .filter(|number| *number >= 0)
-            .map(|number| (4, number as i32)),
-    );
-    tests.extend(
-        rule.minor()
-            .filter(|number| *number >= 0)
-            .map(|number| (5, number as i32)),
-    );
-    let access = rule.access().as_deref().unwrap_or("rwm");
-    let bits = |letter: char| match letter {
+    let kind = match rule.typ().unwrap_or_default() {
+        LinuxDeviceType::B => Some((2, block)),
+        LinuxDeviceType::C | LinuxDeviceType::U => Some((2, character)),
+        _ => None,
+    };
+    let number = |register, number: Option<i64>| {
+        let number = number.filter(|number| *number >= 0)?;
+        Some((register, number as i32))
+    };
+    [kind, number(4, rule.major()), number(5, rule.minor())]
+        .into_iter()
+        .flatten()
+        .collect()
+}
+
+fn mask(rule: &LinuxDeviceCgroup) -> i32 {
+    let bit = |letter: char| match letter {
         'm' => 1,
         'r' => 2,
         'w' => 4,
         _ => 0,
     };
-    let mask: i32 = access.chars().map(bits).sum();
-    let mut body = Vec::new();
-    if mask != 7 {
-        // Everything that is asked for must be in the rule: r1 = access & ~mask, not zero is another rule's.
-        // The context in r1 has been read by now.
-        body.extend([Instruction::copy(1, 3), Instruction::and(1, !mask & 7)]);
-        tests.push((1, 0));
+    let access = rule.access().as_deref().unwrap_or("rwm");
+    access.chars().map(bit).fold(0, |all, one| all | one)
+}
+
+/// What a rule with these letters says of a device that is its own.
+fn decision(mask: i32, allow: bool) -> Vec<Instruction> {
+    let all = 7;
+    let mut decision = Vec::new();
+    match (mask, allow) {
+        (0, _) => return decision,
+        (mask, _) if mask == all => {}
+        // What the rule allows needs no other; is that all?
+        (mask, true) => decision.extend([
+            Instruction::and(3, !mask & all),
+            Instruction::jump_unless_equal(3, 0, 2),
+        ]),
+        // r1 = what is asked for of what is denied. The context in it has been read by now.
+        (mask, false) => decision.extend([
+            Instruction::copy(1, 3),
+            Instruction::and(1, mask),
+            Instruction::jump_if_equal(1, 0, 2),
+        ]),
     }
-    let end = [
-        Instruction::set(0, i32::from(rule.allow())),
-        Instruction::exit(),
-    ];
-    let count = tests.len() + end.len();
-    for (index, (register, value)) in tests.into_iter().enumerate() {
-        let over = (count - index - 1) as i16;
-        body.push(Instruction::jump_unless_equal(register, value, over));
-    }
-    body.extend(end);
-    (body, count == end.len())
+    decision.extend(verdict(allow));
+    decision
 }
 
 #[cfg(test)]
@@ -174,6 +201,38 @@ mod tests {
         assert_eq!(
             (run(&all, 2, write, 9, 9), run(&all, 1, read, 8, 0)),
             (1, 0)
+        );
+    }
+
+    #[test]
+    fn each_letter_is_decided_by_the_last_rule_that_has_it() {
+        let (mknod, read, write) = (1, 2, 4);
+        let denied = filter(&rules(
+            r#"[{"allow":false},{"allow":true,"type":"c","major":1,"minor":3,"access":"rwm"},
+                {"allow":false,"type":"c","major":1,"minor":3,"access":"w"}]"#,
+        ));
+        assert_eq!(run(&denied, 2, write, 1, 3), 0);
+        assert_eq!(run(&denied, 2, read | write, 1, 3), 0, "by asking for more");
+        assert_eq!(run(&denied, 2, read | mknod, 1, 3), 1);
+        let added = filter(&rules(
+            r#"[{"allow":false},{"allow":true,"type":"c","major":1,"minor":3,"access":"r"},
+                {"allow":true,"type":"c","major":1,"minor":3,"access":"w"},
+                {"allow":true,"type":"c","major":9,"access":""}]"#,
+        ));
+        assert_eq!(run(&added, 2, read | write, 1, 3), 1, "two rules add up");
+        assert_eq!(run(&added, 2, read | write | mknod, 1, 3), 0);
+        assert_eq!(
+            run(&added, 2, read, 9, 1),
+            0,
+            "a rule without letters says nothing"
+        );
+        let open = filter(&rules(
+            r#"[{"allow":true},{"allow":false,"type":"b","access":"w"}]"#,
+        ));
+        assert_eq!(run(&open, 1, read | write, 8, 0), 0);
+        assert_eq!(
+            (run(&open, 1, read, 8, 0), run(&open, 2, write, 8, 0)),
+            (1, 1)
         );
     }
 

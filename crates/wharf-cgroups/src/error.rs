@@ -36,6 +36,16 @@ pub enum CgroupError {
         /// Bytes.
         peak: u64,
     },
+    /// As much memory is in use as the new limit, which was to be compared.
+    #[error("rejecting {what} limit {limit} <= usage {usage}")]
+    BelowUsage {
+        /// `memory` or `memory+swap`.
+        what: &'static str,
+        /// Bytes.
+        limit: u64,
+        /// Bytes.
+        usage: u64,
+    },
     /// A share of the processor that v1 does not know.
     #[error("the {bound} allowed cpu-shares is {kept}")]
     Shares {

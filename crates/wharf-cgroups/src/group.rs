@@ -160,7 +160,9 @@ impl Cgroup {
     fn change(&self, resources: &LinuxResources, before: &Journal) -> Result<(), CgroupError> {
         limits::update(self, resources, before)?;
         if let Some(scope) = self.name.scope() {
-            scope.set(&systemd::of_resources(resources, self.layout.is_v2())?)?;
+            // To systemd a quota is a share of a second, which only quota and period together say.
+            let whole = limits::with_bandwidth(self, resources);
+            scope.set(&systemd::of_resources(&whole, self.layout.is_v2())?)?;
             // systemd has written files as well, and not all as exactly.
             limits::apply(self, resources)?;
         }
@@ -181,6 +183,42 @@ impl Cgroup {
             write(&folder.join("cgroup.procs"), &pid.to_string())?;
         }
         Ok(())
+    }
+
+    /// As [`Cgroup::add`]; into the group that the process `other` has gone to if this one, of v2, takes none any more, as what runs
+    /// in it has handed controllers down (runc does so too).
+    ///
+    /// # Errors
+    /// As [`Cgroup::add`].
+    pub fn add_beside(&self, pid: i32, other: i32) -> Result<(), CgroupError> {
+        match self.add(pid) {
+            Err(CgroupError::File { source, .. }) if self.layout.is_v2() && is_closed(&source) => {
+                let folder = self.folder_of(other)?;
+                write(&folder.join("cgroup.procs"), &pid.to_string())
+            }
+            other => other,
+        }
+    }
+
+    /// The v2 folder where the process `other` is, for who cannot be born in this one ([`is_closed`]).
+    ///
+    /// # Errors
+    /// If it has ended, or the host has no v2.
+    pub fn birthplace_beside(&self, other: i32) -> Result<OwnedFd, CgroupError> {
+        let folder = self.folder_of(other)?;
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let opened = rustix::fs::open(&folder, flags, Mode::empty()).map_err(io::Error::from);
+        opened.map_err(CgroupError::file("open", &folder))
+    }
+
+    fn folder_of(&self, process: i32) -> Result<PathBuf, CgroupError> {
+        let Layout::V2 { mount } = &self.layout else {
+            return Err(CgroupError::NoHierarchy);
+        };
+        let file = PathBuf::from(format!("/proc/{process}/cgroup"));
+        let text = std::fs::read_to_string(&file).map_err(CgroupError::file("read", &file))?;
+        let group = v2_group(&text).ok_or(CgroupError::NoHierarchy)?;
+        Ok(mount.join(group))
     }
 
     /// All processes of the group and of groups below it.
@@ -356,6 +394,20 @@ impl Cgroup {
     }
 }
 
+/// The group of v2 in a `/proc/PID/cgroup`, without slashes at the ends.
+fn v2_group(text: &str) -> Option<&str> {
+    let path = text.lines().find_map(|line| line.strip_prefix("0::"))?;
+    Some(path.trim_matches('/'))
+}
+
+/// Whether a group of v2 has refused a process because it has groups below it that count for themselves, or is threaded.
+pub fn is_closed(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(EBUSY | EOPNOTSUPP))
+}
+
+/// `EBUSY`
+const EBUSY: i32 = 16;
+
 fn wait_for_end(pidfd: &OwnedFd, until: Instant) {
     let left = until.saturating_duration_since(Instant::now());
     let timeout = Timespec {
@@ -400,15 +452,32 @@ fn filled(folder: &Path, file: &str) -> Result<String, CgroupError> {
 
 pub(crate) fn collect(folder: &Path, pids: &mut BTreeSet<i32>) -> Result<(), CgroupError> {
     let file = folder.join("cgroup.procs");
-    let text = match std::fs::read_to_string(&file) {
+    let numbers =
+        |text: &str| -> Vec<i32> { text.lines().filter_map(|line| line.parse().ok()).collect() };
+    match std::fs::read_to_string(&file) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        other => other.map_err(CgroupError::file("read", &file))?,
-    };
-    pids.extend(text.lines().filter_map(|line| line.parse::<i32>().ok()));
+        // A threaded group of v2 has threads only; their processes may be listed above already.
+        Err(error) if error.raw_os_error() == Some(EOPNOTSUPP) => {
+            let file = folder.join("cgroup.threads");
+            let text = std::fs::read_to_string(&file).map_err(CgroupError::file("read", &file))?;
+            pids.extend(numbers(&text).into_iter().filter_map(process_of));
+        }
+        other => pids.extend(numbers(&other.map_err(CgroupError::file("read", &file))?)),
+    }
     for below in folders_in(folder) {
         collect(&below, pids)?;
     }
     Ok(())
+}
+
+/// `EOPNOTSUPP`
+const EOPNOTSUPP: i32 = 95;
+
+/// The process of a thread; `None` if it has ended.
+fn process_of(thread: i32) -> Option<i32> {
+    let status = std::fs::read_to_string(format!("/proc/{thread}/status")).ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("Tgid:"))?;
+    line.trim().parse().ok()
 }
 
 fn remove(folder: &Path) -> Result<(), CgroupError> {
@@ -453,5 +522,26 @@ pub(crate) fn write_to(open: &OwnedFd, value: &str) -> io::Result<()> {
     match rustix::io::retry_on_intr(|| rustix::io::write(open, value.as_bytes()))? {
         whole if whole == value.len() => Ok(()),
         _ => Err(io::ErrorKind::WriteZero.into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_thread_leads_to_its_process() {
+        let own = std::process::id() as i32;
+        let of_thread =
+            std::thread::spawn(|| process_of(rustix::thread::gettid().as_raw_nonzero().get()));
+        assert_eq!(of_thread.join().expect("join"), Some(own));
+        assert_eq!(process_of(i32::MAX), None);
+    }
+
+    #[test]
+    fn the_group_of_a_process_beside_others() {
+        let text = "12:pids:/old\n0::/wharf/one/init.scope\n";
+        assert_eq!(v2_group(text), Some("wharf/one/init.scope"));
+        assert_eq!(v2_group("4:cpu:/x\n"), None);
     }
 }

@@ -23,7 +23,7 @@ mod systemd;
 
 pub use entrance::Entrance;
 pub use error::CgroupError;
-pub use group::{Cgroup, Wanted};
+pub use group::{Cgroup, Wanted, is_closed};
 pub use layout::Layout;
 pub use oom::OomWatch;
 pub use stats::{

@@ -46,6 +46,35 @@ pub(crate) fn forget_devices(
     forget::unmentioned(&Files { group, journal }, resources)
 }
 
+/// `resources` with both halves of the processor's bandwidth, as the group has them now, if one of them is mentioned.
+pub(crate) fn with_bandwidth(group: &Cgroup, resources: &LinuxResources) -> LinuxResources {
+    let journal = None;
+    let files = Files { group, journal };
+    let number = |file| files.text("cpu", file)?.trim().parse().ok();
+    let now = match group.layout().is_v2() {
+        true => files
+            .text("cpu", "cpu.max")
+            .and_then(|text| v2::bandwidth_of(&text)),
+        false => number("cpu.cfs_quota_us").zip(number("cpu.cfs_period_us")),
+    };
+    complete(
+        resources,
+        now.map(|(quota, period)| (quota, period.unsigned_abs())),
+    )
+}
+
+fn complete(resources: &LinuxResources, now: Option<(i64, u64)>) -> LinuxResources {
+    let mut whole = resources.clone();
+    if let Some((quota, period)) = now
+        && let Some(mut cpu) = whole.cpu().clone()
+        && (asked(cpu.quota()).is_some() || asked(cpu.period()).is_some())
+    {
+        cpu.set_quota(Some(quota)).set_period(Some(period));
+        whole.set_cpu(Some(cpu));
+    }
+    whole
+}
+
 fn write_all(files: &Files<'_>, resources: &LinuxResources) -> Result<(), CgroupError> {
     if let Some(pids) = resources.pids() {
         let limit = pids.limit();
@@ -165,4 +194,26 @@ fn throttles(io: &LinuxBlockIo) -> [&Option<Vec<LinuxThrottleDevice>>; 4] {
         io.throttle_read_iops_device(),
         io.throttle_write_iops_device(),
     ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A period alone would be a quota without an end to systemd.
+    #[test]
+    fn what_is_said_of_bandwidth_is_said_whole() {
+        let of = |text: &str| {
+            let resources = serde_json::from_str(text).expect("resources");
+            let whole = complete(&resources, Some((5000, 50_000)));
+            let cpu = whole.cpu().clone().unwrap_or_default();
+            (cpu.quota(), cpu.period())
+        };
+        assert_eq!(
+            of(r#"{"cpu":{"period":50000}}"#),
+            (Some(5000), Some(50_000))
+        );
+        assert_eq!(of(r#"{"cpu":{"quota":5000}}"#), (Some(5000), Some(50_000)));
+        assert_eq!(of(r#"{"cpu":{"shares":2}}"#), (None, None));
+    }
 }

@@ -211,3 +211,62 @@ fn device_rules_are_replaced_not_added() {
     let got = [first.unwrap(), second.unwrap(), third.unwrap()];
     assert_eq!(got, [false, true, false]);
 }
+
+/// The kernel takes the filter that the rules become: what is denied in part as well.
+#[test]
+fn rules_of_devices_are_taken() {
+    let group = create("devices");
+    let rules = r#"{"devices": [{"allow": false, "access": "rwm"}, {"allow": true, "type": "c", "major": 1, "access": "rwm"},
+        {"allow": false, "type": "c", "major": 1, "minor": 3, "access": "w"}, {"allow": true, "type": "b", "access": "m"}]}"#;
+    group.apply(&serde_json::from_str(rules).unwrap()).unwrap();
+    group.remove().unwrap();
+}
+
+/// What systemd does in a container: the group that it began in takes no processes any more.
+#[test]
+fn a_divided_group_of_v2_takes_processes_beside_the_first() {
+    let group = create("divided");
+    let top = std::path::Path::new("/sys/fs/cgroup").join(group.path());
+    if group.birthplace().is_none() || !top.join("cgroup.subtree_control").exists() {
+        return group.remove().unwrap(); // v1 has none such.
+    }
+    let (mut first, mut second) = (sleeper(), sleeper());
+    let pid = |child: &Child| i32::try_from(child.id()).unwrap();
+    let below = top.join("init");
+    std::fs::create_dir(&below).unwrap();
+    std::fs::write(below.join("cgroup.procs"), pid(&first).to_string()).unwrap();
+    std::fs::write(top.join("cgroup.subtree_control"), "+pids").unwrap();
+    group.add(pid(&second)).unwrap_err();
+    group.add_beside(pid(&second), pid(&first)).unwrap();
+    group.birthplace_beside(pid(&first)).unwrap();
+    assert_eq!(group.processes().unwrap().len(), 2);
+    let listed = std::fs::read_to_string(below.join("cgroup.procs")).unwrap();
+    assert_eq!(listed.lines().count(), 2);
+    group.kill_all().unwrap();
+    first.wait().unwrap();
+    second.wait().unwrap();
+    group.remove().unwrap();
+}
+
+/// A threaded group has no list of processes, only of threads.
+#[test]
+fn processes_of_threaded_groups_of_v2_are_listed() {
+    let group = create("threaded");
+    let top = std::path::Path::new("/sys/fs/cgroup").join(group.path());
+    if group.birthplace().is_none() {
+        return group.remove().unwrap(); // v1 has none such.
+    }
+    let below = top.join("below");
+    std::fs::create_dir(&below).unwrap();
+    std::fs::write(below.join("cgroup.type"), "threaded").unwrap();
+    let mut child = sleeper();
+    let pid = i32::try_from(child.id()).unwrap();
+    group.add(pid).unwrap();
+    std::fs::write(below.join("cgroup.threads"), pid.to_string()).unwrap();
+    assert_eq!(group.processes().unwrap(), [pid]);
+    group.kill_all().unwrap();
+    child.wait().unwrap();
+    group
+        .remove_when_empty(std::time::Duration::from_secs(5))
+        .unwrap();
+}

@@ -29,6 +29,7 @@ pub(super) fn apply(files: &Files<'_>, resources: &LinuxResources) -> Result<(),
 }
 
 fn memory(files: &Files<'_>, wanted: &LinuxMemory) -> Result<(), CgroupError> {
+    check(wanted, files.number("memory", "memory.current"))?;
     let limit = asked(wanted.limit());
     // Without a new limit of memory the one that holds counts.
     let known = limit.or_else(|| files.number("memory", "memory.max")?.try_into().ok());
@@ -95,9 +96,48 @@ fn bandwidth(now: &str, quota: Option<i64>, period: Option<u64>) -> String {
     format!("{quota} {period}")
 }
 
-/// v1's shares, 2 to 262144, as v2's weight, 1 to 10000, on a straight line as runc draws it.
+/// Quota (-1: none) and period of a `cpu.max`.
+pub(super) fn bandwidth_of(text: &str) -> Option<(i64, i64)> {
+    let (quota, period) = text.trim().split_once(' ')?;
+    let quota = if quota == "max" {
+        -1
+    } else {
+        quota.parse().ok()?
+    };
+    Some((quota, period.parse().ok()?))
+}
+
+/// v1's shares, 2 to 262144, as v2's weight, 1 to 10000, on the curve that leads through both defaults, 1024 and 100 (runc 1.3.2,
+/// crun 1.23).
 pub(crate) fn weight_of(shares: u64) -> u64 {
-    1 + (shares.clamp(2, 262_144) - 2) * 9999 / 262_142
+    match shares {
+        0..=2 => 1,
+        262_144.. => 10_000,
+        _ => {
+            let log = (shares as f64).log2();
+            let exponent = (log * log + 125.0 * log) / 612.0 - 7.0 / 34.0;
+            // What is a whole number is not rounded up because of its last bit.
+            (10_f64.powf(exponent) - 1e-9).ceil() as u64
+        }
+    }
+}
+
+/// The kernel would rather kill than refuse a limit that is too low: whoever asks for it has it compared before, in runc's words.
+fn check(wanted: &LinuxMemory, usage: Option<u64>) -> Result<(), CgroupError> {
+    let asked_for = wanted.check_before_update() == Some(true);
+    let Some(usage) = usage.filter(|_| asked_for) else {
+        return Ok(());
+    };
+    let limits = [("memory+swap", wanted.swap()), ("memory", wanted.limit())];
+    for (what, limit) in limits {
+        let limit = limit
+            .and_then(|limit| u64::try_from(limit).ok())
+            .unwrap_or(0);
+        if limit > 0 && limit <= usage {
+            return Err(CgroupError::BelowUsage { what, limit, usage });
+        }
+    }
+    Ok(())
 }
 
 fn io(files: &Files<'_>, wanted: &LinuxBlockIo) -> Result<(), CgroupError> {
@@ -111,7 +151,9 @@ fn io(files: &Files<'_>, wanted: &LinuxBlockIo) -> Result<(), CgroupError> {
             files.set("io", "io.weight", format!("default {weight}"))?;
         }
     }
-    for device in wanted.weight_device().iter().flatten() {
+    // Weights of single devices are BFQ's; without it runc passes over them.
+    let devices = wanted.weight_device().iter().flatten().filter(|_| bfq);
+    for device in devices {
         if let Some(weight) = asked(device.weight()) {
             let value = format!("{}:{} {weight}", device.major(), device.minor());
             files.set("io", "io.bfq.weight", value)?;
@@ -140,7 +182,26 @@ mod tests {
     #[test]
     fn shares_become_weights_at_both_ends() {
         let weights = [weight_of(2), weight_of(1024), weight_of(262_144)];
-        assert_eq!(weights, [1, 39, 10_000]);
+        assert_eq!(weights, [1, 100, 10_000]);
+        let between = [3, 512, 2048, 100_000].map(weight_of);
+        assert_eq!(between, [2, 59, 174, 4340]);
+    }
+
+    #[test]
+    fn a_limit_below_what_is_in_use_is_refused_if_that_is_asked() {
+        let of = |text: &str| check(&serde_json::from_str(text).expect("memory"), Some(100));
+        let said = of(r#"{"limit":100,"checkBeforeUpdate":true}"#).expect_err("refused");
+        assert_eq!(said.to_string(), "rejecting memory limit 100 <= usage 100");
+        assert!(of(r#"{"limit":200,"swap":50,"checkBeforeUpdate":true}"#).is_err());
+        assert!(of(r#"{"limit":101,"swap":-1,"checkBeforeUpdate":true}"#).is_ok());
+        assert!(of(r#"{"limit":1}"#).is_ok());
+    }
+
+    #[test]
+    fn the_bandwidth_of_a_file() {
+        assert_eq!(bandwidth_of("max 100000\n"), Some((-1, 100_000)));
+        assert_eq!(bandwidth_of("5000 20000\n"), Some((5000, 20_000)));
+        assert_eq!(bandwidth_of(""), None);
     }
 
     #[test]

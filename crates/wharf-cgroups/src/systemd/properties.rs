@@ -196,7 +196,7 @@ mod tests {
             ("MemoryMax", 100),
             ("MemoryLow", 50),
             ("MemorySwapMax", 50),
-            ("CPUWeight", 39),
+            ("CPUWeight", 100),
             ("CPUQuotaPeriodUSec", 50_000),
             ("CPUQuotaPerSecUSec", 250_000),
             ("TasksMax", u64::MAX),
