@@ -83,7 +83,7 @@ fn prepare(plan: &Plan<'_>, sync: &sync::Child) -> Result<(Ready, Proc), Failure
         sync.wait_for_mapped()?;
     }
     // Until it is in its group nobody else would find it.
-    begin(plan.die_with_caller || plan.joins_late)?;
+    let mask = begin(plan.die_with_caller || plan.joins_late)?;
     enter_group(plan.entrance)?;
     let in_group = plan.born_in_cgroup || plan.entrance.is_some();
     if !plan.staged {
@@ -107,7 +107,7 @@ fn prepare(plan: &Plan<'_>, sync: &sync::Child) -> Result<(Ready, Proc), Failure
     if plan.namespaces.has_new(namespace::NETWORK) {
         wharf_sys::netns::loopback_up().map_err(Failure::at("bring the loopback device up"))?;
     }
-    build_root(plan, sync, hooked)?;
+    build_root(plan, sync, hooked.then_some(mask))?;
     let proc = Proc::open()?;
     sysctl::write(plan.spec, &proc)?;
     if !early && !late {
@@ -145,7 +145,8 @@ fn prepare(plan: &Plan<'_>, sync: &sync::Child) -> Result<(Ready, Proc), Failure
     Ok((ready, proc))
 }
 
-fn build_root(plan: &Plan<'_>, sync: &sync::Child, hooked: bool) -> Result<(), Failure> {
+/// `hooked`: some hooks run before the root is entered, with this umask.
+fn build_root(plan: &Plan<'_>, sync: &sync::Child, hooked: Option<Mode>) -> Result<(), Failure> {
     let joined = Cell::new(!plan.joins_late);
     let join = || match joined.replace(true) {
         true => Ok(()),
@@ -153,16 +154,19 @@ fn build_root(plan: &Plan<'_>, sync: &sync::Child, hooked: bool) -> Result<(), F
     };
     let before_entering = || {
         join()?;
-        if !hooked {
+        let Some(mask) = hooked else {
             return Ok(());
-        }
+        };
         sync.wait_for_hooks()?;
         match (plan.spec.hooks(), &plan.state) {
             (Some(hooks), Some(state)) => {
                 let mut state = state.clone();
                 state["pid"] = rustix::process::getpid().as_raw_nonzero().get().into();
                 let listed = hooks.create_container().as_deref();
-                hooks::run_all("createContainer", listed, &state)
+                umask(mask);
+                let done = hooks::run_all("createContainer", listed, &state);
+                umask(Mode::empty());
+                done
             }
             _ => Ok(()),
         }
@@ -173,6 +177,8 @@ fn build_root(plan: &Plan<'_>, sync: &sync::Child, hooked: bool) -> Result<(), F
             rootfs: &plan.rootfs,
             ahead: &plan.ahead,
             cgroup: plan.cgroup,
+            own_cgroups: plan.namespaces.has_own_cgroups(),
+            own_users: plan.namespaces.has_user(),
             join: &join,
             no_pivot: plan.no_pivot,
         };
@@ -230,8 +236,8 @@ pub(crate) fn join_keyring(name: Option<&str>) -> Result<(), Failure> {
 const EPERM: i32 = 1;
 const ENOSYS: i32 = 38;
 
-/// What every child of ours does first.
-pub(crate) fn begin(die_with_caller: bool) -> Result<(), Failure> {
+/// What every child of ours does first. Gives the umask that it has had: what we make has the mode that it is made with.
+pub(crate) fn begin(die_with_caller: bool) -> Result<Mode, Failure> {
     // Nobody in the container may look into us while we are half there (CVE-2016-9962).
     let hidden = set_dumpable_behavior(DumpableBehavior::NotDumpable);
     hidden.map_err(|error| Failure::at("hide from ptrace")(error.into()))?;
@@ -239,8 +245,7 @@ pub(crate) fn begin(die_with_caller: bool) -> Result<(), Failure> {
     signals::reset().map_err(Failure::at("reset signals"))?;
     // A new session: no terminal of the caller's can be reached.
     let _ = setsid();
-    umask(Mode::empty());
-    Ok(())
+    Ok(umask(Mode::empty()))
 }
 
 fn die(with_caller: bool) -> Result<(), Failure> {
@@ -265,7 +270,7 @@ fn own_cgroup_namespace(namespaces: &Namespaces) -> Result<(), Failure> {
 }
 
 fn name_host(spec: &Spec, namespaces: &Namespaces) -> Result<(), Failure> {
-    if !namespaces.has_new(namespace::UTS) {
+    if !namespaces.has_uts() {
         return Ok(());
     }
     if let Some(name) = spec.hostname() {

@@ -1,10 +1,13 @@
 //! The caller's side: a container's first process, made and waiting.
 
 use std::fs::File;
-use std::os::fd::{AsFd as _, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use oci_spec::runtime::{Hooks, Process, Spec};
-use rustix::process::{Pid, PidfdGetfdFlags, WaitOptions, pidfd_getfd, waitpid};
+use rustix::process::{
+    DumpableBehavior, Pid, PidfdGetfdFlags, WaitOptions, pidfd_getfd, set_dumpable_behavior,
+    waitpid,
+};
 use serde_json::Value;
 use wharf_cgroups::{Cgroup, CgroupError};
 use wharf_sys::process::{CloneOptions, Cloned, clone, exit_now, namespace};
@@ -129,6 +132,11 @@ pub fn create(config: Config<'_>) -> Result<Created, RuntimeError> {
         no_pivot: config.no_pivot,
         state: config.state,
     };
+    if namespaces.joins_pid() && rustix::process::geteuid().is_root() {
+        // Who is in that namespace already sees the child at once: it is born hidden (CVE-2016-9962).
+        let hidden = set_dumpable_behavior(DumpableBehavior::NotDumpable);
+        hidden.map_err(|error| RuntimeError::system("hide from ptrace")(error.into()))?;
+    }
     let options = CloneOptions {
         namespaces: if staged { 0 } else { namespaces.new },
         cgroup: birthplace,
@@ -164,6 +172,7 @@ pub fn create(config: Config<'_>) -> Result<Created, RuntimeError> {
     let maps = maps_of(config.spec);
     let help = Help {
         cgroup: waiting.filter(|_| birthplace.is_none() && entrance.is_none()),
+        beside: None,
         maps: maps.filter(|_| new_user),
         process: config
             .spec
@@ -207,6 +216,8 @@ fn in_pid_namespace<T>(
 pub(crate) struct Help<'a> {
     /// To move the process into.
     pub(crate) cgroup: Option<&'a Cgroup>,
+    /// Whose group takes it if that one does not.
+    pub(crate) beside: Option<i32>,
     /// For its new user namespace.
     pub(crate) maps: Option<Maps<'a>>,
     /// What its user namespace takes the right to: limits and scores.
@@ -219,6 +230,14 @@ pub(crate) struct Help<'a> {
     pub(crate) listener: Option<&'a Listener>,
 }
 
+/// What [`Help::hear`] has heard.
+pub(crate) enum Heard {
+    /// A word that there are more after.
+    Something,
+    /// The last one, with the process's terminal, if it has one.
+    Ready(Option<OwnedFd>),
+}
+
 impl Help<'_> {
     /// Gets the process as far as it goes before its start.
     pub(crate) fn finish(
@@ -227,7 +246,14 @@ impl Help<'_> {
         pid: Pid,
         pidfd: OwnedFd,
     ) -> Result<Created, RuntimeError> {
-        match self.attend(&sync, pid, &pidfd) {
+        let attended = self.begin(&sync, pid).and_then(|()| {
+            loop {
+                if let Heard::Ready(terminal) = self.hear(&sync, pid, &pidfd)? {
+                    return Ok(terminal);
+                }
+            }
+        });
+        match attended {
             Ok(terminal) => Ok(Created {
                 pid,
                 pidfd,
@@ -241,12 +267,8 @@ impl Help<'_> {
         }
     }
 
-    fn attend(
-        &self,
-        sync: &sync::Caller,
-        pid: Pid,
-        pidfd: &OwnedFd,
-    ) -> Result<Option<OwnedFd>, RuntimeError> {
+    /// All that the process waits for.
+    pub(crate) fn begin(&self, sync: &sync::Caller, pid: Pid) -> Result<(), RuntimeError> {
         if let Some(process) = self.process {
             rlimits::apply_to(process, pid).map_err(RuntimeError::Child)?;
         }
@@ -254,10 +276,12 @@ impl Help<'_> {
             maps.write(pid)?;
             sync.mapped();
         }
-        match self
-            .cgroup
-            .map_or(Ok(()), |cgroup| cgroup.add(pid.as_raw_nonzero().get()))
-        {
+        let number = pid.as_raw_nonzero().get();
+        let added = self.cgroup.map_or(Ok(()), |cgroup| match self.beside {
+            Some(other) => cgroup.add_beside(number, other),
+            None => cgroup.add(number),
+        });
+        match added {
             // It has ended already, and says why.
             Err(CgroupError::File { source, .. }) if source.raw_os_error() == Some(ESRCH) => {}
             other => other?,
@@ -267,19 +291,28 @@ impl Help<'_> {
         }
         // A child that has ended already has said why.
         let _ = sync.go();
-        loop {
-            match sync.word()? {
-                Word::Ready(terminal) => return Ok(terminal),
-                Word::Hooks => {
-                    self.run_hooks(pid)?;
-                    sync.hooked();
-                }
-                Word::Listener(number) => {
-                    self.hand_over(number, pid, pidfd)?;
-                    sync.heard();
-                }
+        Ok(())
+    }
+
+    /// Waits for the process's next word.
+    pub(crate) fn hear(
+        &self,
+        sync: &sync::Caller,
+        pid: Pid,
+        pidfd: &OwnedFd,
+    ) -> Result<Heard, RuntimeError> {
+        match sync.word()? {
+            Word::Ready(terminal) => return Ok(Heard::Ready(terminal)),
+            Word::Hooks => {
+                self.run_hooks(pid)?;
+                sync.hooked();
+            }
+            Word::Listener(number) => {
+                self.hand_over(number, pid, pidfd)?;
+                sync.heard();
             }
         }
+        Ok(Heard::Something)
     }
 
     fn run_hooks(&self, pid: Pid) -> Result<(), RuntimeError> {
@@ -331,6 +364,13 @@ pub(crate) fn discard(pid: Pid, pidfd: &OwnedFd) {
     let _ = rustix::process::waitpid(Some(pid), rustix::process::WaitOptions::empty());
 }
 
+/// Readable when the process has said something.
+impl AsFd for Created {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.sync.0.as_fd()
+    }
+}
+
 impl Created {
     /// Leaves the process to whoever reads its FIFO ([`Config::start_fifo`]). If the caller dies before, so does it.
     pub fn release(&self) {
@@ -342,6 +382,21 @@ impl Created {
     /// # Errors
     /// [`RuntimeError::Child`] if it could not; the process has ended then, and is the caller's to reap.
     pub fn start(&self) -> Result<(), RuntimeError> {
-        self.sync.start()
+        self.release();
+        self.started()
+    }
+
+    /// After [`Created::release`]: waits until the process has executed its program. Its [descriptor](AsFd) is readable when
+    /// there is nothing to wait for.
+    ///
+    /// # Errors
+    /// As [`Created::start`].
+    pub fn started(&self) -> Result<(), RuntimeError> {
+        self.sync.started()
+    }
+
+    /// Kills and reaps the process.
+    pub fn discard(self) {
+        discard(self.pid, &self.pidfd);
     }
 }

@@ -4,19 +4,19 @@
 //! the process itself, as a child of the caller. So what appears among the container's processes has at no time
 //! a descriptor of the host's that is not meant for it (CVE-2016-9962, CVE-2024-21626).
 
-use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::MetadataExt as _;
 
 use oci_spec::runtime::Process;
-use rustix::process::{WaitOptions, waitpid};
+use rustix::process::{Pid, WaitOptions, waitpid};
 use rustix::thread::{ThreadNameSpaceType, move_into_thread_name_spaces};
 use wharf_cgroups::{Cgroup, Entrance};
 use wharf_sys::process::{CloneOptions, Cloned, clone, close_all_but, exit_now};
 
 use crate::child::{self, Last, Ready, begin, connect};
-use crate::create::{Created, Help, ProcessIo};
+use crate::create::{Created, Heard, Help, ProcessIo, discard};
 use crate::proc::Proc;
-use crate::{Failure, Filter, RuntimeError, schedule, sync, terminal, user};
+use crate::{Failure, Filter, Listener, RuntimeError, schedule, sync, terminal, user};
 
 /// Everything a further process is made of.
 pub struct ExecConfig<'a> {
@@ -42,11 +42,102 @@ pub struct ExecConfig<'a> {
     pub keyring: Option<String>,
 }
 
+/// A further process that is being made. What it needs of the container, a file system that does not answer, may keep it for
+/// ever: nobody has to wait for it.
+#[derive(Debug)]
+pub struct Making {
+    sync: sync::Caller,
+    /// The process; before, the first child that makes it.
+    made: Result<(Pid, OwnedFd), Pid>,
+    /// It is to be moved into its group, or that of this process, the container's first.
+    moved: Option<i32>,
+    /// What its user namespace takes the right to.
+    helped: Option<Box<Process>>,
+    listener: Option<Listener>,
+}
+
+/// How far [`Making::go_on`] has come.
+#[derive(Debug)]
+pub enum Step {
+    /// There is more to do.
+    Making(Making),
+    /// All is set up, and the process waits for [`Created::start`].
+    Made(Created),
+}
+
+/// Readable when there is something to do.
+impl AsFd for Making {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.sync.0.as_fd()
+    }
+}
+
+impl Making {
+    /// Waits for the next word, and does what is to be done then. `cgroup` is that of [`ExecConfig::cgroup`].
+    ///
+    /// # Errors
+    /// As [`exec`].
+    pub fn go_on(mut self, cgroup: Option<&Cgroup>) -> Result<Step, RuntimeError> {
+        let (pid, pidfd) = match self.made {
+            Ok(made) => made,
+            Err(first) => {
+                let process = self.sync.take_process();
+                // The first child ends as soon as it has told.
+                let _ = waitpid(Some(first), WaitOptions::empty());
+                let (pid, pidfd) = process?;
+                let begun = self.help(cgroup).begin(&self.sync, pid);
+                begun.inspect_err(|_| discard(pid, &pidfd))?;
+                self.made = Ok((pid, pidfd));
+                return Ok(Step::Making(self));
+            }
+        };
+        self.made = Err(pid);
+        let heard = self.help(cgroup).hear(&self.sync, pid, &pidfd);
+        match heard.inspect_err(|_| discard(pid, &pidfd))? {
+            Heard::Something => {
+                self.made = Ok((pid, pidfd));
+                Ok(Step::Making(self))
+            }
+            Heard::Ready(terminal) => Ok(Step::Made(Created {
+                pid,
+                pidfd,
+                terminal,
+                sync: self.sync,
+            })),
+        }
+    }
+
+    fn help<'a>(&'a self, cgroup: Option<&'a Cgroup>) -> Help<'a> {
+        Help {
+            cgroup: cgroup.filter(|_| self.moved.is_some()),
+            beside: self.moved,
+            process: self.helped.as_deref(),
+            listener: self.listener.as_ref(),
+            ..Help::default()
+        }
+    }
+}
+
 /// Makes the process: all is set up, and it waits for [`Created::start`].
 ///
 /// # Errors
 /// If anything fails; no process is left then. `ESRCH` if the container has ended.
 pub fn exec(config: ExecConfig<'_>) -> Result<Created, RuntimeError> {
+    let cgroup = config.cgroup;
+    let mut making = begin_exec(config)?;
+    loop {
+        match making.go_on(cgroup)? {
+            Step::Making(more) => making = more,
+            Step::Made(created) => return Ok(created),
+        }
+    }
+}
+
+/// Begins to make the process; what follows is [`Making::go_on`]'s.
+///
+/// # Errors
+/// As [`exec`].
+pub fn begin_exec(config: ExecConfig<'_>) -> Result<Making, RuntimeError> {
     let (ours, theirs) = sync::pair().map_err(RuntimeError::system("make a socket"))?;
     let birthplace = config.cgroup.and_then(Cgroup::birthplace);
     let entrance = config.cgroup.map(Cgroup::entrance).transpose()?.flatten();
@@ -65,20 +156,13 @@ pub fn exec(config: ExecConfig<'_>) -> Result<Created, RuntimeError> {
         }
         Cloned::Parent { pid, .. } => {
             drop(theirs);
-            let process = ours.take_process();
-            // The first child ends as soon as it has told.
-            let _ = waitpid(Some(pid), WaitOptions::empty());
-            let (pid, pidfd) = process?;
-            let help = Help {
-                cgroup: to_move,
-                process: Some(config.process).filter(|_| differ.user),
-                listener: config
-                    .seccomp
-                    .as_ref()
-                    .and_then(|filter| filter.listener.as_ref()),
-                ..Help::default()
-            };
-            help.finish(ours, pid, pidfd)
+            Ok(Making {
+                sync: ours,
+                made: Err(pid),
+                moved: to_move.map(|_| differ.container),
+                helped: differ.user.then(|| Box::new(config.process.clone())),
+                listener: config.seccomp.and_then(|filter| filter.listener),
+            })
         }
     }
 }
@@ -96,6 +180,8 @@ fn root_of(container: BorrowedFd<'_>) -> Option<(u32, u32)> {
 
 /// Namespaces that are joined only if they are not ours: their own kind cannot be joined twice, or it costs.
 struct Differ {
+    /// The container's first process.
+    container: i32,
     user: bool,
     /// The others, but for pid and user.
     others: ThreadNameSpaceType,
@@ -136,6 +222,7 @@ impl Differ {
         }
         others.set(ThreadNameSpaceType::TIME, other("time").unwrap_or(false));
         Ok(Self {
+            container: pid,
             user: other("user").map_err(failed())?,
             others,
             unprivileged,
@@ -191,7 +278,18 @@ fn forked(
         cgroup: birthplace,
         sibling: true,
     };
-    match clone(options).map_err(Failure::at("clone a process"))? {
+    let mut cloned = clone(options);
+    if let (Some(cgroup), Err(error)) = (config.cgroup.filter(|_| birthplace.is_some()), &cloned)
+        && wharf_cgroups::is_closed(error)
+        // Its first process has ended otherwise, and why is said already.
+        && let Ok(other) = cgroup.birthplace_beside(differ.container)
+    {
+        cloned = clone(CloneOptions {
+            cgroup: Some(other.as_fd()),
+            ..options
+        });
+    }
+    match cloned.map_err(Failure::at("clone a process"))? {
         Cloned::Child => Ok(None),
         Cloned::Parent { pid, pidfd } => sync.give_process(pid, pidfd.as_fd()).map(Some),
     }

@@ -33,19 +33,25 @@ pub struct Listener {
     pub state: Value,
 }
 
+/// One whose spec says nothing of flags.
 impl From<Vec<u8>> for Filter {
     fn from(program: Vec<u8>) -> Self {
         Self {
             program,
-            ..Self::default()
+            flags: flag::SPEC_ALLOW,
+            listener: None,
         }
     }
 }
 
 impl Filter {
-    /// The spec's flags as the kernel's. All threads are meant anyway: there is one.
+    /// The spec's flags as the kernel's. All threads are meant anyway: there is one. Who says nothing of flags, not even that
+    /// there are none, does without what guards against speculation and costs much (as runc).
     pub fn flags_of(seccomp: &LinuxSeccomp) -> u64 {
-        let flags = seccomp.flags().iter().flatten().map(|one| match one {
+        let Some(flags) = seccomp.flags() else {
+            return flag::SPEC_ALLOW;
+        };
+        let flags = flags.iter().map(|one| match one {
             LinuxSeccompFilterFlag::SeccompFilterFlagLog => flag::LOG,
             LinuxSeccompFilterFlag::SeccompFilterFlagTsync => 0,
             LinuxSeccompFilterFlag::SeccompFilterFlagSpecAllow => flag::SPEC_ALLOW,
@@ -116,5 +122,21 @@ impl Listener {
         let socket = UnixStream::connect(&self.path)?;
         let text = message.to_string();
         wharf_sys::socket::send(socket.as_fd(), text.as_bytes(), &[descriptor])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn flags_that_nobody_has_named_are_runc_s() {
+        let flags = |text: &str| Filter::flags_of(&serde_json::from_str(text).expect("a filter"));
+        let allow = r#""defaultAction":"SCMP_ACT_ALLOW""#;
+        assert_eq!(flags(&format!("{{{allow}}}")), flag::SPEC_ALLOW);
+        assert_eq!(flags(&format!(r#"{{{allow},"flags":[]}}"#)), 0);
+        let log = format!(r#"{{{allow},"flags":["SECCOMP_FILTER_FLAG_LOG"]}}"#);
+        assert_eq!(flags(&log), flag::LOG);
+        assert_eq!(Filter::from(Vec::new()).flags, flag::SPEC_ALLOW);
     }
 }

@@ -77,7 +77,7 @@ fn attempt(hook: &Hook, state: &Value) -> Result<(), String> {
     // Files in memory: nothing blocks on them, and a program that is left behind holds none of ours open.
     let (mut output, mut errors) = (file().map_err(words)?, file().map_err(words)?);
     let mut child = command(hook, state, &output, &errors)
-        .and_then(|mut command| command.spawn())
+        .and_then(|mut command| wharf_sys::signals::unblocked(&mut command).spawn())
         .map_err(words)?;
     let status = wait(hook, &mut child)?;
     if status.success() {

@@ -55,7 +55,7 @@ pub use capability::capabilities;
 pub use command::find_program;
 pub use create::{Config, Created, ProcessIo, create};
 pub use error::{Failure, FailureKind, RuntimeError};
-pub use exec::{ExecConfig, exec};
+pub use exec::{ExecConfig, Making, Step, begin_exec, exec};
 pub use filter::{Filter, Listener};
 pub use namespaces::word as namespace_word;
 pub use options::mount_options;

@@ -24,6 +24,10 @@ pub(crate) struct Tree<'a> {
     pub(crate) rootfs: &'a Rootfs,
     pub(crate) ahead: &'a Ahead,
     pub(crate) cgroup: Option<&'a Cgroup>,
+    /// The container has a cgroup namespace, and so a mount of v2 is its own.
+    pub(crate) own_cgroups: bool,
+    /// It has a user namespace, whose root may not mount the host's hierarchy.
+    pub(crate) own_users: bool,
     /// Sees to it that the process is in its group.
     pub(crate) join: &'a dyn Fn() -> Result<(), Failure>,
     pub(crate) no_pivot: bool,
@@ -108,10 +112,10 @@ impl Tree<'_> {
     }
 
     fn finish_root(&self, propagation: Option<(Propagation, bool)>) -> Result<(), Failure> {
-        if let Some((propagation, recursive)) = propagation {
+        if let Some((propagation, _)) = propagation {
+            // Not what is mounted below, where each mount has its own word.
             let change = Change {
                 propagation: Some(propagation),
-                recursive,
                 ..Change::default()
             };
             mount::change_path("/", change).map_err(Failure::at("set the root's propagation"))?;
@@ -148,8 +152,9 @@ impl Tree<'_> {
         if kind.starts_with("cgroup") {
             (self.join)()?;
         }
-        if kind == "cgroup" {
-            return mount_cgroup(root, mount, asked, self.cgroup);
+        let is_v2 = matches!(self.cgroup.map(Cgroup::layout), Some(Layout::V2 { .. }));
+        if kind == "cgroup" || kind == "cgroup2" && is_v2 && self.shares_cgroups() {
+            return self.mount_cgroup(root, mount, asked);
         }
         match (self.ahead.mount(number), asked.layers()) {
             (Some(made), _) => place_filesystem(root, mount, asked, made),
@@ -246,8 +251,9 @@ fn new_filesystem(root: &Root, mount: &Mount, asked: &Asked, kind: &str) -> Resu
         // As runc: a folder that is covered keeps its mode.
         options.push(("mode", Some(mode)));
     }
-    if kind == "sysfs" && asked.set & attr::RDONLY != 0 {
-        // The filesystem too, as mount(2) does it, which is what runc calls.
+    if asked.set & attr::RDONLY != 0 && !asked.copy_up && kind != "cgroup2" {
+        // The filesystem too, as mount(2) does it, which is what runc calls: one on a device is not written to then, its journal
+        // neither. That of control groups belongs to all who see it.
         options.push(("ro", None));
     }
     let mounted = mount::filesystem(kind, &options, asked.set).map_err(Failure::at("mount"))?;
@@ -444,58 +450,6 @@ fn spare_proc(target: &OwnedFd, path: &Path, mounted: &OwnedFd) -> Result<(), Fa
     }
 }
 
-/// `cgroup` is v2's one hierarchy, or on v1 a tmpfs with a folder for each controller.
-fn mount_cgroup(
-    root: &Root,
-    mount: &Mount,
-    asked: &Asked,
-    cgroup: Option<&Cgroup>,
-) -> Result<(), Failure> {
-    let detected;
-    let layout = match cgroup {
-        Some(cgroup) => cgroup.layout(),
-        None => {
-            detected = Layout::detect().map_err(|error| Failure::other(error.to_string()))?;
-            &detected
-        }
-    };
-    let target = folder(root, mount.destination())?;
-    let Layout::V1 { controllers } = layout else {
-        let mounted = cgroup2(layout, asked, cgroup)?;
-        return mount::attach(&mounted, &target).map_err(Failure::at("attach"));
-    };
-    let writable = asked.set & !attr::RDONLY;
-    let options = [("mode", Some("755"))];
-    let tmpfs =
-        mount::filesystem("tmpfs", &options, writable).map_err(Failure::at("mount tmpfs"))?;
-    // Attached first: before Linux 6.15 nothing can be mounted on what is not attached itself.
-    mount::attach(&tmpfs, &target).map_err(Failure::at("attach"))?;
-    let tree = Root::from_fd(tmpfs);
-    for (name, host) in controllers {
-        let path = cgroup.map_or_else(|| host.clone(), |cgroup| host.join(cgroup.path()));
-        let name = host.file_name().unwrap_or(std::ffi::OsStr::new(name));
-        let place = folder(&tree, Path::new(name))?;
-        link_parts(&tree, &name.to_string_lossy())?;
-        // A bind of the container's own group: what is above it is not seen, whatever the cgroup namespace.
-        let bound = path.to_str().map_or_else(
-            || Err(std::io::ErrorKind::InvalidData.into()),
-            |path| mount::bind_path(path, false),
-        );
-        let bound = bound.map_err(Failure::at(format!("bind {}", path.display())))?;
-        let change = Change {
-            set: asked.set,
-            ..Change::default()
-        };
-        mount::change(&bound, change).map_err(Failure::at("set the mount's flags"))?;
-        mount::attach(&bound, &place).map_err(Failure::at("attach"))?;
-    }
-    let change = Change {
-        set: asked.set,
-        ..Change::default()
-    };
-    mount::change(&tree, change).map_err(Failure::at("set the mount's flags"))
-}
-
 /// Controllers that share a hierarchy are found by each name: `cpu` leads to `cpu,cpuacct`.
 fn link_parts(tree: &Root, name: &str) -> Result<(), Failure> {
     let mut parts = name.split(',').filter(|part| *part != name);
@@ -504,15 +458,81 @@ fn link_parts(tree: &Root, name: &str) -> Result<(), Failure> {
         .map_err(|error| Failure::at("link a controller")(error.into()))
 }
 
-/// The one hierarchy. In a user namespace without a cgroup namespace of its own it cannot be mounted: then it is the
-/// container's own group that is bound, and nothing above it (CVE-2023-25809).
-fn cgroup2(layout: &Layout, asked: &Asked, cgroup: Option<&Cgroup>) -> Result<OwnedFd, Failure> {
-    let mounted = mount::filesystem("cgroup2", &[], asked.set);
-    let (Layout::V2 { mount: host }, Some(cgroup), true) = (layout, cgroup, mounted.is_err())
-    else {
-        return mounted.map_err(Failure::at("mount cgroup2"));
-    };
-    let path = host.join(cgroup.path());
+impl Tree<'_> {
+    /// Whether what is mounted as v2 is the host's: then the options of a mount are the host's as well, and none would take away
+    /// those that it has (`nsdelegate`, `memory_recursiveprot`).
+    fn shares_cgroups(&self) -> bool {
+        !self.own_cgroups && !self.own_users
+    }
+
+    /// `cgroup` is v2's one hierarchy, or on v1 a tmpfs with a folder for each controller.
+    fn mount_cgroup(&self, root: &Root, mount: &Mount, asked: &Asked) -> Result<(), Failure> {
+        let detected;
+        let layout = match self.cgroup {
+            Some(cgroup) => cgroup.layout(),
+            None => {
+                detected = Layout::detect().map_err(|error| Failure::other(error.to_string()))?;
+                &detected
+            }
+        };
+        let target = folder(root, mount.destination())?;
+        let Layout::V1 { controllers } = layout else {
+            let mounted = self.cgroup2(layout, asked)?;
+            return mount::attach(&mounted, &target).map_err(Failure::at("attach"));
+        };
+        let writable = asked.set & !attr::RDONLY;
+        let options = [("mode", Some("755"))];
+        let tmpfs =
+            mount::filesystem("tmpfs", &options, writable).map_err(Failure::at("mount tmpfs"))?;
+        // Attached first: before Linux 6.15 nothing can be mounted on what is not attached itself.
+        mount::attach(&tmpfs, &target).map_err(Failure::at("attach"))?;
+        let tree = Root::from_fd(tmpfs);
+        for (name, host) in controllers {
+            let path = self
+                .cgroup
+                .map_or_else(|| host.clone(), |cgroup| host.join(cgroup.path()));
+            let name = host.file_name().unwrap_or(std::ffi::OsStr::new(name));
+            let place = folder(&tree, Path::new(name))?;
+            link_parts(&tree, &name.to_string_lossy())?;
+            // A bind of the container's own group: what is above it is not seen, whatever the cgroup namespace.
+            let bound = path.to_str().map_or_else(
+                || Err(std::io::ErrorKind::InvalidData.into()),
+                |path| mount::bind_path(path, false),
+            );
+            let bound = bound.map_err(Failure::at(format!("bind {}", path.display())))?;
+            let change = Change {
+                set: asked.set,
+                ..Change::default()
+            };
+            mount::change(&bound, change).map_err(Failure::at("set the mount's flags"))?;
+            mount::attach(&bound, &place).map_err(Failure::at("attach"))?;
+        }
+        let change = Change {
+            set: asked.set,
+            ..Change::default()
+        };
+        mount::change(&tree, change).map_err(Failure::at("set the mount's flags"))
+    }
+
+    /// The one hierarchy. Without a cgroup namespace of its own it is the host's, which is bound; who is in a user namespace as well
+    /// cannot mount it: then it is the container's own group that is bound, and nothing above it (CVE-2023-25809).
+    fn cgroup2(&self, layout: &Layout, asked: &Asked) -> Result<OwnedFd, Failure> {
+        let host = match layout {
+            Layout::V2 { mount } => Some(mount),
+            Layout::V1 { .. } => None,
+        };
+        if let Some(host) = host.filter(|_| self.shares_cgroups()) {
+            return bound_group(host, asked);
+        }
+        let mounted = mount::filesystem("cgroup2", &[], asked.set);
+        let (Some(host), Some(cgroup), true) = (host, self.cgroup, mounted.is_err()) else {
+            return mounted.map_err(Failure::at("mount cgroup2"));
+        };
+        bound_group(&host.join(cgroup.path()), asked)
+    }
+}
+
+fn bound_group(path: &Path, asked: &Asked) -> Result<OwnedFd, Failure> {
     let path = path
         .to_str()
         .ok_or_else(|| Failure::other("the group is not UTF-8"))?;

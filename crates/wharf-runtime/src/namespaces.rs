@@ -105,6 +105,16 @@ impl Namespaces {
         self.has_new(namespace::USER) || self.joins(namespace::USER)
     }
 
+    /// Whether it has a host name that is not ours, of its own or that of those it joins.
+    pub(crate) fn has_uts(&self) -> bool {
+        self.has_new(namespace::UTS) || self.joins(namespace::UTS)
+    }
+
+    /// Whether it has a cgroup namespace that is not ours.
+    pub(crate) fn has_own_cgroups(&self) -> bool {
+        self.cgroup || self.joins(namespace::CGROUP)
+    }
+
     fn joins(&self, flag: u64) -> bool {
         self.joined.iter().any(|(joined, _)| *joined == flag)
     }

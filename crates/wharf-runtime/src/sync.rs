@@ -95,16 +95,14 @@ impl Caller {
         }
     }
 
-    /// Lets the child wait for another starter.
+    /// Lets the child execute its program, or wait for another starter.
     pub(crate) fn release(&self) {
-        // A child that has died meanwhile is seen to be dead.
+        // A child that has died meanwhile says so by the end of the socket.
         let _ = socket::send(self.0.as_fd(), START, &[]);
     }
 
-    /// Lets the child execute its program, and waits until it has.
-    pub(crate) fn start(&self) -> Result<(), RuntimeError> {
-        // A child that has died meanwhile says so by the end of the socket.
-        let _ = socket::send(self.0.as_fd(), START, &[]);
+    /// Waits until the child, which may, has executed its program.
+    pub(crate) fn started(&self) -> Result<(), RuntimeError> {
         let mut buffer = [0; 4096];
         let (length, _) =
             receive(&self.0, &mut buffer).map_err(RuntimeError::system("wait for the program"))?;
