@@ -34,6 +34,8 @@ pub const SOCKET: &str = "shim.sock";
 pub const EXIT_FILE: &str = "exit.json";
 /// The longest packet, in bytes. Longer documents (a spec) travel as a memory file.
 pub const MAX_PACKET: usize = 160 * 1024;
+/// The longest document in a memory file, in bytes.
+pub const MAX_FILE: u64 = 64 * 1024 * 1024;
 
 /// What a daemon asks of a shim.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -74,6 +76,9 @@ pub enum Request {
     Pids,
     /// Throw away what the log holds. An older shim ends the connection; the daemon connects again.
     ClearLog,
+    /// A request longer than [`MAX_PACKET`]. Descriptors: the request as a JSON memory file; then its own. An older shim ends the
+    /// connection; the daemon connects again.
+    Long,
 }
 
 /// Everything a container is made of, but for its spec.
@@ -152,6 +157,10 @@ pub struct Exec {
     pub user: String,
     /// Which streams of it are connected.
     pub streams: Streams,
+    /// Answer with [`Reply::Begun`] at once, as what the process needs (a file system that does not answer) may keep it from its
+    /// program for ever; an older shim answers when its program runs.
+    #[serde(default)]
+    pub behind: bool,
 }
 
 /// Which standard streams a client is connected to.
@@ -180,6 +189,15 @@ pub enum Message {
     },
     /// Memory has run out, for this many times by now. Older daemons log it and go on.
     OutOfMemory(u64),
+    /// An exec that had [begun](Reply::Begun) runs its program, or could not be made.
+    Made {
+        /// The exec.
+        exec: String,
+        /// [`Reply::Process`] or [`Reply::Failed`].
+        reply: Reply,
+    },
+    /// A message longer than [`MAX_PACKET`]. Descriptor: the message as a JSON memory file.
+    Long,
 }
 
 /// The answer to a request.
@@ -193,6 +211,8 @@ pub enum Reply {
         /// Its pid, as the shim's pid namespace counts.
         pid: i32,
     },
+    /// The exec is being made; [`Message::Made`] follows.
+    Begun,
     /// See [`Request::State`].
     State {
         /// [`VERSION`] of the shim.

@@ -409,3 +409,85 @@ fn folders_of_the_state_are_closed() {
     };
     assert_eq!((mode("state"), mode("state/one")), (0o700, 0o711));
 }
+
+/// runc's `SkipDevices`: who sends all limits again, as kubelet does, does not mean to take the devices away.
+#[test]
+fn an_update_leaves_the_devices_as_they_are() {
+    let bundle = Bundle::new(&["sleep", "1000"]);
+    bundle.leave(&["run", "-d", "one"]);
+    let resources = r#"{"devices": [{"allow": false, "access": "rwm"}], "pids": {"limit": 19}}"#;
+    std::fs::write(bundle.path("r.json"), resources).unwrap();
+    bundle.ok(&["update", "-r", "r.json", "one"]);
+    bundle.ok(&["exec", "one", "sh", "-c", "echo > /dev/null"]);
+}
+
+#[test]
+fn a_process_from_a_file_has_what_the_first_one_has() {
+    let bundle = Bundle::new(&["sleep", "1000"]);
+    let own = json!(["CAP_KILL", "CAP_CHOWN"]);
+    bundle.change(|spec| {
+        spec["process"]["capabilities"] =
+            json!({"bounding": own, "effective": own, "permitted": own});
+        spec["process"]["oomScoreAdj"] = json!(321);
+        spec["process"]["rlimits"] = json!([{"type": "RLIMIT_NOFILE", "soft": 77, "hard": 77}]);
+    });
+    bundle.leave(&["run", "-d", "one"]);
+    let look = "grep CapEff /proc/self/status; cat /proc/self/oom_score_adj; ulimit -n";
+    let mut process = json!({"args": ["sh", "-c", look], "cwd": "/", "user": {"uid": 0, "gid": 0}, "env": ["PATH=/bin"]});
+    let run = |process: &Value| {
+        std::fs::write(bundle.path("process.json"), process.to_string()).unwrap();
+        bundle.ok(&["exec", "-p", "process.json", "one"])
+    };
+    assert_eq!(run(&process), "CapEff:\t0000000000000021\n321\n77\n");
+    process["capabilities"] = json!({"bounding": [], "effective": [], "permitted": []});
+    process["oomScoreAdj"] = json!(400);
+    assert_eq!(run(&process), "CapEff:\t0000000000000000\n400\n77\n");
+}
+
+/// What the program says to its service manager goes through us, as with runc.
+#[test]
+fn a_service_manager_is_told_that_the_program_is_ready() {
+    use std::os::unix::net::UnixDatagram;
+    let bundle = Bundle::new(&[]);
+    bundle.script(
+        "echo $NOTIFY_SOCKET > /tmp/name; [ -S $NOTIFY_SOCKET ] && echo > /tmp/there; sleep 1000",
+    );
+    let manager = UnixDatagram::bind(bundle.path("manager")).unwrap();
+    let begin = |words: &[&str]| {
+        let mut command = bundle.command(words);
+        command.env("NOTIFY_SOCKET", bundle.path("manager"));
+        command.stdout(std::process::Stdio::null()).spawn().unwrap()
+    };
+    let heard = || {
+        let mut buffer = [0; 64];
+        let (length, fds) = wharf_sys::socket::receive(&manager, &mut buffer).unwrap();
+        (String::from_utf8_lossy(&buffer[..length]).into_owned(), fds)
+    };
+    assert!(begin(&["create", "one"]).wait().unwrap().success());
+    for (id, words, tells_pid) in [
+        ("one", &["start", "one"][..], true),
+        ("two", &["run", "-d", "two"], true),
+        ("three", &["run", "three"], false),
+    ] {
+        let mut started = begin(words);
+        common::until(|| bundle.rootfs().join("tmp/there").exists());
+        let name = std::fs::read_to_string(bundle.rootfs().join("tmp/name")).unwrap();
+        assert_eq!(name, "/run/notify/notify.sock\n");
+        let program = UnixDatagram::unbound().unwrap();
+        let socket = bundle.path("state").join(id).join("notify/notify.sock");
+        program.send_to(b"STATUS=soon", &socket).unwrap();
+        program.send_to(b"READY=1\nSTATUS=up", &socket).unwrap();
+        assert_eq!(heard().0, "READY=1\n");
+        if tells_pid {
+            let pid = bundle.state(id)["pid"].as_i64().unwrap();
+            assert_eq!(heard().0, format!("MAINPID={pid}\n"));
+        }
+        let (word, fds) = heard();
+        assert_eq!((word.as_str(), fds.len()), ("BARRIER=1", 1));
+        drop(fds);
+        bundle.ok(&["kill", id, "KILL"]);
+        let code = started.wait().unwrap().code();
+        assert_eq!(code, Some(if tells_pid { 0 } else { 137 }));
+        std::fs::remove_file(bundle.rootfs().join("tmp/there")).unwrap();
+    }
+}

@@ -737,3 +737,78 @@ fn what_says_nothing_or_too_much_is_refused() {
     });
     bundle.ok(&["run", "one"]);
 }
+
+#[test]
+fn hooks_have_the_caller_s_umask_and_no_signal_blocked() {
+    let bundle = Bundle::new(&["true"]);
+    let file = bundle.path("masks");
+    let script = format!(
+        "umask >> {0}; grep SigBlk /proc/self/status >> {0}",
+        file.display()
+    );
+    let look =
+        json!([{"path": "/bin/sh", "args": ["sh", "-c", script], "env": ["PATH=/usr/bin:/bin"]}]);
+    bundle.change(|spec| {
+        spec["hooks"] = json!({"createRuntime": look, "createContainer": look, "poststart": look});
+    });
+    // In the foreground, where the caller takes signals for the container.
+    bundle.ok(&["run", "one"]);
+    let said = std::fs::read_to_string(&file).unwrap();
+    assert_eq!(said, "0022\nSigBlk:\t0000000000000000\n".repeat(3));
+}
+
+#[test]
+fn a_joined_host_name_is_set_and_joined_mounts_are_not_touched() {
+    let bundle = Bundle::new(&["sleep", "1000"]);
+    bundle.leave(&["run", "-d", "one"]);
+    let pid = bundle.state("one")["pid"].as_i64().unwrap();
+    let other = Bundle::new(&["hostname"]);
+    other.namespace(json!({"type": "uts", "path": format!("/proc/{pid}/ns/uts")}));
+    other.change(|spec| spec["hostname"] = json!("joined"));
+    assert_eq!(other.ok(&["run", "two"]), "joined\n");
+    assert_eq!(bundle.ok(&["exec", "one", "hostname"]), "joined\n");
+    let third = Bundle::new(&["true"]);
+    third.namespace(json!({"type": "mount", "path": format!("/proc/{pid}/ns/mnt")}));
+    let said = third.refused();
+    assert!(
+        said.contains("need a mount namespace of the container's own"),
+        "{said}"
+    );
+}
+
+#[test]
+fn a_read_only_filesystem_is_one_and_not_its_mount_alone() {
+    let bundle = Bundle::new(&["grep", "/tmp/ro", "/proc/self/mountinfo"]);
+    bundle.mount(json!({"destination": "/tmp/ro", "type": "ramfs", "source": "r", "options": ["ro", "nosuid"]}));
+    let line = bundle.ok(&["run", "one"]);
+    let (mount, filesystem) = line.trim().split_once(" - ").unwrap();
+    assert!(mount.contains(" ro,nosuid"), "{line}");
+    assert!(
+        filesystem
+            .split(' ')
+            .next_back()
+            .unwrap()
+            .split(',')
+            .any(|option| option == "ro"),
+        "{line}"
+    );
+}
+
+/// The last word is the root's alone: a bind has its own.
+#[test]
+fn the_root_s_propagation_is_not_that_of_what_is_mounted_in_it() {
+    let bundle = Bundle::new(&["grep", "-E", " (/|/tmp/b) ", "/proc/self/mountinfo"]);
+    let source = bundle.path("source");
+    std::fs::create_dir(&source).unwrap();
+    bundle.mount(json!({"destination": "/tmp/b", "type": "bind", "source": source, "options": ["bind", "rshared"]}));
+    bundle.change(|spec| spec["linux"]["rootfsPropagation"] = json!("rprivate"));
+    let said = bundle.ok(&["run", "one"]);
+    let line = |place: &str| {
+        said.lines()
+            .find(|line| line.contains(place))
+            .unwrap()
+            .to_owned()
+    };
+    assert!(line(" /tmp/b ").contains("shared:"), "{said}");
+    assert!(!line(" / ").contains("shared:"), "{said}");
+}

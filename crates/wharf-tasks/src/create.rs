@@ -128,14 +128,6 @@ fn spec_in_memory(spec: &oci_spec::runtime::Spec) -> Result<OwnedFd, TaskError> 
 }
 
 fn in_memory(bytes: &[u8]) -> Result<OwnedFd, TaskError> {
-    memory_file(bytes).map_err(|error| TaskError::Connection("ask", error))
-}
-
-fn memory_file(bytes: &[u8]) -> std::io::Result<OwnedFd> {
-    use std::io::{Seek as _, Write as _};
-    let flags = rustix::fs::MemfdFlags::CLOEXEC;
-    let mut file = std::fs::File::from(rustix::fs::memfd_create("wharf-task", flags)?);
-    file.write_all(bytes)?;
-    file.rewind()?;
-    Ok(file.into())
+    let made = wharf_sys::memfd::holding("wharf-task", bytes);
+    made.map_err(|error| TaskError::Connection("ask", error))
 }

@@ -7,7 +7,7 @@ use tokio::net::UnixStream;
 use tokio::sync::watch;
 use wharf_shim_api::{Exec, Reply, Request};
 
-use crate::connection::Connection;
+use crate::connection::{Connection, outcome};
 use crate::{ExecConfig, ExitStatus, Task, TaskError};
 
 /// A handle to an exec. Clones are the same one.
@@ -35,6 +35,7 @@ impl Task {
             process: config.process,
             user: config.user,
             streams: attach.unwrap_or_default().into(),
+            behind: true,
         }));
         let connection = self.connection().clone();
         let who = Some(id.clone());
@@ -45,7 +46,12 @@ impl Task {
         } else {
             &[]
         };
-        let pid = match connection.ask(&request, descriptors).await {
+        let made = connection.watch_making(&id);
+        let mut answer = connection.ask(&request, descriptors).await;
+        if let Ok(Reply::Begun) = answer {
+            answer = outcome(made.await);
+        }
+        let pid = match answer {
             Ok(Reply::Process { pid }) => pid,
             other => {
                 connection.forget(&who);

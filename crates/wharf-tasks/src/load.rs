@@ -86,7 +86,7 @@ impl Tasks {
 }
 
 /// A shim whose daemon was killed a moment ago may be about to listen, with that one's requests still before it.
-async fn dial_when_ready(folder: &Path) -> Option<OwnedFd> {
+pub(crate) async fn dial_when_ready(folder: &Path) -> Option<OwnedFd> {
     let limit = Instant::now() + PATIENCE;
     loop {
         // In this order: one that goes between the two was there for the first.

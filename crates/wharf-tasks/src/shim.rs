@@ -19,7 +19,7 @@ pub struct ShimProgram {
 }
 
 /// What a shim says on its standard error. The lock on it is the shim's: it lives as long as that descriptor.
-const LOG: &str = "shim.log";
+pub(crate) const LOG: &str = "shim.log";
 
 /// Whether there is a shim of the task in `folder`, though it may not listen yet.
 pub(crate) fn lives(folder: &Path) -> bool {

@@ -464,3 +464,137 @@ fn a_client_that_does_not_read_stops_the_process_and_loses_nothing() {
         assert_eq!(world.logged(), output);
     });
 }
+
+/// More than a packet to the shim holds: what it could not take it answered by closing, and the container was killed for it.
+#[test]
+fn an_exec_of_many_words_is_run_and_kills_nobody() {
+    in_a_world(async |world| {
+        let task = sleeper(world, "long").await;
+        let mut config = exec_config(world, "e", &["sh", "-c", "echo ${#A7}; set | wc -l"]);
+        let mut variables = config.process.env().clone().unwrap_or_default();
+        variables.extend((0..40).map(|number| format!("A{number}={}", "x".repeat(10_000))));
+        config.process.set_env(Some(variables));
+        let exec = task.exec(config).await.unwrap();
+        let output = read_all(exec.take_stream().unwrap(), false).await;
+        assert!(output.starts_with("10000\n"), "{output}");
+        assert_eq!(exec.wait().await.code, 0);
+        assert!(task.exited().is_none());
+        task.delete().await.unwrap();
+    });
+}
+
+/// It would be born frozen, and nobody could let it go on.
+#[test]
+fn nothing_is_executed_in_a_paused_container() {
+    in_a_world(async |world| {
+        let task = sleeper(world, "p").await;
+        task.pause().await.unwrap();
+        let refused = task.exec(exec_config(world, "e", &["true"])).await;
+        assert!(
+            matches!(&refused, Err(TaskError::Runtime { message, .. }) if message.contains("paused")),
+            "{refused:?}"
+        );
+        task.resume().await.unwrap();
+        let exec = task.exec(exec_config(world, "e", &["true"])).await.unwrap();
+        assert_eq!(exec.wait().await.code, 0);
+        task.delete().await.unwrap();
+    });
+}
+
+/// A file system of which nobody answers for: the exec waits there, and its shim does not wait with it.
+#[test]
+fn an_exec_that_cannot_go_on_keeps_nobody_else_waiting() {
+    in_a_world(async |world| {
+        let task = sleeper(world, "stuck").await;
+        let fuse = std::fs::File::options()
+            .read(true)
+            .write(true)
+            .open("/dev/fuse")
+            .unwrap();
+        let mounted = std::process::Command::new("nsenter")
+            .args(["-m", "-t", &task.pid().to_string(), "--", "/bin/mount"])
+            .args([
+                "-t",
+                "fuse",
+                "-o",
+                "fd=0,rootmode=40000,user_id=0,group_id=0",
+            ])
+            .args(["stuck", "/tmp"])
+            .stdin(fuse.try_clone().unwrap())
+            .status();
+        assert!(mounted.unwrap().success());
+        let mut config = exec_config(world, "e", &["true"]);
+        config.process.set_cwd("/tmp".into());
+        let exec = tokio::spawn({
+            let task = task.clone();
+            async move { task.exec(config).await }
+        });
+        // It is there, and has no program yet.
+        while task.pids().await.unwrap().len() < 2 {
+            tokio::task::yield_now().await;
+        }
+        let other = task.exec(exec_config(world, "f", &["true"])).await.unwrap();
+        assert_eq!(other.wait().await.code, 0);
+        task.pause().await.unwrap();
+        task.resume().await.unwrap();
+        assert!(!exec.is_finished());
+        drop(fuse);
+        let failed = exec.await.unwrap();
+        assert!(
+            matches!(failed, Err(TaskError::Runtime { .. })),
+            "{failed:?}"
+        );
+        task.delete().await.unwrap();
+    });
+}
+
+#[test]
+fn an_exec_has_the_session_keyring_of_its_container() {
+    in_a_world(async |world| {
+        let id = format!("ring-{}", std::process::id());
+        let look = format!("grep -w _ses.{id} /proc/keys | head -c 8; echo");
+        let script = format!("{look}; sleep 1000");
+        let (task, mut stream) = world
+            .start(&id, world.config(world.spec(&["sh", "-c", &script])))
+            .await;
+        let mut first = [0; 17];
+        stream.read_exact(&mut first).await.unwrap();
+        let exec = task.exec(exec_config(world, "e", &["sh", "-c", &look]));
+        let exec = exec.await.unwrap();
+        let output = read_all(exec.take_stream().unwrap(), false).await;
+        assert_eq!(output.trim().len(), 8, "{output}");
+        assert_eq!(output.trim().as_bytes(), &first[8..16]);
+        task.delete().await.unwrap();
+    });
+}
+
+#[test]
+fn hooks_of_start_and_end_run_without_the_command_line_too() {
+    in_a_world(async |world| {
+        let file = world.folder.path().join("hooks");
+        let hook = |name: &str| {
+            let script = format!(
+                "echo {name} $(cat) >> {}; grep SigBlk /proc/self/status >> {}",
+                file.display(),
+                file.display()
+            );
+            serde_json::json!([{"path": "/bin/sh", "args": ["sh", "-c", script], "env": ["PATH=/usr/bin:/bin"]}])
+        };
+        let mut spec = world.spec(&["true"]);
+        spec["hooks"] = serde_json::json!({"poststart": hook("begun"), "poststop": hook("over")});
+        world.run_config(world.config(spec)).await;
+        let said = std::fs::read_to_string(&file).unwrap();
+        let lines: Vec<&str> = said.lines().collect();
+        assert!(
+            lines[0].starts_with("begun") && lines[0].contains("\"running\""),
+            "{said}"
+        );
+        assert!(
+            lines[2].starts_with("over") && lines[2].contains("\"stopped\""),
+            "{said}"
+        );
+        for line in [lines[1], lines[3]] {
+            assert!(line.ends_with("\t0000000000000000"), "{said}");
+        }
+    });
+}

@@ -12,6 +12,7 @@ use wharf_runtime::{Config, Created, ProcessIo, Rootfs};
 use super::container::{Container, FIFO, start_time};
 use super::flags::{Command, Flag, Said, Takes};
 use super::global::Global;
+use super::notify::{self, Notify};
 use super::{Outcome, check, devices, foreground, load, log, terminal};
 
 const BUNDLE: Flag = (
@@ -114,13 +115,19 @@ pub(crate) fn create(global: &Global, said: &Said) -> Outcome {
 pub(crate) fn run(global: &Global, said: &Said) -> Outcome {
     if said.has("detach") {
         let (made, spec) = Made::new(global, said, false)?;
+        let notify = made.listen(global)?;
         made.start(global, &spec)?;
+        if let Some(notify) = notify {
+            notify.pass_on(made.created.pidfd.as_fd(), Some(made.container.pid))?;
+        }
         return Ok(0);
     }
     let signals = foreground::listen()?;
     let (mut made, spec) = Made::new(global, said, false)?;
     let master = made.created.terminal.take();
+    let notify = made.listen(global)?;
     made.start(global, &spec)?;
+    made.pass_on_beside(notify)?;
     let code = foreground::wait(&made.created, master, &signals);
     if !said.has("keep") {
         made.container.remove_of(global, Some(&spec))?;
@@ -139,6 +146,7 @@ impl Made {
         let id = said.id()?.to_owned();
         let bundle = enter_bundle(said)?;
         let (mut spec, text) = load::spec(global, &bundle)?;
+        notify::tell(&mut spec, &global.root.join(&id))?;
         check::spec(global, &spec, &bundle)?;
         if spec.process().is_none() && !create {
             return Err("process property must not be empty".to_owned());
@@ -177,6 +185,26 @@ impl Made {
         };
         terminal::hand_over(master, Path::new(socket))
             .map_err(|error| format!("dial unix {socket}: connect: {error}"))
+    }
+
+    fn listen(&self, global: &Global) -> Result<Option<Notify>, String> {
+        Notify::listen(&self.container).map_err(|message| discard(global, &self.container, message))
+    }
+
+    /// As long as the process lives, while it is waited for. Nothing forks any more. The manager watches us, and so is told of no
+    /// other process.
+    fn pass_on_beside(&self, notify: Option<Notify>) -> Result<(), String> {
+        let Some(notify) = notify else {
+            return Ok(());
+        };
+        let pidfd = self.created.pidfd.try_clone();
+        let pidfd = pidfd.map_err(|error| format!("NOTIFY_SOCKET: {error}"))?;
+        std::thread::spawn(move || {
+            if let Err(message) = notify.pass_on(pidfd.as_fd(), None) {
+                eprintln!("wharf-shim: {message}");
+            }
+        });
+        Ok(())
     }
 
     fn start(&self, global: &Global, spec: &Spec) -> Result<(), String> {
@@ -277,6 +305,9 @@ fn begin(
             "container's cgroup is not empty: {used} process(es) found"
         ));
     }
+    notify::make_folder(&folder).inspect_err(|_| {
+        let _ = std::fs::remove_dir(&folder);
+    })?;
     let root = spec.root().as_ref().map(|root| bundle.join(root.path()));
     let annotations = spec.annotations().iter().flatten();
     let namespaces = spec

@@ -255,7 +255,11 @@ fn existing(folder: std::path::PathBuf) -> Result<(), String> {
 
 fn process(global: &Global, said: &Said, spec: &Spec) -> Result<Process, String> {
     if let Some(path) = said.value("process") {
-        return load::process(global, Path::new(path));
+        let mut process = load::process(global, Path::new(path))?;
+        if let Some(first) = spec.process() {
+            complete(&mut process, first);
+        }
+        return Ok(process);
     }
     if said.words.len() < 2 {
         return Err("process args cannot be empty".to_owned());
@@ -284,6 +288,26 @@ fn process(global: &Global, said: &Said, spec: &Spec) -> Result<Process, String>
     capabilities(global, said, &mut process);
     user(said, &mut process)?;
     Ok(process)
+}
+
+/// What a process does not say of itself it has as the container's first one, as with runc.
+fn complete(process: &mut Process, first: &Process) {
+    if process.capabilities().is_none() {
+        process.set_capabilities(first.capabilities().clone());
+    }
+    if process.oom_score_adj().is_none() {
+        process.set_oom_score_adj(first.oom_score_adj());
+    }
+    let empty = |text: &Option<String>| text.as_deref().unwrap_or_default().is_empty();
+    if empty(process.apparmor_profile()) {
+        process.set_apparmor_profile(first.apparmor_profile().clone());
+    }
+    if empty(process.selinux_label()) {
+        process.set_selinux_label(first.selinux_label().clone());
+    }
+    if process.rlimits().iter().flatten().count() == 0 {
+        process.set_rlimits(first.rlimits().clone());
+    }
 }
 
 /// `--cap` adds to all sets but the ambient one, which gets what is inheritable as well.

@@ -80,7 +80,9 @@ impl Global {
         global.rootless = match said.value("rootless") {
             Some("true") => true,
             Some("false") => false,
-            None | Some("" | "auto") => !rustix::process::geteuid().is_root(),
+            None | Some("" | "auto") => {
+                !rustix::process::geteuid().is_root() || is_in_user_namespace()
+            }
             Some(other) => {
                 return Err(format!(
                     "strconv.ParseBool: parsing \"{other}\": invalid syntax"
@@ -91,6 +93,17 @@ impl Global {
     }
 }
 
+/// Whether root is not the host's. Where the kernel does not say, there are no user namespaces.
+fn is_in_user_namespace() -> bool {
+    let map = std::fs::read_to_string("/proc/self/uid_map");
+    map.is_ok_and(|map| !is_whole(&map))
+}
+
+/// Whether a `uid_map` leads every id to itself.
+fn is_whole(map: &str) -> bool {
+    map.split_whitespace().eq(["0", "0", "4294967295"])
+}
+
 fn root(said: &Said) -> PathBuf {
     if let Some(root) = said.value("root") {
         return std::path::absolute(root).unwrap_or_else(|_| root.into());
@@ -99,5 +112,19 @@ fn root(said: &Said) -> PathBuf {
     match own.filter(|_| !rustix::process::geteuid().is_root()) {
         Some(folder) => PathBuf::from(folder).join("wharf-shim"),
         None => "/run/wharf-shim".into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_whole;
+
+    #[test]
+    fn the_host_s_root_has_all_ids() {
+        assert!(is_whole("         0          0 4294967295\n"));
+        assert!(!is_whole("         0     100000      65536\n"));
+        assert!(!is_whole(
+            "         0       1000          1\n         1     100000      65536\n"
+        ));
     }
 }

@@ -16,6 +16,7 @@ mod kill;
 mod list;
 mod load;
 mod log;
+mod notify;
 mod pause;
 mod ps;
 mod spec;

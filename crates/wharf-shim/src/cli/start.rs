@@ -1,6 +1,6 @@
 //! `start`.
 
-use std::os::fd::AsRawFd as _;
+use std::os::fd::{AsFd as _, AsRawFd as _};
 
 use oci_spec::runtime::Spec;
 use rustix::event::{PollFd, PollFlags, poll};
@@ -10,6 +10,7 @@ use super::Outcome;
 use super::container::{Container, FIFO, Status};
 use super::flags::{Command, Said};
 use super::global::Global;
+use super::notify::Notify;
 
 pub(crate) const START: Command = Command {
     name: "start",
@@ -36,12 +37,16 @@ pub(crate) fn start(global: &Global, said: &Said) -> Outcome {
     if spec.process().is_none() {
         return Err("process property must not be empty".to_owned());
     }
+    let notify = Notify::listen(&container)?;
     let said = let_go(&container)?;
     if let Some(reason) = said.get(1..).filter(|reason| !reason.is_empty()) {
         return Err(ended(&container, reason.trim_end()));
     }
     let done = poststart(&container, &spec);
     done.map_err(|reason| ended(&container, &reason))?;
+    if let (Some(notify), Some(pidfd)) = (notify, super::kill::pidfd_of(&container)) {
+        notify.pass_on(pidfd.as_fd(), Some(container.pid))?;
+    }
     Ok(0)
 }
 

@@ -137,10 +137,12 @@ const SIZES: &[(&str, &str)] = &[
 /// Changes a container's limits.
 pub(crate) fn update(global: &Global, said: &Said) -> Outcome {
     let container = Container::load(global, said)?;
-    let resources = match said.value("resources").filter(|path| !path.is_empty()) {
+    let mut resources = match said.value("resources").filter(|path| !path.is_empty()) {
         Some(path) => read(path)?,
         None => resources(said)?,
     };
+    // As runc (`SkipDevices`): whoever sends all limits again has the container's own rules not among them.
+    resources.set_devices(None);
     if !container.status().lives() {
         return Err("container not running".to_owned());
     }

@@ -7,8 +7,8 @@ use rustix::io::Errno;
 use rustix::net::{
     AddressFamily, SocketAddrUnix, SocketFlags, SocketType, accept_with, bind, listen, socket_with,
 };
-use wharf_shim_api::{MAX_PACKET, Message, Request, SOCKET};
-use wharf_sys::socket;
+use wharf_shim_api::{MAX_FILE, MAX_PACKET, Message, Request, SOCKET};
+use wharf_sys::{memfd, socket};
 
 /// One daemon; there is another only while a new one takes over.
 pub(crate) struct Connection {
@@ -29,33 +29,26 @@ impl Connection {
         self.socket.as_fd()
     }
 
-    /// The next request, with its descriptors; `None` if there is none now.
-    pub(crate) fn receive(&mut self) -> Option<(Request, Vec<OwnedFd>)> {
+    /// The next request, with its descriptors, or why it cannot be understood; `None` if there is none now.
+    pub(crate) fn receive(&mut self) -> Option<Result<(Request, Vec<OwnedFd>), String>> {
         let peek = rustix::net::RecvFlags::PEEK | rustix::net::RecvFlags::TRUNC;
         let mut nothing = [0u8; 1];
         let length = match rustix::net::recv(&self.socket, &mut nothing, peek) {
-            Ok((_, length @ 1..=MAX_PACKET)) => length,
+            Ok((_, length @ 1..)) => length,
             Err(Errno::AGAIN | Errno::INTR) => return None,
             Ok(_) | Err(_) => {
                 self.dead = true;
                 return None;
             }
         };
-        let mut bytes = vec![0; length];
-        let received = socket::receive(&self.socket, &mut bytes);
-        let request = received
-            .map_err(|error| error.to_string())
-            .and_then(|(length, fds)| {
-                let request = serde_json::from_slice(&bytes[..length]);
-                request
-                    .map(|request| (request, fds))
-                    .map_err(|error| error.to_string())
-            });
-        match request {
-            Ok(request) => Some(request),
-            Err(error) => {
-                // The order of replies is lost with it.
-                eprintln!("wharf-shim: a request: {error}");
+        // Of a longer one the rest is thrown away.
+        let mut bytes = vec![0; length.min(MAX_PACKET)];
+        match socket::receive(&self.socket, &mut bytes) {
+            Ok((length, fds)) => Some(understand(&bytes[..length], fds)),
+            Err(error) if error.kind() == io::ErrorKind::InvalidData => {
+                Some(Err(format!("it is longer than {MAX_PACKET} bytes")))
+            }
+            Err(_) => {
                 self.dead = true;
                 None
             }
@@ -66,11 +59,34 @@ impl Connection {
         let Ok(text) = serde_json::to_vec(message) else {
             return;
         };
-        if socket::send(self.socket.as_fd(), &text, &[]).is_err() {
+        let sent = match text.len() > MAX_PACKET {
+            true => send_long(self.socket.as_fd(), &text),
+            false => socket::send(self.socket.as_fd(), &text, &[]),
+        };
+        if sent.is_err() {
             // Gone, or so stuck that it has not read for hundreds of messages: it finds all out when it
             // connects again.
             self.dead = true;
         }
+    }
+}
+
+fn send_long(socket: BorrowedFd<'_>, text: &[u8]) -> io::Result<()> {
+    let file = memfd::holding("wharf-shim", text)?;
+    let text = serde_json::to_vec(&Message::Long)?;
+    socket::send(socket, &text, &[file.as_fd()])
+}
+
+/// A request from its packet, and from its file if it is longer than one.
+fn understand(packet: &[u8], mut fds: Vec<OwnedFd>) -> Result<(Request, Vec<OwnedFd>), String> {
+    let parse = |text: &[u8]| serde_json::from_slice(text).map_err(|error| error.to_string());
+    match parse(packet)? {
+        Request::Long if fds.is_empty() => Err("a descriptor is missing".to_owned()),
+        Request::Long => {
+            let text = memfd::read(fds.remove(0), MAX_FILE).map_err(|error| error.to_string())?;
+            Ok((parse(&text)?, fds))
+        }
+        request => Ok((request, fds)),
     }
 }
 
@@ -104,6 +120,7 @@ mod tests {
     use rustix::fs::{Mode, OFlags};
     use rustix::net::connect;
     use rustix::process::Uid;
+    use wharf_shim_api::Reply;
 
     use super::*;
 
@@ -141,5 +158,42 @@ mod tests {
         };
         assert!(come(Some(65_534)).is_none());
         assert!(come(None).is_some());
+    }
+
+    #[test]
+    fn a_long_list_of_processes_goes_out_in_a_file() {
+        let (near, far) = socket::pair().expect("pair");
+        let pids: Vec<i32> = (1_000_000..1_030_000).collect();
+        let mut connection = Connection::new(near).expect("connect");
+        connection.send(&Message::Reply(Reply::Pids(pids.clone())));
+        assert!(!connection.dead);
+        let mut packet = [0; 64];
+        let (length, mut fds) = socket::receive(&far, &mut packet).expect("receive");
+        assert_eq!(&packet[..length], br#""long""#);
+        let text = memfd::read(fds.remove(0), MAX_FILE).expect("read");
+        let message = serde_json::from_slice(&text).expect("parse");
+        assert!(matches!(message, Message::Reply(Reply::Pids(told)) if told == pids));
+    }
+
+    /// Who closed the connection instead would have the daemon think that the container has gone.
+    #[test]
+    fn what_cannot_be_understood_is_answered() {
+        let (near, far) = socket::pair().expect("pair");
+        let mut connection = Connection::new(near).expect("connect");
+        for packet in [br#"{"of":"tomorrow"}"#.to_vec(), vec![b' '; MAX_PACKET + 1]] {
+            socket::send(far.as_fd(), &packet, &[]).expect("send");
+            assert!(matches!(connection.receive(), Some(Err(_))));
+        }
+        let file =
+            memfd::holding("request", br#"{"kill":{"exec":null,"signal":9}}"#).expect("make");
+        socket::send(far.as_fd(), br#""long""#, &[file.as_fd(), far.as_fd()]).expect("send");
+        let received = connection
+            .receive()
+            .and_then(Result::ok)
+            .expect("a request");
+        assert!(matches!(received, (Request::Kill { signal: 9, .. }, fds) if fds.len() == 1));
+        assert!(connection.receive().is_none() && !connection.dead);
+        drop(far);
+        assert!(connection.receive().is_none() && connection.dead);
     }
 }

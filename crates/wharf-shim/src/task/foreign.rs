@@ -6,23 +6,28 @@
 //! of ours, as we are its subreaper. Its state is in the task's folder too, and goes with it.
 
 use std::io;
-use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
+use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use oci_spec::runtime::{Process as OciProcess, Spec};
-use rustix::process::{Pid, PidfdFlags, getpid, pidfd_open, set_child_subreaper};
+use rustix::process::{
+    Pid, PidfdFlags, WaitId, WaitIdOptions, getpid, pidfd_open, set_child_subreaper, waitid,
+};
 use serde_json::{Value, json};
 use wharf_runtime::{Failure, FailureKind, ProcessIo, Rootfs};
 use wharf_shim_api::{Create, Exec, Runtime};
 use wharf_sys::mount::{Change, Propagation};
+use wharf_sys::signals::SignalFd;
 
 use super::client::Client;
 use super::process::{Process, Streams};
 
 /// Where our init is in the container.
 const INIT: &str = "/sbin/docker-init";
+/// `SIGCHLD`
+const CHILD: i32 = 17;
 /// Its socket's name in the folder: the runtime works there, so that the path is short enough for a socket.
 const CONSOLE: &str = "console.sock";
 
@@ -34,18 +39,37 @@ pub(crate) struct Foreign {
     groups: Vec<String>,
     /// It was told to let the first process go.
     pub(crate) started: bool,
+    /// Readable when a child of ours has ended: orphans of the container become that where it has no pid namespace of its own.
+    children: SignalFd,
 }
 
 type Result<T> = std::result::Result<T, Failure>;
 
 impl Foreign {
-    pub(crate) fn new(runtime: Runtime, folder: &Path, config: &Create) -> Self {
-        Self {
+    pub(crate) fn new(runtime: Runtime, folder: &Path, config: &Create) -> io::Result<Self> {
+        Ok(Self {
             runtime,
             id: config.id.clone(),
             folder: folder.to_owned(),
             groups: config.groups.clone(),
             started: false,
+            children: SignalFd::new(&[CHILD])?,
+        })
+    }
+
+    /// Readable when [`Foreign::reap`] may find something.
+    pub(crate) fn children(&self) -> BorrowedFd<'_> {
+        self.children.as_fd()
+    }
+
+    /// Reaps what has ended and is none of the `known` processes, whose turn comes by itself.
+    pub(crate) fn reap(&self, known: &[Process]) {
+        while let Ok(Some(_)) = self.children.read() {}
+        let ended = WaitIdOptions::EXITED | WaitIdOptions::NOHANG;
+        for pid in children() {
+            if !known.iter().any(|process| process.pid == pid) {
+                let _ = waitid(WaitId::Pid(pid), ended);
+            }
         }
     }
 
@@ -303,7 +327,8 @@ impl Foreign {
             }
         }
         let name = self.runtime.path.display().to_string();
-        let status = command.status().map_err(|error| at(&name, error))?;
+        let status = wharf_sys::signals::unblocked(&mut command).status();
+        let status = status.map_err(|error| at(&name, error))?;
         if status.success() {
             return Ok(());
         }
@@ -357,6 +382,15 @@ fn receive(console: &UnixListener) -> io::Result<OwnedFd> {
     let (_, descriptors) = wharf_sys::socket::receive(connection.as_fd(), &mut name)?;
     let first = descriptors.into_iter().next();
     first.ok_or_else(|| io::ErrorKind::UnexpectedEof.into())
+}
+
+/// All our children, ended or not.
+fn children() -> Vec<Pid> {
+    let text = std::fs::read_to_string("/proc/thread-self/children").unwrap_or_default();
+    let numbers = text
+        .split_whitespace()
+        .filter_map(|number| number.parse().ok());
+    numbers.filter_map(Pid::from_raw).collect()
 }
 
 /// The text of the last line of the log that is an error, without what the daemon says itself.

@@ -5,7 +5,7 @@
 //!    └──▶ gone (the daemon has gone, or the container could not be made)
 //! ```
 //!
-//! One loop over one `poll`. Nothing blocks in it but what is asked for by name (making a process, the freezer).
+//! One loop over one `poll`. Nothing blocks in it but what is asked for by name (making the first process, the freezer).
 //! The record of the end is on disk before anybody is told of it.
 
 mod client;
@@ -13,6 +13,7 @@ mod control;
 mod exit;
 mod foreign;
 mod lines;
+mod making;
 mod name;
 pub(crate) mod output;
 mod process;

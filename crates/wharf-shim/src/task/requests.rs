@@ -1,12 +1,11 @@
 //! What a daemon asks, done.
 
-use std::io::Read as _;
 use std::os::fd::{AsFd as _, OwnedFd};
 
 use oci_spec::runtime::{LinuxNamespaceType, Spec};
 use wharf_cgroups::{Cgroup, Wanted};
-use wharf_runtime::{Config, ExecConfig, Filter, ProcessIo, Rootfs, RuntimeError, create, exec};
-use wharf_shim_api::{Create, Exec, FailureKind, Reply, Request, VERSION};
+use wharf_runtime::{Config, Filter, ProcessIo, Rootfs, RuntimeError, create};
+use wharf_shim_api::{Create, FailureKind, MAX_FILE, Reply, Request, VERSION};
 
 use super::client::Client;
 use super::foreign::Foreign;
@@ -14,24 +13,26 @@ use super::output::Log;
 use super::process::{Process, Streams};
 use super::state::{Container, Shim};
 
-/// The longest spec or filter that is taken.
-const LARGEST: u64 = 64 * 1024 * 1024;
-
 /// A request that failed.
-struct Refusal {
+pub(super) struct Refusal {
     kind: FailureKind,
     message: String,
 }
 
 impl Refusal {
-    fn other(message: impl ToString) -> Self {
+    pub(super) fn other(message: impl ToString) -> Self {
         Self {
             kind: FailureKind::Other,
             message: message.to_string(),
         }
     }
 
-    fn gone() -> Self {
+    pub(super) fn into_reply(self) -> Reply {
+        let Self { kind, message } = self;
+        Reply::Failed { kind, message }
+    }
+
+    pub(super) fn gone() -> Self {
         Self {
             kind: FailureKind::Gone,
             message: "no such process".to_owned(),
@@ -112,8 +113,10 @@ impl Shim {
                 .and_then(|cgroup| Ok(cgroup.processes()?))
                 .map(Reply::Pids),
             Request::ClearLog => self.log.clear().map(done).map_err(Refusal::other),
+            // It is opened where requests are received.
+            Request::Long => Err(Refusal::other("a request in a request")),
         };
-        done.unwrap_or_else(|Refusal { kind, message }| Reply::Failed { kind, message })
+        done.unwrap_or_else(Refusal::into_reply)
     }
 
     fn make(&mut self, config: Create, descriptors: Vec<OwnedFd>) -> Result<Reply, Refusal> {
@@ -162,7 +165,7 @@ impl Shim {
             &spec,
             network,
             seccomp.clone(),
-            state,
+            state.clone(),
             cgroup.as_ref(),
         );
         if let Some(cgroup) = &mut cgroup {
@@ -186,12 +189,16 @@ impl Shim {
         });
         let waiting = Some(created);
         let (groups, own_pids) = (config.groups, has_own_pids(&spec));
+        let hooks = spec.hooks().clone().zip(Some(state));
+        let keyring = keyring_of(&config.id);
         let oom = cgroup.as_ref().and_then(|cgroup| cgroup.watch_oom().ok());
         self.container = Some(Container {
             cgroup,
             waiting,
             seccomp,
             groups,
+            keyring,
+            hooks,
             own_pids,
             foreign: None,
             oom,
@@ -212,7 +219,7 @@ impl Shim {
         self.log = Log::open(&config.log).map_err(|error| {
             Refusal::other(format!("failed to initialize logging driver: {error}"))
         })?;
-        let foreign = Foreign::new(runtime, &self.folder, config);
+        let foreign = Foreign::new(runtime, &self.folder, config)?;
         let made = foreign.create(config, spec, network).inspect_err(|_| {
             foreign.delete();
         })?;
@@ -228,6 +235,8 @@ impl Shim {
             waiting: None,
             seccomp: None,
             groups: config.groups.clone(),
+            keyring: String::new(),
+            hooks: None,
             own_pids: has_own_pids(spec),
             foreign: Some(foreign),
             oom,
@@ -297,7 +306,7 @@ impl Shim {
             die_with_caller: true,
             start_fifo: None,
             preserve_fds: 0,
-            keyring: Some(format!("_ses.{}", config.id)),
+            keyring: Some(keyring_of(&config.id)),
             no_pivot: false,
             state: Some(state),
         })?;
@@ -318,9 +327,30 @@ impl Shim {
             .and_then(|container| container.waiting.take());
         let created = waiting.ok_or_else(|| Refusal::other("there is nothing to start"))?;
         created.start()?;
+        self.run_poststart()?;
         // Who lists processes sees whose shim this is; that it cannot be told matters to nobody else.
         let _ = super::name::show(&self.folder);
         Ok(Reply::Done)
+    }
+
+    /// As runc: one that fails ends the container.
+    fn run_poststart(&self) -> Result<(), Refusal> {
+        let container = self.container.as_ref();
+        let hooks = container.and_then(|container| container.hooks.as_ref());
+        let (Some((hooks, state)), Some(first)) = (hooks, self.processes.first()) else {
+            return Ok(());
+        };
+        let mut state = state.clone();
+        state["status"] = "running".into();
+        state["pid"] = first.pid.as_raw_nonzero().get().into();
+        for (number, hook) in hooks.poststart().iter().flatten().enumerate() {
+            let done = wharf_runtime::hooks::run("poststart", number, hook, &state);
+            if let Err(failure) = done {
+                let _ = wharf_sys::process::send_signal(first.pidfd.as_fd(), SIGKILL);
+                return Err(failure.into());
+            }
+        }
+        Ok(())
     }
 
     fn state(&self) -> Reply {
@@ -357,61 +387,6 @@ impl Shim {
         }
     }
 
-    fn exec(&mut self, config: Exec, descriptors: Vec<OwnedFd>) -> Result<Reply, Refusal> {
-        let container = self
-            .container
-            .as_ref()
-            .filter(|container| container.is_started());
-        let container = container.ok_or_else(Refusal::gone)?;
-        let first = self.living(None)?;
-        if let Some(foreign) = &container.foreign {
-            let process = foreign.exec(&config, descriptors)?;
-            let pid = process.pid.as_raw_nonzero().get();
-            self.processes.push(process);
-            return Ok(Reply::Process { pid });
-        }
-        let terminal = config.process.terminal() == Some(true);
-        let wanted = config.streams;
-        let (io, mut streams) = match terminal {
-            true => (ProcessIo::Terminal { size: None }, Streams::default()),
-            false => Streams::pipes(wanted.stdin, wanted.stdout || wanted.stderr)?,
-        };
-        streams.stdin_once = true;
-        if let Some(socket) = descriptors.into_iter().next() {
-            streams.clients.push(Client::new(socket, wanted, terminal)?);
-        }
-        let mut created = exec(ExecConfig {
-            process: &config.process,
-            container: first.pidfd.as_fd(),
-            cgroup: container.cgroup.as_ref(),
-            seccomp: container.seccomp.clone(),
-            io,
-            user: super::process::who(&config.user).to_owned(),
-            groups: container.groups.clone(),
-            die_with_caller: true,
-            preserve_fds: 0,
-            keyring: None,
-        })?;
-        if let Some(master) = created.terminal.take() {
-            streams.take_terminal(master)?;
-        }
-        created.start()?;
-        let pid = created.pid;
-        let (exec, pidfd) = (Some(config.id), created.pidfd);
-        let (ended, announced) = (None, false);
-        self.processes.push(Process {
-            exec,
-            pid,
-            pidfd,
-            streams,
-            ended,
-            announced,
-        });
-        Ok(Reply::Process {
-            pid: pid.as_raw_nonzero().get(),
-        })
-    }
-
     fn attach(
         &mut self,
         wanted: wharf_shim_api::Streams,
@@ -436,7 +411,7 @@ impl Shim {
         Ok(Reply::Done)
     }
 
-    fn living(&self, exec: Option<&str>) -> Result<&Process, Refusal> {
+    pub(super) fn living(&self, exec: Option<&str>) -> Result<&Process, Refusal> {
         let found = self
             .processes
             .iter()
@@ -446,7 +421,7 @@ impl Shim {
             .ok_or_else(Refusal::gone)
     }
 
-    fn cgroup(&self) -> Result<&Cgroup, Refusal> {
+    pub(super) fn cgroup(&self) -> Result<&Cgroup, Refusal> {
         let cgroup = self
             .container
             .as_ref()
@@ -457,17 +432,21 @@ impl Shim {
 
 /// `ESRCH`
 const ESRCH: i32 = 3;
+/// `SIGKILL`
+const SIGKILL: i32 = 9;
+
+/// As runc names it.
+fn keyring_of(id: &str) -> String {
+    format!("_ses.{id}")
+}
 
 fn done((): ()) -> Reply {
     Reply::Done
 }
 
+/// A spec or a filter.
 fn read(file: OwnedFd) -> std::io::Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    std::fs::File::from(file)
-        .take(LARGEST)
-        .read_to_end(&mut bytes)?;
-    Ok(bytes)
+    wharf_sys::memfd::read(file, MAX_FILE)
 }
 
 /// Makes the control group that the spec names, with its limits.

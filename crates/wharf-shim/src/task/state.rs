@@ -6,16 +6,19 @@ use std::os::fd::{AsFd as _, OwnedFd};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
+use oci_spec::runtime::Hooks;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use serde_json::Value;
 use wharf_cgroups::{Cgroup, OomWatch};
 use wharf_logs::Stream;
 use wharf_runtime::Created;
-use wharf_shim_api::{ExitStatus, Message};
+use wharf_shim_api::{ExitStatus, FailureKind, Message, Reply};
 use wharf_sys::signals::SignalFd;
 
 use super::control::{self, Connection};
 use super::exit;
 use super::foreign::Foreign;
+use super::making::Making;
 use super::output::Log;
 use super::process::Process;
 
@@ -34,6 +37,10 @@ pub(crate) struct Container {
     /// For execs: the same filter, and the spec's default streams.
     pub(crate) seccomp: Option<wharf_runtime::Filter>,
     pub(crate) groups: Vec<String>,
+    /// The name of its session keyring.
+    pub(crate) keyring: String,
+    /// Its hooks, and OCI's state for them.
+    pub(crate) hooks: Option<(Hooks, Value)>,
     pub(crate) own_pids: bool,
     /// Another runtime, if that makes the processes.
     pub(crate) foreign: Option<Foreign>,
@@ -61,6 +68,8 @@ pub(crate) struct Shim {
     pub(crate) container: Option<Container>,
     /// The first process, then execs.
     pub(crate) processes: Vec<Process>,
+    /// Execs that are being made; `None` where one has come to its end.
+    pub(crate) making: Vec<Option<Making>>,
     pub(crate) log: Log,
     nothing: Log,
     /// The container could not be made.
@@ -76,7 +85,9 @@ pub(crate) struct Shim {
 enum Source {
     Listener,
     Memory,
+    Children,
     Connection(usize),
+    Making(usize),
     Exit(usize),
     Output(usize, Stream),
     Input(usize),
@@ -111,6 +122,7 @@ impl Shim {
             _signals: SignalFd::new(IGNORED)?,
             container: None,
             processes: Vec::new(),
+            making: Vec::new(),
             log: Log::none(),
             nothing: Log::none(),
             failed: false,
@@ -159,9 +171,20 @@ impl Shim {
             sources.push(Source::Memory);
             polled.push(PollFd::new(oom, PollFlags::IN));
         }
+        let foreign = self.container.as_ref().and_then(|one| one.foreign.as_ref());
+        if let Some(foreign) = foreign {
+            sources.push(Source::Children);
+            polled.push(PollFd::from_borrowed_fd(foreign.children(), PollFlags::IN));
+        }
         for (index, connection) in self.connections.iter().enumerate() {
             sources.push(Source::Connection(index));
             polled.push(PollFd::from_borrowed_fd(connection.socket(), PollFlags::IN));
+        }
+        for (index, making) in self.making.iter().enumerate() {
+            if let Some(making) = making {
+                sources.push(Source::Making(index));
+                polled.push(PollFd::from_borrowed_fd(making.socket(), PollFlags::IN));
+            }
         }
         for (index, process) in self.processes.iter().enumerate() {
             let held = process.exec.is_none() && self.log.is_behind();
@@ -191,7 +214,9 @@ impl Shim {
         match source {
             Source::Listener => self.connections.extend(control::accept(&self.listener)),
             Source::Memory => self.tell_oom(),
+            Source::Children => self.reap_orphans(),
             Source::Connection(index) => self.serve(index),
+            Source::Making(index) => self.go_on_making(index),
             Source::Exit(index) => self.processes[index].reap(),
             Source::Output(index, stream) => {
                 let process = &mut self.processes[index];
@@ -221,9 +246,22 @@ impl Shim {
     }
 
     fn serve(&mut self, index: usize) {
-        while let Some((request, descriptors)) = self.connections[index].receive() {
-            let reply = self.answer(request, descriptors);
+        while let Some(received) = self.connections[index].receive() {
+            let reply = match received {
+                Ok((request, descriptors)) => self.answer(request, descriptors),
+                Err(error) => Reply::Failed {
+                    kind: FailureKind::Other,
+                    message: format!("the shim does not understand the request: {error}"),
+                },
+            };
             self.connections[index].send(&Message::Reply(reply));
+        }
+    }
+
+    fn reap_orphans(&self) {
+        let foreign = self.container.as_ref().and_then(|one| one.foreign.as_ref());
+        if let Some(foreign) = foreign {
+            foreign.reap(&self.processes);
         }
     }
 
@@ -237,7 +275,15 @@ impl Shim {
         }
         self.processes
             .retain(|process| process.exec.is_none() || !process.announced);
+        self.making.retain(Option::is_some);
         self.connections.retain(|connection| !connection.dead);
+    }
+
+    /// Tells all daemons.
+    pub(crate) fn tell(&mut self, message: &Message) {
+        for connection in &mut self.connections {
+            connection.send(message);
+        }
     }
 
     fn settle(&mut self, index: usize) {
@@ -274,12 +320,7 @@ impl Shim {
         if first {
             self.record(&status);
         }
-        for connection in &mut self.connections {
-            connection.send(&Message::Exited {
-                exec: exec.clone(),
-                status: status.clone(),
-            });
-        }
+        self.tell(&Message::Exited { exec, status });
         // Only now the attached streams end: who sees that can ask for the exit code.
         self.processes[index].streams.clients.clear();
     }
@@ -292,9 +333,7 @@ impl Shim {
             return;
         }
         self.out_of_memory += new;
-        for connection in &mut self.connections {
-            connection.send(&Message::OutOfMemory(self.out_of_memory));
-        }
+        self.tell(&Message::OutOfMemory(self.out_of_memory));
     }
 
     /// In a pid namespace of its own the kernel has done it already.
@@ -324,18 +363,39 @@ impl Shim {
 
     /// The last thing: nobody waits for it. A group is busy until the kernel has buried its processes.
     fn remove_cgroup(&mut self) {
-        let Some(container) = self.container.take() else {
+        let Some(mut container) = self.container.take() else {
             return;
         };
-        if let Some(foreign) = container.foreign {
-            foreign.delete();
-        }
-        let Some(cgroup) = container.cgroup else {
+        let hooks = container.hooks.take();
+        remove_what_is_left(container);
+        Self::run_poststop(hooks);
+    }
+
+    /// The container is gone. A hook that fails keeps no other from running (OCI, lifecycle).
+    fn run_poststop(hooks: Option<(Hooks, Value)>) {
+        let Some((hooks, mut state)) = hooks else {
             return;
         };
-        if let Err(error) = cgroup.remove_when_empty(PATIENCE) {
-            eprintln!("wharf-shim: {error}");
+        state["status"] = "stopped".into();
+        // There is no process any more.
+        state.as_object_mut().map(|state| state.remove("pid"));
+        for (number, hook) in hooks.poststop().iter().flatten().enumerate() {
+            if let Err(failure) = wharf_runtime::hooks::run("poststop", number, hook, &state) {
+                eprintln!("wharf-shim: {failure}");
+            }
         }
+    }
+}
+
+fn remove_what_is_left(container: Container) {
+    if let Some(foreign) = container.foreign {
+        foreign.delete();
+    }
+    let Some(cgroup) = container.cgroup else {
+        return;
+    };
+    if let Err(error) = cgroup.remove_when_empty(PATIENCE) {
+        eprintln!("wharf-shim: {error}");
     }
 }
 
