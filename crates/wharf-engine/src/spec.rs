@@ -178,7 +178,17 @@ pub(crate) fn bundle(
         capabilities(host)?,
         &record.app_armor_profile,
     )?;
-    Ok((oci, filter))
+    match filter {
+        None => Ok((oci, None)),
+        Some(seccomp::Filter::Compiled(filter)) => Ok((oci, Some(filter))),
+        Some(seccomp::Filter::Written(written)) => {
+            // The shim compiles it.
+            if let Some(linux) = oci.linux_mut() {
+                linux.set_seccomp(Some(*written));
+            }
+            Ok((oci, None))
+        }
+    }
 }
 
 fn to_oci(spec: &ContainerSpec) -> Result<Spec, EngineError> {

@@ -1,5 +1,7 @@
 //! Docker's profiles (moby `profiles/seccomp`), and what is left of one for a container.
 
+use std::path::PathBuf;
+
 use oci_spec::runtime::{
     Arch, LinuxSeccomp, LinuxSeccompAction, LinuxSeccompArg, LinuxSeccompFilterFlag, LinuxSyscall,
 };
@@ -51,6 +53,10 @@ pub struct Profile {
     arch_map: Option<Vec<Machine>>,
     #[serde(default)]
     flags: Option<Vec<LinuxSeccompFilterFlag>>,
+    #[serde(default)]
+    listener_path: Option<PathBuf>,
+    #[serde(default)]
+    listener_metadata: Option<String>,
     #[serde(default)]
     syscalls: Option<Vec<Rule>>,
 }
@@ -131,6 +137,11 @@ impl Profile {
         self
     }
 
+    /// Whether its rules alone do not make the filter: it has flags, or somebody who is told of calls.
+    pub fn has_more_than_rules(&self) -> bool {
+        self.flags.is_some() || self.listener_path.is_some()
+    }
+
     /// The rules that concern a container with `capabilities` (its bounding set, as `CAP_CHOWN`) on `host`.
     ///
     /// # Errors
@@ -146,6 +157,8 @@ impl Profile {
             architectures: _,
             arch_map: _,
             flags,
+            listener_path,
+            listener_metadata,
             syscalls,
         } = self;
         let mut rules = Vec::new();
@@ -160,6 +173,8 @@ impl Profile {
             .set_default_errno_ret(*default_errno_ret)
             .set_architectures(Some(self.architectures(host)?))
             .set_flags(flags.clone())
+            .set_listener_path(listener_path.clone())
+            .set_listener_metadata(listener_metadata.clone())
             .set_syscalls(Some(rules));
         Ok(resolved)
     }

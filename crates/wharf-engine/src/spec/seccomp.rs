@@ -25,6 +25,14 @@ enum Choice {
     Own(String),
 }
 
+/// What a container's filter is given as.
+pub(super) enum Filter {
+    /// Compiled; all its flags are runc's.
+    Compiled(Vec<u8>),
+    /// As OCI writes it: it has flags of its own, or somebody is told of calls.
+    Written(Box<LinuxSeccomp>),
+}
+
 /// The filter of a container; `None` if nothing is forbidden.
 pub(super) fn filter(
     filters: &Filters,
@@ -32,10 +40,10 @@ pub(super) fn filter(
     host: &HostConfig,
     capabilities: Vec<&'static str>,
     apparmor: &str,
-) -> Result<Option<Vec<u8>>, EngineError> {
+) -> Result<Option<Filter>, EngineError> {
     match choice(daemon, host) {
         Choice::Unconfined => Ok(None),
-        Choice::Own(text) => compile(&parse(&text)?, &capabilities).map(Some),
+        Choice::Own(text) => whole(&parse(&text)?, &capabilities).map(Some),
         Choice::Default => {
             // Its own default profile denies them; of another nobody knows.
             let held = apparmor == crate::apparmor::DEFAULT;
@@ -47,14 +55,29 @@ pub(super) fn filter(
                 .get(&key)
                 .cloned();
             if let Some(filter) = known {
-                return Ok(Some(filter.to_vec()));
+                return Ok(Some(Filter::Compiled(filter.to_vec())));
             }
-            let filter = compile(&default_profile(daemon, held)?, &key.0)?;
-            let mut known = filters.0.lock().unwrap_or_else(PoisonError::into_inner);
-            known.insert(key, Arc::new(filter.clone()));
+            let filter = whole(&default_profile(daemon, held)?, &key.0)?;
+            if let Filter::Compiled(filter) = &filter {
+                let mut known = filters.0.lock().unwrap_or_else(PoisonError::into_inner);
+                known.insert(key, Arc::new(filter.clone()));
+            }
             Ok(Some(filter))
         }
     }
+}
+
+fn whole(profile: &Profile, capabilities: &[&str]) -> Result<Filter, EngineError> {
+    if profile.has_more_than_rules() {
+        return resolve(profile, capabilities).map(|written| Filter::Written(Box::new(written)));
+    }
+    compile(profile, capabilities).map(Filter::Compiled)
+}
+
+fn resolve(profile: &Profile, capabilities: &[&str]) -> Result<LinuxSeccomp, EngineError> {
+    let failed = |error| EngineError::failed(&error);
+    let host = wharf_seccomp::Host::current().map_err(failed)?;
+    profile.resolve(capabilities, &host).map_err(failed)
 }
 
 /// The same as OCI writes it, for a runtime that reads it; `None` if nothing is forbidden.
@@ -69,9 +92,7 @@ pub(super) fn profile(
         Choice::Own(text) => parse(&text)?,
         Choice::Default => default_profile(daemon, apparmor == crate::apparmor::DEFAULT)?,
     };
-    let failed = |error| EngineError::failed(&error);
-    let host = wharf_seccomp::Host::current().map_err(failed)?;
-    let mut profile = profile.resolve(capabilities, &host).map_err(failed)?;
+    let mut profile = resolve(&profile, capabilities)?;
     // libseccomp makes one rule of `socket` and of the `socketcall` for it, and refuses a second one that says otherwise.
     // The default action denies that call as well.
     let mut rules = profile.syscalls().clone().unwrap_or_default();
@@ -133,7 +154,7 @@ fn compile(profile: &Profile, capabilities: &[&str]) -> Result<Vec<u8>, EngineEr
 mod tests {
     use super::*;
 
-    fn of(options: &[&str], privileged: bool) -> Option<Vec<u8>> {
+    fn of(options: &[&str], privileged: bool) -> Option<Filter> {
         let security_opt = options.iter().map(|option| (*option).to_owned()).collect();
         let host = HostConfig {
             privileged,
@@ -157,5 +178,21 @@ mod tests {
         assert!(of(&[], true).is_none());
         assert!(of(&["seccomp=builtin"], true).is_some());
         assert!(of(&[r#"seccomp={"defaultAction":"SCMP_ACT_ALLOW"}"#], false).is_some());
+    }
+    #[test]
+    fn a_profile_with_flags_or_a_listener_goes_whole() {
+        let written = |more: &str| {
+            let option = format!(r#"seccomp={{"defaultAction":"SCMP_ACT_ALLOW"{more}}}"#);
+            match of(&[&option], false) {
+                Some(Filter::Written(written)) => Some(written),
+                _ => None,
+            }
+        };
+        assert!(written("").is_none());
+        let flags = written(r#","flags":["SECCOMP_FILTER_FLAG_LOG"]"#).unwrap();
+        assert_eq!(flags.flags().as_ref().map(Vec::len), Some(1));
+        let told = written(r#","listenerPath":"/run/agent","listenerMetadata":"m""#).unwrap();
+        assert_eq!(told.listener_path().as_deref(), Some("/run/agent".as_ref()));
+        assert_eq!(told.listener_metadata().as_deref(), Some("m"));
     }
 }
