@@ -53,6 +53,19 @@ is pids.max "$(cat $top"$group"/pids.max)" 50
 docker exec c1 sh -c 'echo x > /dev/null && head -c 1 /dev/zero > /dev/null' || fail "devices"
 docker exec c1 sh -c 'cat /proc/self/cgroup' | grep -q '^0::/$' || fail "exec is in the group"
 
+# A container that has divided its group, as systemd in one does: an exec goes where its first process is.
+privileged=$(docker run --detach --name c2 --privileged busybox sh -c 'mkdir /sys/fs/cgroup/init &&
+    echo 1 > /sys/fs/cgroup/init/cgroup.procs && echo +pids > /sys/fs/cgroup/cgroup.subtree_control && exec sleep 1000')
+until_so grep -q pids "$top$(shown "docker-$privileged.scope" ControlGroup)/cgroup.subtree_control"
+is "exec beside divided groups" "$(docker exec c2 cat /proc/self/cgroup)" "0::/init"
+docker rm --force c2 > /dev/null
+
+# The options of the one hierarchy are the host's, whoever mounts it where.
+options() { grep " $top cgroup2 " /proc/self/mounts | cut -d ' ' -f 4; }
+before=$(options)
+docker run --rm --cgroupns host busybox grep -q ' /sys/fs/cgroup cgroup2 ' /proc/self/mounts || fail "the host's hierarchy"
+is "the hierarchy's options" "$(options)" "$before"
+
 # systemd knows of changes, and keeps them over a reload.
 docker update --memory 96m --memory-swap 128m --pids-limit 60 --cpus 0.25 c1 > /dev/null
 systemctl daemon-reload

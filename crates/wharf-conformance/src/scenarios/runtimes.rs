@@ -50,6 +50,9 @@ pub(crate) fn runc_makes_the_processes(case: &mut Case) -> Result<()> {
             ],
         "{seen:?}"
     );
+    // Whatever the shim keeps away from itself.
+    let blocked = run(&["busybox", "grep", "SigBlk", "/proc/self/status"])?;
+    ensure!(blocked.stdout == "SigBlk:\t0000000000000000", "{blocked:?}");
     let missing = run(&["busybox", "nosuchprogram"])?;
     ensure!(
         missing.code == 127
@@ -109,8 +112,31 @@ pub(crate) fn runc_containers_live(case: &mut Case) -> Result<()> {
     case.prints(&["inspect", "-f", "{{.State.ExitCode}}", "c1"], "137")?;
     case.ok(&["start", "c1"])?;
     case.ok(&["rm", "-f", "c1"])?;
+    orphans_are_buried(&case)?;
     let left = "grep -c runc /proc/[0-9]*/comm | grep -v ':0' || true";
     until(|| Ok(case.engine.world.sh(left)?.is_empty()))
+}
+
+/// Those of a container without a pid namespace of its own become children of who has started its runtime.
+fn orphans_are_buried(case: &Case) -> Result<()> {
+    let script = "(sleep 1000 & echo $!); exec sleep 1000";
+    let words = [
+        "run",
+        "-d",
+        "--pid",
+        "host",
+        "--runtime",
+        "other",
+        "--name",
+        "c2",
+    ];
+    case.ok(&[&words[..], &["busybox", "sh", "-c", script]].concat())?;
+    until(|| Ok(!case.ok(&["logs", "c2"])?.is_empty()))?;
+    let orphan = case.ok(&["logs", "c2"])?;
+    case.engine.world.sh(&format!("kill -KILL {orphan}"))?;
+    let there = format!("[ ! -e /proc/{orphan} ] || echo there");
+    until(|| Ok(case.engine.world.sh(&there)?.is_empty()))?;
+    case.ok(&["rm", "-f", "c2"]).map(drop)
 }
 
 pub(crate) fn crun_makes_the_processes(case: &mut Case) -> Result<()> {
