@@ -7,6 +7,7 @@
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use axum::body::{Body, Bytes};
 use http_body_util::BodyExt as _;
@@ -14,6 +15,9 @@ use hyper::body::{Body as _, Frame, SizeHint};
 
 /// The most that is read of a body that nobody wants: `maxPostHandlerReadBytes` of `net/http`.
 const MOST: usize = 256 << 10;
+
+/// How long a body may take that nobody wants.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// Where a request's body comes to lie when its reader is done with it.
 #[derive(Clone, Default)]
@@ -31,8 +35,13 @@ impl Rest {
         })
     }
 
-    /// Reads what the handler has left. A body that is still being read is let be.
+    /// Reads what the handler has left, if it comes soon. A body that is still being read is let be.
     pub(crate) async fn drain(self) {
+        // A client that says nothing more, and does not end either, waits for the answer.
+        let _ = tokio::time::timeout(PATIENCE, self.read()).await;
+    }
+
+    async fn read(self) {
         let left = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
         let Some(mut body) = left else { return };
         let mut read = 0;

@@ -9,7 +9,7 @@ use axum::body::Body;
 use axum::extract::Request;
 use axum::response::{IntoResponse as _, Response};
 use http::{HeaderValue, Method, StatusCode, header};
-use hyper::body::Incoming;
+use hyper::body::{Body as _, Incoming};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto;
 use tokio::net::{TcpListener, TcpStream, UnixListener};
@@ -210,7 +210,9 @@ async fn answer(
             Err(error) => error.into_response(),
         },
     };
-    if response.status() != StatusCode::SWITCHING_PROTOCOLS {
+    // An answer that goes on and on does not wait for a request that does so, too (`attach` without an upgrade).
+    let goes_on = response.body().size_hint().exact().is_none();
+    if response.status() != StatusCode::SWITCHING_PROTOCOLS && !goes_on {
         rest.drain().await;
     }
     let unrouted = response.extensions().get::<Unrouted>().is_some();

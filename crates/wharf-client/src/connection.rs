@@ -1,7 +1,7 @@
 //! Connections to a daemon, and the calls made over them.
 
 use std::io::ErrorKind;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use http::header::{CONNECTION, CONTENT_TYPE, HOST, UPGRADE, USER_AGENT};
 use http::{Method, Request, Response, StatusCode};
@@ -15,6 +15,9 @@ use tokio::net::{TcpStream, UnixStream};
 use crate::body::full;
 use crate::{Body, BodyStream, Endpoint, Error, Hijacked, Result, Url};
 
+/// The newest version of the API that this client was written for.
+pub const API_VERSION: &str = "1.51";
+
 /// A client of one daemon. Cheap to make: nothing is connected before the first call. Must be used inside a
 /// tokio runtime.
 pub struct Client {
@@ -22,6 +25,15 @@ pub struct Client {
     headers: Vec<(String, String)>,
     tls: Option<Arc<rustls::ClientConfig>>,
     idle: Mutex<Vec<SendRequest<Body>>>,
+    version: Mutex<Version>,
+}
+
+/// The version of the API that is spoken.
+struct Version {
+    /// `1.51`
+    number: String,
+    /// The daemon took it, or the user wants no other.
+    is_settled: bool,
 }
 
 impl Client {
@@ -32,7 +44,21 @@ impl Client {
             headers: Vec::new(),
             tls: None,
             idle: Mutex::new(Vec::new()),
+            version: Mutex::new(Version {
+                number: API_VERSION.to_owned(),
+                is_settled: false,
+            }),
         }
+    }
+
+    /// Speaks this version of the API and no other (`DOCKER_API_VERSION`).
+    #[must_use]
+    pub fn with_version(mut self, number: &str) -> Client {
+        self.version = Mutex::new(Version {
+            number: number.to_owned(),
+            is_settled: true,
+        });
+        self
     }
 
     /// Sends these headers with each request (`HttpHeaders` of Docker's config.json).
@@ -86,9 +112,8 @@ impl Client {
         url: Url,
         body: Option<&impl Serialize>,
     ) -> Result<bytes::Bytes> {
-        let mut sender = self.take().await?;
-        let request = self.request(method, &url, body)?;
-        let response = succeed(sender.send_request(request).await?).await?;
+        let request = || self.request(method.clone(), &url, body);
+        let (response, sender) = self.call(request).await?;
         let bytes = BodyStream::new(response.into_body(), String::new())
             .collect()
             .await?;
@@ -108,7 +133,7 @@ impl Client {
         url: Url,
         body: Option<&impl Serialize>,
     ) -> Result<BodyStream> {
-        let request = self.request(method, &url, body)?;
+        let request = || self.request(method.clone(), &url, body);
         self.send_stream(request).await
     }
 
@@ -119,11 +144,14 @@ impl Client {
         url: Url,
         headers: &[(&'static str, String)],
     ) -> Result<BodyStream> {
-        let mut request = self.request(method, &url, NO_BODY)?;
-        for (name, value) in headers {
-            let value = http::HeaderValue::from_str(value).map_err(http::Error::from)?;
-            request.headers_mut().insert(*name, value);
-        }
+        let request = || {
+            let mut request = self.request(method.clone(), &url, NO_BODY)?;
+            for (name, value) in headers {
+                let value = http::HeaderValue::from_str(value).map_err(http::Error::from)?;
+                request.headers_mut().insert(*name, value);
+            }
+            Ok(request)
+        };
         self.send_stream(request).await
     }
 
@@ -140,29 +168,32 @@ impl Client {
         body: Body,
         headers: &[(&'static str, String)],
     ) -> Result<BodyStream> {
+        self.settle().await?;
         let mut request = self
             .builder(Method::POST, &url)
             .header(CONTENT_TYPE, content_type);
         for (name, value) in headers {
             request = request.header(*name, value);
         }
-        self.send_stream(request.body(body)?).await
+        let (response, _) = self.send(request.body(body)?).await?;
+        Ok(stream_of(response))
     }
 
     /// A `PUT` that sends `body` while the answer is awaited; the answer does not matter.
     pub async fn put(&self, url: Url, content_type: &str, body: Body) -> Result<()> {
+        self.settle().await?;
         let request = self
             .builder(Method::PUT, &url)
             .header(CONTENT_TYPE, content_type)
             .body(body)?;
-        self.send_stream(request).await.map(drop)
+        self.send(request).await.map(drop)
     }
 
     /// The value of one header of the answer to a `HEAD`.
     pub async fn head(&self, url: Url, header: &str) -> Result<Option<String>> {
-        let request = self.request(Method::HEAD, &url, NO_BODY)?;
-        let mut sender = self.take().await?;
-        let response = succeed(sender.send_request(request).await?).await?;
+        self.settle().await?;
+        let request = || self.request(Method::HEAD, &url, NO_BODY);
+        let (response, sender) = self.call(request).await?;
         let value = value_of(&response, header);
         self.keep(sender);
         Ok(value)
@@ -174,26 +205,22 @@ impl Client {
         url: Url,
         header: &str,
     ) -> Result<(Option<String>, BodyStream)> {
-        let request = self.request(Method::GET, &url, NO_BODY)?;
-        let mut sender = self.take().await?;
-        let response = succeed(sender.send_request(request).await?).await?;
-        let kind = content_type(&response);
+        let request = || self.request(Method::GET, &url, NO_BODY);
+        let (response, _) = self.call(request).await?;
         let value = value_of(&response, header);
-        Ok((value, BodyStream::new(response.into_body(), kind)))
+        Ok((value, stream_of(response)))
     }
 
     /// A `POST` that turns its connection into a raw stream: `101 UPGRADED`, or `200` as before API 1.24.
     pub async fn hijack(&self, url: Url, body: Option<&impl Serialize>) -> Result<Hijacked> {
-        let mut sender = self.take().await?;
-        let mut request = self.request(Method::POST, &url, body)?;
-        request
-            .headers_mut()
-            .insert(CONNECTION, http::HeaderValue::from_static("Upgrade"));
-        request
-            .headers_mut()
-            .insert(UPGRADE, http::HeaderValue::from_static("tcp"));
-        let response = sender.send_request(request).await?;
-        let response = succeed(response).await?;
+        let request = || {
+            let mut request = self.request(Method::POST, &url, body)?;
+            let headers = request.headers_mut();
+            headers.insert(CONNECTION, http::HeaderValue::from_static("Upgrade"));
+            headers.insert(UPGRADE, http::HeaderValue::from_static("tcp"));
+            Ok(request)
+        };
+        let (response, _sender) = self.call(request).await?;
         let kind = content_type(&response);
         if response.status() != StatusCode::SWITCHING_PROTOCOLS {
             let message = "the daemon did not switch protocols".to_owned();
@@ -205,22 +232,86 @@ impl Client {
         Ok(Hijacked::new(hyper::upgrade::on(response).await?, &kind))
     }
 
-    async fn send_stream(&self, request: Request<Body>) -> Result<BodyStream> {
+    async fn send_stream(&self, request: impl Fn() -> Result<Request<Body>>) -> Result<BodyStream> {
+        let (response, _) = self.call(request).await?;
+        Ok(stream_of(response))
+    }
+
+    /// Sends a request that can be made again: once more in the daemon's version if it is older than ours. That saves
+    /// the `_ping` that Docker's client begins with.
+    async fn call(
+        &self,
+        request: impl Fn() -> Result<Request<Body>>,
+    ) -> Result<(Response<Incoming>, SendRequest<Body>)> {
+        match self.send(request()?).await {
+            Err(error) if self.became_older(&error) => self.send(request()?).await,
+            sent => sent,
+        }
+    }
+
+    async fn send(
+        &self,
+        request: Request<Body>,
+    ) -> Result<(Response<Incoming>, SendRequest<Body>)> {
         let mut sender = self.take().await?;
         let response = succeed(sender.send_request(request).await?).await?;
-        let kind = content_type(&response);
-        Ok(BodyStream::new(response.into_body(), kind))
+        self.version().is_settled = true;
+        Ok((response, sender))
+    }
+
+    fn version(&self) -> MutexGuard<'_, Version> {
+        self.version.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes the version that a daemon names that knows ours not yet; says whether that is another one.
+    fn became_older(&self, error: &Error) -> bool {
+        const NEWEST: &str = "Maximum supported API version is ";
+        let Error::Api {
+            status: 400,
+            message,
+        } = error
+        else {
+            return false;
+        };
+        let Some((_, rest)) = message.split_once(NEWEST) else {
+            return false;
+        };
+        let known = |letter: char| letter.is_ascii_digit() || letter == '.';
+        let number: String = rest.chars().take_while(|letter| known(*letter)).collect();
+        let mut version = self.version();
+        if version.is_settled || number.is_empty() || number == version.number {
+            return false;
+        }
+        version.number = number;
+        true
+    }
+
+    /// Before a request that cannot be sent twice, as its body is read while it is sent, or whose refusal has no text.
+    async fn settle(&self) -> Result<()> {
+        if self.version().is_settled {
+            return Ok(());
+        }
+        let ping = || self.request(Method::GET, &Url::new(["_ping"]), NO_BODY);
+        let (response, sender) = self.call(ping).await?;
+        stream_of(response).collect().await?;
+        self.keep(sender);
+        Ok(())
     }
 
     fn builder(&self, method: Method, url: &Url) -> http::request::Builder {
         // Docker's clients send the host of the address, or this word over a Unix socket.
         let host = match &self.endpoint {
-            Endpoint::Unix(_) => "api.moby.localhost",
-            Endpoint::Tcp(address) => address.as_str(),
+            Endpoint::Unix(_) | Endpoint::Ssh(_) => "api.moby.localhost",
+            Endpoint::Tcp { address, .. } => address.as_str(),
         };
+        let base = match &self.endpoint {
+            Endpoint::Tcp { base, .. } => base.as_str(),
+            Endpoint::Unix(_) | Endpoint::Ssh(_) => "",
+        };
+        let version = self.version().number.clone();
         let mut builder = Request::builder()
             .method(method)
-            .uri(url.as_str())
+            .uri(format!("{base}/v{version}{}", url.as_str()))
             .header(HOST, host);
         for (name, value) in &self.headers {
             builder = builder.header(name, value);
@@ -287,7 +378,8 @@ impl Client {
             Endpoint::Unix(path) => {
                 handshake(UnixStream::connect(path).await.map_err(failed)?).await
             }
-            Endpoint::Tcp(address) => {
+            Endpoint::Ssh(host) => handshake(crate::ssh::connect(host).map_err(failed)?).await,
+            Endpoint::Tcp { address, .. } => {
                 let stream = TcpStream::connect(address).await.map_err(failed)?;
                 stream.set_nodelay(true)?;
                 match &self.tls {
@@ -337,6 +429,11 @@ where
 fn value_of(response: &Response<Incoming>, header: &str) -> Option<String> {
     let value = response.headers().get(header)?;
     value.to_str().ok().map(str::to_owned)
+}
+
+fn stream_of(response: Response<Incoming>) -> BodyStream {
+    let kind = content_type(&response);
+    BodyStream::new(response.into_body(), kind)
 }
 
 fn content_type(response: &Response<Incoming>) -> String {

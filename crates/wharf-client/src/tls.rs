@@ -8,11 +8,23 @@ use rustls::{ClientConfig, RootCertStore};
 
 use crate::{Error, Result};
 
+/// Whose certificates are taken.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Authorities {
+    /// Any certificate will do.
+    #[default]
+    Any,
+    /// Those of the authorities that the system trusts.
+    System,
+    /// Those of the authorities in this file.
+    File(PathBuf),
+}
+
 /// How to speak TLS.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Tls {
-    /// The authorities that the daemon's certificate must be of. `None`: any certificate will do.
-    pub authorities: Option<PathBuf>,
+    /// The authorities that the daemon's certificate must be of.
+    pub authorities: Authorities,
     /// Certificate and key to show to the daemon.
     pub identity: Option<(PathBuf, PathBuf)>,
 }
@@ -45,7 +57,11 @@ fn roots(path: &Path) -> Result<RootCertStore> {
 
 impl Tls {
     pub(crate) fn config(&self) -> Result<ClientConfig> {
-        let roots = self.authorities.as_deref().map(roots).transpose()?;
+        let roots = match &self.authorities {
+            Authorities::Any => None,
+            Authorities::System => Some(wharf_tls::system_roots().clone()),
+            Authorities::File(path) => Some(roots(path)?),
+        };
         let builder = wharf_tls::client(roots).map_err(wrong)?;
         let Some((certificate, key)) = &self.identity else {
             return Ok(builder.with_no_client_auth());

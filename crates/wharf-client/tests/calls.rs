@@ -30,7 +30,7 @@ async fn one_connection_serves_calls_in_a_row() {
         let (mut stream, _) = listener.accept().await.unwrap();
         for number in 0..2 {
             let head = read_head(&mut stream).await;
-            assert!(head.starts_with("GET /info HTTP/1.1\r\n"), "{head}");
+            assert!(head.starts_with("GET /v1.51/info HTTP/1.1\r\n"), "{head}");
             let body = format!("{{\"n\":{number}}}");
             let answer = format!(
                 "HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{body}",
@@ -143,4 +143,50 @@ async fn nobody_listens() {
             .to_string()
             .starts_with("Cannot connect to the Wharf daemon at unix:///nowhere/s.")
     );
+}
+
+/// Answers one request, and gives its first line.
+async fn answer(stream: &mut UnixStream, status: &str, body: &str) -> String {
+    let head = read_head(stream).await;
+    let length = body.len();
+    let text = format!("HTTP/1.1 {status} X\r\nContent-Length: {length}\r\n\r\n{body}");
+    stream.write_all(text.as_bytes()).await.unwrap();
+    head.lines().next().unwrap_or_default().to_owned()
+}
+
+const TOO_NEW: &str =
+    r#"{"message":"client version 1.51 is too new. Maximum supported API version is 1.41"}"#;
+
+#[tokio::test(flavor = "current_thread")]
+async fn an_older_daemon_is_asked_again_in_its_version() {
+    let (_dir, client, listener) = pair();
+    let server = tokio::spawn(async move {
+        let mut asked = Vec::new();
+        let (mut stream, _) = listener.accept().await.unwrap();
+        asked.push(answer(&mut stream, "400", TOO_NEW).await);
+        let (mut stream, _) = listener.accept().await.unwrap();
+        for _ in 0..2 {
+            asked.push(answer(&mut stream, "200", "{}").await);
+        }
+        asked
+    });
+    for _ in 0..2 {
+        client.get::<Value>(Url::new(["info"])).await.unwrap();
+    }
+    let asked = server.await.unwrap();
+    let (old, new) = ("GET /v1.41/info HTTP/1.1", "GET /v1.51/info HTTP/1.1");
+    assert_eq!(asked, [new, old, old]);
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn a_version_that_was_asked_for_is_kept() {
+    let (_dir, client, listener) = pair();
+    let client = client.with_version("1.99");
+    tokio::spawn(async move {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        let head = answer(&mut stream, "400", TOO_NEW).await;
+        assert_eq!(head, "GET /v1.99/info HTTP/1.1");
+    });
+    let error = client.get::<Value>(Url::new(["info"])).await.unwrap_err();
+    assert!(error.to_string().contains("is too new"), "{error}");
 }

@@ -2,122 +2,11 @@
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests may unwrap")]
 
-use std::io::{BufRead, BufReader, Read, Write};
-use std::os::unix::net::{UnixListener, UnixStream};
-use std::process::{Command, Output, Stdio};
-use std::sync::{Arc, Mutex};
+mod common;
+
+use common::{Fake, texts};
 
 const ID: &str = "4f5e8a7b9c0d1e2f3a4b5c6d7e8f90a1b2c3d4e5f60718293a4b5c6d7e8f9012";
-
-/// A daemon in a directory of its own.
-struct Fake {
-    dir: tempfile::TempDir,
-    asked: Arc<Mutex<Vec<String>>>,
-}
-
-impl Fake {
-    fn start(answer: fn(&str) -> Option<(u16, &'static str)>) -> Fake {
-        let dir = tempfile::tempdir().unwrap();
-        let listener = UnixListener::bind(dir.path().join("s")).unwrap();
-        let asked = Arc::new(Mutex::new(Vec::new()));
-        let notes = asked.clone();
-        std::thread::spawn(move || {
-            for stream in listener.incoming().flatten() {
-                let notes = notes.clone();
-                std::thread::spawn(move || serve(stream, &notes, answer));
-            }
-        });
-        Fake { dir, asked }
-    }
-
-    fn wharf(&self, words: &[&str], input: &str) -> Output {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_wharf"))
-            .args(words)
-            .env(
-                "WHARF_HOST",
-                format!("unix://{}/s", self.dir.path().display()),
-            )
-            .env("DOCKER_CONFIG", self.dir.path())
-            .env("TZ", "UTC")
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        // A program that reads no input may be gone already.
-        let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
-        child.wait_with_output().unwrap()
-    }
-
-    fn asked(&self) -> Vec<String> {
-        self.asked.lock().unwrap().clone()
-    }
-}
-
-fn serve(
-    stream: UnixStream,
-    notes: &Mutex<Vec<String>>,
-    answer: fn(&str) -> Option<(u16, &'static str)>,
-) {
-    let mut reader = BufReader::new(stream.try_clone().unwrap());
-    let mut writer = stream;
-    loop {
-        let mut line = String::new();
-        if reader.read_line(&mut line).unwrap_or_default() == 0 {
-            return;
-        }
-        let request = line.trim_end().trim_end_matches(" HTTP/1.1").to_owned();
-        let mut length = 0;
-        loop {
-            let mut header = String::new();
-            reader.read_line(&mut header).unwrap();
-            if header.trim().is_empty() {
-                break;
-            }
-            if let Some(value) = header.to_lowercase().strip_prefix("content-length:") {
-                length = value.trim().parse().unwrap();
-            }
-        }
-        let mut body = vec![0; length];
-        reader.read_exact(&mut body).unwrap();
-        notes.lock().unwrap().push(request.clone());
-        if request.contains("/attach") {
-            return attach(reader, writer);
-        }
-        let (status, text) =
-            answer(&request).unwrap_or((404, r#"{"message":"No such container: nope"}"#));
-        let head = format!("HTTP/1.1 {status} X\r\nContent-Type: application/json\r\n");
-        let length = if status == 204 {
-            String::new()
-        } else {
-            format!("Content-Length: {}\r\n", text.len())
-        };
-        writer
-            .write_all(format!("{head}{length}\r\n{text}").as_bytes())
-            .unwrap();
-    }
-}
-
-// Echoes standard input as standard output until its end, then says a word on standard error.
-fn attach(mut reader: BufReader<UnixStream>, mut writer: UnixStream) {
-    writer
-        .write_all(b"HTTP/1.1 101 UPGRADED\r\nContent-Type: application/vnd.docker.multiplexed-stream\r\nConnection: Upgrade\r\nUpgrade: tcp\r\n\r\n")
-        .unwrap();
-    let mut input = Vec::new();
-    reader.read_to_end(&mut input).unwrap();
-    let frame = |kind: u8, bytes: &[u8]| {
-        let mut frame = vec![kind, 0, 0, 0];
-        frame.extend((bytes.len() as u32).to_be_bytes());
-        frame.extend(bytes);
-        frame
-    };
-    let mut all = frame(1, &input);
-    all.extend(frame(2, b"err\n"));
-    // In pieces that respect no frame.
-    for piece in all.chunks(3) {
-        writer.write_all(piece).unwrap();
-    }
-}
 
 fn happy(request: &str) -> Option<(u16, &'static str)> {
     let created = r#"{"Id":"4f5e8a7b9c0d1e2f3a4b5c6d7e8f90a1b2c3d4e5f60718293a4b5c6d7e8f9012","Warnings":["be careful"]}"#;
@@ -131,11 +20,6 @@ fn happy(request: &str) -> Option<(u16, &'static str)> {
         )),
         _ => None,
     }
-}
-
-fn texts(output: &Output) -> (String, String) {
-    let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
-    (text(&output.stdout), text(&output.stderr))
 }
 
 #[test]
@@ -278,7 +162,11 @@ fn wrong_command_lines() {
         125,
         "wharf: invalid containerPort: x\n",
     );
-    check(&["-c", "other", "ps"], 1, "context \"other\"");
+    check(
+        &["-c", "other", "ps"],
+        1,
+        "Failed to initialize: unable to resolve docker endpoint: context \"other\": context not found: ",
+    );
     check(
         &["-H", "ftp://x", "ps"],
         1,

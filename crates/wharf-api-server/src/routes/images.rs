@@ -551,6 +551,9 @@ async fn pusher(request: Request) -> Result<Option<Credentials>, ApiError> {
 async fn push(engine: State, name: &str, params: &Params, request: Request) -> Answer {
     let credentials = pusher(request).await?;
     let reference = self::reference(name, params.get("tag"))?;
+    if reference.digest().is_some() {
+        return Err(EngineError::Failed("cannot push a digest reference".to_owned()).into());
+    }
     let platform = json_platform(params.get("platform"))?;
     let options = PushOptions {
         platform,

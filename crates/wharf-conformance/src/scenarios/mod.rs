@@ -220,7 +220,7 @@ scenarios! {
     sdks: docker_py docker_go aiodocker python_on_whales dockerode testcontainers_of_python testcontainers_of_node;
     api: without_swarm_and_plugins ping_and_version info_is_as_described container_answers_are_as_described errors_are_json
         unknown_routes version_limits image_answers_are_as_described;
-    wire: streams_with_and_without_an_upgrade attach_over_a_websocket paths_and_methods odd_bodies
+    wire: streams_with_and_without_an_upgrade a_stream_does_not_wait_for_the_requests_end attach_over_a_websocket paths_and_methods odd_bodies
         volume_names_that_no_folder_can_have clients_of_other_years kinds_of_event_streams
         nulls_are_what_is_not_said a_stream_begins_when_its_head_is_read a_wait_for_one_that_removed_itself
         names_are_filtered_by_expressions

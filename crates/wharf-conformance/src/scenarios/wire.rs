@@ -98,6 +98,29 @@ pub(crate) fn streams_with_and_without_an_upgrade(case: &mut Case) -> Result<()>
     Ok(())
 }
 
+/// A client that neither asks for an upgrade nor ends its body is shown the output all the same (`curl -T -`).
+pub(crate) fn a_stream_does_not_wait_for_the_requests_end(case: &mut Case) -> Result<()> {
+    let body = json!({ "Image": "busybox", "Cmd": ["sh", "-c", "echo hello; exec sleep 1000"] });
+    case.expect("POST", "/containers/create?name=on", Some(&body), 201)?;
+    case.expect("POST", "/containers/on/start", None, 204)?;
+    let mut stream = UnixStream::connect(case.engine.socket())?;
+    stream.set_read_timeout(Some(PATIENCE))?;
+    stream.write_all(b"POST /v1.41/containers/on/attach?stream=1&logs=1&stdout=1 HTTP/1.1\r\nHost: docker\r\nTransfer-Encoding: chunked\r\n\r\n")?;
+    let mut heard = Vec::new();
+    let mut piece = [0; 512];
+    while !heard.windows(5).any(|bytes| bytes == b"hello") {
+        let length = stream.read(&mut piece).context("the output")?;
+        ensure!(length > 0, "{}", String::from_utf8_lossy(&heard));
+        heard.extend_from_slice(&piece[..length]);
+    }
+    ensure!(
+        heard.starts_with(b"HTTP/1.1 200 OK\r\n"),
+        "{}",
+        String::from_utf8_lossy(&heard)
+    );
+    Ok(())
+}
+
 pub(crate) fn attach_over_a_websocket(case: &mut Case) -> Result<()> {
     let body = json!({
         "Image": "busybox", "OpenStdin": true,

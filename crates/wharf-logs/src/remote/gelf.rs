@@ -46,6 +46,10 @@ impl Gelf {
         stream: Stream,
         ending: &Ending,
     ) -> Result<(), LogError> {
+        // GELF has no message without a text; Docker leaves out an empty line, too.
+        if line(message).is_empty() {
+            return Ok(());
+        }
         let text = self.text(message, stream);
         match self.config.transport {
             GelfTransport::Udp { compression, level } => {
@@ -177,5 +181,40 @@ fn compress(text: Vec<u8>, how: GelfCompression, level: u32) -> std::io::Result<
             encoder.write_all(&text)?;
             encoder.finish()
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::UdpSocket;
+
+    use super::*;
+
+    #[test]
+    fn an_empty_line_is_no_message() {
+        let graylog = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let mut gelf = Gelf::connect(wharf_shim_api::Gelf {
+            address: graylog.local_addr().unwrap().to_string(),
+            transport: GelfTransport::Udp {
+                compression: GelfCompression::None,
+                level: 0,
+            },
+            hostname: "here".to_owned(),
+            fields: std::collections::BTreeMap::new(),
+        })
+        .unwrap();
+        for bytes in [&b"\n"[..], b"", b"said\n"] {
+            let message = Message {
+                bytes,
+                time: jiff::Timestamp::UNIX_EPOCH,
+                part: None,
+            };
+            let sent = gelf.send(&message, Stream::Stdout, &Ending::default());
+            sent.unwrap();
+        }
+        let mut datagram = [0; 2048];
+        let length = graylog.recv(&mut datagram).unwrap();
+        let first: Value = serde_json::from_slice(&datagram[..length]).unwrap();
+        assert_eq!(first["short_message"], "said");
     }
 }

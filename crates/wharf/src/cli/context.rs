@@ -7,65 +7,89 @@ use std::sync::Arc;
 use serde_json::Value;
 use wharf_client::{Client, Endpoint, Error, Tls};
 
+use super::contexts::{DEFAULT, Store};
 use super::{Exit, Outcome};
 use crate::autostart;
 use crate::format::json;
 
+/// What the flags before the command say of the daemon.
+#[derive(Default)]
+pub struct Wanted {
+    /// `-H`
+    pub host: Option<String>,
+    /// `--context`
+    pub context: Option<String>,
+    /// `--config`
+    pub config: Option<String>,
+    /// `--tls` and its like; a context has its own.
+    pub tls: Option<Tls>,
+}
+
 /// The command line's surroundings.
 pub struct Context {
-    client: Arc<Client>,
+    /// Why there is none is told when one is wanted: `wharf context use` must work with a current one that is gone.
+    client: Outcome<Arc<Client>>,
     /// True when the user named no daemon: then one may be started.
     default_host: bool,
     address: String,
     config_dir: PathBuf,
+    name: String,
     /// Docker's own `config.json`, `null` when there is none.
     pub config: Value,
 }
 
 impl Context {
-    /// Finds the daemon by `-H`, `WHARF_HOST`, `DOCKER_HOST`, or the default socket, and reads the configuration
-    /// in `config_dir` (default: `DOCKER_CONFIG`, `~/.docker`).
-    pub fn new(
-        host: Option<&str>,
-        config_dir: Option<&str>,
-        tls: Option<&Tls>,
-    ) -> Outcome<Context> {
-        let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
-        let host = host
-            .map(str::to_owned)
-            .or_else(|| variable("WHARF_HOST"))
-            .or_else(|| variable("DOCKER_HOST"));
-        let endpoint = match &host {
-            Some(host) => host.parse::<Endpoint>()?,
-            None => Endpoint::default(),
-        };
-        let address = endpoint.to_string();
-        let config_dir = self::config_dir(config_dir);
-        let config = read_config(&config_dir);
-        let headers = json::pairs(json::field(&config, "HttpHeaders"));
-        let mut client = Client::new(endpoint).with_headers(headers);
-        if let Some(tls) = tls {
-            client = client.with_tls(tls)?;
+    /// Finds the daemon by `-H` or `--context`, `WHARF_HOST`, `DOCKER_HOST`, `DOCKER_CONTEXT`, the current context, or
+    /// the default socket, and reads the configuration in `--config`, `DOCKER_CONFIG` or `~/.docker`.
+    ///
+    /// # Errors
+    /// If what is said is no address of a daemon, or two things at once.
+    pub fn new(wanted: Wanted) -> Outcome<Context> {
+        if wanted.host.is_some() && wanted.context.is_some() {
+            return Err(Exit::new(
+                "conflicting options: cannot specify both --host and --context",
+            ));
         }
-        let client = Arc::new(client);
+        let config_dir = self::config_dir(wanted.config.as_deref());
+        let config = read_config(&config_dir);
+        let host = match &wanted.context {
+            Some(_) => None,
+            None => wanted
+                .host
+                .or_else(|| variable("WHARF_HOST"))
+                .or_else(|| variable("DOCKER_HOST")),
+        };
+        let name = match host {
+            Some(_) => DEFAULT.to_owned(),
+            None => current(wanted.context, &config),
+        };
+        let daemon = match (&host, name.as_str()) {
+            (Some(host), _) => Ok((host.parse::<Endpoint>()?, wanted.tls)),
+            (None, DEFAULT) => Ok((Endpoint::default(), wanted.tls)),
+            (None, name) => Store::new(&config_dir).daemon(name),
+        };
+        let address = daemon.as_ref().map(|(endpoint, _)| endpoint.to_string());
+        let address = address.unwrap_or_default();
         Ok(Context {
-            client,
-            default_host: host.is_none(),
+            client: daemon.and_then(|(endpoint, tls)| client(endpoint, tls.as_ref(), &config)),
+            default_host: host.is_none() && name == DEFAULT,
             address,
             config_dir,
+            name,
             config,
         })
     }
 
     /// The client, with a connection made; starts a daemon when none listens and nobody said where one is.
     pub async fn client(&self) -> Outcome<&Arc<Client>> {
-        match self.client.connect().await {
-            Ok(()) => Ok(&self.client),
+        let client = self.client.as_ref().map_err(Exit::clone)?;
+        match client.connect().await {
+            Ok(()) => Ok(client),
             Err(Error::Connect { .. })
                 if self.default_host && rustix::process::geteuid().is_root() =>
             {
-                autostart::start(&self.client).await?;
-                Ok(&self.client)
+                autostart::start(client).await?;
+                Ok(client)
             }
             Err(error) => Err(error.into()),
         }
@@ -74,6 +98,16 @@ impl Context {
     /// Where the daemon is, as `DOCKER_HOST` says it.
     pub fn host(&self) -> &str {
         &self.address
+    }
+
+    /// The context's name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Whether there is something wrong with the context, and what.
+    pub fn fault(&self) -> Option<&Exit> {
+        self.client.as_ref().err()
     }
 
     /// The folder of the user's configuration.
@@ -99,19 +133,56 @@ impl Context {
     }
 }
 
+/// A variable of the environment that says something.
+pub fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok().filter(|value| !value.is_empty())
+}
+
+/// The context that is meant where no address is given.
+fn current(wanted: Option<String>, config: &Value) -> String {
+    let kept = || json::text(config, "currentContext").to_owned();
+    let name = wanted.or_else(|| variable("DOCKER_CONTEXT"));
+    match name.unwrap_or_else(kept) {
+        name if name.is_empty() => DEFAULT.to_owned(),
+        name => name,
+    }
+}
+
+fn client(endpoint: Endpoint, tls: Option<&Tls>, config: &Value) -> Outcome<Arc<Client>> {
+    let headers = json::pairs(json::field(config, "HttpHeaders"));
+    let mut client = Client::new(endpoint).with_headers(headers);
+    if let Some(number) = variable("DOCKER_API_VERSION") {
+        client = client.with_version(number.trim_start_matches('v'));
+    }
+    if let Some(tls) = tls {
+        client = client.with_tls(tls)?;
+    }
+    Ok(Arc::new(client))
+}
+
 /// `--config`, `DOCKER_CONFIG`, or `~/.docker`.
-fn config_dir(dir: Option<&str>) -> PathBuf {
+pub fn config_dir(dir: Option<&str>) -> PathBuf {
     let dir = dir
-        .map(PathBuf::from)
-        .or_else(|| std::env::var_os("DOCKER_CONFIG").map(PathBuf::from));
+        .map(str::to_owned)
+        .or_else(|| variable("DOCKER_CONFIG"))
+        .map(PathBuf::from);
     let home = || std::env::var_os("HOME").map_or_else(PathBuf::new, PathBuf::from);
     dir.unwrap_or_else(|| home().join(".docker"))
 }
 
+/// `config.json`; one that cannot be read is told of, and taken for none.
 fn read_config(dir: &Path) -> Value {
-    let text = std::fs::read_to_string(dir.join("config.json")).ok();
-    text.and_then(|text| serde_json::from_str(&text).ok())
-        .unwrap_or(Value::Null)
+    let path = dir.join("config.json");
+    let broken = |error: &dyn std::fmt::Display| {
+        let place = path.display();
+        eprintln!("WARNING: Error parsing config file ({place}): {error}");
+        Value::Null
+    };
+    match std::fs::read_to_string(&path) {
+        Ok(text) => serde_json::from_str(&text).unwrap_or_else(|error| broken(&error)),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Value::Null,
+        Err(error) => broken(&crate::options::env::reason(&error)),
+    }
 }
 
 /// Writes text to standard output.

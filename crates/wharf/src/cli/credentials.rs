@@ -2,6 +2,7 @@
 //! (`docker-credential-NAME`) that it names. `DOCKER_AUTH_CONFIG` comes before them.
 
 use std::io::Write as _;
+use std::path::Path;
 use std::process::{Command, Stdio};
 
 use base64::Engine as _;
@@ -175,12 +176,26 @@ fn from_helper(said: &str, key: &str) -> Option<Value> {
     }
 }
 
-/// Changes the table of `config.json`, and nothing else of it. Only the user can read it.
+/// Changes the table of names and passwords, and nothing else.
 fn change(context: &Context, change: impl FnOnce(&mut Map<String, Value>)) -> Outcome {
-    use std::os::unix::fs::OpenOptionsExt as _;
-    let folder = context.config_dir();
-    std::fs::create_dir_all(folder)?;
-    let path = folder.join("config.json");
+    rewrite(context, |config| {
+        let auths = config.entry("auths").or_insert_with(|| json!({}));
+        if let Some(auths) = auths.as_object_mut() {
+            change(auths);
+        }
+    })
+}
+
+/// Changes `config.json`: whole or not at all. A link to it stays one, and who owned it and could read it does so still; a
+/// new one only the user can read.
+///
+/// # Errors
+/// If it is no JSON object, or the system's.
+pub fn rewrite(context: &Context, change: impl FnOnce(&mut Map<String, Value>)) -> Outcome {
+    std::fs::create_dir_all(context.config_dir())?;
+    let path = context.config_dir().join("config.json");
+    // What a link leads to is replaced, not the link.
+    let path = std::fs::canonicalize(&path).unwrap_or(path);
     let mut config = match std::fs::read_to_string(&path) {
         Ok(text) => serde_json::from_str(&text)
             .map_err(|error| Exit::new(format!("{}: {error}", path.display())))?,
@@ -190,17 +205,19 @@ fn change(context: &Context, change: impl FnOnce(&mut Map<String, Value>)) -> Ou
     let Some(table) = config.as_object_mut() else {
         return Err(Exit::new(format!("{} is no JSON object", path.display())));
     };
-    let auths = table.entry("auths").or_insert_with(|| json!({}));
-    if let Some(auths) = auths.as_object_mut() {
-        change(auths);
-    }
+    change(table);
     let mut text = Vec::new();
     let tabs = serde_json::ser::PrettyFormatter::with_indent(b"\t");
     let mut writer = serde_json::Serializer::with_formatter(&mut text, tabs);
     serde::Serialize::serialize(&config, &mut writer)
         .map_err(|error| Exit::new(error.to_string()))?;
-    // Whole or not at all.
-    let temporary = folder.join(format!("config.json.{}", std::process::id()));
+    replace(&path, &text)
+}
+
+fn replace(path: &Path, text: &[u8]) -> Outcome {
+    use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _, fchown};
+    let name = format!("config.json.{}", std::process::id());
+    let temporary = path.with_file_name(name);
     let mut options = std::fs::File::options();
     let mut file = options
         .write(true)
@@ -208,6 +225,11 @@ fn change(context: &Context, change: impl FnOnce(&mut Map<String, Value>)) -> Ou
         .truncate(true)
         .mode(0o600)
         .open(&temporary)?;
-    file.write_all(&text)?;
-    Ok(std::fs::rename(&temporary, &path)?)
+    file.write_all(text)?;
+    if let Ok(old) = std::fs::metadata(path) {
+        // Who may not give it away keeps it, as Docker's client does.
+        let _ = fchown(&file, Some(old.uid()), Some(old.gid()));
+        file.set_permissions(std::fs::Permissions::from_mode(old.mode() & 0o777))?;
+    }
+    Ok(std::fs::rename(&temporary, path)?)
 }

@@ -3,7 +3,7 @@
 use wharf_client::Error;
 
 /// The end of a command that failed, or that must exit with the code of a container.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Exit {
     /// Printed to standard error with a line end; nothing is printed when empty.
     pub message: String,

@@ -3,6 +3,7 @@
 pub mod command;
 pub mod complete;
 pub mod context;
+pub mod contexts;
 pub mod credentials;
 pub mod exit;
 pub mod flag;
@@ -11,6 +12,6 @@ pub mod number;
 pub mod plugin;
 
 pub use command::{Arity, Command};
-pub use context::Context;
+pub use context::{Context, Wanted};
 pub use exit::{Exit, Outcome};
 pub use flag::{Flag, Kind, Matches, flag, list, switch, text};

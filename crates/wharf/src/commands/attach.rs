@@ -3,7 +3,7 @@
 use serde_json::Value;
 use wharf_client::Url;
 
-use super::run::connect;
+use super::run::{attended, connect};
 use super::wait::{Condition, Waiting};
 use crate::cli::command::COMMAND as EMPTY;
 use crate::cli::{Arity, Command, Context, Exit, Flag, Matches, Outcome, switch, text};
@@ -11,7 +11,7 @@ use crate::format::json;
 use crate::options::container::Attach;
 use crate::term::pump::{Ended, Session};
 use crate::term::raw::check_tty;
-use crate::term::{resize, signals};
+use crate::term::signals;
 
 static FLAGS: &[Flag] = &[
     text("detach-keys", "Keys that detach from the container"),
@@ -57,6 +57,7 @@ async fn run(context: &Context, matches: &Matches) -> Outcome {
     )?;
     let session = Session {
         stdin,
+        output: true,
         tty,
         detach_keys: keys.to_owned(),
     };
@@ -69,23 +70,7 @@ async fn run(context: &Context, matches: &Matches) -> Outcome {
             code => Err(Exit::silent(code)),
         }
     };
-    let forward = async {
-        match &mut caught {
-            Some(caught) => caught.forward(client, id).await,
-            None => std::future::pending().await,
-        }
-    };
-    let follow = async {
-        if tty && resize::size().is_some() {
-            resize::follow(client, "containers", id).await;
-        }
-        std::future::pending::<()>().await;
-    };
-    tokio::select! {
-        ended = work => ended,
-        () = forward => Ok(()),
-        () = follow => Ok(()),
-    }
+    attended(client, id, tty, &mut caught, work).await
 }
 
 fn check_state(state: &Value) -> Outcome {

@@ -16,7 +16,7 @@ use crate::cli::{
     text,
 };
 use crate::format::units::human_size;
-use crate::options::{checks, resources};
+use crate::options::{checks, platform, proxies, resources};
 use crate::term::progress;
 
 static FLAGS: &[Flag] = &[
@@ -104,7 +104,7 @@ struct Source {
 
 async fn run(context: &Context, matches: &Matches) -> Outcome {
     let source = source(matches)?;
-    let mut url = url(matches)?.with("dockerfile", source.dockerfile);
+    let mut url = url(context, matches)?.with("dockerfile", source.dockerfile);
     if let Some(remote) = &source.remote {
         url = url.with("remote", remote);
     }
@@ -124,11 +124,7 @@ async fn run(context: &Context, matches: &Matches) -> Outcome {
             let kind = "application/x-tar";
             let stream = client.upload_with_headers(url, kind, body, &headers).await;
             if let Some(packing) = packing {
-                let sent = packing.finish()?;
-                if !quiet {
-                    let size = human_size(i64::try_from(sent).unwrap_or(i64::MAX), 4);
-                    line(format!("Sending build context to Wharf daemon  {size}"))?;
-                }
+                sent(packing, stream.is_ok(), quiet).await?;
             }
             stream?
         }
@@ -144,6 +140,20 @@ async fn run(context: &Context, matches: &Matches) -> Outcome {
     };
     if let Some(path) = matches.maybe("iidfile") {
         std::fs::write(path, id).map_err(|error| Exit::new(format!("write {path}: {error}")))?;
+    }
+    Ok(())
+}
+
+/// Says how much was sent. That the daemon took no more is no failure here: it says itself why.
+async fn sent(packing: Packing, accepted: bool, quiet: bool) -> Outcome {
+    let size = match packing.finish().await {
+        Ok(size) => size,
+        Err(_) if !accepted => return Ok(()),
+        Err(exit) => return Err(exit),
+    };
+    if !quiet {
+        let size = human_size(i64::try_from(size).unwrap_or(i64::MAX), 4);
+        line(format!("Sending build context to Wharf daemon  {size}"))?;
     }
     Ok(())
 }
@@ -258,7 +268,7 @@ fn standard_input(file: Option<&str>, compress: bool) -> Outcome<Source> {
     })
 }
 
-fn url(matches: &Matches) -> Outcome<Url> {
+fn url(context: &Context, matches: &Matches) -> Outcome<Url> {
     let mut url = Url::new(["build"])
         .flag("q", matches.on("quiet"))
         .flag("nocache", matches.on("no-cache"))
@@ -269,7 +279,7 @@ fn url(matches: &Matches) -> Outcome<Url> {
         .with("networkmode", matches.text("network"))
         .with(
             "buildargs",
-            arguments(matches.list("build-arg")).to_string(),
+            arguments(context, matches.list("build-arg")).to_string(),
         )
         .with(
             "labels",
@@ -308,16 +318,15 @@ fn url(matches: &Matches) -> Outcome<Url> {
         ("cpuset-cpus", "cpusetcpus"),
         ("cpuset-mems", "cpusetmems"),
         ("isolation", "isolation"),
-        ("platform", "platform"),
         ("target", "target"),
     ] {
         url = url.maybe(parameter, matches.maybe(name));
     }
-    Ok(url)
+    Ok(url.maybe("platform", platform::wanted(matches)))
 }
 
-/// `NAME=value`, or a `NAME` whose value is that of the environment, if it has one.
-fn arguments(list: &[String]) -> Value {
+/// `NAME=value`, or a `NAME` whose value is that of the environment, if it has one; and the proxies of `config.json`.
+fn arguments(context: &Context, list: &[String]) -> Value {
     let mut all = Map::new();
     for text in list {
         let (name, value) = match text.split_once('=') {
@@ -325,6 +334,10 @@ fn arguments(list: &[String]) -> Value {
             None => (text.as_str(), std::env::var(text).ok()),
         };
         all.insert(name.to_owned(), value.map_or(Value::Null, Value::from));
+    }
+    let known = |name: &str| all.contains_key(name);
+    for (name, value) in proxies::missing(&context.config, context.host(), &known) {
+        all.insert(name, value.into());
     }
     all.into()
 }

@@ -17,9 +17,10 @@ use crate::cli::{Exit, Outcome};
 pub struct Packing(JoinHandle<Result<u64, String>>);
 
 impl Packing {
-    /// When all is sent: its size.
-    pub fn finish(self) -> Outcome<u64> {
-        let ended = self.0.join();
+    /// When all is sent, or can be sent no more: its size. Whoever reads the pipe must still run, or have gone.
+    pub async fn finish(self) -> Outcome<u64> {
+        let ended = tokio::task::spawn_blocking(|| self.0.join()).await;
+        let ended = ended.map_err(|error| Exit::new(error.to_string()))?;
         let ended = ended.map_err(|_| Exit::new("the build context could not be packed"))?;
         ended.map_err(|error| Exit::new(format!("error reading the build context: {error}")))
     }

@@ -1,63 +1,51 @@
-//! `wharf builder …`.
-
-use wharf_client::{Method, Url};
+//! `wharf builder …`, and which builds are left to a plugin.
+//!
+//! `wharf build` speaks to BuildKit's solver inside the daemon, so a build needs no plugin as one with Docker's old builder
+//! does. It has the flags of that builder; those of buildx (`--secret`, `--output`, `--cache-to`, …) are buildx's, if it is
+//! installed. Who wants buildx in any case says so, as to Docker: `DOCKER_BUILDKIT=1`, or `aliases` in `config.json`.
 
 use super::*;
 use crate::cli::command::COMMAND as EMPTY;
-use crate::cli::context::{confirm, line};
-use crate::cli::{Command, Context, Exit, Flag, Kind, Matches, Outcome, flag, switch};
-use crate::format::{json, units};
+use crate::cli::number::parse_bool;
+use crate::cli::{Command, Context, Matches};
+use crate::format::json;
 
 /// Manage builds
 pub static COMMAND: Command = Command {
     name: "builder",
     about: "Manage builds",
-    commands: &[&build::COMMAND, &PRUNE],
+    commands: &[&build::COMMAND, &prune::BUILDS],
     ..EMPTY
 };
 
-static FLAGS: &[Flag] = &[
-    switch("all", "Also steps whose images have names").short('a'),
-    flag(
-        "filter",
-        Kind::Checked("filter", crate::options::checks::filter),
-        "Remove only what matches: until=24h",
-    ),
-    switch("force", "Do not ask").short('f'),
-    flag("keep-storage", Kind::Bytes, "Bytes that may stay"),
-];
-
-static PRUNE: Command = Command {
-    name: "prune",
-    about: "Remove what builds keep for the next build",
-    usage: "[OPTIONS]",
-    flags: &[FLAGS],
-    run: Some(|context, matches| Box::pin(prune(context, matches))),
-    ..EMPTY
-};
-
-async fn prune(context: &Context, matches: &Matches) -> Outcome {
-    let warning = match matches.on("all") {
-        true => "This will remove all build cache.",
-        false => "This will remove all dangling build cache.",
+/// The plugin that this command line is for instead, and what it is told; nothing for what is done here.
+pub fn forwarded(context: &Context, words: &[String]) -> Option<(String, Vec<String>)> {
+    let wanted = crate::cli::context::variable("DOCKER_BUILDKIT");
+    let wanted = wanted.and_then(|text| parse_bool(&text).ok());
+    if wanted == Some(false) {
+        return None;
+    }
+    let alias = Some(json::text(&context.config["aliases"], "builder"));
+    let alias = alias.filter(|alias| !alias.is_empty());
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    let (verb, rest) = match words.as_slice() {
+        ["build", rest @ ..] | ["image" | "builder", "build", rest @ ..] => (Some("build"), rest),
+        ["builder", rest @ ..] if alias.is_some() => (None, rest),
+        _ => return None,
     };
-    let question = format!("WARNING! {warning}\nAre you sure you want to continue?");
-    if !matches.on("force") && !confirm(&question)? {
-        return Err(Exit::new("builder prune has been cancelled"));
+    let rest: Vec<String> = rest.iter().map(|word| (*word).to_owned()).collect();
+    let is_ours = || !has_unknown_flag(&rest);
+    if alias.is_none() && wanted.is_none() && is_ours() {
+        return None;
     }
-    let url = Url::new(["build", "prune"])
-        .flag("all", matches.on("all"))
-        .with("keep-storage", matches.int("keep-storage").to_string())
-        .maybe("filters", filters(matches.list("filter")));
-    let client = context.client().await?;
-    let answer: serde_json::Value = client.json(Method::POST, url, None::<&()>).await?;
-    let gone = json::texts(&answer, "CachesDeleted");
-    if !gone.is_empty() {
-        line(format!(
-            "Deleted build cache objects:\n{}\n",
-            gone.join("\n")
-        ))?;
-    }
-    let bytes = units::human_size(json::int(&answer, "SpaceReclaimed"), 4);
-    line(format!("Total reclaimed space: {bytes}"))
+    let plugin = alias.unwrap_or("buildx").to_owned();
+    let mut told = vec![plugin.clone()];
+    told.extend(verb.map(str::to_owned));
+    told.extend(rest);
+    Some((plugin, told))
+}
+
+fn has_unknown_flag(words: &[String]) -> bool {
+    let parsed = Matches::parse(build::COMMAND.flags, words, true);
+    parsed.is_err_and(|error| error.starts_with("unknown "))
 }

@@ -12,7 +12,7 @@ use crate::cli::context::line;
 use crate::cli::{Arity, Command, Context, Exit, Flag, Matches, Outcome};
 use crate::format::json;
 use crate::options::container::{Request, request};
-use crate::options::{container, health, mounts, network, resources, security};
+use crate::options::{container, health, mounts, network, platform, proxies, resources, security};
 use crate::term::resize;
 
 /// Flags that `create` and `run` share.
@@ -73,12 +73,14 @@ pub async fn create(
 ) -> Outcome<String> {
     let cid_file = CidFile::open(matches.maybe("cidfile"))?;
     let mut body = request.body.clone();
+    add_proxies(context, matches, &mut body);
     let secrets = match matches.on("use-api-socket") {
         true => api_socket::prepare(context, &mut body)?,
         false => None,
     };
     let quiet = matches.on("quiet");
-    let platform = matches.maybe("platform");
+    let platform = platform::wanted(matches);
+    let platform = platform.as_deref();
     // An id is no reference, but names an image all the same.
     let reference = match AnyReference::parse(&request.image) {
         Ok(_) => Reference::parse_normalized(&request.image).map(Reference::with_default_tag),
@@ -127,6 +129,23 @@ pub async fn create(
     }
     cid_file.write(&id)?;
     Ok(id)
+}
+
+/// The variables of `proxies` in `config.json` that `--env` says nothing of.
+fn add_proxies(context: &Context, matches: &Matches, body: &mut Value) {
+    let own = matches.list("env");
+    let known = |name: &str| {
+        own.iter()
+            .any(|variable| variable.split('=').next() == Some(name))
+    };
+    let found = proxies::missing(&context.config, context.host(), &known);
+    if let Some(variables) = body["Env"].as_array_mut() {
+        variables.extend(
+            found
+                .iter()
+                .map(|(name, value)| format!("{name}={value}").into()),
+        );
+    }
 }
 
 /// `--cidfile`: made before the container, removed again when there is none.

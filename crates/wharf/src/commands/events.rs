@@ -6,7 +6,7 @@ use wharf_client::{Method, Url};
 use super::{DOCUMENT_HELP, filters};
 use crate::cli::command::COMMAND as EMPTY;
 use crate::cli::context::line;
-use crate::cli::{Command, Context, Flag, Kind, Matches, Outcome, flag, text};
+use crate::cli::{Command, Context, Exit, Flag, Kind, Matches, Outcome, flag, text};
 use crate::format::template::Template;
 use crate::format::{json, time};
 
@@ -36,8 +36,8 @@ pub static COMMAND: Command = Command {
 async fn run(context: &Context, matches: &Matches) -> Outcome {
     let template = match matches.text("format") {
         "" => None,
-        "json" => Some(Template::new("{{json .}}")?),
-        source => Some(Template::new(source)?),
+        "json" => Some(event_template("{{json .}}")?),
+        source => Some(event_template(source)?),
     };
     let point = |flag: &str| matches.maybe(flag).map(time::point).transpose();
     let url = Url::new(["events"])
@@ -48,11 +48,43 @@ async fn run(context: &Context, matches: &Matches) -> Outcome {
     let mut stream = client.stream(Method::GET, url, None::<&()>).await?;
     while let Some(event) = stream.next::<Value>().await? {
         match &template {
-            Some(template) => line(template.render(&sorted(event))?)?,
+            Some(template) => {
+                let event = sorted(event);
+                let shown = template.render_completed(&event, &named(&event));
+                line(shown.map_err(wrong)?)?;
+            }
             None => line(pretty(&event))?,
         }
     }
     Ok(())
+}
+
+fn event_template(source: &str) -> Outcome<Template> {
+    Template::typed(source, "", "*events.Message").map_err(wrong)
+}
+
+fn wrong(error: String) -> Exit {
+    Exit::with_code(64, format!("Error parsing format: {error}"))
+}
+
+/// With the fields as Go's struct calls them; those of containers are there, and empty, for other events as well.
+fn named(event: &Value) -> Value {
+    let mut event = event.clone();
+    let Some(fields) = event.as_object_mut() else {
+        return event;
+    };
+    for (wire, go, zero) in [
+        ("status", "Status", Value::from("")),
+        ("id", "ID", "".into()),
+        ("from", "From", "".into()),
+        ("scope", "Scope", "".into()),
+        ("time", "Time", 0.into()),
+        ("timeNano", "TimeNano", 0.into()),
+    ] {
+        let value = fields.remove(wire).unwrap_or(zero);
+        fields.insert(go.to_owned(), value);
+    }
+    event
 }
 
 // Docker's client reads attributes into a map, which has no order of its own.

@@ -3,13 +3,14 @@
 use serde_json::{Value, json};
 use wharf_client::{Client, Method, Url};
 
+use super::run::code_of;
 use crate::cli::command::COMMAND as EMPTY;
 use crate::cli::{
     Arity, Command, Context, Exit, Flag, Kind, Matches, Outcome, flag, list, switch, text,
 };
 use crate::format::json as read;
 use crate::options::{checks, env};
-use crate::term::pump::Session;
+use crate::term::pump::{Ended, Session};
 use crate::term::raw::{self, check_tty};
 use crate::term::{resize, signals};
 
@@ -68,12 +69,13 @@ async fn run(context: &Context, matches: &Matches) -> Outcome {
         client.bytes(Method::POST, url, Some(&start)).await?;
         return Ok(());
     }
-    let stream = client
-        .hijack(url, Some(&start))
-        .await
-        .map_err(|error| failed(error.into()))?;
+    let stream = client.hijack(url, Some(&start)).await.map_err(|error| {
+        let exit = Exit::from(error);
+        Exit::with_code(code_of(&exit.message).unwrap_or(1), exit.message)
+    })?;
     let session = Session {
         stdin,
+        output: true,
         tty,
         detach_keys: keys.to_owned(),
     };
@@ -91,7 +93,11 @@ async fn run(context: &Context, matches: &Matches) -> Outcome {
         std::future::pending().await
     };
     tokio::select! {
-        ended = session.run(stream) => { ended?; }
+        ended = session.run(stream) => {
+            if ended? == Ended::Detached {
+                return Err(Exit::new("read escape sequence"));
+            }
+        }
         () = follow => {}
         number = killed => {
             raw::restore();
@@ -132,17 +138,4 @@ async fn exit_code(client: &Client, id: &str) -> Outcome {
         0 => Ok(()),
         code => Err(Exit::silent(code)),
     }
-}
-
-// Docker's daemon says in the text why the command could not be started.
-fn failed(exit: Exit) -> Exit {
-    let has = |texts: &[&str]| texts.iter().any(|text| exit.message.contains(text));
-    let code = if has(&["executable file not found", "no such file or directory"]) {
-        127
-    } else if has(&["permission denied", "is a directory"]) {
-        126
-    } else {
-        1
-    };
-    Exit::with_code(code, exit.message)
 }

@@ -1,7 +1,7 @@
 //! `wharf export`.
 
 use std::io::{IsTerminal as _, Write as _};
-use std::os::unix::fs::FileTypeExt as _;
+use std::os::unix::fs::{FileTypeExt as _, OpenOptionsExt as _};
 use std::path::Path;
 
 use wharf_client::Url;
@@ -44,7 +44,10 @@ pub(super) async fn write(mut body: wharf_client::BodyStream, output: Option<&st
     };
     let temporary = format!("{path}.wharf-{}", std::process::id());
     let written = async {
-        let mut file = std::fs::File::create(&temporary)?;
+        // What is in an image or a container is the user's own business, as with Docker's client.
+        let mut options = std::fs::File::options();
+        let options = options.write(true).create(true).truncate(true).mode(0o600);
+        let mut file = options.open(&temporary)?;
         while let Some(bytes) = body.chunk().await? {
             file.write_all(&bytes)?;
         }

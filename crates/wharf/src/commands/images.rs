@@ -93,7 +93,7 @@ async fn run(context: &Context, matches: &Matches) -> Outcome {
     let images: Vec<Value> = context.client().await?.get(url).await?;
     let quiet = matches.on("quiet");
     let format = context.format(matches.text("format"), "imagesFormat", quiet);
-    let digests = matches.on("digests") || (matches.given("format") && format.contains(".Digest"));
+    let digests = matches.on("digests") || format.contains(".Digest");
     let rows: Vec<Row> = images
         .iter()
         .flat_map(|image| rows(image, digests, matches.on("no-trunc")))

@@ -6,6 +6,7 @@ use wharf_oci::Reference;
 use crate::cli::command::COMMAND as EMPTY;
 use crate::cli::{Arity, Command, Context, Exit, Flag, Matches, Outcome, list, text};
 use crate::options::env::reason;
+use crate::options::platform;
 use crate::term::progress;
 
 static FLAGS: &[Flag] = &[
@@ -40,7 +41,7 @@ async fn run(context: &Context, matches: &Matches) -> Outcome {
     let mut url = Url::new(["images", "create"])
         .with("fromSrc", if is_url { source } else { "-" })
         .maybe("message", matches.maybe("message"))
-        .maybe("platform", matches.maybe("platform"))
+        .maybe("platform", platform::wanted(matches))
         .maybe("repo", name);
     for change in matches.list("change") {
         url = url.with("changes", change);

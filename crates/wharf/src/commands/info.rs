@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use wharf_client::Url;
 
-use super::{DOCUMENT_HELP, root};
+use super::{DOCUMENT_HELP, inspect_defaults, root};
 use crate::cli::command::COMMAND as EMPTY;
 use crate::cli::context::{line, out};
 use crate::cli::{Command, Context, Exit, Flag, Matches, Outcome, text};
@@ -29,20 +29,15 @@ async fn run(context: &Context, matches: &Matches) -> Outcome {
         Ok(client) => client.get(Url::new(["info"])).await.map_err(Exit::from),
         Err(exit) => Err(exit),
     };
-    let format = matches.text("format");
-    if !format.is_empty() {
-        let mut info = answer?;
-        info["ClientInfo"] = json!({"Debug": false, "Version": root::VERSION, "Context": "default", "Plugins": [], "Warnings": null});
-        let source = if format == "json" {
-            "{{json .}}"
-        } else {
-            format
-        };
-        return line(Template::new(source)?.render(&info)?);
+    match matches.text("format") {
+        "" => {}
+        "json" => return formatted(context, "{{json .}}", answer),
+        format => return formatted(context, format, answer),
     }
     out(&format!(
-        "Client: Wharf\n Version:    {}\n Context:    default\n Debug Mode: false\n\nServer:\n",
-        root::VERSION
+        "Client: Wharf\n Version:    {}\n Context:    {}\n Debug Mode: false\n\nServer:\n",
+        root::VERSION,
+        context.name(),
     ))?;
     match answer {
         Ok(info) => {
@@ -57,6 +52,57 @@ async fn run(context: &Context, matches: &Matches) -> Outcome {
             exit.message
         ))),
     }
+}
+
+/// By a template; what it says of the client alone needs no daemon.
+fn formatted(context: &Context, source: &str, answer: Outcome<Value>) -> Outcome {
+    let template = Template::typed(source, "", "system.dockerInfo")?;
+    let (mut info, failure) = match answer {
+        Ok(info) => (info, None),
+        Err(exit) => (json!({"ID": ""}), Some(exit)),
+    };
+    info["ClientInfo"] = json!({"Debug": false, "Version": root::VERSION, "Context": context.name(), "Plugins": [], "Warnings": null});
+    line(template.render_completed(&info, &completed(&info))?)?;
+    match failure {
+        // Docker's client does not ask where only the client's own is wanted.
+        Some(exit) if !source.contains(".ClientInfo") || asks_more(source) => Err(exit),
+        _ => Ok(()),
+    }
+}
+
+/// Whether a template has a field that is not below `ClientInfo`.
+fn asks_more(source: &str) -> bool {
+    let fields = source
+        .split("{{")
+        .skip(1)
+        .filter_map(|part| part.split("}}").next());
+    let mut starts = fields.filter_map(|part| part.find('.').map(|at| &part[at..]));
+    starts.any(|field| !field.starts_with(".ClientInfo"))
+}
+
+/// With the fields of Docker's struct that may be missing.
+fn completed(info: &Value) -> Value {
+    let mut info = info.clone();
+    let defaults = json!({
+        "Containers": 0, "ContainersRunning": 0, "ContainersPaused": 0, "ContainersStopped": 0, "Images": 0, "Driver": "",
+        "DriverStatus": null, "SystemStatus": null, "Plugins": {"Volume": null, "Network": null, "Authorization": null, "Log": null},
+        "MemoryLimit": false, "SwapLimit": false, "KernelMemory": false, "KernelMemoryTCP": false, "CpuCfsPeriod": false,
+        "CpuCfsQuota": false, "CPUShares": false, "CPUSet": false, "PidsLimit": false, "IPv4Forwarding": false, "Debug": false,
+        "NFd": 0, "OomKillDisable": false, "NGoroutines": 0, "SystemTime": "", "LoggingDriver": "", "CgroupDriver": "",
+        "CgroupVersion": "", "NEventsListener": 0, "KernelVersion": "", "OperatingSystem": "", "OSVersion": "", "OSType": "",
+        "Architecture": "", "IndexServerAddress": "", "RegistryConfig": null, "NCPU": 0, "MemTotal": 0,
+        "GenericResources": null, "DockerRootDir": "", "HttpProxy": "", "HttpsProxy": "", "NoProxy": "", "Name": "",
+        "Labels": null, "ExperimentalBuild": false, "ServerVersion": "", "Runtimes": null, "DefaultRuntime": "",
+        "Swarm": {"NodeID": "", "NodeAddr": "", "LocalNodeState": "", "ControlAvailable": false, "Error": "",
+            "RemoteManagers": null, "Nodes": 0, "Managers": 0, "Cluster": null, "Warnings": null},
+        "LiveRestoreEnabled": false, "Isolation": "", "InitBinary": "", "ContainerdCommit": {"ID": "", "Expected": ""},
+        "RuncCommit": {"ID": "", "Expected": ""}, "InitCommit": {"ID": "", "Expected": ""}, "SecurityOptions": null,
+        "ProductLicense": "", "DefaultAddressPools": null, "FirewallBackend": null, "CDISpecDirs": null,
+        "DiscoveredDevices": null, "Containerd": null, "Warnings": null, "BridgeNfIptables": false, "BridgeNfIp6tables": false,
+        "ServerErrors": null,
+    });
+    inspect_defaults::fill(&mut info, &defaults);
+    info
 }
 
 struct Lines(String);

@@ -3,7 +3,7 @@
 use serde_json::Value;
 use wharf_client::{Client, Url};
 
-use super::DOCUMENT_HELP;
+use super::{DOCUMENT_HELP, inspect_defaults};
 use crate::cli::command::COMMAND as EMPTY;
 use crate::cli::context::out;
 use crate::cli::{Arity, Command, Context, Exit, Flag, Matches, Outcome, switch, text};
@@ -117,10 +117,13 @@ async fn inspect(context: &Context, matches: &Matches, kinds: &[&str]) -> Outcom
         }
     };
     let client = context.client().await?;
-    let (mut documents, mut failures) = (Vec::new(), Vec::new());
+    let (mut documents, mut found, mut failures) = (Vec::new(), Vec::new(), Vec::new());
     for name in &matches.args {
         match find(client, matches, kinds, name).await {
-            Ok(document) => documents.push(document),
+            Ok((document, kind)) => {
+                documents.push(document);
+                found.push(kind);
+            }
             Err(exit) => failures.push(exit.message),
         }
     }
@@ -128,8 +131,9 @@ async fn inspect(context: &Context, matches: &Matches, kinds: &[&str]) -> Outcom
         (None, _) => out(&indented(&documents))?,
         (Some(_), "json") => out(&format!("{}\n", Value::Array(documents)))?,
         (Some(template), _) => {
-            for document in &documents {
-                match template.render(&completed(document)) {
+            for (document, kind) in documents.iter().zip(found) {
+                let completed = inspect_defaults::completed(kind, document);
+                match template.render_completed(document, &completed) {
                     Ok(text) => out(&format!("{text}\n"))?,
                     Err(error) => {
                         // Docker ends the line that it had begun.
@@ -147,36 +151,22 @@ async fn inspect(context: &Context, matches: &Matches, kinds: &[&str]) -> Outcom
     }
 }
 
-/// With the fields that an engine leaves out when they are empty, and that templates of `docker` know all the same.
-fn completed(document: &Value) -> Value {
-    let mut document = document.clone();
-    if let Some(state) = document.get_mut("State").and_then(Value::as_object_mut) {
-        state.entry("Health").or_insert(Value::Null);
-    }
-    if document.get("RootFS").is_some() {
-        complete_image(&mut document);
-    }
-    document
+/// Whether an error says no more than that nothing of a kind is called so; that a name begins several ids is another one.
+fn is_of_no_such_kind(error: &wharf_client::Error) -> bool {
+    let text = error.to_string();
+    error.is_not_found()
+        || ["not supported", "invalid reference format"]
+            .iter()
+            .any(|known| text.contains(known))
 }
 
-fn complete_image(document: &mut Value) {
-    let Some(image) = document.as_object_mut() else {
-        return;
-    };
-    for field in ["Parent", "Comment", "DockerVersion", "Author"] {
-        image.entry(field).or_insert_with(|| "".into());
-    }
-    if let Some(config) = image.get_mut("Config").and_then(Value::as_object_mut) {
-        for field in ["User", "WorkingDir"] {
-            config.entry(field).or_insert_with(|| "".into());
-        }
-        for field in ["Cmd", "Entrypoint", "Env", "Labels", "OnBuild", "Volumes"] {
-            config.entry(field).or_insert(Value::Null);
-        }
-    }
-}
-
-async fn find(client: &Client, matches: &Matches, kinds: &[&str], name: &str) -> Outcome<Value> {
+/// A document, and which kind of object it is of.
+async fn find<'a>(
+    client: &Client,
+    matches: &Matches,
+    kinds: &[&'a str],
+    name: &str,
+) -> Outcome<(Value, &'a str)> {
     let several = kinds.len() > 1;
     for kind in kinds {
         let url = match *kind {
@@ -194,16 +184,17 @@ async fn find(client: &Client, matches: &Matches, kinds: &[&str], name: &str) ->
             }
         };
         match client.get::<Value>(url).await {
-            Ok(document) => return Ok(document),
-            // What is no name of a kind of object may be one of the next kind.
-            Err(error) if several && matches!(error.status(), Some(400 | 404)) => {}
+            Ok(document) => return Ok((document, kind)),
+            // It may be one of the next kind.
+            Err(error) if several && is_of_no_such_kind(&error) => {}
             Err(error) => return Err(error.into()),
         }
     }
     Err(Exit::new(format!("Error: No such object: {name}")))
 }
 
-fn indented(documents: &[Value]) -> String {
+/// Documents as `inspect` shows them.
+pub(crate) fn indented(documents: &[Value]) -> String {
     if documents.is_empty() {
         return "[]\n".to_owned();
     }

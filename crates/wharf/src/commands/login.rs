@@ -49,11 +49,14 @@ fn server(matches: &Matches) -> String {
 
 async fn login(context: &Context, matches: &Matches) -> Outcome {
     let key = server(matches);
-    let mut auth = ask(context, matches, &key)?;
-    let client = context.client().await?;
-    let answer: Value = client
-        .json(Method::POST, Url::new(["auth"]), Some(&auth))
-        .await?;
+    let (mut auth, answer) = match kept(context, matches, &key).await? {
+        Some(done) => done,
+        None => {
+            let auth = ask(context, matches, &key)?;
+            let answer = check(context, &auth).await?;
+            (auth, answer)
+        }
+    };
     // What the registry gives in the password's place is kept instead of it.
     if let Some(token) = answer["IdentityToken"]
         .as_str()
@@ -68,6 +71,35 @@ async fn login(context: &Context, matches: &Matches) -> Outcome {
         );
     }
     line(answer["Status"].as_str().unwrap_or("Login Succeeded"))
+}
+
+/// Asks the registry, through the daemon.
+async fn check(context: &Context, auth: &Value) -> Result<Value, Exit> {
+    let client = context.client().await?;
+    let url = Url::new(["auth"]);
+    Ok(client.json(Method::POST, url, Some(auth)).await?)
+}
+
+/// With what is kept already, if nothing is said and the registry still takes it; otherwise the user is asked.
+async fn kept(context: &Context, matches: &Matches, key: &str) -> Outcome<Option<(Value, Value)>> {
+    let given = ["username", "password"];
+    if matches.on("password-stdin") || given.iter().any(|flag| matches.maybe(flag).is_some()) {
+        return Ok(None);
+    }
+    let Some(known) = credentials::find(context, key) else {
+        return Ok(None);
+    };
+    let name = known["username"].as_str().unwrap_or_default();
+    line(format!(
+        "Authenticating with existing credentials... [Username: {name}]"
+    ))?;
+    match check(context, &known).await {
+        Ok(answer) => Ok(Some((known, answer))),
+        Err(exit) => {
+            eprintln!("Login did not succeed, error: {}", exit.message);
+            Ok(None)
+        }
+    }
 }
 
 fn ask(context: &Context, matches: &Matches, key: &str) -> Outcome<Value> {
@@ -87,22 +119,23 @@ fn ask(context: &Context, matches: &Matches, key: &str) -> Outcome<Value> {
             "the --password-stdin option requires --username to be set",
         ));
     }
-    if user.is_none()
-        && given.is_none()
-        && let Some(known) = credentials::find(context, key)
-    {
-        let name = known["username"].as_str().unwrap_or_default();
-        line(format!(
-            "Authenticating with existing credentials... [Username: {name}]"
-        ))?;
-        return Ok(known);
-    }
     let can_ask = std::io::stdin().is_terminal();
     let cannot = || Exit::new("cannot perform an interactive login from a non TTY device");
+    // Who is known already need not be typed again.
+    let known = credentials::find(context, key);
+    let known = known.and_then(|auth| auth["username"].as_str().map(str::to_owned));
+    let known = known.unwrap_or_default();
+    let question = match known.as_str() {
+        "" => "Username: ".to_owned(),
+        name => format!("Username ({name}): "),
+    };
     let username = match user {
         Some(user) => user,
         None if !can_ask => return Err(cannot()),
-        None => prompt("Username: ", true)?,
+        None => match prompt(&question, true)? {
+            name if name.is_empty() => known,
+            name => name,
+        },
     };
     let password = match given {
         Some(password) => password,

@@ -9,11 +9,13 @@ pub mod check;
 pub mod commit;
 pub mod completion;
 pub mod container;
+pub mod context;
 pub mod cp;
 pub mod cp_paths;
 pub mod create;
 pub mod daemon;
 pub mod df;
+pub mod dial_stdio;
 pub mod diff;
 pub mod events;
 pub mod exec;
@@ -25,6 +27,7 @@ pub mod images_tree;
 pub mod import;
 pub mod info;
 pub mod inspect;
+mod inspect_defaults;
 pub mod kill;
 pub mod load;
 pub mod login;
@@ -73,6 +76,7 @@ pub(crate) fn filters(values: &[String]) -> Option<String> {
             entry.insert(value.trim().to_owned(), true.into());
         }
     }
+    map.sort_keys();
     (!map.is_empty()).then(|| Value::Object(map).to_string())
 }
 

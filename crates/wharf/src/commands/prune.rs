@@ -1,11 +1,11 @@
-//! The prune commands: of containers, images, volumes, networks, and of all at once.
+//! The prune commands: of containers, images, volumes, networks, builds, and of all at once.
 
 use serde_json::Value;
 use wharf_client::{Client, Method, Url};
 
 use super::{filters, rmi};
 use crate::cli::command::COMMAND as EMPTY;
-use crate::cli::context::{confirm, line, out};
+use crate::cli::context::{confirm, line};
 use crate::cli::{Command, Context, Exit, Flag, Kind, Matches, Outcome, flag, switch};
 use crate::format::{json, units};
 
@@ -98,13 +98,40 @@ struct Pruned {
     bytes: i64,
 }
 
-fn agreed(matches: &Matches, warning: &str) -> Outcome<bool> {
-    if matches.on("force") {
-        return Ok(true);
+/// Whether the user wants it. Who does not is told nothing more, and it is no failure, as with Docker's client.
+fn agreed(matches: &Matches, question: &str) -> Outcome<bool> {
+    Ok(matches.on("force") || confirm(&format!("WARNING! {question}"))?)
+}
+
+fn sure(matches: &Matches, warning: &str) -> Outcome<bool> {
+    agreed(
+        matches,
+        &format!("{warning}\nAre you sure you want to continue?"),
+    )
+}
+
+/// The filters of the command line and of `pruneFilters` in `config.json`. One of those that says the contrary of what was
+/// written gives way.
+///
+/// Docker 28.2.2 means that too, but asks for an exact match with nothing: a `label` of the configuration counts there only
+/// beside a `label!` that was written. More is removed so than the user set, which is not done here.
+fn filtered(context: &Context, matches: &Matches) -> Vec<String> {
+    let mut all = matches.list("filter").to_vec();
+    for kept in json::texts(&context.config, "pruneFilters") {
+        let Some((key, value)) = kept.split_once('=') else {
+            continue;
+        };
+        // `label!=x` is key `label!`.
+        let contrary = match key {
+            "label" => format!("label!={value}"),
+            "label!" => format!("label={value}"),
+            _ => String::new(),
+        };
+        if !all.contains(&contrary) && !all.iter().any(|known| known == kept) {
+            all.push(kept.to_owned());
+        }
     }
-    confirm(&format!(
-        "WARNING! {warning}\nAre you sure you want to continue?"
-    ))
+    all
 }
 
 fn report(pruned: &Pruned) -> Outcome {
@@ -135,16 +162,16 @@ fn named(answer: &Value, list: &str, title: &str) -> Pruned {
 }
 
 async fn containers(context: &Context, matches: &Matches) -> Outcome {
-    if !agreed(matches, "This will remove all stopped containers.")? {
-        return Err(Exit::new("container prune has been cancelled"));
+    if !sure(matches, "This will remove all stopped containers.")? {
+        return Ok(());
     }
-    let answer = prune(
-        context.client().await?,
-        "containers",
-        matches.list("filter"),
-    )
-    .await?;
-    report(&named(&answer, "ContainersDeleted", "Deleted Containers"))
+    let client = context.client().await?;
+    report(&prune_containers(client, &filtered(context, matches)).await?)
+}
+
+async fn prune_containers(client: &Client, wanted: &[String]) -> Outcome<Pruned> {
+    let answer = prune(client, "containers", wanted).await?;
+    Ok(named(&answer, "ContainersDeleted", "Deleted Containers"))
 }
 
 fn images_report(answer: &Value) -> Pruned {
@@ -164,22 +191,23 @@ fn images_report(answer: &Value) -> Pruned {
     }
 }
 
-fn image_filters(matches: &Matches) -> Vec<String> {
-    let mut wanted = matches.list("filter").to_vec();
-    wanted.push(format!("dangling={}", !matches.on("all")));
-    wanted
-}
-
 async fn images(context: &Context, matches: &Matches) -> Outcome {
-    let warning = match matches.on("all") {
+    let all = matches.on("all");
+    let warning = match all {
         true => "This will remove all images without at least one container associated to them.",
         false => "This will remove all dangling images.",
     };
-    if !agreed(matches, warning)? {
-        return Err(Exit::new("image prune has been cancelled"));
+    if !sure(matches, warning)? {
+        return Ok(());
     }
-    let answer = prune(context.client().await?, "images", &image_filters(matches)).await?;
-    report(&images_report(&answer))
+    let client = context.client().await?;
+    report(&prune_images(client, &filtered(context, matches), all).await?)
+}
+
+async fn prune_images(client: &Client, wanted: &[String], all: bool) -> Outcome<Pruned> {
+    let mut wanted = wanted.to_vec();
+    wanted.push(format!("dangling={}", !all));
+    Ok(images_report(&prune(client, "images", &wanted).await?))
 }
 
 async fn volumes(context: &Context, matches: &Matches) -> Outcome {
@@ -188,26 +216,28 @@ async fn volumes(context: &Context, matches: &Matches) -> Outcome {
         true => "This will remove all local volumes not used by at least one container.",
         false => "This will remove anonymous local volumes not used by at least one container.",
     };
-    if !agreed(matches, warning)? {
-        return Err(Exit::new("volume prune has been cancelled"));
+    if !sure(matches, warning)? {
+        return Ok(());
     }
-    let mut wanted = matches.list("filter").to_vec();
+    let mut wanted = filtered(context, matches);
     if all {
         wanted.push("all=true".to_owned());
     }
-    let answer = prune(context.client().await?, "volumes", &wanted).await?;
-    report(&named(&answer, "VolumesDeleted", "Deleted Volumes"))
+    report(&prune_volumes(context.client().await?, &wanted).await?)
+}
+
+async fn prune_volumes(client: &Client, wanted: &[String]) -> Outcome<Pruned> {
+    let answer = prune(client, "volumes", wanted).await?;
+    Ok(named(&answer, "VolumesDeleted", "Deleted Volumes"))
 }
 
 async fn networks(context: &Context, matches: &Matches) -> Outcome {
-    if !agreed(
-        matches,
-        "This will remove all custom networks not used by at least one container.",
-    )? {
-        return Err(Exit::new("network prune has been cancelled"));
+    let warning = "This will remove all custom networks not used by at least one container.";
+    if !sure(matches, warning)? {
+        return Ok(());
     }
-    let answer = prune(context.client().await?, "networks", matches.list("filter")).await?;
-    let pruned = named(&answer, "NetworksDeleted", "Deleted Networks");
+    let client = context.client().await?;
+    let pruned = prune_networks(client, &filtered(context, matches)).await?;
     if pruned.text.is_empty() {
         Ok(())
     } else {
@@ -215,7 +245,12 @@ async fn networks(context: &Context, matches: &Matches) -> Outcome {
     }
 }
 
-fn system_warning(matches: &Matches) -> String {
+async fn prune_networks(client: &Client, wanted: &[String]) -> Outcome<Pruned> {
+    let answer = prune(client, "networks", wanted).await?;
+    Ok(named(&answer, "NetworksDeleted", "Deleted Networks"))
+}
+
+fn system_warning(matches: &Matches, wanted: &[String]) -> String {
     let mut text = String::from(
         "This will remove:\n  - all stopped containers\n  - all networks not used by at least one container\n",
     );
@@ -223,51 +258,97 @@ fn system_warning(matches: &Matches) -> String {
         text.push_str("  - all anonymous volumes not used by at least one container\n");
     }
     text.push_str(match matches.on("all") {
-        true => "  - all images without at least one container associated to them\n",
-        false => "  - all dangling images\n",
+        true => {
+            "  - all images without at least one container associated to them\n  - all build cache\n"
+        }
+        false => "  - all dangling images\n  - unused build cache\n",
     });
-    text.push_str("  - unused build cache\n");
-    let wanted = matches.list("filter");
-    if !wanted.is_empty() {
+    let mut shown: Vec<&String> = wanted.iter().collect();
+    shown.sort();
+    if !shown.is_empty() {
         text.push_str("\n  Items to be pruned will be filtered with:\n");
-        text.extend(wanted.iter().map(|filter| format!("  - {filter}\n")));
+        text.extend(shown.iter().map(|filter| format!("  - {filter}\n")));
     }
     text
 }
 
 async fn system(context: &Context, matches: &Matches) -> Outcome {
-    if !agreed(matches, &system_warning(matches))? {
-        return Err(Exit::new("system prune has been cancelled"));
-    }
-    let client = context.client().await?;
-    let wanted = matches.list("filter");
-    let mut all = Vec::new();
-    all.push(named(
-        &prune(client, "containers", wanted).await?,
-        "ContainersDeleted",
-        "Deleted Containers",
-    ));
-    all.push(named(
-        &prune(client, "networks", wanted).await?,
-        "NetworksDeleted",
-        "Deleted Networks",
-    ));
-    if matches.on("volumes") {
-        all.push(named(
-            &prune(client, "volumes", wanted).await?,
-            "VolumesDeleted",
-            "Deleted Volumes",
+    let has_until = |filter: &String| filter.starts_with("until=");
+    if matches.on("volumes") && matches.list("filter").iter().any(has_until) {
+        return Err(Exit::new(
+            "ERROR: The \"until\" filter is not supported with \"--volumes\"",
         ));
     }
-    all.push(images_report(
-        &prune(client, "images", &image_filters(matches)).await?,
-    ));
-    for pruned in all.iter().filter(|pruned| !pruned.text.is_empty()) {
-        line(&pruned.text)?;
+    let wanted = filtered(context, matches);
+    if !sure(matches, &system_warning(matches, &wanted))? {
+        return Ok(());
     }
-    let bytes = all.iter().map(|pruned| pruned.bytes).sum();
-    out(&format!(
-        "Total reclaimed space: {}\n",
-        units::human_size(bytes, 4)
+    let client = context.client().await?;
+    let all = matches.on("all");
+    let mut bytes = 0;
+    let mut tell = |pruned: Pruned| {
+        bytes += pruned.bytes;
+        match pruned.text.is_empty() {
+            true => Ok(()),
+            false => line(&pruned.text),
+        }
+    };
+    tell(prune_containers(client, &wanted).await?)?;
+    tell(prune_networks(client, &wanted).await?)?;
+    if matches.on("volumes") {
+        tell(prune_volumes(client, &wanted).await?)?;
+    }
+    tell(prune_images(client, &wanted, all).await?)?;
+    tell(prune_builds(client, &wanted, all, 0).await?)?;
+    let bytes = units::human_size(bytes, 4);
+    line(format_args!("Total reclaimed space: {bytes}"))
+}
+
+/// Remove what builds keep
+pub static BUILDS: Command = Command {
+    name: "prune",
+    about: "Remove what builds keep for the next build",
+    usage: "[OPTIONS]",
+    flags: &[BUILD_FLAGS],
+    run: Some(|context, matches| Box::pin(builds(context, matches))),
+    ..EMPTY
+};
+
+static BUILD_FLAGS: &[Flag] = &[
+    switch("all", "Also steps whose images have names").short('a'),
+    flag(
+        "filter",
+        Kind::Checked("filter", crate::options::checks::filter),
+        "Remove only what matches: until=24h",
+    ),
+    FORCE,
+    flag("keep-storage", Kind::Bytes, "Bytes that may stay"),
+];
+
+async fn builds(context: &Context, matches: &Matches) -> Outcome {
+    let all = matches.on("all");
+    let warning = match all {
+        true => "This will remove all build cache.",
+        false => "This will remove all dangling build cache.",
+    };
+    let question = format!("{warning} Are you sure you want to continue?");
+    if !agreed(matches, &question)? {
+        return Ok(());
+    }
+    let client = context.client().await?;
+    let kept = matches.int("keep-storage");
+    report(&prune_builds(client, &filtered(context, matches), all, kept).await?)
+}
+
+async fn prune_builds(client: &Client, wanted: &[String], all: bool, kept: i64) -> Outcome<Pruned> {
+    let url = Url::new(["build", "prune"])
+        .flag("all", all)
+        .maybe("keep-storage", (kept != 0).then_some(kept))
+        .maybe("filters", filters(wanted));
+    let answer = client.json(Method::POST, url, None::<&()>).await?;
+    Ok(named(
+        &answer,
+        "CachesDeleted",
+        "Deleted build cache objects",
     ))
 }

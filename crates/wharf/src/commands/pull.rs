@@ -8,6 +8,7 @@ use crate::cli::context::line;
 use crate::cli::{
     Arity, Command, Context, Exit, Flag, Matches, Outcome, credentials, switch, text,
 };
+use crate::options::platform;
 use crate::term::progress;
 
 static FLAGS: &[Flag] = &[
@@ -53,7 +54,7 @@ async fn run(context: &Context, matches: &Matches) -> Outcome {
         context,
         client,
         &reference,
-        matches.maybe("platform"),
+        platform::wanted(matches).as_deref(),
         matches.on("referrers"),
         Show {
             quiet,

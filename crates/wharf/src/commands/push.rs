@@ -41,6 +41,9 @@ async fn run(context: &Context, matches: &Matches) -> Outcome {
     if all && !reference.is_name_only() {
         return Err(Exit::new("tag can't be used with --all-tags/-a"));
     }
+    if reference.digest().is_some() {
+        return Err(Exit::new("cannot push a digest reference"));
+    }
     let reference = match all {
         true => reference,
         false => {

@@ -2,10 +2,10 @@
 
 use std::path::PathBuf;
 
-use wharf_client::Tls;
+use wharf_client::{Authorities, Tls};
 
 use super::*;
-use crate::cli::context::{Context, line, out};
+use crate::cli::context::{Context, Wanted, config_dir, line, out};
 use crate::cli::{Command, Exit, Flag, Matches, Outcome, help, list, plugin, switch, text};
 
 /// The version of this program.
@@ -17,11 +17,15 @@ pub static FLAGS: &[Flag] = &[
         "config",
         "Directory of the client's configuration (default: DOCKER_CONFIG or ~/.docker)",
     ),
-    text("context", "").short('c').hidden(),
+    text(
+        "context",
+        "Context that names the daemon (over DOCKER_HOST and DOCKER_CONTEXT)",
+    )
+    .short('c'),
     switch("debug", "Say more").short('D'),
     list(
         "host",
-        "Daemon to connect to: unix://PATH or tcp://HOST:PORT",
+        "Daemon to connect to: unix://PATH, tcp://HOST:PORT or ssh://[USER@]HOST",
     )
     .short('H'),
     text(
@@ -66,6 +70,7 @@ static COMMON: &[&Command] = &[
 static GROUPS: &[&Command] = &[
     &builder::COMMAND,
     &container::COMMAND,
+    &context::COMMAND,
     &image::COMMAND,
     &manifest::COMMAND,
     &network::COMMAND,
@@ -135,19 +140,30 @@ pub async fn run(words: &[String]) -> Outcome {
     if word == "help" {
         return help_for(rest);
     }
-    check_context(&matches)?;
     let host = match matches.list("host") {
         [] => None,
-        [host] => Some(host.as_str()),
+        [host] => Some(host.clone()),
         _ => return Err(Exit::new("specify only one -H")),
     };
-    let tls = tls(&matches);
-    let context = Context::new(host, matches.maybe("config"), tls.as_ref())?;
+    let context = Context::new(Wanted {
+        host,
+        context: matches.maybe("context").map(str::to_owned),
+        config: matches.maybe("config").map(str::to_owned),
+        tls: tls(&matches),
+    })?;
+    if let Some((name, words)) = builder::forwarded(&context, &matches.args)
+        && let Some(program) = plugin::find(&name, &context)
+    {
+        let _ = context.client().await;
+        let flags = passed_on(&matches);
+        return Err(plugin::become_it(&program, &flags, &words, &context));
+    }
     let Some(command) = find(word) else {
-        if let Some(program) = plugin::find(word, context.config_dir()) {
-            // So that it finds a daemon, too, where one can be started.
-            context.client().await?;
-            return Err(plugin::become_it(&program, &matches.args, &context));
+        if let Some(program) = plugin::find(word, &context) {
+            // So that it finds a daemon, too, where one can be started; what needs none does without.
+            let _ = context.client().await;
+            let flags = passed_on(&matches);
+            return Err(plugin::become_it(&program, &flags, &matches.args, &context));
         }
         return Err(Exit::new(format!(
             "wharf: unknown command: wharf {word}\n\nRun 'wharf --help' for more information"
@@ -156,19 +172,6 @@ pub async fn run(words: &[String]) -> Outcome {
     command
         .dispatch(&context, &format!("wharf {}", command.name), rest)
         .await
-}
-
-// Contexts are not there yet; saying so beats connecting to the wrong daemon.
-fn check_context(matches: &Matches) -> Outcome {
-    match matches.maybe("context") {
-        None | Some("default") => {}
-        Some(name) => {
-            return Err(Exit::new(format!(
-                "context {name:?}: wharf knows no contexts yet; name the daemon with -H or WHARF_HOST"
-            )));
-        }
-    }
-    Ok(())
 }
 
 /// Docker's rules: who says anything of verifying means TLS; a file that nobody named and that is not there is none.
@@ -183,14 +186,8 @@ fn tls(matches: &Matches) -> Option<Tls> {
     if !on && !verify && !matches.given("tlsverify") {
         return None;
     }
-    let folder = variable("DOCKER_CERT_PATH").map_or_else(
-        || match (matches.maybe("config"), variable("DOCKER_CONFIG")) {
-            (Some(folder), _) => PathBuf::from(folder),
-            (None, Some(folder)) => PathBuf::from(folder),
-            (None, None) => PathBuf::from(variable("HOME").unwrap_or_default()).join(".docker"),
-        },
-        PathBuf::from,
-    );
+    let folder = variable("DOCKER_CERT_PATH")
+        .map_or_else(|| config_dir(matches.maybe("config")), PathBuf::from);
     let file = |flag: &str, name: &str| match matches.maybe(flag) {
         Some(path) => (PathBuf::from(path), true),
         None => (folder.join(name), false),
@@ -200,9 +197,28 @@ fn tls(matches: &Matches) -> Option<Tls> {
     let (key, key_named) = file("tlskey", "key.pem");
     let there = named || key_named || (certificate.exists() && key.exists());
     Some(Tls {
-        authorities: verify.then_some(authorities),
+        authorities: match verify {
+            true => Authorities::File(authorities),
+            false => Authorities::Any,
+        },
         identity: there.then_some((certificate, key)),
     })
+}
+
+/// The flags before the command that a plugin is to know, as it knows them itself.
+fn passed_on(matches: &Matches) -> Vec<String> {
+    let mut flags = Vec::new();
+    for name in ["debug", "tls", "tlsverify"] {
+        if matches.given(name) {
+            flags.push(format!("--{name}={}", matches.on(name)));
+        }
+    }
+    for name in ["log-level", "tlscacert", "tlscert", "tlskey"] {
+        if matches.given(name) {
+            flags.push(format!("--{name}={}", matches.text(name)));
+        }
+    }
+    flags
 }
 
 fn help_for(words: &[String]) -> Outcome {

@@ -103,6 +103,7 @@ async fn attached(
     }
     let session = Session {
         stdin: request.attach.stdin,
+        output: request.attach.stdout || request.attach.stderr,
         tty: request.tty,
         detach_keys: detach_keys.to_owned(),
     };
@@ -118,14 +119,25 @@ async fn attached(
             code => Err(Exit::silent(code)),
         }
     };
+    attended(client, id, request.tty, &mut caught, work).await
+}
+
+/// Does `work` while signals go on to the container and its terminal follows ours in size.
+pub async fn attended(
+    client: &Client,
+    id: &str,
+    tty: bool,
+    caught: &mut Option<signals::Caught>,
+    work: impl Future<Output = Outcome>,
+) -> Outcome {
     let forward = async {
-        match &mut caught {
+        match caught {
             Some(caught) => caught.forward(client, id).await,
             None => std::future::pending().await,
         }
     };
     let follow = async {
-        if request.tty && resize::size().is_some() {
+        if tty && resize::size().is_some() {
             resize::follow(client, "containers", id).await;
         }
         std::future::pending::<()>().await;
@@ -153,19 +165,17 @@ pub async fn connect(client: &Client, id: &str, attach: Attach, keys: &str) -> O
     Ok(client.hijack(url, None::<&()>).await?)
 }
 
-/// The failure of a start, with Docker's exit code for its reason: 127 not found, 126 not executable, 125 the rest.
+/// The failure of a start, with Docker's exit code for its reason.
 pub fn failed(exit: &Exit) -> Exit {
-    let has = |texts: &[&str]| texts.iter().any(|text| exit.message.contains(text));
-    let code = if has(&[
-        "executable file not found",
-        "no such file or directory",
-        "system cannot find the file specified",
-    ]) {
-        127
-    } else if has(&["permission denied", "is a directory"]) {
-        126
-    } else {
-        125
-    };
-    with_help(&exit.message, "run", code)
+    with_help(&exit.message, "run", code_of(&exit.message).unwrap_or(125))
+}
+
+/// Docker's exit code for why a program could not be started, of which its daemon says nothing but the text: 127 not found,
+/// 126 not executable.
+pub fn code_of(message: &str) -> Option<i32> {
+    let has = |texts: &[&str]| texts.iter().any(|text| message.contains(text));
+    if has(&["executable file not found", "no such file or directory"]) {
+        return Some(127);
+    }
+    has(&["permission denied", "is a directory"]).then_some(126)
 }

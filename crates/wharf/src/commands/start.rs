@@ -3,7 +3,7 @@
 use serde_json::Value;
 use wharf_client::Url;
 
-use super::run::{connect, start};
+use super::run::{attended, connect, start};
 use super::wait::{Condition, Waiting};
 use crate::cli::command::COMMAND as EMPTY;
 use crate::cli::context::line;
@@ -12,7 +12,7 @@ use crate::format::json;
 use crate::options::container::Attach;
 use crate::term::pump::{Ended, Session};
 use crate::term::raw::check_tty;
-use crate::term::{resize, signals};
+use crate::term::signals;
 
 static FLAGS: &[Flag] = &[
     switch("attach", "Show its output and pass signals on").short('a'),
@@ -77,7 +77,7 @@ async fn attached(context: &Context, matches: &Matches, name: &str) -> Outcome {
         .maybe("detach-keys")
         .or_else(|| context.setting("detachKeys"))
         .unwrap_or_default();
-    let mut caught = signals::Caught::all();
+    let mut caught = Some(signals::Caught::all());
     let attach = Attach {
         stdin,
         stdout: true,
@@ -96,6 +96,7 @@ async fn attached(context: &Context, matches: &Matches, name: &str) -> Outcome {
     start(client, id).await?;
     let session = Session {
         stdin,
+        output: true,
         tty,
         detach_keys: keys.to_owned(),
     };
@@ -108,15 +109,5 @@ async fn attached(context: &Context, matches: &Matches, name: &str) -> Outcome {
             code => Err(Exit::silent(code)),
         }
     };
-    let follow = async {
-        if tty && resize::size().is_some() {
-            resize::follow(client, "containers", id).await;
-        }
-        std::future::pending::<()>().await;
-    };
-    tokio::select! {
-        ended = work => ended,
-        () = caught.forward(client, id) => Ok(()),
-        () = follow => Ok(()),
-    }
+    attended(client, id, tty, &mut caught, work).await
 }

@@ -76,10 +76,11 @@ async fn run(context: &Context, matches: &Matches) -> Outcome {
     let board = Shared::default();
     // A change of the world (a container came or went) asks for a look at once.
     let (changed, mut news) = mpsc::unbounded_channel();
+    let mut events = None;
     if matches.args.is_empty() {
         let all = matches.on("all");
         if stream {
-            follow_events(&client, &board, all, changed.clone()).await?;
+            events = Some(follow_events(&client, &board, all, changed.clone()).await?);
         }
         for id in ids(&client, all).await? {
             follow(&client, &board, id, stream, &changed);
@@ -109,6 +110,10 @@ async fn run(context: &Context, matches: &Matches) -> Outcome {
             .map(|line| format!("{line} \x1b[K\n"))
             .collect();
         out(&format!("\x1b[H{lines}\x1b[J"))?;
+        // The daemon is gone: that is no failure, as with Docker's client.
+        if events.as_ref().is_some_and(JoinHandle::is_finished) {
+            return Ok(());
+        }
         let board = lock(&board);
         // All that were asked for by name are gone.
         if named && board.followers.values().all(JoinHandle::is_finished) {
@@ -208,18 +213,17 @@ async fn samples(
     Ok(())
 }
 
-/// Rows come and go with the containers, for as long as the process lives.
+/// Rows come and go with the containers; what is given ends with the stream of events, as the daemon does.
 async fn follow_events(
     client: &Arc<Client>,
     board: &Shared,
     all: bool,
     changed: mpsc::UnboundedSender<()>,
-) -> Outcome {
+) -> Outcome<JoinHandle<()>> {
     let url = Url::new(["events"]).maybe("filters", filters(&["type=container".to_owned()]));
     let mut events = client.stream(Method::GET, url, None::<&()>).await?;
     let (client, board) = (client.clone(), board.clone());
-    tokio::spawn(async move {
-        // An end of the stream is an end of the daemon, of which every follower hears as well.
+    Ok(tokio::spawn(async move {
         while let Ok(Some(event)) = events.next::<Value>().await {
             let id = short_id(json::text(&event["Actor"], "ID")).to_owned();
             match json::text(&event, "Action") {
@@ -230,8 +234,7 @@ async fn follow_events(
                 _ => {}
             }
         }
-    });
-    Ok(())
+    }))
 }
 
 fn forget(board: &Shared, id: &str) {

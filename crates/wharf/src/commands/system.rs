@@ -11,6 +11,7 @@ pub static COMMAND: Command = Command {
     commands: &[
         &check::COMMAND,
         &df::COMMAND,
+        &dial_stdio::COMMAND,
         &events::COMMAND,
         &info::COMMAND,
         &prune::SYSTEM,

@@ -1,9 +1,9 @@
 //! `wharf version`.
 
 use serde_json::{Value, json};
-use wharf_client::Url;
+use wharf_client::{API_VERSION, Url};
 
-use super::{DOCUMENT_HELP, root};
+use super::{DOCUMENT_HELP, inspect_defaults, root};
 use crate::cli::command::COMMAND as EMPTY;
 use crate::cli::context::{line, out};
 use crate::cli::{Command, Context, Flag, Matches, Outcome, text};
@@ -12,9 +12,6 @@ use crate::format::table;
 use crate::format::template::Template;
 
 static FLAGS: &[Flag] = &[text("format", DOCUMENT_HELP).short('f')];
-
-/// The newest API version this client was written for.
-pub const API_VERSION: &str = "1.51";
 
 /// Show versions
 pub static COMMAND: Command = Command {
@@ -29,16 +26,19 @@ pub static COMMAND: Command = Command {
 async fn run(context: &Context, matches: &Matches) -> Outcome {
     let template = match matches.text("format") {
         "" => None,
-        "json" => Some(Template::new("{{json .}}")?),
-        source => Some(Template::new(source)?),
+        "json" => Some(template("{{json .}}")?),
+        source => Some(template(source)?),
     };
     let (server, failure) = match server(context).await {
         Ok(server) => (server, Ok(())),
         Err(exit) => (Value::Null, Err(exit)),
     };
-    let client = client(&server);
+    let client = client(context, &server);
     match template {
-        Some(template) => line(template.render(&json!({"Client": client, "Server": server}))?)?,
+        Some(template) => {
+            let document = json!({"Client": client, "Server": server});
+            line(template.render_completed(&document, &completed(&document))?)?;
+        }
         None => {
             let mut text = client_text(&client);
             if !server.is_null() {
@@ -54,7 +54,26 @@ async fn server(context: &Context) -> Outcome<Value> {
     Ok(context.client().await?.get(Url::new(["version"])).await?)
 }
 
-fn client(server: &Value) -> Value {
+fn template(source: &str) -> Outcome<Template> {
+    Ok(Template::typed(source, "version", "system.versionInfo")?)
+}
+
+/// With the fields of Docker's structs that may be missing.
+fn completed(document: &Value) -> Value {
+    let mut document = document.clone();
+    let defaults = json!({
+        "Client": {"Platform": {"Name": ""}},
+        "Server": {
+            "Platform": {"Name": ""}, "Components": null, "Version": "", "ApiVersion": "", "MinAPIVersion": "",
+            "GitCommit": "", "GoVersion": "", "Os": "", "Arch": "", "KernelVersion": "", "Experimental": false,
+            "BuildTime": "",
+        },
+    });
+    inspect_defaults::fill(&mut document, &defaults);
+    document
+}
+
+fn client(context: &Context, server: &Value) -> Value {
     let api = match read::text(server, "ApiVersion") {
         "" => API_VERSION,
         version => version,
@@ -68,7 +87,7 @@ fn client(server: &Value) -> Value {
         "Os": "linux",
         "Arch": architecture(),
         "BuildTime": option_env!("WHARF_BUILD_TIME").unwrap_or("unknown"),
-        "Context": "default",
+        "Context": context.name(),
     })
 }
 

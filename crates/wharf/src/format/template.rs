@@ -27,8 +27,52 @@ const ALIASES: &[(&str, &str)] = &[
     ("DnsSearch", "DNSSearch"),
 ];
 
+/// Fields whose Go type is a pointer, so that nothing can be asked of them where they are nil.
+const POINTERS: &[&str] = &[
+    "",
+    "Health",
+    "Healthcheck",
+    "Init",
+    "PidsLimit",
+    "OomKillDisable",
+    "MemorySwappiness",
+    "IPAMConfig",
+    "StopTimeout",
+    "Identity",
+    "SizeRw",
+    "SizeRootFs",
+    "ImageManifestDescriptor",
+    "Descriptor",
+    "UsageData",
+    "ClusterVolume",
+    "Containerd",
+];
+
+/// Fields whose Go type is a map.
+const MAPS: &[&str] = &[
+    "Labels",
+    "ExposedPorts",
+    "Volumes",
+    "PortBindings",
+    "Ports",
+    "Options",
+    "DriverOpts",
+    "Sysctls",
+    "Tmpfs",
+    "StorageOpt",
+    "Annotations",
+    "Containers",
+    "Data",
+    "Metadata",
+    "Networks",
+    "Services",
+    "Status",
+];
+
 /// A parsed template.
 pub struct Template {
+    /// As the user wrote it: places in errors are told in it.
+    written: String,
     source: String,
     kind: Kind,
 }
@@ -40,6 +84,8 @@ enum Kind {
     Lenient,
     /// A document of `inspect`: an unknown field is an error.
     Document,
+    /// A value of this type of Docker's client, in a template of this name: an unknown field is an error.
+    Typed(&'static str, &'static str),
     /// A row of a list: an unknown field is an error, and JSON of the whole row is safe for HTML, as in Docker.
     Row,
 }
@@ -47,10 +93,7 @@ enum Kind {
 impl Template {
     /// Parses `source`, with `\t` and `\n` written as two characters turned into what they stand for.
     pub fn new(source: &str) -> Result<Template, String> {
-        Template::checked(
-            &source.replace("\\t", "\t").replace("\\n", "\n"),
-            Kind::Lenient,
-        )
+        Template::checked(&unescaped(source), Kind::Lenient)
     }
 
     /// A template that refuses fields that do not exist (`inspect`).
@@ -58,29 +101,39 @@ impl Template {
         Template::checked(source, Kind::Document)
     }
 
+    /// A template for one value, that refuses fields that Docker's type `of` has not (`version`, `info`, `events`). `name`
+    /// is how Docker's client calls the template.
+    pub fn typed(source: &str, name: &'static str, of: &'static str) -> Result<Template, String> {
+        Template::checked(&unescaped(source), Kind::Typed(name, of))
+    }
+
     /// A template for the rows of a list, with `\t` and `\n` as in [`Template::new`].
     pub fn row(source: &str) -> Result<Template, String> {
-        Template::checked(&source.replace("\\t", "\t").replace("\\n", "\n"), Kind::Row)
+        Template::checked(&unescaped(source), Kind::Row)
     }
 
     fn checked(source: &str, kind: Kind) -> Result<Template, String> {
+        let guarded = match kind {
+            Kind::Document | Kind::Typed(..) => guard(source),
+            Kind::Lenient | Kind::Row => source.to_owned(),
+        };
         let template = Template {
-            source: call_label(source),
+            written: source.to_owned(),
+            source: call_label(&guarded),
             kind,
         };
-        template.engine(Value::Null, Places::default()).map(drop)?;
+        template.engine(Arc::default()).map(drop)?;
         Ok(template)
     }
 
-    fn engine(&self, document: Value, places: Places) -> Result<Engine, String> {
+    fn engine(&self, origin: Arc<Origin>) -> Result<Engine, String> {
         let missing = if self.kind == Kind::Lenient {
             MissingKey::Invalid
         } else {
             MissingKey::Error
         };
         let rows = self.kind == Kind::Row;
-        let engine = Engine::new("").missing_key(missing);
-        functions(engine, document, places, rows)
+        functions(Engine::new("").missing_key(missing), origin, rows)
             .parse(&self.source)
             .map_err(|error| match self.kind {
                 Kind::Row => format!("failed to parse template: {}", explain(&error)),
@@ -96,20 +149,35 @@ impl Template {
         let TemplateError::MissingKey { key } = error else {
             return format!("template parsing error: {}", explain(error));
         };
-        let column = self.source.find(&format!(".{key}")).unwrap_or_default();
-        let place = format!("template: :1:{column}: executing \"\" at <.{key}>");
+        let (column, chain) = place(&self.written, key);
+        let name = match self.kind {
+            Kind::Typed(name, _) => name,
+            _ => "",
+        };
+        let place = format!("template: {name}:1:{column}: executing {name:?} at <{chain}>");
         match self.kind {
             Kind::Row => format!("failed to execute template: {place}: can't evaluate field {key}"),
+            Kind::Typed(_, of) => format!("{place}: can't evaluate field {key} in type {of}"),
             _ => format!("template parsing error: {place}: map has no entry for key {key:?}"),
         }
     }
 
     /// Renders `document`.
     pub fn render(&self, document: &Value) -> Result<String, String> {
-        let mut places = Places::default();
-        let node = placed(document, "", "", &mut places);
-        self.engine(document.clone(), places)?
-            .execute_to_string(&node)
+        self.render_completed(document, document)
+    }
+
+    /// Renders `document`, with fields of `completed` where it has none: those that are left out when they are empty, and
+    /// so are in no JSON of the whole.
+    pub fn render_completed(&self, document: &Value, completed: &Value) -> Result<String, String> {
+        let mut origin = Origin {
+            document: document.clone(),
+            completed: completed.clone(),
+            places: HashMap::new(),
+        };
+        let root = node(completed, "", "", &mut origin.places);
+        self.engine(Arc::new(origin))?
+            .execute_to_string(&root)
             .map_err(|error| self.failure(&error))
     }
 
@@ -134,7 +202,7 @@ impl Template {
             .parse(&self.source)
             .map_err(|error| explain(&error))?;
         engine
-            .execute_to_string(&node(headers, ""))
+            .execute_to_string(&node(headers, "", "", &mut HashMap::new()))
             .map_err(|error| explain(&error))
     }
 }
@@ -152,6 +220,83 @@ fn explain(error: &TemplateError) -> String {
     }
 }
 
+fn unescaped(source: &str) -> String {
+    source.replace("\\t", "\t").replace("\\n", "\n")
+}
+
+fn is_name(letter: char) -> bool {
+    letter.is_alphanumeric() || letter == '_'
+}
+
+/// The chain of fields in which `key` is asked for, and where Go says that it is: at its second field, if it has one.
+fn place<'a>(source: &'a str, key: &str) -> (usize, &'a str) {
+    let field = format!(".{key}");
+    let ends = |at: &usize| !source[at + field.len()..].starts_with(is_name);
+    let mut found = source.match_indices(&field).map(|(at, _)| at);
+    let Some(at) = found.find(ends) else {
+        return (0, "");
+    };
+    let in_chain = |letter: char| is_name(letter) || letter == '.' || letter == '$';
+    let before = source[..at].trim_end_matches(in_chain).len();
+    let rest = &source[before..];
+    let chain = &rest[..rest.find(|letter| !in_chain(letter)).unwrap_or(rest.len())];
+    let second = chain.get(1..).and_then(|rest| rest.find('.'));
+    (before + second.map_or(0, |at| at + 1), chain)
+}
+
+/// Go refuses to look into a nil pointer, which the engine does not: `.A.Health.B` becomes
+/// `(__there .A.Health "Health").B`, a function that fails for nil.
+fn guard(source: &str) -> String {
+    let mut out = String::with_capacity(source.len());
+    let mut rest = source;
+    while let Some(open) = rest.find("{{") {
+        let end = rest[open..].find("}}").map_or(rest.len(), |end| open + end);
+        out.push_str(&rest[..open]);
+        // What is between quotes is no field.
+        for (index, part) in rest[open..end].split('"').enumerate() {
+            if index > 0 {
+                out.push('"');
+            }
+            match index % 2 {
+                0 => out.push_str(&guard_fields(part)),
+                _ => out.push_str(part),
+            }
+        }
+        rest = &rest[end..];
+    }
+    out.push_str(rest);
+    out
+}
+
+fn guard_fields(text: &str) -> String {
+    let in_chain = |letter: char| is_name(letter) || letter == '.' || letter == '$';
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(start) = rest.find(in_chain) {
+        let length = rest[start..].find(|letter| !in_chain(letter));
+        let end = length.map_or(rest.len(), |length| start + length);
+        out.push_str(&rest[..start]);
+        out.push_str(&guard_chain(&rest[start..end]));
+        rest = &rest[end..];
+    }
+    out.push_str(rest);
+    out
+}
+
+fn guard_chain(chain: &str) -> String {
+    let mut whole = String::new();
+    let mut fields = chain.split('.').peekable();
+    whole.push_str(fields.next().unwrap_or_default());
+    while let Some(field) = fields.next() {
+        whole = format!("{whole}.{field}");
+        let is_pointer = !field.is_empty() && POINTERS.contains(&field);
+        if is_pointer && fields.peek().is_some() {
+            whole = format!("(__there {whole} \"{field}\")");
+        }
+    }
+    whole
+}
+
 // `.Label "x"` is a method call; it becomes a call of a function of ours with the row's labels.
 fn call_label(source: &str) -> String {
     let mut out = String::with_capacity(source.len());
@@ -166,12 +311,12 @@ fn call_label(source: &str) -> String {
     out
 }
 
-fn functions(engine: Engine, document: Value, places: Places, rows: bool) -> Engine {
+fn functions(engine: Engine, origin: Arc<Origin>, rows: bool) -> Engine {
     let text = |args: &[Node], index: usize| args.get(index).map(show).unwrap_or_default();
     engine
         .func("json", move |args| {
             let value = args.first().cloned().unwrap_or(Node::Nil);
-            let json = to_json(&value, &document, &places);
+            let json = origin.json(&value);
             let whole = rows && matches!(value, Node::Map(_));
             Ok(Node::String(
                 if whole { for_html(&json) } else { json }.into(),
@@ -216,6 +361,12 @@ fn functions(engine: Engine, document: Value, places: Places, rows: bool) -> Eng
                     .into(),
             ))
         })
+        .func("__there", |args| match args.first() {
+            None | Some(Node::Nil) => Err(TemplateError::MissingKey {
+                key: args.get(1).map(show).unwrap_or_default(),
+            }),
+            Some(there) => Ok(there.clone()),
+        })
         .func("__label", |args| {
             let name = args.get(1).and_then(Node::as_str).unwrap_or_default();
             let label = args.first().and_then(|labels| labels.field(name)).cloned();
@@ -256,37 +407,40 @@ fn show(node: &Node) -> String {
     node.to_string()
 }
 
+/// What a template is applied to, and which part of it each map and list of the engine was made from: JSON of a part is
+/// the document's own, in its order, with what it leaves out.
+#[derive(Default)]
+struct Origin {
+    document: Value,
+    completed: Value,
+    /// Path in the document (RFC 6901), by where the map or list is in memory: the engine hands it around and makes no copy.
+    places: HashMap<usize, String>,
+}
+
+impl Origin {
+    fn json(&self, value: &Node) -> String {
+        let path = address(value).and_then(|address| self.places.get(&address));
+        let part = path.and_then(|path| {
+            let part = self.document.pointer(path);
+            part.or_else(|| self.completed.pointer(path))
+        });
+        match part {
+            Some(part) => without_labels(part).to_string(),
+            None => back(value).to_string(),
+        }
+    }
+}
+
+fn address(value: &Node) -> Option<usize> {
+    match value {
+        Node::Map(map) => Some(Arc::as_ptr(map).addr()),
+        Node::List(list) => Some(Arc::as_ptr(list).cast::<()>().addr()),
+        _ => None,
+    }
+}
+
 // The Go type behind a `null` decides how it prints; the names of maps and pointers are known.
 fn null(name: &str) -> Node {
-    const MAPS: &[&str] = &[
-        "Labels",
-        "ExposedPorts",
-        "Volumes",
-        "PortBindings",
-        "Ports",
-        "Options",
-        "DriverOpts",
-        "Sysctls",
-        "Tmpfs",
-        "StorageOpt",
-        "Annotations",
-        "Containers",
-        "Data",
-        "Metadata",
-        "Status",
-    ];
-    const POINTERS: &[&str] = &[
-        "",
-        "Health",
-        "Healthcheck",
-        "Init",
-        "PidsLimit",
-        "OomKillDisable",
-        "MemorySwappiness",
-        "IPAMConfig",
-        "StopTimeout",
-        "Identity",
-    ];
     if MAPS.contains(&name) {
         Node::Map(Arc::new(BTreeMap::new()))
     } else if POINTERS.contains(&name) {
@@ -296,23 +450,9 @@ fn null(name: &str) -> Node {
     }
 }
 
-/// Where in the document (RFC 6901) a list or a map of a template comes from, by its address.
-type Places = HashMap<usize, String>;
-
-fn address(node: &Node) -> Option<usize> {
-    match node {
-        Node::Map(map) => Some(Arc::as_ptr(map).addr()),
-        Node::List(list) => Some(Arc::as_ptr(list).cast::<()>().addr()),
-        _ => None,
-    }
-}
-
-fn node(value: &Value, name: &str) -> Node {
-    placed(value, name, "", &mut Places::default())
-}
-
-fn placed(value: &Value, name: &str, place: &str, places: &mut Places) -> Node {
-    let node = match value {
+/// The engine's value for a part of a document at `path`, under the field `name`.
+fn node(value: &Value, name: &str, path: &str, places: &mut HashMap<usize, String>) -> Node {
+    let made = match value {
         Value::Null => null(name),
         Value::Bool(on) => Node::Bool(*on),
         Value::Number(number) => match (number.as_i64(), number.as_u64()) {
@@ -323,16 +463,16 @@ fn placed(value: &Value, name: &str, place: &str, places: &mut Places) -> Node {
         Value::String(text) => Node::String(text.as_str().into()),
         Value::Array(items) => {
             let items = items.iter().enumerate();
-            let items = items.map(|(at, item)| placed(item, "", &format!("{place}/{at}"), places));
+            let items =
+                items.map(|(index, item)| node(item, "", &format!("{path}/{index}"), places));
             Node::List(items.collect::<Vec<_>>().into())
         }
         Value::Object(fields) => {
-            let field = |(key, value): (&String, &Value)| {
-                let escaped = key.replace('~', "~0").replace('/', "~1");
-                let below = placed(value, key, &format!("{place}/{escaped}"), places);
-                (Arc::from(key.as_str()), below)
-            };
-            let mut map: BTreeMap<Arc<str>, Node> = fields.iter().map(field).collect();
+            let mut map = BTreeMap::<Arc<str>, Node>::new();
+            for (key, value) in fields {
+                let place = format!("{path}/{}", key.replace('~', "~0").replace('/', "~1"));
+                map.insert(key.as_str().into(), node(value, key, &place, places));
+            }
             for (wire, go) in ALIASES {
                 if let (Some(field), false) = (map.get(*wire).cloned(), map.contains_key(*go)) {
                     map.insert((*go).into(), field);
@@ -341,19 +481,10 @@ fn placed(value: &Value, name: &str, place: &str, places: &mut Places) -> Node {
             Node::Map(Arc::new(map))
         }
     };
-    if let Some(address) = address(&node) {
-        places.insert(address, place.to_owned());
+    if let Some(address) = address(&made) {
+        places.insert(address, path.to_owned());
     }
-    node
-}
-
-/// As the document has it, which knows the order of its fields, and an empty list from none.
-fn to_json(value: &Node, document: &Value, places: &Places) -> String {
-    let place = address(value).and_then(|address| places.get(&address));
-    match place.and_then(|place| document.pointer(place)) {
-        Some(original) => without_labels(original).to_string(),
-        None => back(value).to_string(),
-    }
+    made
 }
 
 // Go's default spelling of JSON, which is safe inside HTML.
@@ -417,11 +548,6 @@ mod tests {
         );
         check("{{json .X}}", json!({"X": "q\"q"}), "\"q\\\"q\"");
         check(
-            "{{json .A}} {{json .B}} {{json .C}} {{json (index .D 0)}}",
-            json!({"A": null, "B": [], "C": {}, "D": [{"~/x": 1}], "Labels": null}),
-            "null [] {} {\"~/x\":1}",
-        );
-        check(
             "{{join .L \"-\"}} {{upper .S}} {{title .S}}",
             json!({"L": ["a", "b"], "S": "foo bar"}),
             "a-b FOO BAR Foo Bar",
@@ -439,6 +565,48 @@ mod tests {
         );
         check("{{.A}}\\t{{.B}}", json!({"A": 1.5, "B": null}), "1.5\t[]");
         check("{{.ID}}{{.Id}}", json!({"Id": "x"}), "xx");
+    }
+
+    #[test]
+    fn null_is_not_empty() {
+        check(
+            "{{json .Labels}} {{json .Volumes}} {{json .Binds}} {{json .Cmd}} {{json .Mounts}} {{json .Config.Labels}}",
+            json!({"Labels": {}, "Volumes": null, "Binds": null, "Cmd": [], "Mounts": [], "Config": {"Labels": null}}),
+            "{} null null [] [] null",
+        );
+        check(
+            "{{range $port, $at := .Ports}}{{$port}}={{json $at}} {{end}}",
+            json!({"Ports": {"80/tcp": null, "81/tcp": [], "82/tcp": [{"b": 1, "a": 2}]}}),
+            "80/tcp=null 81/tcp=[] 82/tcp=[{\"b\":1,\"a\":2}] ",
+        );
+    }
+
+    #[test]
+    fn nothing_is_asked_of_nil() {
+        let document = json!({"State": {"Health": null}});
+        let render = |source: &str| Template::strict(source).unwrap().render(&document);
+        assert_eq!(
+            render("{{.State.Health.Status}}").unwrap_err(),
+            "template parsing error: template: :1:8: executing \"\" at <.State.Health.Status>: map has no entry for key \"Health\""
+        );
+        let asked = render("{{if .State.Health}}{{.State.Health.Status}}{{end}}|{{.State.Health}}");
+        assert_eq!(asked.unwrap(), "|<nil>");
+        let document = json!({"State": {"Health": {"Status": "healthy", "Log": [1]}}});
+        let template = "{{with .State}}{{.Health.Status}}{{end}} {{range .State.Health.Log}}{{.}}{{end}} {{\".Health.x\"}}";
+        let shown = Template::strict(template).unwrap().render(&document);
+        assert_eq!(shown.unwrap(), "healthy 1 .Health.x");
+    }
+
+    #[test]
+    fn a_typed_template_names_the_type() {
+        let template = Template::typed("{{.Client.Nope}}", "version", "system.versionInfo");
+        assert_eq!(
+            template
+                .unwrap()
+                .render(&json!({"Client": {}}))
+                .unwrap_err(),
+            "template: version:1:9: executing \"version\" at <.Client.Nope>: can't evaluate field Nope in type system.versionInfo"
+        );
     }
 
     #[test]

@@ -6,11 +6,13 @@ pub mod checks;
 pub mod container;
 pub mod csv;
 pub mod env;
+pub mod gpus;
 pub mod health;
 pub mod mounts;
 pub mod network;
 pub mod platform;
 pub mod ports;
+pub mod proxies;
 pub mod resources;
 pub mod security;
 

@@ -3,7 +3,14 @@
 use wharf_client::Url;
 use wharf_oci::Platform;
 
-use crate::cli::{Exit, Outcome};
+use crate::cli::context::variable;
+use crate::cli::{Exit, Matches, Outcome};
+
+/// `--platform`, else `DOCKER_DEFAULT_PLATFORM` (`run`, `create`, `pull`, `build`, `import`).
+pub fn wanted(matches: &Matches) -> Option<String> {
+    let written = matches.maybe("platform").map(str::to_owned);
+    written.or_else(|| variable("DOCKER_DEFAULT_PLATFORM"))
+}
 
 /// `linux/arm64` as the JSON of a platform.
 ///

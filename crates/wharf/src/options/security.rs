@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::env::reason;
-use super::{Fields, checks};
+use super::{Fields, checks, gpus};
 use crate::cli::{Flag, Kind, Matches, flag, list, switch, text};
 
 /// Flags of security and isolation.
@@ -19,7 +19,7 @@ pub static FLAGS: &[Flag] = &[
     ),
     flag(
         "gpus",
-        Kind::Checked("gpu-request", check_gpus),
+        Kind::Checked("gpu-request", gpus::check),
         "Give graphics processors ('all' gives all)",
     ),
     list("group-add", "Further group of the process"),
@@ -57,8 +57,8 @@ pub fn apply(matches: &Matches, host: &mut Fields) -> Result<(), String> {
         host.set("Devices", devices);
     }
     let mut requests = Vec::new();
-    if let Some(request) = matches.list("gpus").last() {
-        requests.push(gpus(request)?);
+    for request in matches.list("gpus") {
+        requests.push(gpus::request(request)?);
     }
     if !named.is_empty() {
         requests.push(json!({"Driver": "cdi", "DeviceIDs": named}));
@@ -198,22 +198,6 @@ fn matching(prefix: &str) -> Vec<String> {
         .collect();
     paths.sort();
     paths
-}
-
-fn check_gpus(value: &str) -> Result<String, String> {
-    gpus(value).map(|_| value.to_owned())
-}
-
-fn gpus(request: &str) -> Result<Value, String> {
-    let count = match request {
-        "all" => -1,
-        number => number.parse().map_err(|_| {
-            format!("invalid count ({request}): value must be either \"all\" or an integer: invalid syntax")
-        })?,
-    };
-    Ok(
-        json!({"Driver": "", "Count": count, "DeviceIDs": null, "Capabilities": [["gpu"]], "Options": {}}),
-    )
 }
 
 #[cfg(test)]

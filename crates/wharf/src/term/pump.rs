@@ -23,6 +23,8 @@ pub enum Ended {
 pub struct Session {
     /// Send standard input.
     pub stdin: bool,
+    /// Show what comes. Where nothing will, the session is over with the input.
+    pub output: bool,
     /// The container has a terminal: output is raw, and so is input when it is a terminal here.
     pub tty: bool,
     /// What detaches.
@@ -71,6 +73,9 @@ impl Session {
                     None => {
                         input = None;
                         let _ = writer.shutdown().await;
+                        if !self.output {
+                            break Ok(());
+                        }
                     }
                 },
             }
