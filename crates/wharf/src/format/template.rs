@@ -570,6 +570,11 @@ mod tests {
     #[test]
     fn null_is_not_empty() {
         check(
+            "{{json .A}} {{json .B}} {{json .C}} {{json (index .D 0)}}",
+            json!({"A": null, "B": [], "C": {}, "D": [{"~/x": 1}], "Labels": null}),
+            "null [] {} {\"~/x\":1}",
+        );
+        check(
             "{{json .Labels}} {{json .Volumes}} {{json .Binds}} {{json .Cmd}} {{json .Mounts}} {{json .Config.Labels}}",
             json!({"Labels": {}, "Volumes": null, "Binds": null, "Cmd": [], "Mounts": [], "Config": {"Labels": null}}),
             "{} null null [] [] null",
