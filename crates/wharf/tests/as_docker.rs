@@ -79,7 +79,7 @@ fn who_does_not_agree_is_told_nothing() {
 fn builds_are_pruned_with_the_rest() {
     let fake = Fake::start(daemon);
     let output = fake.wharf(&["system", "prune", "-f", "--volumes"], "");
-    let shown = "Deleted build cache objects:\nc1\n\nTotal reclaimed space: 30B\n";
+    let shown = "Deleted build cache objects:\nc1\n\nTotal reclaimed space: 10B\n";
     assert_eq!(texts(&output).0, shown);
     assert_eq!(fake.asked().len(), 5);
     assert_eq!(fake.asked()[4], "POST /build/prune");
@@ -137,6 +137,10 @@ fn templates_know_fields_that_are_left_out() {
         "{{json .Config.Labels}} {{json .Config.Volumes}} {{json .HostConfig.Binds}} {{json .HostConfig.PortBindings}} {{json .Config.ExposedPorts}} {{json .HostConfig.Init}} {{json .Mounts}}",
         "{} null null {} null null []",
     );
+    check(
+        "{{.Config.Labels.foo}} {{.Config.Healthcheck}}",
+        "<no value> <nil>",
+    );
     check("{{if .State.Health}}{{.State.Health.Status}}{{end}}|", "|");
     check(
         "{{.NetworkSettings.IPAddress}}{{range $k, $v := .NetworkSettings.Networks}} {{$k}} {{$v.IPAddress}}|{{$v.GwPriority}}{{end}}",
@@ -165,7 +169,12 @@ fn templates_fail_where_there_is_nothing() {
         );
     }
     fake.both(&["events", "--until", "0", "--format", "{{.Nope}}"], "");
-    fake.both(&["version", "-f", "{{.Server.Version}} {{.Nope}}"], "");
+    // Docker has shown what stands before it already.
+    let output = fake.wharf(&["version", "-f", "{{.Server.Version}} {{.Nope}}"], "");
+    assert_eq!(
+        texts(&output).1,
+        "template: version:1:22: executing \"version\" at <.Nope>: can't evaluate field Nope in type system.versionInfo\n"
+    );
     fake.both(&["info", "-f", "{{.Nope}}"], "");
     let output = fake.wharf(
         &[

@@ -136,7 +136,7 @@ impl Store {
     pub fn daemon(&self, name: &str) -> Outcome<(Endpoint, Option<Tls>)> {
         let failed = |exit: Exit| {
             Exit::new(format!(
-                "unable to resolve docker endpoint: {}",
+                "Failed to initialize: unable to resolve docker endpoint: {}",
                 exit.message
             ))
         };

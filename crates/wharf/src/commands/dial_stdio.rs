@@ -1,10 +1,12 @@
 //! `wharf system dial-stdio`: what `DOCKER_HOST=ssh://…` runs on the daemon's machine.
 
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _, copy, stdin, stdout};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::UnixStream;
+use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 
 use crate::cli::command::COMMAND as EMPTY;
 use crate::cli::{Command, Context, Exit, Outcome};
+use crate::term::{pump, stdin};
 
 /// Move bytes between the standard streams and the daemon's socket
 pub static COMMAND: Command = Command {
@@ -23,21 +25,33 @@ async fn run(context: &Context) -> Outcome {
     };
     // Where one can be started, it is.
     context.client().await?;
-    let (mut from, mut to) = UnixStream::connect(path).await?.into_split();
-    let ask = pass(stdin(), &mut to);
-    let answer = pass(&mut from, stdout());
-    tokio::pin!(ask);
+    let (from, to) = UnixStream::connect(path).await?.into_split();
+    let (asked, answer) = (ask(to), show(from));
+    tokio::pin!(asked);
     tokio::pin!(answer);
     // Who has said all may still be told something; when the daemon has, it is over.
     tokio::select! {
         ended = &mut answer => return ended,
-        ended = &mut ask => ended?,
+        ended = &mut asked => ended?,
     }
     answer.await
 }
 
-/// Passes everything on, and then that it is over.
-async fn pass(mut from: impl AsyncRead + Unpin, mut to: impl AsyncWrite + Unpin) -> Outcome {
-    copy(&mut from, &mut to).await?;
+/// Passes standard input on, and then that it is over.
+async fn ask(mut to: OwnedWriteHalf) -> Outcome {
+    let mut input = stdin::read();
+    while let Some(bytes) = input.recv().await {
+        to.write_all(&bytes).await?;
+    }
     Ok(to.shutdown().await?)
+}
+
+async fn show(mut from: OwnedReadHalf) -> Outcome {
+    let mut buffer = vec![0; 32 * 1024];
+    loop {
+        match from.read(&mut buffer).await? {
+            0 => return Ok(()),
+            length => pump::write(std::io::stdout(), &buffer[..length])?,
+        }
+    }
 }

@@ -1,6 +1,6 @@
 //! `wharf events`.
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use wharf_client::{Method, Url};
 
 use super::{DOCUMENT_HELP, filters};
@@ -8,7 +8,7 @@ use crate::cli::command::COMMAND as EMPTY;
 use crate::cli::context::line;
 use crate::cli::{Command, Context, Exit, Flag, Kind, Matches, Outcome, flag, text};
 use crate::format::template::Template;
-use crate::format::{json, time};
+use crate::format::{json as read, time};
 
 static FLAGS: &[Flag] = &[
     flag(
@@ -60,7 +60,11 @@ async fn run(context: &Context, matches: &Matches) -> Outcome {
 }
 
 fn event_template(source: &str) -> Outcome<Template> {
-    Template::typed(source, "", "*events.Message").map_err(wrong)
+    let template = Template::typed(source, "", "*events.Message").map_err(wrong)?;
+    // A field that no event has is told of before the first one.
+    let none = json!({"Type": "", "Action": "", "Actor": {"ID": "", "Attributes": {}}});
+    let tried = template.render_completed(&none, &named(&none));
+    tried.map(|_| template).map_err(wrong)
 }
 
 fn wrong(error: String) -> Exit {
@@ -99,19 +103,19 @@ fn sorted(mut event: Value) -> Value {
 }
 
 fn pretty(event: &Value) -> String {
-    let nanos = match json::int(event, "timeNano") {
-        0 => i128::from(json::int(event, "time")) * 1_000_000_000,
+    let nanos = match read::int(event, "timeNano") {
+        0 => i128::from(read::int(event, "time")) * 1_000_000_000,
         nanos => i128::from(nanos),
     };
     let actor = &event["Actor"];
     let mut text = format!(
         "{} {} {} {}",
         time::rfc3339_nanos(nanos),
-        json::text(event, "Type"),
-        json::text(event, "Action"),
-        json::text(actor, "ID")
+        read::text(event, "Type"),
+        read::text(event, "Action"),
+        read::text(actor, "ID")
     );
-    let pairs = json::pairs(json::field(actor, "Attributes"));
+    let pairs = read::pairs(read::field(actor, "Attributes"));
     if !pairs.is_empty() {
         let shown: Vec<String> = pairs
             .iter()

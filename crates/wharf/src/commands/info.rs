@@ -80,27 +80,32 @@ fn asks_more(source: &str) -> bool {
     starts.any(|field| !field.starts_with(".ClientInfo"))
 }
 
-/// With the fields of Docker's struct that may be missing.
+/// The fields of Docker's struct that may be missing, with Go's zero values.
+const ALL: &str = r#"{
+    "Containers": 0, "ContainersRunning": 0, "ContainersPaused": 0, "ContainersStopped": 0, "Images": 0, "Driver": "",
+    "DriverStatus": null, "SystemStatus": null,
+    "Plugins": {"Volume": null, "Network": null, "Authorization": null, "Log": null}, "MemoryLimit": false,
+    "SwapLimit": false, "KernelMemory": false, "KernelMemoryTCP": false, "CpuCfsPeriod": false, "CpuCfsQuota": false,
+    "CPUShares": false, "CPUSet": false, "PidsLimit": false, "IPv4Forwarding": false, "Debug": false, "NFd": 0,
+    "OomKillDisable": false, "NGoroutines": 0, "SystemTime": "", "LoggingDriver": "", "CgroupDriver": "",
+    "CgroupVersion": "", "NEventsListener": 0, "KernelVersion": "", "OperatingSystem": "", "OSVersion": "", "OSType": "",
+    "Architecture": "", "IndexServerAddress": "", "RegistryConfig": null, "NCPU": 0, "MemTotal": 0,
+    "GenericResources": null, "DockerRootDir": "", "HttpProxy": "", "HttpsProxy": "", "NoProxy": "", "Name": "",
+    "Labels": null, "ExperimentalBuild": false, "ServerVersion": "", "Runtimes": null, "DefaultRuntime": "", "Swarm": {
+        "NodeID": "", "NodeAddr": "", "LocalNodeState": "", "ControlAvailable": false, "Error": "",
+        "RemoteManagers": null, "Nodes": 0, "Managers": 0, "Cluster": null, "Warnings": null
+    },
+    "LiveRestoreEnabled": false, "Isolation": "", "InitBinary": "", "ContainerdCommit": {"ID": "", "Expected": ""},
+    "RuncCommit": {"ID": "", "Expected": ""}, "InitCommit": {"ID": "", "Expected": ""}, "SecurityOptions": null,
+    "ProductLicense": "", "DefaultAddressPools": null, "FirewallBackend": null, "CDISpecDirs": null,
+    "DiscoveredDevices": null, "Containerd": null, "Warnings": null, "BridgeNfIptables": false,
+    "BridgeNfIp6tables": false, "ServerErrors": null
+}"#;
+
 fn completed(info: &Value) -> Value {
     let mut info = info.clone();
-    let defaults = json!({
-        "Containers": 0, "ContainersRunning": 0, "ContainersPaused": 0, "ContainersStopped": 0, "Images": 0, "Driver": "",
-        "DriverStatus": null, "SystemStatus": null, "Plugins": {"Volume": null, "Network": null, "Authorization": null, "Log": null},
-        "MemoryLimit": false, "SwapLimit": false, "KernelMemory": false, "KernelMemoryTCP": false, "CpuCfsPeriod": false,
-        "CpuCfsQuota": false, "CPUShares": false, "CPUSet": false, "PidsLimit": false, "IPv4Forwarding": false, "Debug": false,
-        "NFd": 0, "OomKillDisable": false, "NGoroutines": 0, "SystemTime": "", "LoggingDriver": "", "CgroupDriver": "",
-        "CgroupVersion": "", "NEventsListener": 0, "KernelVersion": "", "OperatingSystem": "", "OSVersion": "", "OSType": "",
-        "Architecture": "", "IndexServerAddress": "", "RegistryConfig": null, "NCPU": 0, "MemTotal": 0,
-        "GenericResources": null, "DockerRootDir": "", "HttpProxy": "", "HttpsProxy": "", "NoProxy": "", "Name": "",
-        "Labels": null, "ExperimentalBuild": false, "ServerVersion": "", "Runtimes": null, "DefaultRuntime": "",
-        "Swarm": {"NodeID": "", "NodeAddr": "", "LocalNodeState": "", "ControlAvailable": false, "Error": "",
-            "RemoteManagers": null, "Nodes": 0, "Managers": 0, "Cluster": null, "Warnings": null},
-        "LiveRestoreEnabled": false, "Isolation": "", "InitBinary": "", "ContainerdCommit": {"ID": "", "Expected": ""},
-        "RuncCommit": {"ID": "", "Expected": ""}, "InitCommit": {"ID": "", "Expected": ""}, "SecurityOptions": null,
-        "ProductLicense": "", "DefaultAddressPools": null, "FirewallBackend": null, "CDISpecDirs": null,
-        "DiscoveredDevices": null, "Containerd": null, "Warnings": null, "BridgeNfIptables": false, "BridgeNfIp6tables": false,
-        "ServerErrors": null,
-    });
+    // It is JSON: a test reads it.
+    let defaults = serde_json::from_str(ALL).unwrap_or_default();
     inspect_defaults::fill(&mut info, &defaults);
     info
 }
@@ -298,5 +303,20 @@ fn pools(info: &Value, lines: &mut Lines) {
                 read::int(pool, "Size")
             ));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_daemon_does_not_say_is_zero() {
+        let info = completed(&json!({"Swarm": {"Error": "x"}, "Images": 3}));
+        assert_eq!((&info["Images"], &info["NCPU"]), (&json!(3), &json!(0)));
+        assert_eq!(
+            (&info["Swarm"]["Error"], &info["Swarm"]["Nodes"]),
+            (&json!("x"), &json!(0))
+        );
     }
 }

@@ -98,6 +98,16 @@ struct Pruned {
     bytes: i64,
 }
 
+impl Pruned {
+    /// Where nothing was removed, bytes are not looked at.
+    fn nothing() -> Pruned {
+        Pruned {
+            text: String::new(),
+            bytes: 0,
+        }
+    }
+}
+
 /// Whether the user wants it. Who does not is told nothing more, and it is no failure, as with Docker's client.
 fn agreed(matches: &Matches, question: &str) -> Outcome<bool> {
     Ok(matches.on("force") || confirm(&format!("WARNING! {question}"))?)
@@ -151,12 +161,11 @@ async fn prune(client: &Client, kind: &str, wanted: &[String]) -> Outcome<Value>
 
 fn named(answer: &Value, list: &str, title: &str) -> Pruned {
     let names = json::texts(answer, list);
-    let mut text = String::new();
-    if !names.is_empty() {
-        text = format!("{title}:\n{}\n", names.join("\n"));
+    if names.is_empty() {
+        return Pruned::nothing();
     }
     Pruned {
-        text,
+        text: format!("{title}:\n{}\n", names.join("\n")),
         bytes: json::int(answer, "SpaceReclaimed"),
     }
 }
@@ -176,17 +185,14 @@ async fn prune_containers(client: &Client, wanted: &[String]) -> Outcome<Pruned>
 
 fn images_report(answer: &Value) -> Pruned {
     let done = json::items(answer, "ImagesDeleted");
-    let text = match done.is_empty() {
-        true => String::new(),
-        false => format!(
-            "Deleted Images:\n{}",
-            rmi::lines(done)
-                .replace("Untagged:", "untagged:")
-                .replace("Deleted:", "deleted:")
-        ),
-    };
+    if done.is_empty() {
+        return Pruned::nothing();
+    }
+    let lines = rmi::lines(done)
+        .replace("Untagged:", "untagged:")
+        .replace("Deleted:", "deleted:");
     Pruned {
-        text,
+        text: format!("Deleted Images:\n{lines}"),
         bytes: json::int(answer, "SpaceReclaimed"),
     }
 }

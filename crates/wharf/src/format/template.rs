@@ -69,6 +69,19 @@ const MAPS: &[&str] = &[
     "Status",
 ];
 
+/// Fields whose Go type is a map of texts by names that nobody knows beforehand: what is not in one is no error.
+const TEXTS: &[&str] = &[
+    "Labels",
+    "Attributes",
+    "Options",
+    "DriverOpts",
+    "Sysctls",
+    "Tmpfs",
+    "StorageOpt",
+    "Annotations",
+    "Data",
+];
+
 /// A parsed template.
 pub struct Template {
     /// As the user wrote it: places in errors are told in it.
@@ -244,16 +257,21 @@ fn place<'a>(source: &'a str, key: &str) -> (usize, &'a str) {
     (before + second.map_or(0, |at| at + 1), chain)
 }
 
-/// Go refuses to look into a nil pointer, which the engine does not: `.A.Health.B` becomes
-/// `(__there .A.Health "Health").B`, a function that fails for nil.
+/// What Go's types know and the engine does not. It refuses to look into a nil pointer: `.A.Health.B` becomes
+/// `(__there .A.Health "Health").B`, a function that fails for nil. A nil pointer that is shown is `<nil>`. A map of texts
+/// may lack one: `.Labels.b` becomes `(__entry .Labels "b")`.
 fn guard(source: &str) -> String {
     let mut out = String::with_capacity(source.len());
     let mut rest = source;
     while let Some(open) = rest.find("{{") {
         let end = rest[open..].find("}}").map_or(rest.len(), |end| open + end);
-        out.push_str(&rest[..open]);
+        let action = &rest[open + 2..end];
+        out.push_str(&rest[..open + 2]);
+        if shows_pointer(action) {
+            out.push_str("__shown ");
+        }
         // What is between quotes is no field.
-        for (index, part) in rest[open..end].split('"').enumerate() {
+        for (index, part) in action.split('"').enumerate() {
             if index > 0 {
                 out.push('"');
             }
@@ -266,6 +284,15 @@ fn guard(source: &str) -> String {
     }
     out.push_str(rest);
     out
+}
+
+/// Whether an action is nothing but a chain that ends with a pointer.
+fn shows_pointer(action: &str) -> bool {
+    let is_chain = action
+        .chars()
+        .all(|letter| is_name(letter) || letter == '.' || letter == '$');
+    let last = action.rsplit('.').next().unwrap_or_default();
+    is_chain && action.contains('.') && !last.is_empty() && POINTERS.contains(&last)
 }
 
 fn guard_fields(text: &str) -> String {
@@ -287,12 +314,17 @@ fn guard_chain(chain: &str) -> String {
     let mut whole = String::new();
     let mut fields = chain.split('.').peekable();
     whole.push_str(fields.next().unwrap_or_default());
+    let mut above = "";
     while let Some(field) = fields.next() {
-        whole = format!("{whole}.{field}");
         let is_pointer = !field.is_empty() && POINTERS.contains(&field);
+        whole = match TEXTS.contains(&above) {
+            true => format!("(__entry {whole} \"{field}\")"),
+            false => format!("{whole}.{field}"),
+        };
         if is_pointer && fields.peek().is_some() {
             whole = format!("(__there {whole} \"{field}\")");
         }
+        above = field;
     }
     whole
 }
@@ -366,6 +398,15 @@ fn functions(engine: Engine, origin: Arc<Origin>, rows: bool) -> Engine {
                 key: args.get(1).map(show).unwrap_or_default(),
             }),
             Some(there) => Ok(there.clone()),
+        })
+        .func("__shown", |args| match args.first() {
+            None | Some(Node::Nil) => Ok(Node::String("<nil>".into())),
+            Some(there) => Ok(there.clone()),
+        })
+        .func("__entry", |args| {
+            let name = args.get(1).and_then(Node::as_str).unwrap_or_default();
+            let entry = args.first().and_then(|entries| entries.field(name));
+            Ok(entry.cloned().unwrap_or(Node::Nil))
         })
         .func("__label", |args| {
             let name = args.get(1).and_then(Node::as_str).unwrap_or_default();
@@ -600,6 +641,11 @@ mod tests {
         let template = "{{with .State}}{{.Health.Status}}{{end}} {{range .State.Health.Log}}{{.}}{{end}} {{\".Health.x\"}}";
         let shown = Template::strict(template).unwrap().render(&document);
         assert_eq!(shown.unwrap(), "healthy 1 .Health.x");
+        let document = json!({"Config": {"Labels": {"a": "b"}}});
+        let template =
+            "{{.Config.Labels.a}} {{.Config.Labels.no}} {{if .Config.Labels.no}}x{{end}}";
+        let shown = Template::strict(template).unwrap().render(&document);
+        assert_eq!(shown.unwrap(), "b <no value> ");
     }
 
     #[test]

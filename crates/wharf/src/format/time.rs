@@ -69,7 +69,10 @@ pub fn ansi_c(text: &str) -> String {
 
 /// What `--since` and `--until` send: a duration back from now, a date, or a Unix time, as seconds with nanoseconds.
 pub fn point(text: &str) -> Result<String, String> {
-    if let Ok(nanoseconds) = super::units::parse_duration(text) {
+    // The beginning of time, and no moment ago.
+    if text != "0"
+        && let Ok(nanoseconds) = super::units::parse_duration(text)
+    {
         let seconds = now() - nanoseconds as f64 / 1e9;
         return Ok(format!(
             "{}.{:09}",

@@ -24,7 +24,7 @@ static FLAGS: &[Flag] = &[
 ];
 
 /// Create a context
-pub static COMMAND: Command = Command {
+pub(super) static COMMAND: Command = Command {
     name: "create",
     about: "Create a context",
     usage: "[OPTIONS] CONTEXT",

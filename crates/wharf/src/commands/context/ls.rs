@@ -17,7 +17,7 @@ static FLAGS: &[Flag] = &[
 ];
 
 /// List contexts
-pub static COMMAND: Command = Command {
+pub(super) static COMMAND: Command = Command {
     name: "ls",
     aliases: &["list"],
     about: "List contexts",
