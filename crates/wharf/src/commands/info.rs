@@ -62,7 +62,14 @@ fn formatted(context: &Context, source: &str, answer: Outcome<Value>) -> Outcome
         Err(exit) => (json!({"ID": ""}), Some(exit)),
     };
     info["ClientInfo"] = json!({"Debug": false, "Version": root::VERSION, "Context": context.name(), "Plugins": [], "Warnings": null});
-    line(template.render_completed(&info, &completed(&info))?)?;
+    match template.render_completed(&info, &completed(&info)) {
+        Ok(text) => line(text)?,
+        Err(error) => {
+            // Docker ends the line that it had begun.
+            out("\n")?;
+            return Err(error.into());
+        }
+    }
     match failure {
         // Docker's client does not ask where only the client's own is wanted.
         Some(exit) if !source.contains(".ClientInfo") || asks_more(source) => Err(exit),
