@@ -89,6 +89,11 @@ pub struct Created {
 /// If anything fails; no process, mount or membership is left then, the cgroup is the caller's.
 pub fn create(config: Config<'_>) -> Result<Created, RuntimeError> {
     let namespaces = Namespaces::of(config.spec, config.network)?;
+    if namespaces.joins_mounts() && builds_anything(config.spec) {
+        let text =
+            "mounts, devices and paths to mask need a mount namespace of the container's own";
+        return Err(RuntimeError::Unsupported(text.to_owned()));
+    }
     let ahead = Ahead::of(config.spec, &config.rootfs, &namespaces)?;
     if namespaces.has_user()
         && let Some(maps) = maps_of(config.spec)
@@ -187,6 +192,17 @@ pub fn create(config: Config<'_>) -> Result<Created, RuntimeError> {
             .and_then(|filter| filter.listener.as_ref()),
     };
     help.finish(ours, pid, pidfd)
+}
+
+/// Whether there is anything to do in the container's mount namespace, which in somebody else's nobody does.
+fn builds_anything(spec: &Spec) -> bool {
+    let linux = spec.linux().as_ref();
+    let any = |paths: &Option<Vec<String>>| paths.as_ref().is_some_and(|all| !all.is_empty());
+    let of_linux = linux.is_some_and(|linux| {
+        let devices = linux.devices().iter().flatten().count();
+        devices > 0 || any(linux.masked_paths()) || any(linux.readonly_paths())
+    });
+    of_linux || spec.mounts().iter().flatten().count() > 0
 }
 
 fn maps_of(spec: &Spec) -> Option<Maps<'_>> {

@@ -83,6 +83,11 @@ impl Namespaces {
         self.joined.iter().any(|(flag, _)| *flag == namespace::PID)
     }
 
+    /// Whether its mounts are somebody else's.
+    pub(crate) fn joins_mounts(&self) -> bool {
+        self.joins(namespace::MOUNT)
+    }
+
     /// The network namespace that is joined.
     pub(crate) fn network(&self) -> Option<&OwnedFd> {
         let mut joined = self.joined.iter();

@@ -31,11 +31,6 @@ pub(crate) fn spec(global: &Global, spec: &Spec, bundle: &Path) -> Result<(), St
     {
         return Err("unable to restrict sys entries without a private MNT namespace".to_owned());
     }
-    if joins_mounts(linux) && builds_anything(spec, linux) {
-        let text =
-            "mounts, devices and paths to mask need a mount namespace of the container's own";
-        return Err(text.to_owned());
-    }
     let own = own_namespaces(linux);
     for key in linux.sysctl().iter().flatten().map(|(key, _)| key) {
         check_sysctl(key, own)?;
@@ -193,19 +188,6 @@ fn has_parent(path: &Path) -> bool {
 fn has(linux: &Linux, kind: LinuxNamespaceType) -> bool {
     let mut listed = linux.namespaces().iter().flatten();
     listed.any(|one| one.typ() == kind)
-}
-
-/// Whether its mounts are somebody else's, where nothing is to be built.
-fn joins_mounts(linux: &Linux) -> bool {
-    let mut listed = linux.namespaces().iter().flatten();
-    listed.any(|one| one.typ() == LinuxNamespaceType::Mount && one.path().is_some())
-}
-
-fn builds_anything(spec: &Spec, linux: &Linux) -> bool {
-    spec.mounts().iter().flatten().count() > 0
-        || linux.devices().iter().flatten().count() > 0
-        || linux.masked_paths().iter().flatten().count() > 0
-        || linux.readonly_paths().iter().flatten().count() > 0
 }
 
 fn namespaces(linux: &Linux) -> Result<(), String> {
