@@ -11,6 +11,7 @@ use crate::cli::contexts::{DEFAULT, Store};
 use crate::cli::{
     Arity, Command, Context, Exit, Flag, Matches, Outcome, credentials, switch, text,
 };
+use crate::format::indent;
 use crate::format::template::Template;
 
 /// Manage contexts
@@ -130,7 +131,10 @@ fn inspect(context: &Context, matches: &Matches) -> Outcome {
     let documents = names.iter().map(|name| whole(context, &store, name));
     let documents = documents.collect::<Outcome<Vec<Value>>>()?;
     match matches.text("format") {
-        "" => line(super::inspect::indented(&documents).trim_end()),
+        "" => {
+            let documents: Vec<String> = documents.iter().map(Value::to_string).collect();
+            line(indent::list(documents.iter().map(String::as_str)).trim_end())
+        }
         "json" => line(Value::Array(documents)),
         source => {
             let template = Template::strict(source).map_err(|error| Exit::with_code(64, error))?;

@@ -1,12 +1,14 @@
 //! `wharf inspect`, and `inspect` of each kind of object.
 
-use serde_json::Value;
+use futures_util::StreamExt as _;
+use serde_json::value::RawValue;
 use wharf_client::{Client, Url};
 
 use super::{DOCUMENT_HELP, inspect_defaults};
 use crate::cli::command::COMMAND as EMPTY;
 use crate::cli::context::out;
 use crate::cli::{Arity, Command, Context, Exit, Flag, Matches, Outcome, switch, text};
+use crate::format::indent;
 use crate::format::template::Template;
 use crate::options::platform;
 
@@ -80,6 +82,8 @@ inspect!(
     "Show all that is known about volumes"
 );
 
+/// How many are asked for at the same time.
+const AT_ONCE: usize = 4;
 const KINDS: &[&str] = &["container", "image", "network", "volume"];
 /// Kinds of a swarm or of plugins, of which there are none here.
 const ABSENT: &[&str] = &["config", "node", "plugin", "secret", "service", "task"];
@@ -117,23 +121,33 @@ async fn inspect(context: &Context, matches: &Matches, kinds: &[&str]) -> Outcom
         }
     };
     let client = context.client().await?;
-    let (mut documents, mut found, mut failures) = (Vec::new(), Vec::new(), Vec::new());
-    for name in &matches.args {
-        match find(client, matches, kinds, name).await {
-            Ok((document, kind)) => {
-                documents.push(document);
-                found.push(kind);
-            }
+    let (mut found, mut failures) = (Vec::new(), Vec::new());
+    let answers = matches
+        .args
+        .iter()
+        .map(|name| find(client, matches, kinds, name));
+    let mut answers = futures_util::stream::iter(answers).buffered(AT_ONCE);
+    while let Some(answer) = answers.next().await {
+        match answer {
+            Ok(one) => found.push(one),
             Err(exit) => failures.push(exit.message),
         }
     }
     match (&template, format) {
-        (None, _) => out(&indented(&documents))?,
-        (Some(_), "json") => out(&format!("{}\n", Value::Array(documents)))?,
+        (None, _) => {
+            let documents = found.iter().map(|(document, _)| document.get());
+            out(&indent::list(documents))?;
+        }
+        (Some(_), "json") => {
+            let documents: Vec<&str> = found.iter().map(|(document, _)| document.get()).collect();
+            out(&format!("[{}]\n", documents.join(",")))?;
+        }
         (Some(template), _) => {
-            for (document, kind) in documents.iter().zip(found) {
-                let completed = inspect_defaults::completed(kind, document);
-                match template.render_completed(document, &completed) {
+            for (document, kind) in &found {
+                let document = serde_json::from_str(document.get())
+                    .map_err(|source| wharf_client::Error::Decode { source })?;
+                let completed = inspect_defaults::completed(kind, &document);
+                match template.render_completed(&document, &completed) {
                     Ok(text) => out(&format!("{text}\n"))?,
                     Err(error) => {
                         // Docker ends the line that it had begun.
@@ -166,7 +180,7 @@ async fn find<'a>(
     matches: &Matches,
     kinds: &[&'a str],
     name: &str,
-) -> Outcome<(Value, &'a str)> {
+) -> Outcome<(Box<RawValue>, &'a str)> {
     let several = kinds.len() > 1;
     for kind in kinds {
         let url = match *kind {
@@ -183,7 +197,7 @@ async fn find<'a>(
                 )));
             }
         };
-        match client.get::<Value>(url).await {
+        match client.get::<Box<RawValue>>(url).await {
             Ok(document) => return Ok((document, kind)),
             // It may be one of the next kind.
             Err(error) if several && is_of_no_such_kind(&error) => {}
@@ -191,18 +205,4 @@ async fn find<'a>(
         }
     }
     Err(Exit::new(format!("Error: No such object: {name}")))
-}
-
-/// Documents as `inspect` shows them.
-pub(crate) fn indented(documents: &[Value]) -> String {
-    if documents.is_empty() {
-        return "[]\n".to_owned();
-    }
-    let mut out = Vec::new();
-    let format = serde_json::ser::PrettyFormatter::with_indent(b"    ");
-    let mut serializer = serde_json::Serializer::with_formatter(&mut out, format);
-    // Values that came from JSON can be written as JSON.
-    let _ = serde::Serialize::serialize(documents, &mut serializer);
-    out.push(b'\n');
-    String::from_utf8_lossy(&out).into_owned()
 }

@@ -1,13 +1,14 @@
 //! `wharf ps`.
 
 use serde_json::Value;
+use serde_json::value::RawValue;
 use wharf_client::Url;
 
 use super::{FORMAT_HELP, filters};
 use crate::cli::command::COMMAND as EMPTY;
 use crate::cli::context::out;
 use crate::cli::{Arity, Command, Context, Flag, Kind, Matches, Outcome, flag, switch, text};
-use crate::format::rows::{Headers, Row, ellipsis, labels, render, short_id};
+use crate::format::rows::{Headers, Row, Wanted, ellipsis, labels, render, short_id};
 use crate::format::{json, time, units};
 use crate::row;
 
@@ -91,22 +92,26 @@ async fn run(context: &Context, matches: &Matches) -> Outcome {
         .flag("size", with_size)
         .maybe("filters", filters(matches.list("filter")));
     let client = context.client().await?;
-    let containers: Vec<Value> = client.get(url).await?;
+    let containers: Vec<Box<RawValue>> = client.get(url).await?;
     let full = matches.on("no-trunc");
-    let rows = containers
-        .iter()
-        .map(|container| row(container, full))
-        .collect();
     let default = match matches.on("size") {
         true => format!("{TABLE}\t{{{{.Size}}}}"),
         false => TABLE.to_owned(),
     };
     // As Docker has it, a format that is written wins over -q only when it is no table.
-    let format = if quiet && matches!(format, "" | "table") {
-        "{{.ID}}"
-    } else {
-        format
+    let only_ids = quiet && matches!(format, "" | "table");
+    let wanted = match only_ids {
+        true => Wanted::of("", "{{.ID}}"),
+        false => Wanted::of(format, &default),
     };
+    // Of many containers, one is held at a time.
+    let rows = containers.iter().map(|container| {
+        let container = serde_json::from_str(container.get())?;
+        Ok(wanted_row(&container, full, &wanted))
+    });
+    let rows = rows.collect::<serde_json::Result<_>>();
+    let rows = rows.map_err(|source| wharf_client::Error::Decode { source })?;
+    let format = if only_ids { "{{.ID}}" } else { format };
     out(&render(format, &default, HEADERS, rows)?)
 }
 
@@ -118,6 +123,10 @@ fn shows_size(format: &str) -> bool {
 
 /// The fields of one container of the list.
 pub fn row(container: &Value, full: bool) -> Row {
+    wanted_row(container, full, &Wanted::of("json", ""))
+}
+
+fn wanted_row(container: &Value, full: bool, wanted: &Wanted<'_>) -> Row {
     let id = json::text(container, "Id");
     let command = json::text(container, "Command");
     let created = json::int(container, "Created");
@@ -140,6 +149,7 @@ pub fn row(container: &Value, full: bool) -> Row {
         .collect();
     networks.sort_unstable();
     row! {
+        wanted;
         "ID" => if full { id } else { short_id(id) },
         "Names" => names(container, full),
         "Image" => image(container, full),

@@ -11,6 +11,22 @@ pub type Row = Map<String, Value>;
 /// Fields and the headers above them.
 pub type Headers = &'static [(&'static str, &'static str)];
 
+/// The fields of a row that a format shows: a list of many takes as long as its rows do.
+pub struct Wanted<'a>(Option<&'a str>);
+
+impl<'a> Wanted<'a> {
+    /// Those of the plain table, whose template is `default`; all for a format that a user wrote.
+    pub fn of(format: &str, default: &'a str) -> Self {
+        Self(matches!(format, "" | "table").then_some(default))
+    }
+
+    /// Whether this field is one of them.
+    pub fn has(&self, name: &str) -> bool {
+        self.0
+            .is_none_or(|template| template.contains(&format!(".{name}}}")))
+    }
+}
+
 /// Renders `rows` by `format` (`table`, `table TEMPLATE`, `json`, `TEMPLATE`; `""` is `table`).
 /// `default` is the template of the plain table.
 pub fn render(
@@ -46,9 +62,16 @@ pub fn render(
     Ok(if is_table { table::align(&text) } else { text })
 }
 
-/// Builds a [`Row`] out of `name => value` pairs.
+/// Builds a [`Row`] out of `name => value` pairs; of those that are [`Wanted`] if that comes first.
 #[macro_export]
 macro_rules! row {
+    ($wanted:expr; $($name:literal => $value:expr),* $(,)?) => {{
+        let mut row = $crate::format::rows::Row::new();
+        $(if $wanted.has($name) {
+            row.insert($name.to_owned(), ::serde_json::Value::from($value));
+        })*
+        row
+    }};
     ($($name:literal => $value:expr),* $(,)?) => {{
         let mut row = $crate::format::rows::Row::new();
         $(row.insert($name.to_owned(), ::serde_json::Value::from($value));)*
@@ -105,6 +128,17 @@ mod tests {
         );
         check("{{.ID}}/{{.Label \"a-b\"}}", "1/c\n");
         check("json", "{\"ID\":\"1\",\"Name\":\"n\"}\n");
+    }
+
+    #[test]
+    fn only_what_a_table_shows_is_made() {
+        let made = |format| -> Row {
+            let wanted = Wanted::of(format, "{{.ID}}\t{{.Name}}");
+            row! {wanted; "ID" => "1", "Name" => "n", "NameOfAll" => "x"}
+        };
+        assert_eq!(made("table").keys().collect::<Vec<_>>(), ["ID", "Name"]);
+        assert_eq!(made("json").len(), 3);
+        assert_eq!(made("{{.ID}}").len(), 3);
     }
 
     #[test]

@@ -4,7 +4,7 @@
 //! method call `.Label "x"`, and `json` in the order of the daemon's document.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use gotmpl::{MissingKey, Template as Engine, TemplateError, Value as Node};
 use serde_json::Value;
@@ -88,7 +88,12 @@ pub struct Template {
     written: String,
     source: String,
     kind: Kind,
+    engine: Engine,
+    origin: Shared,
 }
+
+/// What the engine's functions know of the document that is rendered just now.
+type Shared = Arc<Mutex<Origin>>;
 
 /// What a template is applied to; that decides how it fails and how it spells JSON.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -130,28 +135,15 @@ impl Template {
             Kind::Document | Kind::Typed(..) => guard(source),
             Kind::Lenient | Kind::Row => source.to_owned(),
         };
-        let template = Template {
-            written: source.to_owned(),
-            source: call_label(&guarded),
+        let (source, written) = (call_label(&guarded), source.to_owned());
+        let origin = Shared::default();
+        Ok(Template {
+            engine: engine(&source, kind, &origin)?,
+            written,
+            source,
             kind,
-        };
-        template.engine(Arc::default()).map(drop)?;
-        Ok(template)
-    }
-
-    fn engine(&self, origin: Arc<Origin>) -> Result<Engine, String> {
-        let missing = if self.kind == Kind::Lenient {
-            MissingKey::Invalid
-        } else {
-            MissingKey::Error
-        };
-        let rows = self.kind == Kind::Row;
-        functions(Engine::new("").missing_key(missing), origin, rows)
-            .parse(&self.source)
-            .map_err(|error| match self.kind {
-                Kind::Row => format!("failed to parse template: {}", explain(&error)),
-                _ => format!("template parsing error: {}", explain(&error)),
-            })
+            origin,
+        })
     }
 
     // Go tells where in the source the field is.
@@ -183,13 +175,17 @@ impl Template {
     /// Renders `document`, with fields of `completed` where it has none: those that are left out when they are empty, and
     /// so are in no JSON of the whole.
     pub fn render_completed(&self, document: &Value, completed: &Value) -> Result<String, String> {
-        let mut origin = Origin {
-            document: document.clone(),
-            completed: completed.clone(),
-            places: HashMap::new(),
-        };
-        let root = node(completed, "", "", &mut origin.places);
-        self.engine(Arc::new(origin))?
+        let mut places = HashMap::new();
+        let root = node(completed, "", "", &mut places);
+        // Nothing else asks for it.
+        if self.source.contains("json") {
+            *self.origin.lock().unwrap_or_else(PoisonError::into_inner) = Origin {
+                document: document.clone(),
+                completed: completed.clone(),
+                places,
+            };
+        }
+        self.engine
             .execute_to_string(&root)
             .map_err(|error| self.failure(&error))
     }
@@ -218,6 +214,21 @@ impl Template {
             .execute_to_string(&node(headers, "", "", &mut HashMap::new()))
             .map_err(|error| explain(&error))
     }
+}
+
+/// The parsed template, with functions that look at `origin`.
+fn engine(source: &str, kind: Kind, origin: &Shared) -> Result<Engine, String> {
+    let missing = match kind {
+        Kind::Lenient => MissingKey::Invalid,
+        _ => MissingKey::Error,
+    };
+    let engine = Engine::new("").missing_key(missing);
+    functions(engine, origin.clone(), kind == Kind::Row)
+        .parse(source)
+        .map_err(|error| match kind {
+            Kind::Row => format!("failed to parse template: {}", explain(&error)),
+            _ => format!("template parsing error: {}", explain(&error)),
+        })
 }
 
 // Go prefixes each of its texts with "template: " and a place; the engine knows the place of parse errors only.
@@ -343,11 +354,12 @@ fn call_label(source: &str) -> String {
     out
 }
 
-fn functions(engine: Engine, origin: Arc<Origin>, rows: bool) -> Engine {
+fn functions(engine: Engine, origin: Shared, rows: bool) -> Engine {
     let text = |args: &[Node], index: usize| args.get(index).map(show).unwrap_or_default();
     engine
         .func("json", move |args| {
             let value = args.first().cloned().unwrap_or(Node::Nil);
+            let origin = origin.lock().unwrap_or_else(PoisonError::into_inner);
             let json = origin.json(&value);
             let whole = rows && matches!(value, Node::Map(_));
             Ok(Node::String(
