@@ -290,8 +290,8 @@ pub(crate) fn cp_goes_where_a_bind_leads(case: &mut Case) -> Result<()> {
     std::fs::write(own("secret/mine"), "theirs")?;
     let bind = |name: &str, to: &str| format!("{}:{to}", own(name).display());
     for (name, bind) in [
-        ("a", bind("shared", "/srv")),
-        ("b", bind("shared/x", "/data")),
+        ("c1", bind("shared", "/srv")),
+        ("c2", bind("shared/x", "/data")),
     ] {
         let words = ["run", "-d", "--name", name, "-v", &bind];
         case.ok(&[&words[..], &["busybox", "sleep", "1000"]].concat())?;
