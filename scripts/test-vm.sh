@@ -24,7 +24,7 @@ scenarios=("$@")
     run::prints_output run::exit_codes run::limits_reach run::stdin_is run::tmpfs
     containers::exec_runs containers::create_start resources:: limits:: apparmor:: safety:: life::
     commit::many_layers mounts::fresh_volumes userns::ids_are
-    network::published network::bridge quotas:: firewalls::a_full_table lan::ipvlan
+    network::published network::bridge quotas:: firewalls::a_full_table lan::ipvlan sctp::
 )
 target=${CARGO_TARGET_DIR:-$root/target}
 cargo build --quiet --package wharf-conformance
