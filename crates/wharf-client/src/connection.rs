@@ -61,6 +61,11 @@ impl Client {
         self
     }
 
+    /// The version of the API that is spoken: ours, until a daemon has said that it is older.
+    pub fn api_version(&self) -> String {
+        self.version().number.clone()
+    }
+
     /// Sends these headers with each request (`HttpHeaders` of Docker's config.json).
     #[must_use]
     pub fn with_headers(mut self, headers: Vec<(String, String)>) -> Client {

@@ -11,26 +11,31 @@ use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 
 use crate::SshHost;
 
-/// The streams of an `ssh` that runs; it ends with this.
+/// The streams of an `ssh` that runs. It ends by itself once its input is closed, what was written having been sent.
 pub(crate) struct Dialed {
     _child: Child,
-    input: ChildStdin,
+    /// Nothing once it is closed: a pipe knows no other way to say that no more will come.
+    input: Option<ChildStdin>,
     output: ChildStdout,
 }
 
 /// Starts `ssh`. What it has to say goes to this process's standard error.
 pub(crate) fn connect(host: &SshHost) -> io::Result<Dialed> {
-    let mut child = Command::new("ssh")
-        .args(arguments(host))
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .kill_on_drop(true)
-        .spawn()?;
+    let mut command = std::process::Command::new("ssh");
+    command.args(arguments(host));
+    start(command)
+}
+
+fn start(mut command: std::process::Command) -> io::Result<Dialed> {
+    command.stdin(Stdio::piped()).stdout(Stdio::piped());
+    // An interrupt from the terminal is the container's, and must not end the way to it.
+    wharf_sys::signals::in_a_session(&mut command);
+    let mut child = Command::from(command).spawn()?;
     let streams = child.stdin.take().zip(child.stdout.take());
     let (input, output) = streams.ok_or_else(|| io::Error::other("ssh has no streams"))?;
     Ok(Dialed {
         _child: child,
-        input,
+        input: Some(input),
         output,
     })
 }
@@ -71,20 +76,29 @@ impl AsyncWrite for Dialed {
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.input).poll_write(cx, bytes)
+        match &mut self.input {
+            Some(input) => Pin::new(input).poll_write(cx, bytes),
+            None => Poll::Ready(Err(io::ErrorKind::BrokenPipe.into())),
+        }
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.input).poll_flush(cx)
+        match &mut self.input {
+            Some(input) => Pin::new(input).poll_flush(cx),
+            None => Poll::Ready(Ok(())),
+        }
     }
 
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.input).poll_shutdown(cx)
+    fn poll_shutdown(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.input = None;
+        Poll::Ready(Ok(()))
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
     use super::*;
     use crate::Endpoint;
 
@@ -94,6 +108,20 @@ mod tests {
         };
         let words = arguments(&host).join(" ");
         assert_eq!(words, format!("-o ConnectTimeout=30 -T {expected}"));
+    }
+
+    #[tokio::test]
+    async fn what_was_said_arrives_and_its_end_is_told() {
+        let mut dialed = start(std::process::Command::new("cat")).unwrap();
+        dialed.write_all(b"hello").await.unwrap();
+        dialed.shutdown().await.unwrap();
+        let mut said = String::new();
+        let all = dialed.read_to_string(&mut said);
+        let patience = std::time::Duration::from_secs(30);
+        tokio::time::timeout(patience, all).await.unwrap().unwrap();
+        assert_eq!(said, "hello");
+        let error = dialed.write_all(b"more").await.unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::BrokenPipe);
     }
 
     #[test]

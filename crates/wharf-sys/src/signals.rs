@@ -70,6 +70,18 @@ pub fn unblocked(command: &mut std::process::Command) -> &mut std::process::Comm
     unsafe { command.pre_exec(move || change_mask(libc::SIG_SETMASK, &none)) }
 }
 
+/// Starts the program of `command` in a session of its own (setsid(2)): what is typed at this process's terminal to end it is
+/// not for that one.
+pub fn in_a_session(command: &mut std::process::Command) -> &mut std::process::Command {
+    use std::os::unix::process::CommandExt as _;
+    let leave = || match rustix::process::setsid() {
+        Ok(_) => Ok(()),
+        Err(errno) => Err(errno.into()),
+    };
+    // SAFETY: between fork and exec only setsid is called, which is async-signal-safe and allocates nothing.
+    unsafe { command.pre_exec(leave) }
+}
+
 fn set_of(signals: &[i32]) -> libc::sigset_t {
     let mut set = std::mem::MaybeUninit::uninit();
     // SAFETY: sigemptyset initialises the whole set.
@@ -95,6 +107,16 @@ fn change_mask(how: i32, set: &libc::sigset_t) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_program_can_have_a_session_of_its_own() {
+        let mut command = std::process::Command::new("sh");
+        command.args(["-c", "cut -d' ' -f6 /proc/$$/stat; echo $$"]);
+        let output = in_a_session(&mut command).output().expect("sh");
+        let said = String::from_utf8_lossy(&output.stdout).into_owned();
+        let mut numbers = said.lines();
+        assert_eq!(numbers.next(), numbers.next(), "{said}");
+    }
 
     #[test]
     fn a_program_can_start_with_all_signals_unblocked() {

@@ -333,6 +333,8 @@ fn the_daemon_is_found_as_docker_finds_it() {
         asked(&["-H", &a, "ps"], &[("DOCKER_CONTEXT", "other")]),
         "here"
     );
+    let default = asked(&["--context", "default", "ps"], &[("DOCKER_HOST", &a)]);
+    assert_eq!(default, "here");
     assert_eq!(texts(&run(&["context", "use", "other"], &[])).0, "other\n");
     assert_eq!(asked(&["ps"], &[]), "there");
     assert_eq!(asked(&["ps"], &[("DOCKER_HOST", &a)]), "here");
@@ -369,6 +371,25 @@ fn the_daemon_is_found_as_docker_finds_it() {
         &["context", "create", "other"],
         "context \"other\" already exists",
     );
+    failed(
+        &[
+            "context",
+            "create",
+            "third",
+            "--from",
+            "other",
+            "--docker",
+            "host=unix:///s",
+        ],
+        "cannot use --docker flag when --from is set",
+    );
+    let missing = "host=unix:///s,ca=/etc/hostname,cert=/nowhere";
+    failed(
+        &["context", "create", "third", "--docker", missing],
+        "unable to create docker endpoint config: open /nowhere: no such file or directory",
+    );
+    let kept = std::fs::read_dir(config.join("contexts/tls"));
+    assert!(kept.is_err() || kept.unwrap().count() == 0);
     failed(
         &["context", "rm", "other"],
         "context \"other\" is in use, set -f flag to force remove",

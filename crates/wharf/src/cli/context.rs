@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use serde_json::Value;
-use wharf_client::{Client, Endpoint, Error, Tls};
+use wharf_client::{API_VERSION, Client, Endpoint, Error, Tls};
 
 use super::contexts::{DEFAULT, Store};
 use super::{Exit, Outcome};
@@ -52,9 +52,9 @@ impl Context {
         }
         let config_dir = self::config_dir(wanted.config.as_deref());
         let config = read_config(&config_dir);
-        let host = match &wanted.context {
-            Some(_) => None,
-            None => wanted
+        let host = match wanted.context.as_deref() {
+            Some(name) if name != DEFAULT => None,
+            _ => wanted
                 .host
                 .or_else(|| variable("WHARF_HOST"))
                 .or_else(|| variable("DOCKER_HOST")),
@@ -93,6 +93,20 @@ impl Context {
             }
             Err(error) => Err(error.into()),
         }
+    }
+
+    /// Starts the daemon where that is ours to do, for a plugin that may ask it. Others that are named find out for themselves.
+    pub async fn wake(&self) {
+        if self.default_host {
+            // A plugin that needs none does without.
+            let _ = self.client().await;
+        }
+    }
+
+    /// The version of the API that is spoken with the daemon.
+    pub fn api_version(&self) -> String {
+        let client = self.client.as_ref();
+        client.map_or_else(|_| API_VERSION.to_owned(), |client| client.api_version())
     }
 
     /// Where the daemon is, as `DOCKER_HOST` says it.

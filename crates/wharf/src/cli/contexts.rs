@@ -86,22 +86,40 @@ impl Store {
         Ok(std::fs::rename(&temporary, folder.join("meta.json"))?)
     }
 
-    /// Keeps copies of certificates, which only the user can read.
+    /// Keeps copies of certificates, which only the user can read, in the place of what a context of this name may have
+    /// left.
     ///
     /// # Errors
-    /// If a file cannot be read or written.
+    /// If a file cannot be read or written; then nothing is kept.
     pub fn keep(&self, name: &str, files: &[(&str, PathBuf)]) -> Outcome {
-        use std::os::unix::fs::OpenOptionsExt as _;
-        let folder = self.tls(name).join("docker");
-        std::fs::create_dir_all(&folder)?;
-        for (file, from) in files {
+        let read = |(file, from): &(&str, PathBuf)| {
             let bytes = std::fs::read(from).map_err(|error| {
                 let reason = crate::options::env::reason(&error);
                 Exit::new(format!("open {}: {reason}", from.display()))
             })?;
+            Ok((PathBuf::from(file), bytes))
+        };
+        let files = files.iter().map(read).collect::<Outcome<Vec<_>>>()?;
+        self.remove(name)?;
+        if files.is_empty() {
+            return Ok(());
+        }
+        let kept = self.write_certificates(name, &files);
+        if kept.is_err() {
+            self.remove(name)?;
+        }
+        kept
+    }
+
+    fn write_certificates(&self, name: &str, files: &[(PathBuf, Vec<u8>)]) -> Outcome {
+        use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+        let folder = self.tls(name).join("docker");
+        let mut folders = std::fs::DirBuilder::new();
+        folders.recursive(true).mode(0o700).create(&folder)?;
+        for (file, bytes) in files {
             let mut options = std::fs::File::options();
-            let options = options.write(true).create(true).truncate(true).mode(0o600);
-            std::io::Write::write_all(&mut options.open(folder.join(file))?, &bytes)?;
+            let options = options.write(true).create_new(true).mode(0o600);
+            std::io::Write::write_all(&mut options.open(folder.join(file))?, bytes)?;
         }
         Ok(())
     }

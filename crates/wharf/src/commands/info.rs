@@ -25,14 +25,19 @@ pub static COMMAND: Command = Command {
 };
 
 async fn run(context: &Context, matches: &Matches) -> Outcome {
+    let source = match matches.text("format") {
+        "json" => "{{json .}}",
+        source => source,
+    };
+    if source.contains(".ClientInfo") && !asks_more(source) {
+        return formatted(context, source, Ok(json!({"ID": ""})));
+    }
     let answer: Outcome<Value> = match context.client().await {
         Ok(client) => client.get(Url::new(["info"])).await.map_err(Exit::from),
         Err(exit) => Err(exit),
     };
-    match matches.text("format") {
-        "" => {}
-        "json" => return formatted(context, "{{json .}}", answer),
-        format => return formatted(context, format, answer),
+    if !source.is_empty() {
+        return formatted(context, source, answer);
     }
     out(&format!(
         "Client: Wharf\n Version:    {}\n Context:    {}\n Debug Mode: false\n\nServer:\n",
@@ -54,7 +59,7 @@ async fn run(context: &Context, matches: &Matches) -> Outcome {
     }
 }
 
-/// By a template; what it says of the client alone needs no daemon.
+/// By a template. What it says of the client alone needs no daemon, and none is asked.
 fn formatted(context: &Context, source: &str, answer: Outcome<Value>) -> Outcome {
     let template = Template::typed(source, "", "system.dockerInfo")?;
     let (mut info, failure) = match answer {
@@ -70,11 +75,7 @@ fn formatted(context: &Context, source: &str, answer: Outcome<Value>) -> Outcome
             return Err(error.into());
         }
     }
-    match failure {
-        // Docker's client does not ask where only the client's own is wanted.
-        Some(exit) if !source.contains(".ClientInfo") || asks_more(source) => Err(exit),
-        _ => Ok(()),
-    }
+    failure.map_or(Ok(()), Err)
 }
 
 /// Whether a template has a field that is not below `ClientInfo`.

@@ -102,6 +102,21 @@ async fn kept(context: &Context, matches: &Matches, key: &str) -> Outcome<Option
     }
 }
 
+/// Who is known already need not be typed again.
+fn ask_name(context: &Context, key: &str) -> Outcome<String> {
+    let known = credentials::find(context, key);
+    let known = known.and_then(|auth| auth["username"].as_str().map(str::to_owned));
+    let known = known.unwrap_or_default();
+    let question = match known.as_str() {
+        "" => "Username: ".to_owned(),
+        name => format!("Username ({name}): "),
+    };
+    Ok(match prompt(&question, true)? {
+        name if name.is_empty() => known,
+        name => name,
+    })
+}
+
 fn ask(context: &Context, matches: &Matches, key: &str) -> Outcome<Value> {
     let given = matches.maybe("password").map(str::to_owned);
     let from_stdin = matches.on("password-stdin");
@@ -121,21 +136,10 @@ fn ask(context: &Context, matches: &Matches, key: &str) -> Outcome<Value> {
     }
     let can_ask = std::io::stdin().is_terminal();
     let cannot = || Exit::new("cannot perform an interactive login from a non TTY device");
-    // Who is known already need not be typed again.
-    let known = credentials::find(context, key);
-    let known = known.and_then(|auth| auth["username"].as_str().map(str::to_owned));
-    let known = known.unwrap_or_default();
-    let question = match known.as_str() {
-        "" => "Username: ".to_owned(),
-        name => format!("Username ({name}): "),
-    };
     let username = match user {
         Some(user) => user,
         None if !can_ask => return Err(cannot()),
-        None => match prompt(&question, true)? {
-            name if name.is_empty() => known,
-            name => name,
-        },
+        None => ask_name(context, key)?,
     };
     let password = match given {
         Some(password) => password,

@@ -154,14 +154,13 @@ pub async fn run(words: &[String]) -> Outcome {
     if let Some((name, words)) = builder::forwarded(&context, &matches.args)
         && let Some(program) = plugin::find(&name, &context)
     {
-        let _ = context.client().await;
+        context.wake().await;
         let flags = passed_on(&matches);
         return Err(plugin::become_it(&program, &flags, &words, &context));
     }
     let Some(command) = find(word) else {
         if let Some(program) = plugin::find(word, &context) {
-            // So that it finds a daemon, too, where one can be started; what needs none does without.
-            let _ = context.client().await;
+            context.wake().await;
             let flags = passed_on(&matches);
             return Err(plugin::become_it(&program, &flags, &matches.args, &context));
         }

@@ -33,7 +33,7 @@ async fn run(context: &Context, matches: &Matches) -> Outcome {
         Ok(server) => (server, Ok(())),
         Err(exit) => (Value::Null, Err(exit)),
     };
-    let client = client(context, &server);
+    let client = client(context);
     match template {
         Some(template) => {
             let document = json!({"Client": client, "Server": server});
@@ -73,14 +73,10 @@ fn completed(document: &Value) -> Value {
     document
 }
 
-fn client(context: &Context, server: &Value) -> Value {
-    let api = match read::text(server, "ApiVersion") {
-        "" => API_VERSION,
-        version => version,
-    };
+fn client(context: &Context) -> Value {
     json!({
         "Version": root::VERSION,
-        "ApiVersion": api,
+        "ApiVersion": context.api_version(),
         "DefaultAPIVersion": API_VERSION,
         "GitCommit": root::build(),
         "GoVersion": "none (Rust)",

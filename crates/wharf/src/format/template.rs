@@ -278,27 +278,54 @@ fn guard(source: &str) -> String {
         let end = rest[open..].find("}}").map_or(rest.len(), |end| open + end);
         let action = &rest[open + 2..end];
         out.push_str(&rest[..open + 2]);
+        let (trim, action) = match action.strip_prefix("- ") {
+            Some(action) => ("- ", action),
+            None => ("", action),
+        };
+        out.push_str(trim);
         if shows_pointer(action) {
-            out.push_str("__shown ");
+            out.push_str(" __shown ");
         }
-        // What is between quotes is no field.
-        for (index, part) in action.split('"').enumerate() {
-            if index > 0 {
-                out.push('"');
-            }
-            match index % 2 {
-                0 => out.push_str(&guard_fields(part)),
-                _ => out.push_str(part),
-            }
-        }
+        guard_action(action, &mut out);
         rest = &rest[end..];
     }
     out.push_str(rest);
     out
 }
 
+/// What is between quotes is no field.
+fn guard_action(action: &str, out: &mut String) {
+    let mut rest = action;
+    while let Some(open) = rest.find(['"', '`']) {
+        out.push_str(&guard_fields(&rest[..open]));
+        let length = quoted_length(&rest[open..]);
+        out.push_str(&rest[open..open + length]);
+        rest = &rest[open + length..];
+    }
+    out.push_str(&guard_fields(rest));
+}
+
+/// Length of the text in quotes that this begins with, the quotes included; all of it if that does not end.
+fn quoted_length(text: &str) -> usize {
+    let mut bytes = text.bytes().enumerate();
+    let Some((_, quote)) = bytes.next() else {
+        return 0;
+    };
+    let mut escaped = false;
+    for (index, byte) in bytes {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' if quote == b'"' => escaped = true,
+            _ if byte == quote => return index + 1,
+            _ => {}
+        }
+    }
+    text.len()
+}
+
 /// Whether an action is nothing but a chain that ends with a pointer.
 fn shows_pointer(action: &str) -> bool {
+    let action = action.strip_suffix(" -").unwrap_or(action).trim();
     let is_chain = action
         .chars()
         .all(|letter| is_name(letter) || letter == '.' || letter == '$');
@@ -314,7 +341,11 @@ fn guard_fields(text: &str) -> String {
         let length = rest[start..].find(|letter| !in_chain(letter));
         let end = length.map_or(rest.len(), |length| start + length);
         out.push_str(&rest[..start]);
-        out.push_str(&guard_chain(&rest[start..end]));
+        // What follows brackets is a field of what they give.
+        match rest[..start].ends_with(')') {
+            true => out.push_str(&rest[start..end]),
+            false => out.push_str(&guard_chain(&rest[start..end])),
+        }
         rest = &rest[end..];
     }
     out.push_str(rest);
@@ -649,10 +680,16 @@ mod tests {
         );
         let asked = render("{{if .State.Health}}{{.State.Health.Status}}{{end}}|{{.State.Health}}");
         assert_eq!(asked.unwrap(), "|<nil>");
+        let spaced = render("{{ .State.Health }} {{- .State.Health -}} |");
+        assert_eq!(spaced.unwrap(), "<nil><nil>|");
         let document = json!({"State": {"Health": {"Status": "healthy", "Log": [1]}}});
         let template = "{{with .State}}{{.Health.Status}}{{end}} {{range .State.Health.Log}}{{.}}{{end}} {{\".Health.x\"}}";
         let shown = Template::strict(template).unwrap().render(&document);
         assert_eq!(shown.unwrap(), "healthy 1 .Health.x");
+        let document = json!({"Networks": {"n": {"IPAMConfig": {"IPv4Address": "10.0.0.2"}}}});
+        let template = "{{(index .Networks \"n\").IPAMConfig.IPv4Address}} {{len `x.Labels.b`}} {{len \"\\\"x.Labels.b\"}}";
+        let shown = Template::strict(template).unwrap().render(&document);
+        assert_eq!(shown.unwrap(), "10.0.0.2 10 11");
         let document = json!({"Config": {"Labels": {"a": "b"}}});
         let template =
             "{{.Config.Labels.a}} {{.Config.Labels.no}} {{if .Config.Labels.no}}x{{end}}";

@@ -44,6 +44,9 @@ fn run(context: &Context, matches: &Matches) -> Outcome {
         return Err(Exit::new(format!("context {name:?} already exists")));
     }
     let settings = settings(matches.text("docker"))?;
+    if matches.given("from") && matches.given("docker") {
+        return Err(Exit::new("cannot use --docker flag when --from is set"));
+    }
     let from = settings.get("from").map(String::as_str);
     let from = from.or(matches.maybe("from"));
     let (mut document, files) = match (from, settings.contains_key("host")) {
@@ -60,9 +63,7 @@ fn run(context: &Context, matches: &Matches) -> Outcome {
         .iter()
         .map(|(name, path)| (*name, path.clone()))
         .collect();
-    if !files.is_empty() {
-        store.keep(name, &files).map_err(failed)?;
-    }
+    store.keep(name, &files).map_err(failed)?;
     store.write(name, &document)?;
     line(name)?;
     eprintln!("Successfully created context {name:?}");
