@@ -244,7 +244,7 @@ fn limits_of(resources: &Resources) -> Map<String, Value> {
         write_iops,
     } = resources;
     let number = |value: &i64| Some(json!(value)).filter(|_| *value != 0);
-    // As Go converts them: what is below 0 is more than the kernel takes, and it says so.
+    // As Go converts them: what is below 0 is more than the kernel takes. It says so; of shares the highest weight is made.
     let unsigned = |value: &i64| Some(json!(value.cast_unsigned())).filter(|_| *value != 0);
     let text = |value: &String| Some(json!(value)).filter(|_| !value.is_empty());
     let memory = object([

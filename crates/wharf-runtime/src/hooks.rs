@@ -54,16 +54,32 @@ pub(crate) fn run_in_runtime(hooks: &Hooks, state: &Value) -> Result<(), Failure
 }
 
 /// Runs the hooks of one point, up to the first that fails.
-pub(crate) fn run_all(point: &str, hooks: Option<&[Hook]>, state: &Value) -> Result<(), Failure> {
+///
+/// # Errors
+/// As [`run`].
+pub fn run_all(point: &str, hooks: Option<&[Hook]>, state: &Value) -> Result<(), Failure> {
     let mut hooks = hooks.unwrap_or_default().iter().enumerate();
     hooks.try_for_each(|(number, hook)| run(point, number, hook, state))
+}
+
+/// Runs the hooks of a container that is gone, whose `state` was this; each failure goes to `warn`. One that fails keeps no other
+/// from running (OCI, lifecycle).
+pub fn run_poststop(hooks: Option<&[Hook]>, mut state: Value, warn: impl Fn(Failure)) {
+    state["status"] = "stopped".into();
+    // There is no process any more.
+    state.as_object_mut().map(|state| state.remove("pid"));
+    for (number, hook) in hooks.unwrap_or_default().iter().enumerate() {
+        if let Err(failure) = run("poststop", number, hook, &state) {
+            warn(failure);
+        }
+    }
 }
 
 /// Runs a hook, the `number`th of `point`, with `state` on its standard input.
 ///
 /// # Errors
 /// If it cannot be run, ends with another code than 0, or takes longer than it may: it is killed then.
-pub fn run(point: &str, number: usize, hook: &Hook, state: &Value) -> Result<(), Failure> {
+fn run(point: &str, number: usize, hook: &Hook, state: &Value) -> Result<(), Failure> {
     let failed =
         |words: String| Failure::other(format!("error running {point} hook #{number}: {words}"));
     attempt(hook, state).map_err(failed)

@@ -361,11 +361,22 @@ async fn listen(connection: &Connection, socket: &Socket, buffer: &mut [u8]) {
     loop {
         let message = match take(socket, buffer).await {
             Ok((0, _)) => return,
-            Ok((length, descriptors)) => understand(&buffer[..length], descriptors),
+            Ok((length, descriptors)) => (serde_json::from_slice(&buffer[..length]), descriptors),
             Err(error) => {
                 tracing::debug!(folder = %name_of(connection), %error, "receive from a shim");
                 return;
             }
+        };
+        let message = match message {
+            (Ok(Message::Long), descriptors) => match long(descriptors) {
+                Ok(message) => Ok(message),
+                // It may be the answer that somebody waits for: without it all later ones would go to the wrong ones.
+                Err(error) => {
+                    tracing::warn!(folder = %name_of(connection), %error, "a long message of a shim");
+                    return;
+                }
+            },
+            (message, _) => message,
         };
         match message {
             Ok(Message::Reply(reply)) => {
@@ -385,13 +396,11 @@ async fn listen(connection: &Connection, socket: &Socket, buffer: &mut [u8]) {
     }
 }
 
-/// A message from its packet, or from its file if it is longer than one.
-fn understand(packet: &[u8], descriptors: Vec<OwnedFd>) -> io::Result<Message> {
-    let message = serde_json::from_slice(packet)?;
-    match (&message, descriptors.into_iter().next()) {
-        (Message::Long, Some(file)) => Ok(serde_json::from_slice(&memfd::read(file, MAX_FILE)?)?),
-        _ => Ok(message),
-    }
+/// A message that is longer than a packet, from its file.
+fn long(descriptors: Vec<OwnedFd>) -> io::Result<Message> {
+    let file = descriptors.into_iter().next();
+    let file = file.ok_or_else(|| io::Error::other("its file has not come"))?;
+    Ok(serde_json::from_slice(&memfd::read(file, MAX_FILE)?)?)
 }
 
 /// The folder's name by now, for the log.
@@ -554,11 +563,9 @@ mod tests {
 
     /// Its answer would have gone to the next one who asks.
     #[tokio::test]
-    async fn who_gives_up_before_he_was_heard_waits_for_no_answer() {
+    async fn a_place_that_is_given_back_gets_no_answer() {
         let fake = Fake::new();
         let (connection, far) = fake.connection();
-        let order = connection.sending.lock().await;
-        drop(order);
         let (place, _answer) = Place::of(&connection);
         drop(place);
         let asking = async { connection.ask(&Request::Start, &[]).await };

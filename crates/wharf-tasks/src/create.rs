@@ -78,8 +78,13 @@ impl Tasks {
             Err(error) => error,
         };
         // Its shim ends now, and what is left in the group is killed: that must be over before somebody tries
-        // again in the same group.
-        let _ = tokio::time::timeout(ENDING, connection.closed()).await;
+        // again in the same group. If only the answer was lost there is a process that waits, and goes.
+        let ending = async {
+            let (exec, signal) = (None, 9);
+            let _ = connection.ask(&Request::Kill { exec, signal }, &[]).await;
+            connection.closed().await;
+        };
+        let _ = tokio::time::timeout(ENDING, ending).await;
         Err(failure)
     }
 }

@@ -29,7 +29,10 @@ pub(super) fn apply(files: &Files<'_>, resources: &LinuxResources) -> Result<(),
 }
 
 fn memory(files: &Files<'_>, wanted: &LinuxMemory) -> Result<(), CgroupError> {
-    check(wanted, files.number("memory", "memory.current"))?;
+    // Before an update alone: what is written a second time, or first, has nobody to refuse.
+    if files.journal.is_some() {
+        check(wanted, || files.number("memory", "memory.current"))?;
+    }
     let limit = asked(wanted.limit());
     // Without a new limit of memory the one that holds counts.
     let known = limit.or_else(|| files.number("memory", "memory.max")?.try_into().ok());
@@ -123,9 +126,11 @@ pub(crate) fn weight_of(shares: u64) -> u64 {
 }
 
 /// The kernel would rather kill than refuse a limit that is too low: whoever asks for it has it compared before, in runc's words.
-fn check(wanted: &LinuxMemory, usage: Option<u64>) -> Result<(), CgroupError> {
-    let asked_for = wanted.check_before_update() == Some(true);
-    let Some(usage) = usage.filter(|_| asked_for) else {
+fn check(wanted: &LinuxMemory, usage: impl FnOnce() -> Option<u64>) -> Result<(), CgroupError> {
+    if wanted.check_before_update() != Some(true) {
+        return Ok(());
+    }
+    let Some(usage) = usage() else {
         return Ok(());
     };
     let limits = [("memory+swap", wanted.swap()), ("memory", wanted.limit())];
@@ -189,7 +194,7 @@ mod tests {
 
     #[test]
     fn a_limit_below_what_is_in_use_is_refused_if_that_is_asked() {
-        let of = |text: &str| check(&serde_json::from_str(text).expect("memory"), Some(100));
+        let of = |text: &str| check(&serde_json::from_str(text).expect("memory"), || Some(100));
         let said = of(r#"{"limit":100,"checkBeforeUpdate":true}"#).expect_err("refused");
         assert_eq!(said.to_string(), "rejecting memory limit 100 <= usage 100");
         assert!(of(r#"{"limit":200,"swap":50,"checkBeforeUpdate":true}"#).is_err());

@@ -8,6 +8,7 @@ use std::time::Duration;
 use oci_spec::runtime::Spec;
 use serde::{Deserialize, Serialize};
 use wharf_cgroups::Cgroup;
+use wharf_runtime::Failure;
 
 use super::flags::Said;
 use super::global::Global;
@@ -189,15 +190,9 @@ impl Container {
         }
         let hooks = spec.and_then(|spec| spec.hooks().as_ref());
         let hooks = hooks.and_then(|hooks| hooks.poststop().as_deref());
-        let mut state = self.oci_state("stopped", 0);
-        // There is no process any more.
-        state.as_object_mut().map(|state| state.remove("pid"));
-        for (number, hook) in hooks.unwrap_or_default().iter().enumerate() {
-            // One that fails does not keep the others from running (OCI, lifecycle).
-            if let Err(failure) = wharf_runtime::hooks::run("poststop", number, hook, &state) {
-                super::log::warning(global, &failure.to_string());
-            }
-        }
+        let state = self.oci_state("stopped", 0);
+        let warn = |failure: Failure| super::log::warning(global, &failure.to_string());
+        wharf_runtime::hooks::run_poststop(hooks, state, warn);
         Ok(())
     }
 

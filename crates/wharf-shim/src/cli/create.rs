@@ -191,7 +191,7 @@ impl Made {
         Notify::listen(&self.container).map_err(|message| discard(global, &self.container, message))
     }
 
-    /// As long as the process lives, while it is waited for. Nothing forks any more. The manager watches us, and so is told of no
+    /// As long as the process lives, while it is waited for. The thread holds no lock that a hook of the end, which is started beside it, could want. The manager watches us, and so is told of no
     /// other process.
     fn pass_on_beside(&self, notify: Option<Notify>) -> Result<(), String> {
         let Some(notify) = notify else {

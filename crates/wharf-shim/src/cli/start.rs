@@ -1,6 +1,6 @@
 //! `start`.
 
-use std::os::fd::{AsFd as _, AsRawFd as _};
+use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd};
 
 use oci_spec::runtime::Spec;
 use rustix::event::{PollFd, PollFlags, poll};
@@ -38,13 +38,14 @@ pub(crate) fn start(global: &Global, said: &Said) -> Outcome {
         return Err("process property must not be empty".to_owned());
     }
     let notify = Notify::listen(&container)?;
-    let said = let_go(&container)?;
+    let pidfd = super::kill::pidfd_of(&container).ok_or("container not running")?;
+    let said = let_go(&container, pidfd.as_fd())?;
     if let Some(reason) = said.get(1..).filter(|reason| !reason.is_empty()) {
         return Err(ended(&container, reason.trim_end()));
     }
     let done = poststart(&container, &spec);
     done.map_err(|reason| ended(&container, &reason))?;
-    if let (Some(notify), Some(pidfd)) = (notify, super::kill::pidfd_of(&container)) {
+    if let Some(notify) = notify {
         notify.pass_on(pidfd.as_fd(), Some(container.pid))?;
     }
     Ok(0)
@@ -55,10 +56,9 @@ pub(crate) fn start(global: &Global, said: &Said) -> Outcome {
 ///
 /// The FIFO's name goes first: of two that start at once one has it, and whoever is killed here leaves a container that
 /// counts as started.
-fn let_go(container: &Container) -> Result<String, String> {
+fn let_go(container: &Container, pidfd: BorrowedFd<'_>) -> Result<String, String> {
     let path = container.folder.join(FIFO);
     let failed = |error: rustix::io::Errno| format!("start: {}", std::io::Error::from(error));
-    let pidfd = super::kill::pidfd_of(container).ok_or("container not running")?;
     let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
     let place = rustix::fs::open(&path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty());
     let place = place.and_then(|place| rustix::fs::unlink(&path).map(|()| place));
@@ -74,7 +74,7 @@ fn let_go(container: &Container) -> Result<String, String> {
     loop {
         let mut polled = [
             PollFd::new(&fifo, PollFlags::IN),
-            PollFd::new(&pidfd, PollFlags::IN),
+            PollFd::from_borrowed_fd(pidfd, PollFlags::IN),
         ];
         match poll(&mut polled, None) {
             Err(rustix::io::Errno::INTR) => continue,
@@ -106,12 +106,8 @@ pub(crate) fn poststart(container: &Container, spec: &Spec) -> Result<(), String
         .as_ref()
         .and_then(|hooks| hooks.poststart().as_deref());
     let state = container.oci_state("running", container.pid);
-    for (number, hook) in hooks.unwrap_or_default().iter().enumerate() {
-        let done = wharf_runtime::hooks::run("poststart", number, hook, &state);
-        if let Err(failure) = done {
-            let _ = super::kill::send(container, 9);
-            return Err(failure.to_string());
-        }
-    }
-    Ok(())
+    wharf_runtime::hooks::run_all("poststart", hooks, &state).map_err(|failure| {
+        let _ = super::kill::send(container, 9);
+        failure.to_string()
+    })
 }

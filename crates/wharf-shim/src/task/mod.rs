@@ -5,7 +5,8 @@
 //!    └──▶ gone (the daemon has gone, or the container could not be made)
 //! ```
 //!
-//! One loop over one `poll`. Nothing blocks in it but what is asked for by name (making the first process, the freezer).
+//! One loop over one `poll`. Nothing blocks in it but what is asked for by name (making the first process, the freezer, another
+//! runtime's commands) and the container's hooks: while one runs nothing else is served.
 //! The record of the end is on disk before anybody is told of it.
 
 mod client;

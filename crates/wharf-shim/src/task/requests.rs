@@ -343,14 +343,11 @@ impl Shim {
         let mut state = state.clone();
         state["status"] = "running".into();
         state["pid"] = first.pid.as_raw_nonzero().get().into();
-        for (number, hook) in hooks.poststart().iter().flatten().enumerate() {
-            let done = wharf_runtime::hooks::run("poststart", number, hook, &state);
-            if let Err(failure) = done {
-                let _ = wharf_sys::process::send_signal(first.pidfd.as_fd(), SIGKILL);
-                return Err(failure.into());
-            }
-        }
-        Ok(())
+        let done = wharf_runtime::hooks::run_all("poststart", hooks.poststart().as_deref(), &state);
+        done.map_err(|failure| {
+            let _ = wharf_sys::process::send_signal(first.pidfd.as_fd(), SIGKILL);
+            failure.into()
+        })
     }
 
     fn state(&self) -> Reply {

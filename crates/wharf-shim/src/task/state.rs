@@ -361,28 +361,17 @@ impl Shim {
         self.recorded = Some(Instant::now());
     }
 
-    /// The last thing: nobody waits for it. A group is busy until the kernel has buried its processes.
+    /// The last thing. Who deletes the container waits for it, and so for its hooks, as with runc. A group is busy until the
+    /// kernel has buried its processes.
     fn remove_cgroup(&mut self) {
         let Some(mut container) = self.container.take() else {
             return;
         };
         let hooks = container.hooks.take();
         remove_what_is_left(container);
-        Self::run_poststop(hooks);
-    }
-
-    /// The container is gone. A hook that fails keeps no other from running (OCI, lifecycle).
-    fn run_poststop(hooks: Option<(Hooks, Value)>) {
-        let Some((hooks, mut state)) = hooks else {
-            return;
-        };
-        state["status"] = "stopped".into();
-        // There is no process any more.
-        state.as_object_mut().map(|state| state.remove("pid"));
-        for (number, hook) in hooks.poststop().iter().flatten().enumerate() {
-            if let Err(failure) = wharf_runtime::hooks::run("poststop", number, hook, &state) {
-                eprintln!("wharf-shim: {failure}");
-            }
+        if let Some((hooks, state)) = hooks {
+            let warn = |failure| eprintln!("wharf-shim: {failure}");
+            wharf_runtime::hooks::run_poststop(hooks.poststop().as_deref(), state, warn);
         }
     }
 }
