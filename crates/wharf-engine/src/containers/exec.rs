@@ -154,6 +154,7 @@ impl Containers {
         );
         let task = entry.io().task.clone();
         let Some(task) = task else {
+            self.exec_never_ran(exec, 126);
             return Err(EngineError::not_running(&view.id));
         };
         let folder = &session.spec.working_dir;
@@ -167,7 +168,8 @@ impl Containers {
                 kind: ErrorKind::InvalidParameter,
             });
         }
-        let config = spec::exec(&view, exec, &session.spec, options)?;
+        let config = spec::exec(&view, exec, &session.spec, options)
+            .inspect_err(|_| self.exec_never_ran(exec, 126))?;
         let started = match task.exec(config).await {
             Ok(started) => started,
             Err(error) => {
