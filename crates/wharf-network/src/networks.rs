@@ -416,7 +416,7 @@ impl Inner {
             )
         };
         table
-            .replace(&ruleset)
+            .replace(ruleset)
             .map_err(kernel("replace the firewall table"))
     }
 }

@@ -20,10 +20,13 @@ impl Networks {
         let network = self.get(name_or_id)?;
         let inner = Arc::clone(&self.inner);
         let work = tokio::task::spawn_blocking(move || {
-            let removed = inner.remove(network)?;
-            // Whoever makes or removes another network does not wait for firewalld.
-            inner.dismiss(&removed);
-            Ok(removed)
+            let removed = inner.remove(network.clone());
+            // Also if only the rules or the record would not go: its bridge has. Whoever removes another network does not
+            // wait for firewalld.
+            if !inner.lock().networks.contains_key(&network.id) {
+                inner.dismiss(&network);
+            }
+            removed
         });
         work.await
             .unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))

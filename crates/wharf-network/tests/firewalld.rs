@@ -150,7 +150,7 @@ fn nobody_waits_for_a_bridge_to_be_dismissed() {
             async move { networks.remove("n1").await }
         });
         drop(bus.asked("removeInterface", 1));
-        // A daemon that dies now has nothing to finish, and another network is made.
+        // A daemon that dies now leaves no more than a name in the zone, and a network without a bridge is made.
         let db = rusqlite::Connection::open(world.folder.path().join("wharf.db")).unwrap();
         let count = "SELECT count(*) FROM record WHERE kind = 'networks'";
         let networks_left: i64 = db.query_row(count, [], |row| row.get(0)).unwrap();

@@ -25,10 +25,14 @@ impl Ruleset {
         }
         let mut batch = Batch::new(Tables::Inet, TABLE);
         for (new, old) in self.sets.iter().zip(&old.sets) {
-            change_entries(new.name, new.entries(), old.entries(), &mut batch);
+            if new != old {
+                change_entries(new.name, new.entries(), old.entries(), &mut batch);
+            }
         }
         for (new, old) in self.maps.iter().zip(&old.maps) {
-            change_entries(new.name, new.entries(), old.entries(), &mut batch);
+            if new != old {
+                change_entries(new.name, new.entries(), old.entries(), &mut batch);
+            }
         }
         for (new, old) in self.chains.iter().zip(&old.chains) {
             if new.rules == old.rules {

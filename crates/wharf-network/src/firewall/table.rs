@@ -69,24 +69,37 @@ impl Table {
     }
 
     /// Puts `rules` in the place of what is there; a ruleset without rules takes the table away.
-    pub(crate) fn replace(&mut self, rules: &Ruleset) -> Result<(), NetlinkError> {
+    pub(crate) fn replace(&mut self, rules: Ruleset) -> Result<(), NetlinkError> {
         // After an error it is not certain which of both is there.
         let applied = self.applied.take();
         if rules.is_empty() {
             return self.nftables.commit(&Ruleset::removal());
         }
+        let changed = applied.is_some_and(|old| self.change(&old, &rules));
+        if !changed {
+            self.make(&rules)?;
+        }
+        self.applied = (self.ownership == Ownership::Socket).then_some(rules);
+        Ok(())
+    }
+
+    /// Makes `rules` of `old`; whether that could be done.
+    fn change(&mut self, old: &Ruleset, rules: &Ruleset) -> bool {
         let nftables = &mut self.nftables;
         let handles = |chain| nftables.rule_handles(Family::Inet, TABLE, chain);
-        let change = match &applied {
-            Some(old) => rules.change_from(old, handles)?,
-            None => None,
-        };
-        match change {
-            Some(change) => self.nftables.commit(&change)?,
-            None => self.make(rules)?,
-        }
-        self.applied = (self.ownership == Ownership::Socket).then(|| rules.clone());
-        Ok(())
+        let change = rules.change_from(old, handles);
+        let done = change.and_then(|change| match change {
+            Some(change) => self.nftables.commit(&change).map(|()| true),
+            None => Ok(false),
+        });
+        done.unwrap_or_else(|error| {
+            let error = &error as &dyn std::error::Error;
+            tracing::warn!(
+                error,
+                "the firewall table is not what it was: it is made anew"
+            );
+            false
+        })
     }
 
     /// Makes the table anew.
