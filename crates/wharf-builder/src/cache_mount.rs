@@ -52,33 +52,38 @@ pub fn remove(base: &Path, name: &str, trash: &Path) -> Result<bool, BuildError>
     let failed = BuildError::io("remove a cache mount");
     let cache = base.join(name);
     // Held until it is out of the way: who waits for it finds that it has another one then.
-    let Some(lock) = hold_to_remove(&cache).map_err(&failed)? else {
-        return Ok(false);
+    let lock = match hold_to_remove(&cache).map_err(&failed)? {
+        Held::Here(lock) => lock,
+        Held::Elsewhere => return Ok(false),
+        // Who makes one of this name by now has another.
+        Held::Gone => return Ok(true),
     };
-    let moved = match std::fs::rename(&cache, trash.join("cache")) {
-        // Somebody else has removed it.
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(true),
-        other => other.map(|()| true),
-    };
+    std::fs::rename(&cache, trash.join("cache")).map_err(failed)?;
     drop(lock);
-    moved.map_err(failed)
+    Ok(true)
 }
 
-/// Locks a cache that is to go, if nobody has it. One that is not there has nobody and no lock (`Some(None)`); one that lacks
-/// its lock, as nobody has mounted it yet or a kill came in between, gets one: else somebody could mount it meanwhile.
-fn hold_to_remove(cache: &Path) -> io::Result<Option<Option<File>>> {
+/// Who has a cache that is to go.
+enum Held {
+    Here(File),
+    Elsewhere,
+    Gone,
+}
+
+/// Locks a cache that is to go, if nobody has it. One that lacks its lock, as nobody has mounted it yet or a kill came in between, gets one: else somebody could mount it meanwhile.
+fn hold_to_remove(cache: &Path) -> io::Result<Held> {
     loop {
         let lock = match open_lock(cache) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Some(None)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Held::Gone),
             other => other?,
         };
         match lock_by(&lock, FlockOperation::NonBlockingLockExclusive) {
-            Err(error) if is_held(&error) => return Ok(None),
+            Err(error) if is_held(&error) => return Ok(Held::Elsewhere),
             other => other?,
         }
         // Else it is the lock of one that was removed, and another is in its place.
         if is_lock_of(&lock, cache)? {
-            return Ok(Some(Some(lock)));
+            return Ok(Held::Here(lock));
         }
     }
 }

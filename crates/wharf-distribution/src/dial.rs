@@ -181,7 +181,10 @@ async fn dial(host: &str, port: u16) -> Result<TokioIo<TcpStream>, DialError> {
                 return Ok(TokioIo::new(stream));
             }
             Err(error) => {
-                last = DialError::Direct(format!(" {address}: connect: {}", os_text(&error)))
+                last = DialError::Direct(format!(
+                    " {address}: connect: {}",
+                    wharf_sys::words::of(&error)
+                ))
             }
         }
     }
@@ -199,16 +202,5 @@ fn lookup_text(error: &io::Error) -> String {
             "no such host".to_owned()
         }
         other => other.to_owned(),
-    }
-}
-
-/// "Connection refused (os error 111)" → "connection refused".
-pub(crate) fn os_text(error: &io::Error) -> String {
-    let text = error.to_string();
-    let text = text.split(" (os error").next().unwrap_or(&text);
-    let mut letters = text.chars();
-    match letters.next() {
-        Some(first) => first.to_lowercase().chain(letters).collect(),
-        None => String::new(),
     }
 }

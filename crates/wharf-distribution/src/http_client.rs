@@ -15,7 +15,7 @@ use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 
-use crate::dial::{DialError, Dialer, os_text};
+use crate::dial::{DialError, Dialer};
 use crate::send_body::{self, FileBody, RequestBody};
 use crate::{Config, RegistryError, tls};
 
@@ -297,7 +297,7 @@ fn cause(error: &(dyn Error + 'static)) -> String {
             if let Some(tls) = io.get_ref().and_then(|e| e.downcast_ref::<rustls::Error>()) {
                 return tls_text(tls);
             }
-            last = os_text(io);
+            last = wharf_sys::words::of(io);
         } else if let Some(tls) = error.downcast_ref::<rustls::Error>() {
             return tls_text(tls);
         } else if error

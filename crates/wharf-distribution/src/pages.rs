@@ -61,9 +61,10 @@ impl Client {
 /// # Errors
 /// If there is a next page, but not of this list: what came would pass for all of it.
 fn next(headers: &HeaderMap, path: &str) -> Result<Option<String>, String> {
-    let values = headers.get_all(LINK).iter();
-    let links = values.filter_map(|value| value.to_str().ok());
-    let Some(target) = links.flat_map(targets_of_next).next() else {
+    let links = headers.get_all(LINK).iter().map(|value| value.to_str());
+    let links: Result<Vec<&str>, _> = links.collect();
+    let links = links.map_err(|_| "a link to more of the list is no text".to_owned())?;
+    let Some(target) = links.into_iter().flat_map(targets_of_next).next() else {
         return Ok(None);
     };
     let nowhere = || format!("the list goes on at {target:?}, which is no page of it");

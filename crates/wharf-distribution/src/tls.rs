@@ -40,6 +40,7 @@ fn roots(own: Vec<CertificateDer<'static>>) -> Result<RootCertStore, RegistryErr
     Ok(roots)
 }
 
+/// What `certs.d/HOST` holds: `*.crt` are authorities, `*.cert` with `*.key` of the same name is the client.
 #[derive(Default)]
 struct HostFiles {
     authorities: Vec<CertificateDer<'static>>,

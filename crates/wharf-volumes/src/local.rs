@@ -231,12 +231,7 @@ impl MountOptions {
             if !data.is_empty() {
                 let _ = write!(text, ", data: {}", without_password(data));
             }
-            let error = std::io::Error::from(error).to_string();
-            let reason = error
-                .split(" (os error")
-                .next()
-                .unwrap_or_default()
-                .to_lowercase();
+            let reason = wharf_sys::words::of(&error.into());
             format!("failed to mount local volume: {text}: {reason}")
         };
         let data = std::ffi::CString::new(words.data.as_str())
