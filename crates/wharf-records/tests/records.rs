@@ -141,12 +141,14 @@ fn small_disk(folder: &Path) {
 #[test]
 fn a_full_disk_takes_records_after_a_clean_stop() {
     let dir = tempfile::tempdir().unwrap();
-    small_disk(dir.path());
-    let path = dir.path().join("r.db");
+    let disk = dir.path().join("disk");
+    std::fs::create_dir(&disk).unwrap();
+    small_disk(&disk);
+    let path = disk.join("r.db");
     let db = Db::open(&path).unwrap();
     db.write(|tx| BOATS.put(tx, "a", &boat("Argo"))).unwrap();
     drop(db);
-    let mut filler = File::create(dir.path().join("filler")).unwrap();
+    let mut filler = File::create(disk.join("filler")).unwrap();
     let filled = (0..).find_map(|_| filler.write_all(&[1; 4096]).err());
     assert_eq!(filled.unwrap().kind(), ErrorKind::StorageFull);
     let db = Db::open(&path).unwrap();
@@ -154,4 +156,6 @@ fn a_full_disk_takes_records_after_a_clean_stop() {
     db.write(|tx| BOATS.put(tx, "b", &boat("Beagle"))).unwrap();
     let all = db.read(|tx| BOATS.all(tx)).unwrap();
     assert_eq!(all, [("b".to_owned(), boat("Beagle"))]);
+    drop((db, filler));
+    rustix::mount::unmount(&disk, rustix::mount::UnmountFlags::empty()).unwrap();
 }
