@@ -7,13 +7,16 @@ use wharf_oci::ChainId;
 use crate::{SnapshotError, Snapshots};
 
 impl Snapshots {
-    /// Removes all layers but `keep` and those that a writable layer stands on. Returns the sum of their sizes in
-    /// bytes. They are gone at once; their files are deleted in the background.
+    /// Removes all layers but `keep` and those that a writable layer stands on; none while it is not known of one what it
+    /// stands on. Returns the sum of their sizes in bytes. They are gone at once; their files are deleted in the background.
     ///
     /// # Errors
     /// The system's; layers that were removed until then stay removed.
     pub fn collect(&self, keep: &HashSet<ChainId>) -> Result<u64, SnapshotError> {
         let mut index = self.index();
+        if !index.broken.is_empty() {
+            return Ok(0);
+        }
         let used: HashSet<ChainId> = index.rw.values().flatten().copied().collect();
         let loose: Vec<(ChainId, u64)> = index
             .layers

@@ -44,6 +44,20 @@ pub enum SnapshotError {
     Damaged(PathBuf),
 }
 
+impl SnapshotError {
+    /// Whether a file of ours is gone or not what we wrote: no later attempt reads it.
+    pub(crate) fn is_damage(&self) -> bool {
+        match self {
+            Self::Damaged(_) => true,
+            Self::Io { source, .. } => matches!(
+                source.kind(),
+                io::ErrorKind::NotFound | io::ErrorKind::NotADirectory | io::ErrorKind::InvalidData
+            ),
+            _ => false,
+        }
+    }
+}
+
 /// Adds what was done to which path.
 pub(crate) fn io_at<E: Into<io::Error>>(
     operation: &'static str,

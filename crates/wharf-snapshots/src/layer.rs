@@ -1,9 +1,11 @@
 //! Layers: made in a stage, committed by a rename, then never changed.
 
+use std::collections::HashMap;
 use std::fs::{self, File};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::{Path, PathBuf};
 
+use tracing::warn;
 use wharf_oci::ChainId;
 
 use crate::error::io_at;
@@ -99,13 +101,31 @@ impl Snapshots {
         self.path("layers").join(short_name(chain))
     }
 
-    /// Reads which layers are here. A folder that does not say which layer it is goes: its image is unpacked again.
+    /// Reads which layers are here; the writable layers are known already. A folder that does not say which layer it is
+    /// goes, so that its image can be unpacked again; but not one that a writable layer stands on, which says it instead:
+    /// a container may be running on it. What cannot be read now stays where it is.
     pub(crate) fn load_layers(&self) -> Result<(), SnapshotError> {
+        let mut index = self.index();
+        let needed = index.rw.values().flatten();
+        let needed: HashMap<String, ChainId> =
+            needed.map(|chain| (short_name(chain), *chain)).collect();
         for name in self.names("layers")? {
-            let path = self.path("layers").join(name);
-            match read_layer(&path.join("about")) {
-                Ok((chain, size)) => drop(self.index().layers.insert(chain, size)),
-                Err(_) => self.discard(&path)?,
+            let path = self.path("layers").join(&name);
+            match (read_layer(&path.join("about")), needed.get(&name)) {
+                (Ok((chain, size)), _) => drop(index.layers.insert(chain, size)),
+                (Err(error), Some(chain)) => {
+                    warn!(%chain, %error, "a layer that a container needs does not say what it is");
+                    let fs_path = path.join("fs");
+                    if fs_path.is_dir() {
+                        let size = crate::usage::tree_size(&fs_path).unwrap_or(0);
+                        index.layers.insert(*chain, size);
+                    }
+                }
+                // What a broken writable layer stands on is not known.
+                (Err(error), None) if error.is_damage() && index.broken.is_empty() => {
+                    self.discard(&path)?;
+                }
+                (Err(error), None) => warn!(layer = name, %error, "a layer is left out"),
             }
         }
         Ok(())
@@ -114,8 +134,9 @@ impl Snapshots {
 
 fn read_layer(about: &Path) -> Result<(ChainId, u64), SnapshotError> {
     let damaged = || SnapshotError::Damaged(about.to_owned());
-    match &read_about(about)?[..] {
-        [chain, size] => Ok((
+    let (version, words) = read_about(about)?;
+    match (version, &words[..]) {
+        (1, [chain, size]) => Ok((
             chain_id(chain, about)?,
             size.parse().map_err(|_| damaged())?,
         )),
@@ -150,6 +171,10 @@ impl LayerStage {
             });
         }
         let path = snapshots.layer_dir(chain);
+        // One that could not be read when we started. No writable layer stands on it: that one would have told of it.
+        if index.broken.is_empty() {
+            snapshots.discard(&path)?;
+        }
         snapshots
             .shared
             .settle

@@ -5,7 +5,8 @@
 //!                          /about   "1 <chain id> <size in bytes>"
 //! snapshots/rw/<container>/fs       what a container wrote   (overlay's upper)
 //!                         /work     overlay's scratch
-//!                         /about    "1", then the chain ids of its layers, bottom first
+//!                         /about    "2 <number of layers>", then their chain ids, bottom first; "1" of older
+//!                                   ones, without the number
 //! snapshots/empty                   the only lower of an image without layers
 //! snapshots/stage/<n>               a layer or a writable layer in the making; swept at the start
 //! snapshots/trash/<n>               on its way out; deleted in the background, and at the start

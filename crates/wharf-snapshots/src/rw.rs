@@ -1,14 +1,14 @@
 //! Writable layers of containers.
 
 use std::fs;
-use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
+use tracing::warn;
 use wharf_oci::ChainId;
 
 use crate::error::io_at;
 use crate::layer::make_dir;
-use crate::store::{chain_id, read_about};
+use crate::store::{Index, chain_id, read_about};
 use crate::{SnapshotError, Snapshots};
 
 /// The folders that overlay makes a container's root of.
@@ -37,14 +37,14 @@ impl Snapshots {
         if let Some(missing) = chain.iter().find(|layer| !index.layers.contains_key(layer)) {
             return Err(SnapshotError::NoLayer(*missing));
         }
-        if index.rw.contains_key(id) {
+        if index.has_rw(id) {
             return Err(SnapshotError::RwExists(id.to_owned()));
         }
         let stage = self.fresh("stage");
         make_dir(&stage)?;
         make_dir(&stage.join("fs"))?;
         make_dir(&stage.join("work"))?;
-        let mut about = "1\n".to_owned();
+        let mut about = format!("2 {}\n", chain.len());
         for layer in chain {
             about.push_str(&format!("{layer}\n"));
         }
@@ -60,14 +60,12 @@ impl Snapshots {
     /// The folders of container `id`.
     ///
     /// # Errors
-    /// [`SnapshotError::NoRw`]; [`SnapshotError::NoLayer`] if a layer was lost.
+    /// [`SnapshotError::NoRw`]; [`SnapshotError::NoLayer`] if a layer was lost; [`SnapshotError::Damaged`] if it is not
+    /// known any more which layers they are.
     pub fn rootfs(&self, id: &str) -> Result<Rootfs, SnapshotError> {
         let index = self.index();
-        let chain = index
-            .rw
-            .get(id)
-            .ok_or_else(|| SnapshotError::NoRw(id.to_owned()))?
-            .clone();
+        let chain = index.rw.get(id).cloned();
+        let chain = chain.ok_or_else(|| self.no_chain(&index, id))?;
         if let Some(missing) = chain.iter().find(|layer| !index.layers.contains_key(layer)) {
             return Err(SnapshotError::NoLayer(*missing));
         }
@@ -82,9 +80,10 @@ impl Snapshots {
     /// The system's.
     pub fn remove_rw(&self, id: &str) -> Result<(), SnapshotError> {
         let mut index = self.index();
-        if index.rw.contains_key(id) {
+        if index.has_rw(id) {
             self.discard(&self.path("rw").join(id))?;
             index.rw.remove(id);
+            index.broken.remove(id);
         }
         drop(index);
         self.sweep_in_background();
@@ -94,14 +93,14 @@ impl Snapshots {
     /// The writable layer of container `id` is that of `other` from now on.
     ///
     /// # Errors
-    /// [`SnapshotError::NoRw`], [`SnapshotError::RwExists`], or the system's.
+    /// [`SnapshotError::NoRw`], [`SnapshotError::Damaged`], [`SnapshotError::RwExists`], or the system's.
     pub fn rename_rw(&self, id: &str, other: &str) -> Result<(), SnapshotError> {
         let mut index = self.index();
-        if index.rw.contains_key(other) {
+        if index.has_rw(other) {
             return Err(SnapshotError::RwExists(other.to_owned()));
         }
         let chain = index.rw.get(id).cloned();
-        let chain = chain.ok_or_else(|| SnapshotError::NoRw(id.to_owned()))?;
+        let chain = chain.ok_or_else(|| self.no_chain(&index, id))?;
         let path = self.path("rw").join(other);
         fs::rename(self.path("rw").join(id), &path).map_err(io_at("rename to", &path))?;
         index.rw.remove(id);
@@ -129,7 +128,8 @@ impl Snapshots {
     /// # Errors
     /// None today; the signature leaves room for reading the disk.
     pub fn list_rw(&self) -> Result<Vec<String>, SnapshotError> {
-        Ok(self.index().rw.keys().cloned().collect())
+        let index = self.index();
+        Ok(index.rw.keys().chain(&index.broken).cloned().collect())
     }
 
     /// Bytes that container `id` wrote: sizes of files, each once, as `docker ps -s` counts.
@@ -137,7 +137,7 @@ impl Snapshots {
     /// # Errors
     /// [`SnapshotError::NoRw`], or the system's.
     pub fn rw_usage(&self, id: &str) -> Result<u64, SnapshotError> {
-        if !self.index().rw.contains_key(id) {
+        if !self.index().has_rw(id) {
             return Err(SnapshotError::NoRw(id.to_owned()));
         }
         let path = self.path("rw").join(id).join("fs");
@@ -161,24 +161,42 @@ impl Snapshots {
         }
     }
 
+    fn no_chain(&self, index: &Index, id: &str) -> SnapshotError {
+        match index.broken.contains(id) {
+            true => SnapshotError::Damaged(self.path("rw").join(id).join("about")),
+            false => SnapshotError::NoRw(id.to_owned()),
+        }
+    }
+
+    /// A power cut can take the content of a file that was just written. What the container wrote stays then until the
+    /// container is removed; without its layers it cannot be started.
     pub(crate) fn load_rw(&self) -> Result<(), SnapshotError> {
+        let mut index = self.index();
         for id in self.names("rw")? {
-            let about = self.path("rw").join(&id).join("about");
-            let words = match read_about(&about) {
-                // A power cut can take the content of a file that was just written. What the container wrote stays
-                // for who knows how to use it; without its layers it cannot be started.
-                Err(SnapshotError::Damaged(_)) => continue,
-                Err(SnapshotError::Io { source, .. })
-                    if source.kind() == io::ErrorKind::NotFound =>
-                {
-                    continue;
+            match read_rw(&self.path("rw").join(&id).join("about")) {
+                Ok(chain) => drop(index.rw.insert(id, chain)),
+                Err(error) => {
+                    warn!(container = id, %error, "the layers of a container are not known");
+                    index.broken.insert(id);
                 }
-                other => other?,
-            };
-            let chain: Result<Vec<_>, _> =
-                words.iter().map(|word| chain_id(word, &about)).collect();
-            self.index().rw.insert(id, chain?);
+            }
         }
         Ok(())
+    }
+}
+
+fn read_rw(about: &Path) -> Result<Vec<ChainId>, SnapshotError> {
+    let (version, words) = read_about(about)?;
+    let chain = match (version, &words[..]) {
+        (1, chain) => chain,
+        (2, [count, chain @ ..]) if count.parse() == Ok(chain.len()) => chain,
+        _ => return Err(SnapshotError::Damaged(about.to_owned())),
+    };
+    chain.iter().map(|word| chain_id(word, about)).collect()
+}
+
+impl Index {
+    fn has_rw(&self, id: &str) -> bool {
+        self.rw.contains_key(id) || self.broken.contains(id)
     }
 }

@@ -1,6 +1,6 @@
 //! The store: its folders, and what is in memory of them.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -36,6 +36,8 @@ pub(crate) struct Index {
     pub(crate) layers: HashMap<ChainId, u64>,
     /// The layers of each container, bottom first.
     pub(crate) rw: HashMap<String, Vec<ChainId>>,
+    /// Containers with a writable layer that does not say what it stands on. While there is one, no layer is deleted.
+    pub(crate) broken: HashSet<String>,
 }
 
 impl Snapshots {
@@ -66,8 +68,8 @@ impl Snapshots {
             snapshots.discard(&dir.join("layers").join(&name))?;
             snapshots.shared.settle.forget(&name);
         }
-        snapshots.load_layers()?;
         snapshots.load_rw()?;
+        snapshots.load_layers()?;
         snapshots.sweep_in_background();
         Ok(snapshots)
     }
@@ -102,14 +104,13 @@ impl Snapshots {
     }
 }
 
-/// Reads an `about` file: the words behind its version.
-pub(crate) fn read_about(path: &Path) -> Result<Vec<String>, SnapshotError> {
+/// Reads an `about` file: its version, and the words behind it.
+pub(crate) fn read_about(path: &Path) -> Result<(u32, Vec<String>), SnapshotError> {
     let text = fs::read_to_string(path).map_err(io_at("read", path))?;
     let mut words = text.split_ascii_whitespace().map(str::to_owned);
-    match words.next().as_deref() {
-        Some("1") => Ok(words.collect()),
-        _ => Err(SnapshotError::Damaged(path.to_owned())),
-    }
+    let version = words.next().and_then(|word| word.parse().ok());
+    let version = version.ok_or_else(|| SnapshotError::Damaged(path.to_owned()))?;
+    Ok((version, words.collect()))
 }
 
 pub(crate) fn chain_id(word: &str, path: &Path) -> Result<ChainId, SnapshotError> {

@@ -1,21 +1,14 @@
 //! The trash: where things go by a rename, to be deleted when nobody waits.
 
+use std::collections::HashSet;
 use std::fs;
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd};
-use std::os::unix::ffi::OsStrExt as _;
+use std::os::fd::AsFd as _;
 use std::path::Path;
 use std::sync::atomic::Ordering;
 
-use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, openat, renameat, unlinkat};
-use rustix::io::Errno;
-
 use crate::error::io_at;
 use crate::{SnapshotError, Snapshots};
-
-/// A container can nest folders deeper than we may have descriptors. Below this depth they are moved to the top of
-/// the trash and deleted in a next round.
-const MAX_DEPTH: usize = 100;
 
 impl Snapshots {
     /// Moves a folder of ours to the trash. One that is not there is no error.
@@ -36,28 +29,30 @@ impl Snapshots {
         }
     }
 
-    /// Deletes everything in the trash now.
+    /// Deletes everything in the trash now. What cannot be deleted keeps nothing else from it.
     ///
     /// # Errors
-    /// The system's; what could not be deleted stays in the trash.
+    /// The system's first; what could not be deleted stays in the trash.
     pub fn sweep_trash(&self) -> Result<(), SnapshotError> {
         let trash = self.path("trash");
         let top = fs::File::open(&trash).map_err(io_at("open", &trash))?;
+        let (mut stuck, mut refused) = (HashSet::new(), Ok(()));
         loop {
-            let names = self.names("trash")?;
+            let mut names = self.names("trash")?;
+            names.retain(|name| !stuck.contains(name));
             if names.is_empty() {
-                return Ok(());
+                return refused;
             }
             for name in names {
-                let path = trash.join(&name);
-                let sweep = Sweep {
-                    snapshots: self,
-                    top: top.as_fd(),
-                };
-                match sweep.remove(top.as_fd(), Path::new(&name), 0) {
+                match wharf_sys::trash::remove(top.as_fd(), name.as_ref()) {
                     // Somebody else sweeps, too.
-                    Err(Errno::NOENT) | Ok(()) => {}
-                    Err(error) => return Err(io_at("delete", &path)(error)),
+                    Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                    Err(error) => {
+                        let path = trash.join(&name);
+                        refused = refused.and(Err(io_at("delete", &path)(error)));
+                        stuck.insert(name);
+                    }
+                    Ok(()) => {}
                 }
             }
         }
@@ -88,45 +83,5 @@ impl Snapshots {
         if spawned.is_err() {
             self.shared.sweeping.store(false, Ordering::Release);
         }
-    }
-}
-
-struct Sweep<'a> {
-    snapshots: &'a Snapshots,
-    top: BorrowedFd<'a>,
-}
-
-impl Sweep<'_> {
-    /// Deletes `name` in `parent`, whatever it is. Links are deleted, not followed.
-    fn remove(&self, parent: BorrowedFd<'_>, name: &Path, depth: usize) -> Result<(), Errno> {
-        match unlinkat(parent, name, AtFlags::empty()) {
-            Err(Errno::ISDIR | Errno::PERM) => {}
-            other => return other,
-        }
-        if depth > MAX_DEPTH {
-            let fresh = self.snapshots.fresh_in_trash();
-            return renameat(
-                parent,
-                name,
-                self.top,
-                fresh.file_name().unwrap_or_default(),
-            );
-        }
-        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let dir = openat(parent, name, flags, Mode::empty())?;
-        for entry in Dir::read_from(&dir)? {
-            let entry = entry?;
-            let child = entry.file_name();
-            if child.to_bytes() == b"." || child.to_bytes() == b".." {
-                continue;
-            }
-            let child = std::ffi::OsStr::from_bytes(child.to_bytes());
-            if entry.file_type() == FileType::Directory {
-                self.remove(dir.as_fd(), Path::new(child), depth + 1)?;
-            } else {
-                unlinkat(&dir, child, AtFlags::empty())?;
-            }
-        }
-        unlinkat(parent, name, AtFlags::REMOVEDIR)
     }
 }

@@ -171,3 +171,132 @@ fn a_power_cut_takes_what_was_new() {
     add(&again, &ids[1], "two");
     assert_eq!(again.rootfs("x").unwrap(), rootfs);
 }
+
+fn about_of_layer(dir: &Path, chain: &ChainId) -> std::path::PathBuf {
+    let name = chain.digest().hex()[..16].to_owned();
+    dir.join("layers").join(name).join("about")
+}
+
+#[test]
+fn a_layer_that_a_container_needs_stays_whatever_is_said_of_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let snapshots = Snapshots::open(dir.path()).unwrap();
+    let (ids, other) = (chain(&["a", "b"]), chain(&["c"]));
+    add(&snapshots, &ids[0], "one");
+    add(&snapshots, &ids[1], "two");
+    add(&snapshots, &other[0], "three");
+    let rootfs = snapshots.create_rw("x", &ids).unwrap();
+    fs::write(about_of_layer(dir.path(), &ids[0]), "").unwrap();
+    fs::remove_file(about_of_layer(dir.path(), &ids[1])).unwrap();
+    fs::write(about_of_layer(dir.path(), &other[0]), "").unwrap();
+    let again = Snapshots::open(dir.path()).unwrap();
+    assert_eq!(again.rootfs("x").unwrap(), rootfs);
+    assert!(rootfs.lowers[0].join("two").exists() && rootfs.lowers[1].join("one").exists());
+    assert_eq!(again.layer_usage(&ids[0]).unwrap(), 5);
+    // Nobody needs this one: it can be unpacked again.
+    assert!(!again.has(&other[0]));
+    assert_eq!(count(dir.path(), "layers"), 2);
+}
+
+#[test]
+fn what_cannot_be_read_now_is_not_deleted() {
+    let dir = tempfile::tempdir().unwrap();
+    let snapshots = Snapshots::open(dir.path()).unwrap();
+    let ids = chain(&["a"]);
+    add(&snapshots, &ids[0], "one");
+    let about = about_of_layer(dir.path(), &ids[0]);
+    fs::remove_file(&about).unwrap();
+    // Stands for a disk or a process that cannot read for the moment.
+    fs::create_dir(&about).unwrap();
+    let again = Snapshots::open(dir.path()).unwrap();
+    assert!(!again.has(&ids[0]) && about.with_file_name("fs/one").exists());
+    add(&again, &ids[0], "other");
+    assert!(again.layer_path(&ids[0]).unwrap().join("other").exists());
+}
+
+#[test]
+fn a_writable_layer_that_does_not_say_what_it_stands_on_can_be_removed() {
+    let dir = tempfile::tempdir().unwrap();
+    let snapshots = Snapshots::open(dir.path()).unwrap();
+    let ids = chain(&["a", "b"]);
+    add(&snapshots, &ids[0], "one");
+    add(&snapshots, &ids[1], "two");
+    let whole = fs::read_to_string({
+        snapshots.create_rw("x", &ids).unwrap();
+        dir.path().join("rw/x/about")
+    });
+    let whole = whole.unwrap();
+    let cut = whole.lines().take(2).collect::<Vec<_>>().join("\n");
+    for about in ["", "2 x", "1\nnonsense", "9 0", &cut] {
+        fs::write(dir.path().join("rw/x/about"), about).unwrap();
+        let again = Snapshots::open(dir.path()).unwrap();
+        assert!(
+            matches!(again.rootfs("x"), Err(SnapshotError::Damaged(_))),
+            "{about}"
+        );
+        assert_eq!(again.list_rw().unwrap(), ["x"]);
+        assert!(matches!(
+            again.create_rw("x", &ids),
+            Err(SnapshotError::RwExists(_))
+        ));
+        // It may stand on any of them.
+        assert_eq!(again.collect(&HashSet::new()).unwrap(), 0);
+    }
+    // As older versions wrote it.
+    fs::write(
+        dir.path().join("rw/x/about"),
+        format!("1\n{}\n{}\n", ids[0], ids[1]),
+    )
+    .unwrap();
+    assert!(Snapshots::open(dir.path()).unwrap().rootfs("x").is_ok());
+    fs::write(dir.path().join("rw/x/about"), &cut).unwrap();
+    let again = Snapshots::open(dir.path()).unwrap();
+    again.remove_rw("x").unwrap();
+    assert_eq!(
+        (count(dir.path(), "rw"), again.list_rw().unwrap().len()),
+        (0, 0)
+    );
+    assert_eq!(again.collect(&HashSet::new()).unwrap(), 10);
+}
+
+/// Whether this is the test `name` in a mount namespace of its own; if not, it has been run there. Only root can.
+fn in_own_mounts(name: &str) -> bool {
+    if std::env::var_os("OWN_MOUNTS").is_some() {
+        return true;
+    }
+    if rustix::process::geteuid().is_root() {
+        let test = std::env::current_exe().unwrap();
+        let mut unshare = std::process::Command::new("unshare");
+        unshare.args(["--mount", "--propagation", "private"]);
+        unshare.arg(test).args(["--exact", name]);
+        let run = unshare.env("OWN_MOUNTS", "1").output().unwrap();
+        let said = String::from_utf8_lossy(&run.stdout);
+        assert!(run.status.success(), "{said}");
+    }
+    false
+}
+
+#[test]
+fn what_cannot_be_deleted_keeps_nothing_else_from_it() {
+    if !in_own_mounts("what_cannot_be_deleted_keeps_nothing_else_from_it") {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let snapshots = Snapshots::open(dir.path()).unwrap();
+    let trash = dir.path().join("trash");
+    for name in ["a", "b", "c"] {
+        fs::create_dir_all(trash.join(name).join("fs/held/below")).unwrap();
+        fs::write(trash.join(name).join("fs/held/file"), "").unwrap();
+    }
+    let held = trash.join("b/fs/held/below");
+    let flags = rustix::mount::MountFlags::empty();
+    rustix::mount::mount("tmpfs", &held, "tmpfs", flags, None).unwrap();
+    fs::write(held.join("of somebody else"), "").unwrap();
+    assert!(snapshots.sweep_trash().is_err());
+    assert!(!trash.join("a").exists() && !trash.join("c").exists());
+    assert!(!trash.join("b/fs/held/file").exists());
+    assert!(held.join("of somebody else").exists());
+    rustix::mount::unmount(&held, rustix::mount::UnmountFlags::empty()).unwrap();
+    snapshots.sweep_trash().unwrap();
+    assert_eq!(count(dir.path(), "trash"), 0);
+}

@@ -20,4 +20,5 @@ pub mod seccomp;
 pub mod setting;
 pub mod signals;
 pub mod socket;
+pub mod trash;
 pub mod words;

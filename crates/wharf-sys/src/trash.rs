@@ -1,0 +1,206 @@
+//! Deleting what somebody else made, however it is made.
+//!
+//! A container can nest folders deeper than a process has stack and descriptors, mark files immutable, and leave what
+//! cannot be deleted at all. None of it may take the process down, or keep the rest from being deleted.
+
+use std::ffi::OsStr;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt as _;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use rustix::fs::{
+    AtFlags, Dir, FileType, IFlags, Mode, OFlags, ResolveFlags, ioctl_getflags, ioctl_setflags,
+    openat2, renameat, unlinkat,
+};
+use rustix::io::Errno;
+
+/// Below this many levels a folder is moved up, and deleted in a round of its own.
+const MAX_DEPTH: usize = 100;
+
+/// What keeps a file from being deleted (`chattr(1)`).
+const LOCKS: IFlags = IFlags::IMMUTABLE.union(IFlags::APPEND);
+
+/// Makes the names of what is moved up.
+static NUMBER: AtomicU64 = AtomicU64::new(0);
+
+/// Deletes `name` in `trash`, a folder of the caller's own, whatever it is: with what is below it, and without following
+/// links or entering mounts. What can be deleted is, though something else cannot. Folders that are nested deeper than
+/// 100 levels are moved into `trash` meanwhile, as `.deep-…`; after a kill they are found there.
+///
+/// # Errors
+/// The system's first; `NotFound` if there is no `name`. What could not be deleted stays.
+pub fn remove(trash: BorrowedFd<'_>, name: &OsStr) -> io::Result<()> {
+    let mut sweep = Sweep {
+        top: trash,
+        moved: Vec::new(),
+        refused: None,
+    };
+    sweep.remove(trash, name, 0)?;
+    while let Some(name) = sweep.moved.pop() {
+        match sweep.remove(trash, name.as_ref(), 0) {
+            // Somebody else empties this trash, too.
+            Err(Errno::NOENT) | Ok(()) => {}
+            Err(error) => sweep.note(error),
+        }
+    }
+    match sweep.refused {
+        Some(error) => Err(error.into()),
+        None => Ok(()),
+    }
+}
+
+struct Sweep<'a> {
+    top: BorrowedFd<'a>,
+    /// What is still to be deleted, by its name in `top`.
+    moved: Vec<String>,
+    /// The first error below a folder.
+    refused: Option<Errno>,
+}
+
+impl Sweep<'_> {
+    fn note(&mut self, error: Errno) {
+        self.refused.get_or_insert(error);
+    }
+
+    fn remove(&mut self, parent: BorrowedFd<'_>, name: &OsStr, depth: usize) -> Result<(), Errno> {
+        match unlinkat(parent, name, AtFlags::empty()) {
+            Err(Errno::ISDIR) => {}
+            // Linux looks at the marks before it looks for a folder.
+            Err(Errno::PERM) => {
+                unlock(parent, name);
+                match unlinkat(parent, name, AtFlags::empty()) {
+                    Err(Errno::ISDIR) => {}
+                    other => return other,
+                }
+            }
+            other => return other,
+        }
+        if depth > MAX_DEPTH {
+            return self.move_up(parent, name);
+        }
+        let folder = open(parent, name, OFlags::DIRECTORY)?;
+        self.empty(folder.as_fd(), depth)?;
+        unlinkat(parent, name, AtFlags::REMOVEDIR)
+    }
+
+    /// Deletes what is in `folder`. What cannot be deleted is noted: the folder's own removal fails then.
+    fn empty(&mut self, folder: BorrowedFd<'_>, depth: usize) -> Result<(), Errno> {
+        for entry in Dir::read_from(folder)? {
+            let entry = entry?;
+            let child = entry.file_name();
+            if matches!(child.to_bytes(), b"." | b"..") {
+                continue;
+            }
+            match self.remove(folder, OsStr::from_bytes(child.to_bytes()), depth + 1) {
+                Err(Errno::NOENT) | Ok(()) => {}
+                Err(error) => self.note(error),
+            }
+        }
+        Ok(())
+    }
+
+    fn move_up(&mut self, parent: BorrowedFd<'_>, name: &OsStr) -> Result<(), Errno> {
+        loop {
+            let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+            let fresh = format!(".deep-{number}");
+            match renameat(parent, name, self.top, &fresh) {
+                // An earlier process left it. At most an empty folder is replaced.
+                Err(Errno::EXIST | Errno::NOTEMPTY | Errno::NOTDIR) => {}
+                Ok(()) => {
+                    self.moved.push(fresh);
+                    return Ok(());
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+}
+
+/// Takes the marks off a file or a folder, and off the folder it is in. Who may not learns it from the next attempt.
+fn unlock(parent: BorrowedFd<'_>, name: &OsStr) {
+    let _ = clear_locks(parent);
+    let is_marked = rustix::fs::statat(parent, name, AtFlags::SYMLINK_NOFOLLOW).is_ok_and(|stat| {
+        // Nothing else can have marks, and to open it could do something.
+        let kind = FileType::from_raw_mode(stat.st_mode);
+        matches!(kind, FileType::RegularFile | FileType::Directory)
+    });
+    if is_marked && let Ok(file) = open(parent, name, OFlags::NONBLOCK) {
+        let _ = clear_locks(file.as_fd());
+    }
+}
+
+fn clear_locks(file: BorrowedFd<'_>) -> Result<(), Errno> {
+    let flags = ioctl_getflags(file)?;
+    match flags.intersects(LOCKS) {
+        true => ioctl_setflags(file, flags.difference(LOCKS)),
+        false => Ok(()),
+    }
+}
+
+fn open(parent: BorrowedFd<'_>, name: &OsStr, more: OFlags) -> Result<OwnedFd, Errno> {
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC | more;
+    let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_XDEV | ResolveFlags::NO_SYMLINKS;
+    openat2(parent, name, flags, Mode::empty(), resolve)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test may panic")]
+mod tests {
+    use std::fs::{self, File};
+    use std::path::Path;
+
+    use super::*;
+
+    fn nest(folder: &Path, levels: usize) {
+        let mut at = OwnedFd::from(File::open(folder).unwrap());
+        for _ in 0..levels {
+            rustix::fs::mkdirat(&at, "d", Mode::RWXU).unwrap();
+            at = open(at.as_fd(), OsStr::new("d"), OFlags::DIRECTORY).unwrap();
+        }
+    }
+
+    fn count(folder: &Path) -> usize {
+        fs::read_dir(folder).unwrap().count()
+    }
+
+    #[test]
+    fn deep_trees_go_and_what_links_lead_to_stays() {
+        let dir = tempfile::tempdir().unwrap();
+        let outside = tempfile::tempdir().unwrap();
+        fs::write(outside.path().join("keep"), "").unwrap();
+        fs::create_dir(dir.path().join("one")).unwrap();
+        // Of an earlier process.
+        fs::create_dir_all(dir.path().join(".deep-0/full")).unwrap();
+        std::os::unix::fs::symlink(outside.path(), dir.path().join("one/link")).unwrap();
+        nest(&dir.path().join("one"), 2_000);
+        let top = File::open(dir.path()).unwrap();
+        remove(top.as_fd(), OsStr::new("one")).unwrap();
+        assert_eq!(count(dir.path()), 1);
+        assert!(outside.path().join("keep").exists());
+        let none = remove(top.as_fd(), OsStr::new("one")).unwrap_err();
+        assert_eq!(none.kind(), io::ErrorKind::NotFound);
+    }
+
+    #[test]
+    fn marks_are_taken_off() {
+        let dir = tempfile::tempdir().unwrap();
+        let folder = dir.path().join("one/folder");
+        fs::create_dir_all(&folder).unwrap();
+        fs::write(folder.join("file"), "").unwrap();
+        let mark = |path: &Path, flag| {
+            let file = File::open(path).unwrap();
+            let flags = ioctl_getflags(&file)?;
+            ioctl_setflags(&file, flags | flag)
+        };
+        // Only root may, and not every file system can.
+        if mark(&folder.join("file"), IFlags::IMMUTABLE).is_err() {
+            return;
+        }
+        mark(&folder, IFlags::APPEND).unwrap();
+        mark(&dir.path().join("one"), IFlags::IMMUTABLE).unwrap();
+        let top = File::open(dir.path()).unwrap();
+        remove(top.as_fd(), OsStr::new("one")).unwrap();
+        assert_eq!(count(dir.path()), 0);
+    }
+}
