@@ -6,6 +6,7 @@ use std::io;
 use std::os::fd::AsFd as _;
 use std::path::Path;
 
+use rustix::fs::{Mode, OFlags};
 use wharf_sys::quota;
 
 /// Where our projects begin: away from the small numbers that people write into `/etc/projid`, and that Docker counts from.
@@ -34,7 +35,10 @@ pub(crate) fn hold(folder: &Path, bytes: u64) -> io::Result<()> {
 
 /// The project of a volume's folder, to be forgotten when its files are gone. Nothing if it has none, or cannot have one.
 pub(crate) fn of(folder: &Path) -> Option<u32> {
-    let open = File::open(folder).ok()?;
+    // No link, and nothing that waits for somebody who writes: in the trash it can be anything.
+    let flags = OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let open = rustix::fs::open(folder, flags, Mode::empty()).ok()?;
+    let open = File::from(open);
     own(folder, &open).ok().flatten()
 }
 

@@ -145,7 +145,7 @@ impl Volumes {
             }
             _ => {}
         }
-        match std::fs::rename(&folder, self.free_trash_name(name)) {
+        match std::fs::rename(&folder, self.free_trash_name()) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
                 return Err(VolumeError::folder("remove", &folder)(error));
             }
@@ -158,9 +158,10 @@ impl Volumes {
         Ok(())
     }
 
-    fn free_trash_name(&self, name: &VolumeName) -> std::path::PathBuf {
+    /// By number alone: a volume's name can be as long as a name can be.
+    fn free_trash_name(&self) -> std::path::PathBuf {
         let trash = self.trash();
-        let numbered = (0u64..).map(|number| trash.join(format!("{number}-{name}")));
+        let numbered = (0u64..).map(|number| trash.join(number.to_string()));
         let mut free = numbered.filter(|path| !path.exists());
         // The numbers do not end before the disk does.
         free.next().unwrap_or(trash)

@@ -1,6 +1,8 @@
 //! The volumes of one data root, and how they are found.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsStr;
+use std::os::fd::AsFd as _;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -18,6 +20,9 @@ use crate::{Volume, VolumeError, VolumeName, local, quota};
 
 /// Removed volumes wait here for their files to be deleted; no volume name begins with a dot.
 const TRASH: &str = ".trash";
+
+/// How many folders within each other are looked at for their size.
+const MAX_DEPTH: usize = 400;
 
 /// All named volumes. Clones share the store.
 #[derive(Clone)]
@@ -153,30 +158,46 @@ impl Volumes {
             .map_err(VolumeError::folder("list", &volume.mountpoint))
     }
 
-    /// Deletes the files of removed volumes. Slow: call it off the request's path.
+    /// Deletes the files of removed volumes; what cannot be deleted keeps no other from it. Slow: call it off the
+    /// request's path.
     ///
     /// # Errors
-    /// If a file cannot be deleted; the next call tries again.
+    /// The first of the system's; the next call tries again.
     pub fn empty_trash(&self) -> Result<(), VolumeError> {
         let trash = self.trash();
         let list = VolumeError::folder("list", &trash);
+        let mut refused = Ok(());
         for entry in std::fs::read_dir(&trash).map_err(&list)? {
-            let path = entry.map_err(&list)?.path();
-            // Never through a mount into somebody else's files.
-            let data = path.join("_data");
-            match local::unmount(&data) {
-                Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                    return Err(VolumeError::folder("unmount", &data)(error));
-                }
-                _ => {}
+            let name = entry.map_err(&list)?.file_name();
+            match self.delete_from_trash(&name) {
+                // Somebody else empties it, too.
+                Err(VolumeError::Folder { source, .. })
+                    if source.kind() == std::io::ErrorKind::NotFound => {}
+                done => refused = refused.and(done),
             }
-            let project = quota::of(&data);
-            std::fs::remove_dir_all(&path).map_err(VolumeError::folder("remove", &path))?;
-            if let Some(project) = project
-                && let Err(error) = quota::forget(&trash, project)
-            {
-                tracing::warn!(%error, project, "the limit of a removed volume stays");
+        }
+        refused
+    }
+
+    fn delete_from_trash(&self, name: &OsStr) -> Result<(), VolumeError> {
+        let trash = self.trash();
+        let path = trash.join(name);
+        // Never through a mount into somebody else's files.
+        let data = path.join("_data");
+        match local::unmount(&data) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                return Err(VolumeError::folder("unmount", &data)(error));
             }
+            _ => {}
+        }
+        let project = quota::of(&data);
+        let failed = VolumeError::folder("remove", &path);
+        let top = std::fs::File::open(&trash).map_err(&failed)?;
+        wharf_sys::trash::remove(top.as_fd(), name).map_err(&failed)?;
+        if let Some(project) = project
+            && let Err(error) = quota::forget(&trash, project)
+        {
+            tracing::warn!(%error, project, "the limit of a removed volume stays");
         }
         Ok(())
     }
@@ -348,14 +369,19 @@ impl Volumes {
             match (record.phase, record.is_local()) {
                 (Phase::Kept, true) => {
                     let folder = self.data_folder(&record.name);
-                    make_folder(&folder, 0o755)?;
-                    hold_again(&record, &folder);
+                    match make_folder(&folder, 0o755) {
+                        Ok(()) => hold_again(&record, &folder),
+                        // Whoever uses it will see; the others need not.
+                        Err(error) => complain(&record, &error, "make its folder"),
+                    }
                 }
                 (Phase::Kept, false) => {}
                 // Its plugin may not be up yet: see `remove_forsaken`.
                 (Phase::Promised, false) => self.forsaken().push(record.name),
                 (Phase::Promised | Phase::Removing, _) => {
-                    self.finish_removal(&mut records, &record.name)?;
+                    if let Err(error) = self.remove_locked(&mut records, &record.name) {
+                        complain(&record, &error, "remove it; the next start tries again");
+                    }
                 }
             }
         }
@@ -399,6 +425,11 @@ fn hold_again(record: &Record, folder: &Path) {
     {
         tracing::warn!(%error, volume = name, "a volume is not held to its size");
     }
+}
+
+fn complain(record: &Record, error: &VolumeError, what: &str) {
+    let source = std::error::Error::source(error).map(ToString::to_string);
+    tracing::error!(volume = record.name.as_str(), %error, source, "{what}");
 }
 
 fn silent(record: &Record, reason: &str) -> VolumeError {
@@ -452,7 +483,8 @@ pub(crate) fn make_folder(path: &Path, mode: u32) -> Result<(), VolumeError> {
 }
 
 /// Bytes of the files below `folder` on its own file system, hard links counted once. By descriptor: who writes to the
-/// volume meanwhile leads it nowhere else, and what goes in between is not counted.
+/// volume meanwhile leads it nowhere else, and what goes in between is not counted. Neither is what is nested deeper than a
+/// process may have descriptors.
 fn disk_usage(folder: &Path) -> std::io::Result<u64> {
     use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, StatxFlags, openat, statx};
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
@@ -465,8 +497,10 @@ fn disk_usage(folder: &Path) -> std::io::Result<u64> {
     let mut seen = std::collections::HashSet::new();
     let mut folders = vec![Dir::new(top)?];
     let mut blocks = 0;
-    // As deep as the tree is, and no deeper: each has one descriptor.
-    while let Some(open) = folders.last_mut() {
+    // Each has one descriptor.
+    while let depth = folders.len()
+        && let Some(open) = folders.last_mut()
+    {
         let Some(entry) = open.next().transpose()? else {
             folders.pop();
             continue;
@@ -488,7 +522,8 @@ fn disk_usage(folder: &Path) -> std::io::Result<u64> {
         if found.stx_nlink == 1 || seen.insert(found.stx_ino) {
             blocks += found.stx_blocks;
         }
-        if FileType::from_raw_mode(found.stx_mode.into()) == FileType::Directory {
+        let is_folder = FileType::from_raw_mode(found.stx_mode.into()) == FileType::Directory;
+        if is_folder && depth < MAX_DEPTH {
             match openat(open.fd()?, name, flags, Mode::empty()) {
                 Err(error) if gone(&error) => {}
                 below => folders.push(Dir::new(below?)?),

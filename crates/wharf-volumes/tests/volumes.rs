@@ -227,3 +227,109 @@ fn usage_counts_files_once_and_follows_no_link() {
     let full = volumes.usage("data").unwrap() - empty;
     assert!((1 << 20..(1 << 20) + 65536).contains(&full), "{full}");
 }
+
+#[test]
+fn the_longest_name_can_be_removed() {
+    let root = tempfile::tempdir().unwrap();
+    let name = "a".repeat(255);
+    let volumes = open(root.path());
+    volumes.create(named(&name)).unwrap();
+    volumes.remove(&name, |_| Vec::new()).unwrap();
+    volumes.empty_trash().unwrap();
+    assert!(names(&open(root.path())).is_empty());
+}
+
+#[test]
+fn a_volume_that_cannot_be_removed_keeps_nobody_from_the_others() {
+    use rustix::fs::{IFlags, ioctl_getflags, ioctl_setflags};
+    let root = tempfile::tempdir().unwrap();
+    let volumes = open(root.path());
+    for name in ["stuck", "fine"] {
+        volumes.create(named(name)).unwrap();
+    }
+    let folder = std::fs::File::open(root.path().join("volumes/stuck")).unwrap();
+    // Only root may, and not every file system can.
+    let Ok(flags) = ioctl_getflags(&folder) else {
+        return;
+    };
+    if ioctl_setflags(&folder, flags | IFlags::IMMUTABLE).is_err() {
+        return;
+    }
+    let removed = volumes.remove("stuck", |_| Vec::new());
+    let again = Volumes::open(
+        &root.path().join("volumes"),
+        Db::open(&root.path().join("wharf.db")).unwrap(),
+    );
+    let seen = again.as_ref().map(names);
+    let made = again
+        .as_ref()
+        .map(|again| again.create(named("stuck")).is_err());
+    ioctl_setflags(&folder, flags).unwrap();
+    assert!(removed.is_err());
+    assert_eq!(seen.unwrap(), ["fine"]);
+    // It is not found half removed, with its old files.
+    assert!(made.unwrap());
+    let later = open(root.path());
+    assert_eq!(names(&later), ["fine"]);
+    assert!(later.create(named("stuck")).unwrap().fresh);
+}
+
+#[test]
+fn a_deep_volume_is_measured_and_deleted() {
+    let root = tempfile::tempdir().unwrap();
+    let volumes = open(root.path());
+    let folder = volumes.create(named("deep")).unwrap().volume.mountpoint;
+    let flags = rustix::fs::OFlags::DIRECTORY | rustix::fs::OFlags::NOFOLLOW;
+    let mode = rustix::fs::Mode::RWXU;
+    let mut at = rustix::fs::open(&folder, flags, mode).unwrap();
+    for _ in 0..2000 {
+        rustix::fs::mkdirat(&at, "a", mode).unwrap();
+        at = rustix::fs::openat(&at, "a", flags, mode).unwrap();
+    }
+    drop(at);
+    let mut few = rustix::process::getrlimit(rustix::process::Resource::Nofile);
+    few.current = Some(900);
+    rustix::process::setrlimit(rustix::process::Resource::Nofile, few).unwrap();
+    assert!(volumes.usage("deep").unwrap() > 0);
+    volumes.remove("deep", |_| Vec::new()).unwrap();
+    volumes.empty_trash().unwrap();
+    let trash = root.path().join("volumes/.trash");
+    assert_eq!(std::fs::read_dir(&trash).unwrap().count(), 0);
+}
+
+/// Whether this is the test `name` in a mount namespace of its own; if not, it has been run there. Only root can.
+fn in_own_mounts(name: &str) -> bool {
+    if std::env::var_os("OWN_MOUNTS").is_some() {
+        return true;
+    }
+    if rustix::process::geteuid().is_root() {
+        let test = std::env::current_exe().unwrap();
+        let mut unshare = std::process::Command::new("unshare");
+        unshare.args(["--mount", "--propagation", "private"]);
+        unshare.arg(test).args(["--exact", name]);
+        let run = unshare.env("OWN_MOUNTS", "1").output().unwrap();
+        let said = String::from_utf8_lossy(&run.stdout);
+        assert!(run.status.success(), "{said}");
+    }
+    false
+}
+
+#[test]
+fn what_cannot_be_deleted_keeps_nothing_else_from_it() {
+    if !in_own_mounts("what_cannot_be_deleted_keeps_nothing_else_from_it") {
+        return;
+    }
+    let root = tempfile::tempdir().unwrap();
+    let volumes = open(root.path());
+    let trash = root.path().join("volumes/.trash");
+    for name in ["0", "1", "2"] {
+        std::fs::create_dir_all(trash.join(name).join("_data/held")).unwrap();
+    }
+    let held = trash.join("1/_data/held");
+    let flags = rustix::mount::MountFlags::empty();
+    rustix::mount::mount("tmpfs", &held, "tmpfs", flags, None).unwrap();
+    std::fs::write(held.join("of somebody else"), "").unwrap();
+    assert!(volumes.empty_trash().is_err());
+    assert!(!trash.join("0").exists() && !trash.join("2").exists());
+    assert!(held.join("of somebody else").exists());
+}
