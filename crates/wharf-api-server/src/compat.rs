@@ -4,17 +4,22 @@
 //! older one promised.
 
 use serde_json::{Map, Value, json};
-use wharf_api_types::{ContainerConfig, ContainerCreateRequest, HostConfig, Mount};
+use wharf_api_types::{
+    ContainerConfig, ContainerCreateRequest, ContainerSummary, HostConfig, Mount,
+};
 
 use crate::error::ApiError;
 use crate::version::ApiVersion;
+
+/// Whether [`container_inspect`] has something to do.
+pub(crate) fn rearranges_container(version: ApiVersion) -> bool {
+    version.before(56)
+}
 
 /// `GET /containers/{id}/json` as `version` has it.
 pub(crate) fn container_inspect(document: &mut Value, version: ApiVersion) {
     if version.before(52) {
         inspect_before_52(document);
-    } else if document["Config"]["OnBuild"].is_null() {
-        remove(&mut document["Config"], &["OnBuild"]);
     }
     if version.before(56) {
         remove(&mut document["HostConfig"], &["Umask"]);
@@ -60,8 +65,11 @@ fn endpoints_before_45(networks: &mut Value) {
     });
 }
 
-/// 1.52 took the default bridge's endpoint out of `NetworkSettings` (deprecated since 1.9).
+/// 1.52 took the default bridge's endpoint out of `NetworkSettings` (deprecated since 1.9), and an `OnBuild` that is not there.
 fn inspect_before_52(document: &mut Value) {
+    if let Some(config) = document["Config"].as_object_mut() {
+        config.entry("OnBuild").or_insert(Value::Null);
+    }
     let settings = &mut document["NetworkSettings"];
     let bridge = settings["Networks"]["bridge"].clone();
     let legacy = [
@@ -308,18 +316,27 @@ pub(crate) fn stats(document: &mut Value, version: ApiVersion) {
     }
 }
 
-/// A row of `GET /containers/json` as `version` has it.
-pub(crate) fn container_summary(row: &mut Value, version: ApiVersion) {
-    if version.before(52)
-        && let Some(fields) = row.as_object_mut()
-    {
-        fields.shift_remove("Health");
-    }
-    if version.before(48) {
-        endpoints_before_48(&mut row["NetworkSettings"]["Networks"]);
+/// A row of `GET /containers/json` as `version` has it, but for what [`container_summaries`] does.
+pub(crate) fn container_summary(row: &mut ContainerSummary, version: ApiVersion) {
+    if version.before(52) {
+        row.health = None;
     }
     if version.before(46) {
-        remove(&mut row["HostConfig"], &["Annotations"]);
+        row.host_config.annotations.clear();
+    }
+}
+
+/// Whether [`container_summaries`] has something to do. Where it has not, thousands of rows need not become a document first.
+pub(crate) fn rearranges_summaries(version: ApiVersion) -> bool {
+    version.before(48)
+}
+
+/// `GET /containers/json`: the fields that `version` does not have.
+pub(crate) fn container_summaries(rows: &mut Value, version: ApiVersion) {
+    if version.before(48) {
+        for row in rows.as_array_mut().into_iter().flatten() {
+            endpoints_before_48(&mut row["NetworkSettings"]["Networks"]);
+        }
     }
 }
 
@@ -463,6 +480,14 @@ pub(crate) fn has_old_disk_usage(version: ApiVersion, verbose: bool) -> bool {
     version.before(52) || (version.before(53) && !verbose)
 }
 
+/// A container of `GET /system/df` of before 1.52.
+fn usage_before_52(container: &mut Value, version: ApiVersion) {
+    remove(container, &["Health"]);
+    if version.before(46) {
+        remove(&mut container["HostConfig"], &["Annotations"]);
+    }
+}
+
 /// The fields of before 1.52.
 pub(crate) fn old_disk_usage(document: &Value, version: ApiVersion) -> Value {
     let items = |kind: &str| document[kind]["Items"].clone();
@@ -471,8 +496,9 @@ pub(crate) fn old_disk_usage(document: &Value, version: ApiVersion) -> Value {
         image_summary(image, version);
     }
     let mut containers = items("ContainerUsage");
+    container_summaries(&mut containers, version);
     for container in containers.as_array_mut().into_iter().flatten() {
-        container_summary(container, version);
+        usage_before_52(container, version);
     }
     let size = document["ImageUsage"]["TotalSize"].as_i64().unwrap_or(0);
     json!({

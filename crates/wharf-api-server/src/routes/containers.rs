@@ -51,11 +51,14 @@ pub(crate) async fn list(
             let manifest = manifest.or_insert_with_key(|image| manifest_of(&engine, image));
             row.image_manifest_descriptor.clone_from(manifest);
         }
-        let mut row =
-            serde_json::to_value(row).map_err(|error| ApiError::bad(error.to_string()))?;
         compat::container_summary(&mut row, version);
         rows.push(row);
     }
+    if !compat::rearranges_summaries(version) {
+        return reply::ok(&rows);
+    }
+    let mut rows = document(&rows)?;
+    compat::container_summaries(&mut rows, version);
     reply::ok(&rows)
 }
 
@@ -95,10 +98,17 @@ pub(crate) async fn inspect(
     };
     let mut inspect = convert::container_inspect(&view, size);
     inspect.image_manifest_descriptor = manifest_of(&engine, &view.image);
-    let mut document =
-        serde_json::to_value(&inspect).map_err(|error| ApiError::bad(error.to_string()))?;
+    if !compat::rearranges_container(version) {
+        return reply::ok(&inspect);
+    }
+    let mut document = document(&inspect)?;
     compat::container_inspect(&mut document, version);
     reply::ok(&document)
+}
+
+/// An answer whose fields an older version has otherwise.
+fn document(answer: &impl serde::Serialize) -> Result<serde_json::Value, ApiError> {
+    serde_json::to_value(answer).map_err(|error| ApiError::bad(error.to_string()))
 }
 
 /// The manifest of a container's image, which may be gone.

@@ -194,15 +194,14 @@ fn verbose(usage: &Value, format: &str) -> Result<String, String> {
         .iter()
         .map(images::first_row)
         .collect();
-    let containers: Vec<Row> = json::items(usage, "Containers")
-        .iter()
-        .map(|container| {
-            let mut row = ps::row(container, false);
-            let size = human_size(json::int(container, "SizeRw"), 3);
-            row.insert("Size".to_owned(), size.into());
-            row
-        })
-        .collect();
+    let containers = json::items(usage, "Containers").iter().map(|container| {
+        let mut row = ps::row(container, false)?;
+        let size = human_size(json::int(container, "SizeRw"), 3);
+        row.insert("Size".to_owned(), size.into());
+        Ok(row)
+    });
+    let containers = containers.collect::<serde_json::Result<Vec<Row>>>();
+    let containers = containers.map_err(|error| error.to_string())?;
     let volumes: Vec<Row> = json::items(usage, "Volumes")
         .iter()
         .map(volume::row)

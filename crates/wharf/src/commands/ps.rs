@@ -1,15 +1,18 @@
 //! `wharf ps`.
 
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
 use serde_json::Value;
-use serde_json::value::RawValue;
-use wharf_client::Url;
+use wharf_client::{Method, Url};
 
 use super::{FORMAT_HELP, filters};
 use crate::cli::command::COMMAND as EMPTY;
 use crate::cli::context::out;
 use crate::cli::{Arity, Command, Context, Flag, Kind, Matches, Outcome, flag, switch, text};
-use crate::format::rows::{Headers, Row, Wanted, ellipsis, labels, render, short_id};
-use crate::format::{json, time, units};
+use crate::format::rows::{Headers, Row, Wanted, ellipsis, render, short_id};
+use crate::format::{time, units};
 use crate::row;
 
 static FLAGS: &[Flag] = &[
@@ -92,7 +95,9 @@ async fn run(context: &Context, matches: &Matches) -> Outcome {
         .flag("size", with_size)
         .maybe("filters", filters(matches.list("filter")));
     let client = context.client().await?;
-    let containers: Vec<Box<RawValue>> = client.get(url).await?;
+    let answer = client.bytes(Method::GET, url, None::<&()>).await?;
+    let containers: Vec<Listed<'_>> =
+        serde_json::from_slice(&answer).map_err(|source| wharf_client::Error::Decode { source })?;
     let full = matches.on("no-trunc");
     let default = match matches.on("size") {
         true => format!("{TABLE}\t{{{{.Size}}}}"),
@@ -104,13 +109,10 @@ async fn run(context: &Context, matches: &Matches) -> Outcome {
         true => Wanted::of("", "{{.ID}}"),
         false => Wanted::of(format, &default),
     };
-    // Of many containers, one is held at a time.
-    let rows = containers.iter().map(|container| {
-        let container = serde_json::from_str(container.get())?;
-        Ok(wanted_row(&container, full, &wanted))
-    });
-    let rows = rows.collect::<serde_json::Result<_>>();
-    let rows = rows.map_err(|source| wharf_client::Error::Decode { source })?;
+    let rows = containers
+        .iter()
+        .map(|container| wanted_row(container, full, &wanted))
+        .collect();
     let format = if only_ids { "{{.ID}}" } else { format };
     out(&render(format, &default, HEADERS, rows)?)
 }
@@ -121,83 +123,147 @@ fn shows_size(format: &str) -> bool {
     format.contains(".Size") || compact.contains("json.}}")
 }
 
-/// The fields of one container of the list.
-pub fn row(container: &Value, full: bool) -> Row {
-    wanted_row(container, full, &Wanted::of("json", ""))
+/// What is shown of a container in a list, as the daemon tells it: of thousands, no more than this is kept.
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct Listed<'a> {
+    #[serde(borrow)]
+    id: Cow<'a, str>,
+    names: Option<Vec<String>>,
+    #[serde(borrow)]
+    image: Cow<'a, str>,
+    #[serde(rename = "ImageID", borrow)]
+    image_id: Cow<'a, str>,
+    #[serde(borrow)]
+    command: Cow<'a, str>,
+    /// Seconds since 1970.
+    created: i64,
+    ports: Option<Vec<Port>>,
+    size_rw: i64,
+    size_root_fs: i64,
+    labels: Option<BTreeMap<String, String>>,
+    #[serde(borrow)]
+    state: Cow<'a, str>,
+    #[serde(borrow)]
+    status: Cow<'a, str>,
+    network_settings: Option<Networks>,
+    mounts: Option<Vec<Mount>>,
+    image_manifest_descriptor: Option<Manifest>,
 }
 
-fn wanted_row(container: &Value, full: bool, wanted: &Wanted<'_>) -> Row {
-    let id = json::text(container, "Id");
-    let command = json::text(container, "Command");
-    let created = json::int(container, "Created");
-    let shown = if full {
-        command.to_owned()
-    } else {
-        ellipsis(command, 20)
-    };
-    let mounts = json::items(container, "Mounts");
-    let local = mounts
-        .iter()
-        .filter(|mount| json::text(mount, "Driver") == "local")
-        .count();
-    let networks =
-        json::field(&container["NetworkSettings"], "Networks").and_then(Value::as_object);
-    let mut networks: Vec<&str> = networks
-        .into_iter()
-        .flatten()
-        .map(|(name, _)| name.as_str())
-        .collect();
-    networks.sort_unstable();
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+struct Networks {
+    networks: Option<BTreeMap<String, serde::de::IgnoredAny>>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+struct Mount {
+    name: String,
+    source: String,
+    driver: String,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Manifest {
+    /// `null` where the daemon does not say.
+    platform: Value,
+}
+
+#[derive(Default, Deserialize, PartialEq, Eq, PartialOrd, Ord)]
+#[serde(rename_all = "PascalCase", default)]
+struct Port {
+    private_port: u16,
+    #[serde(rename = "IP")]
+    ip: String,
+    public_port: u16,
+    #[serde(rename = "Type")]
+    protocol: String,
+}
+
+/// The fields of one container of a list.
+///
+/// # Errors
+/// If a field of it is of another type than the Engine API says.
+pub fn row(container: &Value, full: bool) -> serde_json::Result<Row> {
+    let container = Listed::deserialize(container)?;
+    Ok(wanted_row(&container, full, &Wanted::of("json", "")))
+}
+
+fn wanted_row(container: &Listed<'_>, full: bool, wanted: &Wanted<'_>) -> Row {
+    let id: &str = &container.id;
+    let mounts = container.mounts.as_deref().unwrap_or_default();
+    let local = mounts.iter().filter(|mount| mount.driver == "local");
     row! {
         wanted;
         "ID" => if full { id } else { short_id(id) },
-        "Names" => names(container, full),
-        "Image" => image(container, full),
-        "Command" => quote(&shown),
-        "CreatedAt" => time::go_string(created),
-        "RunningFor" => time::ago(created as f64),
-        "Ports" => ports(json::items(container, "Ports")),
-        "State" => json::text(container, "State"),
-        "Status" => json::text(container, "Status"),
-        "Size" => size(container),
-        "Labels" => labels(json::field(container, "Labels")),
+        "Names" => container.shown_names(full),
+        "Image" => container.shown_image(full),
+        "Command" => match full {
+            true => quote(&container.command),
+            false => quote(&ellipsis(&container.command, 20)),
+        },
+        "CreatedAt" => time::go_string(container.created),
+        "RunningFor" => time::ago(container.created as f64),
+        "Ports" => ports(container.ports.as_deref().unwrap_or_default()),
+        "State" => &*container.state,
+        "Status" => &*container.status,
+        "Size" => size(container.size_rw, container.size_root_fs),
+        "Labels" => container.shown_labels(),
         "Mounts" => mount_names(mounts, full),
-        "LocalVolumes" => local.to_string(),
-        "Networks" => networks.join(","),
-        "Platform" => platform(container),
-        "__labels" => container["Labels"].clone(),
+        "LocalVolumes" => local.count().to_string(),
+        "Networks" => container.networks(),
+        "Platform" => container.platform(),
+        "__labels" => serde_json::json!(container.labels),
     }
 }
 
-// `null` where the daemon does not say.
-fn platform(container: &Value) -> Value {
-    container["ImageManifestDescriptor"]["platform"].clone()
-}
+impl Listed<'_> {
+    fn shown_names(&self, full: bool) -> String {
+        let names = self.names.iter().flatten();
+        let names = names.map(|name| name.trim_start_matches('/'));
+        // A link's name has a second slash; it is shown in full listings only.
+        names
+            .filter(|name| full || !name.contains('/'))
+            .collect::<Vec<_>>()
+            .join(",")
+    }
 
-fn names(container: &Value, full: bool) -> String {
-    let names = json::texts(container, "Names");
-    let names = names.iter().map(|name| name.trim_start_matches('/'));
-    // A link's name has a second slash; it is shown in full listings only.
-    names
-        .filter(|name| full || !name.contains('/'))
-        .collect::<Vec<_>>()
-        .join(",")
-}
+    fn shown_image(&self, full: bool) -> &str {
+        let image = &*self.image;
+        if image.is_empty() {
+            return "<no image>";
+        }
+        if full {
+            return image;
+        }
+        let short = short_id(&self.image_id);
+        if short_id(image) == short {
+            return short;
+        }
+        // A digest beside a name is too long for a table.
+        image.split('@').next().unwrap_or(image)
+    }
 
-fn image(container: &Value, full: bool) -> String {
-    let image = json::text(container, "Image");
-    if image.is_empty() {
-        return "<no image>".to_owned();
+    fn shown_labels(&self) -> String {
+        let labels = self.labels.iter().flatten();
+        let pairs = labels.map(|(key, value)| format!("{key}={value}"));
+        pairs.collect::<Vec<_>>().join(",")
     }
-    if full {
-        return image.to_owned();
+
+    fn networks(&self) -> String {
+        let networks = self.network_settings.as_ref();
+        let networks = networks.and_then(|settings| settings.networks.as_ref());
+        let names = networks.into_iter().flatten().map(|(name, _)| &**name);
+        names.collect::<Vec<&str>>().join(",")
     }
-    let short = short_id(json::text(container, "ImageID"));
-    if short_id(image) == short {
-        return short.to_owned();
+
+    fn platform(&self) -> Value {
+        let manifest = self.image_manifest_descriptor.as_ref();
+        manifest.map_or(Value::Null, |manifest| manifest.platform.clone())
     }
-    // A digest beside a name is too long for a table.
-    image.split('@').next().unwrap_or(image).to_owned()
 }
 
 /// Go's quoted form of a text.
@@ -221,18 +287,18 @@ pub fn quote(text: &str) -> String {
 }
 
 /// `Size`: what it wrote, and with the image's size where that is known.
-pub fn size(container: &Value) -> String {
-    let written = units::human_size(json::int(container, "SizeRw"), 3);
-    match json::int(container, "SizeRootFs") {
+fn size(written: i64, whole: i64) -> String {
+    let written = units::human_size(written, 3);
+    match whole {
         0 => written,
         whole => format!("{written} (virtual {})", units::human_size(whole, 3)),
     }
 }
 
-fn mount_names(mounts: &[Value], full: bool) -> String {
-    let name = |mount: &Value| {
-        let name = match json::text(mount, "Name") {
-            "" => json::text(mount, "Source"),
+fn mount_names(mounts: &[Mount], full: bool) -> String {
+    let name = |mount: &Mount| {
+        let name = match mount.name.as_str() {
+            "" => &mount.source,
             name => name,
         };
         if full {
@@ -272,22 +338,14 @@ fn join(address: &str, port: &str) -> String {
 }
 
 /// Ports as `ps` shows them: neighbours as ranges, published ones as `address:port->port/protocol`.
-pub fn ports(ports: &[Value]) -> String {
-    let number = |port: &Value, name: &str| json::int(port, name) as u16;
-    let mut sorted: Vec<&Value> = ports.iter().collect();
-    sorted.sort_by_key(|port| {
-        (
-            number(port, "PrivatePort"),
-            json::text(port, "IP"),
-            number(port, "PublicPort"),
-            json::text(port, "Type"),
-        )
-    });
+fn ports(ports: &[Port]) -> String {
+    let mut sorted: Vec<&Port> = ports.iter().collect();
+    sorted.sort();
     let (mut done, mut mapped): (Vec<String>, Vec<String>) = (Vec::new(), Vec::new());
     let mut groups: Vec<Group> = Vec::new();
     for port in sorted {
-        let (inside, outside) = (number(port, "PrivatePort"), number(port, "PublicPort"));
-        let (address, protocol) = (json::text(port, "IP"), json::text(port, "Type"));
+        let (inside, outside) = (port.private_port, port.public_port);
+        let (address, protocol) = (&*port.ip, &*port.protocol);
         if !address.is_empty() && outside != inside {
             mapped.push(format!(
                 "{}->{inside}/{protocol}",
@@ -323,7 +381,8 @@ mod tests {
     use serde_json::json;
 
     fn check(list: Value, expected: &str) {
-        assert_eq!(ports(list.as_array().unwrap()), expected);
+        let list: Vec<Port> = serde_json::from_value(list).unwrap();
+        assert_eq!(ports(&list), expected);
     }
 
     #[test]
@@ -348,7 +407,7 @@ mod tests {
     fn one_row() {
         let container = json!({"Id": "0123456789abcdef", "Names": ["/web", "/other/link"], "Image": "nginx", "ImageID": "sha256:1",
             "Command": "/bin/sh -c 'a long command line'", "Created": 0, "Status": "Up 2 minutes", "State": "running", "Labels": {"a": "b"}});
-        let row = row(&container, false);
+        let row = row(&container, false).unwrap();
         assert_eq!(row["ID"], "0123456789ab");
         assert_eq!(row["Names"], "web");
         assert_eq!(row["Command"], "\"/bin/sh -c 'a long …\"");

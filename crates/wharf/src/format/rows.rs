@@ -12,18 +12,20 @@ pub type Row = Map<String, Value>;
 pub type Headers = &'static [(&'static str, &'static str)];
 
 /// The fields of a row that a format shows: a list of many takes as long as its rows do.
-pub struct Wanted<'a>(Option<&'a str>);
+pub struct Wanted<'a>(Option<Vec<&'a str>>);
 
 impl<'a> Wanted<'a> {
     /// Those of the plain table, whose template is `default`; all for a format that a user wrote.
     pub fn of(format: &str, default: &'a str) -> Self {
-        Self(matches!(format, "" | "table").then_some(default))
+        let is_plain = matches!(format, "" | "table");
+        let fields = default.split("{{.").skip(1);
+        let names = fields.filter_map(|field| Some(field.split_once("}}")?.0));
+        Self(is_plain.then(|| names.collect()))
     }
 
     /// Whether this field is one of them.
     pub fn has(&self, name: &str) -> bool {
-        self.0
-            .is_none_or(|template| template.contains(&format!(".{name}}}")))
+        self.0.as_ref().is_none_or(|names| names.contains(&name))
     }
 }
 
@@ -54,8 +56,12 @@ pub fn render(
         text.push_str(&template.render_headers(&Value::Object(fields))?);
         text.push('\n');
     }
+    let is_plain = matches!(format, "" | "table");
     for mut row in rows {
-        row.sort_keys();
+        // Only a row that is shown as a whole shows the order of its fields.
+        if !is_plain {
+            row.sort_keys();
+        }
         text.push_str(&template.render(&Value::Object(row))?);
         text.push('\n');
     }
