@@ -334,6 +334,14 @@ def caches():
     stages_ = "FROM base AS one\nCOPY a /a\nFROM base\nCOPY --from=one /a /b\nRUN cat /b\n"
     yield one("stages again", stages_, {"a": "A"}, [one("", stages_, {"a": "A"})])
     yield one("stages with another file", stages_, {"a": "B"}, [one("", stages_, {"a": "A"})])
+    yield one("an argument of a variable's name", "FROM base\nENV a=1\nARG a=2\nRUN echo $a\nARG a\nRUN echo $a\n")
+    yield one("an argument of a variable's name, given", "FROM base\nENV a=1\nARG a=2\nRUN echo $a\nENV b=$a\n", buildargs={"a": "3"})
+    yield one("a variable of an argument's name", "FROM base\nARG a=2\nENV a=1\nRUN echo $a\nENV b=$a\n", buildargs={"a": "3"})
+    for mode in (0o4755, 0o2755, 0o6711, 0o1777, 0o4000):
+        yield one(f"COPY of mode {mode:o}", "FROM base\nCOPY a /a\nCOPY a /d/\nRUN stat -c %a /a /d/a\n", {"a": (mode, "A")})
+        yield one(f"COPY --chown of mode {mode:o}", "FROM base\nCOPY --chown=alice a /a\nRUN stat -c '%a %u' /a\n", {"a": (mode, "A")})
+        yield one(f"ADD of mode {mode:o}", "FROM base\nADD a /a\nADD t /t\nRUN stat -c %a /a /t/x\n", {"a": (mode, "A"), "t": archive([("x", mode, 1, 1, "x")])})
+        yield one(f"COPY of a stage of mode {mode:o}", f"FROM base AS one\nRUN echo x > /x && chown alice /x && chmod {mode:o} /x\nFROM base\nCOPY --from=one /x /y\nRUN stat -c '%a %u' /y\n")
     yield one("another mode", "FROM base\nCOPY a /a\n", {"a": (0o755, "A")}, [one("", "FROM base\nCOPY a /a\n", {"a": (0o644, "A")})])
     yield one("cache from the one before", text, {"a": "A"}, [first], cachefrom=["before0"])
     yield one("an onbuild again", "FROM before0\n", {"a": "A"}, [one("", "FROM base\nONBUILD COPY a /a\nONBUILD RUN echo x\n"), one("", "FROM before0\n", {"a": "A"})])

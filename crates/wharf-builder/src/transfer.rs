@@ -22,6 +22,8 @@ pub struct Looks {
     pub owner: Option<(u32, u32)>,
     /// Permissions; `None` keeps theirs.
     pub mode: Option<u32>,
+    /// Files are no longer set-user-ID or set-group-ID.
+    pub drops_set_id: bool,
 }
 
 /// Where in a tree, and what is there.
@@ -183,6 +185,7 @@ fn unpack(archive: impl Read, target: &Root, to: PathBuf, looks: Looks) -> Resul
             folder: to,
             owner: looks.owner,
             mode: looks.mode,
+            drops_set_id: looks.drops_set_id,
             ..Plain::default()
         }),
         ..ApplyOptions::default()

@@ -34,6 +34,8 @@ pub struct Plain {
     pub owner: Option<(u32, u32)>,
     /// Permissions of all files and folders, instead of the archive's.
     pub mode: Option<u32>,
+    /// Files are no longer set-user-ID or set-group-ID, as after a change of their owner (chown(2)).
+    pub drops_set_id: bool,
     /// Refuse to replace a folder by something else, and the reverse.
     pub keep_kinds: bool,
     /// Members at or below the first path go to the second one.

@@ -66,6 +66,16 @@ pub(crate) fn check(
     })
 }
 
+/// The mode that the kernel leaves a file when its owner changes: without a group's right to execute, the set-group-ID bit means
+/// something else.
+fn without_set_id(mode: u32) -> u32 {
+    let dropped = match mode & 0o010 {
+        0 => 0o4000,
+        _ => 0o6000,
+    };
+    mode & !dropped
+}
+
 /// The member as it is to be made: with the owner that was asked for, and links to where their targets are now.
 pub(crate) fn adapted<'a>(
     plain: &Plain,
@@ -88,6 +98,9 @@ pub(crate) fn adapted<'a>(
     }
     if let Some(mode) = plain.mode {
         member.to_mut().mode = mode;
+    }
+    if plain.drops_set_id && member.kind == Kind::File {
+        member.to_mut().mode = without_set_id(member.mode);
     }
     if member.kind == Kind::HardLink && plain.rename.is_some() {
         let link = renamed(&member.link, options).into_owned();

@@ -457,6 +457,11 @@ impl Job {
         }
     }
 
+    /// Whether it is a build of the classic builder.
+    pub(crate) fn is_classic(&self) -> bool {
+        !self.inner.options.remembers
+    }
+
     pub(crate) fn started(&self) -> Timestamp {
         self.inner.started
     }
@@ -518,7 +523,7 @@ impl Job {
         let source = wharf_sys::root::Root::open(folder).map_err(failed)?;
         let looks = Looks {
             owner: Some((0, 0)),
-            mode: None,
+            ..Looks::default()
         };
         let root = workspace.root()?;
         let everything = Exclude::new(&[])?;

@@ -78,6 +78,31 @@ pub(crate) fn archives_are_unpacked(case: &mut Case) -> Result<()> {
     )
 }
 
+/// The arrow of `FROM` points at what the triggers have made.
+pub(crate) fn triggers_come_before_the_arrow(case: &mut Case) -> Result<()> {
+    let (_folder, path) = context(&[("Dockerfile", "FROM busybox\nONBUILD ENV A=b\n")])?;
+    case.ok(&["build", "-q", "-t", "base", &path])?;
+    let (_folder, path) = context(&[("Dockerfile", "FROM base\n")])?;
+    let said = case.ok(&["build", "-t", "made", &path])?;
+    let starts = [
+        "Step 1/1 : FROM base",
+        "# Executing 1 build trigger",
+        " ---> Running in ",
+        " ---> Removed intermediate container ",
+        " ---> ",
+        "Successfully built ",
+    ];
+    let from = said.lines().skip_while(|line| !line.starts_with("Step"));
+    let lines: Vec<&str> = from.take(starts.len()).collect();
+    let mut pairs = lines.iter().zip(starts);
+    let as_dockerd = pairs.all(|(line, start)| line.starts_with(start));
+    ensure!(as_dockerd && !lines[4].contains("Running"), "{said}");
+    // It is the image's own.
+    let id = case.ok(&["images", "-q", "made"])?;
+    ensure!(lines[4].ends_with(&id), "{said}");
+    Ok(())
+}
+
 pub(crate) fn added_archives_stay_inside(case: &mut Case) -> Result<()> {
     let file = "FROM busybox\nRUN ln -s / /y\nADD a.tar /x\n";
     let (folder, path) = context(&[("Dockerfile", file)])?;

@@ -155,7 +155,7 @@ scenarios! {
     trees: everything_is_unpacked_as_dockerd_does;
     local_registry: the_daemons_images_are_served images_are_sent_to_another_machine;
     push: there_and_back layers_are_taken_over all_tags what_cannot_be_pushed what_was_built_is_pushed;
-    builds: settings files commands stages mistakes words contexts edges archives_are_unpacked added_archives_stay_inside
+    builds: settings files commands stages mistakes words contexts edges archives_are_unpacked added_archives_stay_inside triggers_come_before_the_arrow
         steps_are_used_again steps_of_another_image what_is_removed_is_forgotten options containers_of_steps standard_input
         a_client_that_goes_stops_its_build a_client_that_goes_stops_only_its_steps squashed_into_one_layer;
     buildx: images_are_built_and_used_again build_goes_through_the_plugin secrets_and_arguments errors_show_the_place

@@ -223,10 +223,9 @@ fn extract(
         plain: Some(Plain {
             folder: resolved.path,
             owner,
-            mode: None,
             keep_kinds: options.keep_kinds,
-            rename: None,
             ids,
+            ..Plain::default()
         }),
         ..ApplyOptions::default()
     };

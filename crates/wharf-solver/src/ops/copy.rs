@@ -22,6 +22,8 @@ pub(super) struct From<'a> {
     pub(super) root: &'a Root,
     /// Owners mean nothing: a client's files are root's.
     pub(super) is_client: bool,
+    /// Whether it is the classic builder that copies: it gives files to their owner last, and they lose what goes with that.
+    pub(super) is_classic: bool,
 }
 
 /// Copies. Blocks.
@@ -36,9 +38,11 @@ pub(super) fn copy(
         return Err(SolveError::NotImplemented(text.to_owned()));
     }
     let (mode, change) = modes_of(action)?;
+    let owner = owner.or(from.is_client.then_some((0, 0)));
     let looks = Looks {
-        owner: owner.or(from.is_client.then_some((0, 0))),
+        owner,
         mode,
+        drops_set_id: from.is_classic && owner.is_some() && mode.is_none(),
     };
     let target = Target {
         path: clean(&action.dest),
@@ -146,6 +150,7 @@ fn one(
             let own = Looks {
                 owner: None,
                 mode: looks.mode,
+                drops_set_id: false,
             };
             return Ok(transfer::archive((root, &below), (to, &target.path), own)?);
         }
@@ -351,6 +356,7 @@ mod tests {
         let from = From {
             root: &trees.from,
             is_client: true,
+            is_classic: false,
         };
         copy(&action, &from, &trees.to, None)
     }

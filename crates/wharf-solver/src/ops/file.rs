@@ -129,6 +129,7 @@ impl Work {
                 let from = copy::From {
                     root: &tree.root,
                     is_client: from.folder().is_some(),
+                    is_classic: self.job.is_classic(),
                 };
                 copy::copy(copy, &from, root, owner)
             }

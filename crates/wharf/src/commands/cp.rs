@@ -321,15 +321,13 @@ async fn unpack(
             .map_err(|error| format!("open {}: {}", folder.display(), reason(&error)))?;
         let options = ApplyOptions {
             plain: Some(Plain {
-                mode: None,
                 owner: Some((
                     rustix::process::geteuid().as_raw(),
                     rustix::process::getegid().as_raw(),
                 )),
                 keep_kinds: true,
                 rename,
-                folder: PathBuf::new(),
-                ids: None,
+                ..Plain::default()
             }),
             ..ApplyOptions::default()
         };

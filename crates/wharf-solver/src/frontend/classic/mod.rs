@@ -237,8 +237,8 @@ impl Build<'_> {
             self.announce(&source.original).await;
             let mut stage = self.begin(&source.from).await?;
             let base = stage.image;
-            self.arrow(&stage).await;
             self.triggers(&mut stage).await?;
+            self.arrow(&stage).await;
             for located in &source.instructions {
                 self.announce(&located.original).await;
                 self.dispatch(&mut stage, located).await?;
