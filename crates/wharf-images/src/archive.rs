@@ -34,8 +34,9 @@ pub(crate) type Place = (u64, u64);
 
 /// The layers of an image, bottom first.
 pub(crate) enum Layers {
-    /// Members of Docker's archive; what they are is seen from their content.
-    Places(Vec<Place>),
+    /// Members of Docker's archive by name; what they are is seen from their content. One that is not in the archive may be a layer
+    /// that is here.
+    Places(Vec<(String, Option<Place>)>),
     /// Blobs as the manifest has them, and where they are; those that are not in the archive may be in the store.
     Blobs(Vec<(Descriptor, Option<Place>)>),
 }
@@ -111,9 +112,12 @@ fn from_item(spool: &Spool, item: Item) -> Result<Found, ImageError> {
     let layers = item
         .layers
         .unwrap_or_default()
-        .iter()
-        .map(|name| spool.find(name).ok_or_else(|| missing(name)))
-        .collect::<Result<_, _>>()?;
+        .into_iter()
+        .map(|name| {
+            let place = spool.find(&name);
+            (name, place)
+        })
+        .collect();
     let names = item
         .repo_tags
         .unwrap_or_default()
@@ -341,7 +345,7 @@ fn blob_name(digest: &Digest) -> String {
     format!("blobs/{}/{}", digest.algorithm().as_str(), digest.hex())
 }
 
-fn missing(name: &str) -> ImageError {
+pub(crate) fn missing(name: &str) -> ImageError {
     ImageError::Archive(format!("open {name}: no such file or directory"))
 }
 

@@ -10,7 +10,7 @@ use tokio::io::AsyncRead;
 use tokio_util::io::SyncIoBridge;
 use wharf_oci::{Descriptor, Digest, ImageConfig, Manifest, Platform, Reference, media_type};
 
-use crate::archive::{self, Found, FoundImage, Layers};
+use crate::archive::{self, Found, FoundImage, Layers, Place};
 use crate::flight::Feed;
 use crate::pull::Incoming;
 use crate::spool::Spool;
@@ -57,11 +57,11 @@ impl Images {
             parent,
             index,
         } = found;
-        let spool = spool.clone();
+        let (store, spool) = (self.clone(), spool.clone());
         // Compressed layers are read to know what they are.
         let described = move || {
             let images = images.into_iter();
-            let all = images.map(|image| incoming(&spool, image));
+            let all = images.map(|image| store.incoming(&spool, image));
             all.collect::<Result<Vec<_>, _>>()
         };
         let mut all = blocking(described).await?;
@@ -103,63 +103,77 @@ impl Images {
             }
         }
     }
-}
 
-/// An image of the archive as one that is to be brought in. Blocks.
-fn incoming(spool: &Spool, image: FoundImage) -> Result<Incoming, ImageError> {
-    let FoundImage {
-        config,
-        layers,
-        manifest,
-        extras,
-    } = image;
-    let config = ImageConfig::parse(config)?;
-    let count = match &layers {
-        Layers::Places(places) => places.len(),
-        Layers::Blobs(blobs) => blobs.len(),
-    };
-    let expected = config.rootfs.diff_ids.len();
-    if count != expected {
-        return Err(ImageError::Archive(format!(
-            "invalid manifest, layers length mismatch: expected {count}, got {expected}"
-        )));
+    /// An image of the archive as one that is to be brought in. Blocks.
+    fn incoming(&self, spool: &Spool, image: FoundImage) -> Result<Incoming, ImageError> {
+        let FoundImage {
+            config,
+            layers,
+            manifest,
+            extras,
+        } = image;
+        let config = ImageConfig::parse(config)?;
+        let count = match &layers {
+            Layers::Places(places) => places.len(),
+            Layers::Blobs(blobs) => blobs.len(),
+        };
+        let expected = config.rootfs.diff_ids.len();
+        if count != expected {
+            return Err(ImageError::Archive(format!(
+                "invalid manifest, layers length mismatch: expected {count}, got {expected}"
+            )));
+        }
+        let (descriptors, places): (Vec<_>, Vec<_>) = match layers {
+            Layers::Blobs(blobs) => blobs.into_iter().unzip(),
+            Layers::Places(places) => self.described(spool, &config, places)?.into_iter().unzip(),
+        };
+        let config_descriptor = Descriptor::of(media_type::OCI_CONFIG, config.raw());
+        let document = Manifest::oci(config_descriptor, descriptors);
+        // What has a manifest has a digest that people know it by, and goes on with it: as with Docker's containerd store.
+        let as_it_came = manifest.is_some();
+        let raw = match manifest {
+            Some(raw) => raw,
+            None => {
+                let bytes = serde_json::to_vec(&document)
+                    .map_err(|error| ImageError::content("write", &error))?;
+                let descriptor = Descriptor::of(media_type::OCI_MANIFEST, &bytes);
+                (descriptor, Bytes::from(bytes))
+            }
+        };
+        let made = Incoming::new(config, &document, raw, |at| match places[at] {
+            Some((offset, _)) => Feed::Spool {
+                file: Arc::clone(&spool.file),
+                offset,
+            },
+            None => Feed::Here,
+        });
+        Ok(Incoming {
+            extras,
+            as_it_came,
+            ..made?
+        })
     }
-    let (descriptors, places) = match layers {
-        Layers::Blobs(blobs) => blobs.into_iter().unzip(),
-        Layers::Places(places) => {
-            let described = places
-                .iter()
-                .zip(&config.rootfs.diff_ids)
-                .map(|(place, diff_id)| archive::describe(spool, *place, diff_id))
-                .collect::<Result<Vec<_>, _>>()?;
-            (described, places.into_iter().map(Some).collect::<Vec<_>>())
-        }
-    };
-    let config_descriptor = Descriptor::of(media_type::OCI_CONFIG, config.raw());
-    let document = Manifest::oci(config_descriptor, descriptors);
-    // What has a manifest has a digest that people know it by, and goes on with it: as with Docker's containerd store.
-    let as_it_came = manifest.is_some();
-    let raw = match manifest {
-        Some(raw) => raw,
-        None => {
-            let bytes = serde_json::to_vec(&document)
-                .map_err(|error| ImageError::content("write", &error))?;
-            let descriptor = Descriptor::of(media_type::OCI_MANIFEST, &bytes);
-            (descriptor, Bytes::from(bytes))
-        }
-    };
-    let made = Incoming::new(config, &document, raw, |at| match places[at] {
-        Some((offset, _)) => Feed::Spool {
-            file: Arc::clone(&spool.file),
-            offset,
-        },
-        None => Feed::Here,
-    });
-    Ok(Incoming {
-        extras,
-        as_it_came,
-        ..made?
-    })
+
+    /// What the members are that the layers are in. dockerd looks for one only if it lacks the layer: docker-squash names members that
+    /// its archive does not have.
+    fn described(
+        &self,
+        spool: &Spool,
+        config: &ImageConfig,
+        places: Vec<(String, Option<Place>)>,
+    ) -> Result<Vec<(Descriptor, Option<Place>)>, ImageError> {
+        let layers = config.chain().into_iter().zip(&config.rootfs.diff_ids);
+        let all = places.into_iter().zip(layers);
+        all.map(|((name, place), (chain, diff_id))| {
+            let descriptor = match place {
+                Some(place) => archive::describe(spool, place, diff_id)?,
+                None if self.stores().snapshots.has(&chain) => self.layer_blob(&chain, diff_id)?,
+                None => return Err(archive::missing(&name)),
+            };
+            Ok((descriptor, place))
+        })
+        .collect()
+    }
 }
 
 async fn blocking<T: Send + 'static>(

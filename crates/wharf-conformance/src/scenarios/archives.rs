@@ -194,3 +194,47 @@ pub(crate) fn import_and_commit_keep_what_there_is(case: &mut Case) -> Result<()
     }
     Ok(())
 }
+
+/// A layer that is here already is not looked for in the archive: docker-squash names members that are not in its own.
+pub(crate) fn layers_that_are_here_need_no_member(case: &mut Case) -> Result<()> {
+    case.ok(&["run", "--name", "made", "busybox", "touch", "/mark"])?;
+    case.ok(&["commit", "made", IMAGE])?;
+    case.ok(&["rm", "made"])?;
+    let path = |name: &str| case.engine.world.path().join(name).display().to_string();
+    let (saved, without) = (path("saved.tar"), path("without.tar"));
+    case.ok(&["save", "-o", &saved, IMAGE])?;
+    without_first_layer(&saved, &without)?;
+    case.ok(&["rmi", IMAGE])?;
+    // The first layer is busybox's.
+    case.ok(&["load", "-q", "-i", &without])?;
+    case.prints(&["run", "--rm", IMAGE, "ls", "/mark"], "/mark")?;
+    case.ok(&["save", "-o", &path("again.tar"), IMAGE])?;
+    case.ok(&["rmi", IMAGE, "busybox"])?;
+    let args = ["load", "-q", "-i", without.as_str()];
+    case.fails(&args, 1, "no such file or directory")
+}
+
+/// Docker's archive without the member of the first layer, and without the layout's list beside it.
+fn without_first_layer(from: &str, to: &str) -> Result<()> {
+    let open = || std::fs::File::open(from).map(tar::Archive::new);
+    let mut first = String::new();
+    for entry in open()?.entries()? {
+        let entry = entry?;
+        if entry.path()?.as_os_str() == "manifest.json" {
+            let list: serde_json::Value = serde_json::from_reader(entry)?;
+            let layer = list[0]["Layers"][0].as_str();
+            first = layer.context("no layer")?.to_owned();
+        }
+    }
+    let mut written = tar::Builder::new(std::fs::File::create(to)?);
+    for entry in open()?.entries()? {
+        let entry = entry?;
+        let path = entry.path()?.into_owned();
+        let left_out = [first.as_str(), "index.json", "oci-layout"];
+        if !left_out.iter().any(|name| path == Path::new(name)) {
+            let mut header = entry.header().clone();
+            written.append_data(&mut header, path, entry)?;
+        }
+    }
+    Ok(written.finish()?)
+}

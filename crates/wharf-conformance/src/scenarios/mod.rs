@@ -125,7 +125,7 @@ scenarios! {
     containers: create_start_stop_kill wait_conditions exec_runs_in_the_container rename_and_top ps_filters
         ps_formats inspect_formats remove_rules prune_takes_stopped events_tell_the_story restart_policy
         volumes_keep_data bind_mounts logs_options read_only_binds_and_what_is_below;
-    archives: whoever_wrote_it_it_loads import_and_commit_keep_what_there_is;
+    archives: whoever_wrote_it_it_loads import_and_commit_keep_what_there_is layers_that_are_here_need_no_member;
     images: list_tag_and_remove history_and_inspect in_use_is_refused malformed_names pull_from_a_registry
         unknown_images df_adds_up df_says_what_the_disk_says save_archive_loads_again;
     image_api: a_registry_is_asked_about_an_image images_are_listed_as_asked manifests_of_an_image one_platform_of_several
