@@ -1,7 +1,7 @@
 //! BuildKit's protocol, through the stock buildx plugin.
 
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command};
+use std::process::{Child, Command, Stdio};
 
 use anyhow::{Context as _, Result, ensure};
 use serde_json::Value;
@@ -78,14 +78,20 @@ impl Files {
         command
     }
 
+    /// Another program which runs the stock command, in the folder.
+    pub(super) fn program(&self, case: &Case, name: &str) -> Command {
+        let stock = self.command(case, &[]);
+        let mut command = Command::new(name);
+        let set = stock
+            .get_envs()
+            .filter_map(|(name, value)| Some((name, value?)));
+        command.envs(set).current_dir(self.folder.path());
+        command.stdin(Stdio::null());
+        command
+    }
+
     pub(super) fn run(&self, case: &Case, args: &[&str]) -> Result<Run> {
-        let output = self.command(case, args).output()?;
-        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim_end().to_owned();
-        Ok(Run {
-            code: output.status.code().unwrap_or(-1),
-            stdout: text(&output.stdout),
-            stderr: text(&output.stderr),
-        })
+        run(self.command(case, args))
     }
 
     /// Builds the folder; what the progress says.
@@ -110,6 +116,17 @@ impl Files {
         let text = std::fs::read_to_string(self.folder.path().join(name))?;
         Ok(serde_json::from_str(&text)?)
     }
+}
+
+/// What a command did, without what is blank at the ends of its streams.
+pub(super) fn run(mut command: Command) -> Result<Run> {
+    let output = command.output().with_context(|| format!("{command:?}"))?;
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim_end().to_owned();
+    Ok(Run {
+        code: output.status.code().unwrap_or(-1),
+        stdout: text(&output.stdout),
+        stderr: text(&output.stderr),
+    })
 }
 
 const STAGES: &[(&str, &str)] = &[

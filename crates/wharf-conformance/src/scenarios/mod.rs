@@ -15,6 +15,7 @@ mod composed;
 mod containers;
 mod cp;
 mod daemon;
+mod devcontainers;
 mod endpoints;
 mod events;
 mod exports;
@@ -218,6 +219,7 @@ scenarios! {
         rows_hold_addresses_alone what_was_never_started_has_no_files odd_requests an_import_is_told_with_its_tag
         events_are_asked_for_by_beginnings booleans_of_filters ports_are_filtered_by_side names_that_a_pipe_gets_whole;
     sdks: docker_py docker_go aiodocker python_on_whales dockerode testcontainers_of_python testcontainers_of_node;
+    devcontainers: dev_containers_are_built_and_entered;
     api: without_swarm_and_plugins ping_and_version info_is_as_described container_answers_are_as_described errors_are_json
         unknown_routes version_limits image_answers_are_as_described;
     wire: streams_with_and_without_an_upgrade a_stream_does_not_wait_for_the_requests_end attach_over_a_websocket paths_and_methods odd_bodies
