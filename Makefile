@@ -12,14 +12,14 @@ test-vm: dist fixtures
 .PHONY: hello test test-vm lint build dist bench conformance soak crash fuzz tools fixtures
 
 # Builds, starts a daemon in a world of its own, runs hello-world and a command in a real Debian image.
-hello: dist tools fixtures
+hello: dist tools
 	@bash scripts/hello.sh $(DIST)
 
 # The two programs as users get them: wharf, and the static wharf-shim beside it.
 dist:
-	cargo build --release --package wharf
+	env -u MAKEFLAGS cargo build --release --package wharf
 	@mkdir -p $(DIST)
-	@shim=$$(bash scripts/build-shim.sh) && install -m 0755 $(CARGO_TARGET_DIR)/release/wharf $$shim $(DIST)/
+	@unset MAKEFLAGS; shim=$$(bash scripts/build-shim.sh) && install -m 0755 $(CARGO_TARGET_DIR)/release/wharf $$shim $(DIST)/
 
 build:
 	cargo build --workspace
@@ -27,15 +27,18 @@ build:
 tools:
 	@bash scripts/install-test-tools.sh
 
+# What the tests stand on, all at a time: most of what it takes is the network's. A script that ends with 75 could not reach a registry
+# of packages, and its tests are skipped.
+FIXTURES := $(addprefix fixture-,build applications sources languages cli-plugins golang sdks)
 fixtures: tools
-	@bash crates/wharf-testkit/fixtures/build.sh > /dev/null
-	@bash crates/wharf-testkit/fixtures/applications.sh > /dev/null
-	@bash crates/wharf-testkit/fixtures/sources.sh > /dev/null
-	@bash crates/wharf-testkit/fixtures/cli-plugins.sh > /dev/null
-	@bash crates/wharf-testkit/fixtures/golang.sh > /dev/null
-	@bash crates/wharf-testkit/fixtures/sdks.sh > /dev/null || [ $$? = 75 ]
+	@$(MAKE) --no-print-directory -j $(FIXTURES)
 
-test: tools fixtures dist
+# They start programs that would take make's own jobs for theirs.
+fixture-%:
+	@env -u MAKEFLAGS bash crates/wharf-testkit/fixtures/$*.sh > /dev/null || [ $$? = 75 ]
+
+test: tools
+	@$(MAKE) --no-print-directory -j $(FIXTURES) dist
 	WHARF_BIN_DIR=$(DIST) cargo nextest run --workspace --no-fail-fast
 
 lint: tools
@@ -45,9 +48,9 @@ lint: tools
 	cargo deny --log-level error check bans licenses sources
 	typos
 
-# The same scenarios against Wharf and against Debian's dockerd.
+# The same scenarios against Wharf and against Debian's dockerd; those that compile do it with every client there is.
 conformance: dist fixtures
-	WHARF_BIN_DIR=$(DIST) cargo run --quiet --package wharf-conformance -- --engine wharf --engine dockerd --engine dockerd-26
+	WHARF_TEST_LONG=1 WHARF_BIN_DIR=$(DIST) cargo run --quiet --package wharf-conformance -- --engine wharf --engine dockerd --engine dockerd-26
 
 # 2,000 container lives with random operations, and a kill -9 of the daemon every few seconds.
 soak: dist fixtures

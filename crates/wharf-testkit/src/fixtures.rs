@@ -33,6 +33,15 @@ pub fn sources() -> Result<PathBuf> {
     printed_by("sources.sh")
 }
 
+/// The folder with what programs of other languages are built of, fetched on the first call: `cpython/` and `ripgrep/`, sources with
+/// what they are made with, and `rust/`, Debian's packages of a compiler; none where cargo's registry is not reachable.
+///
+/// # Errors
+/// If they cannot be fetched for another reason.
+pub fn languages() -> Result<Option<PathBuf>> {
+    if_reachable("languages.sh")
+}
+
 /// The folder with dockerd 26.1 and containerd, fetched on the first call.
 ///
 /// # Errors

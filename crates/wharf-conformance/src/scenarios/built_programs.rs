@@ -122,12 +122,64 @@ CMD ["node", "server.js"]
          app.listen(process.env.PORT, '0.0.0.0');\n\
          process.on('SIGTERM', () => process.exit(0));\n",
     ),
-    (
-        "compose.yaml",
-        "name: app\nservices:\n  web:\n    build: .\n    image: composed\n",
-    ),
+    ("compose.yaml", COMPOSED),
     (".dockerignore", "compose.yaml\n.dockerignore\n"),
 ];
+
+/// Python without what needs libraries that are not there; it is neither optimised nor compiles its modules, which takes longest.
+const PYTHON: &[(&str, &str)] = &[
+    (
+        "Dockerfile",
+        r#"FROM debian-build AS build
+WORKDIR /src
+COPY cpython/ ./
+RUN ./configure -q --prefix=/usr --without-ensurepip --without-doc-strings --disable-test-modules CFLAGS=-O0 > /dev/null 2>&1
+RUN make -s -j4 > /dev/null 2>&1 && make -s altbininstall sharedinstall DESTDIR=/out > /dev/null 2>&1 && cp -r Lib/. /out/usr/lib/python3.11
+RUN ldd /out/usr/bin/python3.11 /out/usr/lib/python3.11/lib-dynload/*.so | grep -o '/[^ )]*' | grep -v : | sort -u | xargs -I{} cp -L --parents {} /out
+
+FROM scratch
+COPY --from=build /out/ /
+ENV PYTHONDONTWRITEBYTECODE=1
+ENTRYPOINT ["/usr/bin/python3.11"]
+CMD ["-c", "import asyncio, hashlib, json; print(json.dumps([asyncio.run(asyncio.sleep(0, 6 * 7)), hashlib.sha3_256(b'x').hexdigest()[:8]]))"]
+"#,
+    ),
+    ("compose.yaml", COMPOSED),
+    (".dockerignore", "compose.yaml\n.dockerignore\n"),
+];
+
+/// A program of Rust, with Debian's compiler, and with its crates beside it: cargo asks no registry.
+const RIPGREP: &[(&str, &str)] = &[
+    (
+        "Dockerfile",
+        r#"FROM debian-build AS rust
+COPY rust/ /packages/
+RUN dpkg --force-unsafe-io --install /packages/*.deb > /dev/null && rm -r /packages
+
+FROM rust AS build
+WORKDIR /src
+COPY ripgrep/ ./
+ENV CARGO_PROFILE_DEV_DEBUG=0 CARGO_INCREMENTAL=0
+RUN cargo build --quiet --frozen && install -D -t /out/usr/bin target/debug/rg && rm -r target
+RUN ldd /out/usr/bin/rg | grep -o '/[^ )]*' | sort -u | xargs -I{} cp -L --parents {} /out
+
+FROM scratch
+COPY --from=build /out/ /
+COPY poem /poem
+ENTRYPOINT ["/usr/bin/rg", "--no-heading"]
+CMD ["--line-number", "^\\w+ (fish|bird)$", "/poem"]
+"#,
+    ),
+    ("poem", "one fish\ntwo fishes\nred bird\n"),
+    ("compose.yaml", COMPOSED),
+    (
+        ".dockerignore",
+        "compose.yaml\n.dockerignore\nripgrep/vendor/winapi-*/lib\n",
+    ),
+];
+
+/// What Compose builds of a folder.
+const COMPOSED: &str = "name: app\nservices:\n  web:\n    build: .\n    image: composed\n";
 
 pub(super) fn import(case: &Case, name: &str) -> Result<()> {
     let archive = fixtures::applications()?.join(format!("{name}.tar"));
@@ -216,26 +268,111 @@ pub(crate) fn redis_and_nginx_are_built_from_their_sources(case: &mut Case) -> R
     Ok(())
 }
 
+/// What builds a folder.
+#[derive(Clone, Copy)]
+enum By {
+    /// The stock command with its plugin.
+    Buildx,
+    /// The stock command without it: the classic builder.
+    Classic,
+    /// The stock Compose, which asks BuildKit.
+    Compose,
+    /// Our own command, which asks the classic builder.
+    Wharf,
+}
+
+impl By {
+    const ALL: [Self; 4] = [Self::Buildx, Self::Classic, Self::Compose, Self::Wharf];
+
+    /// The image that it makes.
+    fn image(self) -> &'static str {
+        match self {
+            Self::Buildx => "built",
+            Self::Classic => "classic",
+            Self::Compose => "composed",
+            Self::Wharf => "wharf",
+        }
+    }
+
+    fn build(self, case: &Case, files: &Files) -> Result<()> {
+        let image = self.image();
+        let mut command = match self {
+            Self::Buildx => return files.build(case, &["-t", image]).map(drop),
+            Self::Compose => files.command(case, &["compose", "build"]),
+            Self::Classic => files.command(case, &["build", "-t", image, "."]),
+            Self::Wharf => case.engine.wharf(["build", "-t", image, &files.path(".")]),
+        };
+        if matches!(self, Self::Classic) {
+            command.env("DOCKER_BUILDKIT", "0");
+        }
+        let output = command.output()?;
+        let error = String::from_utf8_lossy(&output.stderr);
+        ensure!(output.status.success(), "{image}: {error}");
+        Ok(())
+    }
+}
+
+/// The folder, built by these clients as far as the engine knows them; the names of the images.
+fn built_by(case: &Case, files: &Files, all: &[By]) -> Result<Vec<&'static str>> {
+    let known = |by: &&By| !(case.engine.kind.is_dockerd() && matches!(by, By::Wharf));
+    let build = |by: &By| by.build(case, files).map(|()| by.image());
+    all.iter().filter(known).map(build).collect()
+}
+
+/// CPython, of the sources of Debian's package, by BuildKit's clients.
+pub(crate) fn cpython_is_built_from_its_sources(case: &mut Case) -> Result<()> {
+    let printed = "[42, \"741efa31\"]";
+    program_of_a_language(
+        case,
+        PYTHON,
+        &["cpython"],
+        &[By::Buildx, By::Compose],
+        printed,
+    )
+}
+
+/// ripgrep, of the sources of Debian's package and its crates, by the classic builder's clients.
+pub(crate) fn a_rust_program_is_built_with_its_crates(case: &mut Case) -> Result<()> {
+    let printed = "1:one fish\n3:red bird";
+    let folders = ["rust", "ripgrep"];
+    program_of_a_language(case, RIPGREP, &folders, &[By::Classic, By::Wharf], printed)
+}
+
+/// The two builders have caches of their own, and each compiles, which takes a minute: here one of them, by its two clients.
+/// Where `WHARF_TEST_LONG` is set, as in `make conformance`, it is both, by all four.
+fn program_of_a_language(
+    case: &Case,
+    files: &[(&str, &str)],
+    folders: &[&str],
+    clients: &[By],
+    printed: &str,
+) -> Result<()> {
+    if case.client == Client::Wharf {
+        // It is one of the clients.
+        return Ok(());
+    }
+    let Some(sources) = fixtures::languages()? else {
+        println!("skipped: cargo's registry is not reachable");
+        return Ok(());
+    };
+    import(case, "build")?;
+    let files = Files::new(files)?;
+    for folder in folders {
+        copied(&sources.join(folder), &files.path(folder))?;
+    }
+    let long = std::env::var_os("WHARF_TEST_LONG").is_some();
+    let clients = if long { &By::ALL[..] } else { clients };
+    for name in built_by(case, &files, clients)? {
+        case.prints(&["run", "--rm", "--network", "none", name], printed)?;
+    }
+    Ok(())
+}
+
 /// A server of Node.js, by every client there is; each makes the same of it.
 pub(crate) fn a_node_application_by_every_client(case: &mut Case) -> Result<()> {
     import(case, "build")?;
     let files = Files::new(EXPRESS)?;
-    files.build(case, &["-t", "built"])?;
-    let mut classic = files.command(case, &["build", "-t", "classic", "."]);
-    let output = classic.env("DOCKER_BUILDKIT", "0").output()?;
-    let error = String::from_utf8_lossy(&output.stderr);
-    ensure!(output.status.success(), "classic: {error}");
-    good(files.run(case, &["compose", "build"])?)?;
-    let mut names = vec!["built", "classic", "composed"];
-    if !case.engine.kind.is_dockerd() {
-        let output = case
-            .engine
-            .wharf(["build", "-t", "wharf", &files.path(".")])
-            .output()?;
-        let error = String::from_utf8_lossy(&output.stderr);
-        ensure!(output.status.success(), "wharf build: {error}");
-        names.push("wharf");
-    }
+    let names = built_by(case, &files, &By::ALL)?;
     let config = |name: &str| {
         let format = "{{json .Config.Env}} {{.Config.User}} {{.Config.Cmd}} {{.Config.WorkingDir}} {{json .Config.ExposedPorts}} {{json .Config.Healthcheck}}";
         case.ok(&["image", "inspect", "-f", format, name])

@@ -166,7 +166,8 @@ scenarios! {
         through_the_classic_request;
     exports: caches_in_a_folder layouts_in_folders layers_as_asked the_same_bytes_twice stages_without_the_cache
         bills_of_materials sources_have_policies the_daemons_rules_for_builds;
-    built_programs: busybox_is_built_from_its_sources redis_and_nginx_are_built_from_their_sources a_node_application_by_every_client;
+    built_programs: busybox_is_built_from_its_sources redis_and_nginx_are_built_from_their_sources a_node_application_by_every_client
+        cpython_is_built_from_its_sources a_rust_program_is_built_with_its_crates;
     frontends: commands_of_frontends;
     hostile_builds: mounts_stay_inside lists_of_users_are_read_with_care repositories_stay_inside frontends_of_others_are_not_run secrets_are_nowhere agents_are_forwarded
         the_daemon_is_killed_in_builds the_daemon_is_killed_in_classic_builds;
