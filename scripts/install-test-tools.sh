@@ -40,10 +40,12 @@ tool() { # binary, then how to install it
         exit 1
     }
 }
-tool cargo-nextest env CARGO_TARGET_DIR="$cache/tools" cargo install --locked cargo-nextest
-tool cargo-deny env CARGO_TARGET_DIR="$cache/tools" cargo install --locked cargo-deny
+# Not optimised: they are built for longer than they run.
+export CARGO_TARGET_DIR=$cache/tools CARGO_PROFILE_DEV_DEBUG=0
+tool cargo-nextest cargo install --locked --debug --no-default-features --features default-no-update cargo-nextest
+tool cargo-deny cargo install --locked --debug cargo-deny
 # Debian's python refuses pip outside of a virtual environment.
 if ! command -v typos > /dev/null && [ ! -x "$cache/typos/bin/typos" ]; then
     tool typos sh -c "python3 -m venv '$cache/typos' && '$cache/typos/bin/pip' install -q typos" ||
-        tool typos env CARGO_TARGET_DIR="$cache/tools" cargo install --locked typos-cli
+        tool typos cargo install --locked --debug typos-cli
 fi

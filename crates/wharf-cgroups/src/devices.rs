@@ -33,7 +33,7 @@ fn apply_v1(group: &Cgroup, rules: &[LinuxDeviceCgroup]) -> Result<(), CgroupErr
         let open = open_to_write(&file).map_err(CgroupError::file("open", &file))?;
         for rule in run {
             let line = line_v1(rule);
-            let failed = CgroupError::file(format!("write \"{line}\" to"), &file);
+            let failed = CgroupError::file(format!("failed to write \"{line}\": write"), &file);
             write_to(&open, &line).map_err(failed)?;
         }
     }

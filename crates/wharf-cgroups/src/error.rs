@@ -18,7 +18,7 @@ pub enum CgroupError {
     /// A file or folder could not be made, read or written.
     #[error("{operation} {path}")]
     File {
-        /// `make`, `read`, `write \"VALUE\" to`, `remove`.
+        /// `make`, `read`, `failed to write "VALUE": write` (as runc has it), `remove`.
         operation: String,
         /// The file.
         path: PathBuf,

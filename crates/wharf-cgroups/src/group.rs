@@ -503,7 +503,7 @@ fn folders_in(folder: &Path) -> Vec<PathBuf> {
 }
 
 pub(crate) fn write(file: &Path, value: &str) -> Result<(), CgroupError> {
-    let failed = || CgroupError::file(format!("write \"{value}\" to"), file);
+    let failed = || CgroupError::file(format!("failed to write \"{value}\": write"), file);
     let open = open_to_write(file).map_err(failed())?;
     write_to(&open, value).map_err(failed())
 }

@@ -84,7 +84,7 @@ fn limits_are_written_and_a_refused_value_is_named() {
         refused
             .unwrap_err()
             .to_string()
-            .contains("write \"9999\" to")
+            .contains("failed to write \"9999\": write")
     );
 }
 
