@@ -33,7 +33,10 @@ impl<'de> Deserialize<'de> for StrSlice {
                 mut list: A,
             ) -> Result<StrSlice, A::Error> {
                 let mut strings = Vec::new();
-                while let Some(one) = list.next_element()? {
+                let whole = "json: cannot unmarshal array into Go value of type string";
+                // Go takes it for one string when it is no list of strings.
+                let wrong = |_: A::Error| <A::Error as serde::de::Error>::custom(whole);
+                while let Some(one) = list.next_element().map_err(wrong)? {
                     strings.push(one);
                 }
                 Ok(StrSlice(strings))
@@ -43,9 +46,15 @@ impl<'de> Deserialize<'de> for StrSlice {
     }
 }
 
+/// A list that may be one string, too.
+fn strings<'de, D: Deserializer<'de>>(reader: D) -> Result<Option<Vec<String>>, D::Error> {
+    let strings: Option<StrSlice> = Option::deserialize(reader)?;
+    Ok(strings.map(|strings| strings.0))
+}
+
 /// Docker's `ContainerConfig`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "PascalCase", default)]
+#[serde(rename = "container.Config", rename_all = "PascalCase", default)]
 pub struct ContainerConfig {
     #[serde(deserialize_with = "or_default")]
     pub hostname: String,
@@ -92,13 +101,13 @@ pub struct ContainerConfig {
     pub stop_signal: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub stop_timeout: Option<i64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "strings")]
     pub shell: Option<Vec<String>>,
 }
 
 /// Docker's `HealthConfig`; times in nanoseconds.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "PascalCase", default)]
+#[serde(rename = "v1.HealthcheckConfig", rename_all = "PascalCase", default)]
 pub struct HealthConfig {
     #[serde(skip_serializing_if = "is_default", deserialize_with = "or_default")]
     pub test: Vec<String>,
@@ -116,7 +125,7 @@ pub struct HealthConfig {
 
 /// The body of `POST /containers/create`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(remote = "Self", default)]
+#[serde(rename = "runconfig.ContainerConfigWrapper", remote = "Self", default)]
 pub struct ContainerCreateRequest {
     #[serde(flatten, skip_deserializing)]
     pub config: ContainerConfig,
@@ -126,7 +135,7 @@ pub struct ContainerCreateRequest {
     pub networking_config: Option<NetworkingConfig>,
 }
 
-with_embedded!(ContainerCreateRequest, config);
+with_embedded!(ContainerCreateRequest "runconfig.ContainerConfigWrapper", config "Config");
 
 /// The answer to `POST /containers/create`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -6,7 +6,7 @@ use crate::{is_default, or_default};
 
 /// The body of `POST /containers/{id}/exec`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "PascalCase", default)]
+#[serde(rename = "types.ExecConfig", rename_all = "PascalCase", default)]
 pub struct ExecCreateRequest {
     #[serde(deserialize_with = "or_default")]
     pub user: String,
@@ -35,7 +35,7 @@ pub struct ExecCreateRequest {
 
 /// The body of `POST /exec/{id}/start`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "PascalCase", default)]
+#[serde(rename = "types.ExecStartCheck", rename_all = "PascalCase", default)]
 pub struct ExecStartRequest {
     #[serde(deserialize_with = "or_default")]
     pub detach: bool,

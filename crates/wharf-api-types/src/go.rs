@@ -5,6 +5,7 @@
 //! - An array of a fixed length takes what there is, and the rest is zero.
 //! - What does not fit is told of in Go's words: `json: cannot unmarshal number into Go struct field ….Image of type string`.
 
+mod names;
 mod syntax;
 
 use std::fmt;
@@ -57,6 +58,53 @@ impl serde::de::Error for GoError {
     }
 }
 
+/// What stands for a place that is no field, and what is between a place and a type.
+const VALUE: &str = "value";
+const FIELD: &str = " into Go struct field ";
+const OF: &str = " of type ";
+
+impl GoError {
+    /// The error of a value, told by who reads it as the field of a type. Go names the innermost type and then all fields
+    /// from the outermost one on.
+    fn beneath(self, name: &str, field: &str) -> Self {
+        let Self::Type(text) = self else { return self };
+        let name = names::bare(name);
+        let field = names::within(name, field);
+        let whole = format!(" into Go {VALUE}{OF}");
+        Self::Type(match text.split_once(&whole) {
+            Some((found, wanted)) => {
+                let wanted = names::of_field(name, &field, wanted);
+                format!("{found}{FIELD}{name}.{field}{OF}{wanted}")
+            }
+            None => match parts(&text) {
+                Some((found, inner, path)) => format!("{found}{FIELD}{inner}.{field}.{path}"),
+                None => text,
+            },
+        })
+    }
+
+    /// The error of a type whose fields stand among those of another: it goes by the other's name.
+    pub(crate) fn embedded(self, embedded: &str, outer: &str) -> Self {
+        let Self::Type(text) = self else { return self };
+        Self::Type(match (parts(&text), text.rsplit_once(OF)) {
+            (Some((found, inner, path)), _) => {
+                let is_own = inner == embedded;
+                let inner = if is_own { names::bare(outer) } else { inner };
+                format!("{found}{FIELD}{inner}.{embedded}.{path}")
+            }
+            (None, Some((found, _))) => format!("{found}{OF}{outer}"),
+            (None, None) => text,
+        })
+    }
+}
+
+/// What was found, the innermost type, and the rest that begins with the path of fields.
+fn parts(text: &str) -> Option<(&str, &str, &str)> {
+    let (found, place) = text.split_once(FIELD)?;
+    let (inner, path) = place.split_once('.')?;
+    Some((found, inner, path))
+}
+
 /// Reads one document.
 ///
 /// # Errors
@@ -105,12 +153,10 @@ pub(crate) fn reader(value: &Value) -> Reader<'_> {
     Reader::new(value)
 }
 
-/// A value, and where it stands.
+/// A value that is read.
 #[derive(Clone, Copy)]
 pub(crate) struct Reader<'a> {
     value: &'a Value,
-    /// The type and the field that the value belongs to.
-    place: Option<(&'static str, &'static str)>,
 }
 
 /// What stands for an entry that is not there.
@@ -118,11 +164,7 @@ static NOTHING: Value = Value::Null;
 
 impl<'a> Reader<'a> {
     fn new(value: &'a Value) -> Self {
-        Self { value, place: None }
-    }
-
-    fn within(self, value: &'a Value) -> Self {
-        Self { value, ..self }
+        Self { value }
     }
 
     /// The value is not of the type `wanted`.
@@ -147,12 +189,8 @@ impl<'a> Reader<'a> {
     }
 
     fn not_as_wanted<T>(self, found: &str, wanted: &str) -> Result<T, GoError> {
-        let place = match self.place {
-            Some((name, field)) => format!("struct field {name}.{field}"),
-            None => "value".to_owned(),
-        };
         Err(GoError::Type(format!(
-            "json: cannot unmarshal {found} into Go {place} of type {wanted}"
+            "json: cannot unmarshal {found} into Go {VALUE}{OF}{wanted}"
         )))
     }
 }
@@ -279,9 +317,9 @@ impl<'de> Deserializer<'de> for Reader<'de> {
 
     fn deserialize_seq<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, GoError> {
         match self.value {
-            Value::Null => visitor.visit_seq(List::new(self, &[], 0)),
-            Value::Array(list) => visitor.visit_seq(List::new(self, list, list.len())),
-            _ => self.mismatch("[]string"),
+            Value::Null => visitor.visit_seq(List::new(&[], 0)),
+            Value::Array(list) => visitor.visit_seq(List::new(list, list.len())),
+            _ => self.mismatch(&names::of_list(visitor)),
         }
     }
 
@@ -291,8 +329,8 @@ impl<'de> Deserializer<'de> for Reader<'de> {
         visitor: V,
     ) -> Result<V::Value, GoError> {
         match self.value {
-            Value::Null => visitor.visit_seq(List::new(self, &[], length)),
-            Value::Array(list) => visitor.visit_seq(List::new(self, list, length)),
+            Value::Null => visitor.visit_seq(List::new(&[], length)),
+            Value::Array(list) => visitor.visit_seq(List::new(list, length)),
             _ => self.mismatch(&format!("[{length}]uint")),
         }
     }
@@ -310,10 +348,9 @@ impl<'de> Deserializer<'de> for Reader<'de> {
         let rest = match self.value {
             Value::Null => return visitor.visit_map(Fields::new("", Vec::new())),
             Value::Object(map) => map.iter(),
-            _ => return self.mismatch("map[string]string"),
+            _ => return self.mismatch(&names::of_map(visitor)),
         };
         visitor.visit_map(Entries {
-            place: self,
             rest,
             value: &NOTHING,
         })
@@ -380,16 +417,14 @@ fn field_of(fields: &'static [&'static str], key: &str) -> Option<&'static str> 
 
 /// The entries of a list.
 struct List<'a> {
-    place: Reader<'a>,
     list: &'a [Value],
     next: usize,
     length: usize,
 }
 
 impl<'a> List<'a> {
-    fn new(place: Reader<'a>, list: &'a [Value], length: usize) -> Self {
+    fn new(list: &'a [Value], length: usize) -> Self {
         Self {
-            place,
             list,
             next: 0,
             length,
@@ -409,13 +444,12 @@ impl<'de> SeqAccess<'de> for List<'de> {
         }
         let value = self.list.get(self.next).unwrap_or(&NOTHING);
         self.next += 1;
-        seed.deserialize(self.place.within(value)).map(Some)
+        seed.deserialize(Reader::new(value)).map(Some)
     }
 }
 
 /// The entries of an object whose keys are anybody's.
 struct Entries<'a> {
-    place: Reader<'a>,
     rest: serde_json::map::Iter<'a>,
     value: &'a Value,
 }
@@ -436,7 +470,7 @@ impl<'de> MapAccess<'de> for Entries<'de> {
     }
 
     fn next_value_seed<V: DeserializeSeed<'de>>(&mut self, seed: V) -> Result<V::Value, GoError> {
-        seed.deserialize(self.place.within(self.value))
+        seed.deserialize(Reader::new(self.value))
     }
 }
 
@@ -444,7 +478,7 @@ impl<'de> MapAccess<'de> for Entries<'de> {
 struct Fields<'a> {
     name: &'static str,
     rest: std::vec::IntoIter<(&'static str, &'a Value)>,
-    next: Reader<'a>,
+    next: (&'static str, &'a Value),
 }
 
 impl<'a> Fields<'a> {
@@ -452,7 +486,7 @@ impl<'a> Fields<'a> {
         Self {
             name,
             rest: entries.into_iter(),
-            next: Reader::new(&NOTHING),
+            next: ("", &NOTHING),
         }
     }
 }
@@ -467,14 +501,15 @@ impl<'de> MapAccess<'de> for Fields<'de> {
         let Some((field, value)) = self.rest.next() else {
             return Ok(None);
         };
-        let place = Some((self.name, field));
-        self.next = Reader { value, place };
+        self.next = (field, value);
         let key: StrDeserializer<'de, GoError> = field.into_deserializer();
         seed.deserialize(key).map(Some)
     }
 
     fn next_value_seed<V: DeserializeSeed<'de>>(&mut self, seed: V) -> Result<V::Value, GoError> {
-        seed.deserialize(self.next)
+        let (field, value) = self.next;
+        let read = seed.deserialize(Reader::new(value));
+        read.map_err(|error| error.beneath(self.name, field))
     }
 }
 
@@ -519,45 +554,158 @@ mod tests {
 
     #[test]
     fn what_does_not_fit_is_told_in_gos_words() {
-        let field = "invalid JSON: json: cannot unmarshal";
         for (text, wrong) in [
             (
                 r#"{"Image":1}"#,
-                "number into Go struct field ContainerConfig.Image of type string",
+                "number into Go struct field ContainerConfigWrapper.Config.Image of type string",
+            ),
+            (
+                r#"{"Cmd":1}"#,
+                "number into Go struct field ContainerConfigWrapper.Config.Cmd of type string",
+            ),
+            (
+                r#"{"Cmd":[1]}"#,
+                "array into Go struct field ContainerConfigWrapper.Config.Cmd of type string",
             ),
             (
                 r#"{"Labels":[]}"#,
-                "array into Go struct field ContainerConfig.Labels of type map[string]string",
+                "array into Go struct field ContainerConfigWrapper.Config.Labels of type map[string]string",
             ),
             (
                 r#"{"Labels":{"a":1}}"#,
-                "number into Go struct field ContainerConfig.Labels of type string",
+                "number into Go struct field ContainerConfigWrapper.Config.Labels of type string",
+            ),
+            (
+                r#"{"ExposedPorts":[]}"#,
+                "array into Go struct field ContainerConfigWrapper.Config.ExposedPorts of type nat.PortSet",
+            ),
+            (
+                r#"{"ExposedPorts":{"a":1}}"#,
+                "number into Go struct field ContainerConfigWrapper.Config.ExposedPorts of type struct {}",
+            ),
+            (
+                r#"{"Volumes":[]}"#,
+                "array into Go struct field ContainerConfigWrapper.Config.Volumes of type map[string]struct {}",
+            ),
+            (
+                r#"{"StopTimeout":"x"}"#,
+                "string into Go struct field ContainerConfigWrapper.Config.StopTimeout of type int",
+            ),
+            (
+                r#"{"Healthcheck":{"Interval":"1s"}}"#,
+                "string into Go struct field HealthcheckConfig.Config.Healthcheck.Interval of type time.Duration",
+            ),
+            (
+                r#"{"HostConfig":[]}"#,
+                "array into Go struct field ContainerConfigWrapper.HostConfig of type container.HostConfig",
+            ),
+            (
+                r#"{"HostConfig":{"Binds":"x"}}"#,
+                "string into Go struct field HostConfig.HostConfig.Binds of type []string",
+            ),
+            (
+                r#"{"HostConfig":{"NetworkMode":1}}"#,
+                "number into Go struct field HostConfig.HostConfig.NetworkMode of type container.NetworkMode",
             ),
             (
                 r#"{"HostConfig":{"Memory":1.5}}"#,
-                "number 1.5 into Go struct field Resources.Memory of type int64",
+                "number 1.5 into Go struct field HostConfig.HostConfig.Resources.Memory of type int64",
             ),
             (
                 r#"{"HostConfig":{"BlkioWeight":70000}}"#,
-                "number 70000 into Go struct field Resources.BlkioWeight of type uint16",
+                "number 70000 into Go struct field HostConfig.HostConfig.Resources.BlkioWeight of type uint16",
+            ),
+            (
+                r#"{"HostConfig":{"Ulimits":{}}}"#,
+                "object into Go struct field HostConfig.HostConfig.Resources.Ulimits of type []*units.Ulimit",
+            ),
+            (
+                r#"{"HostConfig":{"Ulimits":[{"Soft":"x"}]}}"#,
+                "string into Go struct field Ulimit.HostConfig.Resources.Ulimits.Soft of type int64",
+            ),
+            (
+                r#"{"HostConfig":{"Mounts":["x"]}}"#,
+                "string into Go struct field HostConfig.HostConfig.Mounts of type mount.Mount",
+            ),
+            (
+                r#"{"HostConfig":{"Mounts":[{"BindOptions":{"Propagation":1}}]}}"#,
+                "number into Go struct field BindOptions.HostConfig.Mounts.BindOptions.Propagation of type mount.Propagation",
+            ),
+            (
+                r#"{"HostConfig":{"DeviceRequests":[{"Capabilities":"x"}]}}"#,
+                "string into Go struct field DeviceRequest.HostConfig.Resources.DeviceRequests.Capabilities of type [][]string",
+            ),
+            (
+                r#"{"HostConfig":{"PortBindings":"x"}}"#,
+                "string into Go struct field HostConfig.HostConfig.PortBindings of type nat.PortMap",
+            ),
+            (
+                r#"{"HostConfig":{"PortBindings":{"80/tcp":{}}}}"#,
+                "object into Go struct field HostConfig.HostConfig.PortBindings of type []nat.PortBinding",
+            ),
+            (
+                r#"{"HostConfig":{"PortBindings":{"80/tcp":[{"HostPort":80}]}}}"#,
+                "number into Go struct field PortBinding.HostConfig.PortBindings.HostPort of type string",
             ),
             (
                 r#"{"HostConfig":{"RestartPolicy":{"Name":1}}}"#,
-                "number into Go struct field RestartPolicy.Name of type string",
+                "number into Go struct field RestartPolicy.HostConfig.RestartPolicy.Name of type container.RestartPolicyMode",
             ),
             (
                 r#"{"HostConfig":{"ConsoleSize":5}}"#,
-                "number into Go struct field HostConfig.ConsoleSize of type [2]uint",
+                "number into Go struct field HostConfig.HostConfig.ConsoleSize of type [2]uint",
+            ),
+            (
+                r#"{"NetworkingConfig":{"EndpointsConfig":[]}}"#,
+                "array into Go struct field NetworkingConfig.NetworkingConfig.EndpointsConfig of type map[string]*network.EndpointSettings",
             ),
             (
                 r#"{"NetworkingConfig":{"EndpointsConfig":{"a":5}}}"#,
-                "number into Go struct field NetworkingConfig.EndpointsConfig of type EndpointSettings",
+                "number into Go struct field NetworkingConfig.NetworkingConfig.EndpointsConfig of type network.EndpointSettings",
             ),
-            (r#""x""#, "string into Go value of type ContainerConfig"),
+            (
+                r#"{"NetworkingConfig":{"EndpointsConfig":{"a":{"IPAMConfig":{"IPv4Address":1}}}}}"#,
+                "number into Go struct field EndpointIPAMConfig.NetworkingConfig.EndpointsConfig.IPAMConfig.IPv4Address of type string",
+            ),
+            (
+                r#""x""#,
+                "string into Go value of type runconfig.ContainerConfigWrapper",
+            ),
         ] {
             let error = create(text).unwrap_err();
-            assert_eq!(format!("invalid JSON: {error}"), format!("{field} {wrong}"));
+            assert_eq!(error, format!("json: cannot unmarshal {wrong}"), "{text}");
         }
+    }
+
+    #[test]
+    fn types_of_other_requests_have_gos_names() {
+        let wrong = |error: GoError| error.to_string().replace("json: cannot unmarshal ", "");
+        let network = |text: &str| {
+            let read = from_slice::<crate::NetworkCreateRequest>(text.as_bytes());
+            wrong(read.unwrap_err())
+        };
+        assert_eq!(
+            network(r#"{"IPAM":{"Config":["x"]}}"#),
+            "string into Go struct field IPAM.NetworkCreate.IPAM.Config of type network.IPAMConfig"
+        );
+        assert_eq!(
+            network(r#"{"Name":1}"#),
+            "number into Go struct field NetworkCreateRequest.Name of type string"
+        );
+        assert_eq!(
+            network("[]"),
+            "array into Go value of type types.NetworkCreateRequest"
+        );
+        let update = from_slice::<ContainerUpdateRequest>(br#"{"Memory":"x"}"#);
+        assert_eq!(
+            wrong(update.unwrap_err()),
+            "string into Go struct field UpdateConfig.Resources.Memory of type int64"
+        );
+        let update = from_slice::<ContainerUpdateRequest>(b"5");
+        assert_eq!(
+            wrong(update.unwrap_err()),
+            "number into Go value of type container.UpdateConfig"
+        );
     }
 
     #[test]

@@ -8,7 +8,7 @@ use crate::{StrSlice, is_default, or_default};
 
 /// Docker's `Resources`, which stand in `HostConfig` and in the body of `update`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "PascalCase", default)]
+#[serde(rename = "container.Resources", rename_all = "PascalCase", default)]
 pub struct Resources {
     #[serde(deserialize_with = "or_default")]
     pub cpu_shares: i64,
@@ -65,7 +65,7 @@ pub struct Resources {
 
 /// The body of `POST /containers/{id}/update`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(remote = "Self", default)]
+#[serde(rename = "container.UpdateConfig", remote = "Self", default)]
 pub struct ContainerUpdateRequest {
     #[serde(flatten, skip_deserializing)]
     pub resources: Resources,
@@ -73,11 +73,16 @@ pub struct ContainerUpdateRequest {
     pub restart_policy: Option<RestartPolicy>,
 }
 
-with_embedded!(ContainerUpdateRequest, resources);
+with_embedded!(ContainerUpdateRequest "container.UpdateConfig", resources "Resources");
 
 /// Docker's `HostConfig`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(remote = "Self", rename_all = "PascalCase", default)]
+#[serde(
+    rename = "container.HostConfig",
+    remote = "Self",
+    rename_all = "PascalCase",
+    default
+)]
 pub struct HostConfig {
     pub binds: Option<Vec<String>>,
     #[serde(rename = "ContainerIDFile", deserialize_with = "or_default")]
@@ -153,10 +158,10 @@ pub struct HostConfig {
     pub init: Option<bool>,
 }
 
-with_embedded!(HostConfig, resources);
+with_embedded!(HostConfig "container.HostConfig", resources "Resources");
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
+#[serde(rename = "container.LogConfig", default)]
 pub struct LogConfig {
     #[serde(rename = "Type", deserialize_with = "or_default")]
     pub kind: String,
@@ -165,7 +170,7 @@ pub struct LogConfig {
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "PascalCase", default)]
+#[serde(rename = "nat.PortBinding", rename_all = "PascalCase", default)]
 pub struct PortBinding {
     #[serde(deserialize_with = "or_default")]
     pub host_ip: String,
@@ -174,7 +179,7 @@ pub struct PortBinding {
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "PascalCase", default)]
+#[serde(rename = "container.RestartPolicy", rename_all = "PascalCase", default)]
 pub struct RestartPolicy {
     #[serde(deserialize_with = "or_default")]
     pub name: String,
@@ -183,7 +188,7 @@ pub struct RestartPolicy {
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "PascalCase", default)]
+#[serde(rename = "blkiodev.WeightDevice", rename_all = "PascalCase", default)]
 pub struct WeightDevice {
     #[serde(deserialize_with = "or_default")]
     pub path: String,
@@ -192,7 +197,7 @@ pub struct WeightDevice {
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "PascalCase", default)]
+#[serde(rename = "blkiodev.ThrottleDevice", rename_all = "PascalCase", default)]
 pub struct ThrottleDevice {
     #[serde(deserialize_with = "or_default")]
     pub path: String,
@@ -201,7 +206,7 @@ pub struct ThrottleDevice {
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "PascalCase", default)]
+#[serde(rename = "container.DeviceMapping", rename_all = "PascalCase", default)]
 pub struct DeviceMapping {
     #[serde(deserialize_with = "or_default")]
     pub path_on_host: String,
@@ -212,7 +217,7 @@ pub struct DeviceMapping {
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "PascalCase", default)]
+#[serde(rename = "container.DeviceRequest", rename_all = "PascalCase", default)]
 pub struct DeviceRequest {
     #[serde(deserialize_with = "or_default")]
     pub driver: String,
@@ -225,7 +230,7 @@ pub struct DeviceRequest {
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "PascalCase", default)]
+#[serde(rename = "units.Ulimit", rename_all = "PascalCase", default)]
 pub struct Ulimit {
     #[serde(deserialize_with = "or_default")]
     pub name: String,
@@ -237,7 +242,7 @@ pub struct Ulimit {
 
 /// Docker's `Mount`: what is asked for.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "PascalCase", default)]
+#[serde(rename = "mount.Mount", rename_all = "PascalCase", default)]
 pub struct Mount {
     #[serde(
         rename = "Type",
@@ -266,7 +271,7 @@ pub struct Mount {
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "PascalCase", default)]
+#[serde(rename = "mount.BindOptions", rename_all = "PascalCase", default)]
 pub struct BindOptions {
     #[serde(skip_serializing_if = "is_default", deserialize_with = "or_default")]
     pub propagation: String,
@@ -316,7 +321,7 @@ pub struct IdRange {
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "PascalCase", default)]
+#[serde(rename = "mount.VolumeOptions", rename_all = "PascalCase", default)]
 pub struct VolumeOptions {
     #[serde(skip_serializing_if = "is_default", deserialize_with = "or_default")]
     pub no_copy: bool,
@@ -329,7 +334,7 @@ pub struct VolumeOptions {
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "PascalCase", default)]
+#[serde(rename = "mount.Driver", rename_all = "PascalCase", default)]
 pub struct Driver {
     #[serde(skip_serializing_if = "is_default", deserialize_with = "or_default")]
     pub name: String,
@@ -338,14 +343,14 @@ pub struct Driver {
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "PascalCase", default)]
+#[serde(rename = "mount.ImageOptions", rename_all = "PascalCase", default)]
 pub struct ImageOptions {
     #[serde(skip_serializing_if = "is_default", deserialize_with = "or_default")]
     pub subpath: String,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "PascalCase", default)]
+#[serde(rename = "mount.TmpfsOptions", rename_all = "PascalCase", default)]
 pub struct TmpfsOptions {
     #[serde(skip_serializing_if = "is_default", deserialize_with = "or_default")]
     pub size_bytes: i64,

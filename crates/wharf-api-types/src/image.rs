@@ -293,7 +293,7 @@ pub struct ErrorDetail {
 /// Credentials for a registry, in the header `X-Registry-Auth` (base64url). Go reads names without regard to
 /// case, and clients rely on it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
+#[serde(rename = "registry.AuthConfig", default)]
 pub struct AuthConfig {
     #[serde(
         alias = "Username",

@@ -13,7 +13,7 @@
 /// Reads a type whose field is what Go calls embedded: the embedded one's fields stand among its own. `flatten` alone would
 /// hide the fields' names from who reads them ([`go`]).
 macro_rules! with_embedded {
-    ($name:ident, $embedded:ident) => {
+    ($name:ident $go:literal, $embedded:ident $go_embedded:literal) => {
         impl serde::Serialize for $name {
             fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
                 Self::serialize(self, serializer)
@@ -24,7 +24,9 @@ macro_rules! with_embedded {
             fn deserialize<D: serde::Deserializer<'de>>(reader: D) -> Result<Self, D::Error> {
                 let value = serde_json::Value::deserialize(reader)?;
                 let embedded = crate::go::from_value(&value);
-                let embedded = embedded.map_err(serde::de::Error::custom)?;
+                let embedded = embedded
+                    .map_err(|error| error.embedded($go_embedded, $go))
+                    .map_err(serde::de::Error::custom)?;
                 let own = Self::deserialize(crate::go::reader(&value));
                 let own = own.map_err(serde::de::Error::custom)?;
                 Ok(Self {

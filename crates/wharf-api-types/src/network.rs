@@ -8,14 +8,22 @@ use crate::{is_default, or_default};
 
 /// Docker's `NetworkingConfig`, in the body of `create`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "PascalCase", default)]
+#[serde(
+    rename = "network.NetworkingConfig",
+    rename_all = "PascalCase",
+    default
+)]
 pub struct NetworkingConfig {
     pub endpoints_config: Option<BTreeMap<String, Option<EndpointSettings>>>,
 }
 
 /// Docker's `EndpointSettings`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "PascalCase", default)]
+#[serde(
+    rename = "network.EndpointSettings",
+    rename_all = "PascalCase",
+    default
+)]
 pub struct EndpointSettings {
     #[serde(rename = "IPAMConfig")]
     pub ipam_config: Option<EndpointIpamConfig>,
@@ -47,7 +55,7 @@ pub struct EndpointSettings {
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
+#[serde(rename = "network.EndpointIPAMConfig", default)]
 pub struct EndpointIpamConfig {
     #[serde(
         rename = "IPv4Address",
@@ -111,7 +119,7 @@ pub struct Ipam {
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "PascalCase", default)]
+#[serde(rename = "network.IPAMConfig", rename_all = "PascalCase", default)]
 pub struct IpamConfig {
     #[serde(skip_serializing_if = "is_default", deserialize_with = "or_default")]
     pub subnet: String,
@@ -158,7 +166,11 @@ pub struct SubnetStatus {
 
 /// Docker's `NetworkCreateRequest`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "PascalCase", default)]
+#[serde(
+    rename = "types.NetworkCreateRequest",
+    rename_all = "PascalCase",
+    default
+)]
 pub struct NetworkCreateRequest {
     #[serde(deserialize_with = "or_default")]
     pub name: String,
@@ -190,7 +202,7 @@ pub struct NetworkCreateRequest {
 
 /// Docker's `IPAM` in a request.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "PascalCase", default)]
+#[serde(rename = "network.IPAM", rename_all = "PascalCase", default)]
 pub struct IpamRequest {
     #[serde(deserialize_with = "or_default")]
     pub driver: String,
@@ -209,7 +221,7 @@ pub struct NetworkCreateResponse {
 
 /// Docker's `NetworkConnectRequest`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "PascalCase", default)]
+#[serde(rename = "types.NetworkConnect", rename_all = "PascalCase", default)]
 pub struct NetworkConnectRequest {
     #[serde(deserialize_with = "or_default")]
     pub container: String,
@@ -218,7 +230,7 @@ pub struct NetworkConnectRequest {
 
 /// Docker's `NetworkDisconnectRequest`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "PascalCase", default)]
+#[serde(rename = "types.NetworkDisconnect", rename_all = "PascalCase", default)]
 pub struct NetworkDisconnectRequest {
     #[serde(deserialize_with = "or_default")]
     pub container: String,
@@ -234,7 +246,7 @@ pub struct NetworkPruneResponse {
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "PascalCase", default)]
+#[serde(rename = "network.ConfigReference", rename_all = "PascalCase", default)]
 pub struct ConfigReference {
     #[serde(deserialize_with = "or_default")]
     pub network: String,

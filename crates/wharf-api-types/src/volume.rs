@@ -41,7 +41,7 @@ pub struct VolumeListResponse {
 
 /// The body of `POST /volumes/create`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "PascalCase", default)]
+#[serde(rename = "volume.CreateOptions", rename_all = "PascalCase", default)]
 pub struct VolumeCreateRequest {
     #[serde(deserialize_with = "or_default")]
     pub name: String,

@@ -1,7 +1,7 @@
 //! `POST /commit`.
 
 use http::StatusCode;
-use wharf_api_types::{ContainerConfig, IdResponse};
+use wharf_api_types::{ContainerConfig, ContainerCreateRequest, IdResponse};
 use wharf_engine::CommitOptions;
 use wharf_oci::Reference;
 
@@ -14,12 +14,13 @@ use crate::reply::{self, Answer};
 pub(crate) async fn commit(
     engine: State,
     params: Params,
-    OptionalJson(config): OptionalJson<Option<ContainerConfig>>,
+    OptionalJson(request): OptionalJson<Option<ContainerCreateRequest>>,
 ) -> Answer {
     let container = params.get("container");
     if container.is_empty() {
         return Err(ApiError::bad("invalid name or ID supplied: \"\""));
     }
+    let config = request.map(|request| request.config);
     // A client that sends nothing to say of the settings sends an empty object.
     let config = config.filter(|config| *config != ContainerConfig::default());
     let options = CommitOptions {
@@ -43,9 +44,7 @@ fn name(params: &Params) -> Result<Option<Reference>, ApiError> {
     }
     let name = super::images::reference(repo, tag)?;
     match name.digest() {
-        Some(_) => Err(ApiError::bad(
-            "refusing to create a tag with a digest reference",
-        )),
+        Some(_) => Err(ApiError::bad("cannot import digest reference")),
         None => Ok(Some(name.with_default_tag())),
     }
 }
