@@ -58,7 +58,7 @@ impl Images {
             (plan, feed)
         });
         let plans: Vec<(LayerPlan, Feed)> = plans.collect();
-        self.layers(&plans, progress).await?;
+        self.layers(&plans, progress, false).await?;
         let mut fetched = Vec::new();
         for (plan, _) in plans {
             let layer = BuiltLayer {

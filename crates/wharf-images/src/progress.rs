@@ -50,7 +50,7 @@ impl ProgressSender {
 pub enum Progress {
     /// A manifest was found and its layers come next.
     PullingFrom {
-        /// The tag, or the digest if the pull is by digest.
+        /// The tag, or the whole reference if the pull is by digest.
         tag: String,
         /// The repository's path, without its registry: `library/debian`.
         repository: String,

@@ -117,6 +117,10 @@ impl Images {
                 .map_err(ImageError::Reference)?;
             all.push(self.pull_one(&tagged, &options, &progress).await?);
         }
+        progress.send(Progress::Pulled {
+            name: reference.familiar(),
+            newer: all.iter().any(|pulled| pulled.newer),
+        });
         Ok(all)
     }
 
@@ -128,13 +132,7 @@ impl Images {
     ) -> Result<Pulled, ImageError> {
         let platform = options.platform.clone().unwrap_or_else(Platform::host);
         let (incoming, digest) = self.find(reference, options, progress).await?;
-        if options.platform.is_some() && !platform.matches(&incoming.config.platform()) {
-            progress.send(Progress::Warning(format!(
-                "image with reference {} was found but does not match the specified platform: wanted {platform}, actual: {}",
-                reference.familiar(),
-                incoming.config.platform(),
-            )));
-        }
+        let found = incoming.config.platform();
         let names = vec![
             key_of(reference),
             reference
@@ -144,10 +142,21 @@ impl Images {
         ];
         let (image, newer) = self.bring_in(incoming, names, progress).await?;
         progress.send(Progress::Digest(digest));
-        progress.send(Progress::Pulled {
-            name: reference.familiar(),
-            newer,
-        });
+        // The end of all tags is told once, by who pulls them.
+        if !options.all_tags {
+            progress.send(Progress::Pulled {
+                name: reference.familiar(),
+                newer,
+            });
+        }
+        // What has one platform only is taken whatever that is; but it is not what was asked for.
+        if options.platform.is_some() && !platform.matches(&found) {
+            return Err(ImageError::OtherPlatform {
+                reference: reference.familiar(),
+                found: found.to_string(),
+                wanted: platform.to_string(),
+            });
+        }
         Ok(Pulled {
             image,
             reference: reference.clone(),
@@ -168,7 +177,7 @@ impl Images {
     ) -> Result<Fetched, ImageError> {
         let (incoming, digest) = self.find(reference, options, progress).await?;
         let _lease = self.hold(&incoming);
-        self.layers(&incoming.layers, progress).await?;
+        self.layers(&incoming.layers, progress, false).await?;
         let mut layers = Vec::new();
         for (plan, _) in &incoming.layers {
             let layer = BuiltLayer {
@@ -306,7 +315,8 @@ impl Images {
                 (plan, Feed::Here)
             })
             .collect();
-        self.layers(&layers, &ProgressSender::discard()).await
+        let nobody = ProgressSender::discard();
+        self.layers(&layers, &nobody, true).await
     }
 
     /// Fetches what is missing, and then makes image and names visible, all at once.
@@ -319,7 +329,8 @@ impl Images {
         let id = incoming.config.digest();
         // From here on until the image is recorded, nobody collects what it needs.
         let _lease = self.hold(&incoming);
-        self.layers(&incoming.layers, progress).await?;
+        let known = self.read().images.contains_key(&id);
+        self.layers(&incoming.layers, progress, known).await?;
         let config = Bytes::copy_from_slice(incoming.config.raw());
         self.keep(id, config).await?;
         let documents = incoming.index.iter().chain([&incoming.manifest]);
@@ -342,10 +353,13 @@ impl Images {
         .unwrap_or(Err(ImageError::Cancelled))
     }
 
+    /// Fetches the layers that are missing. Of an image that is `known` nothing is said of those that are here, as dockerd
+    /// does not look at them.
     pub(crate) async fn layers(
         &self,
         layers: &[(LayerPlan, Feed)],
         progress: &ProgressSender,
+        known: bool,
     ) -> Result<(), ImageError> {
         let label = |plan: &LayerPlan, feed: &Feed| match feed {
             Feed::Spool { .. } => plan.diff_id.short(),
@@ -355,7 +369,7 @@ impl Images {
         for (plan, feed) in layers {
             let loading = matches!(feed, Feed::Spool { .. });
             let here = self.stores().snapshots.has(&plan.chain);
-            match (here, loading) {
+            match (here, loading || known) {
                 (true, true) => {}
                 (true, false) => progress.layer(&label(plan, feed), LayerState::AlreadyExists),
                 (false, _) => {
@@ -530,7 +544,7 @@ fn from_catalogue(image: CatalogueImage) -> Result<(Incoming, Digest), ImageErro
 
 fn announce(reference: &Reference, progress: &ProgressSender) {
     let tag = match (reference.digest(), reference.tag()) {
-        (Some(digest), _) => digest.to_string(),
+        (Some(_), _) => reference.to_string(),
         (None, tag) => tag.unwrap_or("latest").to_owned(),
     };
     progress.send(Progress::PullingFrom {

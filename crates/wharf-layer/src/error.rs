@@ -10,7 +10,7 @@ pub enum LayerError {
     #[error("read the layer archive")]
     Read(#[source] io::Error),
     /// The archive ends in the middle.
-    #[error("layer archive is truncated: unexpected EOF")]
+    #[error("unexpected EOF")]
     Truncated,
     /// The bytes are no tar archive.
     #[error("invalid tar header at byte {offset}: {reason}")]

@@ -345,7 +345,67 @@ pub(crate) fn progress(event: &Progress) -> wire::JsonMessage {
             total: bytes(total),
             ..wire::ProgressDetail::default()
         }),
+        progress: bar(current, total),
         id: line.id,
         ..wire::JsonMessage::default()
+    }
+}
+
+/// The detail of a progress as the text that programs show which do not make their own: `[=>  ]    513kB/49.88MB`.
+fn bar(current: u64, total: u64) -> Option<String> {
+    if total == 0 {
+        let has_some = current > 0;
+        return has_some.then(|| format!("{:>8}", human_size(current)));
+    }
+    // Of 50 places; a total that is too small fills them all.
+    let done = (u128::from(current) * 100 / u128::from(total) / 2).min(50);
+    let done = usize::try_from(done).unwrap_or(50);
+    let bar = format!("[{}>{}]", "=".repeat(done), " ".repeat(50 - done));
+    let current_size = human_size(current);
+    Some(match current > total {
+        true => format!("{bar} {current_size:>8}"),
+        false => format!("{bar} {current_size:>8}/{}", human_size(total)),
+    })
+}
+
+/// Bytes in powers of 1000 with four digits, as go-units has them.
+fn human_size(size: u64) -> String {
+    let units = ["B", "kB", "MB", "GB", "TB", "PB", "EB"];
+    #[expect(clippy::cast_precision_loss, reason = "four digits are shown")]
+    let mut size = size as f64;
+    let mut units = units.iter();
+    let mut unit = units.next();
+    while size >= 1000.0 {
+        size /= 1000.0;
+        unit = units.next();
+    }
+    let decimals = match size {
+        100.0.. => 1,
+        10.0.. => 2,
+        _ => 3,
+    };
+    let text = format!("{size:.decimals$}");
+    let text = text.trim_end_matches('0').trim_end_matches('.');
+    format!("{text}{}", unit.unwrap_or(&"EB"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// As dockerd 26.1 sends them.
+    #[test]
+    fn bars_are_dockers() {
+        let check = |current, total, text: &str| {
+            let bar = bar(current, total).map(|bar| bar.replace("          ", "_"));
+            assert_eq!(bar.as_deref(), Some(text), "{current}/{total}");
+        };
+        check(513_024, 49_883_506, "[>_____]    513kB/49.88MB");
+        let half = "[========================>__      ]  956.9kB/1.984MB";
+        check(956_928, 1_984_246, half);
+        let full = "[==================================================>]   2.13MB";
+        check(2_129_920, 1_984_246, full);
+        check(5, 0, "      5B");
+        assert_eq!(bar(0, 0), None);
     }
 }
