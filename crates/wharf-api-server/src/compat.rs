@@ -3,10 +3,10 @@
 //! Handlers know the newest API only. A step takes a JSON document of the newer version and makes it what the
 //! older one promised.
 
+mod mac_address;
+
 use serde_json::{Map, Value, json};
-use wharf_api_types::{
-    ContainerConfig, ContainerCreateRequest, ContainerSummary, HostConfig, Mount,
-};
+use wharf_api_types::{ContainerCreateRequest, ContainerSummary, HostConfig, Mount};
 
 use crate::error::ApiError;
 use crate::version::ApiVersion;
@@ -65,11 +65,16 @@ fn endpoints_before_45(networks: &mut Value) {
     });
 }
 
-/// 1.52 took the default bridge's endpoint out of `NetworkSettings` (deprecated since 1.9), and an `OnBuild` that is not there.
+/// 1.52 took out what [`old_network_settings`] adds, and an `OnBuild` that is not there.
 fn inspect_before_52(document: &mut Value) {
     if let Some(config) = document["Config"].as_object_mut() {
         config.entry("OnBuild").or_insert(Value::Null);
     }
+    old_network_settings(document);
+}
+
+/// The default bridge's endpoint in `NetworkSettings` (deprecated since 1.9).
+pub(crate) fn old_network_settings(document: &mut Value) {
     let settings = &mut document["NetworkSettings"];
     let bridge = settings["Networks"]["bridge"].clone();
     let legacy = [
@@ -193,10 +198,11 @@ pub(crate) fn container_create(
     }
     if version.before(44) {
         create_before_44(request)?;
+        mac_address::of_before_44(request)?;
         return Ok(Vec::new());
     }
     Ok(match version.before(52) {
-        true => deprecated_mac_address(&request.config),
+        true => mac_address::of_before_52(request)?,
         false => {
             // 1.52 does not know it any more.
             request.config.mac_address.clear();
@@ -259,14 +265,6 @@ fn create_before_44(request: &mut ContainerCreateRequest) -> Result<(), ApiError
         options.read_only_force_recursive = false;
     }
     Ok(())
-}
-
-fn deprecated_mac_address(config: &ContainerConfig) -> Vec<String> {
-    let text = "The container-wide MacAddress field is now deprecated. It should be specified in EndpointsConfig instead.";
-    match config.mac_address.is_empty() {
-        true => Vec::new(),
-        false => vec![text.to_owned()],
-    }
 }
 
 /// From 1.52 on, who publishes a port without saying where is told that it will not be done for ever.

@@ -198,7 +198,7 @@ async fn answer(
     request.extensions_mut().insert(asked);
     request.extensions_mut().insert(peer);
     let mut response = match *request.method() {
-        Method::OPTIONS => StatusCode::OK.into_response(),
+        Method::OPTIONS => version::options(request.extensions()),
         Method::HEAD if !path::has_head(request.uri().path()) => {
             ApiError::no_page().into_response()
         }
@@ -216,18 +216,20 @@ async fn answer(
         rest.drain().await;
     }
     let unrouted = response.extensions().get::<Unrouted>().is_some();
+    let is_refused = response.extensions().get::<version::Refused>().is_some();
     let headers = response.headers_mut();
     headers.remove(header::ALLOW);
     if unrouted {
         return Ok(response);
     }
     headers.insert("Api-Version", HeaderValue::from_static(API_VERSION));
-    headers.insert(
-        "Docker-Experimental",
-        HeaderValue::from_static(experimental),
-    );
+    if !is_refused {
+        let experimental = HeaderValue::from_static(experimental);
+        headers.insert("Docker-Experimental", experimental);
+    }
     headers.insert("Ostype", HeaderValue::from_static("linux"));
-    let server = concat!("Wharf/", env!("CARGO_PKG_VERSION"), " (linux)");
+    // Docker's clients look for their server's name in it, and for the operating system behind that.
+    let server = concat!("Docker/", env!("CARGO_PKG_VERSION"), " (linux)");
     headers.insert("Server", HeaderValue::from_static(server));
     Ok(response)
 }

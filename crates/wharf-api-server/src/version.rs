@@ -63,6 +63,10 @@ impl Asked {
     }
 }
 
+/// Marks an answer to a request of a version that is not spoken: it says less of the daemon than others.
+#[derive(Clone, Copy)]
+pub(crate) struct Refused;
+
 /// Takes the version off the front of a path: `/v`, digits and dots.
 pub(crate) fn split(uri: &Uri) -> (Asked, Uri) {
     let whole = uri.path_and_query().map_or("/", |path| path.as_str());
@@ -79,15 +83,37 @@ pub(crate) fn split(uri: &Uri) -> (Asked, Uri) {
     }
 }
 
+/// Whether a request names no version: it is answered by the newest, to clients of whatever year.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Unversioned(pub(crate) bool);
+
 /// Before every handler: the version that is asked for becomes an extension of the request, or the answer is why not.
 pub(crate) async fn check(mut request: Request, next: Next) -> Response {
     let asked = request.extensions().get::<Asked>().cloned();
-    match asked.unwrap_or(Asked(None)).version() {
+    let asked = asked.unwrap_or(Asked(None));
+    match asked.version() {
         Ok(version) => {
             request.extensions_mut().insert(version);
+            let unversioned = Unversioned(asked.0.is_none());
+            request.extensions_mut().insert(unversioned);
             next.run(request).await
         }
-        Err(error) => error.into_response(),
+        Err(error) => refused(error),
+    }
+}
+
+fn refused(error: ApiError) -> Response {
+    let mut response = error.into_response();
+    response.extensions_mut().insert(Refused);
+    response
+}
+
+/// The answer to `OPTIONS`, whatever the path: nothing, or why the version is not spoken.
+pub(crate) fn options(extensions: &http::Extensions) -> Response {
+    let asked = extensions.get::<Asked>().cloned().unwrap_or(Asked(None));
+    match asked.version() {
+        Ok(_) => http::StatusCode::OK.into_response(),
+        Err(error) => refused(error),
     }
 }
 

@@ -200,8 +200,29 @@ fn dangling(filters: &Filters) -> Result<Option<bool>, EngineError> {
     }
 }
 
-/// What is wrong with what is asked of an endpoint in `network` (moby `validateEndpointSettings`).
-pub(crate) fn check_endpoint(network: &Network, settings: &EndpointSettings) -> Vec<String> {
+/// Whether an endpoint can be had as it is asked for, as far as that is known without a network (moby `validateEndpointSettings`).
+///
+/// # Errors
+/// What is wrong.
+pub(crate) fn check_endpoint(
+    network: Option<&Network>,
+    settings: &EndpointSettings,
+) -> Result<(), String> {
+    let mac = settings.mac_address.as_str();
+    if !mac.is_empty() && mac.parse::<wharf_network::Mac>().is_err() {
+        return Err(format!("invalid MAC address {mac}"));
+    }
+    let faults = network.map(|network| endpoint_faults(network, settings));
+    match faults.unwrap_or_default().as_slice() {
+        [] => Ok(()),
+        faults => {
+            let text = wharf_network::joined(faults);
+            Err(format!("invalid endpoint settings:\n{text}"))
+        }
+    }
+}
+
+fn endpoint_faults(network: &Network, settings: &EndpointSettings) -> Vec<String> {
     let mut faults = Vec::new();
     let addresses = [
         settings.ipv4_address.map(std::net::IpAddr::from),
@@ -238,11 +259,6 @@ pub(crate) fn check_endpoint(network: &Network, settings: &EndpointSettings) -> 
             "network-scoped alias is supported only for containers in user defined networks"
                 .to_owned(),
         );
-    }
-    if !settings.mac_address.is_empty()
-        && settings.mac_address.parse::<wharf_network::Mac>().is_err()
-    {
-        faults.push(format!("invalid MAC address: {}", settings.mac_address));
     }
     faults
 }

@@ -19,7 +19,7 @@ use super::{State, prune};
 use crate::error::ApiError;
 use crate::params::{Json, OptionalJson, Params};
 use crate::reply::{self, Answer};
-use crate::version::ApiVersion;
+use crate::version::{ApiVersion, Unversioned};
 use crate::{compat, convert};
 
 pub(crate) async fn list(
@@ -88,6 +88,7 @@ pub(crate) async fn create(
 pub(crate) async fn inspect(
     engine: State,
     Extension(version): Extension<ApiVersion>,
+    Extension(Unversioned(unversioned)): Extension<Unversioned>,
     Path(id): Path<String>,
     params: Params,
 ) -> Answer {
@@ -98,11 +99,15 @@ pub(crate) async fn inspect(
     };
     let mut inspect = convert::container_inspect(&view, size);
     inspect.image_manifest_descriptor = manifest_of(&engine, &view.image);
-    if !compat::rearranges_container(version) {
+    if !compat::rearranges_container(version) && !unversioned {
         return reply::ok(&inspect);
     }
     let mut document = document(&inspect)?;
     compat::container_inspect(&mut document, version);
+    if unversioned {
+        // Scripts of all years ask so for an address.
+        compat::old_network_settings(&mut document);
+    }
     reply::ok(&document)
 }
 

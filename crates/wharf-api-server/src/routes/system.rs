@@ -15,7 +15,7 @@ use wharf_buildkit::BuildKit;
 use crate::error::ApiError;
 use crate::params::Params;
 use crate::reply::{self, Answer};
-use crate::version::ApiVersion;
+use crate::version::{ApiVersion, Unversioned};
 use crate::{compat, convert};
 
 pub(crate) async fn ping(engine: State, method: http::Method) -> Response {
@@ -57,6 +57,7 @@ pub(crate) async fn df(
     engine: State,
     Extension(buildkit): Extension<BuildKit>,
     Extension(version): Extension<ApiVersion>,
+    Extension(Unversioned(unversioned)): Extension<Unversioned>,
     params: Params,
 ) -> Answer {
     let kinds = params.all("type");
@@ -86,7 +87,8 @@ pub(crate) async fn df(
     };
     let mut usage = convert::disk_usage(report, cache);
     let verbose = params.flag("verbose");
-    if !compat::has_old_disk_usage(version, verbose) {
+    // Who names no version may be of before 1.52 and look for the old fields; others pass over what they do not know.
+    if !compat::has_old_disk_usage(version, verbose) && !unversioned {
         if !verbose {
             usage.without_items();
         }
@@ -94,7 +96,9 @@ pub(crate) async fn df(
     }
     let mut document = compat::old_disk_usage(&json(&usage)?, version);
     if !version.before(52) {
-        usage.without_items();
+        if !verbose {
+            usage.without_items();
+        }
         let new = json(&usage)?;
         if let Some((old, new)) = document.as_object_mut().zip(new.as_object()) {
             old.extend(new.clone());

@@ -17,6 +17,7 @@ use crate::record::{CONTAINERS, LastRun, Record};
 use crate::{
     Config, EndpointSettings, EndpointView, EngineError, HostConfig, IpcMode, MountPoint,
     NamespaceMode, NetworkMode, NetworkView, NewContainer, copy_up, names,
+    networks::check_endpoint,
 };
 
 impl Containers {
@@ -259,15 +260,9 @@ fn network(
         if name == main && settings.mac_address.is_empty() {
             settings.mac_address.clone_from(&config.mac_address);
         }
-        if let Some(network) = &network {
-            let faults = crate::networks::check_endpoint(network, &settings);
-            if !faults.is_empty() {
-                let text = wharf_network::joined(&faults);
-                return Err(EngineError::Invalid(format!(
-                    "invalid config for network {name}: invalid endpoint settings:\n{text}"
-                )));
-            }
-        }
+        check_endpoint(network.as_ref(), &settings).map_err(|text| {
+            EngineError::Invalid(format!("invalid config for network {name}: {text}"))
+        })?;
         let endpoint = EndpointView {
             settings,
             ..EndpointView::default()

@@ -63,19 +63,17 @@ impl Supervisor {
         if private && !known && !names.is_empty() {
             return invalid(NONE);
         }
-        let faults = check_endpoint(&network, &settings);
-        if !faults.is_empty() {
-            let text = wharf_network::joined(&faults);
-            return Err(EngineError::Invalid(format!(
-                "invalid endpoint settings:\n{text}"
-            )));
-        }
+        check_endpoint(Some(&network), &settings).map_err(EngineError::Invalid)?;
         let pid = self.pid();
         if known && pid.is_some() {
             return Err(EngineError::Forbidden(format!(
                 "endpoint with name {} already exists in network {}",
                 self.record.name, network.name
             )));
+        }
+        if known {
+            // What was asked first holds.
+            return Ok(());
         }
         let (record, aliases) = (&self.record, &settings.aliases);
         let dns_names = match network.is_built_in() {
@@ -87,7 +85,8 @@ impl Supervisor {
         };
         let endpoint = EndpointView {
             settings,
-            network_id: network.id.clone(),
+            // Known once it is there.
+            network_id: pid.map(|_| network.id.clone()).unwrap_or_default(),
             dns_names,
             ..EndpointView::default()
         };
