@@ -20,6 +20,7 @@ mod endpoints;
 mod events;
 mod exports;
 mod exposure;
+mod fidelity;
 mod files;
 mod firewalls;
 mod frontends;
@@ -230,4 +231,6 @@ scenarios! {
         names_with_slashes_and_words what_is_experimental documents_as_go_reads_them processes_as_ps_shows_them
         requests_as_they_are_typed sessions_are_resized requests_with_many_headers
         settings_that_fail_at_the_start;
+    fidelity: headers_of_answers pulls_are_told pulls_of_another_platform pulls_show_bars hardware_addresses
+        unversioned_answers_have_old_fields wrong_types networks_asked_for_twice;
 }
