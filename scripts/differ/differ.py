@@ -115,6 +115,8 @@ def compare(a, b, at, out):
     if kind(a) != kind(b):
         out.append(f"{at}: {kind(a)} {short(a)} -> {kind(b)} {short(b)}")
     elif isinstance(a, dict):
+        # Ids that are keys stand in one order.
+        a, b = ({plain(key): value for key, value in one.items()} for one in (a, b))
         for key in a:
             if key not in b:
                 out.append(f"{at}.{key}: missing, is {short(a[key])}")
@@ -245,6 +247,50 @@ def differences(a, b, want):
     return [line for line in out if not any(re.search(p, line) for p in want.get("ignore", ()))]
 
 
+def ask_both(sections, judge, tested, version, show=None):
+    """Asks all questions of the sections; yields each, in words, and where the answers differ."""
+    ids = ({}, {})
+    for name, section in sections.items():
+        begin = start = time.time()
+        for method, target, want in section():
+            if not method:
+                if target == "settle":
+                    time.sleep(0.3)
+                start = {"mark": time.time(), "settle": start, "whole": begin}[target]
+                continue
+            for names in ids:
+                names.update(start=f"{start:.6f}", now=f"{time.time():.6f}")
+            if not target.startswith("!"):
+                target = (f"/v{version}" if version and not want.get("bare") else "") + target
+            target = target.lstrip("!")
+            answers = [answer_of(path, names, method, target, want) for path, names in zip((judge, tested), ids)]
+            if show and re.search(show, f"{method} {target}"):
+                for answer in answers:
+                    print(answer.status, answer.headers, answer.body.decode("utf-8", "replace")[:6000], sep="\n")
+            about = want.get("json", want.get("raw", b""))
+            about = short(about) if not isinstance(about, bytes) else about[:120]
+            yield f"{name}: {method} {target} {about}", [] if want.get("quiet") else differences(*answers, want)
+
+
+def answer_of(path, names, method, target, want):
+    """The answer of one daemon; what it is to be remembered of it goes to `names`."""
+    fill = lambda text: re.sub(r"\{\{(\w+)\}\}", lambda m: names.get(m[1], "none"), text)
+    body = want.get("raw")
+    headers = list(want.get("headers", ()))
+    if body is None and "json" in want:
+        body = fill(json.dumps(want["json"])).encode()
+    if body is not None and "json" in want and not any(n.lower() == "content-type" for n, _ in headers):
+        headers.append(("Content-Type", "application/json"))
+    answer = ask(path, method, fill(target), headers, body or b"", want.get("proto", "HTTP/1.1"), want.get("timeout", 60))
+    if "save" in want:
+        try:
+            names[want["save"]] = answer.json()["Id"]
+        except (ValueError, KeyError, TypeError):
+            pass
+        names[want["save"] + "12"] = names.get(want["save"], "none")[:12]
+    return answer
+
+
 def main():
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("judge")
@@ -255,53 +301,19 @@ def main():
     options.add_argument("--show", help="print both whole answers to questions that match this pattern")
     args = options.parse_args()
     ignore = [re.compile(p) for p in questions.KNOWN + args.ignore]
+    sections = {**questions.SECTIONS, **wide.SECTIONS, **fields.SECTIONS}
+    if args.section:
+        sections = {name: section for name, section in sections.items() if name in args.section}
     count = found = 0
-    for name, section in {**questions.SECTIONS, **wide.SECTIONS, **fields.SECTIONS}.items():
-        if args.section and name not in args.section:
-            continue
-        ids = ({}, {})
-        begin = start = time.time()
-        for question in section():
-            method, target, want = question
-            if not method:
-                if target == "settle":
-                    time.sleep(0.3)
-                start = {"mark": time.time(), "settle": start, "whole": begin}[target]
-                continue
-            for names in ids:
-                names.update(start=f"{start:.6f}", now=f"{time.time():.6f}")
-            if not target.startswith("!"):
-                target = (f"/v{args.version}" if args.version and not want.get("bare") else "") + target
-            target = target.lstrip("!")
-            answers = []
-            for path, names in zip((args.judge, args.tested), ids):
-                fill = lambda text: re.sub(r"\{\{(\w+)\}\}", lambda m: names.get(m[1], "none"), text)
-                body = want.get("raw")
-                headers = list(want.get("headers", ()))
-                if body is None and "json" in want:
-                    body = fill(json.dumps(want["json"])).encode()
-                if body is not None and "json" in want and not any(n.lower() == "content-type" for n, _ in headers):
-                    headers.append(("Content-Type", "application/json"))
-                answer = ask(path, method, fill(target), headers, body or b"", want.get("proto", "HTTP/1.1"), want.get("timeout", 60))
-                if "save" in want:
-                    try:
-                        names[want["save"]] = answer.json()["Id"]
-                    except (ValueError, KeyError, TypeError):
-                        pass
-                answers.append(answer)
-            count += 1
-            lines = [] if want.get("quiet") else differences(*answers, want)
-            lines = [line for line in lines if not any(p.search(line) for p in ignore)]
-            if args.show and re.search(args.show, f"{method} {target}"):
-                for answer in answers:
-                    print(answer.status, answer.headers, answer.body.decode("utf-8", "replace")[:6000], sep="\n")
-            if lines:
-                found += 1
-                about = want.get("json", want.get("raw", b""))
-                print(f"{name}: {method} {target} {short(about) if not isinstance(about, bytes) else about[:120]}")
-                for line in lines:
-                    print("    " + line)
-                sys.stdout.flush()
+    for asked, lines in ask_both(sections, args.judge, args.tested, args.version, args.show):
+        count += 1
+        lines = [line for line in lines if not any(p.search(line) for p in ignore)]
+        if lines:
+            found += 1
+            print(asked)
+            for line in lines:
+                print("    " + line)
+            sys.stdout.flush()
     print(f"{count} questions, {found} with differences")
 
 
