@@ -29,7 +29,7 @@ tools:
 
 # What the tests stand on, all at a time: most of what it takes is the network's. A script that ends with 75 could not reach a registry
 # of packages, and its tests are skipped.
-FIXTURES := $(addprefix fixture-,build applications sources languages cli-plugins golang sdks)
+FIXTURES := $(addprefix fixture-,build applications sources languages cli-plugins golang rust sdks)
 fixtures: tools
 	@$(MAKE) --no-print-directory -j $(FIXTURES)
 

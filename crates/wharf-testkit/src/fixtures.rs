@@ -84,6 +84,14 @@ pub fn go_programs() -> Result<PathBuf> {
     printed_by("golang.sh")
 }
 
+/// The folder with the Rust programs of the conformance suite, built when they changed; none where cargo's registry is not reachable.
+///
+/// # Errors
+/// If they cannot be built for another reason.
+pub fn rust_programs() -> Result<Option<PathBuf>> {
+    if_reachable("rust.sh")
+}
+
 fn printed_by(script: &str) -> Result<PathBuf> {
     folder_in(script, &output_of(script)?)
 }

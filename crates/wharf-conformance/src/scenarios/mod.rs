@@ -220,7 +220,8 @@ scenarios! {
     clients: networks_are_those_that_settings_are_given_for a_shared_network_has_its_names archives_that_cannot_be_loaded what_was_sent_is_loaded
         rows_hold_addresses_alone what_was_never_started_has_no_files odd_requests an_import_is_told_with_its_tag
         events_are_asked_for_by_beginnings booleans_of_filters ports_are_filtered_by_side names_that_a_pipe_gets_whole;
-    sdks: docker_py docker_go aiodocker python_on_whales dockerode testcontainers_of_python testcontainers_of_node;
+    sdks: docker_py docker_go aiodocker python_on_whales dockerode testcontainers_of_python testcontainers_of_node
+        bollard testcontainers_of_rust;
     devcontainers: dev_containers_are_built_and_entered;
     api: without_swarm_and_plugins ping_and_version info_is_as_described container_answers_are_as_described errors_are_json
         unknown_routes version_limits image_answers_are_as_described;

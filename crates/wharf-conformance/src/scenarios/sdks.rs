@@ -27,6 +27,8 @@ enum Interpreter {
     Node,
     /// None: the program is built.
     Go,
+    /// None: the program is built.
+    Rust,
 }
 
 pub(crate) fn docker_py(case: &mut Case) -> Result<()> {
@@ -113,6 +115,30 @@ pub(crate) fn testcontainers_of_node(case: &mut Case) -> Result<()> {
     )
 }
 
+pub(crate) fn bollard(case: &mut Case) -> Result<()> {
+    check(
+        case,
+        &Program {
+            interpreter: Interpreter::Rust,
+            path: "bollard",
+            wants_registry: true,
+            printed: include_str!("../../sdks/bollard.txt"),
+        },
+    )
+}
+
+pub(crate) fn testcontainers_of_rust(case: &mut Case) -> Result<()> {
+    check(
+        case,
+        &Program {
+            interpreter: Interpreter::Rust,
+            path: "testcontainers",
+            wants_registry: false,
+            printed: include_str!("../../sdks/testcontainers_rs.txt"),
+        },
+    )
+}
+
 fn check(case: &Case, program: &Program) -> Result<()> {
     // No command line is used, and dockerd 20.10 is too old.
     if case.client != Client::Docker || case.engine.kind == EngineKind::Dockerd {
@@ -134,6 +160,7 @@ fn command(case: &Case, program: &Program) -> Result<Option<Command>> {
     let installed = match program.interpreter {
         Interpreter::Python | Interpreter::Node => fixtures::sdks()?,
         Interpreter::Go => Some(fixtures::go_programs()?),
+        Interpreter::Rust => fixtures::rust_programs()?,
     };
     let Some(folder) = installed else {
         return Ok(None);
@@ -143,11 +170,11 @@ fn command(case: &Case, program: &Program) -> Result<Option<Command>> {
     match program.interpreter {
         Interpreter::Python => command.arg(folder.join("python/bin/python")),
         Interpreter::Node => command.arg("node"),
-        Interpreter::Go => &mut command,
+        Interpreter::Go | Interpreter::Rust => &mut command,
     };
     match program.interpreter {
         Interpreter::Python | Interpreter::Node => command.arg(program.path),
-        Interpreter::Go => command.arg(folder.join(program.path)),
+        Interpreter::Go | Interpreter::Rust => command.arg(folder.join(program.path)),
     };
     command
         .env("PYTHONDONTWRITEBYTECODE", "1")
