@@ -312,6 +312,9 @@ pub(crate) fn networks_asked_for_twice(case: &mut Case) -> Result<()> {
     let endpoint = shown(case)?;
     ensure!(endpoint["Aliases"] == json!(["one"]), "{endpoint}");
     ensure!(endpoint["NetworkID"] == "", "{endpoint}");
+    let filter = "/containers/json?all=1&filters=%7B%22network%22%3A%5B%22n1%22%5D%7D";
+    let found = case.expect("GET", filter, None, 200)?;
+    ensure!(found[0]["Names"] == json!(["/c1"]), "{found}");
     case.expect("POST", "/containers/c1/start", None, 204)?;
     let endpoint = shown(case)?;
     let network = case.expect("GET", "/networks/n1", None, 200)?;

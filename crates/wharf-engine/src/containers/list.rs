@@ -135,11 +135,12 @@ impl Containers {
         };
         let (expose, publish) = (ports("expose")?, ports("publish")?);
         let images = filters.has("ancestor").then(|| self.descendants(&filters));
+        // By both: what was never started has no id of its networks yet.
         let network = |name: &str| match self.shared.networks.get(name) {
-            Ok(network) => network.id,
-            Err(_) => name.to_owned(),
+            Ok(network) => vec![network.id, network.name],
+            Err(_) => vec![name.to_owned()],
         };
-        let networks = filters.values("network").map(network).collect();
+        let networks = filters.values("network").flat_map(network).collect();
         let everything = options.all
             || options.limit.is_some_and(|limit| limit > 0)
             || before.is_some()
