@@ -60,13 +60,16 @@ pub(crate) fn run(plan: Plan<'_>, sync: sync::Child) -> i32 {
         true => stage::run(plan.spec, plan.namespaces, &sync),
         false => Ok(None),
     };
+    // Held until all is said: a terminal that closes hangs up on us, who lead its session.
+    let mut master = None;
     let prepared = match staged {
         Ok(Some(())) => return 0,
-        Ok(None) => prepare(&plan, &sync),
+        Ok(None) => prepare(&plan, &sync, &mut master),
         Err(failure) => Err(failure),
     };
     match prepared {
         Ok((ready, proc)) => {
+            drop(master);
             let hooks = plan.spec.hooks().as_ref().zip(plan.state.as_ref());
             ready.go(sync, plan.start_fifo, &proc, plan.init.as_ref(), hooks)
         }
@@ -77,7 +80,12 @@ pub(crate) fn run(plan: Plan<'_>, sync: sync::Child) -> i32 {
     }
 }
 
-fn prepare(plan: &Plan<'_>, sync: &sync::Child) -> Result<(Ready, Proc), Failure> {
+/// `master` becomes the other side of its terminal, if it has one.
+fn prepare(
+    plan: &Plan<'_>,
+    sync: &sync::Child,
+    master: &mut Option<OwnedFd>,
+) -> Result<(Ready, Proc), Failure> {
     if plan.namespaces.has_new(namespace::USER) {
         // Before we hide: a caller without rights could not write the mappings otherwise.
         sync.wait_for_mapped()?;
@@ -116,10 +124,9 @@ fn prepare(plan: &Plan<'_>, sync: &sync::Child) -> Result<(Ready, Proc), Failure
     if !in_group && !early && !late {
         own_cgroup_namespace(plan.namespaces)?;
     }
-    let master = match plan.spec.process() {
-        Some(program) => connect(&plan.io, program, true)?,
-        None => None,
-    };
+    if let Some(program) = plan.spec.process() {
+        *master = connect(&plan.io, program, true)?;
+    }
     if plan.namespaces.has_new(namespace::MOUNT) {
         masks::apply(plan.spec)?;
     }
@@ -219,6 +226,11 @@ fn join_made_group(plan: &Plan<'_>, sync: &sync::Child) -> Result<(), Failure> {
         set.map_err(|error| Failure::at("clear the death signal")(error.into()))?;
     }
     own_cgroup_namespace(plan.namespaces)
+}
+
+/// The name of the session keyring of the container `id`, as runc names it.
+pub fn session_keyring(id: &str) -> String {
+    format!("_ses.{id}")
 }
 
 /// A session keyring of the container's own: that of the caller holds his secrets.

@@ -5,8 +5,8 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use oci_spec::runtime::{Hooks, Process, Spec};
 use rustix::process::{
-    DumpableBehavior, Pid, PidfdGetfdFlags, WaitOptions, pidfd_getfd, set_dumpable_behavior,
-    waitpid,
+    DumpableBehavior, Pid, PidfdGetfdFlags, WaitOptions, dumpable_behavior, pidfd_getfd,
+    set_dumpable_behavior, waitpid,
 };
 use serde_json::Value;
 use wharf_cgroups::{Cgroup, CgroupError};
@@ -83,6 +83,24 @@ pub struct Created {
     pub(crate) sync: sync::Caller,
 }
 
+/// This process cannot be looked into, and no child that it makes meanwhile; then it is as before.
+struct Hidden(DumpableBehavior);
+
+impl Hidden {
+    fn begin() -> rustix::io::Result<Self> {
+        let before = dumpable_behavior()?;
+        set_dumpable_behavior(DumpableBehavior::NotDumpable)?;
+        Ok(Self(before))
+    }
+}
+
+impl Drop for Hidden {
+    fn drop(&mut self) {
+        // What was set once can be set; but for "root only", which only the kernel sets.
+        let _ = set_dumpable_behavior(self.0);
+    }
+}
+
 /// Makes the process: all is set up, and it waits for [`Created::start`].
 ///
 /// # Errors
@@ -137,11 +155,10 @@ pub fn create(config: Config<'_>) -> Result<Created, RuntimeError> {
         no_pivot: config.no_pivot,
         state: config.state,
     };
-    if namespaces.joins_pid() && rustix::process::geteuid().is_root() {
-        // Who is in that namespace already sees the child at once: it is born hidden (CVE-2016-9962).
-        let hidden = set_dumpable_behavior(DumpableBehavior::NotDumpable);
-        hidden.map_err(|error| RuntimeError::system("hide from ptrace")(error.into()))?;
-    }
+    // Who is in that namespace already sees the child at once: it is born hidden (CVE-2016-9962).
+    let is_watched = namespaces.joins_pid() && rustix::process::geteuid().is_root();
+    let hidden = is_watched.then(Hidden::begin).transpose();
+    let hidden = hidden.map_err(|error| RuntimeError::system("hide from ptrace")(error.into()))?;
     let options = CloneOptions {
         namespaces: if staged { 0 } else { namespaces.new },
         cgroup: birthplace,
@@ -152,6 +169,9 @@ pub fn create(config: Config<'_>) -> Result<Created, RuntimeError> {
         true => make()?,
         false => in_pid_namespace(&namespaces, make)?,
     };
+    if let Cloned::Parent { .. } = &cloned {
+        drop(hidden);
+    }
     let (pid, pidfd) = match cloned {
         Cloned::Child => {
             drop(ours);
@@ -414,5 +434,20 @@ impl Created {
     /// Kills and reaps the process.
     pub fn discard(self) {
         discard(self.pid, &self.pidfd);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_hides_for_a_moment_can_be_seen_again() {
+        let before = dumpable_behavior().expect("look");
+        assert_eq!(before, DumpableBehavior::Dumpable);
+        let hidden = Hidden::begin().expect("hide");
+        assert_eq!(dumpable_behavior(), Ok(DumpableBehavior::NotDumpable));
+        drop(hidden);
+        assert_eq!(dumpable_behavior(), Ok(before));
     }
 }

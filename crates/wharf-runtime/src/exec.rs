@@ -47,8 +47,22 @@ pub struct ExecConfig<'a> {
 #[derive(Debug)]
 pub struct Making {
     sync: sync::Caller,
-    /// The process; before, the first child that makes it.
-    made: Result<(Pid, OwnedFd), Pid>,
+    stage: Stage,
+    needs: Needs,
+}
+
+/// Who is at the other end.
+#[derive(Debug)]
+enum Stage {
+    /// The first child, which makes the process.
+    First(Pid),
+    /// The process.
+    Process(Pid, OwnedFd),
+}
+
+/// What the caller has to do for the process.
+#[derive(Debug)]
+struct Needs {
     /// It is to be moved into its group, or that of this process, the container's first.
     moved: Option<i32>,
     /// What its user namespace takes the right to.
@@ -77,36 +91,38 @@ impl Making {
     ///
     /// # Errors
     /// As [`exec`].
-    pub fn go_on(mut self, cgroup: Option<&Cgroup>) -> Result<Step, RuntimeError> {
-        let (pid, pidfd) = match self.made {
-            Ok(made) => made,
-            Err(first) => {
-                let process = self.sync.take_process();
+    pub fn go_on(self, cgroup: Option<&Cgroup>) -> Result<Step, RuntimeError> {
+        let Self { sync, stage, needs } = self;
+        let (pid, pidfd) = match stage {
+            Stage::First(first) => {
+                let process = sync.take_process();
                 // The first child ends as soon as it has told.
                 let _ = waitpid(Some(first), WaitOptions::empty());
                 let (pid, pidfd) = process?;
-                let begun = self.help(cgroup).begin(&self.sync, pid);
+                let begun = needs.help(cgroup).begin(&sync, pid);
                 begun.inspect_err(|_| discard(pid, &pidfd))?;
-                self.made = Ok((pid, pidfd));
-                return Ok(Step::Making(self));
+                let stage = Stage::Process(pid, pidfd);
+                return Ok(Step::Making(Self { sync, stage, needs }));
             }
+            Stage::Process(pid, pidfd) => (pid, pidfd),
         };
-        self.made = Err(pid);
-        let heard = self.help(cgroup).hear(&self.sync, pid, &pidfd);
+        let heard = needs.help(cgroup).hear(&sync, pid, &pidfd);
         match heard.inspect_err(|_| discard(pid, &pidfd))? {
             Heard::Something => {
-                self.made = Ok((pid, pidfd));
-                Ok(Step::Making(self))
+                let stage = Stage::Process(pid, pidfd);
+                Ok(Step::Making(Self { sync, stage, needs }))
             }
             Heard::Ready(terminal) => Ok(Step::Made(Created {
                 pid,
                 pidfd,
                 terminal,
-                sync: self.sync,
+                sync,
             })),
         }
     }
+}
 
+impl Needs {
     fn help<'a>(&'a self, cgroup: Option<&'a Cgroup>) -> Help<'a> {
         Help {
             cgroup: cgroup.filter(|_| self.moved.is_some()),
@@ -158,10 +174,12 @@ pub fn begin_exec(config: ExecConfig<'_>) -> Result<Making, RuntimeError> {
             drop(theirs);
             Ok(Making {
                 sync: ours,
-                made: Err(pid),
-                moved: to_move.map(|_| differ.container),
-                helped: differ.user.then(|| Box::new(config.process.clone())),
-                listener: config.seccomp.and_then(|filter| filter.listener),
+                stage: Stage::First(pid),
+                needs: Needs {
+                    moved: to_move.map(|_| differ.container),
+                    helped: differ.user.then(|| Box::new(config.process.clone())),
+                    listener: config.seccomp.and_then(|filter| filter.listener),
+                },
             })
         }
     }
@@ -240,13 +258,20 @@ fn first(
 ) -> i32 {
     match forked(config, differ, birthplace, entrance, &sync) {
         Ok(Some(())) => 0,
-        Ok(None) => match prepare(config, differ, entrance, &sync) {
-            Ok((ready, proc)) => ready.go(sync, None, &proc, None, None),
-            Err(failure) => {
-                sync.failed(&failure);
-                1
+        Ok(None) => {
+            // Held until all is said: a terminal that closes hangs up on us, who lead its session.
+            let mut master = None;
+            match prepare(config, differ, entrance, &sync, &mut master) {
+                Ok((ready, proc)) => {
+                    drop(master);
+                    ready.go(sync, None, &proc, None, None)
+                }
+                Err(failure) => {
+                    sync.failed(&failure);
+                    1
+                }
             }
-        },
+        }
         Err(failure) => {
             sync.failed(&failure);
             1
@@ -329,13 +354,14 @@ fn prepare(
     differ: &Differ,
     entrance: Option<&Entrance>,
     sync: &sync::Child,
+    master: &mut Option<OwnedFd>,
 ) -> Result<(Ready, Proc), Failure> {
     begin(config.die_with_caller)?;
     child::enter_group(entrance)?;
     join(config.container, differ)?;
     child::join_keyring(config.keyring.as_deref())?;
     let proc = Proc::open()?;
-    let master = connect(&config.io, config.process, false)?;
+    *master = connect(&config.io, config.process, false)?;
     let identity = user::resolve(config.process, &config.user, &config.groups)?;
     sync.wait_for_go()?;
     let affinity = config.process.exec_cpu_affinity().as_ref();

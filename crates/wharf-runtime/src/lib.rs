@@ -52,6 +52,7 @@ mod user;
 
 pub use ahead::of_process;
 pub use capability::capabilities;
+pub use child::session_keyring;
 pub use command::find_program;
 pub use create::{Config, Created, ProcessIo, create};
 pub use error::{Failure, FailureKind, RuntimeError};

@@ -7,7 +7,7 @@ use oci_spec::runtime::{LinuxNamespaceType, LinuxResources, Spec};
 use rustix::fs::{CWD, FileType, Mode, OFlags};
 use serde_json::Value;
 use wharf_cgroups::{Cgroup, CgroupError, Wanted};
-use wharf_runtime::{Config, Created, ProcessIo, Rootfs};
+use wharf_runtime::{Config, Created, ProcessIo, Rootfs, session_keyring};
 
 use super::container::{Container, FIFO, start_time};
 use super::flags::{Command, Flag, Said, Takes};
@@ -500,7 +500,7 @@ impl Prepared {
             die_with_caller: false,
             start_fifo,
             preserve_fds: extra,
-            keyring: container.keyring.then(|| format!("_ses.{}", container.id)),
+            keyring: container.keyring.then(|| session_keyring(&container.id)),
             no_pivot: said.has("no-pivot"),
             state: Some(state),
         };

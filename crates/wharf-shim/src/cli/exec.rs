@@ -5,7 +5,7 @@ use std::path::Path;
 
 use oci_spec::runtime::{Capability, LinuxCapabilities, Process, Spec};
 use wharf_cgroups::{Cgroup, Layout};
-use wharf_runtime::{Created, ExecConfig, ProcessIo};
+use wharf_runtime::{Created, ExecConfig, ProcessIo, session_keyring};
 
 use super::container::{Container, Status};
 use super::create::{chain, preserved, terminal_fits, write_pid};
@@ -181,7 +181,7 @@ fn make(
         groups: Vec::new(),
         die_with_caller: false,
         preserve_fds: preserved(said, 3)?,
-        keyring: container.keyring.then(|| format!("_ses.{}", container.id)),
+        keyring: container.keyring.then(|| session_keyring(&container.id)),
     };
     let created = wharf_runtime::exec(config)
         .map_err(|error| format!("unable to start container process: {}", chain(&error)))?;
