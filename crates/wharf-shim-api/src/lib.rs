@@ -226,6 +226,9 @@ pub enum Reply {
         /// How often memory has run out.
         #[serde(default)]
         out_of_memory: u64,
+        /// What is known of execs; an older shim does not say.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        known: Option<KnownExecs>,
     },
     /// See [`Request::Pids`].
     Pids(Vec<i32>),
@@ -234,6 +237,51 @@ pub enum Reply {
         /// What kind of failure.
         kind: FailureKind,
         /// In runc's words where runc has them.
+        message: String,
+    },
+}
+
+/// Where execs stand, for a daemon that has missed what was told of them.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KnownExecs {
+    /// Those that are being made or run, and those whose end could not be told to everybody.
+    pub execs: Vec<KnownExec>,
+    /// Nothing was forgotten: an exec that is not among them, and of which no more was told, has never come.
+    pub whole: bool,
+}
+
+/// An exec.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KnownExec {
+    /// Its id.
+    pub id: String,
+    /// How far it is.
+    pub stage: ExecStage,
+}
+
+/// How far an exec is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ExecStage {
+    /// It has no program yet; [`Message::Made`] follows.
+    Making,
+    /// Its program runs; [`Message::Exited`] follows.
+    Running {
+        /// Its pid, as the shim's pid namespace counts.
+        pid: i32,
+    },
+    /// It has run.
+    Ended {
+        /// What its pid was.
+        pid: i32,
+        /// How it ended.
+        status: ExitStatus,
+    },
+    /// It could not be made.
+    Failed {
+        /// What kind of failure.
+        kind: FailureKind,
+        /// As of [`Reply::Failed`].
         message: String,
     },
 }

@@ -5,9 +5,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::net::UnixStream;
 use tokio::sync::watch;
-use wharf_shim_api::{Exec, Reply, Request};
+use wharf_shim_api::{Exec, Request};
 
-use crate::connection::{Connection, outcome};
+use crate::connection::Connection;
 use crate::{ExecConfig, ExitStatus, Task, TaskError};
 
 /// A handle to an exec. Clones are the same one.
@@ -30,36 +30,21 @@ impl Task {
         let (near, far) = std::os::unix::net::UnixStream::pair().map_err(failed)?;
         near.set_nonblocking(true).map_err(failed)?;
         let (id, attach) = (config.id, config.attach);
-        let request = Request::Exec(Box::new(Exec {
+        let exec = Exec {
             id: id.clone(),
             process: config.process,
             user: config.user,
             streams: attach.unwrap_or_default().into(),
             behind: true,
-        }));
+        };
         let connection = self.connection().clone();
-        let who = Some(id.clone());
-        let exit = connection.watch(who.clone());
         let descriptors = [far.as_fd()];
         let descriptors = if attach.is_some() {
             &descriptors[..]
         } else {
             &[]
         };
-        let made = connection.watch_making(&id);
-        let mut answer = connection.ask(&request, descriptors).await;
-        if let Ok(Reply::Begun) = answer {
-            answer = outcome(made.await);
-        }
-        let pid = match answer {
-            Ok(Reply::Process { pid }) => pid,
-            other => {
-                connection.forget(&who);
-                return Err(other
-                    .err()
-                    .unwrap_or(TaskError::Shim("another answer than a process")));
-            }
-        };
+        let (pid, exit) = connection.exec(exec, descriptors).await?;
         drop(far);
         let stream = attach
             .map(|_| UnixStream::from_std(near))

@@ -272,6 +272,14 @@ fn execs_side_by_side() {
             error.to_string(),
             "exec: \"nope\": executable file not found in $PATH"
         );
+        // On a terminal too, which hangs up on whoever gives up.
+        let mut config = exec_config(world, "bad2", &["nope"]);
+        config.process.set_terminal(Some(true));
+        let error = task.exec(config).await.unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "exec: \"nope\": executable file not found in $PATH"
+        );
         let mut config = exec_config(world, "cwd", &["true"]);
         config.process.set_cwd("/nowhere".into());
         let error = task.exec(config).await.unwrap_err();
@@ -544,6 +552,53 @@ fn an_exec_that_cannot_go_on_keeps_nobody_else_waiting() {
             matches!(failed, Err(TaskError::Runtime { .. })),
             "{failed:?}"
         );
+        task.delete().await.unwrap();
+    });
+}
+
+/// Ends all connections to shims, as one ends that is lost.
+fn lose_connections() {
+    use std::os::fd::AsFd as _;
+    let own = rustix::process::getpid();
+    let own = rustix::process::pidfd_open(own, rustix::process::PidfdFlags::empty()).unwrap();
+    for entry in std::fs::read_dir("/proc/self/fd").unwrap().flatten() {
+        let number = entry.file_name().to_str().unwrap().parse().unwrap();
+        let flags = rustix::process::PidfdGetfdFlags::empty();
+        let Ok(socket) = rustix::process::pidfd_getfd(own.as_fd(), number, flags) else {
+            continue;
+        };
+        let kind = rustix::net::sockopt::socket_type(&socket);
+        if kind == Ok(rustix::net::SocketType::SEQPACKET) {
+            let _ = rustix::net::shutdown(&socket, rustix::net::Shutdown::Both);
+        }
+    }
+}
+
+/// Whatever an exec is doing at that moment: it has run once, and who asked for it is told how it ended.
+#[test]
+fn execs_are_not_lost_with_the_connection() {
+    const EXECS: u8 = 60;
+    in_a_world(async |world| {
+        let task = sleeper(world, "losing").await;
+        let mut execs = tokio::task::JoinSet::new();
+        for number in 0..EXECS {
+            let script = format!("echo {number} >> /ran; exit {number}");
+            let config = exec_config(world, &format!("e{number}"), &["sh", "-c", &script]);
+            let task = task.clone();
+            execs
+                .spawn(async move { (number, task.exec(config).await.unwrap().wait().await.code) });
+        }
+        // One exec's end is the sign for the next loss, so some are at any stage then.
+        while let Some(ended) = execs.join_next().await {
+            let (number, code) = ended.unwrap();
+            assert_eq!(code, i32::from(number));
+            lose_connections();
+        }
+        let exec = task.exec(exec_config(world, "all", &["cat", "/ran"]));
+        let ran = read_all(exec.await.unwrap().take_stream().unwrap(), false).await;
+        let mut ran: Vec<u8> = ran.lines().map(|line| line.parse().unwrap()).collect();
+        ran.sort_unstable();
+        assert_eq!(ran, (0..EXECS).collect::<Vec<_>>());
         task.delete().await.unwrap();
     });
 }

@@ -14,6 +14,9 @@ use wharf_sys::{memfd, socket};
 pub(crate) struct Connection {
     socket: OwnedFd,
     pub(crate) dead: bool,
+    /// Whether it knows where all execs stand: it was there from the beginning, or has asked. What is told of them before would
+    /// have no beginning for one who was connected before.
+    pub(crate) knows_execs: bool,
 }
 
 impl Connection {
@@ -22,6 +25,7 @@ impl Connection {
         Ok(Self {
             socket,
             dead: false,
+            knows_execs: false,
         })
     }
 
@@ -55,9 +59,13 @@ impl Connection {
         }
     }
 
-    pub(crate) fn send(&mut self, message: &Message) {
+    /// Whether it is on its way; else this connection has come to its end.
+    pub(crate) fn send(&mut self, message: &Message) -> bool {
+        if self.dead {
+            return false;
+        }
         let Ok(text) = serde_json::to_vec(message) else {
-            return;
+            return false;
         };
         let sent = match text.len() > MAX_PACKET {
             true => send_long(self.socket.as_fd(), &text),
@@ -68,6 +76,7 @@ impl Connection {
             // connects again.
             self.dead = true;
         }
+        !self.dead
     }
 }
 

@@ -7,12 +7,12 @@ use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 
 use wharf_cgroups::Cgroup;
 use wharf_runtime::{Created, ExecConfig, ProcessIo, RuntimeError, Step, begin_exec};
-use wharf_shim_api::{Exec, Message, Reply};
+use wharf_shim_api::{Exec, ExecStage, KnownExec, KnownExecs, Message, Reply};
 
 use super::client::Client;
 use super::process::{Process, Streams};
 use super::requests::Refusal;
-use super::state::Shim;
+use super::state::{Container, Shim};
 
 /// An exec without a program.
 pub(crate) struct Making {
@@ -28,6 +28,42 @@ enum Stage {
 }
 
 impl Making {
+    /// Begins to make a process beside the `first` of the container.
+    fn begin(
+        container: &Container,
+        first: &Process,
+        config: Exec,
+        descriptors: Vec<OwnedFd>,
+    ) -> Result<Self, Refusal> {
+        let terminal = config.process.terminal() == Some(true);
+        let wanted = config.streams;
+        let (io, mut streams) = match terminal {
+            true => (ProcessIo::Terminal { size: None }, Streams::default()),
+            false => Streams::pipes(wanted.stdin, wanted.stdout || wanted.stderr)?,
+        };
+        streams.stdin_once = true;
+        if let Some(socket) = descriptors.into_iter().next() {
+            streams.clients.push(Client::new(socket, wanted, terminal)?);
+        }
+        let making = begin_exec(ExecConfig {
+            process: &config.process,
+            container: first.pidfd.as_fd(),
+            cgroup: container.cgroup.as_ref(),
+            seccomp: container.seccomp.clone(),
+            io,
+            user: super::process::who(&config.user).to_owned(),
+            groups: container.groups.clone(),
+            die_with_caller: true,
+            preserve_fds: 0,
+            keyring: Some(container.keyring.clone()),
+        })?;
+        Ok(Self {
+            id: config.id,
+            streams,
+            stage: Stage::Made(making),
+        })
+    }
+
     /// Readable when there is something to do.
     pub(crate) fn socket(&self) -> BorrowedFd<'_> {
         match &self.stage {
@@ -78,7 +114,7 @@ impl Shim {
             .as_ref()
             .filter(|container| container.is_started());
         let container = container.ok_or_else(Refusal::gone)?;
-        self.living(None)?;
+        let first = self.living(None)?;
         if let Some(foreign) = &container.foreign {
             let process = foreign.exec(&config, descriptors)?;
             return Ok(self.taken_over(process));
@@ -88,7 +124,7 @@ impl Shim {
             return Err(Refusal::other("cannot exec in a paused container"));
         }
         let behind = config.behind;
-        let mut making = self.begin_exec(config, descriptors)?;
+        let mut making = Making::begin(container, first, config, descriptors)?;
         if behind {
             self.making.push(Some(making));
             return Ok(Reply::Begun);
@@ -99,38 +135,6 @@ impl Shim {
                 Err(more) => making = more,
             }
         }
-    }
-
-    fn begin_exec(&self, config: Exec, descriptors: Vec<OwnedFd>) -> Result<Making, Refusal> {
-        let container = self.container.as_ref().ok_or_else(Refusal::gone)?;
-        let first = self.living(None)?;
-        let terminal = config.process.terminal() == Some(true);
-        let wanted = config.streams;
-        let (io, mut streams) = match terminal {
-            true => (ProcessIo::Terminal { size: None }, Streams::default()),
-            false => Streams::pipes(wanted.stdin, wanted.stdout || wanted.stderr)?,
-        };
-        streams.stdin_once = true;
-        if let Some(socket) = descriptors.into_iter().next() {
-            streams.clients.push(Client::new(socket, wanted, terminal)?);
-        }
-        let making = begin_exec(ExecConfig {
-            process: &config.process,
-            container: first.pidfd.as_fd(),
-            cgroup: container.cgroup.as_ref(),
-            seccomp: container.seccomp.clone(),
-            io,
-            user: super::process::who(&config.user).to_owned(),
-            groups: container.groups.clone(),
-            die_with_caller: true,
-            preserve_fds: 0,
-            keyring: Some(container.keyring.clone()),
-        })?;
-        Ok(Making {
-            id: config.id,
-            streams,
-            stage: Stage::Made(making),
-        })
     }
 
     /// One has said something.
@@ -147,7 +151,25 @@ impl Shim {
             Ok(Ok(process)) => self.taken_over(process),
             Err(error) => Refusal::from(error).into_reply(),
         };
-        self.tell(&Message::Made { exec, reply });
+        let news = Message::Made { exec, reply };
+        if let (false, Message::Made { exec, reply }) = (self.tell_of_exec(&news), news) {
+            self.keep_failure(exec, reply);
+        }
+    }
+
+    /// Where all execs stand of which a daemon may not know it.
+    pub(super) fn known_execs(&self) -> KnownExecs {
+        let making = self.making.iter().flatten().map(|making| KnownExec {
+            id: making.id.clone(),
+            stage: ExecStage::Making,
+        });
+        // One that has ended and is not announced yet counts as running: its end is told next.
+        let running = self.processes.iter().filter_map(|process| {
+            let pid = process.pid.as_raw_nonzero().get();
+            let (id, stage) = (process.exec.clone()?, ExecStage::Running { pid });
+            (!process.announced).then_some(KnownExec { id, stage })
+        });
+        self.untold.and(making.chain(running))
     }
 
     fn taken_over(&mut self, process: Process) -> Reply {

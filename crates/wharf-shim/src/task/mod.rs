@@ -20,6 +20,7 @@ pub(crate) mod output;
 mod process;
 mod requests;
 mod state;
+mod untold;
 
 use std::ffi::OsString;
 use std::path::PathBuf;

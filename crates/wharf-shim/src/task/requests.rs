@@ -4,7 +4,7 @@ use std::os::fd::{AsFd as _, OwnedFd};
 
 use oci_spec::runtime::{LinuxNamespaceType, Spec};
 use wharf_cgroups::{Cgroup, Wanted};
-use wharf_runtime::{Config, Filter, ProcessIo, Rootfs, RuntimeError, create};
+use wharf_runtime::{Config, Filter, ProcessIo, Rootfs, RuntimeError, create, session_keyring};
 use wharf_shim_api::{Create, FailureKind, MAX_FILE, Reply, Request, VERSION};
 
 use super::client::Client;
@@ -190,7 +190,7 @@ impl Shim {
         let waiting = Some(created);
         let (groups, own_pids) = (config.groups, has_own_pids(&spec));
         let hooks = spec.hooks().clone().zip(Some(state));
-        let keyring = keyring_of(&config.id);
+        let keyring = session_keyring(&config.id);
         let oom = cgroup.as_ref().and_then(|cgroup| cgroup.watch_oom().ok());
         self.container = Some(Container {
             cgroup,
@@ -306,7 +306,7 @@ impl Shim {
             die_with_caller: true,
             start_fifo: None,
             preserve_fds: 0,
-            keyring: Some(keyring_of(&config.id)),
+            keyring: Some(session_keyring(&config.id)),
             no_pivot: false,
             state: Some(state),
         })?;
@@ -358,6 +358,7 @@ impl Shim {
             pid: first.map_or(0, |process| process.pid.as_raw_nonzero().get()),
             started: container.is_some_and(Container::is_started),
             out_of_memory: self.out_of_memory,
+            known: Some(self.known_execs()),
             execs: self
                 .processes
                 .iter()
@@ -431,11 +432,6 @@ impl Shim {
 const ESRCH: i32 = 3;
 /// `SIGKILL`
 const SIGKILL: i32 = 9;
-
-/// As runc names it.
-fn keyring_of(id: &str) -> String {
-    format!("_ses.{id}")
-}
 
 fn done((): ()) -> Reply {
     Reply::Done

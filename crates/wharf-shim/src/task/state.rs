@@ -12,7 +12,7 @@ use serde_json::Value;
 use wharf_cgroups::{Cgroup, OomWatch};
 use wharf_logs::Stream;
 use wharf_runtime::Created;
-use wharf_shim_api::{ExitStatus, FailureKind, Message, Reply};
+use wharf_shim_api::{ExecStage, ExitStatus, FailureKind, Message, Reply, Request};
 use wharf_sys::signals::SignalFd;
 
 use super::control::{self, Connection};
@@ -21,6 +21,7 @@ use super::foreign::Foreign;
 use super::making::Making;
 use super::output::Log;
 use super::process::Process;
+use super::untold::Untold;
 
 /// What a service manager or a terminal could send us: a shim ends with its container, not before.
 const IGNORED: &[i32] = &[1, 2, 3, 13, 15];
@@ -78,6 +79,7 @@ pub(crate) struct Shim {
     recorded: Option<Instant>,
     /// How often memory has run out.
     pub(crate) out_of_memory: u64,
+    pub(crate) untold: Untold,
 }
 
 /// What a descriptor in the poll set stands for.
@@ -111,6 +113,8 @@ impl Shim {
         rustix::process::set_dumpable_behavior(hidden)?;
         std::env::set_current_dir("/")?;
         let control = rustix::io::fcntl_dupfd_cloexec(rustix::stdio::stdin(), 3)?;
+        let mut first = Connection::new(control)?;
+        first.knows_execs = true;
         let listener = control::listen_in(rustix::stdio::stdout())?;
         let null = File::options().read(true).write(true).open("/dev/null")?;
         rustix::stdio::dup2_stdin(&null)?;
@@ -118,7 +122,7 @@ impl Shim {
         Ok(Self {
             listener,
             folder,
-            connections: vec![Connection::new(control)?],
+            connections: vec![first],
             _signals: SignalFd::new(IGNORED)?,
             container: None,
             processes: Vec::new(),
@@ -128,6 +132,7 @@ impl Shim {
             failed: false,
             recorded: None,
             out_of_memory: 0,
+            untold: Untold::default(),
         })
     }
 
@@ -247,14 +252,23 @@ impl Shim {
 
     fn serve(&mut self, index: usize) {
         while let Some(received) = self.connections[index].receive() {
-            let reply = match received {
-                Ok((request, descriptors)) => self.answer(request, descriptors),
-                Err(error) => Reply::Failed {
-                    kind: FailureKind::Other,
-                    message: format!("the shim does not understand the request: {error}"),
-                },
+            let (exec, reply) = match received {
+                Ok((request, descriptors)) => {
+                    let exec = exec_of(&request);
+                    self.connections[index].knows_execs |= matches!(request, Request::State);
+                    (exec, self.answer(request, descriptors))
+                }
+                Err(error) => {
+                    let message = format!("the shim does not understand the request: {error}");
+                    let kind = FailureKind::Other;
+                    (None, Reply::Failed { kind, message })
+                }
             };
-            self.connections[index].send(&Message::Reply(reply));
+            let answer = Message::Reply(reply);
+            let told = self.connections[index].send(&answer);
+            if let (false, Some(exec), Message::Reply(reply)) = (told, exec, answer) {
+                self.keep_failure(exec, reply);
+            }
         }
     }
 
@@ -280,10 +294,19 @@ impl Shim {
     }
 
     /// Tells all daemons.
-    pub(crate) fn tell(&mut self, message: &Message) {
+    fn tell(&mut self, message: &Message) {
         for connection in &mut self.connections {
             connection.send(message);
         }
+    }
+
+    /// Tells all daemons of an exec; false if there is none, or one could not be told.
+    pub(crate) fn tell_of_exec(&mut self, message: &Message) -> bool {
+        let mut told = !self.connections.is_empty();
+        for connection in &mut self.connections {
+            told &= connection.knows_execs && connection.send(message);
+        }
+        told
     }
 
     fn settle(&mut self, index: usize) {
@@ -320,9 +343,28 @@ impl Shim {
         if first {
             self.record(&status);
         }
-        self.tell(&Message::Exited { exec, status });
+        let pid = self.processes[index].pid.as_raw_nonzero().get();
+        self.tell_end(exec, pid, status);
         // Only now the attached streams end: who sees that can ask for the exit code.
         self.processes[index].streams.clients.clear();
+    }
+
+    /// For a daemon that could not be told.
+    pub(crate) fn keep_failure(&mut self, exec: String, reply: Reply) {
+        if let Reply::Failed { kind, message } = reply {
+            self.untold.keep(exec, ExecStage::Failed { kind, message });
+        }
+    }
+
+    fn tell_end(&mut self, exec: Option<String>, pid: i32, status: ExitStatus) {
+        let Some(id) = exec else {
+            // Who is not told finds its record.
+            return self.tell(&Message::Exited { exec, status });
+        };
+        let (exec, told) = (Some(id.clone()), status.clone());
+        if !self.tell_of_exec(&Message::Exited { exec, status: told }) {
+            self.untold.keep(id, ExecStage::Ended { pid, status });
+        }
     }
 
     /// Tells all daemons that memory has run out since the last time.
@@ -373,6 +415,13 @@ impl Shim {
             let warn = |failure| eprintln!("wharf-shim: {failure}");
             wharf_runtime::hooks::run_poststop(hooks.poststop().as_deref(), state, warn);
         }
+    }
+}
+
+fn exec_of(request: &Request) -> Option<String> {
+    match request {
+        Request::Exec(exec) => Some(exec.id.clone()),
+        _ => None,
     }
 }
 
