@@ -33,6 +33,8 @@ pub(crate) struct Failure {
     pub(crate) message: String,
     /// The runtime's own part of it.
     pub(crate) reason: String,
+    /// What Docker adds to guess at the cause.
+    pub(crate) hint: &'static str,
     /// The exit code of the container.
     pub(crate) code: i32,
     pub(crate) kind: ErrorKind,
@@ -45,6 +47,7 @@ impl From<EngineError> for Failure {
         Self {
             reason: message.clone(),
             message,
+            hint: "",
             code: 128,
             kind: error.kind(),
         }
@@ -231,6 +234,9 @@ fn find_program(path: &std::path::Path) -> Option<std::path::PathBuf> {
         .find(|path| path.is_file())
 }
 
+/// What dockerd makes of every `ENOTDIR` (moby `daemon/errors.go`).
+const MOUNTED_ONTO: &str = ": Are you trying to mount a directory onto a file (or vice-versa)? Check if the specified host path exists and is the expected type";
+
 /// Docker's sentence, exit code and class for a process that could not be started (moby
 /// `daemon/errors.go`, `setExitCodeFromError`).
 pub(crate) fn explain(error: &TaskError) -> Failure {
@@ -239,6 +245,7 @@ pub(crate) fn explain(error: &TaskError) -> Failure {
         return Failure {
             message: format!("failed to create task for container: {reason}"),
             reason,
+            hint: "",
             code: 128,
             kind: ErrorKind::System,
         };
@@ -249,6 +256,7 @@ pub(crate) fn explain(error: &TaskError) -> Failure {
         return Failure {
             message: reason.clone(),
             reason,
+            hint: "",
             code: 128,
             kind: ErrorKind::System,
         };
@@ -271,12 +279,17 @@ pub(crate) fn explain(error: &TaskError) -> Failure {
     } else {
         ErrorKind::InvalidParameter
     };
+    let hint = match code == 127 && lower.contains("not a directory") {
+        true => MOUNTED_ONTO,
+        false => "",
+    };
     let message = format!(
-        "failed to create task for container: failed to create shim task: OCI runtime create failed: unable to start container process: {reason}: unknown"
+        "failed to create task for container: failed to create shim task: OCI runtime create failed: unable to start container process: {reason}: unknown{hint}"
     );
     Failure {
         message,
         reason,
+        hint,
         code,
         kind,
     }

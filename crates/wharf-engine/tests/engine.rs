@@ -131,6 +131,16 @@ async fn begun(work: impl Future) {
     .await;
 }
 
+async fn exec_code(engine: &Engine, exec: &str) -> i32 {
+    loop {
+        let view = engine.containers.exec_inspect(exec).unwrap();
+        if let Some(code) = view.exit_code {
+            return code;
+        }
+        tokio::task::yield_now().await;
+    }
+}
+
 #[test]
 fn lives_stops_and_execs() {
     isolated("lives_stops_and_execs", async |world| {
@@ -164,16 +174,15 @@ fn lives_stops_and_execs() {
             .await
             .unwrap();
         assert_eq!(world::unframe(&output).0, b"inside\n");
-        let ended = async {
-            loop {
-                let view = containers.exec_inspect(&id).unwrap();
-                if view.exit_code.is_some() {
-                    return view.exit_code;
-                }
-                tokio::task::yield_now().await;
-            }
+        assert_eq!(exec_code(&engine, &id).await, 5);
+        // Who asked is gone before it runs: how it ended is known all the same.
+        let exec = NewExec {
+            cmd: ["sh", "-c", "exit 6"].map(str::to_owned).to_vec(),
+            ..NewExec::default()
         };
-        assert_eq!(ended.await, Some(5));
+        let id = containers.exec_create("web", exec).await.unwrap();
+        begun(containers.exec_start(&id, ExecStartOptions::default())).await;
+        assert_eq!(exec_code(&engine, &id).await, 6);
         let top = containers.top("web", "-o pid,comm").await.unwrap();
         assert_eq!(top.processes.len(), 1);
         containers.pause("web").await.unwrap();

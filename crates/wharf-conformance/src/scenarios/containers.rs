@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
+use serde_json::json;
 use wharf_testkit::EngineKind;
 
 use crate::Case;
@@ -112,19 +113,54 @@ pub(crate) fn exec_runs_in_the_container(case: &mut Case) -> Result<()> {
     )?;
     let code = case.run(&["exec", "c1", "sh", "-c", "exit 9"])?.code;
     ensure!(code == 9, "{code}");
-    // dockerd 20.10 exits with 126, newer ones as here; both say why on stdout.
-    if case.engine.kind != EngineKind::Dockerd {
-        let run = case.run(&["exec", "c1", "nosuchprogram"])?;
-        let said = format!("{}{}", run.stdout, run.stderr);
-        ensure!(
-            run.code == 127 && said.contains("executable file not found"),
-            "{run:?}"
-        );
-    }
+    execs_that_cannot_be(case)?;
     case.ok(&["exec", "-d", "c1", "touch", "/made"])?;
     until(|| Ok(case.run(&["exec", "c1", "test", "-e", "/made"])?.code == 0))?;
     case.ok(&["stop", "-t", "0", "c1"])?;
     case.fails(&["exec", "c1", "true"], 1, "is not running")
+}
+
+/// Why is said on standard output; the code is the same, whatever the reason.
+fn execs_that_cannot_be(case: &Case) -> Result<()> {
+    for (program, words, status) in [
+        ("nosuchprogram", "executable file not found in $PATH", 400),
+        (
+            "/nosuchprogram",
+            "stat /nosuchprogram: no such file or directory",
+            400,
+        ),
+        // The words for a folder are those of the Go that runc is built with.
+        ("/etc", "exec: \"/etc\": ", 400),
+        (
+            "/etc/passwd",
+            "exec: \"/etc/passwd\": permission denied",
+            400,
+        ),
+        (
+            "/etc/passwd/x",
+            "not a directory: unknown: Are you trying to mount a directory onto a file",
+            400,
+        ),
+        ("/loop", "too many levels of symbolic links", 500),
+    ] {
+        case.ok(&["exec", "c1", "ln", "-sfn", "/loop", "/loop"])?;
+        for terminal in ["-t=false", "-t"] {
+            let run = case.run(&["exec", terminal, "c1", program])?;
+            let said = format!("{}{}", run.stdout, run.stderr);
+            ensure!(run.code == 126 && said.contains(words), "{run:?}");
+        }
+        let made = json!({"Cmd": [program]});
+        let made = case.expect("POST", "/containers/c1/exec", Some(&made), 201)?;
+        let path = format!("/exec/{}", made["Id"].as_str().unwrap_or_default());
+        // dockerd 20.10 knows of 400 alone.
+        if case.engine.kind != EngineKind::Dockerd {
+            let detached = json!({"Detach": true});
+            case.expect("POST", &format!("{path}/start"), Some(&detached), status)?;
+            let shown = case.expect("GET", &format!("{path}/json"), None, 200)?;
+            ensure!(shown["ExitCode"] == 126, "{shown}");
+        }
+    }
+    Ok(())
 }
 
 pub(crate) fn rename_and_top(case: &mut Case) -> Result<()> {

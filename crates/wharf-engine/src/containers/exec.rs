@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 use tracing::debug;
-use wharf_tasks::ExecTask;
+use wharf_tasks::{ExecConfig, ExecTask, Task};
 
 use super::{Attachment, Containers, ExecStartOptions, ExecView, NewExec, Shared};
 use crate::detach::Keys;
@@ -154,12 +154,12 @@ impl Containers {
         );
         let task = entry.io().task.clone();
         let Some(task) = task else {
-            self.exec_never_ran(exec, 126);
+            self.exec_never_ran(exec);
             return Err(EngineError::not_running(&view.id));
         };
         let folder = &session.spec.working_dir;
         if !folder.is_empty() && !folder.starts_with('/') {
-            self.exec_never_ran(exec, 126);
+            self.exec_never_ran(exec);
             let message =
                 "OCI runtime exec failed: exec failed: Cwd must be an absolute path: unknown";
             return Err(EngineError::Start {
@@ -169,26 +169,13 @@ impl Containers {
             });
         }
         let config = spec::exec(&view, exec, &session.spec, options)
-            .inspect_err(|_| self.exec_never_ran(exec, 126))?;
-        let started = match task.exec(config).await {
-            Ok(started) => started,
-            Err(error) => {
-                let failed = self.exec_failed(exec, &error);
-                // A program that cannot be run is no sign of an end.
-                let program = matches!(
-                    failed,
-                    EngineError::Start {
-                        code: 126 | 127,
-                        ..
-                    }
-                );
-                return Err(match !program && task.ends_soon().await {
-                    true => EngineError::not_running(&view.id),
-                    false => failed,
-                });
-            }
-        };
-        self.exec_runs(exec, &view, started.clone());
+            .inspect_err(|_| self.exec_never_ran(exec))?;
+        // To its end, whether or not who asked is still there: somebody must know what has become of the process.
+        let begun = tokio::spawn({
+            let (this, exec, view) = (self.clone(), exec.to_owned(), view.clone());
+            async move { this.exec_begin(&exec, &view, &task, config).await }
+        });
+        let started = begun.await.map_err(|error| EngineError::failed(&error))??;
         if options.detach {
             return Ok(None);
         }
@@ -205,6 +192,35 @@ impl Containers {
         let detached = move || shared.emit_view(&view, "exec_detach", &[("execID", id)]);
         let attached = attached.with_end(started.pid(), ended);
         Ok(Some(attached.with_detach(detached)))
+    }
+
+    async fn exec_begin(
+        &self,
+        exec: &str,
+        view: &Arc<View>,
+        task: &Task,
+        config: ExecConfig,
+    ) -> Result<ExecTask, EngineError> {
+        let error = match task.exec(config).await {
+            Ok(started) => {
+                self.exec_runs(exec, view, started.clone());
+                return Ok(started);
+            }
+            Err(error) => error,
+        };
+        let failed = self.exec_failed(exec, &error);
+        // A program that cannot be run is no sign of an end.
+        let program = matches!(
+            failed,
+            EngineError::Start {
+                code: 126 | 127,
+                ..
+            }
+        );
+        Err(match !program && task.ends_soon().await {
+            true => EngineError::not_running(&view.id),
+            false => failed,
+        })
     }
 
     /// The process of a session that runs.
@@ -235,10 +251,11 @@ impl Containers {
         self.shared.execs.lock().remove(exec);
     }
 
-    fn exec_never_ran(&self, exec: &str, shown: i32) {
+    /// Whatever the reason, dockerd 26.1 shows 126.
+    fn exec_never_ran(&self, exec: &str) {
         // A session that is forgotten in the meantime needs no exit code.
         let _ = self.shared.execs.change(exec, |session| {
-            session.view.exit_code = Some(shown);
+            session.view.exit_code = Some(126);
             session.ready.send_replace(true);
             session.ended.send_replace(true);
         });
@@ -246,24 +263,24 @@ impl Containers {
 
     fn exec_failed(&self, exec: &str, error: &wharf_tasks::TaskError) -> EngineError {
         let failure = launch::explain(error);
-        // What is neither missing nor forbidden could not be invoked, either.
-        let shown = match failure.code {
-            127 => 127,
-            _ => 126,
+        self.exec_never_ran(exec);
+        let (reason, hint) = (failure.reason, failure.hint);
+        // dockerd takes anything that is missing for the program.
+        let kind = match reason.contains("no such file or directory") {
+            true => ErrorKind::InvalidParameter,
+            false => failure.kind,
         };
-        self.exec_never_ran(exec, shown);
-        let reason = failure.reason;
         // dockerd looks users up by itself, before it asks a runtime.
         let message = match reason.starts_with("unable to find ") {
             true => reason,
             false => format!(
-                "OCI runtime exec failed: exec failed: unable to start container process: {reason}: unknown"
+                "OCI runtime exec failed: exec failed: unable to start container process: {reason}: unknown{hint}"
             ),
         };
         EngineError::Start {
             message,
             code: failure.code,
-            kind: ErrorKind::InvalidParameter,
+            kind,
         }
     }
 
