@@ -91,6 +91,8 @@ pub(crate) struct Supervisor {
     backoff_at: Option<Instant>,
     /// The last run's leftovers are being given back.
     release: Option<JoinHandle<()>>,
+    /// The record's limits are being set again, after a start of the daemon.
+    limiting: Option<JoinHandle<()>>,
     patience: Option<Duration>,
     /// What a launch failed with; for whoever asked for it.
     failure: Option<EngineError>,
@@ -127,6 +129,7 @@ impl Supervisor {
             stop_at: None,
             backoff_at: None,
             release: None,
+            limiting: None,
             patience: None,
             failure: None,
             monitor: None,

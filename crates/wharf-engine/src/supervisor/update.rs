@@ -73,6 +73,10 @@ impl Supervisor {
         let Some(name) = self.shared.tasks.cgroup(&self.record.id) else {
             return Ok(());
         };
+        if let Some(older) = self.limiting.take() {
+            // It would set what the record said before, after what it says now.
+            let _ = older.await;
+        }
         // Shrinking what is in use can take the kernel long.
         let apply = move || Cgroup::open(&name)?.update_devices(&limits);
         let applied = tokio::task::spawn_blocking(apply).await;
@@ -84,13 +88,13 @@ impl Supervisor {
     }
 
     /// After a start of the daemon: it may have been killed between the record of an update and its effect.
-    pub(super) fn limit_again(&self) {
+    pub(super) fn limit_again(&mut self) {
         let Some(name) = self.shared.tasks.cgroup(&self.record.id) else {
             return;
         };
         let limits = spec::limits(&self.record.host.resources);
         let id = self.record.id.clone();
-        self.shared.background.spawn_blocking(move || {
+        let set_them = move || {
             let set = limits.and_then(|limits| {
                 let applied = Cgroup::open(&name).and_then(|group| group.update_devices(&limits));
                 applied.map_err(|error| EngineError::failed(&error))
@@ -98,6 +102,7 @@ impl Supervisor {
             if let Err(error) = set {
                 warn!(container = %id, error = error.message(), "set the limits of the record");
             }
-        });
+        };
+        self.limiting = Some(self.shared.background.spawn_blocking(set_them));
     }
 }
