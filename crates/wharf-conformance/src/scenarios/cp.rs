@@ -6,6 +6,7 @@ use std::process::Stdio;
 
 use anyhow::{Context as _, Result, ensure};
 
+use super::containers::until;
 use crate::Case;
 
 /// A folder of this machine for one scenario, with `t/a`, `t/sub/`, and links.
@@ -185,6 +186,49 @@ pub(crate) fn out_of_a_container(case: &mut Case) -> Result<()> {
     let said = case.run(&["cp", "-q=false", "r1:/d/f.txt", &path("o")])?;
     let wanted = format!("Successfully copied 2.05kB to {}", path("o"));
     ensure!(said.stderr == wanted, "{said:?}");
+    Ok(())
+}
+
+/// What a container has mounted itself, over the place of a volume or above it, is not seen; the volume is.
+pub(crate) fn a_volume_that_is_hidden(case: &mut Case) -> Result<()> {
+    let here = here(case)?;
+    let file = format!("{}/t/a", here.display());
+    let hide = "mount -t tmpfs none /a; touch /a/x; exec sleep 1000";
+    let hide_and_fake = hide.replace("touch", "mkdir /a/b; touch /a/b/x");
+    for (name, script) in [("c1", hide), ("c2", &*hide_and_fake)] {
+        let volume = format!("{name}:/a/b");
+        case.ok(&[
+            "run",
+            "-d",
+            "--name",
+            name,
+            "--privileged",
+            "-v",
+            &volume,
+            "busybox",
+            "sh",
+            "-c",
+            script,
+        ])?;
+        until(|| Ok(case.run(&["exec", name, "test", "-e", "/a/x"])?.code == 0))?;
+        case.ok(&["cp", &format!("{name}:/etc/passwd"), "-"])?;
+        case.ok(&["cp", &file, &format!("{name}:/a/b/new")])?;
+        let list = [
+            "run",
+            "--rm",
+            "-v",
+            &*format!("{name}:/v"),
+            "busybox",
+            "ls",
+            "/v",
+        ];
+        case.prints(&list, "new")?;
+        case.fails(
+            &["cp", &format!("{name}:/a/x"), "-"],
+            1,
+            "Could not find the file /a/x",
+        )?;
+    }
     Ok(())
 }
 

@@ -118,7 +118,7 @@ macro_rules! scenarios {
 scenarios! {
     commit: commit_keeps_what_was_changed commit_of_nothing_has_no_layer commit_changes commit_api
         commit_with_all_settings many_layers_are_one_root;
-    cp: into_a_container out_of_a_container streams owners diff_and_export;
+    cp: a_volume_that_is_hidden into_a_container out_of_a_container streams owners diff_and_export;
     files: archive_api changes_api export_api hostile_archives_stay_inside swapped_links_stay_inside
         devices_are_not_read;
     run: prints_output_and_streams exit_codes failing_commands env_and_workdir users stdin_is_passed

@@ -4,7 +4,7 @@ use std::fs::File;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{Mode, OFlags, fstat};
+use rustix::fs::{AtFlags, Mode, OFlags, StatxAttributes, StatxFlags, fstat, statx};
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 use wharf_snapshots::Rootfs;
 use wharf_sys::mount;
@@ -51,8 +51,8 @@ impl Base {
         self.tree_and(&[]).map(|(tree, _)| tree)
     }
 
-    /// As [`Base::tree`], and what a container that runs has at these places.
-    pub(super) fn tree_and(&self, places: &[&str]) -> Result<(OwnedFd, Vec<Mounted>), EngineError> {
+    /// As [`Base::tree`], and what a container that runs has at these places, in their order.
+    pub(super) fn tree_and(&self, places: &[&str]) -> Result<(OwnedFd, Places), EngineError> {
         match self {
             Self::Running(namespace) => cloned(namespace, places),
             Self::Stopped(rootfs, user) => Ok((stopped(rootfs, user.as_ref())?, Vec::new())),
@@ -70,6 +70,9 @@ fn stopped(rootfs: &Rootfs, user: Option<&MountUser>) -> Result<OwnedFd, EngineE
         }
     }
 }
+
+/// What a container has at places, as far as it can be found.
+pub(super) type Places = Vec<Option<Mounted>>;
 
 /// What a container has at a place.
 pub(super) struct Mounted {
@@ -91,19 +94,23 @@ impl Identity {
 
 /// A clone of the mount at the top of a namespace, and of what is at `places` below it. Done by a thread that ends at once,
 /// and does nothing else there.
-fn cloned(namespace: &OwnedFd, places: &[&str]) -> Result<(OwnedFd, Vec<Mounted>), EngineError> {
-    let enter = || -> std::io::Result<(OwnedFd, Vec<Mounted>)> {
+fn cloned(namespace: &OwnedFd, places: &[&str]) -> Result<(OwnedFd, Places), EngineError> {
+    let enter = || -> std::io::Result<(OwnedFd, Places)> {
         unshare(CLONE_FS)?;
         move_into_link_name_space(namespace.as_fd(), Some(LinkNameSpaceType::Mount))?;
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let top = Root::from_fd(rustix::fs::open("/", flags, Mode::empty())?);
         let mounted = |place: &&str| {
             let file = top.find(Path::new(place))?;
+            if !is_mounted(&file)? {
+                return Err(std::io::ErrorKind::NotFound.into());
+            }
             let identity = Identity::of(&file)?;
             let tree = mount::bind(&file, "", false)?;
             Ok::<_, std::io::Error>(Mounted { identity, tree })
         };
-        let mounted = places.iter().map(mounted).collect::<Result<_, _>>()?;
+        // What the container has mounted itself may be in front of it, and be whatever it likes.
+        let mounted = places.iter().map(|place| mounted(place).ok()).collect();
         Ok((mount::bind(top.as_fd(), "", false)?, mounted))
     };
     std::thread::scope(|scope| {
@@ -115,6 +122,12 @@ fn cloned(namespace: &OwnedFd, places: &[&str]) -> Result<(OwnedFd, Vec<Mounted>
             Err(error) => Err(failed("start a thread")(error)),
         }
     })
+}
+
+/// Whether it is the top of a mount.
+fn is_mounted(file: impl AsFd) -> std::io::Result<bool> {
+    let stat = statx(file, "", AtFlags::EMPTY_PATH, StatxFlags::empty())?;
+    Ok(stat.stx_attributes.contains(StatxAttributes::MOUNT_ROOT))
 }
 
 /// The layers of a container that does not run, as the shim would mount them.

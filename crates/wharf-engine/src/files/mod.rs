@@ -177,7 +177,7 @@ impl Scene {
         let root = Root::from_fd(tree);
         for piece in &self.pieces {
             piece
-                .attach(&root, mounted.next())
+                .attach(&root, mounted.next().flatten())
                 .map_err(|error| failed(&format!("mount {}", piece.destination))(error))?;
         }
         let guard = attr::NODEV | attr::NOSUID;
