@@ -13,7 +13,7 @@ use rustix::process::{Pid, PidfdFlags, Signal, kill_process};
 
 use crate::limits::Journal;
 use crate::name::Name;
-use crate::systemd::{self, Keeper};
+use crate::systemd::{self, Before, Keeper};
 use crate::{CgroupError, Layout, devices, limits};
 
 /// What systemd is to know of a group from its beginning; one that is made of folders has no use for it.
@@ -158,19 +158,32 @@ impl Cgroup {
     }
 
     fn change(&self, resources: &LinuxResources, before: &Journal) -> Result<(), CgroupError> {
+        let is_v2 = self.layout.is_v2();
+        let Some(scope) = self.name.scope() else {
+            limits::update(self, resources, before)?;
+            return self.change_devices(resources);
+        };
+        let known = Before::read(is_v2, |controller, file| {
+            limits::text(self, controller, file)
+        });
         limits::update(self, resources, before)?;
-        if let Some(scope) = self.name.scope() {
-            // To systemd a quota is a share of a second, which only quota and period together say.
-            let whole = limits::with_bandwidth(self, resources);
-            scope.set(&systemd::of_resources(&whole, self.layout.is_v2())?)?;
-            // systemd has written files as well, and not all as exactly.
-            limits::apply(self, resources)?;
-        }
-        // Last, as a filter that was replaced is gone.
-        resources
-            .devices()
-            .as_ref()
-            .map_or(Ok(()), |rules| devices::apply(self, rules))
+        // To systemd a quota is a share of a second, which only quota and period together say.
+        let whole = limits::with_bandwidth(self, resources);
+        let properties = systemd::of_resources(&whole, is_v2)?;
+        scope.set(&properties)?;
+        // systemd has written files as well, and not all as exactly.
+        limits::apply(self, resources)
+            .and_then(|()| self.change_devices(resources))
+            .inspect_err(|_| {
+                // Else it would write the new limits again at its next reload. What it refuses now it keeps.
+                let _ = scope.set(&known.of(&properties));
+            })
+    }
+
+    /// Last, as a filter that was replaced is gone.
+    fn change_devices(&self, resources: &LinuxResources) -> Result<(), CgroupError> {
+        let rules = resources.devices().as_ref();
+        rules.map_or(Ok(()), |rules| devices::apply(self, rules))
     }
 
     /// Moves the process `pid` into the group. On v2 a process is better born there, on v1 it better moves itself

@@ -12,7 +12,7 @@ use std::path::PathBuf;
 use oci_spec::runtime::{LinuxBlockIo, LinuxResources, LinuxThrottleDevice};
 
 pub(crate) use journal::Journal;
-pub(crate) use v2::{swap, weight_of};
+pub(crate) use v2::{bandwidth_of, swap, weight_of};
 
 use crate::group::write;
 use crate::{Cgroup, CgroupError};
@@ -61,6 +61,12 @@ pub(crate) fn with_bandwidth(group: &Cgroup, resources: &LinuxResources) -> Linu
         resources,
         now.map(|(quota, period)| (quota, period.unsigned_abs())),
     )
+}
+
+/// What the group's `file` says now.
+pub(crate) fn text(group: &Cgroup, controller: &'static str, file: &str) -> Option<String> {
+    let journal = None;
+    Files { group, journal }.text(controller, file)
 }
 
 fn complete(resources: &LinuxResources, now: Option<(i64, u64)>) -> LinuxResources {

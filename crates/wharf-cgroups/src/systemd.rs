@@ -8,6 +8,7 @@
 //! that does nothing ([`Keeper`]) holds it.
 
 mod annotations;
+mod before;
 mod bus;
 mod devices;
 mod keeper;
@@ -23,6 +24,7 @@ use crate::CgroupError;
 use crate::group::{Wanted, collect};
 use bus::{Bus, Failure};
 
+pub(crate) use before::Before;
 pub(crate) use keeper::Keeper;
 pub(crate) use properties::of_resources;
 

@@ -100,7 +100,7 @@ fn bandwidth(now: &str, quota: Option<i64>, period: Option<u64>) -> String {
 }
 
 /// Quota (-1: none) and period of a `cpu.max`.
-pub(super) fn bandwidth_of(text: &str) -> Option<(i64, i64)> {
+pub(crate) fn bandwidth_of(text: &str) -> Option<(i64, i64)> {
     let (quota, period) = text.trim().split_once(' ')?;
     let quota = if quota == "max" {
         -1

@@ -10,7 +10,7 @@ use crate::CgroupError;
 use crate::limits::{asked, swap, weight_of};
 
 /// The property's "no limit" (`CGROUP_LIMIT_MAX` and `USEC_INFINITY` of systemd's).
-const INFINITY: u64 = u64::MAX;
+pub(super) const INFINITY: u64 = u64::MAX;
 /// The kernel's period of a quota, in microseconds, where none is asked for.
 const PERIOD: u64 = 100_000;
 /// systemd keeps a quota in hundredths of a processor: so many microseconds of a second.
@@ -18,10 +18,10 @@ const HUNDREDTH: u64 = 10_000;
 
 /// Collects properties.
 #[derive(Default)]
-struct Properties(Vec<Property>);
+pub(super) struct Properties(pub(super) Vec<Property>);
 
 impl Properties {
-    fn add(&mut self, name: &str, value: Value) {
+    pub(super) fn add(&mut self, name: &str, value: Value) {
         self.0.push((name.to_owned(), value));
     }
 
@@ -103,7 +103,7 @@ fn of_cpu(all: &mut Properties, cpu: &LinuxCpu, unified: bool) -> Result<(), Cgr
     all.set_of("AllowedMemoryNodes", cpu.mems().as_deref())
 }
 
-fn of_bandwidth(all: &mut Properties, quota: Option<i64>, period: Option<u64>) {
+pub(super) fn of_bandwidth(all: &mut Properties, quota: Option<i64>, period: Option<u64>) {
     if let Some(period) = period {
         all.add("CPUQuotaPeriodUSec", Value::Uint64(period));
     }
@@ -156,7 +156,7 @@ fn of_file(all: &mut Properties, file: &str, value: &str) -> Result<(), CgroupEr
 }
 
 /// `0-2,7` as bits, the lowest first.
-fn bits(list: &str) -> Option<Vec<u8>> {
+pub(super) fn bits(list: &str) -> Option<Vec<u8>> {
     /// More than any kernel counts (`CONFIG_NR_CPUS`).
     const MOST: usize = 1 << 16;
     let mut bytes = Vec::new();
