@@ -9,24 +9,18 @@ use rustix::fs::{AtFlags, FileType, Mode, OFlags, Stat, openat, readlinkat, stat
 use sha2::{Digest as _, Sha256};
 use wharf_sys::root::Root;
 
-use crate::tree;
+use crate::{Selection, tree};
 
 /// Deepest tree; each level holds a descriptor.
 const MAX_DEPTH: usize = 400;
 
-/// What of a file's attributes counts.
+/// What of files counts.
 #[derive(Clone, Copy, Debug)]
 pub struct Counting<'a> {
-    /// Whether its owner will be kept.
+    /// Whether their owners will be kept.
     pub owner: bool,
-    /// Which paths below the top are taken at all.
-    pub wanted: &'a dyn Wanted,
-}
-
-/// Tells what is left out.
-pub trait Wanted: std::fmt::Debug + Sync {
-    /// Whether what is at `path`, relative to the top that is copied, is copied too.
-    fn wants(&self, path: &[u8]) -> bool;
+    /// Which of those below the top are taken.
+    pub selection: &'a Selection,
 }
 
 /// The digest of what is at `path`, which has no link on its way, in hexadecimal.
@@ -72,31 +66,44 @@ pub fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
+/// Whether something in the folder is taken.
 fn walk(
     hasher: &mut Sha256,
     folder: BorrowedFd<'_>,
     path: &mut Vec<u8>,
     counting: Counting<'_>,
     depth: usize,
-) -> io::Result<()> {
+) -> io::Result<bool> {
     if depth > MAX_DEPTH {
         return Err(io::Error::other("folders within folders"));
     }
     let length = path.len();
+    let mut any = false;
     for name in tree::names(folder)? {
         path.extend_from_slice(&name);
-        if counting.wanted.wants(path) {
+        let taken = counting.selection.takes(path);
+        if taken || counting.selection.is_deep() {
             let stat = statat(folder, &name[..], AtFlags::SYMLINK_NOFOLLOW)?;
-            entry(hasher, folder, &name, &stat, path, counting)?;
-            if FileType::from_raw_mode(stat.st_mode) == FileType::Directory {
+            let is_folder = FileType::from_raw_mode(stat.st_mode) == FileType::Directory;
+            if taken {
+                entry(hasher, folder, &name, &stat, path, counting)?;
+            }
+            let mut inside = false;
+            if is_folder {
                 let child = tree::folder(folder, &name)?;
                 path.push(b'/');
-                walk(hasher, child.as_fd(), path, counting, depth + 1)?;
+                inside = walk(hasher, child.as_fd(), path, counting, depth + 1)?;
+                path.pop();
             }
+            // It comes along with what is in it.
+            if inside && !taken {
+                entry(hasher, folder, &name, &stat, path, counting)?;
+            }
+            any |= taken || inside;
         }
         path.truncate(length);
     }
-    Ok(())
+    Ok(any)
 }
 
 fn entry(
@@ -116,6 +123,10 @@ fn entry(
     if counting.owner {
         field(&stat.st_uid.to_le_bytes());
         field(&stat.st_gid.to_le_bytes());
+    }
+    for (attribute, value) in wharf_layer::kept_xattrs(parent, name)? {
+        field(&attribute);
+        field(&value);
     }
     match FileType::from_raw_mode(stat.st_mode) {
         FileType::Symlink => field(readlinkat(parent, name, Vec::new())?.as_bytes()),
@@ -142,14 +153,6 @@ fn entry(
 mod tests {
     use super::*;
 
-    #[derive(Debug)]
-    struct All;
-    impl Wanted for All {
-        fn wants(&self, _: &[u8]) -> bool {
-            true
-        }
-    }
-
     #[test]
     fn content_names_and_modes_count_and_times_do_not() {
         let dir = tempfile::tempdir().unwrap();
@@ -159,7 +162,7 @@ mod tests {
         let root = Root::open(dir.path()).unwrap();
         let counting = Counting {
             owner: false,
-            wanted: &All,
+            selection: &Selection::default(),
         };
         let digest = || of(&root, Path::new("d"), counting).unwrap();
         let first = digest();
@@ -175,5 +178,60 @@ mod tests {
         assert_ne!(second, first);
         std::fs::rename(&file, dir.path().join("d/g")).unwrap();
         assert_ne!(digest(), second);
+    }
+    /// The digest changes with what a copy takes, and with nothing else.
+    #[test]
+    fn what_patterns_choose_counts_and_the_rest_does_not() {
+        let of = |list: &[&str]| list.iter().map(|one| (*one).to_owned()).collect::<Vec<_>>();
+        for (include, exclude, file, counts) in [
+            (&["x/a.txt"][..], &[][..], "x/a.txt", true),
+            (&["x/a.txt"], &[], "x/b.md", false),
+            (&["**/*.md"], &[], "x/b.md", true),
+            (&["**/*.md"], &[], "x/a.txt", false),
+            (&[], &["x"], "x/a.txt", false),
+            (&[], &["x", "!x/a.txt"], "x/a.txt", true),
+            (&[], &["x", "!x/a.txt"], "x/b.md", false),
+            (&["x"], &["**/*.md"], "x/a.txt", true),
+            (&["x"], &["**/*.md"], "x/b.md", false),
+        ] {
+            let dir = tempfile::tempdir().unwrap();
+            std::fs::create_dir(dir.path().join("x")).unwrap();
+            for name in ["x/a.txt", "x/b.md"] {
+                std::fs::write(dir.path().join(name), "one").unwrap();
+            }
+            let root = Root::open(dir.path()).unwrap();
+            let selection = Selection::new(&of(include), &of(exclude)).unwrap();
+            let counting = Counting {
+                owner: false,
+                selection: &selection,
+            };
+            let digest = || super::of(&root, Path::new("."), counting).unwrap();
+            let first = digest();
+            std::fs::write(dir.path().join(file), "two").unwrap();
+            assert_eq!(digest() != first, counts, "{include:?} {exclude:?} {file}");
+        }
+    }
+
+    #[test]
+    fn attributes_that_are_copied_count() {
+        let dir = tempfile::tempdir_in("/var/tmp").unwrap();
+        let file = dir.path().join("f");
+        std::fs::write(&file, "x").unwrap();
+        let root = Root::open(dir.path()).unwrap();
+        let counting = Counting {
+            owner: false,
+            selection: &Selection::default(),
+        };
+        let digest = || of(&root, Path::new("."), counting).unwrap();
+        let set = |name: &str, value: &[u8]| {
+            rustix::fs::setxattr(&file, name, value, rustix::fs::XattrFlags::empty()).unwrap();
+            digest()
+        };
+        let bare = digest();
+        let one = set("user.one", b"1");
+        let other = set("user.one", b"2");
+        assert!(bare != one && one != other);
+        // It is not copied.
+        assert_eq!(set("trusted.other", b"x"), other);
     }
 }

@@ -23,5 +23,5 @@ pub use cache_mount::{remove as remove_cache, take as take_cache};
 pub use client::{Client, Local, LocalRequest, StorePlace, Upload};
 pub use error::BuildError;
 pub use mode::ModeChange;
-pub use sources::{Exclude, has_wildcards, paths};
+pub use sources::{Selection, has_wildcards, paths};
 pub use vertex::{Names, counts};

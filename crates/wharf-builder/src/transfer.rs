@@ -12,8 +12,7 @@ use wharf_engine::resolve;
 use wharf_layer::{ApplyOptions, LayerError, PackOptions, Plain, apply, pack_only, pack_path};
 use wharf_sys::root::Root;
 
-use crate::BuildError;
-use crate::hash::Wanted;
+use crate::{BuildError, Selection};
 
 /// How files look when they have arrived.
 #[derive(Clone, Copy, Debug, Default)]
@@ -85,7 +84,7 @@ pub fn make_folders(
     Ok(resolved)
 }
 
-/// Copies what is in the folder `from` into the folder `to`, which is made if it is missing.
+/// Copies what is selected in the folder `from` into the folder `to`, which is made if it is missing.
 ///
 /// # Errors
 /// If something cannot be read or written.
@@ -93,18 +92,25 @@ pub fn folder(
     (source, from): (&Root, &Path),
     (target, to): (&Root, &Path),
     looks: Looks,
-    wanted: &dyn Wanted,
+    selection: &Selection,
 ) -> Result<(), BuildError> {
-    let to = make_folders(target, to, looks.owner)?;
+    let failed = BuildError::io("failed to copy files");
     let flags = OFlags::RDONLY | OFlags::DIRECTORY;
     let folder = source.open_at(from, flags, Mode::empty());
-    let folder = folder.map_err(BuildError::io("failed to copy files"))?;
+    let folder = folder.map_err(&failed)?;
+    let paths = selection.is_deep().then(|| selection.paths(folder.as_fd()));
+    let paths = paths.transpose().map_err(failed)?;
+    let to = make_folders(target, to, looks.owner)?;
+    let wanted = |path: &[u8]| match &paths {
+        Some(paths) => paths.contains(path),
+        None => selection.takes(path),
+    };
     let options = PackOptions {
         whole_seconds: true,
         ..PackOptions::default()
     };
     let pack = |out: io::PipeWriter| {
-        pack_only(folder.as_fd(), out, &options, &|path, _| wanted.wants(path)).map(drop)
+        pack_only(folder.as_fd(), out, &options, &|path, _| wanted(path)).map(drop)
     };
     through(pack, target, to, looks)
 }

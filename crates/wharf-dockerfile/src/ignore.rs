@@ -46,6 +46,11 @@ impl Ignore {
         self.patterns.is_empty()
     }
 
+    /// Whether there are exceptions: something in a folder that is ignored may not be ignored.
+    pub fn has_exceptions(&self) -> bool {
+        self.patterns.iter().any(|pattern| pattern.exception)
+    }
+
     /// Whether an exception names something in the folder `path`, so that it has to be looked into though it is ignored. As
     /// Docker's client tells it: by the letters of the exception, wildcards or not.
     pub fn has_exception_in(&self, path: &str) -> bool {

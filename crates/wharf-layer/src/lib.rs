@@ -26,7 +26,7 @@ pub use apply::{Applied, ApplyOptions, Plain, apply};
 pub use compression::{Compression, Decompressor, decompress, detect};
 pub use error::LayerError;
 pub use ids::{IdMaps, IdRow};
-pub use pack::{PackOptions, Packed, Times, pack, pack_only, pack_path};
+pub use pack::{PackOptions, Packed, Times, kept_xattrs, pack, pack_only, pack_path};
 
 /// In front of the name of something that was deleted.
 pub(crate) const WHITEOUT: &[u8] = b".wh.";

@@ -203,7 +203,7 @@ impl<'a, W: Write> Packer<'a, W> {
             }
             self.links.insert(inode, path.clone());
         }
-        let xattrs = xattrs_of(dir, name).map_err(at("read attributes of", path))?;
+        let xattrs = kept_xattrs(dir, name).map_err(at("read attributes of", path))?;
         if kind == FileType::Directory {
             return self.directory(dir, name, stat, path, depth, xattrs);
         }
@@ -360,8 +360,12 @@ fn is_kept(name: &[u8]) -> bool {
         || (name.starts_with(b"user.") && !name.starts_with(b"user.overlay."))
 }
 
-/// The attributes that go into an archive. Also of what must not be opened, so by name; the last one is not followed.
-fn xattrs_of(dir: BorrowedFd<'_>, name: &[u8]) -> Result<Xattrs, Errno> {
+/// The extended attributes of `name` in `dir` that go into an archive, sorted: `security.capability` and `user.*`. Also of
+/// what must not be opened, so by name; a link is not followed.
+///
+/// # Errors
+/// The kernel's.
+pub fn kept_xattrs(dir: BorrowedFd<'_>, name: &[u8]) -> Result<Xattrs, Errno> {
     let mut path = format!("/proc/self/fd/{}/", dir.as_raw_fd()).into_bytes();
     path.extend_from_slice(name);
     let list = match grown(|buffer| llistxattr(&path[..], buffer)) {

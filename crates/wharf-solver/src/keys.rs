@@ -1,9 +1,13 @@
 //! Keys of the cache.
 
+use std::path::{Path, PathBuf};
+
 use bollard_buildkit_proto::pb;
+use rustix::fs::{FileType, Mode, OFlags, Stat};
 use wharf_builder::hash::{self, Counting};
-use wharf_builder::{Exclude, has_wildcards, paths};
+use wharf_builder::{Selection, has_wildcards, paths};
 use wharf_oci::{Digest, Hasher};
+use wharf_sys::root::Root;
 
 use crate::flight::Outputs;
 use crate::graph::{Graph, Node};
@@ -27,6 +31,17 @@ pub(crate) fn definitions(graph: &Graph) -> Vec<Option<Digest>> {
         keys.push(key);
     }
     keys
+}
+
+/// Of each vertex, whether it is to be done again, or stands on one that is: what its definition was worth before says
+/// nothing of it then.
+pub(crate) fn renewed(graph: &Graph) -> Vec<bool> {
+    let mut renewed: Vec<bool> = Vec::with_capacity(graph.nodes.len());
+    for node in &graph.nodes {
+        let below = node.inputs.iter().any(|edge| renewed[edge.node]);
+        renewed.push(node.metadata.ignore_cache || below);
+    }
+    renewed
 }
 
 /// Whether the source's name says all of what it is.
@@ -94,10 +109,10 @@ pub(crate) fn input<'a>(
 /// Files that are taken of an input.
 #[derive(Clone, Debug)]
 pub(crate) struct Takes {
-    pub(crate) path: String,
-    pub(crate) wildcard: bool,
+    path: String,
+    wildcard: bool,
     include: Vec<String>,
-    pub(crate) exclude: Vec<String>,
+    exclude: Vec<String>,
     follow: bool,
 }
 
@@ -110,6 +125,21 @@ impl Takes {
             include: copy.include_patterns.clone(),
             exclude: copy.exclude_patterns.clone(),
             follow: copy.follow_symlink,
+        }
+    }
+
+    /// What of folders is taken.
+    pub(crate) fn selection(&self) -> Result<Selection, SolveError> {
+        Ok(Selection::new(&self.include, &self.exclude)?)
+    }
+
+    /// The paths that are meant, from the top of the tree; what is no pattern need not be there. Blocks.
+    pub(crate) fn found(&self, root: &Root) -> std::io::Result<Vec<PathBuf>> {
+        let clean = self.path.trim_start_matches('/');
+        let clean = clean.strip_prefix("./").unwrap_or(clean);
+        match self.wildcard && has_wildcards(clean) {
+            true => paths(root, clean),
+            false => Ok(vec![clean.into()]),
         }
     }
 }
@@ -169,83 +199,25 @@ fn takes(node: &Node, at: usize) -> Option<Vec<Takes>> {
     }
 }
 
-/// What is left out of a digest.
-#[derive(Debug)]
-struct Wanted<'a> {
-    exclude: Exclude,
-    include: &'a Include,
-}
-
-impl hash::Wanted for Wanted<'_> {
-    fn wants(&self, path: &[u8]) -> bool {
-        self.exclude.wants(path) && self.include.wants(path)
-    }
-}
-
-/// `include` patterns of a copy: a path is wanted if it, or a folder above it, fits one; so are folders that may hold such.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Include(Vec<String>);
-
-impl Include {
-    pub(crate) fn new(patterns: &[String]) -> Self {
-        let clean = |text: &String| {
-            let text = text.trim_start_matches('/');
-            text.strip_prefix("./")
-                .unwrap_or(text)
-                .trim_end_matches('/')
-                .to_owned()
-        };
-        Self(patterns.iter().map(clean).collect())
-    }
-
-    pub(crate) fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-
-    /// Whether the path itself or something above it is meant.
-    pub(crate) fn fits(&self, path: &str) -> bool {
-        let ignore = wharf_dockerfile::Ignore::new(self.0.iter().map(String::as_str));
-        ignore.is_ok_and(|ignore| ignore.ignores(path))
-    }
-
-    pub(crate) fn wants(&self, path: &[u8]) -> bool {
-        self.is_empty() || self.fits(&String::from_utf8_lossy(path))
-    }
-}
-
 /// One digest of all that is taken. Blocks.
 fn digest_of(job: &Job, tree: &Ref, takes: &[Takes]) -> Result<String, SolveError> {
     let is_folder = tree.folder().is_some();
     let tree = tree.tree(job)?;
     let mut parts = Vec::new();
     for takes in takes {
-        let clean = takes.path.trim_start_matches('/');
-        let clean = clean.strip_prefix("./").unwrap_or(clean);
         let failed = |error: std::io::Error| checksum(&takes.path, &error);
-        let found = match takes.wildcard && has_wildcards(clean) {
-            true => paths(&tree.root, clean).map_err(failed)?,
-            false => vec![clean.into()],
+        let selection = takes.selection()?;
+        let counting = Counting {
+            owner: !is_folder,
+            selection: &selection,
         };
-        let include = Include::new(&takes.include);
-        let wanted = Wanted {
-            exclude: Exclude::new(&takes.exclude)?,
-            include: &include,
-        };
-        for path in found {
-            let resolved = wharf_engine::resolve(&tree.root, &path).map_err(failed)?;
-            if !resolved.exists {
-                return Err(checksum(&takes.path, &std::io::ErrorKind::NotFound.into()));
+        for path in takes.found(&tree.root).map_err(failed)? {
+            let (below, stat) = located(&tree.root, &path, takes.follow).map_err(failed)?;
+            let is_folder = FileType::from_raw_mode(stat.st_mode) == FileType::Directory;
+            if !is_folder && !selection.takes_named(&path) {
+                continue;
             }
-            let below = resolved.path.strip_prefix("/").unwrap_or(&resolved.path);
-            let below = match below.as_os_str().is_empty() {
-                true => std::path::Path::new("."),
-                false => below,
-            };
-            let counting = Counting {
-                owner: !is_folder,
-                wanted: &wanted,
-            };
-            let digest = hash::of(&tree.root, below, counting).map_err(failed)?;
+            let digest = hash::of(&tree.root, &below, counting).map_err(failed)?;
             // The name of a file is its name in a folder, unless it is all there is.
             let name = path
                 .file_name()
@@ -256,6 +228,29 @@ fn digest_of(job: &Job, tree: &Ref, takes: &[Takes]) -> Result<String, SolveErro
         }
     }
     Ok(hash::joined(&parts))
+}
+
+/// Where what is asked for lies, from the top of the tree, and what it is: no link is on the way, and none at the end if
+/// that is to be followed. Blocks.
+///
+/// # Errors
+/// The kernel's; `NotFound` if nothing is there.
+pub(crate) fn located(root: &Root, asked: &Path, follow: bool) -> std::io::Result<(PathBuf, Stat)> {
+    let path = match follow {
+        true => wharf_engine::resolve(root, asked)?.path,
+        false => {
+            let parent = asked.parent().unwrap_or(Path::new(""));
+            let parent = wharf_engine::resolve(root, parent)?.path;
+            parent.join(asked.file_name().unwrap_or_default())
+        }
+    };
+    let below = path.strip_prefix("/").unwrap_or(&path);
+    let below = match below.as_os_str().is_empty() {
+        true => Path::new("."),
+        false => below,
+    };
+    let found = root.open_at(below, OFlags::PATH | OFlags::NOFOLLOW, Mode::empty())?;
+    Ok((below.to_owned(), rustix::fs::fstat(&found)?))
 }
 
 /// BuildKit's words for what is not there.
@@ -271,5 +266,33 @@ fn checksum(path: &str, error: &std::io::Error) -> SolveError {
         _ => SolveError::Failed(format!(
             "failed to calculate checksum of ref: {shown:?}: {error}"
         )),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_link_at_the_end_is_what_it_is_if_it_is_not_followed() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::create_dir(dir.path().join("d")).unwrap();
+        std::fs::write(dir.path().join("d/file"), "x").unwrap();
+        std::os::unix::fs::symlink("d", dir.path().join("way")).unwrap();
+        std::os::unix::fs::symlink("file", dir.path().join("d/link")).unwrap();
+        let root = Root::open(dir.path()).unwrap();
+        let at = |follow| {
+            let (path, stat) = located(&root, Path::new("way/link"), follow).unwrap();
+            (path, FileType::from_raw_mode(stat.st_mode))
+        };
+        assert_eq!(at(true), ("d/file".into(), FileType::RegularFile));
+        assert_eq!(at(false), ("d/link".into(), FileType::Symlink));
+        for top in ["", "/", "."] {
+            assert_eq!(
+                located(&root, Path::new(top), true).unwrap().0,
+                Path::new(".")
+            );
+        }
+        assert!(located(&root, Path::new("none"), true).is_err());
     }
 }

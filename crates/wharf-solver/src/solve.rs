@@ -31,6 +31,7 @@ pub(crate) async fn solve(job: &Job, definition: &pb::Definition) -> Result<Ref,
     for at in cached_below(&graph, &needed, root.node) {
         announce(job, &graph, &graph.nodes[at], true).await;
     }
+    let renewed = keys::renewed(&graph);
     let mut outcomes: Vec<watch::Receiver<Outcome>> = Vec::with_capacity(graph.nodes.len());
     let mut tasks = Vec::new();
     for (at, known) in known.into_iter().enumerate() {
@@ -43,6 +44,7 @@ pub(crate) async fn solve(job: &Job, definition: &pb::Definition) -> Result<Ref,
                 graph: graph.clone(),
                 keys: keys.clone(),
                 at,
+                renewed: renewed[at],
             };
             tasks.push(AbortOnDropHandle::new(tokio::spawn(async move {
                 let result = task.run(inputs).await;
@@ -71,6 +73,7 @@ async fn plan(
     keys: &[Option<Digest>],
     known: &mut [Option<Outputs>],
 ) -> Result<HashSet<usize>, SolveError> {
+    let renewed = keys::renewed(graph);
     let mut needed = HashSet::new();
     let mut stack: Vec<usize> = graph.root.iter().map(|root| root.node).collect();
     while let Some(at) = stack.pop() {
@@ -80,7 +83,7 @@ async fn plan(
         let node = &graph.nodes[at];
         let is_source = matches!(node.op, pb::op::Op::Source(_));
         if !is_source
-            && !node.metadata.ignore_cache
+            && !renewed[at]
             && let Some(key) = &keys[at]
         {
             let here = job.solver().cache.get(key)?;
@@ -163,6 +166,8 @@ struct Task {
     graph: Arc<Graph>,
     keys: Arc<Vec<Option<Digest>>>,
     at: usize,
+    /// It, or something below it, is to be done again.
+    renewed: bool,
 }
 
 impl Task {
@@ -217,7 +222,7 @@ impl Task {
             let here = cache.get(&key)?;
             let known = match here {
                 None => {
-                    let definition = definition.as_ref();
+                    let definition = definition.as_ref().filter(|_| !self.renewed);
                     self.job.elsewhere(&key, definition, &node.name()).await?
                 }
                 here => here,

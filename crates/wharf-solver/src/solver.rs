@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use tempfile::TempDir;
 use tokio::sync::{OnceCell, OwnedSemaphorePermit, Semaphore};
 use wharf_builder::transfer::{self, Looks};
-use wharf_builder::{Client, Exclude};
+use wharf_builder::{Client, Selection};
 use wharf_engine::{Engine, Workspace};
 use wharf_oci::{Digest, Platform};
 
@@ -526,12 +526,11 @@ impl Job {
             ..Looks::default()
         };
         let root = workspace.root()?;
-        let everything = Exclude::new(&[])?;
         transfer::folder(
             (&source, ".".as_ref()),
             (&root, "/".as_ref()),
             looks,
-            &everything,
+            &Selection::default(),
         )?;
         drop(root);
         self.sealed(&workspace, &Ref::scratch(), &[])

@@ -173,7 +173,7 @@ async fn build(solver: &Solver, folder: &Path, case: &Case) -> Option<String> {
     let options = ["target", "build-arg:A", "label:a"];
     let given = case.lines.iter();
     let attrs: Vec<(&str, &str)> = given
-        .filter(|(key, _)| options.contains(&key.as_str()))
+        .filter(|(key, _)| options.contains(&key.as_str()) || key.starts_with("context:"))
         .map(|(key, value)| (key.as_str(), value.as_str()))
         .collect();
     let result = dockerfile(&build.job, &attrs).await;

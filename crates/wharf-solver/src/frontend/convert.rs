@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use bollard_buildkit_proto::pb;
+use futures_util::future::BoxFuture;
 use serde_json::json;
 use wharf_builder::{Args, Names, counts};
 use wharf_dockerfile::{Arg, Dockerfile, Expander, Heredoc, Instruction, Located, Span};
@@ -108,12 +109,9 @@ impl<'a> Converter<'a> {
         }
         let target = self.target()?;
         for at in self.reachable(target)? {
-            let stage = self.stage(at).await?;
-            self.stages[at] = Some(stage);
+            self.finished(at).await?;
         }
-        let mut stage = self.stages[target]
-            .take()
-            .unwrap_or_else(|| Stage::scratch(self.platform.clone()));
+        let mut stage = self.finished(target).await?.clone();
         for (key, value) in &self.options.labels {
             stage.config.labels.insert(key.clone(), value.clone());
         }
@@ -229,7 +227,8 @@ impl<'a> Converter<'a> {
             .rposition(|stage| stage.from.name.as_ref() == Some(&lower))
     }
 
-    /// The stages that the target needs, in the order of the file.
+    /// The stages that the target needs, in the order of the file, as far as the file says it: what triggers of base images
+    /// and variables name is found when it is wanted ([`Converter::finished`]).
     pub(super) fn reachable(&self, target: usize) -> Result<BTreeSet<usize>, SolveError> {
         let mut found = BTreeSet::new();
         let mut left = vec![target];
@@ -238,6 +237,9 @@ impl<'a> Converter<'a> {
                 continue;
             }
             let stage = &self.file.stages[at];
+            if self.replacement(at).is_some() {
+                continue;
+            }
             if let Ok(base) = self.global(&stage.from.base)
                 && let Some(earlier) = self.earlier(&base, at)
             {
@@ -246,8 +248,7 @@ impl<'a> Converter<'a> {
             for located in &stage.instructions {
                 for from in sources_of(&located.instruction) {
                     let number = || from.parse().ok().filter(|number| *number < at);
-                    let place = self.earlier(&from, at).or_else(number);
-                    left.extend(place.filter(|_| !self.options.contexts.contains_key(&from)));
+                    left.extend(self.earlier(&from, at).or_else(number));
                 }
             }
         }
@@ -262,8 +263,44 @@ impl<'a> Converter<'a> {
         word.map_err(SolveError::Invalid)
     }
 
+    /// A stage with all its steps. Those that it stands on come before it in the file: this ends.
+    pub(super) fn finished(&mut self, at: usize) -> BoxFuture<'_, Result<&Stage, SolveError>> {
+        Box::pin(async move {
+            if self.stages[at].is_none() {
+                let stage = self.stage(at).await?;
+                self.stages[at] = Some(stage);
+            }
+            let stage = self.stages[at].as_ref();
+            stage.ok_or_else(|| SolveError::Failed(format!("stage {at} was not built")))
+        })
+    }
+
+    /// The platform that a stage's `FROM` names, or that is built for.
+    fn platform_of(&self, at: usize) -> Result<Platform, SolveError> {
+        let Some(text) = &self.file.stages[at].from.platform else {
+            return Ok(self.platform.clone());
+        };
+        let text = self.global(text)?;
+        Platform::parse(&text).map_err(|error| {
+            SolveError::Invalid(format!("failed to parse platform {text}: {error}"))
+        })
+    }
+
+    /// The named context that stands in for a stage: it has the stage's own name.
+    fn replacement(&self, at: usize) -> Option<(String, String)> {
+        let name = self.file.stages[at].from.name.as_ref()?;
+        let platform = self
+            .platform_of(at)
+            .unwrap_or_else(|_| self.platform.clone());
+        self.context_of(name, &platform)
+    }
+
     async fn stage(&mut self, at: usize) -> Result<Stage, SolveError> {
         let source = &self.file.stages[at];
+        if let Some(context) = self.replacement(at) {
+            let replaced = self.replaced(at, context).await;
+            return replaced.map_err(|error| self.placed(error, source.span));
+        }
         let begun = self.begin(at).await;
         let mut stage = begun.map_err(|error| self.placed(error, source.span))?;
         stage.name = source.from.name.clone();
@@ -299,18 +336,9 @@ impl<'a> Converter<'a> {
             let text = format!("base name ({}) should not be blank", source.from.base);
             return Err(SolveError::Invalid(text));
         }
-        let platform = match &source.from.platform {
-            Some(text) => {
-                let text = self.global(text)?;
-                Platform::parse(&text).map_err(|error| {
-                    SolveError::Invalid(format!("failed to parse platform {text}: {error}"))
-                })?
-            }
-            None => self.platform.clone(),
-        };
+        let platform = self.platform_of(at)?;
         if let Some(earlier) = self.earlier(&name, at) {
-            let base = self.stages[earlier].as_ref().map(Stage::on);
-            let mut stage = base.unwrap_or_else(|| Stage::scratch(platform));
+            let mut stage = self.finished(earlier).await?.on();
             stage.names = Some(self.names(at, false, &stage.platform));
             return Ok(stage);
         }
@@ -322,18 +350,11 @@ impl<'a> Converter<'a> {
             return Ok(stage);
         }
         let mut names = self.names(at, true, &platform);
-        let mut stage = match self.options.contexts.get(&name).cloned() {
-            Some(context) => match self.named_context(&name, &context, &platform).await? {
-                Named::Files(output) => Stage {
-                    output,
-                    ..Stage::scratch(platform)
-                },
-                Named::Built(output, image) => Stage::image(output, &image, platform),
-                Named::Image(image) => {
-                    self.begin_image(&image, platform, &mut names, source.span)
-                        .await?
-                }
-            },
+        let mut stage = match self.context_of(&name, &platform) {
+            Some(context) => {
+                self.begin_context(context, platform, &mut names, source.span)
+                    .await?
+            }
             None => {
                 self.begin_image(&name, platform, &mut names, source.span)
                     .await?
@@ -342,6 +363,47 @@ impl<'a> Converter<'a> {
         stage.args = self.args.clone();
         stage.names = Some(names);
         Ok(stage)
+    }
+
+    /// A stage that is a named context, with nothing done on top of it.
+    async fn replaced(
+        &mut self,
+        at: usize,
+        context: (String, String),
+    ) -> Result<Stage, SolveError> {
+        let source = &self.file.stages[at];
+        let platform = self.platform_of(at)?;
+        self.args.begin_stage();
+        let args = self.args.clone();
+        let mut names = self.names(at, true, &platform);
+        let stage = self
+            .begin_context(context, platform, &mut names, source.span)
+            .await?;
+        Ok(Stage {
+            args,
+            name: source.from.name.clone(),
+            names: Some(names),
+            ..stage
+        })
+    }
+
+    async fn begin_context(
+        &mut self,
+        (name, context): (String, String),
+        platform: Platform,
+        names: &mut Names,
+        span: Span,
+    ) -> Result<Stage, SolveError> {
+        Ok(
+            match self.named_context(&name, &context, &platform).await? {
+                Named::Files(output) => Stage {
+                    output,
+                    ..Stage::scratch(platform)
+                },
+                Named::Built(output, image) => Stage::image(output, &image, platform),
+                Named::Image(image) => self.begin_image(&image, platform, names, span).await?,
+            },
+        )
     }
 
     /// The names of a stage's steps, as its progress has them.

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use bollard_buildkit_proto::pb;
-use wharf_oci::{ImageConfig, Platform};
+use wharf_oci::{ImageConfig, Platform, Reference};
 
 use super::convert::Converter;
 use super::files::{self, Remote};
@@ -28,6 +28,24 @@ pub(super) enum Named {
 }
 
 impl Converter<'_> {
+    /// The named context that a stage's or an image's name means: its name as Docker shows it, and what it is. One for the
+    /// platform goes first (`dockerui/namedcontext.go`).
+    pub(super) fn context_of(&self, name: &str, platform: &Platform) -> Option<(String, String)> {
+        if ["scratch", "context"].contains(&name.to_ascii_lowercase().as_str()) {
+            return None;
+        }
+        let shown = Reference::parse_normalized(name).map_or(name.to_owned(), |reference| {
+            let shown = reference.familiar();
+            shown.strip_suffix(":latest").unwrap_or(&shown).to_owned()
+        });
+        let platform = super::key_of(&platform.clone().normalized());
+        let contexts = &self.options.contexts;
+        let found = contexts
+            .get(&format!("{shown}::{platform}"))
+            .or_else(|| contexts.get(&shown))?;
+        Some((shown, found.clone()))
+    }
+
     /// What a named context is.
     pub(super) async fn named_context(
         &mut self,
@@ -35,6 +53,9 @@ impl Converter<'_> {
         context: &str,
         platform: &Platform,
     ) -> Result<Named, SolveError> {
+        if context == "docker-image://scratch" {
+            return Ok(Named::Files(None));
+        }
         if let Some(image) = context.strip_prefix("docker-image://") {
             return Ok(Named::Image(image.to_owned()));
         }
@@ -117,13 +138,6 @@ impl Converter<'_> {
         if let Some(image) = self.given.get(from).copied() {
             return Ok(Place::Files(image.map(|image| self.stored(&image))));
         }
-        if let Some(context) = self.options.contexts.get(from).cloned() {
-            let platform = stage.platform.clone();
-            return match self.named_context(from, &context, &platform).await? {
-                Named::Files(output) | Named::Built(output, _) => Ok(Place::Files(output)),
-                Named::Image(image) => self.place_of_image(&image, &platform).await,
-            };
-        }
         let number = from.parse::<usize>().ok();
         if let Some(number) = number
             && number >= at
@@ -144,13 +158,19 @@ impl Converter<'_> {
             )));
         }
         let earlier = self.earlier(from, at).or(number);
-        match earlier {
-            Some(earlier) => {
-                let stage = self.stages[earlier].as_ref();
-                Ok(Place::Files(stage.and_then(|stage| stage.output)))
-            }
-            None if from == "scratch" => Ok(Place::Files(None)),
-            None => self.place_of_image(from, &stage.platform.clone()).await,
+        if let Some(earlier) = earlier {
+            return Ok(Place::Files(self.finished(earlier).await?.output));
+        }
+        let platform = stage.platform.clone();
+        if let Some((name, context)) = self.context_of(from, &platform) {
+            return match self.named_context(&name, &context, &platform).await? {
+                Named::Files(output) | Named::Built(output, _) => Ok(Place::Files(output)),
+                Named::Image(image) => self.place_of_image(&image, &platform).await,
+            };
+        }
+        match from {
+            "scratch" => Ok(Place::Files(None)),
+            image => self.place_of_image(image, &platform).await,
         }
     }
 

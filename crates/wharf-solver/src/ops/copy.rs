@@ -1,6 +1,5 @@
 //! Copying from one tree into another (`solver/llbsolver/file`, `fsutil/copy`).
 
-use std::collections::HashSet;
 use std::ffi::OsStr;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt as _;
@@ -9,13 +8,13 @@ use std::path::{Path, PathBuf};
 use bollard_buildkit_proto::pb;
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, statat};
 use wharf_builder::transfer::{self, Looks};
-use wharf_builder::{Exclude, ModeChange, fetch, has_wildcards, hash, paths, tree};
+use wharf_builder::{ModeChange, Selection, fetch, has_wildcards, tree};
 use wharf_engine::resolve;
 use wharf_sys::root::Root;
 
 use super::file::clean;
 use crate::SolveError;
-use crate::keys::Include;
+use crate::keys::{Takes, located};
 
 /// Where files come from.
 pub(super) struct From<'a> {
@@ -57,16 +56,23 @@ pub(super) fn copy(
             )));
         }
     }
-    for asked in sources(action, from.root)? {
-        one(
-            action,
-            from.root,
-            &asked,
-            (to, &target),
-            (looks, change.as_ref()),
-        )?;
+    let takes = Takes::of(action);
+    let how = How {
+        selection: takes.selection()?,
+        looks,
+        change,
+    };
+    for asked in sources(action, &takes, from.root)? {
+        one(action, from.root, &asked, (to, &target), &how)?;
     }
     Ok(())
+}
+
+/// What is taken of folders, and how it looks when it has arrived.
+struct How {
+    selection: Selection,
+    looks: Looks,
+    change: Option<ModeChange>,
 }
 
 struct Target {
@@ -75,13 +81,13 @@ struct Target {
     is_folder: bool,
 }
 
-fn sources(action: &pb::FileActionCopy, root: &Root) -> Result<Vec<PathBuf>, SolveError> {
-    let text = action.src.trim_start_matches('/');
-    let text = text.strip_prefix("./").unwrap_or(text);
-    if !action.allow_wildcard || !has_wildcards(text) {
-        return Ok(vec![PathBuf::from(text)]);
-    }
-    let found = paths(root, text).map_err(SolveError::io("read the files to copy"))?;
+fn sources(
+    action: &pb::FileActionCopy,
+    takes: &Takes,
+    root: &Root,
+) -> Result<Vec<PathBuf>, SolveError> {
+    let found = takes.found(root);
+    let found = found.map_err(SolveError::io("read the files to copy"))?;
     match found.is_empty() && !action.allow_empty_wildcard {
         true => Err(SolveError::NotFound(format!("{} not found", action.src))),
         false => Ok(found),
@@ -93,8 +99,9 @@ fn one(
     root: &Root,
     asked: &Path,
     (to, target): (&Root, &Target),
-    (looks, change): (Looks, Option<&ModeChange>),
+    how: &How,
 ) -> Result<(), SolveError> {
+    let (looks, change) = (how.looks, how.change.as_ref());
     let changed = |error: std::io::Error| {
         SolveError::Failed(format!(
             "failed to change modes of {}: {error}",
@@ -111,22 +118,7 @@ fn one(
             asked.display()
         )),
     };
-    let path = match action.follow_symlink {
-        true => resolve(root, asked).map_err(lost)?,
-        false => {
-            let parent = asked.parent().unwrap_or(Path::new(""));
-            let mut found = resolve(root, parent).map_err(lost)?;
-            found.path.push(asked.file_name().unwrap_or_default());
-            found
-        }
-    };
-    let below = path.path.strip_prefix("/").unwrap_or(&path.path).to_owned();
-    let below = match below.as_os_str().is_empty() {
-        true => PathBuf::from("."),
-        false => below,
-    };
-    let found = root.open_at(&below, OFlags::PATH | OFlags::NOFOLLOW, Mode::empty());
-    let stat = rustix::fs::fstat(found.map_err(lost)?).map_err(|error| lost(error.into()))?;
+    let (below, stat) = located(root, asked, action.follow_symlink).map_err(lost)?;
     let base = asked.file_name().unwrap_or_default();
     let into_folder = || target.is_folder || transfer::is_folder(to, &target.path);
     if FileType::from_raw_mode(stat.st_mode) == FileType::Directory {
@@ -134,13 +126,16 @@ fn one(
             true => target.path.join(base),
             false => target.path.clone(),
         };
-        folder(action, (root, &below), (to, &into), looks)?;
+        folder(action, (root, &below), (to, &into), looks, &how.selection)?;
         let flags = OFlags::RDONLY | OFlags::DIRECTORY;
         return change.map_or(Ok(()), |change| {
             let like = root.open_at(&below, flags, Mode::empty());
             let like = like.map_err(changed)?;
             change_modes(change, (to, &into), Some(&like), 0).map_err(changed)
         });
+    }
+    if !how.selection.takes_named(asked) {
+        return Ok(());
     }
     let is_file = FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile;
     if action.attempt_unpack_docker_compatibility && is_file {
@@ -172,79 +167,25 @@ fn folder(
     from: (&Root, &Path),
     to: (&Root, &Path),
     looks: Looks,
+    selection: &Selection,
 ) -> Result<(), SolveError> {
-    let include = Include::new(&action.include_patterns);
-    let exclude = Exclude::new(&action.exclude_patterns)?;
-    if include.is_empty() {
-        return Ok(transfer::folder(from, to, looks, &exclude)?);
+    if action.include_patterns.is_empty() {
+        return Ok(transfer::folder(from, to, looks, selection)?);
     }
-    let mut wanted = Included {
-        paths: HashSet::new(),
-    };
+    let failed = SolveError::io("read the files to copy");
     let flags = OFlags::RDONLY | OFlags::DIRECTORY;
     let top = from.0.open_at(from.1, flags, Mode::empty());
-    let top = top.map_err(SolveError::io("read the files to copy"))?;
-    wanted
-        .collect(top.as_fd(), &mut Vec::new(), &include, &exclude, 0)
-        .map_err(SolveError::io("read the files to copy"))?;
+    let paths = selection.paths(top.map_err(&failed)?.as_fd());
+    let paths = paths.map_err(failed)?;
     for required in &action.required_paths {
-        let clean = required.trim_start_matches('/').as_bytes().to_vec();
-        if !has_wildcards(required) && !wanted.paths.contains(&clean) {
+        let clean = required.trim_start_matches('/').as_bytes();
+        if !has_wildcards(required) && !paths.contains(clean) {
             return Err(SolveError::NotFound(format!("{required:?}: not found")));
         }
     }
-    if wanted.paths.is_empty() {
-        return Ok(());
-    }
-    Ok(transfer::folder(from, to, looks, &wanted)?)
-}
-
-/// What the patterns include, and the folders above it.
-#[derive(Debug)]
-struct Included {
-    paths: HashSet<Vec<u8>>,
-}
-
-impl hash::Wanted for Included {
-    fn wants(&self, path: &[u8]) -> bool {
-        self.paths.contains(path)
-    }
-}
-
-impl Included {
-    /// Whether something in the folder is included.
-    fn collect(
-        &mut self,
-        folder: impl AsFd,
-        path: &mut Vec<u8>,
-        include: &Include,
-        exclude: &Exclude,
-        depth: usize,
-    ) -> std::io::Result<bool> {
-        if depth > 400 {
-            return Err(std::io::Error::other("folders within folders"));
-        }
-        let length = path.len();
-        let mut any = false;
-        for name in tree::names(folder.as_fd())? {
-            path.extend_from_slice(&name);
-            let stat = statat(&folder, &name[..], AtFlags::SYMLINK_NOFOLLOW)?;
-            let is_folder = FileType::from_raw_mode(stat.st_mode) == FileType::Directory;
-            let mut found = include.wants(path) && hash::Wanted::wants(exclude, path);
-            if is_folder {
-                let child = tree::folder(folder.as_fd(), &name)?;
-                let own = path.clone();
-                path.push(b'/');
-                found |= self.collect(&child, path, include, exclude, depth + 1)?;
-                *path = own;
-            }
-            if found {
-                self.paths.insert(path.clone());
-                any = true;
-            }
-            path.truncate(length);
-        }
-        Ok(any)
+    match paths.is_empty() {
+        true => Ok(()),
+        false => Ok(transfer::folder(from, to, looks, selection)?),
     }
 }
 
@@ -412,6 +353,24 @@ mod tests {
         })
         .unwrap();
         assert!(has(&trees, "exc/d/e/f.md") && !has(&trees, "exc/d/c.txt"));
+        run(&trees, "/", "/exception", |action| {
+            action.exclude_patterns = vec!["d".to_owned(), "!d/e".to_owned()]
+        })
+        .unwrap();
+        assert!(has(&trees, "exception/d/e/f.md") && has(&trees, "exception/a.txt"));
+        assert!(!has(&trees, "exception/d/c.txt"));
+        for (src, dest, kept, excluded) in [
+            ("?.txt", "/named/", "b.txt", "a.txt"),
+            ("d/*", "/named/below/", "f.md", "c.txt"),
+        ] {
+            run(&trees, src, dest, |action| {
+                action.exclude_patterns =
+                    vec!["a.*".to_owned(), "*.txt".to_owned(), "!b.txt".to_owned()]
+            })
+            .unwrap();
+            assert!(has(&trees, &format!("{}{kept}", &dest[1..])), "{src}");
+            assert!(!has(&trees, &format!("{}{excluded}", &dest[1..])), "{src}");
+        }
         let missing = run(&trees, "/", "/req", |action| {
             action.include_patterns = vec!["zz".to_owned()];
             action.required_paths = vec!["zz".to_owned()];

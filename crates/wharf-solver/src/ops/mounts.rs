@@ -366,11 +366,10 @@ fn fill(job: &Job, tree: &Ref, selector: &str, folder: &Path) -> Result<(), Solv
         inside
     };
     let to = wharf_sys::root::Root::open(folder).map_err(&failed)?;
-    let nothing = wharf_builder::Exclude::new(&[])?;
     Ok(transfer::folder(
         (&files.root, inside),
         (&to, Path::new("/")),
         Looks::default(),
-        &nothing,
+        &wharf_builder::Selection::default(),
     )?)
 }

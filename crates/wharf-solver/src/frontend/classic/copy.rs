@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use prost::Message as _;
 use rustix::fs::{FileType, Mode, OFlags, fstat};
 use rustix::io::Errno;
-use wharf_builder::{BuildError, fetch, has_wildcards, hash, paths};
+use wharf_builder::{BuildError, fetch, hash};
 use wharf_dockerfile::{Add, Copy, Located, Source};
 use wharf_oci::Digest;
 use wharf_sys::root::Root;
@@ -152,20 +152,14 @@ impl Build<'_> {
 /// Whether each of the things that are meant is a folder. Blocks.
 fn find(job: &Job, tree: &Ref, takes: &Takes, is_context: bool) -> Result<Vec<bool>, BuildError> {
     let tree = tree.tree(job)?;
-    let asked = takes.path.trim_start_matches('/');
-    let asked = asked.strip_prefix("./").unwrap_or(asked);
-    if !takes.wildcard || !has_wildcards(asked) {
-        return Ok(vec![is_folder(&tree.root, Path::new(asked), is_context)?]);
-    }
-    let found = paths(&tree.root, asked).map_err(SolveError::io("read the build context"))?;
-    let exclude = wharf_builder::Exclude::new(&takes.exclude)?;
-    let wanted = found.iter().filter(|path| {
-        use std::os::unix::ffi::OsStrExt as _;
-        hash::Wanted::wants(&exclude, path.as_os_str().as_bytes())
+    let found = takes.found(&tree.root);
+    let found = found.map_err(SolveError::io("read the build context"))?;
+    let selection = takes.selection()?;
+    let kinds = found.iter().map(|path| {
+        let is_folder = is_folder(&tree.root, path, is_context)?;
+        Ok((is_folder || selection.takes_named(path)).then_some(is_folder))
     });
-    wanted
-        .map(|path| is_folder(&tree.root, path, is_context))
-        .collect()
+    kinds.filter_map(Result::transpose).collect()
 }
 
 fn is_folder(root: &Root, asked: &Path, is_context: bool) -> Result<bool, BuildError> {
