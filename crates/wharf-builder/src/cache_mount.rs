@@ -5,11 +5,13 @@ use std::io;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::FlockOperation;
+use rustix::fs::{CWD, FlockOperation};
+use rustix::io::Errno;
 
 use crate::BuildError;
 
 /// The folder of a cache below `base`; with `locked` after everyone else, with `private` one that nobody else uses now.
+/// A new one has the mode and the owner of `looks`, and what `fill` puts into it; it is there with all that, or not at all.
 /// It is in use while the file lives. Blocks.
 ///
 /// # Errors
@@ -18,11 +20,11 @@ pub fn take(
     base: &Path,
     name: &str,
     sharing: &str,
-    mode: u32,
-    owner: (u32, u32),
-) -> Result<(PathBuf, Option<File>), BuildError> {
+    looks: (u32, (u32, u32)),
+    fill: Fill<'_>,
+) -> Result<(PathBuf, File), BuildError> {
     let failed = BuildError::io("open a cache mount");
-    let looks = (mode, owner);
+    let looks = (looks, fill);
     let taken = match sharing {
         // Shared with others that mount it, not with a prune.
         "shared" => hold(&base.join(name), FlockOperation::LockShared, looks),
@@ -40,9 +42,13 @@ pub fn take(
             )));
         }
     };
-    let (folder, lock) = taken.map_err(failed)?;
-    Ok((folder, Some(lock)))
+    taken.map_err(failed)
 }
+
+/// Puts into the folder of a new cache what it begins with.
+type Fill<'a> = &'a dyn Fn(&Path) -> io::Result<()>;
+/// Mode and owner of a new cache, and what it begins with.
+type New<'a> = ((u32, (u32, u32)), Fill<'a>);
 
 /// Takes the cache `name` away, into `trash` on the same file system, unless somebody has it mounted; whether it is gone.
 ///
@@ -99,14 +105,11 @@ fn lock_by(lock: &File, operation: FlockOperation) -> io::Result<()> {
 }
 
 /// Makes a cache if it is not there, and locks it. What was removed between the one and the other is made again.
-fn hold(
-    cache: &Path,
-    operation: FlockOperation,
-    looks: (u32, (u32, u32)),
-) -> io::Result<(PathBuf, File)> {
+fn hold(cache: &Path, operation: FlockOperation, new: New<'_>) -> io::Result<(PathBuf, File)> {
     loop {
-        let (folder, lock) = match make(cache, looks) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+        let (folder, lock) = match make(cache, new) {
+            // It was taken away in between.
+            Err(error) if error.kind() == io::ErrorKind::NotFound && !cache.exists() => continue,
             other => other?,
         };
         lock_by(&lock, operation)?;
@@ -133,16 +136,27 @@ fn is_lock_of(lock: &File, cache: &Path) -> io::Result<bool> {
     }
 }
 
-fn make(cache: &Path, (mode, (uid, gid)): (u32, (u32, u32))) -> io::Result<(PathBuf, File)> {
+fn make(cache: &Path, ((mode, (uid, gid)), fill): New<'_>) -> io::Result<(PathBuf, File)> {
     let folder = cache.join("data");
-    std::fs::create_dir_all(cache)?;
-    match std::fs::create_dir(&folder) {
-        Ok(()) => {
-            std::os::unix::fs::chown(&folder, Some(uid), Some(gid))?;
-            std::fs::set_permissions(&folder, std::fs::Permissions::from_mode(mode))?;
+    std::fs::create_dir_all(cache.parent().unwrap_or(cache))?;
+    if let Err(error) = std::fs::create_dir(cache)
+        && error.kind() != io::ErrorKind::AlreadyExists
+    {
+        return Err(error);
+    }
+    if !folder.try_exists()? {
+        // Under another name first: who kills us leaves no half of one.
+        let new = tempfile::Builder::new().prefix("new-").tempdir_in(cache)?;
+        std::os::unix::fs::chown(&new, Some(uid), Some(gid))?;
+        fill(new.path())?;
+        std::fs::set_permissions(&new, std::fs::Permissions::from_mode(mode))?;
+        let flags = rustix::fs::RenameFlags::NOREPLACE;
+        match rustix::fs::renameat_with(CWD, new.path(), CWD, &folder, flags) {
+            Ok(()) => drop(new.keep()),
+            // Somebody else was first.
+            Err(Errno::EXIST) => {}
+            Err(error) => return Err(error.into()),
         }
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-        Err(error) => return Err(error),
     }
     let lock = File::create(cache.join(LOCK))?;
     Ok((folder, lock))
@@ -152,7 +166,39 @@ fn make(cache: &Path, (mode, (uid, gid)): (u32, (u32, u32))) -> io::Result<(Path
 mod tests {
     use super::*;
 
-    const ROOT: (u32, u32) = (0, 0);
+    const NEW: (u32, (u32, u32)) = (0o700, (0, 0));
+
+    fn empty(_: &Path) -> io::Result<()> {
+        Ok(())
+    }
+
+    #[test]
+    fn a_cache_is_there_with_all_it_begins_with_or_not_at_all() {
+        use std::os::unix::fs::MetadataExt as _;
+        let dir = tempfile::tempdir().unwrap();
+        let half = |folder: &Path| {
+            std::fs::write(folder.join("half"), "x")?;
+            Err(io::Error::other("no more"))
+        };
+        assert!(take(dir.path(), "a", "shared", NEW, &half).is_err());
+        assert!(!dir.path().join("a/data").exists());
+        let whole = |folder: &Path| std::fs::write(folder.join("whole"), "x");
+        let looks = (0o1750, (7, 8));
+        let (folder, _lock) = take(dir.path(), "a", "shared", looks, &whole).unwrap();
+        let names = std::fs::read_dir(&folder)
+            .unwrap()
+            .map(|one| one.unwrap().file_name());
+        assert_eq!(names.collect::<Vec<_>>(), ["whole"]);
+        let stat = folder.metadata().unwrap();
+        assert_eq!(
+            (stat.mode() & 0o7777, stat.uid(), stat.gid()),
+            (0o1750, 7, 8)
+        );
+        // One that is there is not filled again, though it is empty.
+        std::fs::remove_file(folder.join("whole")).unwrap();
+        take(dir.path(), "a", "shared", looks, &whole).unwrap();
+        assert_eq!(std::fs::read_dir(&folder).unwrap().count(), 0);
+    }
 
     #[test]
     fn a_cache_that_is_mounted_stays() {
@@ -160,7 +206,7 @@ mod tests {
         let (base, trash) = (dir.path().join("base"), dir.path().join("trash"));
         std::fs::create_dir(&trash).unwrap();
         for sharing in ["shared", "locked"] {
-            let (folder, lock) = take(&base, "a", sharing, 0o700, ROOT).unwrap();
+            let (folder, lock) = take(&base, "a", sharing, NEW, &empty).unwrap();
             std::fs::write(folder.join("f"), "kept").unwrap();
             assert!(!remove(&base, "a", &trash).unwrap(), "{sharing}");
             assert_eq!(std::fs::read(folder.join("f")).unwrap(), b"kept");
@@ -202,9 +248,9 @@ mod tests {
             let name = round.to_string();
             std::fs::create_dir_all(base.join(&name).join("data")).unwrap();
             told.send(name.clone()).unwrap();
-            let (folder, lock) = take(&base, &name, "locked", 0o700, ROOT).unwrap();
+            let (folder, lock) = take(&base, &name, "locked", NEW, &empty).unwrap();
             let cache = folder.parent().unwrap();
-            assert!(is_lock_of(&lock.unwrap(), cache).unwrap(), "{round}");
+            assert!(is_lock_of(&lock, cache).unwrap(), "{round}");
         }
         drop(told);
         remover.join().unwrap();
@@ -216,14 +262,14 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let (base, trash) = (dir.path().join("base"), dir.path().join("trash"));
         std::fs::create_dir(&trash).unwrap();
-        let (folder, lock) = take(&base, "a", "locked", 0o700, ROOT).unwrap();
+        let (folder, lock) = take(&base, "a", "locked", NEW, &empty).unwrap();
         std::fs::write(folder.join("f"), "old").unwrap();
         let (told, waits) = std::sync::mpsc::channel();
         let waiting = {
             let base = base.clone();
             std::thread::spawn(move || {
                 told.send(rustix::thread::gettid()).unwrap();
-                take(&base, "a", "locked", 0o700, ROOT).unwrap()
+                take(&base, "a", "locked", NEW, &empty).unwrap()
             })
         };
         let thread = waits.recv().unwrap().as_raw_nonzero();
@@ -248,12 +294,12 @@ mod tests {
     fn private_caches_are_used_again() {
         let dir = tempfile::tempdir().unwrap();
         let name = |folder: &Path| folder.parent().unwrap().file_name().unwrap().to_owned();
-        let (one, held) = take(dir.path(), "p", "private", 0o700, ROOT).unwrap();
-        let (other, _also) = take(dir.path(), "p", "private", 0o700, ROOT).unwrap();
+        let (one, held) = take(dir.path(), "p", "private", NEW, &empty).unwrap();
+        let (other, _also) = take(dir.path(), "p", "private", NEW, &empty).unwrap();
         assert_eq!((name(&one), name(&other)), ("p-0".into(), "p-1".into()));
         drop(held);
-        let (again, _held) = take(dir.path(), "p", "private", 0o700, ROOT).unwrap();
+        let (again, _held) = take(dir.path(), "p", "private", NEW, &empty).unwrap();
         assert_eq!(again, one);
-        assert!(take(dir.path(), "p", "other", 0o700, ROOT).is_err());
+        assert!(take(dir.path(), "p", "other", NEW, &empty).is_err());
     }
 }

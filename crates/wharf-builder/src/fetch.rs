@@ -12,6 +12,9 @@ use wharf_distribution::{Config, Download};
 
 use crate::BuildError;
 
+/// What stands for a password.
+const HIDDEN: &str = "xxxxx";
+
 /// What a file is called that says nothing of its name.
 pub const UNNAMED: &str = "__unnamed__";
 
@@ -47,7 +50,8 @@ pub async fn download(url: &str, folder: &Path, config: &Config) -> Result<Fetch
         }
         let body = String::from_utf8_lossy(&body).trim().to_owned();
         return Err(BuildError::Failed(format!(
-            "failed to GET {url} with status {}: {body}",
+            "failed to GET {} with status {}: {body}",
+            redacted(url),
             answer.status()
         )));
     }
@@ -144,6 +148,32 @@ pub fn starts_an_archive(reader: impl std::io::Read) -> bool {
     sum(0..148) + sum(156..512) + 8 * u32::from(b' ') == expected
 }
 
+/// A text without what addresses in it say of who asks: nothing of a password or a token is shown or kept anywhere. The
+/// user of a password stays, and so does the one of an ssh address, as with BuildKit (`util/urlutil`).
+pub fn redacted(text: &str) -> String {
+    let mut shown = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(at) = rest.find("://") {
+        let (before, address) = rest.split_at(at + 3);
+        shown.push_str(before);
+        let is_end = |letter: char| letter.is_whitespace() || "/?#\"'`<>\\".contains(letter);
+        let (authority, after) = address.split_at(address.find(is_end).unwrap_or(address.len()));
+        match authority.rsplit_once('@') {
+            Some((user, host)) => {
+                match user.split_once(':') {
+                    Some((user, _)) => shown.push_str(&format!("{user}:{HIDDEN}@")),
+                    None if before.ends_with("ssh://") => shown.push_str(&format!("{user}@")),
+                    None => shown.push_str(&format!("{HIDDEN}@")),
+                }
+                shown.push_str(host);
+            }
+            None => shown.push_str(authority),
+        }
+        rest = after;
+    }
+    shown + rest
+}
+
 /// A git repository, a place in it and a folder of that.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct GitUrl {
@@ -178,11 +208,31 @@ pub fn git_url(text: &str) -> Option<GitUrl> {
     })
 }
 
-/// Fetches one commit of a repository into `path`, with the `git` of the host.
+/// A program `git` in a folder.
+struct Git<'a> {
+    folder: &'a Path,
+    /// The socket of the client's ssh agent.
+    agent: Option<&'a Path>,
+}
+
+/// Whether a repository is reached by ssh.
+pub fn is_ssh(repository: &str) -> bool {
+    match repository.split_once("://") {
+        Some((scheme, _)) => scheme == "ssh",
+        None => repository.contains('@'),
+    }
+}
+
+/// Fetches one commit of a repository into `path`, with the `git` of the host; by ssh with the client's `agent` alone: nothing
+/// is opened with what the host's own user has.
 ///
 /// # Errors
 /// What git says.
-pub async fn clone(url: &GitUrl, path: &Path) -> Result<(), BuildError> {
+pub async fn clone(url: &GitUrl, path: &Path, agent: Option<&Path>) -> Result<(), BuildError> {
+    let git = Git {
+        folder: path,
+        agent,
+    };
     let reference = match url.reference.as_str() {
         "" => "HEAD",
         text if text.starts_with('-') => {
@@ -191,18 +241,20 @@ pub async fn clone(url: &GitUrl, path: &Path) -> Result<(), BuildError> {
         text => text,
     };
     std::fs::create_dir(path).map_err(BuildError::io("make a folder for the repository"))?;
-    git(path, &["init", "--quiet"]).await?;
-    git(path, &["remote", "add", "origin", "--", &url.repository]).await?;
+    git.run(&["init", "--quiet"]).await?;
+    git.run(&["remote", "add", "origin", "--", &url.repository])
+        .await?;
     let fetch = [
         "fetch", "--quiet", "--depth", "1", "origin", "--", reference,
     ];
-    if let Err(shallow) = git(path, &fetch).await {
+    if let Err(shallow) = git.run(&fetch).await {
         // Servers that give no single commit by its digest give everything.
         let whole = ["fetch", "--quiet", "--tags", "origin"];
-        git(path, &whole).await.map_err(|_| shallow)?;
-        git(path, &["checkout", "--quiet", reference, "--"]).await?;
+        git.run(&whole).await.map_err(|_| shallow)?;
+        git.run(&["checkout", "--quiet", reference, "--"]).await?;
     } else {
-        git(path, &["checkout", "--quiet", "FETCH_HEAD", "--"]).await?;
+        git.run(&["checkout", "--quiet", "FETCH_HEAD", "--"])
+            .await?;
     }
     let modules = [
         "submodule",
@@ -212,37 +264,91 @@ pub async fn clone(url: &GitUrl, path: &Path) -> Result<(), BuildError> {
         "--depth",
         "1",
     ];
-    git(path, &modules).await
+    git.run(&modules).await.map(drop)
 }
 
-async fn git(folder: &Path, arguments: &[&str]) -> Result<(), BuildError> {
-    let output = Command::new("git")
-        .current_dir(folder)
-        .args(arguments)
-        // Nothing is asked at a terminal, and no protocol that runs programs (`ext::`).
-        .env("GIT_TERMINAL_PROMPT", "0")
-        .env("GIT_PROTOCOL_FROM_USER", "0")
-        // No settings but the host's own: one in the repository could name programs to run.
-        .env("HOME", "/nonexistent")
-        .env("GIT_CONFIG_GLOBAL", "/dev/null")
-        .stdin(Stdio::null())
-        .kill_on_drop(true)
-        .output()
-        .await;
-    let output = output.map_err(|error| {
-        BuildError::Failed(format!(
-            "unable to find git on the host, which git contexts need: {error}"
-        ))
-    })?;
-    if output.status.success() {
-        return Ok(());
+/// The commit that is checked out in a repository.
+///
+/// # Errors
+/// What git says.
+pub async fn commit(path: &Path) -> Result<String, BuildError> {
+    let git = Git {
+        folder: path,
+        agent: None,
+    };
+    git.run(&["rev-parse", "HEAD"]).await
+}
+
+/// What git and ssh are told of the daemon's variables: how to reach the net, and whom to trust there.
+const KEPT: [&str; 12] = [
+    "PATH",
+    "HTTP_PROXY",
+    "HTTPS_PROXY",
+    "NO_PROXY",
+    "ALL_PROXY",
+    "http_proxy",
+    "https_proxy",
+    "no_proxy",
+    "all_proxy",
+    "SSL_CERT_FILE",
+    "SSL_CERT_DIR",
+    "GIT_SSL_CAINFO",
+];
+
+/// ssh without any key of the host's: OpenSSH looks for them in the home that the system knows, whatever `HOME` says. Nobody
+/// is there to be asked whether a server is who it should be; as with BuildKit, one that is new is taken.
+const SSH: &str = "ssh -F none -o IdentityFile=none -o BatchMode=yes -o PasswordAuthentication=no \
+                   -o StrictHostKeyChecking=accept-new -o UserKnownHostsFile=/dev/null -o ForwardAgent=no";
+
+impl Git<'_> {
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new("git");
+        command
+            .current_dir(self.folder)
+            .args(arguments)
+            .env_clear()
+            // Nothing is asked at a terminal, and no protocol that runs programs (`ext::`) or reads our disk.
+            .env("GIT_TERMINAL_PROMPT", "0")
+            .env("GIT_PROTOCOL_FROM_USER", "0")
+            .env("GIT_ALLOW_PROTOCOL", "https:http:ssh:git")
+            .env("GIT_SSH_COMMAND", SSH)
+            // No settings: one could name programs to run, or have credentials of the host's.
+            .env("HOME", "/nonexistent")
+            .env("GIT_CONFIG_GLOBAL", "/dev/null")
+            .env("GIT_CONFIG_NOSYSTEM", "1")
+            .env("LC_ALL", "C")
+            .stdin(Stdio::null())
+            .kill_on_drop(true);
+        for name in KEPT {
+            if let Some(value) = std::env::var_os(name) {
+                command.env(name, value);
+            }
+        }
+        if let Some(agent) = self.agent {
+            command.env("SSH_AUTH_SOCK", agent);
+        }
+        command
     }
-    let text = String::from_utf8_lossy(&output.stderr).trim().to_owned();
-    let verb = arguments.first().copied().unwrap_or_default();
-    Err(BuildError::Failed(format!(
-        "error in git {verb}: {text}: {}",
-        output.status
-    )))
+
+    /// Runs it; what it says.
+    async fn run(&self, arguments: &[&str]) -> Result<String, BuildError> {
+        let output = self.command(arguments).output().await;
+        let output = output.map_err(|error| {
+            BuildError::Failed(format!(
+                "unable to find git on the host, which git contexts need: {error}"
+            ))
+        })?;
+        if output.status.success() {
+            return Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned());
+        }
+        let text = String::from_utf8_lossy(&output.stderr);
+        let text = redacted(text.trim());
+        let verb = arguments.first().copied().unwrap_or_default();
+        Err(BuildError::Failed(format!(
+            "error in git {verb}: {text}: {}",
+            output.status
+        )))
+    }
 }
 
 /// Now, as configurations have it.
@@ -268,6 +374,63 @@ mod tests {
         );
         assert!(git_url("https://h.example/a.tar.gz").is_none());
         assert!(git_url("git@h.example:a/b.git").is_some());
+    }
+
+    #[test]
+    fn passwords_and_tokens_are_not_shown() {
+        for (text, shown) in [
+            (
+                "https://u:p@h.example/a.git#v1",
+                "https://u:xxxxx@h.example/a.git#v1",
+            ),
+            ("https://token@h.example/a", "https://xxxxx@h.example/a"),
+            ("ssh://git@h.example/a", "ssh://git@h.example/a"),
+            ("git@h.example:a/b.git", "git@h.example:a/b.git"),
+            ("ADD https://u:p@ss@h/x /y", "ADD https://u:xxxxx@h/x /y"),
+            (
+                "'https://u:p@h' https://a:b@c/",
+                "'https://u:xxxxx@h' https://a:xxxxx@c/",
+            ),
+            ("https://h/a@b", "https://h/a@b"),
+            ("docker-image://h/a@sha256:0", "docker-image://h/a@sha256:0"),
+            ("no address", "no address"),
+        ] {
+            assert_eq!(redacted(text), shown);
+        }
+    }
+
+    /// What git is run with, told by git itself.
+    #[tokio::test]
+    async fn git_has_nothing_of_the_hosts() {
+        let dir = tempfile::tempdir().unwrap();
+        let told = async |agent| {
+            let git = Git {
+                folder: dir.path(),
+                agent,
+            };
+            git.run(&["-c", "alias.show-env=!env", "show-env"])
+                .await
+                .unwrap()
+        };
+        let alone = told(None).await;
+        assert!(alone.contains("IdentityFile=none") && alone.contains("HOME=/nonexistent"));
+        // The test itself has some of these.
+        assert!(!alone.contains("CARGO") && !alone.contains("SSH_AUTH_SOCK"));
+        let agent = Path::new("/run/agent.sock");
+        assert!(
+            told(Some(agent))
+                .await
+                .contains("SSH_AUTH_SOCK=/run/agent.sock")
+        );
+        assert!(is_ssh("git@h:a") && is_ssh("ssh://h/a") && !is_ssh("https://u@h/a"));
+        // A repository on our disk is no repository that anybody may have.
+        let url = GitUrl {
+            repository: dir.path().display().to_string(),
+            reference: String::new(),
+            folder: String::new(),
+        };
+        let error = clone(&url, &dir.path().join("x"), None).await.unwrap_err();
+        assert!(error.to_string().contains("'file' not allowed"), "{error}");
     }
 
     #[test]

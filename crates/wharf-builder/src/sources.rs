@@ -55,7 +55,7 @@ impl Selection {
         self.include.is_some() || exceptions
     }
 
-    /// Whether a file is taken that a copy names itself, or by a pattern: `COPY --exclude=*.txt hom* /d/`.
+    /// Whether a file is taken that a copy names itself, or by a pattern: `COPY --exclude=*.txt d* /d/`.
     pub fn takes_named(&self, path: &Path) -> bool {
         let name = path.file_name().unwrap_or_default().to_string_lossy();
         !self.excludes(&name) && !self.excludes(&path.to_string_lossy())

@@ -36,7 +36,10 @@ pub fn is_folder(root: &Root, path: &Path) -> bool {
         .is_some_and(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::Directory)
 }
 
-/// Makes the folder `path` and those above it that are missing; new ones belong to `owner`.
+/// Permissions of folders that are made because something is put into them.
+const MODE: u32 = 0o755;
+
+/// Makes the folder `path` and those above it that are missing; new ones belong to `owner` and have the permissions `mode`.
 ///
 /// # Errors
 /// If it cannot be made.
@@ -44,6 +47,7 @@ pub fn make_folders(
     root: &Root,
     path: &Path,
     owner: Option<(u32, u32)>,
+    mode: u32,
 ) -> Result<PathBuf, BuildError> {
     let failed = |error: io::Error| {
         BuildError::Failed(format!("failed to make {}: {error}", path.display()))
@@ -59,7 +63,7 @@ pub fn make_folders(
             .open_at(&walked, flags, Mode::empty())
             .map_err(failed)?;
         walked.push(name);
-        match mkdirat(&parent, name, Mode::from_raw_mode(0o755)) {
+        match mkdirat(&parent, name, Mode::from_raw_mode(mode)) {
             Ok(()) => {}
             Err(Errno::EXIST) => continue,
             Err(error) => return Err(failed(error.into())),
@@ -67,7 +71,7 @@ pub fn make_folders(
         // Whatever our umask has taken away.
         let made = root.open_at(&walked, OFlags::RDONLY | OFlags::DIRECTORY, Mode::empty());
         let made = made.map_err(failed)?;
-        rustix::fs::fchmod(&made, Mode::from_raw_mode(0o755))
+        rustix::fs::fchmod(&made, Mode::from_raw_mode(mode))
             .map_err(|error| failed(error.into()))?;
         if let Some((uid, gid)) = owner {
             let (uid, gid) = (Uid::from_raw(uid), Gid::from_raw(gid));
@@ -100,7 +104,7 @@ pub fn folder(
     let folder = folder.map_err(&failed)?;
     let paths = selection.is_deep().then(|| selection.paths(folder.as_fd()));
     let paths = paths.transpose().map_err(failed)?;
-    let to = make_folders(target, to, looks.owner)?;
+    let to = make_folders(target, to, looks.owner, MODE)?;
     let wanted = |path: &[u8]| match &paths {
         Some(paths) => paths.contains(path),
         None => selection.takes(path),
@@ -125,7 +129,7 @@ pub fn file(
     looks: Looks,
 ) -> Result<(), BuildError> {
     let parent = to.parent().unwrap_or(Path::new("/"));
-    let parent = make_folders(target, parent, looks.owner)?;
+    let parent = make_folders(target, parent, looks.owner, MODE)?;
     let name = to.file_name().unwrap_or_default();
     let flags = OFlags::RDONLY | OFlags::DIRECTORY;
     let folder = from.parent().filter(|path| *path != Path::new(""));
@@ -147,7 +151,7 @@ pub fn archive(
     (target, to): (&Root, &Path),
     looks: Looks,
 ) -> Result<(), BuildError> {
-    let to = make_folders(target, to, looks.owner)?;
+    let to = make_folders(target, to, looks.owner, MODE)?;
     let archive = open_file(source, from).map_err(BuildError::io("failed to copy files"))?;
     unpack(archive, target, to, looks).map_err(|error| failed(&error))
 }

@@ -9,7 +9,7 @@ use bollard_buildkit_proto::moby::buildkit::v1::frontend::{
     DoneMessage, ExecMessage, ExitMessage, FdMessage, InitMessage, StartedMessage,
 };
 use futures_util::{Stream, StreamExt as _};
-use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
@@ -36,39 +36,49 @@ pub(crate) fn serve(
 ) -> impl Stream<Item = Result<ExecMessage, Status>> + Send {
     let (said, answers) = mpsc::channel(WAITING);
     let listening = tokio::spawn(async move {
-        let mut processes: HashMap<String, (mpsc::Sender<Input>, AbortOnDropHandle<()>)> =
-            HashMap::new();
+        let mut processes: HashMap<String, Known> = HashMap::new();
         while let Some(Ok(message)) = asked.next().await {
             let Some(input) = message.input else { continue };
             let id = message.process_id;
             match input {
                 Input::Init(init) => {
-                    processes.retain(|_, (_, work)| !work.is_finished());
+                    processes.retain(|_, known| !known.work.is_finished());
                     if processes.contains_key(&id) || processes.len() >= PROCESSES {
                         let text = format!("process {id:?} already started");
                         let _ = said.send(Err(Status::unknown(text))).await;
                         return;
                     }
                     let (told, inputs) = mpsc::channel(WAITING);
+                    let (ordered, orders) = mpsc::channel(WAITING);
                     let line = Line {
                         id: id.clone(),
                         said: said.clone(),
                     };
-                    let work = tokio::spawn(line.run(job.clone(), init, inputs));
-                    processes.insert(id, (told, AbortOnDropHandle::new(work)));
+                    let work = tokio::spawn(line.run(job.clone(), init, (inputs, orders)));
+                    let work = AbortOnDropHandle::new(work);
+                    let known = Known {
+                        told,
+                        ordered,
+                        work,
+                    };
+                    processes.insert(id, known);
                 }
                 other => {
-                    if let Some((told, _)) = processes.get(&id) {
+                    if let Some(known) = processes.get(&id) {
+                        let way = match other {
+                            Input::Signal(_) | Input::Resize(_) => &known.ordered,
+                            _ => &known.told,
+                        };
                         // One that has ended hears nothing.
-                        let _ = told.send(other).await;
+                        let _ = way.send(other).await;
                     }
                 }
             }
         }
         // The client says no more; what it has begun it still hears of.
-        for (_, (told, work)) in processes {
-            drop(told);
-            let _ = work.await;
+        for (_, known) in processes {
+            drop((known.told, known.ordered));
+            let _ = known.work.await;
         }
     });
     let listening = AbortOnDropHandle::new(listening);
@@ -77,6 +87,18 @@ pub(crate) fn serve(
         answer
     })
 }
+
+/// A process that was begun.
+struct Known {
+    /// What it reads.
+    told: mpsc::Sender<Input>,
+    /// Signals and sizes: they do not wait until it has read.
+    ordered: mpsc::Sender<Input>,
+    work: AbortOnDropHandle<()>,
+}
+
+/// What comes for a process: what it reads, and orders.
+type Inputs = (mpsc::Receiver<Input>, mpsc::Receiver<Input>);
 
 /// What one process says to its client.
 #[derive(Clone)]
@@ -96,7 +118,7 @@ impl Line {
     }
 
     /// One process, from its start to its last word.
-    async fn run(self, job: Arc<Job>, init: InitMessage, inputs: mpsc::Receiver<Input>) {
+    async fn run(self, job: Arc<Job>, init: InitMessage, inputs: Inputs) {
         let ended = self.lived(&job, init, inputs).await;
         let (code, error) = match ended {
             Ok(0) => (0, None),
@@ -115,12 +137,7 @@ impl Line {
         self.say(Input::Done(DoneMessage {})).await;
     }
 
-    async fn lived(
-        &self,
-        job: &Job,
-        init: InitMessage,
-        inputs: mpsc::Receiver<Input>,
-    ) -> Result<i32, Error> {
+    async fn lived(&self, job: &Job, init: InitMessage, inputs: Inputs) -> Result<i32, Error> {
         let hosted = job.hosted(&init.container_id)?;
         let (tty, fds) = (init.tty, init.fds);
         let process = hosted.container.start(NewProcess {
@@ -150,7 +167,7 @@ impl Line {
         &self,
         process: &Process<'_>,
         (reader, writer): (OwnedReadHalf, OwnedWriteHalf),
-        inputs: mpsc::Receiver<Input>,
+        (inputs, orders): Inputs,
         (tty, fds): (bool, &[u32]),
     ) -> Result<i32, Error> {
         let hear = async {
@@ -171,7 +188,8 @@ impl Line {
         };
         tokio::select! {
             code = hear => code,
-            never = tell(process, writer, inputs) => match never {},
+            never = tell(writer, inputs) => match never {},
+            never = order(process, orders) => match never {},
         }
     }
 
@@ -221,23 +239,32 @@ impl Line {
 
 /// Tells the process what the client has for it, for as long as it lives.
 async fn tell(
-    process: &Process<'_>,
-    writer: OwnedWriteHalf,
+    writer: impl AsyncWrite + Unpin,
     mut inputs: mpsc::Receiver<Input>,
 ) -> std::convert::Infallible {
     let mut writer = Some(writer);
     while let Some(input) = inputs.recv().await {
         // Who has ended is told nothing any more; that it has is heard elsewhere.
-        match input {
-            Input::File(file) if file.fd == 0 => {
-                if let Some(open) = &mut writer {
-                    let written = open.write_all(&file.data).await;
-                    if file.eof || written.is_err() {
-                        let _ = open.shutdown().await;
-                        writer = None;
-                    }
-                }
+        if let (Input::File(file), Some(open)) = (&input, &mut writer)
+            && file.fd == 0
+        {
+            let written = open.write_all(&file.data).await;
+            if file.eof || written.is_err() {
+                let _ = open.shutdown().await;
+                writer = None;
             }
+        }
+    }
+    std::future::pending().await
+}
+
+/// Signals, and the sizes of its terminal.
+async fn order(
+    process: &Process<'_>,
+    mut orders: mpsc::Receiver<Input>,
+) -> std::convert::Infallible {
+    while let Some(input) = orders.recv().await {
+        match input {
             Input::Resize(size) => {
                 let number = |number: u32| u16::try_from(number).unwrap_or(u16::MAX);
                 let _ = process.resize(number(size.rows), number(size.cols)).await;

@@ -2,6 +2,7 @@
 
 use std::convert::Infallible;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bollard_buildkit_proto::health::health_check_response::ServingStatus;
 use bollard_buildkit_proto::health::health_server::{Health, HealthServer};
@@ -13,7 +14,7 @@ use bollard_buildkit_proto::moby::buildkit::v1::frontend::llb_bridge_server::Llb
 use futures_util::stream::BoxStream;
 use http::HeaderMap;
 use hyper::body::Incoming;
-use hyper_util::rt::{TokioExecutor, TokioIo};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::Notify;
 use tonic::service::Routes;
@@ -156,6 +157,10 @@ impl BuildKit {
 fn limit(builder: &mut hyper::server::conn::http2::Builder<TokioExecutor>) {
     builder
         .max_concurrent_streams(250)
+        .timer(TokioTimer::new())
+        // A client that has gone without a word is given up; one that does nothing answers all the same.
+        .keep_alive_interval(Some(Duration::from_secs(30)))
+        .keep_alive_timeout(Duration::from_secs(60))
         .max_header_list_size(64 << 10)
         .max_pending_accept_reset_streams(Some(20));
 }

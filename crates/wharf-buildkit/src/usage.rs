@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bollard_buildkit_proto::moby::buildkit::v1::{PruneRequest, UsageRecord};
 use jiff::Timestamp;
-use wharf_solver::{CacheRecord, PruneOptions};
+use wharf_solver::{CacheRecord, PruneOptions, short_id};
 
 use crate::error::Error;
 use crate::service::Kit;
@@ -99,11 +99,15 @@ fn wanted(filters: &[String]) -> Vec<String> {
 
 fn record(record: CacheRecord) -> UsageRecord {
     UsageRecord {
-        id: short(&record.id),
+        id: record.short_id(),
         mutable: record.mutable,
         in_use: record.in_use,
         size: record.size,
-        parents: record.parents.iter().map(|parent| short(parent)).collect(),
+        parents: record
+            .parents
+            .iter()
+            .map(|parent| short_id(parent))
+            .collect(),
         created_at: Some(time::of(record.created)),
         last_used_at: record.last_used.map(time::of),
         usage_count: record.usage_count,
@@ -112,10 +116,4 @@ fn record(record: CacheRecord) -> UsageRecord {
         shared: record.shared,
         ..UsageRecord::default()
     }
-}
-
-/// As long as BuildKit's ids are.
-fn short(id: &str) -> String {
-    let hex = id.strip_prefix("sha256:").unwrap_or(id);
-    hex.get(..25).unwrap_or(hex).to_owned()
 }

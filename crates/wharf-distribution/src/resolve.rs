@@ -15,6 +15,9 @@ use crate::{Client, Credentials, RegistryError, Source};
 /// Requests for manifests are tried this often when the registry says that it has a problem.
 const MANIFEST_ATTEMPTS: u32 = 3;
 
+/// The most images of an index that are looked at where all are wanted.
+const MOST_IMAGES: usize = 64;
+
 /// A document as it came, with its address.
 #[derive(Debug, Clone)]
 pub struct Raw {
@@ -116,6 +119,51 @@ impl Client {
                 message: "an index within an index is not supported".to_owned(),
             }),
         }
+    }
+
+    /// The manifests of all images that a name leads to, whatever they are for, and where their blobs are; without those
+    /// that only say something of others.
+    ///
+    /// # Errors
+    /// The last place's [`RegistryError`].
+    pub async fn resolve_all(
+        &self,
+        reference: &Reference,
+        credentials: Option<&Credentials>,
+    ) -> Result<(Source, Vec<Manifest>), RegistryError> {
+        let mut last = None;
+        for source in self.sources(reference, credentials)? {
+            match self.all_at(&source).await {
+                Ok(manifests) => return Ok((source, manifests)),
+                Err(error) => last = Some(error),
+            }
+        }
+        Err(last.unwrap_or_else(|| RegistryError::Config("no registry endpoint".to_owned())))
+    }
+
+    async fn all_at(&self, source: &Source) -> Result<Vec<Manifest>, RegistryError> {
+        let digest = source.reference.digest();
+        let which = match digest {
+            Some(digest) => digest.to_string(),
+            None => source.reference.tag().unwrap_or("latest").to_owned(),
+        };
+        let index = match self.manifest(source, &which, digest).await?.1 {
+            Document::Manifest(manifest) => return Ok(vec![manifest]),
+            Document::Index(index) => index,
+        };
+        let is_image = |entry: &&Descriptor| {
+            let kind = entry.media_type.as_str();
+            media_type::ACCEPT_MANIFESTS.contains(&kind) && !entry.is_attestation()
+        };
+        let mut manifests = Vec::new();
+        for entry in index.manifests.iter().filter(is_image).take(MOST_IMAGES) {
+            let (digest, found) = (entry.digest, entry.digest.to_string());
+            let found = self.manifest(source, &found, Some(&digest)).await?;
+            if let Document::Manifest(manifest) = found.1 {
+                manifests.push(manifest);
+            }
+        }
+        Ok(manifests)
     }
 
     pub(crate) async fn manifest(

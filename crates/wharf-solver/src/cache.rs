@@ -4,14 +4,14 @@
 //! and read-only mounts, only the files it takes). It is found by the key of its definition too, which needs no input
 //! to be there. The layers are written before the record; a record whose layers are gone is none.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use wharf_images::{BuiltLayer, Images, LayerHold};
 use wharf_oci::{ChainId, Descriptor, Digest};
-use wharf_records::{Db, RecordError, Table};
+use wharf_records::{Db, RecordError, Table, Transaction};
 
 use crate::result::{Inner, Keep};
 use crate::{Layer, Ref, SolveError};
@@ -90,16 +90,22 @@ impl Cache {
             let record = RECORDS.get(tx, &id)?;
             Ok::<_, RecordError>(record.map(|record| (id, record)))
         })?;
-        let Some((id, mut record)) = found else {
+        let Some((id, record)) = found else {
             return Ok(None);
         };
         let Some(outputs) = self.revive(&record) else {
-            self.db.write(|tx| RECORDS.delete(tx, &id))?;
+            self.db.write(|tx| remove(tx, &HashSet::from([id])))?;
             return Ok(None);
         };
-        record.used = Timestamp::now().as_second();
-        record.count += 1;
-        self.db.write(|tx| RECORDS.put(tx, &id, &record))?;
+        self.db.write(|tx| {
+            // A prune may have taken it meanwhile: then it is not brought back, and what it was is held all the same.
+            if let Some(mut record) = RECORDS.get(tx, &id)? {
+                record.used = Timestamp::now().as_second();
+                record.count += 1;
+                RECORDS.put(tx, &id, &record)?;
+            }
+            Ok::<_, RecordError>(())
+        })?;
         Ok(Some(outputs))
     }
 
@@ -160,14 +166,7 @@ impl Cache {
     /// Forgets records, and the layers that none of the others needs. Blocks on the disk.
     pub(crate) fn forget(&self, gone: &HashSet<String>) -> Result<(), SolveError> {
         let left = self.db.write(|tx| {
-            for id in gone {
-                RECORDS.delete(tx, id)?;
-            }
-            for (key, id) in KEYS.all(tx)? {
-                if gone.contains(&id.to_string()) {
-                    KEYS.delete(tx, &key)?;
-                }
-            }
+            remove(tx, gone)?;
             RECORDS.all(tx)
         })?;
         let mut keep = HashSet::new();
@@ -178,24 +177,19 @@ impl Cache {
         self.images.forget_layers(&keep)?;
         Ok(())
     }
+}
 
-    /// How many records have a layer.
-    pub(crate) fn users(records: &[(String, Record)]) -> HashMap<ChainId, usize> {
-        let mut users = HashMap::new();
-        for (_, record) in records {
-            let chains: HashSet<ChainId> = record
-                .outputs
-                .iter()
-                .flatten()
-                .flatten()
-                .map(|layer| layer.chain)
-                .collect();
-            for chain in chains {
-                *users.entry(chain).or_default() += 1;
-            }
-        }
-        users
+/// Removes records, and the keys that lead to them.
+fn remove(tx: &Transaction<'_>, gone: &HashSet<String>) -> Result<(), RecordError> {
+    for id in gone {
+        RECORDS.delete(tx, id)?;
     }
+    for (key, id) in KEYS.all(tx)? {
+        if gone.contains(&id.to_string()) {
+            KEYS.delete(tx, &key)?;
+        }
+    }
+    Ok(())
 }
 
 impl Record {

@@ -14,6 +14,7 @@ use jiff::Timestamp;
 use wharf_images::Image;
 use wharf_oci::{Platform, Reference};
 
+use crate::attributes::is_on;
 use crate::progress::Shown;
 use crate::{Job, Ref, SolveError, SolveResult, blocking};
 
@@ -51,7 +52,7 @@ impl Job {
         shown: &Shown,
     ) -> Result<BTreeMap<String, String>, SolveError> {
         let names = names(attrs)?;
-        let pushes = is_on(attrs, "push");
+        let pushes = is_on(attrs, "push")?;
         if pushes && names.is_empty() {
             let text = "tag is needed when pushing to registry";
             return Err(SolveError::Invalid(text.to_owned()));
@@ -74,7 +75,7 @@ impl Job {
             shown.did(format!("naming to {name}"), now).await;
         }
         if pushes {
-            let by_digest = is_on(attrs, "push-by-digest");
+            let by_digest = is_on(attrs, "push-by-digest")?;
             self.push(&names, &image, by_digest, shown).await?;
         }
         if !names.is_empty() {
@@ -129,7 +130,7 @@ impl Job {
     ) -> Result<(Image, BTreeMap<String, String>), SolveError> {
         let store = self.engine().images.store();
         // One that goes by its digest has no name, here neither.
-        let tags = match is_on(attrs, "push-by-digest") {
+        let tags = match is_on(attrs, "push-by-digest")? {
             true => Vec::new(),
             false => names
                 .iter()
@@ -249,12 +250,6 @@ pub(crate) fn only(result: &SolveResult) -> Result<OnePlatform<'_>, SolveError> 
             "docker exporter does not currently support exporting manifest lists".to_owned(),
         )),
     }
-}
-
-pub(crate) fn is_on(attrs: &BTreeMap<String, String>, key: &str) -> bool {
-    attrs
-        .get(key)
-        .is_some_and(|value| matches!(value.as_str(), "" | "1" | "true"))
 }
 
 /// Seconds since 1970 that are to be the image's time.

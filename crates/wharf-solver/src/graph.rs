@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use bollard_buildkit_proto::pb;
 use prost::Message as _;
+use wharf_builder::fetch;
 use wharf_oci::Digest;
 
 use crate::{Policies, SolveError, SourceRange};
@@ -22,7 +23,7 @@ const MAX_PARTS: usize = 4_096;
 /// If it is no graph, or an operation refers to what is not there.
 pub fn vertices(definition: &pb::Definition) -> Result<usize, SolveError> {
     let graph = Graph::read(definition, &Policies::default())?;
-    crate::keys::definitions(&graph);
+    crate::keys::definitions(&graph, None);
     Ok(graph.nodes.len())
 }
 
@@ -160,8 +161,12 @@ impl Graph {
 }
 
 impl Node {
-    /// What people call it.
+    /// What people call it, without the passwords of addresses.
     pub(crate) fn name(&self) -> String {
+        fetch::redacted(&self.own_name())
+    }
+
+    fn own_name(&self) -> String {
         if let Some(name) = self.metadata.description.get("llb.customname") {
             return name.clone();
         }

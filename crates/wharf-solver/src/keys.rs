@@ -10,11 +10,13 @@ use wharf_oci::{Digest, Hasher};
 use wharf_sys::root::Root;
 
 use crate::flight::Outputs;
+use crate::frontend::classic::Housing;
 use crate::graph::{Graph, Node};
 use crate::{Job, Ref, SolveError, blocking};
 
 /// The key of each vertex by its definition; `None` for one that stands on what only a client knows.
-pub(crate) fn definitions(graph: &Graph) -> Vec<Option<Digest>> {
+/// Commands of a classic build are other ones by the settings of its containers.
+pub(crate) fn definitions(graph: &Graph, housing: Option<&Housing>) -> Vec<Option<Digest>> {
     let mut keys: Vec<Option<Digest>> = Vec::with_capacity(graph.nodes.len());
     for node in &graph.nodes {
         let key = match &node.op {
@@ -25,7 +27,10 @@ pub(crate) fn definitions(graph: &Graph) -> Vec<Option<Digest>> {
                     Some(format!("{key}#{}", edge.output))
                 });
                 let inputs: Option<Vec<String>> = inputs.collect();
-                inputs.map(|inputs| joined(node, &inputs))
+                inputs.map(|mut inputs| {
+                    inputs.extend(housed(node, housing));
+                    joined(node, &inputs)
+                })
             }
         };
         keys.push(key);
@@ -58,7 +63,13 @@ fn is_fixed(source: &pb::SourceOp) -> bool {
         let commit = reference.split(':').next().unwrap_or_default();
         return commit.len() == 40 && commit.bytes().all(|byte| byte.is_ascii_hexdigit());
     }
-    source.attrs.contains_key("http.checksum")
+    let is_web = name.starts_with("http://") || name.starts_with("https://");
+    is_web && source.attrs.contains_key("http.checksum")
+}
+
+fn housed(node: &Node, housing: Option<&Housing>) -> Option<String> {
+    let housing = housing.filter(|_| matches!(node.op, pb::op::Op::Exec(_)))?;
+    Some(format!("housed {}", housing.settings()))
 }
 
 fn joined(node: &Node, inputs: &[String]) -> Digest {
@@ -88,6 +99,7 @@ pub(crate) async fn content(
         };
         parts.push(format!("content {part}#{}", edge.output));
     }
+    parts.extend(housed(node, job.housing()));
     Ok(joined(node, &parts))
 }
 

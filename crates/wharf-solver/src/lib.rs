@@ -12,6 +12,7 @@
 //! Source: `moby/buildkit`: `solver/pb/ops.proto`, `docs/`, and the Dockerfile reference.
 
 mod attestation;
+mod attributes;
 mod cache;
 mod entitlement;
 mod error;
@@ -32,6 +33,7 @@ mod stores;
 mod voice;
 
 pub use attestation::{Attestation, AttestationKind};
+pub use attributes::flag;
 pub use entitlement::Entitlement;
 pub use error::{SolveError, SourceRange};
 pub use export::{Archived, Files, Provenance, Writing};
@@ -40,6 +42,7 @@ pub use graph::vertices;
 pub use ops::{Container, NewContainer, NewProcess, Process};
 pub use policy::Policies;
 pub use progress::{Progress, ProgressSender, Vertex, VertexLog, VertexStatus, Warning};
+pub use prune::short_id;
 pub use result::{Layer, Ref, SolveResult, Stat, Tree};
 pub use solver::{
     ArchiveKind, CacheOption, CacheRecord, Job, JobOptions, PruneOptions, ResolvedImage,

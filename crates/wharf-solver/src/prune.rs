@@ -1,16 +1,17 @@
 //! What the cache takes on disk, and making it less.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::os::fd::AsFd as _;
 use std::path::Path;
 
 use jiff::Timestamp;
-use rustix::fs::FlockOperation;
+use regex::Regex;
 use wharf_builder::{remove_cache, tree};
 use wharf_engine::CACHE_FIELDS;
 use wharf_oci::ChainId;
 
-use crate::cache::{Cache, Record};
+use crate::cache::Record;
+use crate::ops::Caches;
 use crate::{CacheRecord, PruneOptions, SolveError, Solver, blocking};
 
 /// The kind of what steps have made.
@@ -79,7 +80,6 @@ impl Solver {
     fn listed(&self) -> Result<Vec<CacheRecord>, SolveError> {
         let shared = self.shared();
         let records = shared.cache.all()?;
-        let users = Cache::users(&records);
         let images = shared.engine.images.store().image_layers();
         let owners: HashMap<ChainId, &str> = records
             .iter()
@@ -87,9 +87,9 @@ impl Solver {
             .collect();
         let mut listed: Vec<CacheRecord> = records
             .iter()
-            .map(|(id, record)| described(id, record, &owners, &users, &images))
+            .map(|(id, record)| described(id, record, &owners, &images))
             .collect();
-        listed.extend(mounts(&shared.caches()));
+        listed.extend(mounts(&shared.caches(), &shared.caches_used));
         Ok(listed)
     }
 
@@ -104,29 +104,29 @@ fn described(
     id: &str,
     record: &Record,
     owners: &HashMap<ChainId, &str>,
-    users: &HashMap<ChainId, usize>,
     images: &HashSet<ChainId>,
 ) -> CacheRecord {
     let layers = || record.outputs.iter().flatten().flatten();
     let own = layers().filter(|layer| record.own.contains(&layer.chain));
-    let below = layers().filter(|layer| !record.own.contains(&layer.chain));
-    let mut parents: Vec<String> = below
-        .filter_map(|layer| owners.get(&layer.chain))
-        .map(|owner| (*owner).to_owned())
-        .collect();
-    parents.dedup();
-    let is_shared = |chain: &ChainId| images.contains(chain) || users.get(chain) > Some(&1);
+    // Of each tree the nearest below its own that a record has made.
+    let trees = record.outputs.iter().flatten();
+    let parents = trees.filter_map(|layers| {
+        let mut below = layers.iter().rev();
+        let owner = below.find_map(|layer| owners.get(&layer.chain).filter(|one| **one != id));
+        owner.map(|owner| (*owner).to_owned())
+    });
+    let parents: BTreeSet<String> = parents.collect();
     CacheRecord {
         id: id.to_owned(),
         kind: REGULAR.to_owned(),
         description: record.description.clone(),
         in_use: false,
-        shared: record.own.iter().any(is_shared),
+        shared: record.own.iter().any(|chain| images.contains(chain)),
         mutable: false,
         size: own
             .map(|layer| i64::try_from(layer.size).unwrap_or(i64::MAX))
             .sum(),
-        parents: parents.into_iter().next_back().into_iter().collect(),
+        parents: parents.into_iter().collect(),
         created: second(record.created),
         last_used: Some(second(record.used)),
         usage_count: record.count,
@@ -138,11 +138,11 @@ fn second(second: i64) -> Timestamp {
 }
 
 /// The folders of cache mounts.
-fn mounts(folder: &Path) -> Vec<CacheRecord> {
+fn mounts(folder: &Path, used: &Caches) -> Vec<CacheRecord> {
     let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
     let found = entries.map(|entry| {
         let path = entry.path();
-        let used = std::fs::metadata(path.join("lock")).and_then(|meta| meta.modified());
+        let last = std::fs::metadata(path.join("lock")).and_then(|meta| meta.modified());
         let made = std::fs::metadata(&path).and_then(|meta| meta.modified());
         let time = |time: std::io::Result<std::time::SystemTime>| {
             time.ok().and_then(|time| Timestamp::try_from(time).ok())
@@ -153,15 +153,16 @@ fn mounts(folder: &Path) -> Vec<CacheRecord> {
         // Steps may be changing it.
         let size = data.and_then(|data| tree::size(data.as_fd()));
         let id = about["id"].as_str().unwrap_or_default().to_owned();
+        let name = entry.file_name().to_string_lossy().into_owned();
         CacheRecord {
-            id: entry.file_name().to_string_lossy().into_owned(),
+            in_use: used.in_use(&name),
+            id: name,
             kind: MOUNT.to_owned(),
             description: format!("cached mount with id {id:?}"),
-            in_use: in_use(&path),
             mutable: true,
             size: size.map_or(0, |bytes| i64::try_from(bytes).unwrap_or(i64::MAX)),
             created: time(made).unwrap_or_default(),
-            last_used: time(used),
+            last_used: time(last),
             usage_count: 1,
             ..CacheRecord::default()
         }
@@ -169,43 +170,56 @@ fn mounts(folder: &Path) -> Vec<CacheRecord> {
     found.collect()
 }
 
-/// Whether a step has it mounted now: it holds its lock.
-fn in_use(cache: &Path) -> bool {
-    let lock = std::fs::File::options()
-        .write(true)
-        .open(cache.join("lock"));
-    lock.is_ok_and(|lock| {
-        rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive).is_err()
-    })
-}
-
-/// Which of them go.
+/// Which of them go: the longest unused first, of those that no other stands on. What another one stands on would free
+/// nothing.
 fn choose(
-    mut records: Vec<CacheRecord>,
+    records: Vec<CacheRecord>,
     options: &PruneOptions,
     filters: &Filters,
     free: Option<i64>,
 ) -> Vec<CacheRecord> {
-    records.sort_by_key(|record| record.last_used);
     let mut total: i64 = records.iter().map(|record| record.size).sum();
     let keep = keep_bytes(options, total, free);
     let until = Timestamp::now()
         .as_second()
         .saturating_sub(options.keep_duration);
-    let mut gone = Vec::new();
-    for record in records {
+    let is_wanted = |record: &CacheRecord| {
         let used = record.last_used.unwrap_or(record.created).as_second();
-        let is_wanted = options.all || (!record.shared && record.kind == REGULAR || record.mutable);
-        if record.in_use || !is_wanted || !filters.fit(&record) {
-            continue;
+        let is_own = !record.shared && record.kind == REGULAR || record.mutable;
+        let is_recent = options.keep_duration > 0 && used > until;
+        !record.in_use && (options.all || is_own) && !is_recent && filters.fit(record)
+    };
+    let mut standing: HashMap<String, usize> = HashMap::new();
+    for parent in records.iter().flat_map(|record| &record.parents) {
+        *standing.entry(parent.clone()).or_default() += 1;
+    }
+    let is_free = |standing: &HashMap<String, usize>, id: &str| !standing.contains_key(id);
+    let mut waiting: HashMap<String, CacheRecord> = HashMap::new();
+    let mut next: BTreeMap<(Option<Timestamp>, String), CacheRecord> = BTreeMap::new();
+    for record in records {
+        match is_free(&standing, &record.id) {
+            true => drop(next.insert((record.last_used, record.id.clone()), record)),
+            false => drop(waiting.insert(record.id.clone(), record)),
         }
-        if options.keep_duration > 0 && used > until {
+    }
+    let mut gone = Vec::new();
+    while let Some((_, record)) = next.pop_first() {
+        if !is_wanted(&record) {
             continue;
         }
         if keep.is_some_and(|keep| total <= keep) {
             break;
         }
         total -= record.size;
+        for parent in &record.parents {
+            let count = standing.entry(parent.clone()).or_default();
+            *count = count.saturating_sub(1);
+            if *count == 0 {
+                standing.remove(parent);
+                let freed = waiting.remove(parent).into_iter();
+                next.extend(freed.map(|record| ((record.last_used, record.id.clone()), record)));
+            }
+        }
         gone.push(record);
     }
     gone
@@ -235,6 +249,26 @@ fn keep_bytes(options: &PruneOptions, total: i64, free: Option<i64>) -> Option<i
     Some(keep.max(options.reserved_space))
 }
 
+impl CacheRecord {
+    /// Its id as it is shown.
+    pub fn short_id(&self) -> String {
+        short_id(&self.id)
+    }
+}
+
+/// An id as it is shown: as long as BuildKit's are, and another one for each private cache.
+pub fn short_id(id: &str) -> String {
+    let hex = id.strip_prefix("sha256:").unwrap_or(id);
+    let (hex, number) = hex
+        .split_once('-')
+        .map_or((hex, ""), |(hex, number)| (hex, number));
+    let hex = hex.get(..25).unwrap_or(hex);
+    match number {
+        "" => hex.to_owned(),
+        number => format!("{hex}-{number}"),
+    }
+}
+
 /// containerd's filters, as far as records have fields; one that fits is enough.
 struct Filters(Vec<Vec<Test>>);
 
@@ -242,6 +276,8 @@ struct Test {
     field: String,
     operator: String,
     value: String,
+    /// Of `~=`.
+    pattern: Option<Regex>,
 }
 
 impl Filters {
@@ -277,18 +313,29 @@ impl Test {
                 "failed to parse prune filters {text:?}"
             )));
         }
+        let value = value.trim_matches('"').to_owned();
+        let pattern = (operator == "~=").then(|| Regex::new(&value));
+        let pattern = pattern.transpose().map_err(|error| {
+            SolveError::Invalid(format!("failed to parse prune filters {text:?}: {error}"))
+        })?;
         Ok(Self {
             field: field.to_owned(),
             operator: operator.to_owned(),
-            value: value.trim_matches('"').to_owned(),
+            value,
+            pattern,
         })
     }
 
     fn fits(&self, record: &CacheRecord) -> bool {
         let flag = |on: bool| if on { "true".to_owned() } else { String::new() };
         let field = match self.field.as_str() {
-            "id" => record.id.clone(),
-            "parents" => record.parents.join(";"),
+            // As it is shown, or whole.
+            "id" if self.value == record.id => record.id.clone(),
+            "id" => record.short_id(),
+            "parents" => {
+                let parents = record.parents.iter().map(|parent| short_id(parent));
+                parents.collect::<Vec<_>>().join(";")
+            }
             "description" => record.description.clone(),
             "inuse" => flag(record.in_use),
             "mutable" => flag(record.mutable),
@@ -300,7 +347,10 @@ impl Test {
         match self.operator.as_str() {
             "" => !field.is_empty(),
             "!=" => field != self.value,
-            "~=" => field.contains(&self.value),
+            "~=" => self
+                .pattern
+                .as_ref()
+                .is_some_and(|one| one.is_match(&field)),
             _ => field == self.value,
         }
     }
@@ -368,5 +418,58 @@ mod tests {
             ..PruneOptions::default()
         };
         assert_eq!(choose(records, &all, &none, None).len(), 1);
+    }
+    /// What others stand on frees nothing, however long it was not used for; what only a record has is no image's.
+    #[test]
+    fn what_stands_on_others_goes_before_them() {
+        let on = |mut record: CacheRecord, parent: &str| {
+            record.parents = vec![parent.to_owned()];
+            record
+        };
+        let records = || {
+            vec![
+                record("base", 10, 1),
+                on(record("middle", 10, 2), "base"),
+                on(record("top", 10, 300), "middle"),
+                record("other", 10, 100),
+            ]
+        };
+        let none = Filters::read(&[]).unwrap();
+        let ids = |options: &PruneOptions, filters: &Filters| -> Vec<String> {
+            let gone = choose(records(), options, filters, None);
+            gone.into_iter().map(|record| record.id).collect()
+        };
+        let all = PruneOptions::default();
+        assert_eq!(ids(&all, &none), ["other", "top", "middle", "base"]);
+        let limited = PruneOptions {
+            reserved_space: 25,
+            ..PruneOptions::default()
+        };
+        assert_eq!(ids(&limited, &none), ["other", "top"]);
+        let lower = Filters::read(&["id==base".to_owned()]).unwrap();
+        assert!(ids(&all, &lower).is_empty());
+    }
+
+    #[test]
+    fn records_are_found_by_the_ids_that_are_shown() {
+        let long = "0123456789abcdef0123456789abcdef";
+        let regular = record(&format!("sha256:{long}"), 1, 1);
+        let private = [
+            record(&format!("{long}-0"), 1, 1),
+            record(&format!("{long}-1"), 1, 1),
+        ];
+        assert_eq!(regular.short_id(), &long[..25]);
+        assert_ne!(private[0].short_id(), private[1].short_id());
+        let fits = |filter: &str, record: &CacheRecord| {
+            Filters::read(&[filter.to_owned()]).unwrap().fit(record)
+        };
+        for record in private.iter().chain([&regular]) {
+            for id in [record.short_id(), record.id.clone()] {
+                assert!(fits(&format!("id=={id}"), record), "{id}");
+            }
+            assert!(fits(&format!("id~=^{}$", record.short_id()), record));
+            assert!(fits("id~=^0123.*", record) && !fits("id~=^123", record));
+        }
+        assert!(Filters::read(&["id~=(".to_owned()]).is_err());
     }
 }

@@ -105,6 +105,24 @@ pub struct Stat {
     pub devminor: i64,
 }
 
+/// A part of a file: `length` bytes from `offset` on, as far as there are any; 0 for all of them.
+fn read_range(root: &Root, path: &Path, (offset, length): (u64, u64)) -> io::Result<Vec<u8>> {
+    use std::io::{Read as _, Seek as _};
+    let mut file = wharf_builder::transfer::open_file(root, path)?;
+    file.seek(io::SeekFrom::Start(offset))?;
+    let wanted = match length {
+        0 => MAX_FILE + 1,
+        length => length,
+    };
+    let mut bytes = Vec::new();
+    file.take(wanted.min(MAX_FILE + 1))
+        .read_to_end(&mut bytes)?;
+    match bytes.len() as u64 > MAX_FILE {
+        true => Err(io::ErrorKind::InvalidData.into()),
+        false => Ok(bytes),
+    }
+}
+
 impl Ref {
     /// An empty tree.
     pub(crate) fn scratch() -> Self {
@@ -180,20 +198,11 @@ impl Ref {
             let tree = tree.tree(&job)?;
             let failed = |error: io::Error| missing("open", &path, &error);
             let found = resolve(&tree.root, &path).map_err(failed)?;
-            let mut bytes = tree
-                .root
-                .read_small(&found.path, MAX_FILE)
-                .map_err(failed)?;
-            if let Some((offset, length)) = range {
-                let start = usize::try_from(offset)
-                    .unwrap_or(usize::MAX)
-                    .min(bytes.len());
-                bytes.drain(..start);
-                if length > 0 {
-                    bytes.truncate(usize::try_from(length).unwrap_or(usize::MAX));
-                }
+            match range {
+                None => tree.root.read_small(&found.path, MAX_FILE),
+                Some(range) => read_range(&tree.root, &found.path, range),
             }
-            Ok(bytes)
+            .map_err(failed)
         })
         .await
     }
@@ -343,5 +352,19 @@ mod tests {
         assert_eq!(go_mode(0o104_755), (1 << 23) | 0o755);
         assert_eq!(go_mode(0o120_777), (1 << 27) | 0o777);
         assert_eq!(go_mode(0o020_600), (1 << 26) | (1 << 21) | 0o600);
+    }
+
+    /// A part of a file is had however large the file is.
+    #[test]
+    fn a_part_of_a_file_is_read_from_where_it_is() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = std::fs::File::create(dir.path().join("f")).unwrap();
+        std::os::unix::fs::FileExt::write_all_at(&file, b"end", 2 * MAX_FILE).unwrap();
+        let root = Root::open(dir.path()).unwrap();
+        let read = |range| read_range(&root, Path::new("/f"), range);
+        assert_eq!(read((2 * MAX_FILE, 2)).unwrap(), b"en");
+        assert_eq!(read((2 * MAX_FILE + 1, 0)).unwrap(), b"nd");
+        assert!(read((3 * MAX_FILE, 5)).unwrap().is_empty());
+        assert!(read((0, 0)).is_err() && read((0, u64::MAX)).is_err());
     }
 }

@@ -4,6 +4,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use bollard_buildkit_proto::pb;
+use futures_util::future::try_join_all;
 use jiff::Timestamp;
 use tokio::sync::watch;
 use tokio_util::task::AbortOnDropHandle;
@@ -14,7 +15,7 @@ use crate::flight::Outputs;
 use crate::graph::{Graph, Node};
 use crate::ops::Doing;
 use crate::voice::Voice;
-use crate::{Job, Progress, Ref, SolveError, Vertex, keys};
+use crate::{Job, Progress, Ref, SolveError, Vertex, keys, ops};
 
 type Outcome = Option<Result<Outputs, SolveError>>;
 
@@ -24,7 +25,14 @@ pub(crate) async fn solve(job: &Job, definition: &pb::Definition) -> Result<Ref,
     let Some(root) = graph.root else {
         return Ok(Ref::scratch());
     };
-    let keys = Arc::new(keys::definitions(&graph));
+    for node in &graph.nodes {
+        // Also of what is known: it may be known from a build that was allowed it.
+        if let pb::op::Op::Exec(exec) = &node.op {
+            ops::allowed(job, exec)
+                .map_err(|error| error.at(&node.digest, node.sources.clone()))?;
+        }
+    }
+    let keys = Arc::new(keys::definitions(&graph, job.housing()));
     let mut known: Vec<Option<Outputs>> = vec![None; graph.nodes.len()];
     let needed = plan(job, &graph, &keys, &mut known).await?;
     note_below(job, &graph, &needed, &keys, root.node)?;
@@ -176,10 +184,11 @@ impl Task {
     }
 
     async fn run(self, inputs: Vec<watch::Receiver<Outcome>>) -> Result<Outputs, SolveError> {
-        let mut trees = Vec::with_capacity(inputs.len());
-        for mut input in inputs {
-            trees.push(wait(&mut input).await?);
-        }
+        // The first that fails is the end, also while others go on.
+        let waits = inputs
+            .into_iter()
+            .map(async |mut input| wait(&mut input).await);
+        let trees = try_join_all(waits).await?;
         let mut shown = Shown::new(&self);
         let result = self.look(trees, &mut shown).await;
         let result = result.map_err(|error| {
@@ -252,16 +261,17 @@ impl Task {
         let node = self.node();
         let alone =
             node.metadata.ignore_cache || self.job.housing().is_some() || !self.job.remembers();
-        let flight = match alone {
+        let flight = match (alone, asks_the_client(&node.op)) {
             // Nobody else's work will do.
-            true => {
+            (true, _) => {
                 Digest::sha256(format!("{key} {:p} {}", &raw const *self, self.job.id()).as_bytes())
             }
-            false => key,
+            // Nor will what another client has or lacks, nor may it stand still when that one leaves.
+            (false, true) => Digest::sha256(format!("{key} {}", self.job.id()).as_bytes()),
+            (false, false) => key,
         };
         let (job, graph, at) = (self.job.clone(), self.graph.clone(), self.at);
         let work = |voice: Voice| async move {
-            let _slot = job.solver().slot().await;
             let node = &graph.nodes[at];
             let doing = Doing {
                 job: &job,
@@ -269,6 +279,9 @@ impl Task {
                 inputs: &inputs,
                 voice: &voice,
             };
+            // First these: who waits for another step's cache is in nobody's way.
+            let _caches = doing.reserve().await?;
+            let _slot = job.solver().slot().await;
             let outputs = doing.run().await?;
             if job.remembers() {
                 let record = Record::new(&outputs, node.name());
@@ -280,6 +293,16 @@ impl Task {
         let listener = (node.digest.as_str(), self.job.progress());
         flights.fly(&flight, listener, work).await
     }
+}
+
+/// Whether a command is given something by the client: its secrets, its agent.
+fn asks_the_client(op: &pb::op::Op) -> bool {
+    let pb::op::Op::Exec(exec) = op else {
+        return false;
+    };
+    let kinds = [pb::MountType::Secret as i32, pb::MountType::Ssh as i32];
+    let mut mounts = exec.mounts.iter();
+    !exec.secretenv.is_empty() || mounts.any(|mount| kinds.contains(&mount.mount_type))
 }
 
 /// A vertex as its client sees it. One that is given up is told to have ended.

@@ -26,11 +26,19 @@ use crate::{
 #[derive(Clone)]
 pub struct Solver(Arc<Shared>);
 
+impl std::fmt::Debug for Solver {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Solver").finish_non_exhaustive()
+    }
+}
+
 /// What all jobs share.
 pub(crate) struct Shared {
     pub(crate) engine: Arc<Engine>,
     pub(crate) cache: Cache,
     pub(crate) flights: Flights,
+    /// Cache mounts that steps have now.
+    pub(crate) caches_used: ops::Caches,
     folder: PathBuf,
     /// Steps that may work at the same time.
     slots: Arc<Semaphore>,
@@ -238,15 +246,25 @@ impl Solver {
             std::fs::create_dir_all(&path).map_err(&failed)?;
         }
         let _ = std::fs::remove_dir_all(engine.config.exec_root.join("solver"));
+        sweep_contexts(&engine.config.data_root.join("builder"));
         let cache = Cache::new(engine.records().clone(), engine.images.store().clone());
         let processors = std::thread::available_parallelism().map_or(1, usize::from);
         Ok(Self(Arc::new(Shared {
             engine,
             cache,
             flights: Flights::default(),
+            caches_used: ops::Caches::default(),
             folder,
             slots: Arc::new(Semaphore::new((processors * 2).max(4))),
         })))
+    }
+
+    /// A folder for what a build brings in. What a killed daemon leaves of them, the next one sweeps.
+    ///
+    /// # Errors
+    /// If it cannot be made.
+    pub fn scratch(&self) -> Result<TempDir, SolveError> {
+        self.0.scratch()
     }
 
     /// A job of a client.
@@ -269,6 +287,16 @@ impl Solver {
 
     pub(crate) fn shared(&self) -> &Shared {
         &self.0
+    }
+}
+
+/// Removes clients' files that daemons before this one left where nobody swept.
+fn sweep_contexts(folder: &std::path::Path) {
+    for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+        if entry.file_name().to_string_lossy().starts_with("context-") {
+            // As with the others.
+            let _ = std::fs::remove_dir_all(entry.path());
+        }
     }
 }
 

@@ -1,15 +1,18 @@
 //! Where a vertex' work tells what it does: to everyone who waits for it, under the name it has in their graph.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use jiff::Timestamp;
+use tokio::sync::Mutex;
 
 use crate::{Progress, ProgressSender, VertexLog, VertexStatus};
 
-/// As many events are told to those who come later.
+/// As many events are told to those who come later,
 const HISTORY: usize = 4_096;
+/// and so many bytes of output.
+const HISTORY_BYTES: usize = 2 << 20;
 
 /// A voice. Clones are the same.
 #[derive(Clone, Debug, Default)]
@@ -18,6 +21,8 @@ pub(crate) struct Voice(Arc<Mutex<State>>);
 #[derive(Debug, Default)]
 struct State {
     said: VecDeque<Said>,
+    /// Of the output in it.
+    bytes: usize,
     listeners: Vec<(String, ProgressSender)>,
 }
 
@@ -29,6 +34,13 @@ enum Said {
 }
 
 impl Said {
+    fn bytes(&self) -> usize {
+        match self {
+            Self::Log(log) => log.data.len(),
+            Self::Status(_) => 0,
+        }
+    }
+
     fn of(self, digest: &str) -> Progress {
         match self {
             Self::Log(log) => Progress::Log(VertexLog {
@@ -44,17 +56,14 @@ impl Said {
 }
 
 impl Voice {
-    /// Tells one more, who knows the vertex as `digest`; first what was said so far.
+    /// Tells one more, who knows the vertex as `digest`; first what was said so far. What is said meanwhile waits.
     pub(crate) async fn join(&self, digest: &str, listener: &ProgressSender) {
-        let said: Vec<Said> = {
-            let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-            state.listeners.push((digest.to_owned(), listener.clone()));
-            state.said.iter().cloned().collect()
-        };
-        for one in said {
+        let mut state = self.0.lock().await;
+        for one in &state.said {
             // Who has gone hears nothing.
-            let _ = listener.send(one.of(digest)).await;
+            let _ = listener.send(one.clone().of(digest)).await;
         }
+        state.listeners.push((digest.to_owned(), listener.clone()));
     }
 
     /// Output of a command.
@@ -74,17 +83,57 @@ impl Voice {
     }
 
     async fn say(&self, said: Said) {
-        let listeners = {
-            let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-            if state.said.len() == HISTORY {
-                state.said.pop_front();
-            }
-            state.said.push_back(said.clone());
-            state.listeners.clone()
-        };
-        for (digest, listener) in listeners {
-            // As above.
-            let _ = listener.send(said.clone().of(&digest)).await;
+        let mut state = self.0.lock().await;
+        state.bytes += said.bytes();
+        state.said.push_back(said.clone());
+        while state.said.len() > HISTORY || state.bytes > HISTORY_BYTES {
+            let Some(oldest) = state.said.pop_front() else {
+                break;
+            };
+            state.bytes -= oldest.bytes();
         }
+        for (digest, listener) in &state.listeners {
+            // As above.
+            let _ = listener.send(said.clone().of(digest)).await;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::sync::mpsc;
+
+    use super::*;
+
+    /// Who comes late hears all in its order, also while more is said.
+    #[tokio::test]
+    async fn the_past_comes_before_the_present() {
+        let voice = Voice::default();
+        voice.log(1, Bytes::from_static(b"0")).await;
+        voice.log(1, Bytes::from_static(b"1")).await;
+        let (sender, mut heard) = mpsc::channel(1);
+        let join = voice.join("d", &sender);
+        let more = voice.log(1, Bytes::from_static(b"2"));
+        let hear = async {
+            let mut all = Vec::new();
+            while all.len() < 3 {
+                match heard.recv().await {
+                    Some(Progress::Log(log)) => all.extend_from_slice(&log.data),
+                    other => panic!("{other:?}"),
+                }
+            }
+            all
+        };
+        let ((), (), all) = tokio::join!(join, more, hear);
+        assert_eq!(all, b"012");
+    }
+
+    #[tokio::test]
+    async fn only_so_much_is_kept_for_who_comes_late() {
+        let voice = Voice::default();
+        for _ in 0..5 {
+            voice.log(1, vec![0; HISTORY_BYTES / 2].into()).await;
+        }
+        assert_eq!(voice.0.lock().await.said.len(), 2);
     }
 }

@@ -9,8 +9,9 @@ mod world;
 mod client;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
-use client::{Build, begin, dockerfile};
+use client::{Build, Files, begin, begin_as, dockerfile};
 use wharf_solver::*;
 use world::isolated;
 
@@ -163,7 +164,16 @@ fn commands_see_what_they_are_given_and_leave_nothing() {
              cat /run/secrets/s /ctx/a.txt /m/more /m/file > /got && echo y > /rw/new && echo z > /deep/cache/z \
              && ls -n /deep >> /got && ! echo > /ctx/no\n",
             );
+            let data = world.root.path().join("data");
+            let half_made = [
+                data.join("builder/context-x"),
+                data.join("solver/step/step-x"),
+            ];
+            for folder in &half_made {
+                std::fs::create_dir_all(folder.join("left")).unwrap();
+            }
             let solver = Solver::open(engine.clone()).unwrap();
+            assert!(half_made.iter().all(|folder| !folder.exists()));
             let build = begin(&solver, context.path(), "one");
             let result = dockerfile(&build.job, &[]).await;
             let result = match result {
@@ -294,6 +304,163 @@ fn equal_steps_are_done_once_and_a_cancelled_one_ends() {
             };
             let patience = std::time::Duration::from_secs(30);
             tokio::time::timeout(patience, gone).await.unwrap();
+            engine.shutdown().await;
+        },
+    );
+}
+
+/// The first failure is the end of a build, also while a step goes on for which another one waits first.
+#[test]
+fn a_build_fails_at_once() {
+    isolated("a_build_fails_at_once", async |world| {
+        let engine = world.open().await;
+        let context = tempfile::tempdir().unwrap();
+        let text = "FROM busybox AS slow\nRUN sleep 600\nFROM busybox AS bad\nRUN exit 3\n\
+                    FROM scratch\nCOPY --from=slow /bin /slow\nCOPY --from=bad /bin /bad\n";
+        std::fs::write(context.path().join("Dockerfile"), text).unwrap();
+        let solver = Solver::open(engine.clone()).unwrap();
+        let build = begin(&solver, context.path(), "one");
+        let patience = std::time::Duration::from_secs(60);
+        let ended = tokio::time::timeout(patience, dockerfile(&build.job, &[])).await;
+        assert_eq!(ended.unwrap().unwrap_err().code(), Some(3));
+        drop((build, solver));
+        engine.shutdown().await;
+    });
+}
+
+/// Nobody waits for himself, nor two for each other.
+#[test]
+fn cache_mounts_are_taken_once_and_in_one_order() {
+    isolated(
+        "cache_mounts_are_taken_once_and_in_one_order",
+        async |world| {
+            let engine = world.open().await;
+            let context = tempfile::tempdir().unwrap();
+            let mount = |id: &str, at: &str, sharing: &str| {
+                format!("--mount=type=cache,id={id},target={at},sharing={sharing} ")
+            };
+            let twice = format!(
+                "FROM busybox\nRUN {}{}{}{}touch /one/f && ls /two/f && touch /three/p && ls /four/p\n",
+                mount("a", "/one", "shared"),
+                mount("a", "/two", "locked"),
+                mount("p", "/three", "private"),
+                mount("p", "/four", "private"),
+            );
+            std::fs::write(context.path().join("Dockerfile"), twice).unwrap();
+            let solver = Solver::open(engine.clone()).unwrap();
+            let patience = std::time::Duration::from_secs(60);
+            let build = begin(&solver, context.path(), "one");
+            let ended = tokio::time::timeout(patience, dockerfile(&build.job, &[])).await;
+            ended.unwrap().unwrap();
+            drop(build);
+
+            let mut text = String::new();
+            for round in 0..6 {
+                let (first, second) = if round % 2 == 0 {
+                    ("a", "b")
+                } else {
+                    ("b", "a")
+                };
+                let (first, second) = (mount(first, "/1", "locked"), mount(second, "/2", "locked"));
+                text.push_str(&format!(
+                    "FROM busybox AS s{round}\nRUN {first}{second}sleep 0.1; echo {round} > /n\n"
+                ));
+            }
+            text.push_str("FROM scratch\n");
+            for round in 0..6 {
+                text.push_str(&format!("COPY --from=s{round} /n /n{round}\n"));
+            }
+            std::fs::write(context.path().join("Dockerfile"), text).unwrap();
+            let build = begin(&solver, context.path(), "two");
+            let ended = tokio::time::timeout(patience, dockerfile(&build.job, &[])).await;
+            ended.unwrap().unwrap();
+            let used = solver.disk_usage(&["inuse".to_owned()], Vec::new()).await;
+            assert!(used.unwrap().is_empty(), "nobody has them any more");
+            drop((build, solver));
+            engine.shutdown().await;
+        },
+    );
+}
+
+/// What a client has, lacks or may is his own, also where others do the same step.
+#[test]
+fn a_step_is_done_with_the_rights_of_who_asks() {
+    isolated(
+        "a_step_is_done_with_the_rights_of_who_asks",
+        async |world| {
+            let engine = world.open().await;
+            let context = tempfile::tempdir().unwrap();
+            let write =
+                |text: &str| std::fs::write(context.path().join("Dockerfile"), text).unwrap();
+            write(
+                "FROM busybox\nRUN --mount=type=secret,id=s,required=true sleep 0.5; cat /run/secrets/s\n",
+            );
+            let solver = Solver::open(engine.clone()).unwrap();
+            let poor = begin_as(&solver, context.path(), "poor", |options| {
+                options.client = Arc::new(Files {
+                    folder: context.path().to_owned(),
+                    poor: true,
+                });
+            });
+            let rich = begin(&solver, context.path(), "rich");
+            let (lacks, has) = tokio::join!(dockerfile(&poor.job, &[]), dockerfile(&rich.job, &[]));
+            assert!(
+                lacks
+                    .unwrap_err()
+                    .to_string()
+                    .contains("secret s: not found")
+            );
+            has.unwrap();
+
+            // Also what is known may not be had without the right to do it.
+            write("FROM busybox\nRUN --network=host true\n");
+            let allowed = begin_as(&solver, context.path(), "allowed", |options| {
+                options.entitlements = [Entitlement::NetworkHost].into();
+            });
+            dockerfile(&allowed.job, &[]).await.unwrap();
+            let error = dockerfile(&rich.job, &[]).await.unwrap_err();
+            assert_eq!(error.kind(), wharf_engine::ErrorKind::Forbidden);
+            drop((poor, rich, allowed, solver));
+            engine.shutdown().await;
+        },
+    );
+}
+
+/// A prune takes away what nobody needs, and nothing else: of a chain of steps, all.
+#[test]
+fn a_prune_takes_all_steps_but_those_that_a_cache_is_written_of() {
+    isolated(
+        "a_prune_takes_all_steps_but_those_that_a_cache_is_written_of",
+        async |world| {
+            let engine = world.open().await;
+            let context = tempfile::tempdir().unwrap();
+            let text = "FROM busybox\nRUN echo 1 > /1\nRUN echo 2 > /2\nRUN echo 3 > /3\n";
+            std::fs::write(context.path().join("Dockerfile"), text).unwrap();
+            let solver = Solver::open(engine.clone()).unwrap();
+            let build = begin_as(&solver, context.path(), "one", |options| {
+                options.writes_cache = true;
+            });
+            let result = dockerfile(&build.job, &[]).await.unwrap();
+            let tree = result.single.clone().unwrap();
+            let own: Vec<_> = tree.layers().iter().rev().take(3).cloned().collect();
+            drop((tree, result));
+            let gone = solver.prune(&PruneOptions::default(), Vec::new()).await;
+            let steps = gone.unwrap().into_iter().map(|record| record.description);
+            assert_eq!(steps.filter(|name| name.contains("RUN echo")).count(), 3);
+            let store = engine.images.store();
+            let there = || {
+                own.iter()
+                    .filter(|layer| store.has_layer(&layer.chain))
+                    .count()
+            };
+            assert_eq!(there(), 3, "the cache is still to be written");
+            drop(build);
+            solver
+                .prune(&PruneOptions::default(), Vec::new())
+                .await
+                .unwrap();
+            assert_eq!(there(), 0);
+            drop(solver);
             engine.shutdown().await;
         },
     );

@@ -1,6 +1,6 @@
 //! `docker`, `oci` and `tar`: an archive for the client.
 
-use wharf_solver::ArchiveKind;
+use wharf_solver::{ArchiveKind, flag};
 
 use super::{Export, Response};
 use crate::error::Error;
@@ -13,7 +13,7 @@ impl Export<'_> {
         let provenance = work.provenance()?;
         // An archive for `docker load` holds an image and nothing beside it.
         let provenance = provenance.filter(|_| kind == ArchiveKind::Oci);
-        if super::is_off(&self.attributes, "tar") && kind != ArchiveKind::Tar {
+        if flag(&self.attributes, "tar")? == Some(false) && kind != ArchiveKind::Tar {
             let said = work.layout(self.outcome, kind, &self.attributes, provenance);
             return Ok(said.await?.into_iter().collect());
         }

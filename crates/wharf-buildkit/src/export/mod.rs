@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use bollard_buildkit_proto::moby::buildkit::v1::Exporter;
-use wharf_solver::{ArchiveKind, SolveResult};
+use wharf_solver::{ArchiveKind, SolveResult, flag};
 
 use crate::error::Error;
 use crate::job::Job;
@@ -39,9 +39,14 @@ pub(crate) fn check(exporters: &[Exporter]) -> Result<(), Error> {
                 )));
             }
         }
-        let asks = |name: &str| exporter.attrs.get(name).is_some_and(|value| is_on(value));
+        let attributes = exporter.attrs.clone().into_iter().collect();
+        // Said wrongly, it is said before anything is built.
+        for name in ["push", "push-by-digest", "force-compression", "tar"] {
+            flag(&attributes, name)?;
+        }
         for name in ["unpack-only", "dangling-name-prefix"] {
-            if asks(name) {
+            let asked = exporter.attrs.get(name).map_or("", String::as_str);
+            if !matches!(asked, "" | "0" | "false") {
                 return Err(Error::Unimplemented(format!(
                     "the attribute {name} of the exporter {} is not built",
                     exporter.r#type
@@ -50,16 +55,6 @@ pub(crate) fn check(exporters: &[Exporter]) -> Result<(), Error> {
         }
     }
     Ok(())
-}
-
-/// Go's `strconv.ParseBool`, where nothing is no.
-fn is_on(text: &str) -> bool {
-    matches!(text, "1" | "t" | "T" | "true" | "TRUE" | "True")
-}
-
-/// Whether an attribute is there and says no.
-fn is_off(attributes: &BTreeMap<String, String>, name: &str) -> bool {
-    attributes.get(name).is_some_and(|value| !is_on(value))
 }
 
 /// Lets all of them at what was built; what the client is told.

@@ -1,6 +1,6 @@
 //! What a build asks its client for: secrets, agents and credentials.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bollard_buildkit_proto::moby::buildkit::secrets::v1::GetSecretRequest;
@@ -16,6 +16,7 @@ use tonic::Code;
 use wharf_builder::{BuildError, Client, Local, LocalRequest, StorePlace, Upload};
 use wharf_distribution::Credentials;
 use wharf_oci::{Descriptor, Digest};
+use wharf_solver::Solver;
 
 use super::{Channel, Contexts, Local as Wanted, Session, Sessions, Store, agent, origin};
 use crate::error::Error;
@@ -34,8 +35,8 @@ pub(crate) struct Asked {
     /// The session's id.
     id: String,
     contexts: Contexts,
-    /// Where its files come to lie.
-    folder: PathBuf,
+    /// Who has a place for its files.
+    solver: Solver,
     /// What came with the request for the build.
     body: Body,
 }
@@ -60,7 +61,7 @@ impl Asked {
             sessions: kit.sessions.clone(),
             id: id.to_owned(),
             contexts: kit.contexts.clone(),
-            folder: kit.engine.config.data_root.join("builder"),
+            solver: kit.solver.clone(),
             body: Body::default(),
         }
     }
@@ -98,12 +99,7 @@ impl Asked {
     }
 
     async fn files(&self, wanted: &LocalRequest, told: watch::Sender<u64>) -> Result<Local, Error> {
-        let io = Error::io("make a folder for a build's files");
-        std::fs::create_dir_all(&self.folder).map_err(&io)?;
-        let folder = tempfile::Builder::new()
-            .prefix("context-")
-            .tempdir_in(&self.folder)
-            .map_err(io)?;
+        let folder = self.solver.scratch()?;
         let local = Wanted {
             name: wanted.name.clone(),
             purpose: wanted.shared_key_hint.clone(),

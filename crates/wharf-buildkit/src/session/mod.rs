@@ -15,6 +15,8 @@ use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use bollard_buildkit_proto::health::HealthCheckRequest;
+use bollard_buildkit_proto::health::health_client::HealthClient;
 use http::{HeaderMap, Uri};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::Notify;
@@ -30,6 +32,10 @@ pub(crate) use upload::pull as upload;
 
 /// How long a build waits for the session that it names.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// How often a client is asked whether it is there.
+const PAUSE: Duration = Duration::from_secs(20);
+/// A client that has not answered for so long is not there.
+const SILENCE: Duration = Duration::from_secs(60);
 /// The most sessions at a time.
 const MOST: usize = 1024;
 /// The longest id or key.
@@ -140,7 +146,7 @@ impl Sessions {
             id: introduction.id,
             shared_key: introduction.shared_key,
             methods: introduction.methods,
-            channel,
+            channel: channel.clone(),
         });
         if !self.add(&session) {
             tracing::warn!(
@@ -153,8 +159,13 @@ impl Sessions {
             sessions: self.clone(),
             session,
         };
-        if let Err(error) = connection.await {
-            tracing::debug!(%error, session = id, "session");
+        tokio::select! {
+            ended = connection => {
+                if let Err(error) = ended {
+                    tracing::debug!(%error, session = id, "session");
+                }
+            }
+            () = silence(channel, PAUSE, SILENCE) => tracing::debug!(session = id, "a session's client has gone"),
         }
     }
 
@@ -196,6 +207,19 @@ impl Sessions {
     }
 }
 
+/// Ends when the client does not answer any more. It is asked by a call, as BuildKit does it (`session/grpc.go`): clients in
+/// Go hang up on who sends them pings. What it answers means nothing.
+async fn silence(channel: Channel, pause: Duration, patience: Duration) {
+    let mut client = HealthClient::with_origin(channel, origin());
+    loop {
+        tokio::time::sleep(pause).await;
+        let asked = client.check(HealthCheckRequest::default());
+        if tokio::time::timeout(patience, asked).await.is_err() {
+            return;
+        }
+    }
+}
+
 /// Takes the session away at its end.
 struct Open {
     sessions: Sessions,
@@ -207,5 +231,48 @@ impl Drop for Open {
         let open = &self.sessions.0.open;
         let mut open = open.lock().unwrap_or_else(PoisonError::into_inner);
         open.remove(&self.session.id);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+
+    use hyper_util::rt::{TokioExecutor, TokioIo};
+    use tokio::sync::watch;
+
+    use super::*;
+
+    const SOON: Duration = Duration::from_millis(1);
+
+    #[tokio::test]
+    async fn a_client_that_is_silent_is_given_up() {
+        let (ours, _theirs) = tokio::io::duplex(1 << 20);
+        let (channel, connection) = Channel::open(ours).await.unwrap();
+        tokio::spawn(connection);
+        silence(channel, SOON, SOON).await;
+    }
+
+    /// What it answers means nothing: here it knows no such call.
+    #[tokio::test]
+    async fn a_client_that_answers_is_asked_again() {
+        let (ours, theirs) = tokio::io::duplex(1 << 20);
+        let (channel, connection) = Channel::open(ours).await.unwrap();
+        tokio::spawn(connection);
+        let (asked, mut count) = watch::channel(0);
+        let service = hyper::service::service_fn(move |_: http::Request<hyper::body::Incoming>| {
+            asked.send_modify(|count| *count += 1);
+            async {
+                let mut answer = http::Response::new(String::new());
+                *answer.status_mut() = http::StatusCode::NOT_FOUND;
+                Ok::<_, Infallible>(answer)
+            }
+        });
+        let builder = hyper::server::conn::http2::Builder::new(TokioExecutor::new());
+        tokio::spawn(builder.serve_connection(TokioIo::new(theirs), service));
+        tokio::select! {
+            () = silence(channel, SOON, Duration::from_secs(600)) => panic!("it was given up"),
+            times = count.wait_for(|count| *count >= 3) => assert!(times.is_ok()),
+        }
     }
 }

@@ -23,6 +23,11 @@ pub(crate) const STICKY: u32 = 1 << 20;
 /// The most entries of a tree.
 const MOST: u32 = 5_000_000;
 
+/// The most bytes that all entries together say of themselves: their names, links and attributes are held in memory.
+const MOST_SAID: usize = 1 << 30;
+/// The most bytes of attributes of one entry: the kernel has no more.
+const MOST_ATTRIBUTES: usize = 64 << 10;
+
 /// One entry of a tree.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Entry {
@@ -55,6 +60,8 @@ pub(crate) enum Kind {
 #[derive(Debug, Default)]
 pub(crate) struct Entries {
     count: u32,
+    /// Bytes that they said of themselves.
+    said: usize,
     last: Option<PathBuf>,
     /// The folders from the root to the last entry.
     folders: Vec<PathBuf>,
@@ -85,6 +92,10 @@ impl Entries {
         if self.count == MOST {
             return Err(Error::Invalid("too many files".to_owned()));
         }
+        self.said = self.said.saturating_add(entry.said());
+        if self.said > MOST_SAID {
+            return Err(Error::Invalid("too much is said of files".to_owned()));
+        }
         let number = self.count;
         self.count += 1;
         self.last = Some(entry.path.clone());
@@ -107,6 +118,20 @@ fn inside(text: &str) -> Result<PathBuf, Error> {
 }
 
 impl Entry {
+    /// Bytes that it takes in memory, beside what all take.
+    fn said(&self) -> usize {
+        let link = match &self.kind {
+            Kind::Link(link) => link.len(),
+            Kind::Same(path) => path.as_os_str().len(),
+            _ => 0,
+        };
+        let attributes = self
+            .xattrs
+            .iter()
+            .map(|(name, value)| name.len() + value.len());
+        self.path.as_os_str().len() + link + attributes.sum::<usize>()
+    }
+
     fn read(stat: Stat) -> Result<Self, Error> {
         let path = inside(&stat.path)?;
         let mut mode = stat.mode & 0o777;
@@ -130,6 +155,18 @@ impl Entry {
         };
         let mut xattrs: Vec<_> = stat.xattrs.into_iter().collect();
         xattrs.retain(|(name, _)| name == "security.capability" || name.starts_with("user."));
+        let bytes = xattrs.iter().map(|(name, value)| name.len() + value.len());
+        if bytes.sum::<usize>() > MOST_ATTRIBUTES {
+            let path = &stat.path;
+            return Err(Error::Invalid(format!(
+                "attributes of {path:?} are too large"
+            )));
+        }
+        if let Kind::Link(link) = &kind
+            && link.len() > 4095
+        {
+            return Err(Error::Invalid(format!("invalid link {:?}", stat.path)));
+        }
         xattrs.sort();
         Ok(Self {
             path,
@@ -217,5 +254,24 @@ mod tests {
         let mut entries = Entries::default();
         entries.take(link).unwrap();
         assert!(entries.take(stat("l/passwd", 0o644)).is_err());
+    }
+
+    #[test]
+    fn what_is_said_of_files_is_bounded() {
+        let with = |bytes: usize| {
+            let mut stat = stat("a", 0o644);
+            stat.xattrs.insert("user.x".to_owned(), vec![0; bytes]);
+            Entries::default().take(stat).map(drop)
+        };
+        assert!(with(60 << 10).is_ok() && with(64 << 10).is_err());
+        let mut long = stat("l", LINK);
+        long.linkname = "x".repeat(4096);
+        assert!(Entries::default().take(long).is_err());
+        let mut entries = Entries {
+            said: MOST_SAID - 3,
+            ..Entries::default()
+        };
+        entries.take(stat("abc", 0o644)).unwrap();
+        assert!(entries.take(stat("d", 0o644)).is_err());
     }
 }

@@ -115,6 +115,8 @@ async fn chooses_the_platform() {
     let resolved = client.resolve(&reference, &s390x, None).await.unwrap();
     assert!(resolved.index.is_some());
     assert_ne!(resolved.digest(), resolved.raw.descriptor.digest);
+    let (_, all) = client.resolve_all(&reference, None).await.unwrap();
+    assert_eq!(all, [resolved.manifest]);
 }
 
 #[tokio::test]

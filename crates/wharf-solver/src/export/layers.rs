@@ -8,7 +8,7 @@ use tempfile::TempDir;
 use wharf_images::BlobHold;
 use wharf_oci::{Descriptor, Digest, Hasher, media_type};
 
-use super::is_on;
+use crate::attributes::is_on;
 use crate::{Job, Ref, SolveError};
 
 /// What compresses a layer.
@@ -56,7 +56,7 @@ impl Compression {
     /// # Errors
     /// If one is none that is known, or that is not built.
     pub(crate) fn read(attrs: &BTreeMap<String, String>) -> Result<Self, SolveError> {
-        let default = match is_on(attrs, "push") {
+        let default = match is_on(attrs, "push")? {
             true => Kind::Gzip,
             false => Kind::None,
         };
@@ -99,7 +99,7 @@ impl Compression {
         Ok(Self {
             kind,
             level: level.transpose()?,
-            force: is_on(attrs, "force-compression"),
+            force: is_on(attrs, "force-compression")?,
         })
     }
 

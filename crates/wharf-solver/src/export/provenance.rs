@@ -8,10 +8,11 @@ use bollard_buildkit_proto::pb;
 use jiff::Timestamp;
 use prost::Message as _;
 use serde_json::{Map, Value, json};
+use wharf_builder::fetch;
 use wharf_oci::{Digest, Platform, Reference};
 
 use crate::frontend::key_of;
-use crate::{Job, SolveError, SolveRequest};
+use crate::{Job, SolveError, SolveRequest, attributes};
 
 /// The kind of these statements.
 pub(crate) const KIND: &str = "https://slsa.dev/provenance/v0.2";
@@ -52,7 +53,7 @@ impl Provenance {
             };
             let fields = value.split(',').filter_map(|field| field.split_once('='));
             let fields: BTreeMap<&str, &str> = fields.collect();
-            if is_on(fields.get("disabled").copied()) {
+            if is_on(&fields, "disabled")? {
                 continue;
             }
             if kind == "sbom" {
@@ -86,11 +87,11 @@ impl Provenance {
         }
         Ok(Self {
             max,
-            inline_only: is_on(fields.get("inline-only").copied()),
+            inline_only: is_on(fields, "inline-only")?,
             builder_id: fields
                 .get("builder-id")
                 .map_or_else(String::new, |id| (*id).to_owned()),
-            reproducible: is_on(fields.get("reproducible").copied()),
+            reproducible: is_on(fields, "reproducible")?,
             request: request.clone(),
         })
     }
@@ -118,8 +119,7 @@ impl Provenance {
                 "completeness": {
                     "parameters": self.max,
                     "environment": true,
-                    // What a client sends is nothing that can be had again.
-                    "materials": sources.locals.is_empty(),
+                    "materials": sources.are_complete(),
                 },
                 "reproducible": self.reproducible,
                 OWN: self.own(definition),
@@ -137,7 +137,7 @@ impl Provenance {
         let attrs = &self.request.frontend_attrs;
         let mut source = Map::new();
         if let Some(context) = attrs.get("context").filter(|text| text.contains("://")) {
-            source.insert("uri".to_owned(), json!(context));
+            source.insert("uri".to_owned(), json!(fetch::redacted(context)));
         }
         if !self.request.frontend.is_empty() {
             let name = attrs.get("filename").filter(|name| !name.is_empty());
@@ -198,7 +198,7 @@ impl Provenance {
             .iter()
             .filter_map(|(name, value)| {
                 let name = name.strip_prefix("vcs:")?;
-                Some((name.to_owned(), json!(value)))
+                Some((name.to_owned(), json!(fetch::redacted(value))))
             });
         let vcs: Map<String, Value> = vcs.collect();
         let mut own = Map::new();
@@ -224,8 +224,9 @@ impl Provenance {
     }
 }
 
-fn is_on(text: Option<&str>) -> bool {
-    matches!(text, Some("1" | "true"))
+fn is_on(fields: &BTreeMap<&str, &str>, name: &str) -> Result<bool, SolveError> {
+    let said = fields.get(name).map(|text| attributes::read(name, text));
+    Ok(said.transpose()?.unwrap_or(false))
 }
 
 /// What a definition takes from elsewhere.
@@ -268,6 +269,14 @@ impl Sources {
         }
     }
 
+    /// Whether all that was taken can be had again: not what a client sends, nor what may be something else by then.
+    fn are_complete(&self) -> bool {
+        let is_fixed = |(name, attrs): &(String, BTreeMap<String, String>)| {
+            attrs.contains_key("http.checksum") || commit_of(name).is_some()
+        };
+        self.locals.is_empty() && self.others.iter().all(is_fixed)
+    }
+
     fn materials(&self) -> Vec<Value> {
         let mut materials = Vec::new();
         for (image, platform) in &self.images {
@@ -284,17 +293,28 @@ impl Sources {
         }
         for (name, attrs) in &self.others {
             let address = attrs.get("git.fullurl").unwrap_or(name);
-            let mut material = json!({ "uri": address });
+            let mut material = json!({ "uri": fetch::redacted(address) });
             let digest = attrs
                 .get("http.checksum")
                 .and_then(|sum| sum.split_once(':'));
             if let Some((kind, hex)) = digest {
                 material["digest"] = json!({ kind: hex });
             }
+            if let Some(commit) = commit_of(name) {
+                material["digest"] = json!({ "sha1": commit });
+            }
             materials.push(material);
         }
         materials
     }
+}
+
+/// The commit that a git source names, if it names one.
+fn commit_of(identifier: &str) -> Option<&str> {
+    let (_, fragment) = identifier.strip_prefix("git://")?.split_once('#')?;
+    let reference = fragment.split(':').next()?;
+    let is_commit = reference.len() == 40 && reference.bytes().all(|byte| byte.is_ascii_hexdigit());
+    is_commit.then_some(reference)
 }
 
 fn decode(bytes: &[u8]) -> Result<pb::Op, SolveError> {
@@ -315,7 +335,12 @@ fn steps(definition: &pb::Definition) -> Result<Vec<Value>, SolveError> {
         let inputs: Vec<String> = inputs.collect();
         let said = match &op.op {
             Some(pb::op::Op::Source(source)) => {
-                json!({ "Op": { "source": { "identifier": source.identifier, "attrs": source.attrs } } })
+                let attrs = source.attrs.iter();
+                let attrs: BTreeMap<&String, String> = attrs
+                    .map(|(name, value)| (name, fetch::redacted(value)))
+                    .collect();
+                let name = fetch::redacted(&source.identifier);
+                json!({ "Op": { "source": { "identifier": name, "attrs": attrs } } })
             }
             Some(pb::op::Op::Exec(exec)) => {
                 let meta = exec.meta.clone().unwrap_or_default();
@@ -389,9 +414,39 @@ mod tests {
         let max = read("mode=max").unwrap().unwrap();
         assert!(!max.inline_only && max.tells("build-arg:TOKEN") && !max.tells("attest:x"));
         assert!(read("disabled=true").unwrap().is_none());
+        assert!(read("disabled=True").unwrap().is_none());
+        assert!(read("inline-only=yes").is_err());
         assert!(read("mode=most").is_err() && read("version=v1").is_err());
         let other = [("attest:other".to_owned(), String::new())];
         assert!(Provenance::read(&other.into(), &SolveRequest::default()).is_err());
+    }
+
+    #[test]
+    fn materials_are_complete_if_all_can_be_had_again_and_say_no_password() {
+        let of = |name: &str, attrs: &[(&str, &str)]| {
+            let mut sources = Sources::default();
+            let attrs = attrs
+                .iter()
+                .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+            let source = pb::SourceOp {
+                identifier: name.to_owned(),
+                attrs: attrs.collect(),
+            };
+            sources.add(source, None);
+            (sources.are_complete(), sources.materials())
+        };
+        let commit = "0123456789012345678901234567890123456789";
+        let (complete, materials) = of(
+            &format!("git://h/a#{commit}"),
+            &[("git.fullurl", "https://u:p@h/a")],
+        );
+        assert!(complete && materials[0]["digest"]["sha1"] == commit);
+        assert_eq!(materials[0]["uri"], "https://u:xxxxx@h/a");
+        assert!(!of("git://h/a#main", &[]).0 && !of("https://h/a", &[]).0);
+        let (complete, materials) = of("https://t@h/a", &[("http.checksum", "sha256:0")]);
+        assert!(complete && materials[0]["digest"]["sha256"] == "0");
+        assert_eq!(materials[0]["uri"], "https://xxxxx@h/a");
+        assert!(!of("local://context", &[]).0 && of("docker-image://busybox", &[]).0);
     }
 
     #[test]

@@ -6,8 +6,8 @@ use wharf_images::{BlobHold, BlobPlace, ProgressSender};
 use wharf_layer::Times;
 use wharf_oci::{Descriptor, Digest, media_type};
 
-use super::is_on;
 use super::layers::NewBlob;
+use crate::attributes::is_on;
 use crate::cache::hold;
 use crate::{Job, Layer, Ref, SolveError, blocking};
 
@@ -23,7 +23,8 @@ impl Job {
         attrs: &BTreeMap<String, String>,
         epoch: Option<i64>,
     ) -> Result<Ref, SolveError> {
-        let Some(epoch) = epoch.filter(|_| is_on(attrs, "rewrite-timestamp")) else {
+        let wanted = is_on(attrs, "rewrite-timestamp")?;
+        let Some(epoch) = epoch.filter(|_| wanted) else {
             return Ok(tree);
         };
         let (job, own) = (self.clone(), tree.clone());

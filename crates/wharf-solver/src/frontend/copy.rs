@@ -136,7 +136,8 @@ impl Converter<'_> {
                 Source::Inline(document) => said.push_str(&format!(" <<{}", document.name)),
             }
         }
-        Ok(format!("{said} {}", self.word(stage, &copy.target)?))
+        let said = format!("{said} {}", self.word(stage, &copy.target)?);
+        Ok(fetch::redacted(&said))
     }
 
     fn template(

@@ -32,7 +32,7 @@ impl Files {
         let address = options.context.as_str();
         let source = match address.is_empty() || options.contexts.contains_key("context") {
             true => None,
-            false => remote_source(address),
+            false => remote_source(address, options.keep_git_dir),
         };
         let Some(source) = source else {
             return Self::of_client(job, options, None).await;

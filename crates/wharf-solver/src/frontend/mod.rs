@@ -205,10 +205,10 @@ fn parse(filename: &str, text: &str) -> Result<Dockerfile, SolveError> {
     })
 }
 
-/// The source that an address is: of git, or of the web.
-fn remote_source(address: &str) -> Option<pb::SourceOp> {
+/// The source that an address is: of git, with its `.git` or without, or of the web.
+fn remote_source(address: &str, keep_git_dir: bool) -> Option<pb::SourceOp> {
     if let Some(git) = fetch::git_url(address) {
-        return Some(git_source(&git, false));
+        return Some(git_source(&git, keep_git_dir));
     }
     fetch::is_url(address).then(|| pb::SourceOp {
         identifier: address.to_owned(),

@@ -6,7 +6,7 @@ use base64::Engine as _;
 use bollard_buildkit_proto::pb;
 use wharf_oci::Platform;
 
-use crate::SolveError;
+use crate::{SolveError, attributes};
 
 /// What a Dockerfile is built with.
 #[derive(Clone, Debug, Default)]
@@ -26,6 +26,10 @@ pub(super) struct Options {
     pub(super) ulimits: Vec<pb::Ulimit>,
     pub(super) cgroup_parent: String,
     pub(super) hostname: String,
+    /// Cache mounts of builds with another one are other mounts.
+    pub(super) cache_namespace: String,
+    /// A repository that is a context keeps its `.git`.
+    pub(super) keep_git_dir: bool,
     /// Named contexts: `docker-image://…`, `local:…`, `input:…`, an address.
     pub(super) contexts: BTreeMap<String, String>,
     /// The main context, where it is not the client's.
@@ -61,6 +65,10 @@ impl Options {
             });
             found.collect::<BTreeMap<String, String>>()
         };
+        let is_on = |key: &str| {
+            let said = attrs.get(key).filter(|text| !text.is_empty());
+            said.map_or(Ok(false), |text| attributes::read(key, text))
+        };
         let platforms = text("platform");
         let platforms = platforms
             .split(',')
@@ -86,7 +94,9 @@ impl Options {
             target: text("target"),
             args: args.map(|(name, value)| (name, Some(value))).collect(),
             labels: prefixed("label:"),
-            multi_platform: text("multi-platform") == "true" || platforms.len() > 1,
+            multi_platform: is_on("multi-platform")?
+                || is_on("build-arg:BUILDKIT_MULTI_PLATFORM")?
+                || platforms.len() > 1,
             platforms,
             no_cache,
             resolve_mode: or("image-resolve-mode", "default"),
@@ -95,7 +105,9 @@ impl Options {
             shm_size,
             ulimits: ulimits(&text("ulimit"))?,
             cgroup_parent: text("cgroup-parent"),
-            hostname: text("hostname"),
+            hostname: or("hostname", &text("build-arg:BUILDKIT_SANDBOX_HOSTNAME")),
+            cache_namespace: text("build-arg:BUILDKIT_CACHE_MOUNT_NS"),
+            keep_git_dir: is_on("build-arg:BUILDKIT_CONTEXT_KEEP_GIT_DIR")?,
             contexts: prefixed("context:"),
             context: text("context"),
             context_key: or("contextkey", "context"),
@@ -199,6 +211,19 @@ mod tests {
         assert_eq!((options.ulimits[0].soft, options.ulimits[1].hard), (10, 0));
         assert_eq!(options.contexts["base"], "docker-image://b");
         assert_eq!(options.filename, "Dockerfile");
+        let attrs = [
+            ("build-arg:BUILDKIT_SANDBOX_HOSTNAME", "h"),
+            ("build-arg:BUILDKIT_MULTI_PLATFORM", "1"),
+            ("build-arg:BUILDKIT_CONTEXT_KEEP_GIT_DIR", "true"),
+            ("build-arg:BUILDKIT_CACHE_MOUNT_NS", "ns"),
+        ];
+        let attrs = attrs.map(|(key, value)| (key.to_owned(), value.to_owned()));
+        let own = Options::read(&attrs.into()).unwrap();
+        assert!(own.multi_platform && own.keep_git_dir);
+        assert_eq!(
+            (own.hostname.as_str(), own.cache_namespace.as_str()),
+            ("h", "ns")
+        );
         let bad = |key: &str, value: &str| {
             Options::read(&[(key.to_owned(), value.to_owned())].into()).is_err()
         };

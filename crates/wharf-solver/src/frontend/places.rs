@@ -72,7 +72,7 @@ impl Converter<'_> {
         if let Some(key) = context.strip_prefix("input:") {
             return self.input(name, key, platform);
         }
-        if let Some(source) = super::remote_source(context) {
+        if let Some(source) = super::remote_source(context, self.options.keep_git_dir) {
             let (remote, _) = Remote::open(self.job, source).await?;
             let title = format!("[context {name}] {context}");
             let output = remote.add(&mut self.builder, &title);

@@ -332,7 +332,11 @@ impl Converter<'_> {
                 )));
             }
         };
-        let id = fields.text(&["id"]).unwrap_or(&target).to_owned();
+        let id = fields.text(&["id"]).unwrap_or(&target);
+        let id = match self.options.cache_namespace.as_str() {
+            "" => id.to_owned(),
+            own => format!("{own}/{}", id.trim_start_matches('/')),
+        };
         Ok(pb::Mount {
             input: mounts.input(files),
             selector,

@@ -12,8 +12,10 @@ pub(super) fn check(image: &str) -> Result<(), SolveError> {
     let reference = Reference::parse_normalized(image).map_err(|error| {
         SolveError::Invalid(format!("failed to parse frontend image {image:?}: {error}"))
     })?;
-    let name = reference.path().rsplit('/').next().unwrap_or_default();
-    match name.starts_with("dockerfile") {
+    // Also from a mirror, which may have it below a folder; nobody else's, whatever it is called.
+    let path = format!("/{}", reference.path());
+    let own = ["/docker/dockerfile", "/docker/dockerfile-upstream"];
+    match own.iter().any(|name| path.ends_with(name)) {
         true => Ok(()),
         false => Err(SolveError::NotImplemented(format!(
             "the frontend {image} is not built in: only docker/dockerfile is"
@@ -29,7 +31,15 @@ mod tests {
     fn only_dockerfile_is_built_in() {
         assert!(check("docker/dockerfile:1.7-labs").is_ok());
         assert!(check("docker.io/docker/dockerfile-upstream:master@sha256:0000000000000000000000000000000000000000000000000000000000000000").is_ok());
-        assert!(check("example.test/evil:1").is_err());
+        assert!(check("mirror.example/hub/docker/dockerfile:1").is_ok());
+        for other in [
+            "example.test/evil:1",
+            "me/dockerfile",
+            "me/docker/dockerfile-mine",
+            "mydocker/dockerfile",
+        ] {
+            assert!(check(other).is_err(), "{other}");
+        }
         assert!(check("").is_err());
     }
 }

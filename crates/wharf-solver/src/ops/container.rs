@@ -9,7 +9,7 @@ use wharf_engine::{Step, Workspace};
 use wharf_oci::Digest;
 
 use super::Doing;
-use super::mounts::Mounts;
+use super::mounts::{Mounts, Reserved};
 use crate::flight::Outputs;
 use crate::graph::{Edge, Node};
 use crate::voice::Voice;
@@ -57,6 +57,7 @@ pub struct Container {
 pub struct Process<'a> {
     step: Step,
     _mounts: Mounts,
+    _caches: Vec<Reserved>,
     _busy: tokio::sync::MutexGuard<'a, ()>,
 }
 
@@ -116,11 +117,13 @@ impl Container {
             inputs: &self.inputs,
             voice: &voice,
         };
+        let caches = doing.reserve().await?;
         let started = doing.started(&exec, &wanted, &self.root).await;
         let (step, mounts) = started?;
         Ok(Process {
             step,
             _mounts: mounts,
+            _caches: caches,
             _busy: busy,
         })
     }
@@ -164,7 +167,7 @@ impl Doing<'_> {
         wanted: &NewProcess,
         workspace: &OnceCell<Arc<Workspace>>,
     ) -> Result<(Step, Mounts), SolveError> {
-        self.allowed(exec)?;
+        super::allowed(self.job, exec)?;
         let meta = exec.meta.clone().unwrap_or_default();
         let root = exec.mounts.iter().find(|mount| mount.dest == "/");
         let root = root.cloned().unwrap_or_default();

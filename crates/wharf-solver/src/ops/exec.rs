@@ -12,7 +12,7 @@ use super::Doing;
 use super::mounts::Mounts;
 use crate::flight::Outputs;
 use crate::frontend::classic::Housing;
-use crate::{Entitlement, Ref, SolveError, blocking};
+use crate::{Entitlement, Job, Ref, SolveError, blocking};
 
 /// `PATH` of a command that has none (`util/system`).
 const DEFAULT_PATH: &str = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -22,7 +22,7 @@ const HOSTNAME: &str = "buildkitsandbox";
 impl Doing<'_> {
     pub(super) async fn exec(&self, exec: &pb::ExecOp) -> Result<Outputs, SolveError> {
         let meta = exec.meta.clone().unwrap_or_default();
-        self.allowed(exec)?;
+        allowed(self.job, exec)?;
         let root = exec.mounts.iter().find(|mount| mount.dest == "/");
         let root = root.cloned().unwrap_or_default();
         let below = self.input(root.input)?;
@@ -93,33 +93,6 @@ impl Doing<'_> {
         let workspace = workspace.await?;
         housing.succeeded(running).await?;
         Ok(workspace)
-    }
-
-    /// What both the client and the daemon must have said yes to. Asked here, wherever the definition comes from.
-    pub(super) fn allowed(&self, exec: &pb::ExecOp) -> Result<(), SolveError> {
-        let wanted = [
-            (
-                exec.network == pb::NetMode::Host as i32,
-                Entitlement::NetworkHost,
-            ),
-            (
-                exec.security == pb::SecurityMode::Insecure as i32,
-                Entitlement::SecurityInsecure,
-            ),
-        ];
-        for (is_wanted, entitlement) in wanted {
-            if is_wanted && !self.job.may(entitlement) {
-                return Err(SolveError::Forbidden(format!(
-                    "failed to load LLB: {} is not allowed",
-                    entitlement.name()
-                )));
-            }
-        }
-        if exec.cdi_devices.iter().any(|device| !device.optional) {
-            let text = "devices are not supported in builds";
-            return Err(SolveError::NotImplemented(text.to_owned()));
-        }
-        Ok(())
     }
 
     pub(super) fn step(
@@ -221,6 +194,33 @@ impl Doing<'_> {
         })
         .await
     }
+}
+
+/// What both the client and the daemon must have said yes to. Asked here, wherever the definition comes from.
+pub(crate) fn allowed(job: &Job, exec: &pb::ExecOp) -> Result<(), SolveError> {
+    let wanted = [
+        (
+            exec.network == pb::NetMode::Host as i32,
+            Entitlement::NetworkHost,
+        ),
+        (
+            exec.security == pb::SecurityMode::Insecure as i32,
+            Entitlement::SecurityInsecure,
+        ),
+    ];
+    for (is_wanted, entitlement) in wanted {
+        if is_wanted && !job.may(entitlement) {
+            return Err(SolveError::Forbidden(format!(
+                "failed to load LLB: {} is not allowed",
+                entitlement.name()
+            )));
+        }
+    }
+    if exec.cdi_devices.iter().any(|device| !device.optional) {
+        let text = "devices are not supported in builds";
+        return Err(SolveError::NotImplemented(text.to_owned()));
+    }
+    Ok(())
 }
 
 /// Whether the command has ended as it must.

@@ -230,7 +230,8 @@ fn mkdir(root: &Root, action: &pb::FileActionMkDir) -> Result<(), SolveError> {
     let owner = owner_of(root, action.owner.as_ref())?;
     let there = transfer::is_folder(root, &path);
     if action.make_parents {
-        transfer::make_folders(root, &path, owner.or(Some((0, 0))))?;
+        let bits = mode(action.mode).as_raw_mode();
+        transfer::make_folders(root, &path, owner.or(Some((0, 0))), bits)?;
     } else if !there {
         let (folder, name) = parent(root, &path)?;
         rustix::fs::mkdirat(
@@ -410,6 +411,8 @@ mod tests {
         use std::os::unix::fs::MetadataExt as _;
         let made = inside.join("a/b").metadata().unwrap();
         assert_eq!((made.mode() & 0o777, made.mtime()), (0o711, 5));
+        let above = inside.join("a").metadata().unwrap();
+        assert_eq!(above.mode() & 0o777, 0o711, "as BuildKit makes them");
         let file = pb::FileActionMkFile {
             path: "/a/../a/f".to_owned(),
             mode: 0o640,

@@ -18,7 +18,9 @@ use crate::voice::Voice;
 use crate::{Job, Ref, SolveError};
 
 pub use container::{Container, NewContainer, NewProcess, Process};
+pub(crate) use exec::allowed;
 pub(crate) use layers::compared;
+pub(crate) use mounts::Caches;
 pub(crate) use source::{platform_of, resolve, transfer};
 
 /// A vertex that is being done.

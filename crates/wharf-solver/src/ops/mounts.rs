@@ -1,12 +1,14 @@
 //! What a command sees beside its root.
 
+use std::collections::{BTreeMap, HashMap};
 use std::ffi::OsStr;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use bollard_buildkit_proto::pb;
 use tempfile::TempDir;
+use tokio::sync::{OwnedRwLockReadGuard, OwnedRwLockWriteGuard, RwLock};
 use tokio_util::task::AbortOnDropHandle;
 use wharf_engine::{LayerMount, MountPoint, Workspace, resolve};
 use wharf_oci::Digest;
@@ -15,6 +17,75 @@ use super::Doing;
 use super::file::clean;
 use crate::result::Tree;
 use crate::{Job, Ref, SolveError, blocking};
+
+/// Cache mounts that steps have or wait for. Only this process uses them: those who want one wait here, not in the kernel.
+#[derive(Default)]
+pub(crate) struct Caches {
+    turns: Mutex<HashMap<String, Weak<RwLock<()>>>>,
+    used: Arc<Mutex<HashMap<String, usize>>>,
+}
+
+/// A step's turn at a cache mount.
+pub(crate) enum Reserved {
+    Shared { _turn: OwnedRwLockReadGuard<()> },
+    Locked { _turn: OwnedRwLockWriteGuard<()> },
+}
+
+/// A cache mount is in use while this lives.
+pub(crate) struct CacheUse {
+    used: Arc<Mutex<HashMap<String, usize>>>,
+    name: String,
+    folder: PathBuf,
+}
+
+impl Caches {
+    fn turn(&self, name: &str) -> Arc<RwLock<()>> {
+        let mut turns = self.turns.lock().unwrap_or_else(PoisonError::into_inner);
+        turns.retain(|_, turn| turn.strong_count() > 0);
+        let known = turns.get(name).and_then(Weak::upgrade);
+        known.unwrap_or_else(|| {
+            let turn = Arc::default();
+            turns.insert(name.to_owned(), Arc::downgrade(&turn));
+            turn
+        })
+    }
+
+    fn begin(&self, name: &str, folder: PathBuf) -> CacheUse {
+        let mut used = self.used.lock().unwrap_or_else(PoisonError::into_inner);
+        *used.entry(name.to_owned()).or_default() += 1;
+        CacheUse {
+            used: self.used.clone(),
+            name: name.to_owned(),
+            folder,
+        }
+    }
+
+    /// Whether a step has the cache of this name mounted now.
+    pub(crate) fn in_use(&self, name: &str) -> bool {
+        let used = self.used.lock().unwrap_or_else(PoisonError::into_inner);
+        used.contains_key(name)
+    }
+}
+
+impl CacheUse {
+    /// Whether it is the cache `name`, or one of its private ones.
+    fn is(&self, name: &str) -> bool {
+        let number = self.name.strip_prefix(name);
+        number.is_some_and(|number| number.is_empty() || number.starts_with('-'))
+    }
+}
+
+impl Drop for CacheUse {
+    fn drop(&mut self) {
+        let mut used = self.used.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(count) = used.get_mut(&self.name) {
+            *count -= 1;
+            if *count == 0 {
+                used.remove(&self.name);
+            }
+        }
+    }
+}
 
 /// Everything that is mounted, and what must stay while it is.
 #[derive(Default)]
@@ -25,6 +96,7 @@ pub(super) struct Mounts {
     /// Variables for the command alone.
     pub(super) env: Vec<String>,
     folders: Vec<TempDir>,
+    caches: Vec<CacheUse>,
     locks: Vec<std::fs::File>,
     agents: Vec<AbortOnDropHandle<()>>,
     trees: Vec<(Option<Arc<Workspace>>, Option<Tree>, Ref)>,
@@ -49,6 +121,49 @@ impl std::fmt::Debug for Mounts {
 }
 
 impl Doing<'_> {
+    /// Waits for the turn at all caches that the command mounts, each once and in one order for everybody: so nobody waits
+    /// for himself, nor two for each other.
+    pub(crate) async fn reserve(&self) -> Result<Vec<Reserved>, SolveError> {
+        let pb::op::Op::Exec(exec) = &self.node.op else {
+            return Ok(Vec::new());
+        };
+        let mut wanted: BTreeMap<String, bool> = BTreeMap::new();
+        for mount in exec.mounts.iter().filter(|mount| is_cache(mount)) {
+            let sharing = mount
+                .cache_opt
+                .as_ref()
+                .map_or(0, |options| options.sharing);
+            if sharing != pb::CacheSharingOpt::Private as i32 {
+                let locked = sharing == pb::CacheSharingOpt::Locked as i32;
+                *wanted.entry(self.cache_name(mount)?).or_default() |= locked;
+            }
+        }
+        let mut reserved = Vec::new();
+        for (name, locked) in wanted {
+            let turn = self.job.solver().caches_used.turn(&name);
+            reserved.push(match locked {
+                true => Reserved::Locked {
+                    _turn: turn.write_owned().await,
+                },
+                false => Reserved::Shared {
+                    _turn: turn.read_owned().await,
+                },
+            });
+        }
+        Ok(reserved)
+    }
+
+    /// A cache that begins with other files is another cache.
+    fn cache_name(&self, mount: &pb::Mount) -> Result<String, SolveError> {
+        let begins = match mount.input {
+            -1 => String::new(),
+            input => self.input(input)?.identity().to_string(),
+        };
+        let id = mount.cache_opt.as_ref().map_or("", |options| &options.id);
+        let name = format!("{id}\n{begins}\n{}", mount.selector);
+        Ok(Digest::sha256(name.as_bytes()).hex())
+    }
+
     /// All mounts of a command but its root. Relative targets are below `cwd`.
     pub(super) async fn mounts(&self, exec: &pb::ExecOp, cwd: &str) -> Result<Mounts, SolveError> {
         let mut mounts = Mounts::default();
@@ -107,8 +222,13 @@ impl Doing<'_> {
         target: String,
         mounts: &mut Mounts,
     ) -> Result<(), SolveError> {
-        let tree = self.input(mount.input)?;
+        let mut tree = self.input(mount.input)?;
         let output = usize::try_from(mount.output).ok();
+        if output.is_some() {
+            // What comes out has the files that were there, a client's too.
+            let job = self.job.clone();
+            tree = blocking(move || job.layered(&tree)).await?;
+        }
         if output.is_some() && !matches!(mount.selector.as_str(), "" | "/") {
             let text = "a mount that is an output cannot have a selector";
             return Err(SolveError::Invalid(text.to_owned()));
@@ -148,35 +268,42 @@ impl Doing<'_> {
             -1 => None,
             input => Some(self.input(input)?),
         };
-        // A cache that begins with other files is another cache.
-        let begins = begin.as_ref().map(|tree| tree.identity().to_string());
-        let id = format!(
-            "{}\n{}\n{}",
-            options.id,
-            begins.unwrap_or_default(),
-            mount.selector
-        );
-        let name = Digest::sha256(id.as_bytes()).hex();
+        let name = self.cache_name(mount)?;
+        // One that is mounted twice is one.
+        let known = mounts.caches.iter().find(|one| one.is(&name));
+        if let Some(folder) = known.map(|one| one.folder.clone()) {
+            mounts.points.push(bind(folder, target, mount.readonly));
+            return Ok(());
+        }
         let (job, selector) = (self.job.clone(), mount.selector.clone());
         let base = job.solver().caches();
         let (folder, lock) = blocking(move || {
-            let (mode, owner) = match &begin {
+            let looks = match &begin {
                 Some(tree) => looks_of(&job, tree, &selector)?,
                 None => (0o755, (0, 0)),
             };
-            let (folder, lock) = wharf_builder::take_cache(&base, &name, sharing, mode, owner)?;
+            let fill = |folder: &Path| match &begin {
+                Some(tree) => fill(&job, tree, &selector, folder)
+                    .map_err(|error| std::io::Error::other(error.to_string())),
+                None => Ok(()),
+            };
+            let (folder, lock) = wharf_builder::take_cache(&base, &name, sharing, looks, &fill)?;
             let about = serde_json::json!({ "id": options.id }).to_string();
             // Beside the folder, in the cache that was taken: of private ones there are several.
             std::fs::write(folder.with_file_name("about"), about)
                 .map_err(SolveError::io("describe a cache mount"))?;
-            if let Some(tree) = begin {
-                fill(&job, &tree, &selector, &folder)?;
-            }
             Ok((folder, lock))
         })
         .await?;
+        let taken = folder
+            .parent()
+            .and_then(Path::file_name)
+            .unwrap_or_default();
+        let taken = taken.to_string_lossy();
+        let used = &self.job.solver().caches_used;
+        mounts.caches.push(used.begin(&taken, folder.clone()));
         mounts.points.push(bind(folder, target, mount.readonly));
-        mounts.locks.extend(lock);
+        mounts.locks.push(lock);
         Ok(())
     }
 
@@ -238,6 +365,10 @@ impl Doing<'_> {
         mounts.agents.push(agent);
         Ok(())
     }
+}
+
+fn is_cache(mount: &pb::Mount) -> bool {
+    mount.mount_type == pb::MountType::Cache as i32
 }
 
 fn bind(source: PathBuf, destination: String, read_only: bool) -> MountPoint {
@@ -352,10 +483,6 @@ fn looks_of(job: &Job, tree: &Ref, selector: &str) -> Result<(u32, (u32, u32)), 
 /// Files that a new cache begins with.
 fn fill(job: &Job, tree: &Ref, selector: &str, folder: &Path) -> Result<(), SolveError> {
     use wharf_builder::transfer::{self, Looks};
-    let is_new = std::fs::read_dir(folder).is_ok_and(|mut entries| entries.next().is_none());
-    if !is_new {
-        return Ok(());
-    }
     let failed = SolveError::io("fill a cache mount");
     let files = tree.tree(job)?;
     let found = resolve(&files.root, Path::new(selector)).map_err(&failed)?;

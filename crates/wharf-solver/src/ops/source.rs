@@ -11,6 +11,7 @@ use rustix::fs::{Mode, OFlags};
 use tempfile::TempDir;
 use tokio::io::AsyncWriteExt as _;
 use tokio::sync::watch;
+use tokio_util::task::AbortOnDropHandle;
 use wharf_builder::{Local, LocalRequest, fetch};
 use wharf_images::{Fetched, Image, ImagePin, LayerState, Progress, ProgressSender, PullOptions};
 use wharf_oci::{Digest, Platform, Reference};
@@ -44,7 +45,8 @@ impl Doing<'_> {
         let mode = source.attrs.get("image.resolvemode").map(String::as_str);
         let mode = mode.unwrap_or("default");
         let platform = platform.as_ref();
-        let mut layers = image_layers(self.job, name, platform, mode, self.voice).await?;
+        let tree = image_layers(self.job, name, platform, mode, self.voice).await?;
+        let mut layers = tree.layers().to_vec();
         let store = self.job.engine().images.store();
         limit(&mut layers, &source.attrs, "image.layerlimit")?;
         Ok(hold(store, layers))
@@ -94,8 +96,12 @@ impl Doing<'_> {
         let keep_git = source.attrs.get("git.keepgitdir").map(String::as_str) == Some("true");
         let dir = self.job.scratch()?;
         let path = dir.path().join("repository");
-        fetch::clone(&url, &path).await?;
-        let commit = commit_of(&path).await?;
+        let agent = self.git_agent(&url.repository, &source.attrs).await?;
+        let socket = agent
+            .as_ref()
+            .map(|(folder, _)| folder.path().join("agent.sock"));
+        fetch::clone(&url, &path, socket.as_deref()).await?;
+        let commit = fetch::commit(&path).await?;
         blocking(move || {
             if !keep_git {
                 let gone = std::fs::remove_dir_all(path.join(".git"));
@@ -106,6 +112,23 @@ impl Doing<'_> {
             Ok(folder_ref(dir, inside, Digest::sha256(content.as_bytes())))
         })
         .await
+    }
+
+    /// The client's ssh agent, where a repository is reached by ssh and the client has one.
+    async fn git_agent(
+        &self,
+        repository: &str,
+        attrs: &BTreeMap<String, String>,
+    ) -> Result<Option<(TempDir, AbortOnDropHandle<()>)>, SolveError> {
+        if !fetch::is_ssh(repository) {
+            return Ok(None);
+        }
+        let id = attrs.get("git.mountsshsock").map(String::as_str);
+        let id = id.filter(|id| !id.is_empty()).unwrap_or("default");
+        let folder = self.job.volatile()?;
+        let path = folder.path().join("agent.sock");
+        let agent = self.job.client().agent(id, &path).await?;
+        Ok(agent.map(|agent| (folder, agent)))
     }
 
     async fn http(&self, source: &pb::SourceOp) -> Result<Ref, SolveError> {
@@ -287,49 +310,30 @@ fn below(path: &Path, folder: &str) -> Result<PathBuf, SolveError> {
     Ok(path.join(inside))
 }
 
-async fn commit_of(path: &Path) -> Result<String, SolveError> {
-    let output = tokio::process::Command::new("git")
-        .current_dir(path)
-        .args(["rev-parse", "HEAD"])
-        .env("GIT_CONFIG_GLOBAL", "/dev/null")
-        .env("HOME", "/nonexistent")
-        .kill_on_drop(true)
-        .output();
-    let output = output
-        .await
-        .map_err(SolveError::io("ask git for the commit"))?;
-    match output.status.success() {
-        true => Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned()),
-        false => Err(SolveError::Failed(
-            "the repository has no commit".to_owned(),
-        )),
-    }
-}
-
 pub(crate) fn platform_of(platform: &pb::Platform) -> Platform {
     Platform::new(&platform.os, &platform.architecture, &platform.variant)
 }
 
-/// The layers of an image: of one that is here, else they are fetched and belong to the cache.
+/// The layers of an image, held: of one that is here, else they are fetched and belong to the cache.
 async fn image_layers(
     job: &Job,
     name: &str,
     platform: Option<&Platform>,
     mode: &str,
     voice: &Voice,
-) -> Result<Vec<Layer>, SolveError> {
+) -> Result<Ref, SolveError> {
     let store = job.engine().images.store();
     if let Some((image, _pin)) = present(job, name, platform, mode) {
-        return layers_of(store, &image.id);
+        return Ok(hold(store, layers_of(store, &image.id)?));
     }
     let key = platform.map(crate::frontend::key_of).unwrap_or_default();
     let key = Digest::sha256(format!("image {name} {key}").as_bytes());
     let cache = &job.solver().cache;
     if name.contains("@sha256:")
         && let Some(outputs) = cache.get(&key)?
-        && let Some(Some(tree)) = outputs.first()
+        && let Some(Some(tree)) = outputs.into_iter().next()
     {
-        return Ok(tree.layers().to_vec());
+        return Ok(tree);
     }
     let fetched = fetch(job, name, platform, Some(voice)).await?;
     let layers = fetched.layers.iter().map(|(chain, layer)| Layer {
@@ -340,11 +344,11 @@ async fn image_layers(
         created: None,
     });
     let layers: Vec<Layer> = layers.collect();
-    let tree = hold(store, layers.clone());
+    let tree = hold(store, layers);
     let description = format!("pulled from {name}");
-    let record = Record::new(&[Some(tree)], description);
+    let record = Record::new(&[Some(tree.clone())], description);
     cache.put(&key, None, &record)?;
-    Ok(layers)
+    Ok(tree)
 }
 
 /// Fetches an image's layers.

@@ -6,7 +6,7 @@
 mod read;
 mod write;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -14,7 +14,8 @@ use wharf_builder::StorePlace;
 use wharf_distribution::Source;
 use wharf_oci::{Descriptor, Digest};
 
-use crate::{CacheOption, Layer, SolveError};
+use crate::solver::Once;
+use crate::{CacheOption, Ref, SolveError};
 
 /// The type of a cache's configuration.
 const CONFIG: &str = "application/vnd.buildkit.cacheconfig.v0";
@@ -88,8 +89,8 @@ fn folder(cache: &CacheOption, key: &str, what: &str) -> Result<StorePlace, Solv
 pub(crate) struct Noted {
     /// What it is known by.
     pub(crate) keys: Vec<Digest>,
-    /// What came out of it, bottom first.
-    pub(crate) layers: Vec<Layer>,
+    /// What came out of it. It is held: no prune takes it away before it is written.
+    pub(crate) tree: Ref,
 }
 
 /// A layer of a cache.
@@ -161,24 +162,23 @@ impl Imported {
 
 /// Caches that are read and steps that are noted, of one job.
 #[derive(Default)]
-pub(crate) struct Imports(std::sync::Mutex<Inner>);
+pub(crate) struct Imports {
+    /// Places that were read; who comes meanwhile waits.
+    places: Once<()>,
+    inner: std::sync::Mutex<Inner>,
+}
 
 #[derive(Default)]
 struct Inner {
-    places: HashSet<String>,
     read: Vec<Arc<Imported>>,
     noted: Vec<Noted>,
 }
 
 impl Imports {
     fn lock(&self) -> std::sync::MutexGuard<'_, Inner> {
-        self.0
+        self.inner
             .lock()
             .unwrap_or_else(std::sync::PoisonError::into_inner)
-    }
-
-    fn is_new(&self, place: &str) -> bool {
-        self.lock().places.insert(place.to_owned())
     }
 
     fn add(&self, read: Imported) {

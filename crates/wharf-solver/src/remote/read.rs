@@ -6,7 +6,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use wharf_builder::StorePlace;
 use wharf_images::{BlobHold, BlobPlace, BuiltLayer, LayerHold, ProgressSender};
-use wharf_oci::{ChainId, Descriptor, Digest, Index, Manifest, Platform, Reference};
+use wharf_oci::{ChainId, Descriptor, Digest, Index, Manifest, Reference};
 
 use super::{CONFIG, Document, INLINE, Imported, Known, Place, folder};
 use crate::cache::{Record, hold};
@@ -20,26 +20,33 @@ impl Job {
         for cache in caches {
             let place = cache.attrs.get("ref").or_else(|| cache.attrs.get("src"));
             let place = place.cloned().unwrap_or_else(|| cache.kind.clone());
-            if !self.imports().is_new(&place) {
-                continue;
-            }
-            let shown = format!("importing cache manifest from {place}");
-            let mut shown = Shown::begin(self, &shown).await;
-            let read = match cache.kind.as_str() {
-                "registry" => self.import_registry(&place).await,
-                "local" => self.import_local(cache).await,
-                other => Err(SolveError::NotImplemented(format!(
-                    "cache import of type {other} is not built"
-                ))),
+            let import = || async {
+                self.import_cache(cache, &place).await;
+                Ok(())
             };
-            shown.end(read.as_ref().err()).await;
-            if let Ok(read) = read {
-                self.imports().add(read);
-            }
+            // It never fails.
+            let _ = self.imports().places.get(&place, import).await;
         }
     }
 
-    async fn import_registry(&self, place: &str) -> Result<Imported, SolveError> {
+    async fn import_cache(&self, cache: &CacheOption, place: &str) {
+        let shown = format!("importing cache manifest from {place}");
+        let mut shown = Shown::begin(self, &shown).await;
+        let read = match cache.kind.as_str() {
+            "registry" => self.import_registry(place).await,
+            "local" => self.import_local(cache).await.map(|one| vec![one]),
+            other => Err(SolveError::NotImplemented(format!(
+                "cache import of type {other} is not built"
+            ))),
+        };
+        shown.end(read.as_ref().err()).await;
+        if let Ok(read) = read {
+            read.into_iter().for_each(|one| self.imports().add(one));
+        }
+    }
+
+    /// Of an index, the caches of all its images: they may be for other platforms than ours, as this build may be.
+    async fn import_registry(&self, place: &str) -> Result<Vec<Imported>, SolveError> {
         let reference = Reference::parse_normalized(place)
             .map_err(|error| SolveError::Invalid(format!("invalid reference format: {error}")))?
             .with_default_tag();
@@ -47,22 +54,27 @@ impl Job {
             |error: wharf_distribution::RegistryError| SolveError::Failed(error.to_string());
         let registry = self.engine().images.store().registry();
         let credentials = self.client().credentials(reference.domain()).await;
-        let resolved = registry
-            .resolve(&reference, &Platform::host(), credentials.as_ref())
-            .await
-            .map_err(failed)?;
-        let config = registry.small_blob(
-            &resolved.source,
-            &resolved.manifest.config,
-            "cache configuration",
-            wharf_oci::MAX_CONFIG_SIZE,
-        );
-        let config = config.await.map_err(failed)?;
-        imported(
-            Place::Registry(Box::new(resolved.source)),
-            &resolved.manifest,
-            &config,
-        )
+        let found = registry.resolve_all(&reference, credentials.as_ref()).await;
+        let (source, manifests) = found.map_err(failed)?;
+        let (mut all, mut wrong) = (Vec::new(), None);
+        for manifest in manifests {
+            let config = registry.small_blob(
+                &source,
+                &manifest.config,
+                "cache configuration",
+                wharf_oci::MAX_CONFIG_SIZE,
+            );
+            let config = config.await.map_err(failed)?;
+            let place = Place::Registry(Box::new(source.clone()));
+            match imported(place, &manifest, &config) {
+                Ok(one) => all.push(one),
+                Err(error) => wrong = Some(error),
+            }
+        }
+        match (all.is_empty(), wrong) {
+            (true, Some(error)) => Err(error),
+            _ => Ok(all),
+        }
     }
 
     /// The client names the manifest: it has read the folder's index.

@@ -11,8 +11,8 @@ use wharf_images::{BlobHold, PushOptions};
 use wharf_oci::{Descriptor, Digest, Index, Manifest, Reference, media_type};
 
 use super::{Annotations, CONFIG, CacheLayer, CacheRecord, CacheResult, Document, Noted, folder};
-use crate::cache::hold;
-use crate::export::{Compression, blobs_of, is_on};
+use crate::attributes::{flag, is_on};
+use crate::export::{Compression, blobs_of};
 use crate::flight::Outputs;
 use crate::progress::Shown;
 use crate::{CacheOption, Job, Ref, SolveError, SolveResult, blocking};
@@ -73,15 +73,15 @@ impl CacheOption {
                 )));
             }
         };
-        let is_off = |name: &str| self.attrs.contains_key(name) && !is_on(&self.attrs, name);
-        let as_index = is_off("image-manifest");
+        let is_off = |name: &str| Ok::<_, SolveError>(flag(&self.attrs, name)? == Some(false));
+        let as_index = is_off("image-manifest")?;
         if as_index && matches!(target, Target::Registry(_)) {
             return Err(SolveError::NotImplemented(
                 "a cache without a manifest (image-manifest=false) is not built for registries"
                     .to_owned(),
             ));
         }
-        if is_off("oci-mediatypes") {
+        if is_off("oci-mediatypes")? {
             return Err(SolveError::NotImplemented(
                 "caches of Docker's media types (oci-mediatypes=false) are not built".to_owned(),
             ));
@@ -91,7 +91,7 @@ impl CacheOption {
             max,
             compression: Compression::of_cache(&self.attrs)?,
             as_index,
-            ignore_error: is_on(&self.attrs, "ignore-error"),
+            ignore_error: is_on(&self.attrs, "ignore-error")?,
         })
     }
 }
@@ -113,7 +113,7 @@ impl Job {
         {
             self.imports().note(Noted {
                 keys: keys.into_iter().collect(),
-                layers: tree.layers().to_vec(),
+                tree: tree.clone(),
             });
         }
     }
@@ -141,11 +141,11 @@ impl Job {
         let mut all = self.imports().noted();
         // Whichever step was done first: the same steps are the same document.
         all.sort_by_cached_key(|noted| {
-            let diff_ids = noted.layers.iter().map(|layer| layer.diff_id.to_string());
-            diff_ids.collect::<Vec<_>>()
+            let diff_ids = noted.tree.diff_ids().into_iter();
+            diff_ids.map(|one| one.to_string()).collect::<Vec<_>>()
         });
         for noted in all {
-            let diff_ids: Vec<Digest> = noted.layers.iter().map(|layer| layer.diff_id).collect();
+            let diff_ids: Vec<Digest> = noted.tree.diff_ids();
             if diff_ids.is_empty() || !diff_ids.iter().all(|one| own.contains(one)) {
                 continue;
             }
@@ -164,7 +164,7 @@ impl Job {
                         media_type: blob.map_or_else(String::new, |blob| blob.media_type.clone()),
                         diff_id,
                         size: blob.map_or(0, |blob| blob.size),
-                        created: noted.layers[end - 1]
+                        created: noted.tree.layers()[end - 1]
                             .created
                             .and_then(|second| Timestamp::from_second(second).ok()),
                     }),
@@ -266,8 +266,7 @@ impl Job {
             .cloned()
             .collect();
         if wanted.max {
-            let store = self.engine().images.store();
-            trees.extend(noted.iter().map(|one| hold(store, one.layers.clone())));
+            trees.extend(noted.iter().map(|one| one.tree.clone()));
         }
         let (job, compression) = (self.clone(), wanted.compression);
         let found = blocking(move || {

@@ -11,9 +11,12 @@ use wharf_builder::{BuildError, Client, Local, LocalRequest};
 use wharf_distribution::Credentials;
 use wharf_solver::*;
 
-/// A client with a folder and one secret.
+/// A client with a folder, and one secret if it is not poor.
 #[derive(Debug)]
-struct Files(PathBuf);
+pub(crate) struct Files {
+    pub(crate) folder: PathBuf,
+    pub(crate) poor: bool,
+}
 
 impl Client for Files {
     fn credentials<'a>(&'a self, _: &'a str) -> BoxFuture<'a, Option<Credentials>> {
@@ -21,7 +24,7 @@ impl Client for Files {
     }
 
     fn secret<'a>(&'a self, id: &'a str) -> BoxFuture<'a, Result<Option<Vec<u8>>, BuildError>> {
-        Box::pin(async move { Ok((id == "s").then(|| b"hush".to_vec())) })
+        Box::pin(async move { Ok((id == "s" && !self.poor).then(|| b"hush".to_vec())) })
     }
 
     fn agent<'a>(
@@ -38,7 +41,7 @@ impl Client for Files {
         _: watch::Sender<u64>,
     ) -> BoxFuture<'a, Result<Local, BuildError>> {
         let local = Local {
-            folder: self.0.clone(),
+            folder: self.folder.clone(),
             keep: Arc::new(()),
         };
         Box::pin(async { Ok(local) })
@@ -51,6 +54,15 @@ pub(crate) struct Build {
 }
 
 pub(crate) fn begin(solver: &Solver, folder: &Path, id: &str) -> Build {
+    begin_as(solver, folder, id, |_| ())
+}
+
+pub(crate) fn begin_as(
+    solver: &Solver,
+    folder: &Path,
+    id: &str,
+    change: impl FnOnce(&mut JobOptions),
+) -> Build {
     let (progress, mut events) = mpsc::channel(64);
     let said = tokio::spawn(async move {
         let mut said = Vec::new();
@@ -59,10 +71,13 @@ pub(crate) fn begin(solver: &Solver, folder: &Path, id: &str) -> Build {
         }
         said
     });
-    let job = solver.job(JobOptions {
+    let mut options = JobOptions {
         id: id.to_owned(),
         session: String::new(),
-        client: Arc::new(Files(folder.to_owned())),
+        client: Arc::new(Files {
+            folder: folder.to_owned(),
+            poor: false,
+        }),
         progress,
         entitlements: BTreeSet::new(),
         attestations: BTreeMap::new(),
@@ -70,7 +85,9 @@ pub(crate) fn begin(solver: &Solver, folder: &Path, id: &str) -> Build {
         inline_cache: false,
         remembers: true,
         policies: Arc::default(),
-    });
+    };
+    change(&mut options);
+    let job = solver.job(options);
     Build { job, said }
 }
 

@@ -119,7 +119,7 @@ impl Context {
     /// # Errors
     /// If it cannot be had, or has no Dockerfile.
     pub(super) async fn fetch(job: &Job, address: &str, path: &str) -> Result<Self, BuildError> {
-        let Some(source) = remote_source(address) else {
+        let Some(source) = remote_source(address, false) else {
             let text = format!("remoteURL ({address}) could not be recognized as URL");
             return Err(BuildError::Failed(text));
         };

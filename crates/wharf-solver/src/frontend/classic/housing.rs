@@ -115,6 +115,14 @@ impl Housing {
         }
     }
 
+    /// What containers are given that their commands do not say: the cache has to know it.
+    pub(crate) fn settings(&self) -> String {
+        let options = &*self.options;
+        let (network, hosts) = (&options.network, &options.extra_hosts);
+        let (shm, resources) = (options.shm_size, &options.resources);
+        format!("{network:?} {hosts:?} {shm} {resources:?}")
+    }
+
     /// Whether the solver's cache keeps what the command has written.
     pub(crate) fn remembers(&self) -> bool {
         self.remembers
@@ -187,5 +195,36 @@ impl Drop for Running {
                 tracing::warn!(container = id, error, "remove a build's container");
             }
         });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A command in another network, or with other limits, is another command to the cache.
+    #[test]
+    fn settings_of_containers_count() {
+        let of = |change: &dyn Fn(&mut BuildOptions)| {
+            let mut options = BuildOptions::default();
+            change(&mut options);
+            let (output, _) = Output::channel();
+            let housing = Housing {
+                image: Digest::sha256(b""),
+                options: Arc::new(options),
+                output,
+                remembers: true,
+            };
+            housing.settings()
+        };
+        let plain = of(&|_| ());
+        assert_eq!(of(&|options| options.no_cache = true), plain);
+        assert_ne!(of(&|options| options.network = NetworkMode::Host), plain);
+        assert_ne!(
+            of(&|options| options.extra_hosts = vec!["a:1".to_owned()]),
+            plain
+        );
+        assert_ne!(of(&|options| options.shm_size = 1), plain);
+        assert_ne!(of(&|options| options.resources.memory = 1 << 30), plain);
     }
 }
