@@ -99,7 +99,10 @@ impl<'a> Tree<'a> {
         Ok(dir)
     }
 
-    /// A folder that no member described; a whiteout in its place becomes an opaque folder.
+    /// A folder that no member described; a whiteout in its place becomes an opaque folder. It is root's, with mode 0755 and
+    /// nothing else, whatever a lower layer has there: so does dockerd with overlay2 (moby `pkg/archive`,
+    /// `ImpliedDirectoryMode`; seen with 26.1: `n/untouched` in the conformance suite's `trees/golden.txt`), and
+    /// the same image has the same root with both. containerd takes them from below.
     fn make(&mut self, parent: &OwnedFd, name: &[u8]) -> Result<Rc<OwnedFd>, Errno> {
         let was_whiteout = match mkdirat(parent, name, Mode::RWXU) {
             Err(Errno::EXIST) if is_whiteout(parent, name)? => {

@@ -15,6 +15,9 @@ pub(crate) const BLOCK_SIZE: usize = 512;
 /// Longest extended header, long name or map of a sparse file, in bytes. Go's limit for the first two.
 const MAX_SPECIAL: u64 = 1024 * 1024;
 
+/// Most headers that precede a member and speak of it, itself included; writers use three or four.
+const MAX_BEFORE: usize = 100;
+
 /// What a member is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {

@@ -1,6 +1,11 @@
 //! Extended headers: `length key=value\n`, again and again.
 
-use super::{Time, Xattrs};
+use std::collections::BTreeMap;
+
+use super::Time;
+
+/// Most extended attributes of one member: more names than Linux lists of one file.
+const MAX_XATTRS: usize = 10_000;
 
 /// What one extended header says about the next member. An empty value keeps what the header says, as in Go.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -12,7 +17,7 @@ pub(crate) struct Pax {
     pub(crate) gid: Option<i64>,
     pub(crate) mtime: Option<Time>,
     pub(crate) atime: Option<Time>,
-    pub(crate) xattrs: Xattrs,
+    pub(crate) xattrs: BTreeMap<Vec<u8>, Vec<u8>>,
     pub(crate) sparse: PaxSparse,
 }
 
@@ -45,9 +50,8 @@ impl Pax {
             if name.is_empty() || name.contains(&0) {
                 return None;
             }
-            self.xattrs.retain(|(other, _)| other != name);
-            self.xattrs.push((name.to_vec(), value.to_vec()));
-            return Some(());
+            self.xattrs.insert(name.to_vec(), value.to_vec());
+            return (self.xattrs.len() <= MAX_XATTRS).then_some(());
         }
         if value.is_empty() {
             return Some(());
@@ -152,7 +156,7 @@ mod tests {
             })
         );
         assert_eq!(pax.size, None);
-        assert_eq!(pax.xattrs, [(b"user.a".to_vec(), Vec::new())]);
+        assert_eq!(pax.xattrs, [(b"user.a".to_vec(), Vec::new())].into());
         for bad in [
             "x",
             "9 a=b\n",
@@ -164,6 +168,18 @@ mod tests {
         ] {
             assert!(Pax::parse(bad.as_bytes()).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn attributes_are_counted_and_the_last_of_a_name_counts() {
+        let records = |names: &mut dyn Iterator<Item = usize>| {
+            let one = |name| format!("29 SCHILY.xattr.user.{name:05}=v\n");
+            let text: String = names.map(one).collect();
+            Pax::parse(text.as_bytes()).map(|pax| pax.xattrs.len())
+        };
+        assert_eq!(records(&mut (0..MAX_XATTRS)), Ok(MAX_XATTRS));
+        assert!(records(&mut (0..=MAX_XATTRS)).is_err());
+        assert_eq!(records(&mut (0..30_000).map(|_| 7)), Ok(1));
     }
 
     #[test]

@@ -6,7 +6,7 @@ use wharf_oci::{Digest, Hasher};
 
 use super::header::{Header, text};
 use super::pax::Pax;
-use super::{BLOCK_SIZE, Kind, MAX_SPECIAL, Member};
+use super::{BLOCK_SIZE, Kind, MAX_BEFORE, MAX_SPECIAL, Member};
 use crate::LayerError;
 
 /// An archive on its way through.
@@ -50,7 +50,7 @@ impl<R: BufRead> Archive<R> {
     pub(crate) fn next_member(&mut self) -> Result<Option<Member>, LayerError> {
         self.skip_rest()?;
         let mut before = Before::default();
-        loop {
+        for _ in 0..MAX_BEFORE {
             let Some(block) = self.next_header()? else {
                 return Ok(None);
             };
@@ -68,6 +68,7 @@ impl<R: BufRead> Archive<R> {
                 _ => return self.member(&header, before).map(Some),
             }
         }
+        Err(LayerError::Limit("headers before a member"))
     }
 
     fn size_of(&self, header: &Header<'_>) -> Result<u64, LayerError> {
@@ -105,7 +106,7 @@ impl<R: BufRead> Archive<R> {
             atime: pax.atime,
             major,
             minor,
-            xattrs: pax.xattrs,
+            xattrs: pax.xattrs.into_iter().collect(),
         };
         let stored = match pax.size {
             Some(size) => u64::try_from(size).map_err(|_| bad("bad size")(self))?,

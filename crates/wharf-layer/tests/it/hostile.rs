@@ -338,6 +338,9 @@ fn bombs_go_out() {
         ..entry(b'L', "x")
     };
     assert!(matches!(arena.apply(&[huge]), Err(LayerError::Limit(_))));
+    // Headers without end that speak of a member that does not come.
+    let headers = vec![entry(b'g', "x"); 200];
+    assert!(matches!(arena.apply(&headers), Err(LayerError::Limit(_))));
     let huge = Entry {
         size: Some(5 << 30),
         ..entry(b'x', "x")
