@@ -3,6 +3,8 @@
 use std::collections::HashSet;
 use std::fs;
 use std::io;
+use std::path::Path;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, SystemTime};
 
 use wharf_oci::Digest;
@@ -14,30 +16,75 @@ use crate::{Content, ContentError};
 /// A part of a blob that nobody went on with for so long is no use any more.
 const PARTIAL_AGE: Duration = Duration::from_secs(7 * 24 * 3600);
 
+/// What is collected: nobody finds it any more, but it still takes room on the disk. To drop it deletes the files, which can
+/// take its time; so no lock should be held then.
+#[derive(Debug)]
+#[must_use = "to drop it blocks"]
+pub struct Garbage {
+    content: Content,
+    freed: u64,
+}
+
+impl Garbage {
+    /// Bytes of the blobs that are gone.
+    pub fn freed(&self) -> u64 {
+        self.freed
+    }
+}
+
+impl Drop for Garbage {
+    fn drop(&mut self) {
+        self.content.sweep();
+    }
+}
+
 impl Content {
-    /// Deletes all blobs but `roots`, those that are leased and those that are being ingested. Returns how many
-    /// bytes of blobs went.
+    /// Takes away all blobs but `roots` and those that are being ingested, and parts that nobody has written to for a week.
     ///
-    /// `roots` must have been read under whatever keeps new roots from appearing, or new ones must be leased.
+    /// `roots` must have been read under whatever keeps new roots from appearing.
     ///
     /// # Errors
-    /// The system's; blobs that were deleted until then stay deleted.
-    pub fn collect(&self, roots: &HashSet<Digest>) -> Result<u64, ContentError> {
-        let mut freed = 0;
+    /// The system's; blobs that were taken until then stay away.
+    pub fn collect(&self, roots: &HashSet<Digest>) -> Result<Garbage, ContentError> {
+        let mut garbage = Garbage {
+            content: self.clone(),
+            freed: 0,
+        };
         for (digest, size) in self.list()? {
             if roots.contains(&digest) {
                 continue;
             }
-            // Asked again for each: a lease that is taken while we work counts.
+            // Asked again for each: an ingest that begins while we work counts.
             let state = self.state();
-            if state.leased.contains_key(&digest) || state.busy.contains(&digest) {
+            if state.busy.contains(&digest) {
                 continue;
             }
-            self.remove_blob(&digest)?;
-            freed += size;
+            self.discard_file(&self.path(&digest))?;
+            self.shared.settle.forget(&flat_name(&digest));
+            garbage.freed += size;
         }
         self.expire_partials()?;
-        Ok(freed)
+        Ok(garbage)
+    }
+
+    /// Moves a file of ours to the trash. One that is not there is no error.
+    fn discard_file(&self, path: &Path) -> Result<(), ContentError> {
+        let number = self.shared.counter.fetch_add(1, Ordering::Relaxed);
+        let to = self.shared.dir.join("trash").join(number.to_string());
+        match fs::rename(path, to) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                Err(io_at("remove", path)(error))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Deletes what is in the trash. What cannot be deleted is tried again with the next collection.
+    pub(crate) fn sweep(&self) {
+        let trash = self.shared.dir.join("trash");
+        for entry in fs::read_dir(trash).into_iter().flatten().flatten() {
+            let _ = fs::remove_file(entry.path());
+        }
     }
 
     /// Deletes a blob whose bytes are not what its name says.
@@ -45,7 +92,15 @@ impl Content {
     /// # Errors
     /// The system's.
     pub fn discard(&self, digest: &Digest) -> Result<(), ContentError> {
-        self.remove_blob(digest)
+        let path = self.path(digest);
+        match fs::remove_file(&path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                return Err(io_at("remove", &path)(error));
+            }
+            _ => {}
+        }
+        self.shared.settle.forget(&flat_name(digest));
+        Ok(())
     }
 
     /// Deletes what there is of a blob that is not whole, unless somebody is at it.
@@ -65,20 +120,7 @@ impl Content {
         }
     }
 
-    /// Deletes a blob. One that is not there is no error.
-    fn remove_blob(&self, digest: &Digest) -> Result<(), ContentError> {
-        let path = self.path(digest);
-        match fs::remove_file(&path) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                return Err(io_at("remove", &path)(error));
-            }
-            _ => {}
-        }
-        self.shared.settle.forget(&flat_name(digest));
-        Ok(())
-    }
-
-    /// Deletes parts of blobs that nobody has written to for a week.
+    /// Takes away parts of blobs that nobody has written to for a week.
     pub(crate) fn expire_partials(&self) -> Result<(), ContentError> {
         self.expire_partials_before(SystemTime::now() - PARTIAL_AGE)
     }
@@ -93,7 +135,7 @@ impl Content {
             let state = self.state();
             let busy = Digest::parse(&name).is_ok_and(|digest| state.busy.contains(&digest));
             if !busy && metadata.modified().is_ok_and(|time| time < limit) {
-                fs::remove_file(&path).map_err(io_at("remove", &path))?;
+                self.discard_file(&path)?;
             }
         }
         Ok(())

@@ -1,8 +1,9 @@
-//! Content-addressed blobs: resumable ingest, leases, garbage collection.
+//! Content-addressed blobs: resumable ingest, garbage collection.
 //!
 //! ```text
 //! content/blobs/sha256/<hex>    a whole blob; never changes
 //! content/ingest/sha256-<hex>   a part of a blob, from its first byte on
+//! content/trash/<n>            on its way out; deleted at the latest by the next start
 //! content/unsettled/<name>      this blob may not be on the disk yet (see `settle`)
 //!
 //!   ingest ──write──▶ ingest ──commit (length and digest are right)──▶ blob ──collect──▶ gone
@@ -21,12 +22,11 @@
 mod collect;
 mod error;
 mod ingest;
-mod lease;
 mod settle;
 mod store;
 
+pub use collect::Garbage;
 pub use error::ContentError;
 pub use ingest::Ingest;
-pub use lease::Lease;
 pub use settle::Settle;
 pub use store::Content;

@@ -1,9 +1,10 @@
 //! The store itself: what is there, and how it is read.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use wharf_oci::{Algorithm, Digest, Hasher};
@@ -22,6 +23,8 @@ pub(crate) struct Shared {
     pub(crate) dir: PathBuf,
     pub(crate) settle: Settle,
     state: Mutex<State>,
+    /// Makes names in `trash`.
+    pub(crate) counter: AtomicU64,
 }
 
 /// What holds blobs against being collected.
@@ -29,8 +32,6 @@ pub(crate) struct Shared {
 pub(crate) struct State {
     /// Blobs that are being ingested.
     pub(crate) busy: HashSet<Digest>,
-    /// How many leases hold a blob.
-    pub(crate) leased: HashMap<Digest, usize>,
 }
 
 impl Content {
@@ -43,8 +44,10 @@ impl Content {
             let blobs = dir.join("blobs").join(algorithm.as_str());
             fs::create_dir_all(&blobs).map_err(io_at("make", &blobs))?;
         }
-        let ingest = dir.join("ingest");
-        fs::create_dir_all(&ingest).map_err(io_at("make", &ingest))?;
+        for name in ["ingest", "trash"] {
+            let path = dir.join(name);
+            fs::create_dir_all(&path).map_err(io_at("make", &path))?;
+        }
         let markers = dir.join("unsettled");
         let (settle, lost) = Settle::open(&markers).map_err(io_at("open", &markers))?;
         let content = Content {
@@ -52,8 +55,10 @@ impl Content {
                 dir: dir.to_owned(),
                 settle,
                 state: Mutex::default(),
+                counter: AtomicU64::new(0),
             }),
         };
+        content.sweep();
         content.check(&lost)?;
         content.expire_partials()?;
         Ok(content)

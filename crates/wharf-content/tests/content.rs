@@ -129,26 +129,26 @@ fn collects_what_nobody_holds() {
     let dir = tempfile::tempdir().unwrap();
     let content = Content::open(dir.path()).unwrap();
     let root = put(&content, b"root");
-    let leased = put(&content, b"leased");
     let loose = put(&content, b"loose");
     let busy = Digest::sha256(b"busy");
     let mut ingest = content.ingest(&busy, None).unwrap();
     ingest.write(b"busy").unwrap();
-    let mut lease = content.lease();
-    lease.hold(&leased);
-    let mut second = content.lease();
-    second.hold(&leased);
     let roots = HashSet::from([root]);
-    assert_eq!(content.collect(&roots).unwrap(), 5);
-    assert!(content.contains(&root) && content.contains(&leased) && !content.contains(&loose));
-    drop(lease);
-    assert_eq!(
-        content.collect(&roots).unwrap(),
-        0,
-        "the second lease holds it"
-    );
-    drop(second);
-    assert_eq!(content.collect(&roots).unwrap(), 6);
+    let trash = || fs::read_dir(dir.path().join("trash")).unwrap().count();
+    let garbage = content.collect(&roots).unwrap();
+    assert_eq!(garbage.freed(), 5);
+    assert!(content.contains(&root) && !content.contains(&loose));
+    // Who decides what goes does not wait for the disk; and the name is free at once.
+    assert_eq!(trash(), 1);
+    put(&content, b"loose");
+    drop(garbage);
+    assert!(content.contains(&loose));
+    assert_eq!(trash(), 0);
+    // A kill before the end.
+    std::mem::forget(content.collect(&roots).unwrap());
+    assert_eq!(trash(), 1);
+    let _again = Content::open(dir.path()).unwrap();
+    assert_eq!(trash(), 0);
     ingest.commit().unwrap();
     assert!(content.contains(&busy));
 }

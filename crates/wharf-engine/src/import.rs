@@ -36,7 +36,7 @@ impl ImageService {
         apply_changes(&mut config, &options.changes)?;
         let store = self.store.clone();
         let spool = move || store.spool_layer(|out| plain(archive, out));
-        let layer = tokio::task::spawn_blocking(spool).await;
+        let layer = wharf_images::at_clients_pace(spool).await;
         let layer = layer.map_err(|error| EngineError::failed(&error))??;
         let document = describe(&options, &config, &layer)?;
         let name = options.name.clone();

@@ -74,7 +74,8 @@ impl Images {
         BlobHold { _lease }
     }
 
-    /// Keeps a blob that was made here until `hold` is dropped, or an image or layer needs it. Blocks on the disk.
+    /// Keeps a blob that was made here until `hold` is dropped, or an image or layer needs it. Blocks, on the disk
+    /// and on who fetches the same blob.
     ///
     /// # Errors
     /// If it cannot be written.
@@ -85,7 +86,8 @@ impl Images {
     ) -> Result<BlobHold, ImageError> {
         let _lease = self.lease(vec![*digest], Vec::new());
         let content = &self.stores().content;
-        // Who writes the same at the same time is waited for.
+        // Who writes the same at the same time, or fetches it, is waited for; the latter first, as it may take long.
+        let _blob = self.flights().lock_blob_blocking(digest);
         let _packing = self.packing();
         if !content.contains(digest) {
             let failed = |error: &dyn std::error::Error| ImageError::content("write", error);

@@ -230,12 +230,12 @@ impl Images {
         // Until the image is recorded, nobody collects what it needs.
         let _lease = self.lease(diff_ids.clone(), layers.to_vec());
         let (images, folders) = (self.clone(), layers.to_vec());
-        let blobs = tokio::task::spawn_blocking(move || {
+        let blobs = crate::work::blocking(move || {
             let pairs = folders.iter().zip(&diff_ids);
             let blobs = pairs.map(|(chain, diff_id)| images.layer_blob(chain, diff_id));
             blobs.collect::<Result<Vec<_>, _>>()
         });
-        let blobs = blobs.await.unwrap_or(Err(ImageError::Cancelled))?;
+        let blobs = blobs.await?;
         let descriptor = Descriptor::of(media_type::OCI_CONFIG, config.raw());
         let manifest = Manifest::oci(descriptor, blobs);
         let bytes =

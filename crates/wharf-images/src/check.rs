@@ -53,9 +53,7 @@ impl Images {
     pub async fn check(&self, repair: bool) -> Result<Checked, ImageError> {
         let mut checked = Checked::default();
         let store = self.clone();
-        let damaged = tokio::task::spawn_blocking(move || store.hash_all(repair))
-            .await
-            .unwrap_or(Err(ImageError::Cancelled))?;
+        let damaged = crate::work::blocking(move || store.hash_all(repair)).await?;
         checked.blobs = damaged.0;
         let mut faults: BTreeMap<Digest, String> = damaged
             .1
@@ -179,12 +177,11 @@ impl Images {
             let mut stream = match registry.document(&source, blob).await {
                 Ok(Some(bytes)) => {
                     let (stores, digest) = (self.stores().clone(), blob.digest);
-                    return tokio::task::spawn_blocking(move || {
+                    return crate::work::blocking(move || {
                         let _guard = guard;
                         stores.keep(&digest, &bytes)
                     })
-                    .await
-                    .unwrap_or(Err(ImageError::Cancelled));
+                    .await;
                 }
                 _ => registry.blob(&source, blob, 0, registry.slot().await),
             };

@@ -157,6 +157,9 @@ pub enum ImageError {
     /// The work was given up because nobody wants it any more.
     #[error("context canceled")]
     Cancelled,
+    /// A part of the work ended in a panic, which is a fault of ours.
+    #[error("internal error: {0}")]
+    Panicked(String),
     /// Work that several callers may be waiting for failed.
     #[error("{0}")]
     Shared(Arc<ImageError>),
@@ -210,7 +213,8 @@ impl ImageError {
             | ImageError::Content { .. }
             | ImageError::Io { .. }
             | ImageError::Records(_)
-            | ImageError::Cancelled => ErrorKind::System,
+            | ImageError::Cancelled
+            | ImageError::Panicked(_) => ErrorKind::System,
         }
     }
 }

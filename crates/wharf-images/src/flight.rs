@@ -93,7 +93,8 @@ impl Flights {
         match result {
             Some(Ok(())) => Ok(()),
             Some(Err(error)) => Err(ImageError::Shared(error)),
-            None => Err(ImageError::Cancelled),
+            // We hold the flight, so nobody has given it up.
+            None => Err(ImageError::Panicked(format!("layer {label}"))),
         }
     }
 
@@ -138,19 +139,23 @@ impl Flights {
 
     /// The right to fetch a blob: two layers of one image may be the same blob.
     pub(crate) async fn lock_blob(&self, digest: &Digest) -> OwnedMutexGuard<()> {
-        let lock = {
-            let mut blobs = self.blobs.lock().unwrap_or_else(PoisonError::into_inner);
-            blobs.retain(|_, lock| lock.strong_count() > 0);
-            match blobs.get(digest).and_then(Weak::upgrade) {
-                Some(lock) => lock,
-                None => {
-                    let lock = Arc::new(tokio::sync::Mutex::new(()));
-                    blobs.insert(*digest, Arc::downgrade(&lock));
-                    lock
-                }
-            }
-        };
-        lock.lock_owned().await
+        self.blob_lock(digest).lock_owned().await
+    }
+
+    /// As [`Flights::lock_blob`], on a thread that may block.
+    pub(crate) fn lock_blob_blocking(&self, digest: &Digest) -> OwnedMutexGuard<()> {
+        self.blob_lock(digest).blocking_lock_owned()
+    }
+
+    fn blob_lock(&self, digest: &Digest) -> Arc<tokio::sync::Mutex<()>> {
+        let mut blobs = self.blobs.lock().unwrap_or_else(PoisonError::into_inner);
+        blobs.retain(|_, lock| lock.strong_count() > 0);
+        if let Some(lock) = blobs.get(digest).and_then(Weak::upgrade) {
+            return lock;
+        }
+        let lock = Arc::default();
+        blobs.insert(*digest, Arc::downgrade(&lock));
+        lock
     }
 }
 
@@ -316,11 +321,10 @@ impl Job {
         guard: OwnedMutexGuard<()>,
         work: impl FnOnce() -> Result<(), ImageError> + Send + 'static,
     ) -> Result<(), ImageError> {
-        let result = tokio::task::spawn_blocking(move || {
+        let work = move || {
             let _guard = guard;
             work()
-        })
-        .await;
-        result.unwrap_or_else(|_| Err(ImageError::Cancelled))
+        };
+        crate::work::blocking(work).await
     }
 }

@@ -36,6 +36,7 @@ mod store;
 mod types;
 mod unpack;
 mod variants;
+mod work;
 
 pub use assembled::{Assembled, BlobHold, Document};
 pub use attestations::Attestation;
@@ -52,3 +53,4 @@ pub use types::{
     PushOptions, RemoveOptions, Removed, SearchResults,
 };
 pub use variants::{ManifestKind, ManifestView};
+pub use work::at_clients_pace;

@@ -15,6 +15,7 @@ use crate::flight::Feed;
 use crate::pull::Incoming;
 use crate::spool::Spool;
 use crate::store::Images;
+use crate::work::{at_clients_pace, blocking};
 use crate::{ImageError, Progress, ProgressSender};
 
 impl Images {
@@ -34,9 +35,10 @@ impl Images {
         let read = move || {
             let spool = Spool::read(archive, &root)?;
             let found = archive::images(&spool, &platforms)?;
-            Ok((Arc::new(spool), found))
+            Ok::<_, ImageError>((Arc::new(spool), found))
         };
-        let (spool, all) = blocking(read).await?;
+        let read = at_clients_pace(read).await;
+        let (spool, all) = read.map_err(|error| ImageError::Panicked(error.to_string()))??;
         let mut ids = Vec::new();
         for found in all {
             ids.push(self.load_one(&spool, found, &progress).await?);
@@ -174,11 +176,4 @@ impl Images {
         })
         .collect()
     }
-}
-
-async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T, ImageError> + Send + 'static,
-) -> Result<T, ImageError> {
-    let done = tokio::task::spawn_blocking(work).await;
-    done.unwrap_or(Err(ImageError::Cancelled))
 }

@@ -307,8 +307,10 @@ impl Images {
             .iter()
             .zip(places)
             .map(|(layer, (diff_id, chain))| {
+                let is_here = |blob: &Descriptor| self.stores().content.contains(&blob.digest);
+                let twin = layer.twin.as_ref().filter(|_| !is_here(&layer.blob));
                 let plan = LayerPlan {
-                    blob: layer.blob.clone(),
+                    blob: twin.unwrap_or(&layer.blob).clone(),
                     diff_id: *diff_id,
                     chain: *chain,
                 };
@@ -345,12 +347,11 @@ impl Images {
     pub(crate) async fn keep(&self, digest: Digest, bytes: Bytes) -> Result<(), ImageError> {
         let guard = self.flights().lock_blob(&digest).await;
         let stores = self.stores().clone();
-        tokio::task::spawn_blocking(move || {
+        crate::work::blocking(move || {
             let _guard = guard;
             stores.keep(&digest, &bytes)
         })
         .await
-        .unwrap_or(Err(ImageError::Cancelled))
     }
 
     /// Fetches the layers that are missing. Of an image that is `known` nothing is said of those that are here, as dockerd

@@ -396,9 +396,7 @@ impl Images {
             return Ok((blob.clone(), file));
         }
         let root = self.root().to_owned();
-        tokio::task::spawn_blocking(move || compress(file, &root))
-            .await
-            .unwrap_or(Err(ImageError::Cancelled))
+        crate::work::blocking(move || compress(file, &root)).await
     }
 
     /// Sends a small blob.

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
+use wharf_content::ContentError;
 use wharf_oci::{ChainId, Descriptor, Digest, ImageConfig, Reference};
 use wharf_records::{Db, Table};
 
@@ -89,6 +90,18 @@ pub(crate) struct State {
     pub(crate) images: HashMap<Digest, Arc<Entry>>,
     /// By [`crate::lookup::key_of`].
     pub(crate) names: HashMap<Reference, Digest>,
+    /// Images that nobody finds, because their configuration could not be read; what they need stays all the same.
+    pub(crate) unreadable: HashMap<Digest, Unreadable>,
+    /// Names of those.
+    pub(crate) lost_names: HashMap<Reference, Digest>,
+}
+
+/// An image without its configuration.
+#[derive(Debug)]
+pub(crate) struct Unreadable {
+    record: ImageRecord,
+    /// It is not there: the image has to be pulled again, and its layers cannot be known. Else it may be read next time.
+    pub(crate) gone: bool,
 }
 
 /// A change of names and images that happens as a whole or not at all.
@@ -104,33 +117,47 @@ impl State {
     /// Reads everything. `config` fetches the bytes of a configuration.
     pub(crate) fn open(
         db: &Db,
-        config: impl Fn(&Digest) -> Result<Vec<u8>, ImageError>,
+        config: impl Fn(&Digest) -> Result<Vec<u8>, ContentError>,
     ) -> Result<State, ImageError> {
         let (images, names) =
             db.read(|tx| -> Result<_, ImageError> { Ok((IMAGES.all(tx)?, NAMES.all(tx)?)) })?;
         let mut state = State::default();
         for (key, record) in images {
-            let parsed = Digest::parse(&key)
-                .map_err(|error| ImageError::content("read", &error))
-                .and_then(|id| Ok((id, ImageConfig::parse(config(&id)?)?)));
-            match parsed {
-                Ok((id, config)) => {
-                    state
-                        .images
-                        .insert(id, Arc::new(Entry::new(record, config)));
-                }
-                // A lost blob must not keep the daemon from starting; the image can be pulled again.
-                Err(error) => tracing::warn!(image = key, %error, "image is unusable and left out"),
+            match Digest::parse(&key) {
+                Ok(id) => state.read(id, record, config(&id)),
+                Err(error) => tracing::warn!(image = key, %error, "a record of no image"),
             }
         }
         for (key, record) in names {
-            if let Ok(reference) = Reference::parse_normalized(&key)
-                && state.images.contains_key(&record.image)
-            {
-                state.names.insert(reference, record.image);
+            let Ok(name) = Reference::parse_normalized(&key) else {
+                continue;
+            };
+            if state.images.contains_key(&record.image) {
+                state.names.insert(name, record.image);
+            } else {
+                state.lost_names.insert(name, record.image);
             }
         }
         Ok(state)
+    }
+
+    /// A lost blob must not keep the daemon from starting; and a disk that cannot be read now, or a program that reads less
+    /// than the one before, must not cost an image.
+    fn read(&mut self, id: Digest, record: ImageRecord, config: Result<Vec<u8>, ContentError>) {
+        let gone = matches!(config, Err(ContentError::NotFound(_)));
+        let parsed = config
+            .map_err(|error| ImageError::content("read", &error))
+            .and_then(|bytes| Ok(ImageConfig::parse(bytes)?));
+        match parsed {
+            Ok(config) => {
+                let entry = Arc::new(Entry::new(record, config));
+                self.images.insert(id, entry);
+            }
+            Err(error) => {
+                tracing::warn!(image = %id, %error, "image is unusable and left out");
+                self.unreadable.insert(id, Unreadable { record, gone });
+            }
+        }
     }
 
     /// Makes a change durable, and then visible.
@@ -152,12 +179,23 @@ impl State {
         })?;
         for name in &change.delete_names {
             self.names.remove(name);
+            self.lost_names.remove(name);
         }
         for id in &change.delete_images {
             self.images.remove(id);
+            self.unreadable.remove(id);
+        }
+        for (name, _) in &change.put_names {
+            self.lost_names.remove(name);
         }
         for entry in change.put_images {
-            self.images.insert(entry.config.digest(), Arc::new(entry));
+            let id = entry.config.digest();
+            self.images.insert(id, Arc::new(entry));
+            if self.unreadable.remove(&id).is_some() {
+                // It is back, with all its names.
+                let back = self.lost_names.extract_if(|_, image| *image == id);
+                self.names.extend(back);
+            }
         }
         self.names.extend(change.put_names);
         Ok(())
@@ -222,9 +260,11 @@ impl State {
     /// Every blob that an image needs.
     pub(crate) fn blobs(&self) -> HashSet<Digest> {
         let mut blobs = HashSet::new();
-        for (id, entry) in &self.images {
+        let readable = self.images.iter().map(|(id, entry)| (id, &entry.record));
+        let others = self.unreadable.iter();
+        let others = others.map(|(id, unreadable)| (id, &unreadable.record));
+        for (id, record) in readable.chain(others) {
             blobs.insert(*id);
-            let record = &entry.record;
             let documents = record.manifest.iter().chain(&record.index);
             let documents = documents.chain(&record.extras);
             let layers = record.layers.iter();
@@ -232,6 +272,18 @@ impl State {
             blobs.extend(documents.chain(layers).map(|descriptor| descriptor.digest));
         }
         blobs
+    }
+
+    /// Whether there are images whose layers are not known, but are to stay.
+    pub(crate) fn has_unknown_layers(&self) -> bool {
+        self.unreadable.values().any(|image| !image.gone)
+    }
+
+    /// The names of an unreadable image.
+    pub(crate) fn lost_names_of(&self, id: &Digest) -> Vec<Reference> {
+        let names = self.lost_names.iter();
+        let of_it = names.filter(|(_, image)| *image == id);
+        of_it.map(|(name, _)| name.clone()).collect()
     }
 
     /// The blob of a layer of any image.

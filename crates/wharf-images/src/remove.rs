@@ -64,6 +64,51 @@ impl<'a> Plan<'a> {
         self.delete(&id, options.force, options.prune, untagged_last)
     }
 
+    /// Plans the same for an image whose configuration cannot be read; whether there is one of that id or name. It goes with
+    /// its last name.
+    ///
+    /// # Errors
+    /// If a container uses it, and it is not forced.
+    pub(crate) fn remove_unreadable(
+        &mut self,
+        text: &str,
+        options: &RemoveOptions,
+    ) -> Result<bool, ImageError> {
+        let by_name = Reference::parse_normalized(text).ok();
+        let by_name = by_name.map(|name| key_of(&name));
+        let named = by_name.and_then(|name| Some((*self.state.lost_names.get(&name)?, name)));
+        let mut with_id = self.state.unreadable.keys();
+        let (id, names) = match named {
+            Some((id, name)) => (id, vec![name]),
+            // No less than Docker's short form: there is nothing that could be looked at first.
+            None if text.len() < 12 => return Ok(false),
+            None => match with_id.find(|id| is_id_prefix(id, text)) {
+                Some(id) => (*id, self.state.lost_names_of(id)),
+                None => return Ok(false),
+            },
+        };
+        let all = self.state.lost_names_of(&id).len();
+        let is_last = names.len() == all;
+        if is_last
+            && !options.force
+            && let Some(user) = (self.users)(&id).first()
+        {
+            return Err(ImageError::ReferenceInUse {
+                reference: text.to_owned(),
+                container: short(&user.container),
+                image: id.short(),
+            });
+        }
+        for name in names {
+            self.untag(name, &id);
+        }
+        if is_last {
+            self.change.delete_images.push(id);
+            self.removed.push(Removed::Image(id));
+        }
+        Ok(true)
+    }
+
     /// Removes the name that was given; whether it was the last one.
     fn untag_one(
         &mut self,

@@ -20,7 +20,7 @@ use crate::pull::Incoming;
 use crate::records::{Change, Entry, State, now_ms};
 use crate::remove::{Plan, Users};
 use crate::save::twin;
-use crate::unpack::Stores;
+use crate::unpack::{Garbage, Stores};
 use crate::{
     DiskUsage, HistoryEntry, Image, ImageError, ImageUsage, ListOptions, Pruned, RemoveOptions,
     Removed, SearchResults, catalogue,
@@ -78,12 +78,7 @@ impl Images {
         registry: Client,
     ) -> Result<Images, ImageError> {
         let stores = Stores { content, snapshots };
-        let state = State::open(&db, |id| {
-            stores
-                .content
-                .read_small(id, MAX_CONFIG_SIZE)
-                .map_err(|error| ImageError::content("read", &error))
-        })?;
+        let state = State::open(&db, |id| stores.content.read_small(id, MAX_CONFIG_SIZE))?;
         let built = Mutex::new(Built::open(&db)?);
         Ok(Images(Arc::new(Inner {
             built,
@@ -222,7 +217,10 @@ impl Images {
         let mut state = self.write();
         let uses = self.with_pins(uses);
         let removed = self.remove_from(&mut state, name, options, &uses)?;
-        self.collect_locked(&state)?;
+        let garbage = self.collect_locked(&state)?;
+        drop(state);
+        // Slow: others may go on meanwhile.
+        drop(garbage);
         Ok(removed)
     }
 
@@ -234,7 +232,10 @@ impl Images {
         uses: Users<'_>,
     ) -> Result<Vec<Removed>, ImageError> {
         let mut plan = Plan::new(state, uses);
-        plan.remove(name, options)?;
+        match plan.remove(name, options.clone()) {
+            Err(ImageError::NoSuchImage(_)) if plan.remove_unreadable(name, &options)? => {}
+            other => other?,
+        }
         let (change, removed) = (plan.change, plan.removed);
         state.apply(&self.0.db, change)?;
         Ok(removed)
@@ -287,8 +288,42 @@ impl Images {
                 }
             }
         }
-        let reclaimed = self.collect_locked(&state)?;
+        if options.is_plain() {
+            self.prune_unreadable(&mut state, &uses, &mut removed, tell)?;
+        }
+        let garbage = self.collect_locked(&state)?;
+        let reclaimed = garbage.freed();
+        drop(state);
+        drop(garbage);
         Ok(Pruned { removed, reclaimed })
+    }
+
+    /// Images whose configuration is lost for good, and that have no tag.
+    fn prune_unreadable(
+        &self,
+        state: &mut State,
+        uses: Users<'_>,
+        removed: &mut Vec<Removed>,
+        tell: &dyn Fn(&Removed),
+    ) -> Result<(), ImageError> {
+        let has_tag = |id: &Digest| {
+            let names = state.lost_names_of(id);
+            names.iter().any(|name| name.digest().is_none())
+        };
+        let lost = state.unreadable.iter();
+        let lost = lost.filter(|(id, image)| image.gone && !has_tag(id) && uses(id).is_empty());
+        let lost: Vec<Digest> = lost.map(|(id, _)| *id).collect();
+        let names = lost.iter().flat_map(|id| state.lost_names_of(id));
+        let change = Change {
+            delete_names: names.collect(),
+            delete_images: lost.clone(),
+            ..Change::default()
+        };
+        state.apply(&self.0.db, change)?;
+        let steps: Vec<Removed> = lost.into_iter().map(Removed::Image).collect();
+        steps.iter().for_each(tell);
+        removed.extend(steps);
+        Ok(())
     }
 
     /// How an image came about, newest step first.
@@ -363,10 +398,13 @@ impl Images {
     pub fn collect(&self) -> Result<u64, ImageError> {
         // For writing: no image is recorded while it is decided what is needed.
         let state = self.write();
-        self.collect_locked(&state)
+        let garbage = self.collect_locked(&state)?;
+        drop(state);
+        Ok(garbage.freed())
     }
 
-    fn collect_locked(&self, state: &State) -> Result<u64, ImageError> {
+    /// What nothing needs is gone afterwards; its files, when what is returned is dropped.
+    fn collect_locked(&self, state: &State) -> Result<Garbage, ImageError> {
         let held = self.held();
         let mut blobs = state.blobs();
         blobs.extend(held.blobs.keys().copied());
@@ -376,7 +414,8 @@ impl Images {
         blobs.extend(built.blobs());
         chains.extend(built.chains());
         drop(built);
-        self.0.stores.collect(&blobs, &chains)
+        let chains = (!state.has_unknown_layers()).then_some(&chains);
+        self.0.stores.collect(&blobs, chains)
     }
 
     /// Searches the registry that the term names, or Docker Hub; the built-in catalogue if it cannot be reached.

@@ -103,6 +103,28 @@ pub struct ListOptions {
     pub until: Option<SystemTime>,
 }
 
+impl ListOptions {
+    /// Whether nothing is asked of an image but whether it has a tag.
+    pub(crate) fn is_plain(&self) -> bool {
+        let Self {
+            all: _,
+            references,
+            dangling: _,
+            before,
+            since,
+            labels,
+            without_labels,
+            until,
+        } = self;
+        references.is_empty()
+            && before.is_none()
+            && since.is_none()
+            && labels.is_empty()
+            && without_labels.is_empty()
+            && until.is_none()
+    }
+}
+
 /// A container that was made from an image. The engine tells this store of them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ImageUse {

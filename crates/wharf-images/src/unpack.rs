@@ -41,6 +41,20 @@ pub(crate) struct Stores {
     pub(crate) snapshots: Snapshots,
 }
 
+/// What is gone for everybody, but not from the disk before it is dropped.
+#[must_use = "to drop it blocks"]
+pub(crate) struct Garbage {
+    layers: u64,
+    blobs: wharf_content::Garbage,
+}
+
+impl Garbage {
+    /// Bytes that are free again.
+    pub(crate) fn freed(&self) -> u64 {
+        self.layers + self.blobs.freed()
+    }
+}
+
 impl Stores {
     /// The ingest of a layer's blob. Bytes of an earlier attempt may be in it.
     pub(crate) fn begin(&self, blob: &Descriptor) -> Result<Ingest, ImageError> {
@@ -140,21 +154,22 @@ impl Stores {
             .map_err(|error| ImageError::content("measure", &error))
     }
 
-    /// Deletes all blobs and layers but these; bytes that are free again.
+    /// Takes away all blobs and layers but these; all layers stay if it is not known which ones are needed.
     pub(crate) fn collect(
         &self,
         blobs: &HashSet<Digest>,
-        chains: &HashSet<ChainId>,
-    ) -> Result<u64, ImageError> {
-        let layers = self
-            .snapshots
-            .collect(chains)
-            .map_err(|error| ImageError::unpack(&error))?;
+        chains: Option<&HashSet<ChainId>>,
+    ) -> Result<Garbage, ImageError> {
+        let layers = match chains {
+            Some(chains) => self.snapshots.collect(chains),
+            None => Ok(0),
+        };
+        let layers = layers.map_err(|error| ImageError::unpack(&error))?;
         let blobs = self
             .content
             .collect(blobs)
             .map_err(|error| ImageError::content("collect", &error))?;
-        Ok(layers + blobs)
+        Ok(Garbage { layers, blobs })
     }
 
     /// Keeps a small blob.

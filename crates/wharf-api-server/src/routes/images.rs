@@ -433,13 +433,17 @@ async fn save(
     let engine = engine.clone();
     let (reader, writer) = tokio::io::duplex(256 * 1024);
     let mut writer = tokio_util::io::SyncIoBridge::new(writer);
-    tokio::task::spawn_blocking(move || {
+    let work = move || {
         let _pins = pins;
         match store.save(&names, &platforms, &mut writer) {
             Ok(()) => engine.images.saved(&names),
             Err(error) => tracing::warn!(error = %error, "save images"),
         }
-    });
+    };
+    // It goes as fast as the client takes it.
+    let thread = std::thread::Builder::new().name("save".to_owned());
+    let thread = thread.spawn(work);
+    thread.map_err(|error| EngineError::Failed(format!("start a thread: {error}")))?;
     let body = tokio_util::io::ReaderStream::with_capacity(reader, 128 * 1024);
     Ok(reply::stream("application/x-tar", body))
 }

@@ -105,7 +105,7 @@ impl VolumeService {
         };
         let service = self.clone();
         let mut archive = SyncIoBridge::new(archive);
-        self.blocking(move || {
+        let work = move || {
             let made = service.store.create(new)?;
             let name = made.volume.name.clone();
             let done = Held::of(&service.store, name.as_str(), "import")
@@ -128,8 +128,9 @@ impl VolumeService {
                 }
             }
             done
-        })
-        .await
+        };
+        let done = wharf_images::at_clients_pace(work).await;
+        done.map_err(|error| EngineError::failed(&error))?
     }
 }
 
