@@ -16,6 +16,9 @@ use wharf_sys::mount::attr;
 
 use crate::{EngineError, MountPoint};
 
+/// How many folders within each other are copied: each has two descriptors while what is in it is.
+const MAX_DEPTH: usize = 400;
+
 /// Fills the empty folder `volume` (or the sub-path of it that `mount` names) from the image. A volume with anything
 /// in it stays as it is, and so does the owner of one that `keep_owner` speaks of.
 pub(crate) fn fill(
@@ -43,10 +46,13 @@ pub(crate) fn fill(
         Err(Errno::NOENT | Errno::NOTDIR) => return Ok(()),
         Err(error) => return Err(failed(error)),
     };
-    copy_folder(from.as_fd(), to.as_fd()).map_err(failed)?;
+    let (from, to) = copy_tree(from, to).map_err(failed)?;
     match keep_owner {
         true => Ok(()),
-        false => copy_owner(from.as_fd(), to.as_fd()).map_err(failed),
+        false => from
+            .fd()
+            .and_then(|from| copy_owner(from, to.as_fd()))
+            .map_err(failed),
     }
 }
 
@@ -79,19 +85,38 @@ pub(crate) fn mount(rootfs: &Rootfs) -> std::io::Result<OwnedFd> {
     wharf_sys::mount::layers(&all, None, attr::RDONLY | attr::NODEV)
 }
 
-fn copy_folder(from: BorrowedFd<'_>, to: BorrowedFd<'_>) -> Result<()> {
-    for entry in Dir::read_from(from)? {
-        let entry = entry?;
+/// Copies all that is in `from`, and hands both folders back.
+fn copy_tree(from: OwnedFd, to: OwnedFd) -> Result<(Dir, OwnedFd)> {
+    let mut above: Vec<(Dir, OwnedFd)> = Vec::new();
+    let mut now = (Dir::new(from)?, to);
+    loop {
+        let Some(entry) = now.0.next().transpose()? else {
+            let Some(parent) = above.pop() else {
+                return Ok(now);
+            };
+            copy_owner(now.0.fd()?, now.1.as_fd())?;
+            now = parent;
+            continue;
+        };
         let name = OsStr::from_bytes(entry.file_name().to_bytes());
         if name == "." || name == ".." {
             continue;
         }
-        copy_entry(from, to, name)?;
+        if let Some(below) = copy_entry(now.0.fd()?, now.1.as_fd(), name)? {
+            if above.len() == MAX_DEPTH {
+                return Err(Errno::NAMETOOLONG);
+            }
+            above.push(std::mem::replace(&mut now, below));
+        }
     }
-    Ok(())
 }
 
-fn copy_entry(from: BorrowedFd<'_>, to: BorrowedFd<'_>, name: &OsStr) -> Result<()> {
+/// Copies one entry. A folder is only made: it is returned, to be filled, and given its owner after that.
+fn copy_entry(
+    from: BorrowedFd<'_>,
+    to: BorrowedFd<'_>,
+    name: &OsStr,
+) -> Result<Option<(Dir, OwnedFd)>> {
     let stat = rustix::fs::statat(from, name, AtFlags::SYMLINK_NOFOLLOW)?;
     let kind = FileType::from_raw_mode(stat.st_mode);
     let mode = Mode::from_raw_mode(stat.st_mode);
@@ -101,25 +126,15 @@ fn copy_entry(from: BorrowedFd<'_>, to: BorrowedFd<'_>, name: &OsStr) -> Result<
             let flags = OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
             let from = rustix::fs::openat(from, name, flags, Mode::empty())?;
             let to = rustix::fs::openat(to, name, flags, Mode::empty())?;
-            copy_folder(from.as_fd(), to.as_fd())?;
-            return copy_owner(from.as_fd(), to.as_fd());
+            return Ok(Some((Dir::new(from)?, to)));
         }
-        FileType::RegularFile => {
-            let flags = OFlags::NOFOLLOW | OFlags::CLOEXEC;
-            let from = rustix::fs::openat(from, name, flags | OFlags::RDONLY, Mode::empty())?;
-            let flags = flags | OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL;
-            let to = rustix::fs::openat(to, name, flags, Mode::RUSR | Mode::WUSR)?;
-            let (mut from, mut to) = (File::from(from), File::from(to));
-            let copied = std::io::copy(&mut from, &mut to);
-            copied.map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))?;
-            return copy_owner(from.as_fd(), to.as_fd());
-        }
+        FileType::RegularFile => return copy_file(from, to, name).map(|()| None),
         FileType::Symlink => {
             let target = rustix::fs::readlinkat(from, name, Vec::new())?;
             rustix::fs::symlinkat(target.as_c_str(), to, name)?;
         }
         // A socket is only ever its listener's.
-        FileType::Socket => return Ok(()),
+        FileType::Socket => return Ok(None),
         _ => rustix::fs::mknodat(to, name, kind, mode, stat.st_rdev)?,
     }
     rustix::fs::chownat(
@@ -128,7 +143,19 @@ fn copy_entry(from: BorrowedFd<'_>, to: BorrowedFd<'_>, name: &OsStr) -> Result<
         uid(stat.st_uid),
         gid(stat.st_gid),
         AtFlags::SYMLINK_NOFOLLOW,
-    )
+    )?;
+    Ok(None)
+}
+
+fn copy_file(from: BorrowedFd<'_>, to: BorrowedFd<'_>, name: &OsStr) -> Result<()> {
+    let flags = OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let from = rustix::fs::openat(from, name, flags | OFlags::RDONLY, Mode::empty())?;
+    let flags = flags | OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL;
+    let to = rustix::fs::openat(to, name, flags, Mode::RUSR | Mode::WUSR)?;
+    let (mut from, mut to) = (File::from(from), File::from(to));
+    let copied = std::io::copy(&mut from, &mut to);
+    copied.map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))?;
+    copy_owner(from.as_fd(), to.as_fd())
 }
 
 /// Owner, extended attributes, mode and times; in this order, as a change of owner clears set-user-id.
@@ -180,4 +207,48 @@ fn uid(raw: u32) -> Option<Uid> {
 
 fn gid(raw: u32) -> Option<Gid> {
     Some(Gid::from_raw(raw))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn nested(levels: usize) -> tempfile::TempDir {
+        let dir = tempfile::tempdir().unwrap();
+        let flags = OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let mut at = rustix::fs::open(dir.path(), flags, Mode::empty()).unwrap();
+        for _ in 0..levels {
+            rustix::fs::mkdirat(&at, "d", Mode::RWXU).unwrap();
+            at = rustix::fs::openat(&at, "d", flags, Mode::empty()).unwrap();
+        }
+        let flags = OFlags::CREATE | OFlags::WRONLY | OFlags::CLOEXEC;
+        rustix::fs::openat(at, "bottom", flags, Mode::RUSR).unwrap();
+        dir
+    }
+
+    fn copied(levels: usize) -> (Result<()>, tempfile::TempDir) {
+        let (from, to) = (nested(levels), tempfile::tempdir().unwrap());
+        let flags = OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let open = |dir: &tempfile::TempDir| rustix::fs::open(dir.path(), flags, Mode::empty());
+        let (opened, target) = (open(&from).unwrap(), open(&to).unwrap());
+        let done = copy_tree(opened, target).map(drop);
+        // What is so deep is not deleted by everybody.
+        let top = File::open(from.path()).unwrap();
+        wharf_sys::trash::remove(top.as_fd(), OsStr::new("d")).unwrap();
+        (done, to)
+    }
+
+    #[test]
+    fn a_tree_is_copied_to_its_bottom() {
+        let (done, to) = copied(150);
+        done.unwrap();
+        let bottom = format!("{}bottom", "d/".repeat(150));
+        assert!(to.path().join(bottom).is_file());
+    }
+
+    #[test]
+    fn one_that_is_too_deep_is_refused() {
+        let (done, _to) = copied(1500);
+        assert_eq!(done, Err(Errno::NAMETOOLONG));
+    }
 }

@@ -64,6 +64,7 @@ pub(crate) async fn launch(
     crate::userns::check(&shared.config, &record.host)?;
     mounts::make_sources(&record.mounts)?;
     confine(&record.app_armor_profile).await?;
+    shared.restore_layers(record).await;
     let joined = spec::Joined::find(shared, record)?;
     let netns = network::connect(shared, record, &joined).await;
     let launched = match netns {

@@ -27,21 +27,29 @@ impl Containers {
     /// If its settings make no sense, its name is in use, or there is no such image.
     pub async fn create(&self, new: NewContainer) -> Result<Created, EngineError> {
         let shared = self.shared.clone();
-        let create = move || create(&shared, new);
+        // All of it on that thread: whoever asked may go away at any moment, and a record does not stay without its entry.
+        let create = move || {
+            let (record, warnings, pin) = create(&shared, new)?;
+            let id = record.id.clone();
+            let (name, config) = (record.name.clone(), record.config.clone());
+            let (_, supervisor) = shared.enter(record);
+            // From now on everybody sees who uses them.
+            shared.volumes.release(&id);
+            drop(pin);
+            tokio::spawn(supervisor.run());
+            shared.emit(&id, &name, &config, "create", &[]);
+            Ok::<_, EngineError>(Created { id, warnings })
+        };
         let created = tokio::task::spawn_blocking(create).await;
-        let (record, warnings) = created.map_err(|error| EngineError::failed(&error))??;
-        let id = record.id.clone();
-        let (name, config) = (record.name.clone(), record.config.clone());
-        let (_, supervisor) = self.shared.enter(record);
-        // From now on everybody sees who uses them.
-        self.shared.volumes.release(&id);
-        tokio::spawn(supervisor.run());
-        self.shared.emit(&id, &name, &config, "create", &[]);
-        Ok(Created { id, warnings })
+        created.map_err(|error| EngineError::failed(&error))?
     }
 }
 
-fn create(shared: &Arc<Shared>, new: NewContainer) -> Result<(Record, Vec<String>), EngineError> {
+/// The container on disk. Its image stays while the pin lives.
+fn create(
+    shared: &Arc<Shared>,
+    new: NewContainer,
+) -> Result<(Record, Vec<String>, ImagePin), EngineError> {
     let NewContainer {
         name,
         platform,
@@ -91,10 +99,10 @@ fn create(shared: &Arc<Shared>, new: NewContainer) -> Result<(Record, Vec<String
         mounts,
         ..record(id, &hold, &image, config, host, network)
     };
-    match materialize(shared, &record, pin) {
+    match materialize(shared, &record) {
         Ok(()) => {
             hold.keep();
-            Ok((record, warnings))
+            Ok((record, warnings, pin))
         }
         Err(error) => {
             shared.volumes.release(&record.id);
@@ -145,9 +153,8 @@ fn record(
 }
 
 /// Layer, folder, filled volumes; then the record.
-fn materialize(shared: &Shared, record: &Record, pin: ImagePin) -> Result<(), EngineError> {
-    let rootfs = shared.snapshots.create_rw(&record.id, &record.chain);
-    let rootfs = rootfs.map_err(|error| EngineError::failed(&error))?;
+fn materialize(shared: &Shared, record: &Record) -> Result<(), EngineError> {
+    let rootfs = shared.create_rw(&record.id, &record.image, &record.chain)?;
     super::scaffold::make(&rootfs)?;
     let folder = shared.folders.of(&record.id);
     std::fs::create_dir_all(&folder).map_err(EngineError::io("make", &folder))?;
@@ -163,7 +170,6 @@ fn materialize(shared: &Shared, record: &Record, pin: ImagePin) -> Result<(), En
         true => shared.db.write(put)?,
         false => shared.volumes.keep(&anonymous, put)?,
     }
-    drop(pin);
     Ok(())
 }
 

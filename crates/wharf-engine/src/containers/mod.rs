@@ -15,6 +15,7 @@ mod inspect;
 mod kill;
 mod list;
 mod logs;
+mod lost;
 mod merge;
 pub(crate) mod mounts;
 mod pause;
