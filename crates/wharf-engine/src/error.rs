@@ -233,7 +233,9 @@ fn volume_kind(error: &VolumeError) -> ErrorKind {
     match error {
         // dockerd answers 404 for a driver that is not there, too.
         VolumeError::NotFound(_) | VolumeError::UnknownDriver { .. } => ErrorKind::NotFound,
-        VolumeError::InUse { .. } | VolumeError::Exists { .. } => ErrorKind::Conflict,
+        VolumeError::InUse { .. } | VolumeError::Exists { .. } | VolumeError::Lost { .. } => {
+            ErrorKind::Conflict
+        }
         VolumeError::ShortName(_) | VolumeError::InvalidName(_) | VolumeError::Option { .. } => {
             ErrorKind::InvalidParameter
         }

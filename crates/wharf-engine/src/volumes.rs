@@ -38,7 +38,9 @@ impl VolumeService {
         }
         let service = self.clone();
         self.blocking(move || {
-            let Created { volume, fresh } = service.store.create(new)?;
+            let Created { volume, fresh } = service
+                .store
+                .create_beside(new, |name| service.users(name))?;
             if fresh {
                 emit(&service.events, "create", &volume.name, &volume.driver);
             }

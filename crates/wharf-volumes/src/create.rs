@@ -4,7 +4,7 @@ use jiff::Timestamp;
 
 use crate::local::LocalOptions;
 use crate::record::{LOCAL, Pairs, Phase, Record};
-use crate::store::make_folder;
+use crate::store::{lock_turn, make_folder};
 use crate::{Volume, VolumeError, VolumeName, Volumes, quota};
 
 /// What is asked for in a new volume.
@@ -41,7 +41,22 @@ impl Volumes {
     /// # Errors
     /// If the name, driver or an option is not to be had, or the disk or the plugin refuses; nothing is left behind.
     pub fn create(&self, new: NewVolume) -> Result<Created, VolumeError> {
-        if let Some(volume) = self.existing(&new)? {
+        self.create_beside(new, |_| Vec::new())
+    }
+
+    /// As [`Volumes::create`]. `users` says who uses a volume of that name that its plugin does not have any more: for
+    /// them no other is made in its place.
+    ///
+    /// # Errors
+    /// As [`Volumes::create`]; and [`VolumeError::Lost`].
+    pub fn create_beside(
+        &self,
+        new: NewVolume,
+        users: impl FnOnce(&VolumeName) -> Vec<String>,
+    ) -> Result<Created, VolumeError> {
+        let turn = VolumeName::parse(&new.name).map(|name| self.turn(&name));
+        let _turn = turn.as_ref().map(lock_turn);
+        if let Some(volume) = self.existing(&new, users)? {
             return Ok(Created {
                 volume,
                 fresh: false,
@@ -53,8 +68,13 @@ impl Volumes {
         }
     }
 
-    /// The volume of that name, referred to by `new.reference` then. One that its plugin has lost is forgotten.
-    fn existing(&self, new: &NewVolume) -> Result<Option<Volume>, VolumeError> {
+    /// The volume of that name, referred to by `new.reference` then. Nothing if there is none, or only what is remembered
+    /// of one that its plugin has lost, and nobody uses.
+    fn existing(
+        &self,
+        new: &NewVolume,
+        users: impl FnOnce(&VolumeName) -> Vec<String>,
+    ) -> Result<Option<Volume>, VolumeError> {
         if !matches!(new.driver.as_str(), "" | LOCAL) {
             self.inner.drivers.activated(&new.driver, &new.name)?;
         }
@@ -62,18 +82,54 @@ impl Volumes {
         let Some(record) = known else {
             return self.unknown(new);
         };
-        if !record.is_local() && !self.is_in_plugin(&record)? {
-            self.forget(&record.name)?;
-            return Ok(None);
+        let found = self.found(new, &record, users);
+        if !matches!(found, Ok(Some(_))) {
+            self.drop_reference(new);
+        }
+        found
+    }
+
+    fn found(
+        &self,
+        new: &NewVolume,
+        record: &Record,
+        users: impl FnOnce(&VolumeName) -> Vec<String>,
+    ) -> Result<Option<Volume>, VolumeError> {
+        if !record.is_local() && !self.is_in_plugin(record)? {
+            return self.lost(new, record, users).map(|()| None);
         }
         if !new.driver.is_empty() && new.driver != record.driver {
-            self.drop_reference(new);
             return Err(VolumeError::Exists {
-                name: record.name,
-                driver: record.driver,
+                name: record.name.clone(),
+                driver: record.driver.clone(),
             });
         }
-        self.view(&record).map(Some)
+        self.view(record).map(Some)
+    }
+
+    /// A plugin that is in trouble says just what one says that has no such volume: only who asks for a driver by name gets
+    /// a new volume (dockerd then gives a local one to others), and only if nobody expects the old one's data.
+    fn lost(
+        &self,
+        new: &NewVolume,
+        record: &Record,
+        users: impl FnOnce(&VolumeName) -> Vec<String>,
+    ) -> Result<(), VolumeError> {
+        let mut users = users(&record.name);
+        let references = self.references().get(&record.name).cloned();
+        users.extend(references.into_iter().flatten());
+        users.retain(|user| Some(user) != new.reference.as_ref());
+        if new.driver.is_empty() || !users.is_empty() {
+            return Err(VolumeError::Lost {
+                name: record.name.clone(),
+                driver: record.driver.clone(),
+            });
+        }
+        match new.driver == record.driver {
+            // Its record is replaced when there is a new one.
+            true => Ok(()),
+            false => self.forget(&record.name),
+        }
     }
 
     /// One that a plugin has and nobody here made: it is found only without a driver or with that one.
@@ -151,14 +207,14 @@ impl Volumes {
         })
     }
 
-    /// The record is written first: a volume that a killed daemon made is found again with its labels, and one that
-    /// it did not come to make is forgotten when the plugin does not know it.
+    /// The record is written first: a volume that a killed daemon made is found again with its labels. One that the plugin
+    /// does not make is forgotten again, and what was known before of one that it had lost is not.
     fn create_in_plugin(&self, new: NewVolume) -> Result<Created, VolumeError> {
         let plugin = self.inner.drivers.activated(&new.driver, &new.name)?;
         // A plugin's names are its own affair; but ours is to keep one as a key.
         let name = VolumeName::parse(&new.name)?;
         let record = record_of(&new, name.clone(), &new.driver);
-        {
+        let before = {
             let mut records = self.lock();
             // Somebody else made one in the meantime, or is removing it.
             let is_other =
@@ -170,9 +226,9 @@ impl Volumes {
                 });
             }
             self.put(&record)?;
-            records.insert(name.clone(), record.clone());
             self.add_reference(&name, &new);
-        }
+            records.insert(name.clone(), record.clone())
+        };
         let none = Default::default();
         let options = new.options.as_ref().unwrap_or(&none);
         // One that it has is not made again, as with dockerd.
@@ -182,7 +238,14 @@ impl Volumes {
         };
         if let Err(fault) = made {
             self.drop_reference(&new);
-            self.forget(&name)?;
+            match before {
+                Some(before) => {
+                    let mut records = self.lock();
+                    self.put(&before)?;
+                    records.insert(name, before);
+                }
+                None => self.forget(&name)?,
+            }
             return Err(VolumeError::Plugin {
                 operation: "create",
                 name: new.name,

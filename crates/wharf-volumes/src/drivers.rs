@@ -4,12 +4,13 @@ use std::collections::BTreeMap;
 use std::fs::FileType;
 use std::os::unix::fs::FileTypeExt as _;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use serde::Deserialize;
 
 use crate::VolumeError;
-use crate::plugin::{Address, Plugin, TlsOptions};
+use crate::plugin::{Address, Fault, PATIENCE, Plugin, TlsOptions};
 
 /// Where plugins are looked for.
 #[derive(Clone, Debug)]
@@ -18,6 +19,9 @@ pub struct PluginFolders {
     pub sockets: PathBuf,
     /// Addresses: `NAME.spec` or `NAME.json`, or those in a folder `NAME`.
     pub specs: Vec<PathBuf>,
+    /// How long one that is asked what it has may take; all are asked for each list, so that one that hangs holds up
+    /// everybody. It is not asked again for three times as long.
+    pub patience: Duration,
 }
 
 impl Default for PluginFolders {
@@ -28,6 +32,7 @@ impl Default for PluginFolders {
                 "/etc/docker/plugins".into(),
                 "/usr/lib/docker/plugins".into(),
             ],
+            patience: Duration::from_secs(10),
         }
     }
 }
@@ -36,6 +41,8 @@ impl Default for PluginFolders {
 pub(crate) struct Drivers {
     folders: PluginFolders,
     active: Mutex<BTreeMap<String, Active>>,
+    /// Those that hung, and since when.
+    hung: Mutex<BTreeMap<String, Instant>>,
 }
 
 /// A plugin that keeps volumes.
@@ -67,6 +74,7 @@ impl Drivers {
         Self {
             folders,
             active: Mutex::default(),
+            hung: Mutex::default(),
         }
     }
 
@@ -106,23 +114,73 @@ impl Drivers {
         }
     }
 
-    /// All that can be reached, those found for the first time among them.
-    pub(crate) fn all(&self) -> Vec<Active> {
-        for name in self.scan() {
-            if self.lock().contains_key(&name) {
-                continue;
+    /// What each plugin that can be reached answers, all asked at the same time; by name. Those that hang are given up, and
+    /// not asked for a while.
+    pub(crate) fn ask_all<T: Send>(
+        &self,
+        ask: impl Fn(&Plugin) -> Result<T, Fault> + Sync,
+    ) -> Vec<(Active, Result<T, Fault>)> {
+        let mut names = self.scan();
+        names.extend(self.names());
+        names.sort();
+        names.dedup();
+        let one = |name: &String| {
+            if self.hangs(name) {
+                let active = self.lock().get(name).cloned();
+                let silent = Fault::Silent(format!("{name} did not answer a moment ago"));
+                return Some((active?, Err(silent)));
             }
-            if let Ok(Some(plugin)) = self.find(&name)
-                && plugin.activate() == Ok(true)
-            {
-                self.keep(plugin);
+            let begun = Instant::now();
+            let asked = self.ask(name, &ask);
+            if begun.elapsed() >= self.folders.patience {
+                self.hung().insert(name.clone(), Instant::now());
             }
-        }
-        self.lock().values().cloned().collect()
+            asked
+        };
+        let one = &one;
+        std::thread::scope(|scope| {
+            let begin = |name| {
+                let thread = std::thread::Builder::new().name("plugin".to_owned());
+                // Where there is no room for a thread, one plugin less answers.
+                thread.spawn_scoped(scope, move || one(name)).ok()
+            };
+            let asked: Vec<_> = names.iter().filter_map(begin).collect();
+            let answers = asked.into_iter().filter_map(|asked| asked.join().ok()?);
+            answers.collect()
+        })
+    }
+
+    fn ask<T>(
+        &self,
+        name: &str,
+        ask: impl Fn(&Plugin) -> Result<T, Fault>,
+    ) -> Option<(Active, Result<T, Fault>)> {
+        let known = self.lock().get(name).cloned();
+        let active = match known {
+            Some(active) => active,
+            None => {
+                let plugin = self.find(name).ok()??;
+                let hurried = plugin.within(self.folders.patience);
+                (hurried.activate() == Ok(true)).then(|| self.keep(plugin))?
+            }
+        };
+        let answer = ask(&active.within(self.folders.patience));
+        Some((active, answer))
+    }
+
+    fn hangs(&self, name: &str) -> bool {
+        let rest = self.folders.patience * 3;
+        let mut hung = self.hung();
+        hung.retain(|_, since| since.elapsed() < rest);
+        hung.contains_key(name)
+    }
+
+    fn hung(&self) -> MutexGuard<'_, BTreeMap<String, Instant>> {
+        self.hung.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn keep(&self, plugin: Plugin) -> Active {
-        let scope = plugin.scope();
+        let scope = plugin.within(self.folders.patience).scope();
         let active = Active { plugin, scope };
         self.lock().insert(active.name.clone(), active.clone());
         active
@@ -132,6 +190,7 @@ impl Drivers {
         let plugin = |address| Plugin {
             name: name.to_owned(),
             address,
+            patience: PATIENCE,
         };
         for path in places(&self.folders.sockets, name, "sock") {
             // A link to a socket is one.
@@ -166,7 +225,7 @@ impl Drivers {
         names
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<String, Active>> {
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<String, Active>> {
         self.active.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -32,6 +32,16 @@ pub enum VolumeError {
         /// The driver that has it.
         driver: String,
     },
+    /// Its plugin says that it has no such volume (any more), and somebody counts on it.
+    #[error(
+        "create {name}: found references to volume '{name}' in driver '{driver}' but the volume was not found in the driver -- you may need to remove containers referencing this volume or force remove the volume to re-create it: volume name must be unique"
+    )]
+    Lost {
+        /// The name.
+        name: VolumeName,
+        /// The driver that had it.
+        driver: String,
+    },
     /// A driver that is not there.
     #[error(
         "{operation} {name}: error looking up volume plugin {driver}: plugin \"{driver}\" not found"

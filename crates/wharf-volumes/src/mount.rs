@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::local::{self, LocalOptions};
-use crate::record::Record;
+use crate::plugin::Fault;
+use crate::record::{MOUNTED, Mounted, Record};
 use crate::{VolumeError, VolumeName, Volumes};
 
 /// Who holds a volume, each by an id of the caller's. A lock of its own: a server that does not answer keeps only
@@ -27,19 +28,79 @@ impl Volumes {
         let mut holders = holders.lock().unwrap_or_else(PoisonError::into_inner);
         let path = match record.is_local() {
             true => self.mount_local(&record)?,
-            false => {
-                let plugin = self.inner.drivers.activated(&record.driver, name)?;
-                plugin
-                    .mount(name, holder)
-                    .map_err(|fault| VolumeError::Mount {
-                        // As dockerd, which does not know yet where it would be.
-                        path: PathBuf::new(),
-                        reason: fault.to_string(),
-                    })?
-            }
+            false => self.mount_in_plugin(&record, holder, holders.contains(holder))?,
         };
         holders.insert(holder.to_owned());
         Ok(path)
+    }
+
+    /// It is noted first, so that it can be unmounted should we be killed.
+    fn mount_in_plugin(
+        &self,
+        record: &Record,
+        holder: &str,
+        again: bool,
+    ) -> Result<PathBuf, VolumeError> {
+        let name = record.name.as_str();
+        let plugin = self.inner.drivers.activated(&record.driver, name)?;
+        let note = Mounted {
+            name: record.name.clone(),
+            holder: holder.to_owned(),
+        };
+        self.inner
+            .db
+            .write(|tx| MOUNTED.put(tx, &note.key(), &note))?;
+        plugin.mount(name, holder).map_err(|fault| {
+            if !again && matches!(fault, Fault::Said(_)) {
+                self.forget_mounted(&note);
+            }
+            VolumeError::Mount {
+                // As dockerd, which does not know yet where it would be.
+                path: PathBuf::new(),
+                reason: fault.to_string(),
+            }
+        })
+    }
+
+    fn unmount_in_plugin(&self, record: &Record, holder: &str) -> Result<(), VolumeError> {
+        let name = record.name.as_str();
+        let plugin = self.inner.drivers.activated(&record.driver, name)?;
+        let unmounted = plugin.unmount(name, holder);
+        unmounted.map_err(|fault| VolumeError::Plugin {
+            operation: "unmount",
+            name: name.to_owned(),
+            reason: fault.to_string(),
+        })?;
+        self.forget_mounted(&Mounted {
+            name: record.name.clone(),
+            holder: holder.to_owned(),
+        });
+        Ok(())
+    }
+
+    fn forget_mounted(&self, note: &Mounted) {
+        let forgotten = self.inner.db.write(|tx| MOUNTED.delete(tx, &note.key()));
+        if let Err(error) = forgotten {
+            // It is unmounted once more after the next start.
+            tracing::warn!(volume = note.name.as_str(), %error, "forget who held the volume");
+        }
+    }
+
+    /// Unmounts what a predecessor's holder left; not if that one holds it again.
+    pub(crate) fn unmount_left(&self, name: &VolumeName, holder: &str) -> Result<(), VolumeError> {
+        let Ok(record) = self.record(name.as_str()) else {
+            self.forget_mounted(&Mounted {
+                name: name.clone(),
+                holder: holder.to_owned(),
+            });
+            return Ok(());
+        };
+        let holders = self.holders(name);
+        let holders = holders.lock().unwrap_or_else(PoisonError::into_inner);
+        match holders.contains(holder) {
+            true => Ok(()),
+            false => self.unmount_in_plugin(&record, holder),
+        }
     }
 
     fn mount_local(&self, record: &Record) -> Result<PathBuf, VolumeError> {
@@ -70,13 +131,7 @@ impl Volumes {
             return Ok(());
         }
         if !record.is_local() {
-            let plugin = self.inner.drivers.activated(&record.driver, name)?;
-            let unmounted = plugin.unmount(name, holder);
-            return unmounted.map_err(|fault| VolumeError::Plugin {
-                operation: "unmount",
-                name: name.to_owned(),
-                reason: fault.to_string(),
-            });
+            return self.unmount_in_plugin(&record, holder);
         }
         let folder = self.data_folder(&record.name);
         match holders.is_empty() {
@@ -86,10 +141,10 @@ impl Volumes {
     }
 
     /// What is so after a start of the daemon: `held` names volumes and who holds them still; whatever else a
-    /// predecessor left mounted is unmounted.
+    /// predecessor left mounted is unmounted, what plugins mounted by [`Volumes::remove_forsaken`].
     ///
     /// # Errors
-    /// If something cannot be unmounted.
+    /// The first, if something cannot be unmounted; the rest is.
     pub fn restore(&self, held: &[(String, String)]) -> Result<(), VolumeError> {
         for (name, holder) in held {
             if let Ok(name) = VolumeName::parse(name) {
@@ -98,14 +153,29 @@ impl Volumes {
                 holders.insert(holder.clone());
             }
         }
-        let records: Vec<Record> = self.lock().values().cloned().collect();
-        for record in records.iter().filter(|record| record.is_local()) {
-            let holders = self.holders(&record.name);
+        let noted = self.inner.db.read(|tx| MOUNTED.all(tx))?;
+        let left = noted.into_iter().map(|(_, note)| (note.name, note.holder));
+        let is_held = |name: &VolumeName, holder: &String| {
+            let holders = self.holders(name);
             let holders = holders.lock().unwrap_or_else(PoisonError::into_inner);
-            if holders.is_empty() && options(record)?.mount.is_some() {
-                let folder = self.data_folder(&record.name);
-                local::unmount(&folder).map_err(VolumeError::folder("unmount", &folder))?;
-            }
+            holders.contains(holder)
+        };
+        let left = left.filter(|(name, holder)| !is_held(name, holder));
+        self.left().extend(left);
+        let records: Vec<Record> = self.lock().values().cloned().collect();
+        let mut refused = Ok(());
+        for record in records.iter().filter(|record| record.is_local()) {
+            refused = refused.and(self.unmount_if_idle(record));
+        }
+        refused
+    }
+
+    fn unmount_if_idle(&self, record: &Record) -> Result<(), VolumeError> {
+        let holders = self.holders(&record.name);
+        let holders = holders.lock().unwrap_or_else(PoisonError::into_inner);
+        if holders.is_empty() && options(record)?.mount.is_some() {
+            let folder = self.data_folder(&record.name);
+            local::unmount(&folder).map_err(VolumeError::folder("unmount", &folder))?;
         }
         Ok(())
     }

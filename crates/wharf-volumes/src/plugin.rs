@@ -5,11 +5,11 @@ mod tls;
 
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
-use std::net::TcpStream;
+use std::net::{TcpStream, ToSocketAddrs as _};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustls::ClientConfig;
 use serde::Deserialize;
@@ -20,7 +20,7 @@ use wharf_sys::words;
 pub(crate) use tls::TlsOptions;
 
 /// How long a plugin may take: as long as dockerd waits for what can take long.
-const PATIENCE: Duration = Duration::from_secs(120);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
 /// No answer is longer.
 const LONGEST: u64 = 16 << 20;
 
@@ -67,7 +67,12 @@ impl Address {
     }
 
     /// One request, and the answer to it.
-    fn exchange(&self, request: &str) -> std::result::Result<(u16, Vec<u8>), String> {
+    fn exchange(
+        &self,
+        request: &str,
+        patience: Duration,
+    ) -> std::result::Result<(u16, Vec<u8>), String> {
+        let until = Instant::now() + patience;
         let answer = match self {
             Self::Unix(path) => {
                 let dial = |error| {
@@ -79,29 +84,37 @@ impl Address {
                 };
                 let stream = UnixStream::connect(path).map_err(dial)?;
                 stream
-                    .set_read_timeout(Some(PATIENCE))
+                    .set_read_timeout(Some(patience))
                     .map_err(|error| words::of(&error))?;
                 stream
-                    .set_write_timeout(Some(PATIENCE))
+                    .set_write_timeout(Some(patience))
                     .map_err(|error| words::of(&error))?;
-                exchange(stream, request)
+                exchange(stream, request, until)
             }
-            Self::Tcp(address) => exchange(dial(address)?, request),
+            Self::Tcp(address) => exchange(dial(address, patience)?, request, until),
             Self::Tls(address, config) => {
-                let stream = tls::wrap(dial(address)?, address, config)?;
-                exchange(stream, request)
+                let stream = tls::wrap(dial(address, patience)?, address, config)?;
+                exchange(stream, request, until)
             }
         };
         answer.map_err(|error| words::of(&error))
     }
 }
 
-fn dial(address: &str) -> std::result::Result<TcpStream, String> {
+fn dial(address: &str, patience: Duration) -> std::result::Result<TcpStream, String> {
     let connect = || {
-        let stream = TcpStream::connect(address)?;
-        stream.set_read_timeout(Some(PATIENCE))?;
-        stream.set_write_timeout(Some(PATIENCE))?;
-        Ok(stream)
+        let mut last = std::io::ErrorKind::NotFound.into();
+        for address in address.to_socket_addrs()? {
+            match TcpStream::connect_timeout(&address, patience) {
+                Ok(stream) => {
+                    stream.set_read_timeout(Some(patience))?;
+                    stream.set_write_timeout(Some(patience))?;
+                    return Ok(stream);
+                }
+                Err(error) => last = error,
+            }
+        }
+        Err(last)
     };
     connect().map_err(|error| format!("dial tcp {address}: connect: {}", words::of(&error)))
 }
@@ -111,6 +124,8 @@ fn dial(address: &str) -> std::result::Result<TcpStream, String> {
 pub(crate) struct Plugin {
     pub(crate) name: String,
     pub(crate) address: Address,
+    /// How long it may take.
+    pub(crate) patience: Duration,
 }
 
 /// A volume in a plugin's words.
@@ -164,6 +179,14 @@ pub(crate) enum Fault {
 type Result<T> = std::result::Result<T, Fault>;
 
 impl Plugin {
+    /// The same, with less patience.
+    pub(crate) fn within(&self, patience: Duration) -> Self {
+        Self {
+            patience,
+            ..self.clone()
+        }
+    }
+
     /// Says hello; whether it keeps volumes.
     pub(crate) fn activate(&self) -> Result<bool> {
         let manifest: Manifest = self.call("Plugin.Activate", &json!({}))?;
@@ -257,11 +280,15 @@ impl Plugin {
              Content-Type: application/vnd.docker.plugins.v1.2+json\r\nContent-Length: {}\r\n\r\n{body}",
             body.len()
         );
-        self.address.exchange(&request)
+        self.address.exchange(&request, self.patience)
     }
 }
 
-fn exchange(mut stream: impl Read + Write, request: &str) -> std::io::Result<(u16, Vec<u8>)> {
+fn exchange(
+    mut stream: impl Read + Write,
+    request: &str,
+    until: Instant,
+) -> std::io::Result<(u16, Vec<u8>)> {
     let malformed =
         || std::io::Error::new(std::io::ErrorKind::InvalidData, "malformed HTTP response");
     stream.write_all(request.as_bytes())?;
@@ -273,6 +300,10 @@ fn exchange(mut stream: impl Read + Write, request: &str) -> std::io::Result<(u1
         let read = stream.read(&mut chunk)?;
         if read == 0 {
             break;
+        }
+        // One that says a letter now and then is not waited for either.
+        if Instant::now() >= until {
+            return Err(std::io::ErrorKind::TimedOut.into());
         }
         answer.extend_from_slice(chunk.get(..read).unwrap_or_default());
         if answer.len() as u64 > LONGEST {

@@ -13,6 +13,22 @@ use crate::VolumeName;
 pub(crate) const VOLUMES: Table<Record> =
     Table::new("volumes", 2).upgraded_by(|_, document| document);
 
+/// For whom a plugin has mounted a volume; at the volume's name, a slash and the holder. So it can be unmounted after a kill.
+pub(crate) const MOUNTED: Table<Mounted> = Table::new("volume_mounted", 1);
+
+/// That somebody holds a volume of a plugin.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Mounted {
+    pub(crate) name: VolumeName,
+    pub(crate) holder: String,
+}
+
+impl Mounted {
+    pub(crate) fn key(&self) -> String {
+        format!("{}/{}", self.name, self.holder)
+    }
+}
+
 /// The name of the driver that keeps volumes as folders of the data root.
 pub const LOCAL: &str = "local";
 

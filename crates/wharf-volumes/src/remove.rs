@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::plugin::{Fault, unreachable};
 use crate::record::{Phase, Record, VOLUMES};
+use crate::store::lock_turn;
 use crate::{VolumeError, VolumeName, Volumes, local};
 
 impl Volumes {
@@ -21,6 +22,8 @@ impl Volumes {
     ) -> Result<(), VolumeError> {
         let not_found = || VolumeError::NotFound(name.to_owned());
         let parsed = VolumeName::parse(name).map_err(|_| not_found())?;
+        let turn = self.turn(&parsed);
+        let _turn = lock_turn(&turn);
         let mut records = self.lock();
         let known = records.get(&parsed).cloned();
         let known = known.filter(|record| record.phase.is_there());
@@ -62,17 +65,25 @@ impl Volumes {
         }
     }
 
-    /// Removes what a predecessor promised to containers that did not come to be, and a plugin made. Blocks while plugins are
-    /// asked; local volumes of that kind have gone when the store was opened.
+    /// Has plugins unmount what they mounted for holders of a predecessor's that are gone ([`Volumes::restore`]), and then
+    /// removes what it promised to containers that did not come to be, and a plugin made. Blocks while plugins are asked;
+    /// local volumes of that kind have gone when the store was opened.
     ///
     /// # Errors
-    /// If a plugin refuses or cannot be reached: it is asked again after the next start.
+    /// The first, if plugins refuse or cannot be reached: they are asked again after the next start.
     pub fn remove_forsaken(&self) -> Result<(), VolumeError> {
+        let mut refused = Ok(());
         loop {
             // Not in the loop's head, where the lock would be held for the body.
+            let next = self.left().pop();
+            let Some((name, holder)) = next else { break };
+            refused = refused.and(self.unmount_left(&name, &holder));
+        }
+        loop {
             let next = self.forsaken().pop();
-            let Some(name) = next else { return Ok(()) };
-            self.remove(name.as_str(), |_| Vec::new())?;
+            let Some(name) = next else { return refused };
+            let removed = self.remove(name.as_str(), |_| Vec::new());
+            refused = refused.and(removed);
         }
     }
 

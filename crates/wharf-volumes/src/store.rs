@@ -37,8 +37,19 @@ pub(crate) struct Inner {
     pub(crate) holders: Mutex<BTreeMap<VolumeName, Holders>>,
     /// Of plugins, and promised by a predecessor to containers that did not come to be.
     pub(crate) forsaken: Mutex<Vec<VolumeName>>,
+    /// Mounted by plugins for holders of a predecessor's that are gone.
+    pub(crate) left: Mutex<Vec<(VolumeName, String)>>,
+    /// Who makes or removes a volume while its plugin takes its time, one after the other.
+    turns: Mutex<BTreeMap<VolumeName, Turn>>,
     records: Mutex<BTreeMap<VolumeName, Record>>,
     references: Mutex<BTreeMap<VolumeName, BTreeSet<String>>>,
+}
+
+/// Held by whoever makes or removes the volume of a name; to be locked before anything else.
+pub(crate) type Turn = Arc<Mutex<()>>;
+
+pub(crate) fn lock_turn(turn: &Turn) -> MutexGuard<'_, ()> {
+    turn.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// All volumes that can be seen.
@@ -80,6 +91,8 @@ impl Volumes {
                 drivers: Drivers::new(plugins),
                 holders: Mutex::default(),
                 forsaken: Mutex::default(),
+                left: Mutex::default(),
+                turns: Mutex::default(),
                 records: Mutex::new(records.collect()),
                 references: Mutex::default(),
             }),
@@ -116,8 +129,8 @@ impl Volumes {
         listed
             .volumes
             .extend(local.map(|record| self.local_view(record)));
-        for driver in self.inner.drivers.all() {
-            let found = match driver.list() {
+        for (driver, found) in self.inner.drivers.ask_all(|driver| driver.list()) {
+            let found = match found {
                 Ok(found) => found,
                 Err(fault) => {
                     listed
@@ -247,6 +260,21 @@ impl Volumes {
         });
     }
 
+    pub(crate) fn turn(&self, name: &VolumeName) -> Turn {
+        let mut turns = self
+            .inner
+            .turns
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        turns.retain(|_, turn| Arc::strong_count(turn) > 1);
+        turns.entry(name.clone()).or_default().clone()
+    }
+
+    pub(crate) fn left(&self) -> MutexGuard<'_, Vec<(VolumeName, String)>> {
+        let left = self.inner.left.lock();
+        left.unwrap_or_else(PoisonError::into_inner)
+    }
+
     pub(crate) fn forsaken(&self) -> MutexGuard<'_, Vec<VolumeName>> {
         let forsaken = self.inner.forsaken.lock();
         forsaken.unwrap_or_else(PoisonError::into_inner)
@@ -322,11 +350,9 @@ impl Volumes {
 
     /// The volume `name` as the first plugin that has it describes it.
     pub(crate) fn in_any_plugin(&self, name: &str) -> Option<Volume> {
-        let drivers = self.inner.drivers.all();
-        drivers.iter().find_map(|driver| {
-            let found = driver.get(name).ok()?;
-            plugin_view(found, &driver.name, &driver.scope, None)
-        })
+        let all = self.inner.drivers.ask_all(|driver| driver.get(name));
+        all.into_iter()
+            .find_map(|(driver, found)| plugin_view(found.ok()?, &driver.name, &driver.scope, None))
     }
 
     /// Blocks while a plugin is asked.

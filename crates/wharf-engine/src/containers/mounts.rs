@@ -6,7 +6,7 @@ mod parse;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use wharf_volumes::{Created, LOCAL, NewVolume, Pairs, Volume};
+use wharf_volumes::{Created, LOCAL, NewVolume, Pairs, Volume, VolumeName};
 
 use self::parse::Mode;
 use super::Shared;
@@ -161,8 +161,7 @@ impl Resolver<'_> {
     ) -> Result<MountPoint, EngineError> {
         let (image, pin) = self.shared.images.pin(source)?;
         let snapshot = format!("{}.image{}", self.id, self.points.len());
-        let made = self.shared.snapshots.create_rw(&snapshot, &image.chain);
-        made.map_err(|error| EngineError::failed(&error))?;
+        self.shared.create_rw(&snapshot, &image.id, &image.chain)?;
         drop(pin);
         Ok(MountPoint {
             kind: "image".to_owned(),
@@ -251,8 +250,9 @@ impl Resolver<'_> {
 
     fn make(&self, new: NewVolume) -> Result<Volume, EngineError> {
         let reference = Some(self.id.to_owned());
-        let Created { volume, fresh } =
-            self.shared.volumes.create(NewVolume { reference, ..new })?;
+        let users = |name: &VolumeName| self.shared.volume_users(name.as_str());
+        let new = NewVolume { reference, ..new };
+        let Created { volume, fresh } = self.shared.volumes.create_beside(new, users)?;
         if fresh {
             let (name, driver) = (&volume.name, &volume.driver);
             volumes::emit(&self.shared.events, "create", name, driver);
