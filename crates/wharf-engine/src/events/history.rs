@@ -153,11 +153,12 @@ impl Older {
         // What is no line is what a kill has left of one.
         let lines = files.flat_map(|(file, size)| {
             BufReader::new(file.take(size))
-                .lines()
+                .split(b'\n')
                 .map_while(Result::ok)
         });
+        // And bytes that are no text are a line that is none, too; those after it are.
         lines
-            .filter_map(|line| serde_json::from_str::<Line>(&line).ok())
+            .filter_map(|line| serde_json::from_slice::<Line>(&line).ok())
             .filter(move |line| line.number < before)
     }
 }
@@ -205,6 +206,20 @@ mod tests {
                 .older(Timestamp::from_second(200).expect("time"))
                 .is_none()
         );
+    }
+
+    #[test]
+    fn a_line_that_is_no_text_hides_no_other() {
+        let folder = tempfile::tempdir().expect("folder");
+        let path = folder.path().join("events.jsonl");
+        let mut history = History::open(path.clone());
+        history.push(event(0));
+        let mut file = File::options().append(true).open(&path).expect("open");
+        file.write_all(b"\xff\xfe\n").expect("write");
+        history.push(event(1));
+        let history = History::open(path);
+        assert_eq!(history.count(), 2);
+        assert_eq!(history.recent().count(), 2);
     }
 
     #[test]
