@@ -182,9 +182,10 @@ async fn probe(
         ..NewExec::default()
     };
     let id = containers.exec_create(&entry.id, exec).await.ok()?;
+    let session = Forgotten(containers, &id);
     let limit = nanoseconds(check.timeout, TIMEOUT);
     let (exit_code, output) = run(containers, &id, limit).await;
-    containers.exec_forget(&id);
+    drop(session);
     // What failed because the container ended says nothing of its health.
     entry.now().state.running.then(|| Probe {
         start,
@@ -221,6 +222,15 @@ async fn run(containers: &Containers, id: &str, limit: Duration) -> (i32, String
             let limit = crate::human::go_duration(limit);
             (-1, format!("Health check exceeded timeout ({limit})"))
         }
+    }
+}
+
+/// A probe's session, which is forgotten with the probe, however that ends.
+struct Forgotten<'a>(&'a Containers, &'a str);
+
+impl Drop for Forgotten<'_> {
+    fn drop(&mut self) {
+        self.0.exec_forget(self.1);
     }
 }
 

@@ -3,9 +3,9 @@
 //! Sessions live in memory only, as in Docker: after a restart of the daemon they are unknown, while their
 //! processes go on in the shim's care.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 use tracing::debug;
@@ -18,10 +18,23 @@ use crate::{EngineError, ErrorKind, Status, View, launch, names, spec};
 /// How long a session may take to start when its terminal's size is set (moby `daemon/resize.go`).
 const READY: Duration = Duration::from_secs(10);
 
-/// All exec sessions, by id.
+/// How long an ended session can be asked for (moby `daemon.execCommandGC`).
+const KEPT: Duration = Duration::from_secs(300);
+
+/// All exec sessions.
 #[derive(Default)]
 pub(crate) struct Execs {
-    sessions: Mutex<HashMap<String, Session>>,
+    sessions: Mutex<Sessions>,
+}
+
+#[derive(Default)]
+struct Sessions {
+    by_id: HashMap<String, Session>,
+    /// Those of a container that have not ended, and those that have.
+    live: HashMap<String, BTreeSet<String>>,
+    over: HashMap<String, BTreeSet<String>>,
+    /// When they ended, in order; some may be forgotten already.
+    ends: VecDeque<(Instant, String)>,
 }
 
 struct Session {
@@ -34,21 +47,95 @@ struct Session {
     ended: watch::Sender<bool>,
 }
 
+impl Session {
+    fn new(view: ExecView) -> Self {
+        Self {
+            view,
+            started: false,
+            task: None,
+            ready: watch::Sender::new(false),
+            ended: watch::Sender::new(false),
+        }
+    }
+}
+
+impl Sessions {
+    fn add(&mut self, view: ExecView, now: Instant) {
+        self.expire(now);
+        let (id, container) = (view.id.clone(), view.container.clone());
+        self.live.entry(container).or_default().insert(id.clone());
+        self.by_id.insert(id, Session::new(view));
+    }
+
+    fn end(&mut self, id: &str, code: i32, now: Instant) -> bool {
+        self.expire(now);
+        let Some(session) = self.by_id.get_mut(id) else {
+            return false;
+        };
+        session.view.running = false;
+        session.view.exit_code = Some(code);
+        session.task = None;
+        session.ready.send_replace(true);
+        session.ended.send_replace(true);
+        let container = session.view.container.clone();
+        leave(&mut self.live, &container, id);
+        self.over
+            .entry(container)
+            .or_default()
+            .insert(id.to_owned());
+        self.ends.push_back((now, id.to_owned()));
+        true
+    }
+
+    fn remove(&mut self, id: &str) {
+        if let Some(session) = self.by_id.remove(id) {
+            leave(&mut self.live, &session.view.container, id);
+            leave(&mut self.over, &session.view.container, id);
+        }
+    }
+
+    /// Forgets those that nobody has asked for in time.
+    fn expire(&mut self, now: Instant) {
+        let old = |at: &Instant| now.saturating_duration_since(*at) >= KEPT;
+        while self.ends.front().is_some_and(|(at, _)| old(at))
+            && let Some((_, id)) = self.ends.pop_front()
+        {
+            self.remove(&id);
+        }
+    }
+}
+
+fn leave(ids: &mut HashMap<String, BTreeSet<String>>, container: &str, id: &str) {
+    if let Some(of) = ids.get_mut(container) {
+        of.remove(id);
+        if of.is_empty() {
+            ids.remove(container);
+        }
+    }
+}
+
 impl Execs {
     pub(crate) fn ids_of(&self, container: &str) -> Vec<String> {
         let sessions = self.lock();
-        let live = sessions.values().filter(|session| {
-            session.view.container == container && session.view.exit_code.is_none()
-        });
-        live.map(|session| session.view.id.clone()).collect()
+        sessions
+            .live
+            .get(container)
+            .into_iter()
+            .flatten()
+            .cloned()
+            .collect()
     }
 
     pub(crate) fn forget(&self, container: &str) {
-        self.lock()
-            .retain(|_, session| session.view.container != container);
+        let mut sessions = self.lock();
+        let live = sessions.live.remove(container).unwrap_or_default();
+        let over = sessions.over.remove(container).unwrap_or_default();
+        for id in live.iter().chain(&over) {
+            sessions.by_id.remove(id);
+        }
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<String, Session>> {
+    fn lock(&self) -> MutexGuard<'_, Sessions> {
         self.sessions.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -58,7 +145,7 @@ impl Execs {
         change: impl FnOnce(&mut Session) -> T,
     ) -> Result<T, EngineError> {
         let none = || EngineError::NoSuchExec(id.to_owned());
-        self.lock().get_mut(id).map(change).ok_or_else(none)
+        self.lock().by_id.get_mut(id).map(change).ok_or_else(none)
     }
 }
 
@@ -104,21 +191,15 @@ impl Containers {
         }
         let id = names::new_id();
         let command = spoken(&exec.cmd);
-        let session = Session {
-            view: ExecView {
-                id: id.clone(),
-                container: view.id.clone(),
-                spec: exec,
-                running: false,
-                exit_code: None,
-                pid: 0,
-            },
-            started: false,
-            task: None,
-            ready: watch::Sender::new(false),
-            ended: watch::Sender::new(false),
+        let session = ExecView {
+            id: id.clone(),
+            container: view.id.clone(),
+            spec: exec,
+            running: false,
+            exit_code: None,
+            pid: 0,
         };
-        self.shared.execs.lock().insert(id.clone(), session);
+        self.shared.execs.lock().add(session, Instant::now());
         self.emit_exec(&view, &format!("exec_create: {command}"), &id, &[]);
         Ok(id)
     }
@@ -254,11 +335,7 @@ impl Containers {
     /// Whatever the reason, dockerd 26.1 shows 126.
     fn exec_never_ran(&self, exec: &str) {
         // A session that is forgotten in the meantime needs no exit code.
-        let _ = self.shared.execs.change(exec, |session| {
-            session.view.exit_code = Some(126);
-            session.ready.send_replace(true);
-            session.ended.send_replace(true);
-        });
+        self.shared.execs.lock().end(exec, 126, Instant::now());
     }
 
     fn exec_failed(&self, exec: &str, error: &wharf_tasks::TaskError) -> EngineError {
@@ -360,14 +437,49 @@ fn spoken(command: &[String]) -> String {
 
 fn exec_ended(shared: &Shared, exec: &str, view: &View, code: i32) {
     debug!(exec, code, "exec ended");
-    let ended = shared.execs.change(exec, |session| {
-        session.view.running = false;
-        session.view.exit_code = Some(code);
-        session.task = None;
-        session.ended.send_replace(true);
-    });
-    if ended.is_ok() {
+    let ended = shared.execs.lock().end(exec, code, Instant::now());
+    if ended {
         let more = [("execID", exec.to_owned()), ("exitCode", code.to_string())];
         shared.emit_view(view, "exec_die", &more);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn session(id: &str, container: &str) -> ExecView {
+        ExecView {
+            id: id.to_owned(),
+            container: container.to_owned(),
+            spec: NewExec::default(),
+            running: false,
+            exit_code: None,
+            pid: 0,
+        }
+    }
+
+    #[test]
+    fn sessions_are_forgotten_when_they_have_ended_for_long() {
+        let execs = Execs::default();
+        let now = Instant::now();
+        for (id, container) in [("a", "c"), ("b", "c"), ("d", "other")] {
+            execs.lock().add(session(id, container), now);
+        }
+        assert!(execs.lock().end("a", 0, now));
+        assert_eq!(execs.ids_of("c"), ["b"]);
+        let code = |id: &str| execs.change(id, |session| session.view.exit_code);
+        assert_eq!(code("a").ok(), Some(Some(0)));
+        execs.lock().add(session("e", "c"), now + KEPT / 2);
+        assert!(code("a").is_ok());
+        execs.lock().add(session("f", "c"), now + KEPT);
+        assert!(code("a").is_err(), "it is known for ever");
+        assert_eq!(execs.ids_of("c"), ["b", "e", "f"]);
+        execs.lock().remove("e");
+        assert!(!execs.lock().end("e", 0, now));
+        execs.lock().end("b", 0, now);
+        execs.forget("c");
+        assert!(code("b").is_err() && code("f").is_err() && code("d").is_ok());
+        assert!(execs.lock().live.len() == 1 && execs.lock().over.is_empty());
     }
 }
