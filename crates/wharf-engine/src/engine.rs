@@ -17,13 +17,13 @@ use wharf_snapshots::Snapshots;
 use wharf_tasks::{ShimProgram, Tasks};
 use wharf_volumes::Volumes;
 
-use crate::containers::Shared;
+use crate::containers::{Shared, stop};
 use crate::lifecycle::Event;
 use crate::record::Folders;
 use crate::userns::ForMounts;
 use crate::{
-    Containers, EngineConfig, EngineError, Events, ImageService, NetworkService, VolumeService,
-    recover, userns,
+    Containers, EngineConfig, EngineError, Events, ImageService, NetworkService, View,
+    VolumeService, recover, userns,
 };
 
 const DAEMON: Table<String> = Table::new("daemon", 1);
@@ -151,20 +151,17 @@ impl Engine {
                 if !view.state.running {
                     continue;
                 }
-                let seconds = view
-                    .config
-                    .stop_timeout
-                    .and_then(|seconds| u64::try_from(seconds).ok());
-                let patience =
-                    Duration::from_secs(seconds.unwrap_or(10).min(settings.shutdown_timeout));
+                let mut patience = stop::patience(&view.config, None);
+                let longest = Duration::from_secs(settings.shutdown_timeout);
+                patience.limit = Some(patience.limit.map_or(longest, |limit| limit.min(longest)));
                 stops.spawn(async move {
                     // One that ends by itself at this moment needs no stop.
-                    if entry
-                        .ask_with(Event::Shutdown, Some(patience), false)
-                        .await
-                        .is_ok()
-                    {
-                        entry.until(|now| now.removed || !now.state.running).await;
+                    if entry.ask_with(Event::Shutdown, patience).await.is_ok() {
+                        let unkilled = view.unkilled;
+                        let over = |now: &Arc<View>| now.removed || !now.state.running;
+                        entry
+                            .until(|now| over(now) || now.unkilled > unkilled)
+                            .await;
                     }
                 });
             }

@@ -62,7 +62,7 @@ pub(crate) async fn launch(
 ) -> Result<Launched, Failure> {
     // The setting may be younger than the container.
     crate::userns::check(&shared.config, &record.host)?;
-    mounts::make_sources(&record.mounts)?;
+    make_sources(record).await?;
     confine(&record.app_armor_profile).await?;
     shared.restore_layers(record).await;
     let joined = spec::Joined::find(shared, record)?;
@@ -77,6 +77,16 @@ pub(crate) async fn launch(
         tracing::warn!(container = %record.id, error = chain(&error), "disconnect");
     }
     launched
+}
+
+/// On a thread of its own: a file system of the network may not answer.
+async fn make_sources(record: &Record) -> Result<(), EngineError> {
+    if !record.mounts.iter().any(|mount| mount.create_source) {
+        return Ok(());
+    }
+    let points = record.mounts.clone();
+    let made = tokio::task::spawn_blocking(move || mounts::make_sources(&points)).await;
+    made.map_err(|error| EngineError::failed(&error))?
 }
 
 /// Loads the default profile, should the kernel not have it: that runs a program, so not on this thread.

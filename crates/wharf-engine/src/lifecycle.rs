@@ -10,6 +10,7 @@
 //!                        └───────────────────────────────────┘   Start
 //!  any that does not run ── Remove ──▶ Removing ──▶ gone (or Dead, if that failed)
 //! ```
+//! One that the daemon is to start, but others before it, is Held until then, or until somebody says otherwise.
 //!
 //! [`step`] decides; the supervisor writes the new state into the record, then runs the effects, and feeds what
 //! came of them back as events. On the start of the daemon the record and what the shim says come in as the same
@@ -41,6 +42,9 @@ pub(crate) enum Phase {
     Paused {
         /// The first process.
         pid: u32,
+        /// It had been told to stop before; that time runs on, and this is what comes after its end.
+        #[serde(default)]
+        then: Option<Then>,
     },
     /// It was told to stop, and still runs.
     Stopping {
@@ -51,6 +55,8 @@ pub(crate) enum Phase {
     },
     /// It has ended, and the back-off before its restart runs.
     Waiting,
+    /// It is to be started with the daemon, as soon as those that it needs have been.
+    Held,
     /// It has ended.
     Exited,
     /// It is being deleted.
@@ -83,6 +89,9 @@ pub(crate) struct State {
     pub(crate) auto_remove: bool,
     /// Number of the signal of `stop`.
     pub(crate) stop_signal: i32,
+    /// That signal is the container's own choice, not the usual one.
+    #[serde(default)]
+    pub(crate) own_stop_signal: bool,
     /// Somebody stopped or killed it; `unless-stopped` goes by it.
     pub(crate) stopped_by_hand: bool,
     /// The present run is the last one, whatever the policy says.
@@ -105,6 +114,8 @@ pub(crate) enum Event {
     },
     /// The launch failed; nothing runs.
     LaunchFailed,
+    /// The launch was not begun: somebody has decided otherwise, and that comes next.
+    PutOff,
     /// Somebody asks for an end.
     Stop {
         /// With this signal.
@@ -116,6 +127,8 @@ pub(crate) enum Event {
     Unhealthy,
     /// The time that a stop may take is over.
     StopTimeout,
+    /// It has been killed, and lives on: it hangs in the kernel, or its shim does.
+    Undying,
     /// Somebody sends a signal.
     Kill {
         /// This one.
@@ -143,6 +156,8 @@ pub(crate) enum Event {
     Remove {
         /// Though it runs.
         force: bool,
+        /// With its anonymous volumes.
+        volumes: bool,
     },
     /// The deletion failed.
     RemoveFailed,
@@ -150,7 +165,11 @@ pub(crate) enum Event {
     DaemonStarted {
         /// Exit code of its last run.
         code: i32,
+        /// Whether it needs others, which have to be started before it.
+        needy: bool,
     },
+    /// All that it needs has been started with the daemon.
+    NeedsMet,
     /// The restart policy is another one now.
     Policy(RestartPolicy),
 }
@@ -212,8 +231,16 @@ pub(crate) fn step(state: &State, event: &Event) -> Result<(State, Vec<Effect>),
         Event::Start => start(state),
         Event::Launched { pid } => launched(state, pid),
         Event::LaunchFailed => Ok(launch_failed(state)),
+        Event::PutOff => Ok(match state.phase {
+            Phase::Starting => (at(state, Phase::Waiting), vec![]),
+            _ => (*state, vec![]),
+        }),
         Event::Stop { signal } => stop(state, signal, Then::Rest),
         Event::Shutdown => {
+            // It is not started by this daemon any more, but by the next one.
+            if state.phase == Phase::Held {
+                return Err(Refusal::NotModified);
+            }
             let (next, effects) = stop(state, state.stop_signal, Then::Rest)?;
             let stopped_by_hand = state.stopped_by_hand;
             Ok((
@@ -226,6 +253,7 @@ pub(crate) fn step(state: &State, event: &Event) -> Result<(State, Vec<Effect>),
         }
         Event::Unhealthy => Ok(unhealthy(state)),
         Event::StopTimeout => Ok(stop_timeout(state)),
+        Event::Undying => Ok(undying(state)),
         Event::Kill { signal } => kill(state, signal),
         Event::Restart { signal } => restart(state, signal),
         Event::Exited { code, ran_long } => Ok(exited(state, code, ran_long)),
@@ -235,9 +263,17 @@ pub(crate) fn step(state: &State, event: &Event) -> Result<(State, Vec<Effect>),
             Phase::Waiting => (at(state, Phase::Starting), vec![Effect::Launch]),
             _ => (*state, vec![]),
         }),
-        Event::Remove { force } => remove(state, force),
-        Event::RemoveFailed => Ok((at(state, Phase::Dead), vec![])),
-        Event::DaemonStarted { code } => Ok(daemon_started(state, code)),
+        Event::Remove { force, .. } => remove(state, force),
+        Event::RemoveFailed => Ok(match state.phase {
+            Phase::Removing => (at(state, Phase::Dead), vec![]),
+            _ => (*state, vec![]),
+        }),
+        Event::DaemonStarted { code, needy } => Ok(daemon_started(state, code, needy)),
+        Event::NeedsMet => Ok(match state.phase {
+            Phase::Held => (at(state, Phase::Starting), vec![Effect::Launch]),
+            // Somebody has decided meanwhile.
+            _ => (*state, vec![]),
+        }),
         Event::Policy(policy) => {
             let last_run = state.last_run && policy == state.policy;
             Ok((
@@ -250,6 +286,59 @@ pub(crate) fn step(state: &State, event: &Event) -> Result<(State, Vec<Effect>),
             ))
         }
     }
+}
+
+impl Phase {
+    /// The first process of one that runs.
+    pub(crate) fn pid(self) -> Option<u32> {
+        match self {
+            Phase::Running { pid } | Phase::Paused { pid, .. } | Phase::Stopping { pid, .. } => {
+                Some(pid)
+            }
+            _ => None,
+        }
+    }
+}
+
+impl State {
+    /// Whether a start follows the end that it has been told.
+    pub(crate) fn is_to_start_again(&self) -> bool {
+        told(self.phase) == Some(Then::Start)
+    }
+}
+
+/// What follows the end that one was told which still runs.
+pub(crate) fn told(phase: Phase) -> Option<Then> {
+    match phase {
+        Phase::Stopping { then, .. } => Some(then),
+        Phase::Paused { then, .. } => then,
+        _ => None,
+    }
+}
+
+/// What goes on with a step whose state could not be written: effects, and an event after them. `None`: nothing has
+/// happened yet, and so nothing does. Nothing is launched that the next daemon would not know to be there.
+pub(crate) fn unwritten(
+    before: &State,
+    event: &Event,
+    effects: &[Effect],
+) -> Option<(Vec<Effect>, Option<Event>)> {
+    // What stands in its record already says so.
+    let launches = effects.contains(&Effect::Launch) && before.phase != Phase::Starting;
+    match event {
+        Event::Start | Event::Pause | Event::Unpause | Event::Policy(_) => return None,
+        // What has happened has happened, though the disk is full.
+        Event::Exited { .. } => {}
+        _ if launches => return None,
+        _ => {}
+    }
+    let rest = effects
+        .iter()
+        .filter(|effect| !launches || **effect != Effect::Launch);
+    Some((
+        rest.copied().collect(),
+        launches.then_some(Event::LaunchFailed),
+    ))
 }
 
 fn at(state: &State, phase: Phase) -> State {
@@ -270,7 +359,7 @@ fn fresh(state: &State) -> State {
 
 fn start(state: &State) -> Result<(State, Vec<Effect>), Refusal> {
     match state.phase {
-        Phase::Created | Phase::Exited => Ok((fresh(state), vec![Effect::Launch])),
+        Phase::Created | Phase::Exited | Phase::Held => Ok((fresh(state), vec![Effect::Launch])),
         // Docker's restarting container counts as running.
         Phase::Starting | Phase::Running { .. } | Phase::Stopping { .. } | Phase::Waiting => {
             Err(Refusal::NotModified)
@@ -293,6 +382,7 @@ fn launched(state: &State, pid: u32) -> Result<(State, Vec<Effect>), Refusal> {
             let state = at(state, Phase::Stopping { pid, then });
             (state, vec![Effect::Signal(signal), Effect::ArmStopTimer])
         }
+        Phase::Paused { then: Some(_), .. } => (*state, vec![Effect::ArmStopTimer]),
         _ => (*state, vec![]),
     })
 }
@@ -318,7 +408,7 @@ fn stop(state: &State, signal: i32, then: Then) -> Result<(State, Vec<Effect>), 
     let timed = vec![Effect::Signal(signal), Effect::ArmStopTimer];
     match state.phase {
         Phase::Running { pid } => Ok((at(&by_hand, Phase::Stopping { pid, then }), timed)),
-        Phase::Paused { pid } => {
+        Phase::Paused { pid, .. } => {
             let effects = vec![Effect::Signal(signal), Effect::Thaw, Effect::ArmStopTimer];
             Ok((at(&by_hand, Phase::Stopping { pid, then }), effects))
         }
@@ -331,7 +421,7 @@ fn stop(state: &State, signal: i32, then: Then) -> Result<(State, Vec<Effect>), 
             };
             Ok((at(&by_hand, Phase::Stopping { pid, then }), timed))
         }
-        Phase::Waiting => Ok(end_waiting(&by_hand)),
+        Phase::Waiting | Phase::Held => Ok(end_waiting(&by_hand)),
         Phase::Created | Phase::Starting | Phase::Exited | Phase::Removing | Phase::Dead => {
             Err(Refusal::NotModified)
         }
@@ -363,12 +453,37 @@ fn end_waiting(state: &State) -> (State, Vec<Effect>) {
 fn stop_timeout(state: &State) -> (State, Vec<Effect>) {
     match state.phase {
         Phase::Stopping { .. } => (*state, vec![Effect::Signal(KILL)]),
+        Phase::Paused {
+            pid,
+            then: Some(then),
+        } => (
+            at(state, Phase::Stopping { pid, then }),
+            vec![Effect::Signal(KILL), Effect::Thaw],
+        ),
         _ => (*state, vec![]),
     }
 }
 
+/// Whoever asked for its end is told so, and what was to follow is off (moby `daemon.Kill`).
+fn undying(state: &State) -> (State, Vec<Effect>) {
+    match state.phase {
+        Phase::Stopping { pid, .. } => (at(state, Phase::Running { pid }), vec![]),
+        Phase::Paused { pid, .. } => (at(state, Phase::Paused { pid, then: None }), vec![]),
+        _ => (*state, vec![]),
+    }
+}
+
+/// A frozen one that is thawed.
+pub(crate) fn thawed(pid: u32, then: Option<Then>) -> Phase {
+    match then {
+        None => Phase::Running { pid },
+        Some(then) => Phase::Stopping { pid, then },
+    }
+}
+
 fn kill(state: &State, signal: i32) -> Result<(State, Vec<Effect>), Refusal> {
-    let ends = signal == KILL || signal == state.stop_signal;
+    // moby `killWithSignal`: without a stop signal of its own, every signal is taken for one.
+    let ends = signal == KILL || !state.own_stop_signal || signal == state.stop_signal;
     let by_hand = State {
         stopped_by_hand: true,
         last_run: state.last_run || ends,
@@ -379,16 +494,19 @@ fn kill(state: &State, signal: i32) -> Result<(State, Vec<Effect>), Refusal> {
             Ok((by_hand, vec![Effect::Signal(signal)]))
         }
         // A frozen process does not see a signal before it is thawed (cgroup v1 not even KILL).
-        Phase::Paused { pid } if ends => {
-            let running = at(&by_hand, Phase::Running { pid });
+        Phase::Paused { pid, then } if ends => {
+            let running = at(&by_hand, thawed(pid, then));
             Ok((running, vec![Effect::Signal(signal), Effect::Thaw]))
         }
         Phase::Paused { .. } => Ok((by_hand, vec![Effect::Signal(signal)])),
         Phase::Waiting if ends => Ok(end_waiting(&by_hand)),
         Phase::Waiting => Ok((by_hand, vec![])),
-        Phase::Created | Phase::Starting | Phase::Exited | Phase::Removing | Phase::Dead => {
-            Err(Refusal::NotRunning)
-        }
+        Phase::Created
+        | Phase::Starting
+        | Phase::Held
+        | Phase::Exited
+        | Phase::Removing
+        | Phase::Dead => Err(Refusal::NotRunning),
     }
 }
 
@@ -398,7 +516,7 @@ fn restart(state: &State, signal: i32) -> Result<(State, Vec<Effect>), Refusal> 
             stop(state, signal, Then::Start)
         }
         Phase::Waiting => Ok((fresh(state), vec![Effect::CancelBackoff, Effect::Launch])),
-        Phase::Created | Phase::Exited => start(state),
+        Phase::Created | Phase::Exited | Phase::Held => start(state),
         Phase::Starting => Err(Refusal::NotModified),
         Phase::Removing | Phase::Dead => Err(Refusal::MarkedForRemoval),
     }
@@ -406,25 +524,24 @@ fn restart(state: &State, signal: i32) -> Result<(State, Vec<Effect>), Refusal> 
 
 fn exited(state: &State, code: i32, ran_long: bool) -> (State, Vec<Effect>) {
     match state.phase {
-        Phase::Stopping {
-            then: Then::Start, ..
-        } => (fresh(state), vec![Effect::Release, Effect::Launch]),
-        Phase::Stopping {
-            then: Then::Remove, ..
-        } => (
+        Phase::Starting | Phase::Running { .. } | Phase::Paused { .. } | Phase::Stopping { .. } => {
+        }
+        Phase::Created
+        | Phase::Waiting
+        | Phase::Held
+        | Phase::Exited
+        | Phase::Removing
+        | Phase::Dead => return (*state, vec![]),
+    }
+    match told(state.phase) {
+        Some(Then::Start) => (fresh(state), vec![Effect::Release, Effect::Launch]),
+        Some(Then::Remove) => (
             at(state, Phase::Removing),
             vec![Effect::Release, Effect::Delete],
         ),
         // However it ends, it was unhealthy.
-        Phase::Stopping {
-            then: Then::Again, ..
-        } => after_exit(state, if code == 0 { 1 } else { code }, ran_long),
-        Phase::Starting | Phase::Running { .. } | Phase::Paused { .. } | Phase::Stopping { .. } => {
-            after_exit(state, code, ran_long)
-        }
-        Phase::Created | Phase::Waiting | Phase::Exited | Phase::Removing | Phase::Dead => {
-            (*state, vec![])
-        }
+        Some(Then::Again) => after_exit(state, if code == 0 { 1 } else { code }, ran_long),
+        Some(Then::Rest) | None => after_exit(state, code, ran_long),
     }
 }
 
@@ -462,12 +579,16 @@ fn wants_restart(state: &State, code: i32) -> bool {
 
 fn pause(state: &State) -> Result<(State, Vec<Effect>), Refusal> {
     match state.phase {
-        Phase::Running { pid } => Ok((at(state, Phase::Paused { pid }), vec![Effect::Freeze])),
-        // It still runs and may be frozen, as in dockerd; but nothing undoes what is to follow its end.
-        Phase::Stopping {
-            pid,
-            then: Then::Rest,
-        } => Ok((at(state, Phase::Paused { pid }), vec![Effect::Freeze])),
+        Phase::Running { pid } => {
+            let paused = Phase::Paused { pid, then: None };
+            Ok((at(state, paused), vec![Effect::Freeze]))
+        }
+        // It still runs and may be frozen, as in dockerd, which kills it all the same when its time is over.
+        Phase::Stopping { pid, then } if then != Then::Remove => {
+            let then = Some(then);
+            let paused = Phase::Paused { pid, then };
+            Ok((at(state, paused), vec![Effect::Freeze]))
+        }
         Phase::Paused { .. } => Err(Refusal::AlreadyPaused),
         Phase::Waiting => Err(Refusal::Restarting),
         _ => Err(Refusal::NotRunning),
@@ -476,14 +597,14 @@ fn pause(state: &State) -> Result<(State, Vec<Effect>), Refusal> {
 
 fn unpause(state: &State) -> Result<(State, Vec<Effect>), Refusal> {
     match state.phase {
-        Phase::Paused { pid } => Ok((at(state, Phase::Running { pid }), vec![Effect::Thaw])),
+        Phase::Paused { pid, then } => Ok((at(state, thawed(pid, then)), vec![Effect::Thaw])),
         _ => Err(Refusal::NotPaused),
     }
 }
 
 fn remove(state: &State, force: bool) -> Result<(State, Vec<Effect>), Refusal> {
     match state.phase {
-        Phase::Created | Phase::Exited | Phase::Dead => {
+        Phase::Created | Phase::Held | Phase::Exited | Phase::Dead => {
             Ok((at(state, Phase::Removing), vec![Effect::Delete]))
         }
         Phase::Starting => Err(Refusal::Running),
@@ -507,19 +628,18 @@ fn remove(state: &State, force: bool) -> Result<(State, Vec<Effect>), Refusal> {
 }
 
 /// moby `daemon.restore`: a policy that wants its container up starts it with the daemon.
-fn daemon_started(state: &State, code: i32) -> (State, Vec<Effect>) {
+fn daemon_started(state: &State, code: i32, needy: bool) -> (State, Vec<Effect>) {
+    let launched = |state: &State| match needy {
+        true => (at(state, Phase::Held), vec![Effect::CancelBackoff]),
+        false => (at(state, Phase::Starting), vec![Effect::Launch]),
+    };
     match state.phase {
         // Decided before the last daemon died, and not done.
-        Phase::Starting | Phase::Waiting => (at(state, Phase::Starting), vec![Effect::Launch]),
-        Phase::Exited if wants_restart(state, code) => {
-            let phase = Phase::Starting;
-            let state = State {
-                phase,
-                last_run: false,
-                ..*state
-            };
-            (state, vec![Effect::Launch])
-        }
+        Phase::Starting | Phase::Waiting | Phase::Held => launched(state),
+        Phase::Exited if wants_restart(state, code) => launched(&State {
+            last_run: false,
+            ..*state
+        }),
         Phase::Created | Phase::Exited if state.auto_remove => {
             (at(state, Phase::Removing), vec![Effect::Delete])
         }

@@ -75,9 +75,9 @@ impl Record {
         let ran = self.last.started_at.is_some();
         let resting = if ran { Status::Exited } else { Status::Created };
         let (status, pid) = match self.state.phase {
-            Phase::Created | Phase::Exited | Phase::Starting => (resting, 0),
+            Phase::Created | Phase::Exited | Phase::Held | Phase::Starting => (resting, 0),
             Phase::Running { pid } | Phase::Stopping { pid, .. } => (Status::Running, pid),
-            Phase::Paused { pid } => (Status::Paused, pid),
+            Phase::Paused { pid, .. } => (Status::Paused, pid),
             Phase::Waiting => (Status::Restarting, 0),
             Phase::Removing => (Status::Removing, 0),
             Phase::Dead => (Status::Dead, 0),
@@ -135,6 +135,7 @@ impl Record {
             layers: None,
             app_armor_profile: self.app_armor_profile.clone(),
             exits: self.last.exits,
+            unkilled: 0,
             removed,
         }
     }

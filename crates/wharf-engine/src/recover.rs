@@ -7,44 +7,52 @@ mod order;
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
+use std::time::Duration;
 
-use jiff::Timestamp;
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
+use tokio::time::Instant;
 use tracing::{info, warn};
 use wharf_network::LiveContainer;
-use wharf_tasks::{ExitStatus, Found};
+use wharf_tasks::{Found, Tasks};
 
 use crate::containers::{Entry, Shared, container_of};
 use crate::error::chain;
 use crate::launch::files;
 use crate::lifecycle::{Event, Phase};
 use crate::record::{CONTAINERS, Record};
-use crate::supervisor::Supervisor;
+use crate::supervisor::{Late, Supervisor};
 use crate::{EngineError, HealthStatus, NetworkMode};
 use order::Condition;
 
-/// What dockerd gives a run whose end nobody saw.
-const UNKNOWN_EXIT: i32 = 255;
+/// How long shims may take to answer before the daemon goes on without them.
+const ANSWER: Duration = Duration::from_secs(5);
+/// How long until one that has failed to is asked again.
+const AGAIN: Duration = Duration::from_secs(10);
 
 /// Finds all containers again, and sweeps what belongs to none.
 pub(crate) async fn recover(shared: &Arc<Shared>) -> Result<(), EngineError> {
     let records = shared.db.read(|tx| CONTAINERS.all(tx))?;
-    let mut found = Vec::with_capacity(records.len());
-    for (_, record) in records {
-        let task = shared.tasks.load(&record.id).await;
-        found.push((record, task.map_err(|error| EngineError::failed(&error))?));
-    }
-    let live = found.iter().filter_map(|(record, found)| match found {
-        Found::Running(task) => Some(LiveContainer {
+    let records: Vec<Record> = records.into_iter().map(|(_, record)| record).collect();
+    let loaded = load_all(shared, &records).await;
+    let live = records.iter().zip(&loaded).filter_map(|(record, loaded)| {
+        let pid = match loaded {
+            Loaded::Found(Found::Running(task)) => task.pid(),
+            Loaded::Late(_) => record
+                .state
+                .phase
+                .pid()
+                .filter(|pid| is_in(*pid, &record.id))?,
+            Loaded::Found(_) => return None,
+        };
+        Some(LiveContainer {
             id: record.id.clone(),
-            pid: task.pid(),
+            pid,
             shared: matches!(
                 record.host.network_mode,
                 NetworkMode::Host | NetworkMode::Container(_)
             ),
             dns: files::dns_config(shared, record),
-        }),
-        _ => None,
+        })
     });
     let live: Vec<_> = live.collect();
     shared
@@ -52,47 +60,135 @@ pub(crate) async fn recover(shared: &Arc<Shared>) -> Result<(), EngineError> {
         .restore(&live)
         .await
         .map_err(|error| EngineError::failed(&error))?;
-    restore_volumes(shared, &found).await?;
-    sweep(shared, &found).await;
-    let needs = order::needs(found.iter().map(|(record, _)| record));
-    let mut starts = Starts::new(found.iter().map(|(record, _)| record.id.clone()));
-    for (record, task) in found {
-        if matches!(task, Found::Exited(_)) && !runs(&record) {
-            // Its end is in the record already; only its folder was not removed any more.
-            if let Err(error) = shared.tasks.delete(&record.id).await {
-                warn!(container = %record.id, error = chain(&error), "delete the task");
-            }
-        }
-        let (entry, supervisor) = shared.enter(record.clone());
-        // Restarts by policy go on behind: the daemon is ready when it knows what is.
-        let supervisor = meet(supervisor, &record, task).await;
+    restore_volumes(shared, &records).await?;
+    sweep(shared, &records).await;
+    let needs = order::needs(records.iter());
+    let mut starts = Starts::new(records.iter().map(|record| record.id.clone()));
+    // All are known before any of them does something: what it uses may be another one's, too.
+    let enter = |record: &Record| shared.enter(record.clone());
+    let entered: Vec<_> = records.iter().map(enter).collect();
+    let mut met = Vec::with_capacity(records.len());
+    for ((record, (entry, supervisor)), loaded) in records.iter().zip(entered).zip(loaded) {
         let code = record.last.exit_code;
-        let event = Event::DaemonStarted { code };
+        let needed = needs.get(&record.id);
+        let needy = needed.is_some();
+        let started = Event::DaemonStarted { code, needy };
         let done = starts.done(&record.id);
-        let Some(needed) = needs.get(&record.id) else {
-            tokio::spawn(async move {
-                let mut supervisor = supervisor;
-                supervisor.feed(event).await;
-                done.send_replace(true);
-                supervisor.run().await;
-            });
+        let told = (!needy).then(|| done.clone());
+        let (tell, hears) = oneshot::channel();
+        met.push(hears);
+        tokio::spawn(begin(supervisor, loaded, started, (tell, told)));
+        let Some(needed) = needed else {
             continue;
         };
-        // It obeys meanwhile: whoever starts it by hand does not want to wait.
-        tokio::spawn(supervisor.run());
         let waits = starts.of(needed);
         let shared = shared.clone();
         tokio::spawn(async move {
             for (id, condition, started) in waits {
                 holds(&shared, &id, condition, started).await;
             }
-            if let Err(error) = entry.ask(event).await {
+            if let Err(error) = entry.ask(Event::NeedsMet).await {
                 tracing::debug!(container = %entry.id, error = error.message(), "start with the daemon");
             }
             done.send_replace(true);
         });
     }
+    // The daemon is ready when it knows what is; but what takes long, as a launch or a plugin does, goes on behind.
+    let limit = Instant::now() + ANSWER;
+    for hears in met {
+        // One that has panicked has told of itself.
+        let _ = tokio::time::timeout_at(limit, hears).await;
+    }
     Ok(())
+}
+
+/// A container's task, from what was found on. Restarts by policy go on behind.
+async fn begin(
+    mut supervisor: Supervisor,
+    loaded: Loaded,
+    started: Event,
+    (met, told): (oneshot::Sender<()>, Option<watch::Sender<bool>>),
+) {
+    match loaded {
+        Loaded::Found(found) => {
+            supervisor.meet(found).await;
+            // Nobody may wait any more.
+            let _ = met.send(());
+            supervisor.feed(started).await;
+        }
+        Loaded::Late(late) => {
+            supervisor.expect(late, started);
+            let _ = met.send(());
+        }
+    }
+    if let Some(told) = told {
+        told.send_replace(true);
+    }
+    // One that waits for others obeys meanwhile: whoever starts it by hand does not want to wait.
+    supervisor.run().await;
+}
+
+/// What is known of a container's process.
+enum Loaded {
+    Found(Found),
+    /// Nothing yet: its shim does not answer, or not as it should.
+    Late(Late),
+}
+
+/// Asks all shims at once. One that does not answer keeps nobody but its own container.
+async fn load_all(shared: &Arc<Shared>, records: &[Record]) -> Vec<Loaded> {
+    let load = |record: &Record| {
+        let (tasks, id) = (shared.tasks.clone(), record.id.clone());
+        tokio::spawn(async move { tasks.load(&id).await })
+    };
+    let loads: Vec<_> = records.iter().map(load).collect();
+    let limit = Instant::now() + ANSWER;
+    let mut all = Vec::with_capacity(loads.len());
+    for (record, mut load) in records.iter().zip(loads) {
+        let answered = tokio::time::timeout_at(limit, &mut load).await;
+        let (tasks, id) = (shared.tasks.clone(), record.id.clone());
+        let loaded = match answered {
+            Ok(Ok(Ok(found))) => Loaded::Found(found),
+            Ok(failed) => {
+                let error = match failed {
+                    Ok(Err(error)) => chain(&error),
+                    Err(error) => chain(&error),
+                    Ok(Ok(_)) => String::new(),
+                };
+                warn!(container = %id, error, "find its process");
+                Loaded::Late(Box::pin(load_again(tasks, id)))
+            }
+            Err(_) => {
+                warn!(container = %id, "its shim does not answer");
+                Loaded::Late(Box::pin(async move {
+                    match load.await {
+                        Ok(Ok(found)) => found,
+                        _ => load_again(tasks, id).await,
+                    }
+                }))
+            }
+        };
+        all.push(loaded);
+    }
+    all
+}
+
+async fn load_again(tasks: Tasks, id: String) -> Found {
+    loop {
+        tokio::time::sleep(AGAIN).await;
+        match tasks.load(&id).await {
+            Ok(found) => return found,
+            Err(error) => {
+                tracing::debug!(container = %id, error = chain(&error), "find its process");
+            }
+        }
+    }
+}
+
+/// Whether the process `pid` is one of the container's, going by its control groups.
+fn is_in(pid: u32, container: &str) -> bool {
+    let groups = std::fs::read_to_string(format!("/proc/{pid}/cgroup"));
+    groups.is_ok_and(|groups| groups.contains(container))
 }
 
 /// Which containers have been started with the daemon, as far as they are to be.
@@ -147,15 +243,14 @@ async fn holds(
 
 /// Volumes that were mounted for containers which live, or whose end is still to be heard of, are held by them; others
 /// are unmounted.
-async fn restore_volumes(
-    shared: &Arc<Shared>,
-    found: &[(Record, Found)],
-) -> Result<(), EngineError> {
-    let using = found.iter().map(|(record, _)| record);
-    let held = using.filter(|record| runs(record)).flat_map(|record| {
-        let named = record.mounts.iter().filter(|mount| !mount.name.is_empty());
-        named.map(|mount| (mount.name.clone(), record.id.clone()))
-    });
+async fn restore_volumes(shared: &Arc<Shared>, records: &[Record]) -> Result<(), EngineError> {
+    let held = records
+        .iter()
+        .filter(|record| runs(record))
+        .flat_map(|record| {
+            let named = record.mounts.iter().filter(|mount| !mount.name.is_empty());
+            named.map(|mount| (mount.name.clone(), record.id.clone()))
+        });
     let (volumes, held): (_, Vec<_>) = (shared.volumes.clone(), held.collect());
     let restored = tokio::task::spawn_blocking(move || volumes.restore(&held)).await;
     let restored = restored.map_err(|error| EngineError::failed(&error))?;
@@ -184,58 +279,9 @@ fn runs(record: &Record) -> bool {
     )
 }
 
-/// Tells a container what has become of its process.
-async fn meet(mut supervisor: Supervisor, record: &Record, found: Found) -> Supervisor {
-    let expected = runs(record);
-    match found {
-        Found::Running(task) if expected => {
-            let pid = task.pid();
-            info!(container = %record.id, pid, "found running");
-            if record.state.phase == Phase::Starting {
-                // We were killed around the start; the shim refuses a second one. Should the program not be there,
-                // the process ends and we hear of it.
-                if let Err(error) = task.start().await {
-                    tracing::debug!(container = %record.id, error = chain(&error), "start again");
-                }
-            }
-            supervisor.finish_changes(pid).await;
-            supervisor.adopt(task);
-            supervisor.feed(Event::Launched { pid }).await;
-        }
-        Found::Running(task) => {
-            warn!(container = %record.id, "its record says that it does not run: killed");
-            if let Err(error) = task.kill(crate::signal::KILL).await {
-                warn!(container = %record.id, error = chain(&error), "kill");
-            }
-            if let Err(error) = task.delete().await {
-                warn!(container = %record.id, error = chain(&error), "delete the task");
-            }
-        }
-        Found::Exited(status) if expected => supervisor.ended(&status).await,
-        // Killed before its process was: it is launched now, but for one that nobody would be told the name of.
-        Found::Gone if record.state.phase == Phase::Starting => {
-            if record.state.auto_remove {
-                supervisor.feed(Event::LaunchFailed).await;
-            }
-        }
-        Found::Gone if expected => {
-            let at = Timestamp::now();
-            supervisor
-                .ended(&ExitStatus {
-                    code: UNKNOWN_EXIT,
-                    at,
-                    oom_killed: false,
-                })
-                .await;
-        }
-        Found::Exited(_) | Found::Gone => {}
-    }
-    supervisor
-}
-
 /// Deletes what a kill left without a record: layers, folders, processes.
-async fn sweep(shared: &Shared, found: &[(Record, Found)]) {
-    let known: HashSet<&str> = found.iter().map(|(record, _)| record.id.as_str()).collect();
+async fn sweep(shared: &Shared, records: &[Record]) {
+    let known: HashSet<&str> = records.iter().map(|record| record.id.as_str()).collect();
     let ids = shared.snapshots.list_rw().unwrap_or_default();
     for layer in &ids {
         let id = container_of(layer);
@@ -260,13 +306,23 @@ async fn sweep(shared: &Shared, found: &[(Record, Found)]) {
             continue;
         }
         info!(container = %id, "sweep a process without a record");
-        if let Ok(Found::Running(task)) = shared.tasks.load(&id).await {
-            // Whatever stays of it, the next start meets again.
-            let _ = task.kill(crate::signal::KILL).await;
-            let _ = task.wait().await;
+        if tokio::time::timeout(ANSWER, sweep_task(shared, &id))
+            .await
+            .is_err()
+        {
+            // The next start meets it again.
+            warn!(container = %id, "its shim does not answer");
         }
-        if let Err(error) = shared.tasks.delete(&id).await {
-            warn!(container = %id, error = chain(&error), "delete the task");
-        }
+    }
+}
+
+async fn sweep_task(shared: &Shared, id: &str) {
+    if let Ok(Found::Running(task)) = shared.tasks.load(id).await {
+        // Whatever stays of it, the next start meets again.
+        let _ = task.kill(crate::signal::KILL).await;
+        let _ = task.wait().await;
+    }
+    if let Err(error) = shared.tasks.delete(id).await {
+        warn!(container = %id, error = chain(&error), "delete the task");
     }
 }

@@ -448,6 +448,7 @@ fn record(id: &str, step: NewStep) -> Record {
             policy: RestartPolicy::default(),
             auto_remove: false,
             stop_signal: 15,
+            own_stop_signal: false,
             stopped_by_hand: false,
             last_run: false,
             restarts: 0,

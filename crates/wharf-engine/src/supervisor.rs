@@ -9,28 +9,33 @@
 //!
 //! The record is written before an effect runs; so a daemon killed between any two lines finds on its next start
 //! what was about to be done, and does it or finds it done. Waiting (for an exit, a timer) happens in the loop's
-//! `select`, never inside an effect.
+//! `select`, never inside an effect; but a launch waits for its turn with the files, and obeys meanwhile.
 
 mod health;
+mod meet;
 mod network;
 mod update;
 
+pub(crate) use meet::Late;
+
+use std::collections::VecDeque;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{OwnedRwLockWriteGuard, mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tokio_util::task::AbortOnDropHandle;
 use tracing::{debug, error, warn};
-use wharf_tasks::{ExitStatus, Task, TaskError};
+use wharf_tasks::{ExitStatus, Found, Task, TaskError};
 
-use crate::containers::{DeviceLists, Entry, Shared, stop};
+use crate::containers::stop::Patience;
+use crate::containers::{DeviceLists, Entry, NameHold, Shared, stop};
 use crate::launch::{self, Launched};
-use crate::lifecycle::{Effect, Event, Phase, Refusal, Then, step};
+use crate::lifecycle::{Effect, Event, Phase, Refusal, State, Then, step, thawed, told, unwritten};
 use crate::record::{CONTAINERS, Record};
 use crate::{
     EndpointSettings, EngineError, HealthStatus, Probe, Resources, RestartPolicy, View, signal,
@@ -38,20 +43,24 @@ use crate::{
 
 /// How long a run must have been for the back-off to begin anew (moby `restartmanager`).
 const LONG_RUN: Duration = Duration::from_secs(10);
+/// How long the end of what was killed is waited for (moby `daemon.Kill`: ten seconds, and two more).
+const DYING: Duration = Duration::from_secs(12);
+/// How long a start waits for those who look at the files.
+const READERS: Duration = Duration::from_secs(10);
+/// How long a shim may take to answer. One that is stopped never does.
+const ANSWER: Duration = Duration::from_secs(10);
 
 /// A request to a supervisor.
 pub(crate) enum Command {
     /// Something is asked of the life.
     Ask {
         event: Event,
-        /// How long a stop may take; `None` for ever.
-        patience: Option<Duration>,
-        /// A removal takes the anonymous volumes along.
-        volumes: bool,
+        /// How long a stop may take.
+        patience: Patience,
         reply: Reply,
     },
-    /// It has another name now; the registry knows already.
-    Rename { name: String, reply: Reply },
+    /// It is to have another name, which nobody else can have.
+    Rename { hold: NameHold, reply: Reply },
     /// It is to be in a further network.
     Connect {
         network: String,
@@ -77,6 +86,15 @@ pub(crate) enum Command {
 type Reply = oneshot::Sender<Result<(), EngineError>>;
 type Exit = Pin<Box<dyn Future<Output = ExitStatus> + Send>>;
 
+/// Somebody who waits until it has been started again.
+struct Restarter {
+    reply: Reply,
+    /// Of the counters, when it was asked.
+    launches: u64,
+    attempts: u64,
+    unkilled: u64,
+}
+
 pub(crate) struct Supervisor {
     shared: Arc<Shared>,
     entry: Arc<Entry>,
@@ -93,7 +111,19 @@ pub(crate) struct Supervisor {
     release: Option<JoinHandle<()>>,
     /// The record's limits are being set again, after a start of the daemon.
     limiting: Option<JoinHandle<()>>,
-    patience: Option<Duration>,
+    patience: Patience,
+    /// When a kill should have worked.
+    kill_at: Option<Instant>,
+    /// How many kills have not; for waiters.
+    unkilled: u64,
+    /// How many launches were tried, and how many of them succeeded.
+    attempts: u64,
+    launches: u64,
+    restarters: Vec<Restarter>,
+    /// Commands that came while a launch waited for its turn.
+    backlog: VecDeque<Command>,
+    /// What its shim has not said yet, and what is to be told then.
+    late: Option<(Late, Event)>,
     /// What a launch failed with; for whoever asked for it.
     failure: Option<EngineError>,
     /// Watches its health while it runs.
@@ -104,8 +134,10 @@ pub(crate) struct Supervisor {
 enum Input {
     Command(Option<Command>),
     Exit(ExitStatus),
+    Found(Found, Event),
     OutOfMemory,
     StopTimeout,
+    Undying,
     BackoffOver,
 }
 
@@ -130,7 +162,14 @@ impl Supervisor {
             backoff_at: None,
             release: None,
             limiting: None,
-            patience: None,
+            patience: Patience::default(),
+            kill_at: None,
+            unkilled: 0,
+            attempts: 0,
+            launches: 0,
+            restarters: Vec::new(),
+            backlog: VecDeque::new(),
+            late: None,
             failure: None,
             monitor: None,
             gone: false,
@@ -144,14 +183,26 @@ impl Supervisor {
                 Input::Command(None) => return,
                 Input::Command(Some(command)) => self.obey(command).await,
                 Input::Exit(status) => self.ended(&status).await,
+                Input::Found(found, started) => {
+                    self.meet(found).await;
+                    self.feed(started).await;
+                }
                 Input::OutOfMemory => self.out_of_memory(),
                 Input::StopTimeout => self.feed(Event::StopTimeout).await,
+                Input::Undying => {
+                    self.unkilled += 1;
+                    self.feed(Event::Undying).await;
+                }
                 Input::BackoffOver => self.feed(Event::BackoffOver).await,
             }
+            self.answer_restarters();
         }
     }
 
     async fn next(&mut self) -> Input {
+        if let Some(command) = self.backlog.pop_front() {
+            return Input::Command(Some(command));
+        }
         let at = |deadline: Option<Instant>| async move {
             match deadline {
                 Some(deadline) => tokio::time::sleep_until(deadline).await,
@@ -173,7 +224,17 @@ impl Supervisor {
                 std::future::pending::<()>().await;
             }
         };
+        let late = async {
+            match &mut self.late {
+                Some((found, started)) => (found.await, *started),
+                None => std::future::pending().await,
+            }
+        };
         tokio::select! {
+            (found, started) = late => {
+                self.late = None;
+                Input::Found(found, started)
+            }
             () = memory => Input::OutOfMemory,
             status = exit => {
                 self.exit = None;
@@ -183,6 +244,10 @@ impl Supervisor {
             () = at(self.stop_at) => {
                 self.stop_at = None;
                 Input::StopTimeout
+            }
+            () = at(self.kill_at) => {
+                self.kill_at = None;
+                Input::Undying
             }
             () = at(self.backoff_at) => {
                 self.backoff_at = None;
@@ -196,33 +261,10 @@ impl Supervisor {
             Command::Ask {
                 event,
                 patience,
-                volumes,
                 reply,
-            } => {
-                self.patience = patience;
-                // A removal that is under way keeps to what it was asked first.
-                if matches!(event, Event::Remove { .. }) {
-                    self.record.remove_volumes |= volumes;
-                }
-                let done = self.apply(event).await;
-                let _ = reply.send(done);
-            }
-            Command::Rename { name, reply } => {
-                let old = std::mem::replace(&mut self.record.name, name);
-                let network = self.record.network.clone();
-                if self.pid().is_none() {
-                    self.rename_endpoints();
-                }
-                let saved = self.save();
-                if saved.is_err() {
-                    self.record.name = old;
-                    self.record.network = network;
-                } else {
-                    self.renamed();
-                    self.publish();
-                    self.emit("rename", &[("oldName", format!("/{old}"))]);
-                }
-                let _ = reply.send(saved);
+            } => self.asked(event, patience, reply).await,
+            Command::Rename { hold, reply } => {
+                let _ = reply.send(self.rename(hold));
             }
             Command::Connect {
                 network,
@@ -247,6 +289,66 @@ impl Supervisor {
                 // A monitor that has ended meanwhile waits for nothing.
                 let _ = reply.send(());
             }
+        }
+    }
+
+    fn rename(&mut self, hold: NameHold) -> Result<(), EngineError> {
+        let name = hold.name().to_owned();
+        let old = std::mem::replace(&mut self.record.name, name);
+        let network = self.record.network.clone();
+        if self.pid().is_none() {
+            self.rename_endpoints();
+        }
+        if let Err(error) = self.save() {
+            self.record.name = old;
+            self.record.network = network;
+            return Err(error);
+        }
+        hold.keep_instead_of(&old);
+        self.renamed();
+        self.publish();
+        self.emit("rename", &[("oldName", format!("/{old}"))]);
+        Ok(())
+    }
+
+    async fn asked(&mut self, event: Event, patience: Patience, reply: Reply) {
+        self.patience = patience;
+        let done = self.apply(event).await;
+        if matches!(event, Event::Restart { .. }) && done.is_ok() {
+            if self.record.state.is_to_start_again() {
+                self.restarters.push(Restarter {
+                    reply,
+                    launches: self.launches,
+                    attempts: self.attempts,
+                    unkilled: self.unkilled,
+                });
+                return;
+            }
+            self.emit("restart", &[]);
+        }
+        // Who asked may have gone.
+        let _ = reply.send(done);
+    }
+
+    /// As soon as it is not to be started again any more, for whatever reason.
+    fn answer_restarters(&mut self) {
+        if self.restarters.is_empty() || self.record.state.is_to_start_again() {
+            return;
+        }
+        for asked in std::mem::take(&mut self.restarters) {
+            let answer = if self.launches > asked.launches {
+                self.emit("restart", &[]);
+                Ok(())
+            } else if self.gone {
+                Err(EngineError::NoSuchContainer(self.record.id.clone()))
+            } else if self.unkilled > asked.unkilled {
+                Err(EngineError::Failed(stop::UNDYING.to_owned()))
+            } else if self.attempts > asked.attempts {
+                Err(EngineError::Failed(self.record.last.error.clone()))
+            } else {
+                Err(EngineError::Conflict(stop::OVERTAKEN.to_owned()))
+            };
+            let _ = asked.reply.send(answer);
         }
     }
 
@@ -311,7 +413,7 @@ impl Supervisor {
         if let Some(health) = &mut self.record.health {
             health.status = HealthStatus::Unhealthy;
         }
-        self.stop_at = None;
+        (self.stop_at, self.kill_at) = (None, None);
         self.entry.io().task = None;
         let phase = self.record.state.phase;
         let duration = ("execDuration", ran.as_secs().to_string());
@@ -320,11 +422,7 @@ impl Supervisor {
         self.shared.emit_volumes("unmount", &self.record);
         self.emit("die", &[("exitCode", status.code.to_string()), duration]);
         launch::network::forget_all(&mut self.record.network);
-        if let Phase::Stopping {
-            then: Then::Rest | Then::Start | Then::Again,
-            ..
-        } = phase
-        {
+        if told(phase).is_some_and(|then| then != Then::Remove) {
             self.emit("stop", &[]);
         }
         let ran_long = ran >= LONG_RUN;
@@ -341,31 +439,49 @@ impl Supervisor {
         self.failure = None;
         while let Some(event) = next.take() {
             let before = self.record.state;
-            let (state, effects) =
+            let (state, mut effects) =
                 step(&before, &event).map_err(|refusal| self.refused(refusal))?;
+            let removes = self.record.remove_volumes;
             self.record.state = state;
-            // What has happened has happened, though the disk is full; what is only asked for is not begun.
-            let asked = matches!(
-                event,
-                Event::Start | Event::Pause | Event::Unpause | Event::Policy(_)
-            );
-            match self.save() {
-                Err(error) if asked => {
-                    self.record.state = before;
+            // Only of a removal that is done is it said what goes with it.
+            if let Event::Remove { volumes, .. } = event {
+                self.record.remove_volumes = volumes;
+            }
+            if let Err(error) = self.save() {
+                let Some((rest, then)) = unwritten(&before, &event, &effects) else {
+                    (self.record.state, self.record.remove_volumes) = (before, removes);
+                    self.back_off_again();
                     return Err(error);
+                };
+                error!(container = %self.record.id, error = error.message(), "write the record");
+                if then.is_some() {
+                    self.record.last.error = error.message();
+                    self.failure = Some(error);
                 }
-                Err(error) => {
-                    error!(container = %self.record.id, error = error.message(), "write the record")
-                }
-                Ok(()) => {}
+                (effects, next) = (rest, then);
             }
             self.publish();
+            let mut failed = Ok(());
             for effect in effects {
-                next = self.act(effect, event).await?.or(next);
+                // One that fails does not take those after it along: a stop whose signal is not sent has its time.
+                match self.act(effect, event).await {
+                    Ok(event) => next = event.or(next),
+                    Err(error) => failed = failed.and(Err(error)),
+                }
             }
             self.watch_health();
+            failed?;
         }
         self.failure.take().map_or(Ok(()), Err)
+    }
+
+    /// A start by the policy that could not be written down is tried again.
+    fn back_off_again(&mut self) {
+        let State { phase, backoff, .. } = self.record.state;
+        if phase == Phase::Waiting && self.backoff_at.is_none() {
+            let wait = Duration::from_millis(u64::from(backoff).max(100));
+            self.backoff_at = Some(Instant::now() + wait);
+        }
     }
 
     async fn act(&mut self, effect: Effect, cause: Event) -> Result<Option<Event>, EngineError> {
@@ -374,7 +490,7 @@ impl Supervisor {
             Effect::Signal(number) => self.signal(number).await?,
             Effect::Freeze => {
                 let paused = match &self.task {
-                    Some(task) => task.pause().await,
+                    Some(task) => answered(task.pause()).await,
                     None => Ok(()),
                 };
                 if let Err(error) = paused {
@@ -387,17 +503,21 @@ impl Supervisor {
                 self.emit("pause", &[]);
             }
             Effect::Thaw => {
-                if let Some(task) = &self.task {
-                    let resumed = task.resume().await;
-                    resumed.map_err(|error| match error {
-                        TaskError::Gone => self.refused(Refusal::NotRunning),
-                        error => self.failed("unpause", &error),
-                    })?;
+                let resumed = match &self.task {
+                    Some(task) => answered(task.resume()).await,
+                    None => Ok(()),
+                };
+                match resumed {
+                    Ok(()) => self.emit("unpause", &[]),
+                    Err(TaskError::Gone) => return Err(self.refused(Refusal::NotRunning)),
+                    Err(error) => {
+                        self.feed_back_frozen();
+                        return Err(self.failed("unpause", &error));
+                    }
                 }
-                self.emit("unpause", &[]);
             }
             Effect::ArmStopTimer => {
-                self.stop_at = self.patience.map(|patience| Instant::now() + patience);
+                self.stop_at = self.patience.limit.map(|limit| Instant::now() + limit);
             }
             Effect::ArmBackoff(milliseconds) => {
                 let wait = Duration::from_millis(u64::from(milliseconds));
@@ -412,13 +532,26 @@ impl Supervisor {
 
     /// It could not be frozen, so it runs.
     fn feed_back_unfrozen(&mut self) {
-        if let Phase::Paused { pid } = self.record.state.phase {
-            self.record.state.phase = Phase::Running { pid };
-            if let Err(error) = self.save() {
-                error!(container = %self.record.id, error = error.message(), "write the record");
-            }
-            self.publish();
+        if let Phase::Paused { pid, then } = self.record.state.phase {
+            self.found(thawed(pid, then));
         }
+    }
+
+    /// It could not be thawed, so it is frozen still; a stop that is under way goes on, and thaws it with its kill.
+    fn feed_back_frozen(&mut self) {
+        let then = told(self.record.state.phase);
+        if let Phase::Running { pid } | Phase::Stopping { pid, .. } = self.record.state.phase {
+            self.found(Phase::Paused { pid, then });
+        }
+    }
+
+    /// What is, whatever was wanted.
+    fn found(&mut self, phase: Phase) {
+        self.record.state.phase = phase;
+        if let Err(error) = self.save() {
+            error!(container = %self.record.id, error = error.message(), "write the record");
+        }
+        self.publish();
     }
 
     async fn launch(&mut self, cause: Event) -> Event {
@@ -428,8 +561,14 @@ impl Supervisor {
             let _ = release.await;
         }
         // Layers are mounted once at a time.
-        let entry = self.entry.clone();
-        let _files = entry.files.write().await;
+        let Some(_files) = self.files_alone().await else {
+            self.failure = Some(EngineError::Conflict(format!(
+                "container {} was stopped before it could be started",
+                self.record.id
+            )));
+            return Event::PutOff;
+        };
+        self.attempts += 1;
         self.record.app_armor_profile = crate::apparmor::profile(&self.record.host);
         let mounted = crate::volumes::mount_all(&self.shared, &mut self.record).await;
         let launched = match mounted {
@@ -444,6 +583,7 @@ impl Supervisor {
         }
         match launched {
             Ok(Launched { task, pid, network }) => {
+                self.launches += 1;
                 self.exit = Some(exit_of(&task));
                 self.memory = Some(task.out_of_memory());
                 self.task = Some(task);
@@ -478,19 +618,62 @@ impl Supervisor {
         }
     }
 
+    /// Waits until nobody looks at the files any more, and obeys meanwhile; `None` if there is to be no launch. Readers that
+    /// take too long are ended.
+    async fn files_alone(&mut self) -> Option<OwnedRwLockWriteGuard<()>> {
+        let entry = self.entry.clone();
+        let mut turn = std::pin::pin!(entry.files.alone());
+        let mut patience = std::pin::pin!(tokio::time::sleep(READERS));
+        let mut evicted = false;
+        loop {
+            let command = tokio::select! {
+                biased;
+                files = &mut turn => return Some(files),
+                () = &mut patience, if !evicted => {
+                    evicted = true;
+                    entry.files.evict();
+                    continue;
+                }
+                command = self.mailbox.recv() => command?,
+            };
+            match &command {
+                Command::Ask { event, .. } if ends_a_start(event) => {
+                    self.backlog.push_back(command);
+                    return None;
+                }
+                // After the start that it comes behind.
+                Command::Ask {
+                    event: Event::Restart { .. },
+                    ..
+                } => self.backlog.push_back(command),
+                _ => self.obey_within(command).await,
+            }
+        }
+    }
+
+    /// What does not lead to a launch, inside of one.
+    fn obey_within(&mut self, command: Command) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
+        Box::pin(self.obey(command))
+    }
+
     async fn signal(&mut self, number: i32) -> Result<(), EngineError> {
-        let Some(task) = &self.task else {
+        if number == signal::KILL {
+            self.kill_at = Some(Instant::now() + DYING);
+        }
+        let Some(task) = self.task.clone() else {
             return Ok(());
         };
         if let Phase::Stopping { pid, .. } = self.record.state.phase
             && number != signal::KILL
+            && !self.patience.named
             && crate::proc::ignores(pid, number)
+            && is_alone(&task).await
         {
             // The kernel drops a signal that the first process of a PID namespace has no handler for, and one
             // that any process ignores: to wait for it to work would be in vain.
-            self.patience = Some(Duration::ZERO);
+            self.patience.limit = Some(Duration::ZERO);
         }
-        match task.kill(number).await {
+        match answered(task.kill(number)).await {
             // It has ended, and we are about to hear of it.
             Ok(()) | Err(TaskError::Gone) => {}
             Err(error) => return Err(self.failed("kill", &error)),
@@ -503,7 +686,7 @@ impl Supervisor {
     /// time and nobody waits for goes on behind.
     async fn release(&mut self) {
         self.exit = None;
-        self.stop_at = None;
+        (self.stop_at, self.kill_at) = (None, None);
         let task = self.task.take();
         self.entry.io().task = None;
         let (shared, id) = (self.shared.clone(), self.record.id.clone());
@@ -534,7 +717,12 @@ impl Supervisor {
     async fn delete(&mut self) -> Option<Event> {
         let id = self.record.id.clone();
         if self.record.remove_volumes || self.record.state.auto_remove {
-            self.shared.remove_anonymous_volumes(&self.record);
+            // A plugin may take its time.
+            let (shared, record) = (self.shared.clone(), self.record.clone());
+            let remove = move || shared.remove_anonymous_volumes(&record);
+            if let Err(error) = tokio::task::spawn_blocking(remove).await {
+                error!(container = %id, error = crate::error::chain(&error), "remove its volumes");
+            }
         }
         let deleted = self.shared.db.write(|tx| CONTAINERS.delete(tx, &id));
         if let Err(error) = deleted {
@@ -553,7 +741,10 @@ impl Supervisor {
             if let Some(release) = release {
                 let _ = release.await;
             }
-            let clean = move || shared.remove_files(&id);
+            let clean = move || {
+                shared.remove_files(&id);
+                shared.empty_trash();
+            };
             let _ = tokio::task::spawn_blocking(clean).await;
         });
         None
@@ -568,8 +759,9 @@ impl Supervisor {
     }
 
     fn publish(&self) {
-        self.view
-            .send_replace(Arc::new(self.record.view(&self.shared.folders, false)));
+        let mut view = self.record.view(&self.shared.folders, false);
+        view.unkilled = self.unkilled;
+        self.view.send_replace(Arc::new(view));
     }
 
     fn emit(&self, action: &str, more: &[(&str, String)]) {
@@ -624,6 +816,29 @@ impl Supervisor {
             Refusal::Paused => remove("paused", " and must be unpaused first"),
         })
     }
+}
+
+/// Whether a container that waits to be started is told not to be.
+fn ends_a_start(event: &Event) -> bool {
+    match event {
+        Event::Stop { .. } | Event::Shutdown | Event::Remove { force: true, .. } => true,
+        Event::Kill { signal } => *signal == signal::KILL,
+        _ => false,
+    }
+}
+
+/// What a shim answers, if it does.
+async fn answered<T>(answer: impl Future<Output = Result<T, TaskError>>) -> Result<T, TaskError> {
+    let late = TaskError::Shim("no answer");
+    tokio::time::timeout(ANSWER, answer)
+        .await
+        .unwrap_or(Err(late))
+}
+
+/// Whether nobody but the first process could end by a signal that this one does not hear, or learn to hear it.
+async fn is_alone(task: &Task) -> bool {
+    let pids = answered(task.pids()).await;
+    pids.is_ok_and(|pids| pids.len() <= 1)
 }
 
 fn exit_of(task: &Task) -> Exit {

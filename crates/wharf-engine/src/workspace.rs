@@ -109,6 +109,12 @@ impl Workspace {
 
 impl Drop for Workspace {
     fn drop(&mut self) {
-        self.shared.remove_files(&self.id);
+        let (shared, id) = (self.shared.clone(), std::mem::take(&mut self.id));
+        let remove = move || shared.remove_files(&id);
+        // A tree is as large as somebody likes: that is nothing for a thread that others wait for.
+        match tokio::runtime::Handle::try_current() {
+            Ok(runtime) => drop(self.shared.background.spawn_blocking_on(remove, &runtime)),
+            Err(_) => remove(),
+        }
     }
 }

@@ -1,9 +1,12 @@
 //! Whole engines with real containers, each in namespaces of its own.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+#[path = "engine/records.rs"]
+mod records;
 #[path = "engine/world.rs"]
 mod world;
 
+use records::{allow, records, refuse};
 use wharf_engine::*;
 use world::{container, isolated, run};
 
@@ -373,25 +376,6 @@ fn one_data_root_one_daemon() {
             "another wharf daemon (pid {pid}) is using the data root"
         )));
     });
-}
-
-/// A second look at the records of an engine.
-fn records(world: &world::World) -> rusqlite::Connection {
-    rusqlite::Connection::open(world.root.path().join("data/wharf.db")).unwrap()
-}
-
-/// From now on no record of a container with this text in it can be written, as on a full disk.
-fn refuse(world: &world::World, text: &str) {
-    let trigger = format!(
-        "CREATE TRIGGER refuse BEFORE INSERT ON record
-         WHEN NEW.kind = 'containers' AND instr(CAST(NEW.body AS TEXT), '{text}') > 0
-         BEGIN SELECT RAISE(ABORT, 'disk full'); END"
-    );
-    records(world).execute_batch(&trigger).unwrap();
-}
-
-fn allow(world: &world::World) {
-    records(world).execute_batch("DROP TRIGGER refuse").unwrap();
 }
 
 /// A container in the default network that runs, and a network beside it.

@@ -37,6 +37,7 @@ pub(crate) fn container_inspect(view: &View, size: Option<Size>) -> wire::Contai
         layers,
         app_armor_profile,
         exits: _,
+        unkilled: _,
         log_store: _,
         removed: _,
     } = view;

@@ -47,7 +47,7 @@ impl Containers {
     /// `NotFound` if nothing is there.
     pub async fn path_stat(&self, container: &str, path: &str) -> Result<PathStat, EngineError> {
         let entry = self.find(container)?;
-        let files = entry.files.clone().read_owned().await;
+        let files = entry.files.read().await;
         let base = Base::of(&self.shared, &entry).await;
         let base = base.map_err(|error| self.unless_gone(container, error))?;
         let scene = Scene::new(&self.shared, base, &entry.now()).await?;
@@ -66,7 +66,8 @@ impl Containers {
         self.find(container).err().unwrap_or(error)
     }
 
-    /// What is at `path`, and an archive of it. The container cannot be started before the archive is read or dropped.
+    /// What is at `path`, and an archive of it. A start of the container waits for those who read, for a while; then the
+    /// archive ends with an error.
     ///
     /// # Errors
     /// `NotFound` if nothing is there.
@@ -76,12 +77,12 @@ impl Containers {
         path: &str,
     ) -> Result<(PathStat, FileStream), EngineError> {
         let entry = self.find(container)?;
-        let files = entry.files.clone().read_owned().await;
+        let files = entry.files.read().await;
         let view = entry.now();
         let base = Base::of(&self.shared, &entry).await;
         let base = base.map_err(|error| self.unless_gone(container, error))?;
         let scene = Scene::new(&self.shared, base, &view).await?;
-        let (mut sink, stream) = files::channel();
+        let (mut sink, stream) = files::channel(Some(files.evicted()));
         let (tell, told) = tokio::sync::oneshot::channel();
         let (typed, name) = (path.to_owned(), container.to_owned());
         let path = files::go_path(path);
@@ -130,11 +131,11 @@ impl Containers {
         archive: impl AsyncRead + Send + Unpin + 'static,
     ) -> Result<(), EngineError> {
         let entry = self.find(container)?;
-        let files = entry.files.clone().read_owned().await;
+        let files = entry.files.read().await;
         let view = entry.now();
         let scene = Scene::new(&self.shared, Base::of(&self.shared, &entry).await?, &view).await?;
         let (path, name) = (path.to_owned(), container.to_owned());
-        let mut archive = SyncIoBridge::new(archive);
+        let mut archive = SyncIoBridge::new(files.evicted().guard(archive));
         let (seen, ids) = (view.clone(), scene.ids());
         let done = scene.with(move |root| {
             // As long as anything is written, though nobody waits for it any more.

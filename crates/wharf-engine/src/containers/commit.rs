@@ -39,6 +39,18 @@ impl Containers {
         container: &str,
         options: CommitOptions,
     ) -> Result<Digest, EngineError> {
+        // To its end, though nobody waits any more: it must not stay paused.
+        let (containers, container) = (self.clone(), container.to_owned());
+        let work = async move { containers.commit_now(&container, options).await };
+        let done = tokio::spawn(work).await;
+        done.map_err(|error| EngineError::failed(&error))?
+    }
+
+    async fn commit_now(
+        &self,
+        container: &str,
+        options: CommitOptions,
+    ) -> Result<Digest, EngineError> {
         let entry = self.find(container)?;
         let view = entry.now();
         refuse_removed(&view)?;

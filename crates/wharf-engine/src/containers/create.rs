@@ -108,6 +108,7 @@ fn create(
             shared.volumes.release(&record.id);
             shared.remove_anonymous_volumes(&record);
             shared.remove_files(&record.id);
+            shared.empty_trash();
             Err(error)
         }
     }
@@ -138,6 +139,7 @@ fn record(
             policy: host.restart_policy,
             auto_remove: host.auto_remove,
             stop_signal: stop::stop_signal(&config),
+            own_stop_signal: stop::has_stop_signal(&config),
             stopped_by_hand: false,
             last_run: false,
             restarts: 0,

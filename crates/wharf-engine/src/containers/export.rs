@@ -16,7 +16,7 @@ impl Containers {
     /// If its root cannot be mounted.
     pub async fn export(&self, container: &str) -> Result<FileStream, EngineError> {
         let entry = self.find(container)?;
-        let files = entry.files.clone().read_owned().await;
+        let files = entry.files.read().await;
         let view = entry.now();
         let base = Base::of(&self.shared, &entry).await?;
         let mounted = tokio::task::spawn_blocking(move || base.tree().map(|tree| (base, tree)));
@@ -24,7 +24,7 @@ impl Containers {
             .await
             .map_err(|error| EngineError::failed(&error))??;
         let ids = userns::of(&self.shared.config, &view.host).map(Remap::archive);
-        let (mut sink, stream) = files::channel();
+        let (mut sink, stream) = files::channel(Some(files.evicted()));
         let work = move || {
             let _held = (files, base);
             let options = PackOptions {

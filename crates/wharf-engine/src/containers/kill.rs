@@ -22,14 +22,15 @@ impl Containers {
             EngineError::NoSuchContainer(_) => EngineError::NotFound(refused(error.message())),
             other => other,
         })?;
-        let exits = entry.now().exits;
+        let view = entry.now();
         let sent = entry.ask(Event::Kill { signal: number }).await;
         sent.map_err(|error| match error {
             EngineError::Conflict(text) => EngineError::Conflict(refused(text)),
             other => other,
         })?;
         if number == signal::KILL {
-            ended_since(&entry, exits).await;
+            let ended = ended_since(&entry, &view).await;
+            return ended.map_err(|undying| EngineError::Failed(refused(undying.to_owned())));
         }
         Ok(())
     }

@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
-use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::task::TaskTracker;
@@ -16,6 +15,8 @@ use wharf_volumes::Volumes;
 
 use super::Pending;
 use super::exec::Execs;
+use super::stop::{self, Patience};
+use crate::files::Turns;
 use crate::lifecycle::Event;
 use crate::record::{Folders, Record};
 use crate::supervisor::{Command, Supervisor};
@@ -71,7 +72,7 @@ pub(crate) struct Entry {
     pub(crate) view: watch::Receiver<Arc<View>>,
     io: Mutex<Io>,
     /// Held for reading by those who look at the container's files, and for writing by a start, which mounts them.
-    pub(crate) files: Arc<tokio::sync::RwLock<()>>,
+    pub(crate) files: Turns,
 }
 
 /// What attaching and exec need of the present run; never held across an `await`.
@@ -103,19 +104,17 @@ impl Entry {
 
     /// Asks the supervisor, and waits for its word.
     pub(crate) async fn ask(&self, event: Event) -> Result<(), EngineError> {
-        self.ask_with(event, None, false).await
+        self.ask_with(event, Patience::default()).await
     }
 
     pub(crate) async fn ask_with(
         &self,
         event: Event,
-        patience: Option<Duration>,
-        volumes: bool,
+        patience: Patience,
     ) -> Result<(), EngineError> {
         self.send(|reply| Command::Ask {
             event,
             patience,
-            volumes,
             reply,
         })
         .await
@@ -224,12 +223,15 @@ impl Shared {
         Ok(NameHold {
             shared: self.clone(),
             name,
+            id: id.to_owned(),
             kept: false,
         })
     }
 
     /// Takes a container in, and starts its supervisor.
-    pub(crate) fn enter(self: &Arc<Self>, record: Record) -> (Arc<Entry>, Supervisor) {
+    pub(crate) fn enter(self: &Arc<Self>, mut record: Record) -> (Arc<Entry>, Supervisor) {
+        // Records of before do not say it.
+        record.state.own_stop_signal = stop::has_stop_signal(&record.config);
         let (mailbox, commands) = mpsc::unbounded_channel();
         let (publish, view) = watch::channel(Arc::new(record.view(&self.folders, false)));
         let entry = Arc::new(Entry {
@@ -237,7 +239,7 @@ impl Shared {
             mailbox,
             view,
             io: Mutex::default(),
-            files: Arc::default(),
+            files: Turns::default(),
         });
         let mut registry = self.write();
         registry
@@ -270,9 +272,7 @@ impl Shared {
             registry.gone.truncate(GONE - 1);
             registry.gone.push_front(entry);
         }
-        if registry.names.get(&record.name) == Some(&record.id) {
-            registry.names.remove(&record.name);
-        }
+        registry.release(&record.name, &record.id);
         drop(registry);
         self.execs.forget(&record.id);
     }
@@ -411,6 +411,10 @@ impl Shared {
             }
             _ => {}
         }
+    }
+
+    /// Deletes what removed volumes have left.
+    pub(crate) fn empty_trash(&self) {
         if let Err(error) = self.volumes.empty_trash() {
             warn!(
                 error = crate::error::chain(&error),
@@ -439,6 +443,8 @@ pub(crate) fn container_of(layer: &str) -> &str {
 pub(crate) struct NameHold {
     shared: Arc<Shared>,
     name: String,
+    /// Of the container that it is promised to.
+    id: String,
     kept: bool,
 }
 
@@ -451,16 +457,27 @@ impl NameHold {
         self.kept = true;
     }
 
-    /// Takes another name's promise back, after a rename.
-    pub(crate) fn release(shared: &Shared, name: &str) {
-        shared.write().names.remove(name);
+    /// Keeps it instead of `old`, which is free then, unless it is somebody else's by now.
+    pub(crate) fn keep_instead_of(self, old: &str) {
+        let (shared, id) = (self.shared.clone(), self.id.clone());
+        self.keep();
+        shared.write().release(old, &id);
+    }
+}
+
+impl Registry {
+    /// The name `name` means nothing any more, if it has meant `id`.
+    fn release(&mut self, name: &str, id: &str) {
+        if self.names.get(name).is_some_and(|holder| holder == id) {
+            self.names.remove(name);
+        }
     }
 }
 
 impl Drop for NameHold {
     fn drop(&mut self) {
         if !self.kept {
-            NameHold::release(&self.shared, &self.name);
+            self.shared.write().release(&self.name, &self.id);
         }
     }
 }

@@ -1,5 +1,6 @@
 //! `rm`.
 
+use super::stop::UNDYING;
 use super::{Containers, RemoveOptions};
 use crate::lifecycle::Event;
 use crate::{EngineError, Status};
@@ -17,20 +18,25 @@ impl Containers {
         }
         let event = Event::Remove {
             force: options.force,
+            volumes: options.volumes,
         };
-        entry
-            .ask_with(event, None, options.volumes)
-            .await
-            .map_err(|error| match error {
-                // It went between the look-up and the request: what was wanted has happened.
-                EngineError::NoSuchContainer(_) => {
-                    EngineError::NoSuchContainer(container.to_owned())
-                }
-                other => other,
-            })?;
+        let unkilled = entry.now().unkilled;
+        entry.ask(event).await.map_err(|error| match error {
+            // It went between the look-up and the request: what was wanted has happened.
+            EngineError::NoSuchContainer(_) => EngineError::NoSuchContainer(container.to_owned()),
+            other => other,
+        })?;
         let view = entry
-            .until(|view| view.removed || view.state.status == Status::Dead)
+            .until(|view| {
+                let failed = view.state.status == Status::Dead || view.unkilled > unkilled;
+                view.removed || failed
+            })
             .await;
+        if !view.removed && view.unkilled > unkilled {
+            let name = &view.name;
+            let text = format!("cannot remove container \"/{name}\": could not kill: {UNDYING}");
+            return Err(EngineError::Failed(text));
+        }
         match view.removed || view.state.error.is_empty() {
             true => Ok(()),
             false => Err(EngineError::Failed(view.state.error.clone())),

@@ -1,7 +1,6 @@
 //! `rename`.
 
 use super::Containers;
-use super::registry::NameHold;
 use crate::supervisor::Command;
 use crate::{EngineError, ErrorKind, names};
 
@@ -22,8 +21,7 @@ impl Containers {
             let slashed = format!("/{}", name.trim_start_matches('/'));
             EngineError::Invalid(why(EngineError::InvalidName(slashed)))
         })?;
-        let old = entry.now().name.clone();
-        if old == name {
+        if entry.now().name == name {
             let text = "Renaming a container with the same name as its current name";
             return Err(EngineError::Invalid(text.to_owned()));
         }
@@ -32,10 +30,7 @@ impl Containers {
             ErrorKind::Conflict => EngineError::Conflict(why(error)),
             _ => error,
         })?;
-        let name = hold.name().to_owned();
-        entry.send(|reply| Command::Rename { name, reply }).await?;
-        hold.keep();
-        NameHold::release(&self.shared, &old);
-        Ok(())
+        // From here on it is the container's own, which changes the index with the record, whether anybody waits or not.
+        entry.send(|reply| Command::Rename { hold, reply }).await
     }
 }

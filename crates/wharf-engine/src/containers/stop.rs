@@ -4,10 +4,24 @@ use std::time::Duration;
 
 use super::{Containers, Entry, StopOptions};
 use crate::lifecycle::Event;
-use crate::{Config, EngineError, signal};
+use crate::{Config, EngineError, View, signal};
 
 /// Seconds that a stop waits if nobody says (moby `container.defaultStopTimeout`).
 const DEFAULT_TIMEOUT: i64 = 10;
+
+/// A kill has not worked (moby `daemon.Kill`).
+pub(crate) const UNDYING: &str = "tried to kill container, but did not receive an exit event";
+/// A restart that somebody else has made a stop.
+pub(crate) const OVERTAKEN: &str = "it was stopped meanwhile";
+
+/// How long a stop waits before it kills.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Patience {
+    /// `None` for ever.
+    pub(crate) limit: Option<Duration>,
+    /// Somebody has chosen it, so it is kept to though the signal cannot work now: a handler may come yet.
+    pub(crate) named: bool,
+}
 
 impl Containers {
     /// Stops it: its stop signal, then after a time a kill. Returns when it has ended.
@@ -26,11 +40,11 @@ impl Containers {
             // As dockerd, which looks at the signal when it is to be sent.
             false => EngineError::NotModified,
         })?;
-        entry
-            .ask_with(Event::Stop { signal }, patience, false)
-            .await?;
-        ended_since(&entry, view.exits).await;
-        Ok(())
+        let failed = |text: &str| format!("cannot stop container: {container}: {text}");
+        entry.ask_with(Event::Stop { signal }, patience).await?;
+        ended_since(&entry, &view)
+            .await
+            .map_err(|undying| EngineError::Failed(failed(undying)))
     }
 
     /// Stops it if it runs, and starts it. Returns when it runs again.
@@ -53,33 +67,35 @@ impl Containers {
             ),
             Ok(resolved) => resolved,
         };
-        entry
-            .ask_with(Event::Restart { signal }, patience, false)
-            .await?;
-        if view.state.pid != 0 {
-            let again = |now: &std::sync::Arc<crate::View>| {
-                let settled =
-                    now.state.running && now.state.pid != 0 || !now.state.error.is_empty();
-                now.removed || (now.exits > view.exits && settled)
-            };
-            let now = entry.until(again).await;
-            if !now.state.running && !now.state.error.is_empty() {
-                return Err(EngineError::Failed(now.state.error.clone()));
+        let failed = |text: &str| format!("Cannot restart container {container}: {text}");
+        let done = entry.ask_with(Event::Restart { signal }, patience).await;
+        done.map_err(|error| match error {
+            EngineError::Failed(text) if text == UNDYING => EngineError::Failed(failed(&text)),
+            EngineError::Conflict(text) if text == OVERTAKEN => {
+                EngineError::Conflict(failed(&text))
             }
-        }
-        self.shared.emit_view(&entry.now(), "restart", &[]);
-        Ok(())
+            error => error,
+        })
     }
 }
 
-pub(super) async fn ended_since(entry: &Entry, exits: u64) {
-    entry
-        .until(|view| view.removed || view.exits > exits || !view.state.running)
+/// Waits for the end of the run that `view` is of.
+///
+/// # Errors
+/// [`UNDYING`] if not even a kill brings it.
+pub(super) async fn ended_since(entry: &Entry, view: &View) -> Result<(), &'static str> {
+    let over = |now: &View| now.removed || now.exits > view.exits || !now.state.running;
+    let now = entry
+        .until(|now| over(now) || now.unkilled > view.unkilled)
         .await;
+    match over(&now) {
+        true => Ok(()),
+        false => Err(UNDYING),
+    }
 }
 
 /// The stop signal's number and how long to wait: what is asked for, else the container's, else Docker's.
-fn resolve(config: &Config, options: &StopOptions) -> Result<(i32, Option<Duration>), EngineError> {
+fn resolve(config: &Config, options: &StopOptions) -> Result<(i32, Patience), EngineError> {
     let signal = match options.signal.as_deref().filter(|text| !text.is_empty()) {
         Some(text) => signal::parse(text)?,
         None => stop_signal(config),
@@ -87,10 +103,22 @@ fn resolve(config: &Config, options: &StopOptions) -> Result<(i32, Option<Durati
     Ok((signal, patience(config, options.timeout)))
 }
 
-/// How long a stop waits: what is asked for, else the container's, else Docker's; `None` for ever.
-pub(crate) fn patience(config: &Config, asked: Option<i64>) -> Option<Duration> {
-    let seconds = asked.or(config.stop_timeout).unwrap_or(DEFAULT_TIMEOUT);
-    u64::try_from(seconds).ok().map(Duration::from_secs)
+/// How long a stop waits: what is asked for, else the container's, else Docker's.
+pub(crate) fn patience(config: &Config, asked: Option<i64>) -> Patience {
+    let named = asked.or(config.stop_timeout);
+    let seconds = u64::try_from(named.unwrap_or(DEFAULT_TIMEOUT)).ok();
+    Patience {
+        limit: seconds.map(Duration::from_secs),
+        named: named.is_some(),
+    }
+}
+
+/// Whether the container has a stop signal of its own.
+pub(crate) fn has_stop_signal(config: &Config) -> bool {
+    config
+        .stop_signal
+        .as_ref()
+        .is_some_and(|text| !text.is_empty())
 }
 
 /// The container's own stop signal.

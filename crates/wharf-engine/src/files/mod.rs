@@ -10,6 +10,7 @@ mod base;
 mod owner;
 mod path;
 mod stream;
+mod turn;
 
 pub(crate) use base::{Base, overlay};
 use base::{Identity, Mounted};
@@ -18,6 +19,7 @@ pub use path::{Resolved, resolve};
 pub(crate) use path::{clean, go_path, split};
 pub use stream::FileStream;
 pub(crate) use stream::channel;
+pub(crate) use turn::{Evicted, Turns};
 
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::path::{Path, PathBuf};

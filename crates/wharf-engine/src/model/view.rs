@@ -62,6 +62,8 @@ pub struct View {
     pub app_armor_profile: String,
     /// How many times a process of it has ended; for waiters.
     pub exits: u64,
+    /// How many kills have not ended it; for waiters.
+    pub unkilled: u64,
     /// Whether it is gone for good.
     pub removed: bool,
 }

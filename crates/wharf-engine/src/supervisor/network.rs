@@ -23,12 +23,7 @@ impl Supervisor {
     }
 
     pub(super) fn pid(&self) -> Option<u32> {
-        match self.record.state.phase {
-            Phase::Running { pid } | Phase::Paused { pid } | Phase::Stopping { pid, .. } => {
-                Some(pid)
-            }
-            _ => None,
-        }
+        self.record.state.phase.pid()
     }
 
     fn refuse_dead(&self) -> Result<(), EngineError> {

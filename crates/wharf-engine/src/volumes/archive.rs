@@ -72,7 +72,7 @@ impl VolumeService {
                 Ok((held, driver))
             })
             .await?;
-        let (mut sink, stream) = files::channel();
+        let (mut sink, stream) = files::channel(None);
         if let Ok(name) = wharf_volumes::VolumeName::parse(&held.name) {
             emit(&self.events, "export", &name, &driver);
         }
