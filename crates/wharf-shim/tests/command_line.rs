@@ -488,6 +488,11 @@ fn a_service_manager_is_told_that_the_program_is_ready() {
         bundle.ok(&["kill", id, "KILL"]);
         let code = started.wait().unwrap().code();
         assert_eq!(code, Some(if tells_pid { 0 } else { 137 }));
+        if tells_pid {
+            // The next one has the same control group, which must be empty.
+            common::until(|| bundle.status(id) == "stopped");
+            bundle.ok(&["delete", id]);
+        }
         std::fs::remove_file(bundle.rootfs().join("tmp/there")).unwrap();
     }
 }
