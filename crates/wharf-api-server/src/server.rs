@@ -29,6 +29,8 @@ use crate::{form, path, routes, version};
 
 /// How long a TLS handshake may take.
 const HANDSHAKE: Duration = Duration::from_secs(10);
+/// After how long a silent TCP connection is asked whether it lives, as Go has it.
+const QUIET: Duration = Duration::from_secs(15);
 /// The most headers of a request; `net/http` counts their bytes alone.
 const MANY: usize = 20_000;
 /// When it is tried again to accept a connection, though none of ours has ended.
@@ -97,10 +99,12 @@ impl Api {
                     self.spawn(stream, peer);
                 }),
                 Listener::Tcp(socket) => socket.accept().await.map(|(stream, _)| {
+                    keep_lively(&stream);
                     let peer = Peer::of(&stream, false);
                     self.spawn(stream, peer);
                 }),
                 Listener::Tls(socket, acceptor) => socket.accept().await.map(|(stream, _)| {
+                    keep_lively(&stream);
                     let api = self.clone();
                     tokio::spawn(api.secure(stream, acceptor.clone()));
                 }),
@@ -170,6 +174,19 @@ impl Api {
             }
             ended.notify_waiters();
         });
+    }
+}
+
+/// As Go's `net` sets up each connection: what is typed goes out at once, and who is gone without a word is found out.
+fn keep_lively(stream: &TcpStream) {
+    let set = || {
+        rustix::net::sockopt::set_tcp_nodelay(stream, true)?;
+        rustix::net::sockopt::set_tcp_keepidle(stream, QUIET)?;
+        rustix::net::sockopt::set_tcp_keepintvl(stream, QUIET)?;
+        rustix::net::sockopt::set_socket_keepalive(stream, true)
+    };
+    if let Err(error) = set() {
+        tracing::debug!(%error, "set up a TCP connection");
     }
 }
 

@@ -6,7 +6,10 @@ use crate::{ContainerSpec, IdRange, Mount, MountSource, Namespace, Owners};
 
 /// All mounts, those of shallower targets first, as the targets of others lie in them.
 pub(crate) fn mounts(spec: &ContainerSpec) -> Vec<Value> {
-    let taken = |target: &str| spec.mounts.iter().any(|mount| mount.destination == target);
+    let given = |target: &str| spec.mounts.iter().any(|mount| mount.destination == target);
+    // Who brings a /dev brings what is in it, as with moby; but for /dev/shm, which is shared between containers.
+    let is_in_given_dev = |target: &str| target.starts_with("/dev/") && target != "/dev/shm";
+    let taken = |target: &str| given(target) || (given("/dev") && is_in_given_dev(target));
     let mut mounts: Vec<Value> = defaults(spec);
     mounts.retain(|mount| !taken(mount["destination"].as_str().unwrap_or_default()));
     mounts.extend(spec.mounts.iter().map(mount_of));

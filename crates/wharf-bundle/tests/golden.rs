@@ -109,3 +109,27 @@ fn namespaces_are_new_joined_or_the_hosts() {
     assert!(list.iter().all(|one| one["type"] != "pid"));
     assert!(list.contains(&serde_json::json!({ "type": "network", "path": "/proc/7/ns/net" })));
 }
+
+#[test]
+fn who_brings_a_dev_brings_what_is_in_it() {
+    let mut spec = ordinary();
+    spec.mounts.push(Mount {
+        destination: "/dev".into(),
+        source: MountSource::Bind {
+            path: "/dev".into(),
+            non_recursive: false,
+            propagation: "rprivate".into(),
+            subpath: String::new(),
+            owners: Default::default(),
+        },
+        read_only: false,
+        recursive: true,
+    });
+    let document = oci(&spec);
+    let mounts = document["mounts"].as_array().unwrap();
+    let targets = mounts
+        .iter()
+        .map(|mount| mount["destination"].as_str().unwrap());
+    let below: Vec<_> = targets.filter(|one| one.starts_with("/dev")).collect();
+    assert_eq!(below, ["/dev", "/dev/shm"]);
+}

@@ -57,6 +57,8 @@ fn merge(text: &str, flags: &Directives) -> Result<Directives> {
             both.join(", ")
         );
     }
+    // Go's zero values: as if they were not said.
+    file.retain(|_, value| !value.is_null() && value != "");
     // One key after another, so that a wrong one is known by its name.
     for (key, value) in &file {
         let alone = Value::Object([(key.clone(), value.clone())].into_iter().collect());
@@ -175,6 +177,17 @@ mod tests {
         assert_eq!(config.default_ulimits[0].value.hard, 2);
         assert_eq!(config.runtimes[0].value.runtime_args, ["--debug"]);
         assert!(config.features[0].value);
+    }
+
+    #[test]
+    fn what_is_empty_is_not_said() {
+        let text = r#"{"data-root": "", "bridge": "", "bip": "", "group": "", "default-shm-size": "", "labels": null}"#;
+        let said = read(text).expect(text);
+        let nothing = Directives::default();
+        assert_eq!(
+            serde_json::to_value(said).unwrap(),
+            serde_json::to_value(nothing).unwrap()
+        );
     }
 
     #[test]

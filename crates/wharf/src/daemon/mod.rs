@@ -21,7 +21,7 @@ mod validate;
 use std::sync::Arc;
 
 use anyhow::{Context as _, Result};
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use wharf_api_server::{Api, Listener};
 use wharf_engine::Engine;
 
@@ -71,8 +71,10 @@ fn log_to_stderr(settings: &Settings) -> Result<SetLevel> {
 }
 
 async fn serve(settings: Settings, args: DaemonArgs, set_level: SetLevel) -> Result<()> {
-    let pid_file = PidFile::write(&settings)?;
+    let mut signals = Signals::listen()?;
     let engine = Engine::open(settings.engine.clone()).await?;
+    // No other daemon holds these roots from here on.
+    let pid_file = PidFile::write(&settings)?;
     let listeners = sockets::bind(&settings)?;
     let api = Api::new(engine.clone())?;
     let mut serving = tokio::task::JoinSet::new();
@@ -89,29 +91,78 @@ async fn serve(settings: Settings, args: DaemonArgs, set_level: SetLevel) -> Res
     }
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
     serving.spawn(idle::give_back_when_quiet());
-    until_told_to_stop(&engine, &args, &set_level).await?;
+    until_told_to_stop(&mut signals, &engine, &args, &set_level).await;
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
     tracing::info!("stopping");
     serving.abort_all();
-    engine.shutdown().await;
+    tokio::select! {
+        () = engine.shutdown() => {}
+        () = signals.told_again(MORE) => tracing::warn!("stopping at once: told so {} times", MORE + 1),
+    }
     sockets::remove(&settings);
     drop(pid_file);
     Ok(())
 }
 
+/// How often a daemon that stops must be told so once more until it stops at once, as dockerd.
+const MORE: usize = 2;
+
 async fn until_told_to_stop(
+    signals: &mut Signals,
     engine: &Arc<Engine>,
     args: &DaemonArgs,
     set_level: &SetLevel,
-) -> Result<()> {
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    let mut hang_up = signal(SignalKind::hangup())?;
+) {
     loop {
+        match signals.next().await {
+            Told::Stop => return,
+            Told::Reload => reload(engine, args, set_level),
+            // dockerd writes its stacks down; whoever asks must not end us.
+            Told::Dump => tracing::info!("SIGUSR1: there are no stacks to be written"),
+        }
+    }
+}
+
+/// What a signal says.
+enum Told {
+    Stop,
+    Reload,
+    Dump,
+}
+
+/// The signals that the daemon obeys, from the first moment on.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    hang_up: Signal,
+    user: Signal,
+}
+
+impl Signals {
+    fn listen() -> Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            hang_up: signal(SignalKind::hangup())?,
+            user: signal(SignalKind::user_defined1())?,
+        })
+    }
+
+    async fn next(&mut self) -> Told {
         tokio::select! {
-            _ = terminate.recv() => return Ok(()),
-            _ = interrupt.recv() => return Ok(()),
-            _ = hang_up.recv() => reload(engine, args, set_level),
+            _ = self.terminate.recv() => Told::Stop,
+            _ = self.interrupt.recv() => Told::Stop,
+            _ = self.hang_up.recv() => Told::Reload,
+            _ = self.user.recv() => Told::Dump,
+        }
+    }
+
+    /// Returns when it was told to stop so many times more.
+    async fn told_again(&mut self, mut times: usize) {
+        while times > 0 {
+            if matches!(self.next().await, Told::Stop) {
+                times -= 1;
+            }
         }
     }
 }
@@ -148,6 +199,9 @@ impl PidFile {
 
 impl Drop for PidFile {
     fn drop(&mut self) {
-        let _ = std::fs::remove_file(&self.0);
+        let written = std::fs::read_to_string(&self.0).unwrap_or_default();
+        if written.trim() == std::process::id().to_string() {
+            let _ = std::fs::remove_file(&self.0);
+        }
     }
 }

@@ -8,10 +8,10 @@ use wharf_engine::{BridgeConfig, CgroupDriver, EngineConfig, LogConfig, Ulimit};
 
 use super::directives::{Directives, Named};
 use super::tls::Tls;
-use super::{DaemonArgs, config, remap, runtimes, validate};
+use super::{DaemonArgs, config, remap, runtimes, sockets, validate};
 
 /// The default socket.
-const DEFAULT_HOST: &str = "unix:///run/wharf.sock";
+pub(super) const DEFAULT_HOST: &str = "unix:///run/wharf.sock";
 
 /// Everything that the daemon runs by.
 #[derive(Clone, Debug)]
@@ -45,7 +45,10 @@ impl Settings {
         engine.userns_remap = remap::resolve(said.userns_remap.as_deref(), !args.validate)?;
         let debug = engine.debug;
         let level = said.log_level.as_deref().unwrap_or("info");
-        let mut hosts = said.hosts.clone();
+        let tls = Tls::resolve(said);
+        let hosts = said.hosts.iter();
+        let hosts = hosts.map(|host| sockets::whole(host, tls.is_some()));
+        let mut hosts = hosts.collect::<Result<Vec<_>>>()?;
         if hosts.is_empty() {
             hosts.push(DEFAULT_HOST.to_owned());
         }
@@ -60,7 +63,7 @@ impl Settings {
                 .metrics_addr
                 .clone()
                 .filter(|address| !address.is_empty()),
-            tls: Tls::resolve(said),
+            tls,
             engine,
         })
     }

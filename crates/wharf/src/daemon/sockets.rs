@@ -8,8 +8,36 @@ use rustix::fs::{Gid, chown};
 use tokio::net::{TcpListener, UnixListener};
 use wharf_api_server::{Listener, TlsAcceptor};
 
-use super::settings::Settings;
+use super::settings::{DEFAULT_HOST, Settings};
 use super::tls::Tls;
+
+/// A host as `-H` may say it, with all that dockerd adds: `tcp://` where nothing is said, `localhost`, the port of Docker, the
+/// default socket.
+pub(super) fn whole(host: &str, has_tls: bool) -> Result<String> {
+    let host = host.trim();
+    let (scheme, rest) = host.split_once("://").unwrap_or(("tcp", host));
+    let port = if has_tls { 2376 } else { 2375 };
+    match (scheme, rest) {
+        _ if host.is_empty() => Ok(DEFAULT_HOST.to_owned()),
+        ("unix", "") => Ok(DEFAULT_HOST.to_owned()),
+        ("unix" | "fd", _) => Ok(host.to_owned()),
+        ("tcp", rest) => {
+            let (name, port) = match rest.rsplit_once(':') {
+                Some((name, given)) if !given.ends_with(']') => {
+                    let given = given.parse::<u16>();
+                    (
+                        name,
+                        given.with_context(|| format!("invalid bind address ({host}): port"))?,
+                    )
+                }
+                _ => (rest, port),
+            };
+            let name = if name.is_empty() { "localhost" } else { name };
+            Ok(format!("tcp://{name}:{port}"))
+        }
+        _ => bail!("invalid bind address ({host}): use unix://PATH, tcp://HOST:PORT or fd://"),
+    }
+}
 
 /// Binds all of them.
 pub(super) fn bind(settings: &Settings) -> Result<Vec<Listener>> {
@@ -20,7 +48,7 @@ pub(super) fn bind(settings: &Settings) -> Result<Vec<Listener>> {
                 listeners.push(unix(Path::new(path), settings.group.as_deref())?)
             }
             Some(("tcp", address)) => listeners.push(tcp(address, settings.tls.as_ref())?),
-            Some(("fd", _)) => listeners.extend(inherited()?),
+            Some(("fd", _)) => listeners.extend(inherited(settings.tls.as_ref())?),
             _ => bail!("invalid bind address ({host}): use unix://PATH, tcp://HOST:PORT or fd://"),
         }
     }
@@ -62,11 +90,16 @@ fn group_id(name: &str) -> Option<u32> {
 
 /// Without certificates of clients everybody who reaches the port is root: loopback only.
 fn tcp(address: &str, tls: Option<&Tls>) -> Result<Listener> {
-    let config = tls.map(Tls::server).transpose()?;
     let listener = std::net::TcpListener::bind(address)
         .with_context(|| format!("listen on tcp://{address}"))?;
+    guarded(listener, tls)
+}
+
+fn guarded(listener: std::net::TcpListener, tls: Option<&Tls>) -> Result<Listener> {
+    let config = tls.map(Tls::server).transpose()?;
+    let address = listener.local_addr()?;
     let verified = tls.is_some_and(|tls| tls.verify);
-    if !verified && !listener.local_addr()?.ip().is_loopback() {
+    if !verified && !address.ip().is_loopback() {
         bail!(
             "tcp://{address}: who reaches this address would be root here: use --tlsverify, or a loopback address"
         );
@@ -80,13 +113,17 @@ fn tcp(address: &str, tls: Option<&Tls>) -> Result<Listener> {
 }
 
 /// Sockets that systemd has bound for us.
-fn inherited() -> Result<Vec<Listener>> {
+fn inherited(tls: Option<&Tls>) -> Result<Vec<Listener>> {
     let mut passed = listenfd::ListenFd::from_env();
     let mut listeners = Vec::new();
     for index in 0..passed.len() {
         if let Ok(Some(socket)) = passed.take_unix_listener(index) {
             socket.set_nonblocking(true)?;
             listeners.push(Listener::Unix(UnixListener::from_std(socket)?));
+        } else if let Ok(Some(socket)) = passed.take_tcp_listener(index) {
+            listeners.push(guarded(socket, tls)?);
+        } else {
+            bail!("socket activation: number {index} is no socket that the API can be served on");
         }
     }
     if listeners.is_empty() {
@@ -105,5 +142,36 @@ pub(super) fn remove(settings: &Settings) {
         .filter_map(|host| host.strip_prefix("unix://"));
     for path in paths {
         let _ = std::fs::remove_file(path);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_host_leaves_out_is_dockerds() {
+        let check = |host: &str, has_tls: bool| whole(host, has_tls).ok();
+        for (host, expected) in [
+            ("", DEFAULT_HOST),
+            ("unix://", DEFAULT_HOST),
+            ("unix:///a", "unix:///a"),
+            ("fd://", "fd://"),
+            (":5000", "tcp://localhost:5000"),
+            ("tcp://", "tcp://localhost:2375"),
+            ("tcp://:2376", "tcp://localhost:2376"),
+            ("tcp://127.0.0.1", "tcp://127.0.0.1:2375"),
+            ("tcp://[::1]", "tcp://[::1]:2375"),
+            ("tcp://[::1]:80", "tcp://[::1]:80"),
+        ] {
+            assert_eq!(check(host, false).as_deref(), Some(expected), "{host}");
+        }
+        assert_eq!(
+            check("tcp://", true).as_deref(),
+            Some("tcp://localhost:2376")
+        );
+        for wrong in ["tcp://a:port", "ftp://a", "tcp://a:70000"] {
+            assert_eq!(check(wrong, false), None, "{wrong}");
+        }
     }
 }
