@@ -5,6 +5,8 @@ export CARGO_TARGET_DIR ?= $(CACHE)/target
 export PATH := $(HOME)/.cargo/bin:$(CACHE)/typos/bin:$(PATH)
 DIST := $(CARGO_TARGET_DIR)/dist
 
+.DEFAULT_GOAL := build
+
 # What wants systemd, pure cgroup v2 and AppArmor, in an emulated machine: see scripts/test-vm.sh.
 test-vm: dist fixtures
 	@bash scripts/test-vm.sh $(DIST)

@@ -2,7 +2,7 @@
 //!
 //!     wharf-conformance [--engine wharf|dockerd|dockerd-26]... [--client docker|wharf]... [--only TEXT]... [--jobs COUNT]
 //!
-//! Without `--only` all run; with it, those whose name begins with one of the texts or has it in it.
+//! Without `--only` all run; with it, those whose name contains one of the texts.
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -89,8 +89,15 @@ fn main() -> Result<()> {
     let asked = Asked::parse(std::env::args().skip(1))?;
     let engines = asked.engines.iter();
     let totals: Vec<_> = engines.map(|&kind| (kind, run_all(&asked, kind))).collect();
-    for (kind, (passed, failed)) in totals {
+    for (kind, (passed, failed)) in &totals {
         println!("{kind:?}: {passed} passed, {failed} failed");
+    }
+    if totals.is_empty() {
+        bail!("no engine is named\n{USAGE}");
+    }
+    let holds = |(_, (passed, failed)): &(EngineKind, (usize, usize))| *passed > 0 && *failed == 0;
+    if !totals.iter().all(holds) {
+        bail!("a scenario failed, or none was found");
     }
     Ok(())
 }

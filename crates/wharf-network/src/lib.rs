@@ -5,7 +5,7 @@
 //!
 //! A connection costs the container's start about a millisecond: namespaces wait ready, with loopback up and a
 //! link through to the host, and only address, route and bridge are set while the container waits. Firewall
-//! rules are one table, a pure function of the records ([`firewall`]), replaced in one batch.
+//! rules are one table, a pure function of the records ([`firewall`]), changed in one batch.
 
 pub mod files;
 pub mod firewall;

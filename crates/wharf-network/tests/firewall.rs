@@ -260,9 +260,9 @@ fn rules_are_as_written_down() {
         ("Neither bridge nor containers", vec![], vec![], usual),
     ];
     let mut text = String::from(
-        "# Firewall rules of each kind of network\n\nWritten by the test `rules_are_as_written_down`; the whole \
-         table is replaced in one transaction. Since Linux 6.9\n`nft` shows it with `flags owner,persist` as well, which older versions of \
-         it do not know.\n",
+        "# Firewall rules of each kind of network\n\nWritten by the test `rules_are_as_written_down`. The table is changed in one \
+         transaction: by the difference to what stands,\nor all of it where others may have written. Since Linux 6.9 `nft` \
+         shows it with `flags owner,persist` as well, which older\nversions of it do not know.\n",
     );
     for (title, networks, endpoints, publishing) in &kinds {
         let rules = Ruleset::of(networks, endpoints, publishing);
