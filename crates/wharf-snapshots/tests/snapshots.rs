@@ -283,15 +283,20 @@ fn what_cannot_be_deleted_keeps_nothing_else_from_it() {
     }
     let dir = tempfile::tempdir().unwrap();
     let snapshots = Snapshots::open(dir.path()).unwrap();
-    let trash = dir.path().join("trash");
+    // Filled elsewhere: what is begun in the trash, the sweep that an opening starts may take away.
+    let (filled, trash) = (dir.path().join("filled"), dir.path().join("trash"));
     for name in ["a", "b", "c"] {
-        fs::create_dir_all(trash.join(name).join("fs/held/below")).unwrap();
-        fs::write(trash.join(name).join("fs/held/file"), "").unwrap();
+        fs::create_dir_all(filled.join(name).join("fs/held/below")).unwrap();
+        fs::write(filled.join(name).join("fs/held/file"), "").unwrap();
+    }
+    let below = filled.join("b/fs/held/below");
+    let flags = rustix::mount::MountFlags::empty();
+    rustix::mount::mount("tmpfs", &below, "tmpfs", flags, None).unwrap();
+    fs::write(below.join("of somebody else"), "").unwrap();
+    for name in ["a", "b", "c"] {
+        fs::rename(filled.join(name), trash.join(name)).unwrap();
     }
     let held = trash.join("b/fs/held/below");
-    let flags = rustix::mount::MountFlags::empty();
-    rustix::mount::mount("tmpfs", &held, "tmpfs", flags, None).unwrap();
-    fs::write(held.join("of somebody else"), "").unwrap();
     assert!(snapshots.sweep_trash().is_err());
     assert!(!trash.join("a").exists() && !trash.join("c").exists());
     assert!(!trash.join("b/fs/held/file").exists());
