@@ -26,6 +26,9 @@ use crate::{
     VolumeService, recover, userns,
 };
 
+/// What a daemon that stops gives its containers beyond the time of the most patient one, as moby.
+const GRACE: Duration = Duration::from_secs(5);
+
 const DAEMON: Table<String> = Table::new("daemon", 1);
 
 /// A plain struct of services: it has no logic of its own.
@@ -44,15 +47,15 @@ pub struct Engine {
     pub events: Events,
     /// A UUID that stays with the data root.
     pub(crate) id: String,
-    /// Held as long as the engine lives; the kernel gives it back, however we end.
-    _lock: File,
+    /// Of the data root and of the exec root. Held as long as the engine lives; the kernel gives them back, however we end.
+    _locks: [File; 2],
 }
 
 impl Engine {
     /// Opens an engine on its data root, and finds the containers that live.
     ///
     /// # Errors
-    /// `Locked` if another daemon holds the data root; those of the parts.
+    /// `Locked` if another daemon holds the data root or the exec root; those of the parts.
     pub async fn open(config: EngineConfig) -> Result<Arc<Self>, EngineError> {
         crate::logging::verify(&config.log).map_err(|error| {
             EngineError::Invalid(format!("failed to set log opts: {}", error.message()))
@@ -60,14 +63,17 @@ impl Engine {
         let config = Arc::new(config);
         let root = &config.data_root;
         folder(root, 0o710)?;
-        let lock = lock(root)?;
+        let data_lock = lock(root)?;
         folder(&config.exec_root, 0o711)?;
+        // The processes of its containers are found there, and what has no record here is ended.
+        let exec_lock = lock(&config.exec_root)?;
         let folders = Folders {
             containers: root.join("containers"),
         };
         folder(&folders.containers, 0o710)?;
         let db = Db::open(&root.join("wharf.db"))?;
         let id = identity(&db)?;
+        let owns_tasks = owns_tasks(&config.exec_root, &id)?;
         let fail = |error: &dyn std::error::Error| EngineError::failed(error);
         let content = Content::open(&root.join("content")).map_err(|error| fail(&error))?;
         let snapshots = Snapshots::open(&root.join("snapshots")).map_err(|error| fail(&error))?;
@@ -103,7 +109,7 @@ impl Engine {
             registry: Default::default(),
             followers: Default::default(),
         });
-        recover::recover(&shared).await?;
+        recover::recover(&shared, owns_tasks).await?;
         let store = images.clone();
         // What a kill in the middle of a pull left behind; nobody waits for it.
         shared.background.spawn_blocking(move || {
@@ -135,15 +141,17 @@ impl Engine {
             containers,
             events,
             id,
-            _lock: lock,
+            _locks: [data_lock, exec_lock],
         }))
     }
 
-    /// What Docker does on a clean stop: stops the containers, unless `live-restore`; then waits for what goes on
-    /// behind.
+    /// What Docker does on a clean stop: stops the containers, unless `live-restore`, each with the time that it has for a
+    /// stop; then waits for what goes on behind. Each takes `shutdown-timeout` at most, or as long as the most patient
+    /// container and a grace (`Daemon.ShutdownTimeout` of moby).
     pub async fn shutdown(&self) {
         let shared = &self.containers.shared;
         let settings = self.settings();
+        let mut limit = Some(Duration::from_secs(settings.shutdown_timeout));
         if !settings.live_restore {
             let mut stops = tokio::task::JoinSet::new();
             for entry in shared.entries() {
@@ -151,9 +159,10 @@ impl Engine {
                 if !view.state.running {
                     continue;
                 }
-                let mut patience = stop::patience(&view.config, None);
-                let longest = Duration::from_secs(settings.shutdown_timeout);
-                patience.limit = Some(patience.limit.map_or(longest, |limit| limit.min(longest)));
+                let patience = stop::patience(&view.config, None);
+                limit = limit
+                    .zip(patience.limit)
+                    .map(|(limit, patience)| limit.max(patience + GRACE));
                 stops.spawn(async move {
                     // One that ends by itself at this moment needs no stop.
                     if entry.ask_with(Event::Shutdown, patience).await.is_ok() {
@@ -165,10 +174,15 @@ impl Engine {
                     }
                 });
             }
-            while stops.join_next().await.is_some() {}
+            let stopped = async { while stops.join_next().await.is_some() {} };
+            if !within(limit, stopped).await {
+                tracing::warn!("containers that do not stop are left to the next daemon");
+            }
         }
         shared.background.close();
-        shared.background.wait().await;
+        if !within(limit, shared.background.wait()).await {
+            tracing::warn!("what goes on behind has not come to its end");
+        }
         if let Err(error) = shared.tasks.shutdown() {
             tracing::warn!(error = crate::error::chain(&error), "shut tasks down");
         }
@@ -193,6 +207,38 @@ fn folder(path: &Path, mode: u32) -> Result<(), EngineError> {
 }
 
 /// Takes the lock of the data root, and writes our process id into it for whoever meets it.
+/// Waits for `done`, for `limit` at most if there is one; whether it came to its end.
+async fn within(limit: Option<Duration>, done: impl Future<Output = ()>) -> bool {
+    let Some(limit) = limit else {
+        done.await;
+        return true;
+    };
+    tokio::time::timeout(limit, done).await.is_ok()
+}
+
+/// Whether the processes below `exec_root` are those of the data root `id`, which marks them as its own if nobody has.
+///
+/// A daemon that is started on another data root (its disk is not there, its setting has changed) knows none of them, and must
+/// not take that for their end.
+fn owns_tasks(exec_root: &Path, id: &str) -> Result<bool, EngineError> {
+    let path = exec_root.join("data-root-id");
+    let owner = std::fs::read_to_string(&path).unwrap_or_default();
+    match owner.trim() {
+        "" => {
+            std::fs::write(&path, id).map_err(EngineError::io("write", &path))?;
+            Ok(true)
+        }
+        owner if owner == id => Ok(true),
+        owner => {
+            tracing::warn!(
+                "{} is of another data root ({owner}): its processes are left alone",
+                exec_root.display()
+            );
+            Ok(false)
+        }
+    }
+}
+
 fn lock(root: &Path) -> Result<File, EngineError> {
     let path = root.join("lock");
     let open = File::options()
@@ -284,4 +330,27 @@ fn cidr<T: std::str::FromStr>(text: Option<&str>) -> Result<Option<T>, EngineErr
         text.parse().map_err(invalid)
     };
     text.map(parse).transpose()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn processes_are_of_the_data_root_that_came_first() {
+        let folder = tempfile::tempdir().unwrap();
+        for (id, owns) in [("a", true), ("a", true), ("b", false), ("a", true)] {
+            assert_eq!(owns_tasks(folder.path(), id).unwrap(), owns, "{id}");
+        }
+    }
+
+    #[test]
+    fn a_folder_has_one_daemon() {
+        let folder = tempfile::tempdir().unwrap();
+        let held = lock(folder.path()).unwrap();
+        let refused = lock(folder.path()).map(drop);
+        assert!(matches!(refused, Err(EngineError::Locked { .. })));
+        drop(held);
+        lock(folder.path()).unwrap();
+    }
 }

@@ -29,8 +29,8 @@ const ANSWER: Duration = Duration::from_secs(5);
 /// How long until one that has failed to is asked again.
 const AGAIN: Duration = Duration::from_secs(10);
 
-/// Finds all containers again, and sweeps what belongs to none.
-pub(crate) async fn recover(shared: &Arc<Shared>) -> Result<(), EngineError> {
+/// Finds all containers again, and sweeps what belongs to none; processes only where they are ours (`owns_tasks`).
+pub(crate) async fn recover(shared: &Arc<Shared>, owns_tasks: bool) -> Result<(), EngineError> {
     let records = shared.db.read(|tx| CONTAINERS.all(tx))?;
     let records: Vec<Record> = records.into_iter().map(|(_, record)| record).collect();
     let loaded = load_all(shared, &records).await;
@@ -61,7 +61,11 @@ pub(crate) async fn recover(shared: &Arc<Shared>) -> Result<(), EngineError> {
         .await
         .map_err(|error| EngineError::failed(&error))?;
     restore_volumes(shared, &records).await?;
-    sweep(shared, &records).await;
+    let known: HashSet<&str> = records.iter().map(|record| record.id.as_str()).collect();
+    sweep(shared, &known);
+    if owns_tasks {
+        sweep_tasks(shared, &known).await;
+    }
     let needs = order::needs(records.iter());
     let mut starts = Starts::new(records.iter().map(|record| record.id.clone()));
     // All are known before any of them does something: what it uses may be another one's, too.
@@ -279,9 +283,8 @@ fn runs(record: &Record) -> bool {
     )
 }
 
-/// Deletes what a kill left without a record: layers, folders, processes.
-async fn sweep(shared: &Shared, records: &[Record]) {
-    let known: HashSet<&str> = records.iter().map(|record| record.id.as_str()).collect();
+/// Deletes what a kill left without a record: layers and folders.
+fn sweep(shared: &Shared, known: &HashSet<&str>) {
     let ids = shared.snapshots.list_rw().unwrap_or_default();
     for layer in &ids {
         let id = container_of(layer);
@@ -301,6 +304,10 @@ async fn sweep(shared: &Shared, records: &[Record]) {
             shared.remove_files(&id);
         }
     }
+}
+
+/// Ends the processes that a kill left without a record.
+async fn sweep_tasks(shared: &Shared, known: &HashSet<&str>) {
     for id in shared.tasks.list().unwrap_or_default() {
         if known.contains(id.as_str()) {
             continue;

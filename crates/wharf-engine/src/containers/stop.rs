@@ -107,6 +107,8 @@ fn resolve(config: &Config, options: &StopOptions) -> Result<(i32, Patience), En
 pub(crate) fn patience(config: &Config, asked: Option<i64>) -> Patience {
     let named = asked.or(config.stop_timeout);
     let seconds = u64::try_from(named.unwrap_or(DEFAULT_TIMEOUT)).ok();
+    // A century is for ever, and can be added to any point in time.
+    let seconds = seconds.map(|seconds| seconds.min(u32::MAX.into()));
     Patience {
         limit: seconds.map(Duration::from_secs),
         named: named.is_some(),
