@@ -67,8 +67,12 @@ fn endpoints_before_45(networks: &mut Value) {
 
 /// 1.52 took out what [`old_network_settings`] adds, and an `OnBuild` that is not there.
 fn inspect_before_52(document: &mut Value) {
-    if let Some(config) = document["Config"].as_object_mut() {
-        config.entry("OnBuild").or_insert(Value::Null);
+    if let Some(config) = document["Config"].as_object_mut()
+        && !config.contains_key("OnBuild")
+    {
+        let place = config.keys().position(|key| key == "Labels");
+        let place = place.unwrap_or(config.len());
+        config.shift_insert(place, "OnBuild".to_owned(), Value::Null);
     }
     old_network_settings(document);
 }
