@@ -49,6 +49,38 @@ fn runs_and_removes() {
 }
 
 #[test]
+fn layers_that_a_power_cut_took_are_unpacked_again() {
+    isolated(
+        "layers_that_a_power_cut_took_are_unpacked_again",
+        async |world| {
+            let engine = world.open().await;
+            let old = container("old", &["cat", "/data/file"]);
+            engine.containers.create(old).await.unwrap();
+            let layers = world.root.path().join("data/snapshots/layers");
+            let lose = async || {
+                for layer in std::fs::read_dir(&layers).unwrap() {
+                    std::fs::remove_dir_all(layer.unwrap().path()).unwrap();
+                }
+                // What is not there is forgotten, as by a start after a power cut.
+                let found = engine.images.store().check(false).await.unwrap();
+                assert_eq!(found.faults.len(), 1);
+            };
+            lose().await;
+            engine.containers.start("old").await.unwrap();
+            assert_eq!(std::fs::read_dir(&layers).unwrap().count(), 1);
+            let waiter = engine.containers.wait("old", WaitCondition::NotRunning);
+            assert_eq!(waiter.unwrap().wait().await.code, 0);
+            lose().await;
+            let new = container("new", &["cat", "/data/file"]);
+            assert_eq!(run(&engine, new, None).await.1, "from the image\n");
+            let options = RemoveOptions::default();
+            engine.containers.remove("old", options).await.unwrap();
+            engine.shutdown().await;
+        },
+    );
+}
+
+#[test]
 fn a_start_that_fails_says_why() {
     isolated("a_start_that_fails_says_why", async |world| {
         let engine = world.open().await;
