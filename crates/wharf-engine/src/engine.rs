@@ -1,7 +1,7 @@
 //! The engine: its parts, opened in order, and closed.
 
 use std::fs::File;
-use std::io::{Read as _, Seek as _, Write as _};
+use std::io::{ErrorKind, Read as _, Seek as _, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
 use std::path::Path;
 use std::sync::Arc;
@@ -206,7 +206,6 @@ fn folder(path: &Path, mode: u32) -> Result<(), EngineError> {
     std::fs::set_permissions(path, permissions).map_err(EngineError::io("set the mode of", path))
 }
 
-/// Takes the lock of the data root, and writes our process id into it for whoever meets it.
 /// Waits for `done`, for `limit` at most if there is one; whether it came to its end.
 async fn within(limit: Option<Duration>, done: impl Future<Output = ()>) -> bool {
     let Some(limit) = limit else {
@@ -222,7 +221,11 @@ async fn within(limit: Option<Duration>, done: impl Future<Output = ()>) -> bool
 /// not take that for their end.
 fn owns_tasks(exec_root: &Path, id: &str) -> Result<bool, EngineError> {
     let path = exec_root.join("data-root-id");
-    let owner = std::fs::read_to_string(&path).unwrap_or_default();
+    let owner = match std::fs::read_to_string(&path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => String::new(),
+        // One that cannot be read is not ours to write over.
+        read => read.map_err(EngineError::io("read", &path))?,
+    };
     match owner.trim() {
         "" => {
             std::fs::write(&path, id).map_err(EngineError::io("write", &path))?;
@@ -239,6 +242,7 @@ fn owns_tasks(exec_root: &Path, id: &str) -> Result<bool, EngineError> {
     }
 }
 
+/// Takes the lock of a root, and writes our process id into it for whoever meets it.
 fn lock(root: &Path) -> Result<File, EngineError> {
     let path = root.join("lock");
     let open = File::options()

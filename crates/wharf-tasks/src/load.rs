@@ -34,7 +34,7 @@ impl Tasks {
     /// Finds the task `id`.
     ///
     /// # Errors
-    /// If its shim is of a version that cannot be understood.
+    /// If its shim is of a version that cannot be understood, or lives and does not listen: then nothing is known yet.
     pub async fn load(&self, id: &str) -> Result<Found, TaskError> {
         let folder = self.folder.join(id);
         if !folder::is_id(id) || !folder.exists() {
@@ -54,7 +54,7 @@ impl Tasks {
 
     /// `None`: no shim answers.
     async fn reconnect(&self, id: &str, folder: &Path) -> Result<Option<Task>, TaskError> {
-        let Some(socket) = dial_when_ready(folder).await else {
+        let Some(socket) = dial_when_ready(folder).await? else {
             return Ok(None);
         };
         let connection = Connection::new(socket, folder, TaskRecord::read(folder))?;
@@ -85,17 +85,24 @@ impl Tasks {
     }
 }
 
-/// A shim whose daemon was killed a moment ago may be about to listen, with that one's requests still before it.
-pub(crate) async fn dial_when_ready(folder: &Path) -> Option<OwnedFd> {
+/// A shim whose daemon was killed a moment ago may be about to listen, with that one's requests still before it. `None` if there
+/// is none.
+///
+/// # Errors
+/// If it lives and does not come to listen: it must not pass for dead, which would be the end of its container.
+pub(crate) async fn dial_when_ready(folder: &Path) -> Result<Option<OwnedFd>, TaskError> {
     let limit = Instant::now() + PATIENCE;
     loop {
         // In this order: one that goes between the two was there for the first.
         let lives = shim::lives(folder);
         if let Ok(socket) = dial(folder) {
-            return Some(socket);
+            return Ok(Some(socket));
         }
-        if !lives || Instant::now() > limit {
-            return None;
+        if !lives {
+            return Ok(None);
+        }
+        if Instant::now() > limit {
+            return Err(TaskError::Shim("it lives, and does not listen"));
         }
         tokio::time::sleep(AGAIN).await;
     }

@@ -248,10 +248,39 @@ impl Engine {
         }
     }
 
-    fn end(&mut self, signal: &str) -> Result<()> {
+    /// Sends a signal to the daemon, which goes on.
+    ///
+    /// # Errors
+    /// If it does not run.
+    pub fn signal(&self, signal: &str) -> Result<()> {
         let path = self.world.path().join("engine.pid");
         let pid = std::fs::read_to_string(&path).with_context(|| format!("read {path:?}"))?;
         self.world.sh(&format!("kill -{signal} {}", pid.trim()))?;
+        Ok(())
+    }
+
+    /// Asks the daemon to stop (SIGTERM) again and again, until it has.
+    ///
+    /// # Errors
+    /// If it does not run, or does not end.
+    pub fn insist_on_stop(&mut self) -> Result<()> {
+        let mut daemon = self.daemon.take().context("the daemon does not run")?;
+        let deadline = Instant::now() + READY;
+        while daemon.try_wait()?.is_none() {
+            ensure!(
+                Instant::now() < deadline,
+                "the daemon goes on:\n{}",
+                self.log()
+            );
+            // It may end before it is told again.
+            let _ = self.signal("TERM");
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        Ok(())
+    }
+
+    fn end(&mut self, signal: &str) -> Result<()> {
+        self.signal(signal)?;
         // The child is nsenter, which ends with the daemon.
         let mut daemon = self.daemon.take().context("the daemon does not run")?;
         daemon.wait()?;

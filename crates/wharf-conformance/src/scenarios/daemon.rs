@@ -209,3 +209,17 @@ pub(crate) fn metrics_are_served(case: &mut Case) -> Result<()> {
     }
     case.prints(&["version", "-f", "{{.Server.Experimental}}"], "true")
 }
+
+/// A container that does not stop keeps the daemon for as long as it is asked to wait, but not against somebody who insists.
+pub(crate) fn signals_of_the_daemon(case: &mut Case) -> Result<()> {
+    case.engine.signal("USR1")?;
+    let never = ["--stop-timeout", "1000000", "--name", "stays"];
+    let script = "trap : TERM; touch /ready; while :; do sleep 1; done";
+    let words = [&["run", "-d"], &never[..], &["busybox", "sh", "-c", script]].concat();
+    case.ok(&words)?;
+    super::containers::until(|| Ok(case.run(&["exec", "stays", "ls", "/ready"])?.code == 0))?;
+    case.engine.insist_on_stop()?;
+    case.engine.launch()?;
+    case.prints(&["inspect", "-f", "{{.Name}}", "stays"], "/stays")?;
+    case.ok(&["rm", "-f", "stays"]).map(drop)
+}

@@ -182,7 +182,7 @@ scenarios! {
     remote_logs: syslog_formats nobody_there_is_an_error fluentd_events fluentd_that_comes_later gelf_messages
         journal_entries no_copy_if_none_is_wanted lines_go_away_while_the_daemon_is_dead
         a_logger_that_is_killed_is_started_again nobody_who_takes_lines_stops_what_may_lose_them;
-    daemon: settings_are_checked defaults_of_containers metrics_are_served;
+    daemon: settings_are_checked defaults_of_containers metrics_are_served signals_of_the_daemon;
     runtimes: runc_makes_the_processes runc_containers_live crun_makes_the_processes;
     events: what_they_say times history_outlives_the_daemon;
     restarts: unhealthy_ones_are_started_again who_is_needed_starts_first a_stop_goes_on_under_the_next_daemon;

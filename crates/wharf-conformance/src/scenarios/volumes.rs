@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use wharf_testkit::VolumePlugin;
 use wharf_testkit::volume_plugin::{BROKEN, STUCK, UNMOUNTABLE};
 
+use super::containers::until;
 use crate::Case;
 
 /// An API request that must fail with `status` and exactly `message`.
@@ -349,16 +350,6 @@ pub(crate) fn options_are_mounted_while_used(case: &mut Case) -> Result<()> {
     case.ok(&["volume", "rm", "b1", "t1"])?;
     ensure!(folder.join("f").exists());
     Ok(())
-}
-
-fn until(mut holds: impl FnMut() -> Result<bool>) -> Result<()> {
-    for _ in 0..1000 {
-        if holds()? {
-            return Ok(());
-        }
-        std::thread::sleep(std::time::Duration::from_millis(10));
-    }
-    anyhow::bail!("it does not come to hold")
 }
 
 pub(crate) fn what_cannot_be_mounted(case: &mut Case) -> Result<()> {

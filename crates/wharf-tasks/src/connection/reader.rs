@@ -59,7 +59,12 @@ async fn again(connection: &Connection) -> Option<Socket> {
     if exit_status(&folder).is_some() || !crate::shim::lives(&folder) {
         return None;
     }
-    let socket = load::dial_when_ready(&folder).await?;
+    let socket = loop {
+        match load::dial_when_ready(&folder).await {
+            Ok(found) => break found?,
+            Err(error) => tracing::warn!(folder = %name_of(connection), %error, "connect again"),
+        }
+    };
     tracing::warn!(folder = %name_of(connection), "a shim has closed the connection, and lives");
     listened_to(socket).ok()
 }

@@ -38,12 +38,15 @@ pub fn run(args: DaemonArgs) -> Result<()> {
     }
     let set_level = log_to_stderr(&settings)?;
     // Two workers: the daemon waits for most of its life, and each thread costs memory.
-    tokio::runtime::Builder::new_multi_thread()
+    let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .max_blocking_threads(64)
         .enable_all()
-        .build()?
-        .block_on(serve(settings, args, set_level))
+        .build()?;
+    let served = runtime.block_on(serve(settings, args, set_level));
+    // What blocks for ever, a dead file server, must not keep us; what has to be waited for was.
+    runtime.shutdown_background();
+    served
 }
 
 /// Says what is to be logged from now on.
@@ -72,7 +75,11 @@ fn log_to_stderr(settings: &Settings) -> Result<SetLevel> {
 
 async fn serve(settings: Settings, args: DaemonArgs, set_level: SetLevel) -> Result<()> {
     let mut signals = Signals::listen()?;
-    let engine = Engine::open(settings.engine.clone()).await?;
+    let engine = tokio::select! {
+        engine = Engine::open(settings.engine.clone()) => engine?,
+        // As good as a death of ours, which may come at any moment.
+        () = signals.told_to_stop(1) => return Ok(()),
+    };
     // No other daemon holds these roots from here on.
     let pid_file = PidFile::write(&settings)?;
     let listeners = sockets::bind(&settings)?;
@@ -97,7 +104,7 @@ async fn serve(settings: Settings, args: DaemonArgs, set_level: SetLevel) -> Res
     serving.abort_all();
     tokio::select! {
         () = engine.shutdown() => {}
-        () = signals.told_again(MORE) => tracing::warn!("stopping at once: told so {} times", MORE + 1),
+        () = signals.told_to_stop(MORE) => tracing::warn!("stopping at once: told so {} times", MORE + 1),
     }
     sockets::remove(&settings);
     drop(pid_file);
@@ -157,8 +164,8 @@ impl Signals {
         }
     }
 
-    /// Returns when it was told to stop so many times more.
-    async fn told_again(&mut self, mut times: usize) {
+    /// Returns when it was told to stop so many times; nothing else is obeyed meanwhile.
+    async fn told_to_stop(&mut self, mut times: usize) {
         while times > 0 {
             if matches!(self.next().await, Told::Stop) {
                 times -= 1;
