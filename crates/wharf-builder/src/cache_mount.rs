@@ -1,18 +1,25 @@
 //! `RUN --mount=type=cache`: folders that stay from build to build.
+//!
+//! A cache is a folder with `data`, which is mounted, and `lock`, which whoever has it mounted holds: shared or alone, as
+//! its sharing says, and alone to remove it. `data` is made under the lock, and where several hold it under `filling` too:
+//! one fills, the others wait for it. It has another name until it is whole.
 
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{CWD, FlockOperation};
-use rustix::io::Errno;
+use rustix::fs::FlockOperation;
 
 use crate::BuildError;
 
+/// Mode of a new cache, and its owner and group.
+pub type CacheLooks = (u32, (u32, u32));
+
 /// The folder of a cache below `base`; with `locked` after everyone else, with `private` one that nobody else uses now.
-/// A new one has the mode and the owner of `looks`, and what `fill` puts into it; it is there with all that, or not at all.
-/// It is in use while the file lives. Blocks.
+/// `begin` puts into the folder of a new one what it begins with, and says its mode and owner; it is there with all that, or
+/// not at all. It is called once, whoever wants the cache at the same time: the others wait for it.
+/// The cache is in use while the file lives. Blocks.
 ///
 /// # Errors
 /// If it cannot be made, or the sharing mode is none.
@@ -20,19 +27,17 @@ pub fn take(
     base: &Path,
     name: &str,
     sharing: &str,
-    looks: (u32, (u32, u32)),
-    fill: Fill<'_>,
+    begin: &dyn Fn(&Path) -> io::Result<CacheLooks>,
 ) -> Result<(PathBuf, File), BuildError> {
     let failed = BuildError::io("open a cache mount");
-    let looks = (looks, fill);
     let taken = match sharing {
         // Shared with others that mount it, not with a prune.
-        "shared" => hold(&base.join(name), FlockOperation::LockShared, looks),
-        "locked" => hold(&base.join(name), FlockOperation::LockExclusive, looks),
+        "shared" => hold(&base.join(name), FlockOperation::LockShared, begin),
+        "locked" => hold(&base.join(name), FlockOperation::LockExclusive, begin),
         "private" => (0u64..)
             .map(|number| {
                 let cache = base.join(format!("{name}-{number}"));
-                hold(&cache, FlockOperation::NonBlockingLockExclusive, looks)
+                hold(&cache, FlockOperation::NonBlockingLockExclusive, begin)
             })
             .find(|held| !matches!(held, Err(error) if is_held(error)))
             .unwrap_or_else(|| Err(io::ErrorKind::WouldBlock.into())),
@@ -45,10 +50,8 @@ pub fn take(
     taken.map_err(failed)
 }
 
-/// Puts into the folder of a new cache what it begins with.
-type Fill<'a> = &'a dyn Fn(&Path) -> io::Result<()>;
-/// Mode and owner of a new cache, and what it begins with.
-type New<'a> = ((u32, (u32, u32)), Fill<'a>);
+/// What a new cache begins with.
+type Begin<'a> = &'a dyn Fn(&Path) -> io::Result<CacheLooks>;
 
 /// Takes the cache `name` away, into `trash` on the same file system, unless somebody has it mounted; whether it is gone.
 ///
@@ -95,6 +98,12 @@ fn hold_to_remove(cache: &Path) -> io::Result<Held> {
 }
 
 const LOCK: &str = "lock";
+/// Held by who fills a new cache.
+const FILLING: &str = "filling";
+/// What is mounted.
+const DATA: &str = "data";
+/// How the folder of one begins that is not whole yet.
+const NEW: &str = "new-";
 
 fn is_held(error: &io::Error) -> bool {
     error.kind() == io::ErrorKind::WouldBlock
@@ -104,19 +113,26 @@ fn lock_by(lock: &File, operation: FlockOperation) -> io::Result<()> {
     Ok(rustix::fs::flock(lock, operation)?)
 }
 
-/// Makes a cache if it is not there, and locks it. What was removed between the one and the other is made again.
-fn hold(cache: &Path, operation: FlockOperation, new: New<'_>) -> io::Result<(PathBuf, File)> {
+/// Locks a cache, and makes it if it is not there. What was removed between the one and the other is made again.
+fn hold(cache: &Path, operation: FlockOperation, begin: Begin<'_>) -> io::Result<(PathBuf, File)> {
     loop {
-        let (folder, lock) = match make(cache, new) {
+        std::fs::create_dir_all(cache)?;
+        let lock = match open_lock(cache) {
             // It was taken away in between.
-            Err(error) if error.kind() == io::ErrorKind::NotFound && !cache.exists() => continue,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
             other => other?,
         };
         lock_by(&lock, operation)?;
         if is_lock_of(&lock, cache)? {
-            return Ok((folder, lock));
+            used(&lock)?;
+            return Ok((filled(cache, begin)?, lock));
         }
     }
+}
+
+/// The cache is used now, which the time of its lock says.
+fn used(lock: &File) -> io::Result<()> {
+    lock.set_modified(std::time::SystemTime::now())
 }
 
 /// The lock of a cache, made if it is not there. Its time says when somebody mounted the cache last, and stays.
@@ -136,40 +152,62 @@ fn is_lock_of(lock: &File, cache: &Path) -> io::Result<bool> {
     }
 }
 
-fn make(cache: &Path, ((mode, (uid, gid)), fill): New<'_>) -> io::Result<(PathBuf, File)> {
-    let folder = cache.join("data");
-    std::fs::create_dir_all(cache.parent().unwrap_or(cache))?;
-    if let Err(error) = std::fs::create_dir(cache)
-        && error.kind() != io::ErrorKind::AlreadyExists
-    {
-        return Err(error);
+/// The folder of a cache that is locked, made if it is not there.
+fn filled(cache: &Path, begin: Begin<'_>) -> io::Result<PathBuf> {
+    let folder = cache.join(DATA);
+    if folder.try_exists()? {
+        sweep(cache)?;
+        return Ok(folder);
     }
+    let mut options = File::options();
+    options.write(true).create(true).truncate(false);
+    let filling = options.open(cache.join(FILLING))?;
+    // Others may have the cache too, but one fills it. Nobody has this for longer than that takes.
+    lock_by(&filling, FlockOperation::LockExclusive)?;
+    sweep(cache)?;
     if !folder.try_exists()? {
         // Under another name first: who kills us leaves no half of one.
-        let new = tempfile::Builder::new().prefix("new-").tempdir_in(cache)?;
+        let new = tempfile::Builder::new().prefix(NEW).tempdir_in(cache)?;
+        let (mode, (uid, gid)) = begin(new.path())?;
         std::os::unix::fs::chown(&new, Some(uid), Some(gid))?;
-        fill(new.path())?;
         std::fs::set_permissions(&new, std::fs::Permissions::from_mode(mode))?;
-        let flags = rustix::fs::RenameFlags::NOREPLACE;
-        match rustix::fs::renameat_with(CWD, new.path(), CWD, &folder, flags) {
-            Ok(()) => drop(new.keep()),
-            // Somebody else was first.
-            Err(Errno::EXIST) => {}
-            Err(error) => return Err(error.into()),
+        std::fs::rename(new.path(), &folder)?;
+        drop(new.keep());
+    }
+    Ok(folder)
+}
+
+/// Removes what was not whole when its maker was killed. Nobody makes one now: that takes a lock that we have, or a cache
+/// without `data`.
+fn sweep(cache: &Path) -> io::Result<()> {
+    for entry in std::fs::read_dir(cache)? {
+        let entry = entry?;
+        if !entry.file_name().to_string_lossy().starts_with(NEW) {
+            continue;
+        }
+        match std::fs::remove_dir_all(entry.path()) {
+            // Somebody else who has the cache was first.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            other => other?,
         }
     }
-    let lock = File::create(cache.join(LOCK))?;
-    Ok((folder, lock))
+    Ok(())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    const NEW: (u32, (u32, u32)) = (0o700, (0, 0));
+    fn empty(_: &Path) -> io::Result<CacheLooks> {
+        Ok((0o700, (0, 0)))
+    }
 
-    fn empty(_: &Path) -> io::Result<()> {
-        Ok(())
+    fn names(folder: &Path) -> Vec<String> {
+        let names = std::fs::read_dir(folder).unwrap();
+        let names = names.map(|one| one.unwrap().file_name().into_string().unwrap());
+        let mut names: Vec<String> = names.collect();
+        names.sort_unstable();
+        names
     }
 
     #[test]
@@ -180,15 +218,14 @@ mod tests {
             std::fs::write(folder.join("half"), "x")?;
             Err(io::Error::other("no more"))
         };
-        assert!(take(dir.path(), "a", "shared", NEW, &half).is_err());
+        assert!(take(dir.path(), "a", "shared", &half).is_err());
         assert!(!dir.path().join("a/data").exists());
-        let whole = |folder: &Path| std::fs::write(folder.join("whole"), "x");
-        let looks = (0o1750, (7, 8));
-        let (folder, _lock) = take(dir.path(), "a", "shared", looks, &whole).unwrap();
-        let names = std::fs::read_dir(&folder)
-            .unwrap()
-            .map(|one| one.unwrap().file_name());
-        assert_eq!(names.collect::<Vec<_>>(), ["whole"]);
+        let whole = |folder: &Path| {
+            std::fs::write(folder.join("whole"), "x")?;
+            Ok((0o1750, (7, 8)))
+        };
+        let (folder, _lock) = take(dir.path(), "a", "shared", &whole).unwrap();
+        assert_eq!(names(&folder), ["whole"]);
         let stat = folder.metadata().unwrap();
         assert_eq!(
             (stat.mode() & 0o7777, stat.uid(), stat.gid()),
@@ -196,8 +233,65 @@ mod tests {
         );
         // One that is there is not filled again, though it is empty.
         std::fs::remove_file(folder.join("whole")).unwrap();
-        take(dir.path(), "a", "shared", looks, &whole).unwrap();
-        assert_eq!(std::fs::read_dir(&folder).unwrap().count(), 0);
+        take(dir.path(), "a", "shared", &whole).unwrap();
+        assert!(names(&folder).is_empty());
+    }
+
+    /// The second comes while the first one fills it.
+    #[test]
+    fn a_cache_is_filled_once() {
+        for sharing in ["shared", "locked"] {
+            let dir = tempfile::tempdir().unwrap();
+            let filled = std::sync::atomic::AtomicUsize::new(0);
+            let (told, waits) = std::sync::mpsc::channel();
+            std::thread::scope(|scope| {
+                let begin = |folder: &Path| {
+                    filled.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+                    let told = told.clone();
+                    let second = scope.spawn(|| {
+                        told_of(told);
+                        let (folder, _lock) = take(dir.path(), "a", sharing, &|_: &Path| {
+                            filled.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+                            Ok((0o755, (0, 0)))
+                        })
+                        .unwrap();
+                        assert_eq!(names(&folder), ["whole"]);
+                    });
+                    wait_for_flock(waits.recv().unwrap());
+                    assert!(!second.is_finished());
+                    std::fs::write(folder.join("whole"), "x")?;
+                    Ok((0o755, (0, 0)))
+                };
+                take(dir.path(), "a", sharing, &begin).unwrap();
+            });
+            assert_eq!(filled.into_inner(), 1, "{sharing}");
+        }
+    }
+
+    /// What a killed daemon has not filled to its end.
+    #[test]
+    fn halves_of_caches_are_removed() {
+        let dir = tempfile::tempdir().unwrap();
+        let cache = dir.path().join("a");
+        for _ in 0..2 {
+            std::fs::create_dir_all(cache.join("new-1/x")).unwrap();
+            take(dir.path(), "a", "shared", &empty).unwrap();
+            assert!(names(&cache).iter().all(|name| !name.starts_with(NEW)));
+        }
+    }
+
+    fn told_of(told: std::sync::mpsc::Sender<i32>) {
+        told.send(rustix::thread::gettid().as_raw_nonzero().get())
+            .unwrap();
+    }
+
+    /// Until the thread waits where it says that it does: in the kernel, for a lock.
+    fn wait_for_flock(thread: i32) {
+        let call = format!("/proc/self/task/{thread}/syscall");
+        let flock = format!("{} ", libc_flock());
+        while !std::fs::read_to_string(&call).unwrap().starts_with(&flock) {
+            std::thread::yield_now();
+        }
     }
 
     #[test]
@@ -206,7 +300,7 @@ mod tests {
         let (base, trash) = (dir.path().join("base"), dir.path().join("trash"));
         std::fs::create_dir(&trash).unwrap();
         for sharing in ["shared", "locked"] {
-            let (folder, lock) = take(&base, "a", sharing, NEW, &empty).unwrap();
+            let (folder, lock) = take(&base, "a", sharing, &empty).unwrap();
             std::fs::write(folder.join("f"), "kept").unwrap();
             assert!(!remove(&base, "a", &trash).unwrap(), "{sharing}");
             assert_eq!(std::fs::read(folder.join("f")).unwrap(), b"kept");
@@ -248,7 +342,7 @@ mod tests {
             let name = round.to_string();
             std::fs::create_dir_all(base.join(&name).join("data")).unwrap();
             told.send(name.clone()).unwrap();
-            let (folder, lock) = take(&base, &name, "locked", NEW, &empty).unwrap();
+            let (folder, lock) = take(&base, &name, "locked", &empty).unwrap();
             let cache = folder.parent().unwrap();
             assert!(is_lock_of(&lock, cache).unwrap(), "{round}");
         }
@@ -262,23 +356,17 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let (base, trash) = (dir.path().join("base"), dir.path().join("trash"));
         std::fs::create_dir(&trash).unwrap();
-        let (folder, lock) = take(&base, "a", "locked", NEW, &empty).unwrap();
+        let (folder, lock) = take(&base, "a", "locked", &empty).unwrap();
         std::fs::write(folder.join("f"), "old").unwrap();
         let (told, waits) = std::sync::mpsc::channel();
         let waiting = {
             let base = base.clone();
             std::thread::spawn(move || {
-                told.send(rustix::thread::gettid()).unwrap();
-                take(&base, "a", "locked", NEW, &empty).unwrap()
+                told_of(told);
+                take(&base, "a", "locked", &empty).unwrap()
             })
         };
-        let thread = waits.recv().unwrap().as_raw_nonzero();
-        // It waits where it says that it does: in the kernel, for the lock.
-        let stack = format!("/proc/self/task/{thread}/syscall");
-        let flock = format!("{} ", libc_flock());
-        while !std::fs::read_to_string(&stack).unwrap().starts_with(&flock) {
-            std::thread::yield_now();
-        }
+        wait_for_flock(waits.recv().unwrap());
         std::fs::rename(base.join("a"), trash.join("cache")).unwrap();
         drop(lock);
         let (folder, _lock) = waiting.join().unwrap();
@@ -294,12 +382,12 @@ mod tests {
     fn private_caches_are_used_again() {
         let dir = tempfile::tempdir().unwrap();
         let name = |folder: &Path| folder.parent().unwrap().file_name().unwrap().to_owned();
-        let (one, held) = take(dir.path(), "p", "private", NEW, &empty).unwrap();
-        let (other, _also) = take(dir.path(), "p", "private", NEW, &empty).unwrap();
+        let (one, held) = take(dir.path(), "p", "private", &empty).unwrap();
+        let (other, _also) = take(dir.path(), "p", "private", &empty).unwrap();
         assert_eq!((name(&one), name(&other)), ("p-0".into(), "p-1".into()));
         drop(held);
-        let (again, _held) = take(dir.path(), "p", "private", NEW, &empty).unwrap();
+        let (again, _held) = take(dir.path(), "p", "private", &empty).unwrap();
         assert_eq!(again, one);
-        assert!(take(dir.path(), "p", "other", NEW, &empty).is_err());
+        assert!(take(dir.path(), "p", "other", &empty).is_err());
     }
 }

@@ -1,13 +1,11 @@
-//! What a build takes from other places: files at addresses, git repositories.
+//! What a build takes from addresses.
 
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
 
 use http::header;
 use jiff::Timestamp;
 use rustix::fs::{Timespec, Timestamps};
 use tokio::io::AsyncWriteExt as _;
-use tokio::process::Command;
 use wharf_distribution::{Config, Download};
 
 use crate::BuildError;
@@ -174,183 +172,6 @@ pub fn redacted(text: &str) -> String {
     shown + rest
 }
 
-/// A git repository, a place in it and a folder of that.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct GitUrl {
-    /// Its address.
-    pub repository: String,
-    /// A branch, tag or commit; empty for its own choice.
-    pub reference: String,
-    /// A folder in it; empty for all.
-    pub folder: String,
-}
-
-/// `text` as a repository, if it looks like one (moby `builder/remotecontext/urlutil`).
-pub fn git_url(text: &str) -> Option<GitUrl> {
-    let (repository, fragment) = text.split_once('#').unwrap_or((text, ""));
-    let web = repository.starts_with("http://") || repository.starts_with("https://");
-    let other = ["git://", "ssh://", "github.com/", "git@"]
-        .iter()
-        .any(|prefix| repository.starts_with(prefix));
-    let is_git = other || (web && repository.ends_with(".git"));
-    if !is_git {
-        return None;
-    }
-    let repository = match repository.starts_with("github.com/") {
-        true => format!("https://{repository}"),
-        false => repository.to_owned(),
-    };
-    let (reference, folder) = fragment.split_once(':').unwrap_or((fragment, ""));
-    Some(GitUrl {
-        repository,
-        reference: reference.to_owned(),
-        folder: folder.to_owned(),
-    })
-}
-
-/// A program `git` in a folder.
-struct Git<'a> {
-    folder: &'a Path,
-    /// The socket of the client's ssh agent.
-    agent: Option<&'a Path>,
-}
-
-/// Whether a repository is reached by ssh.
-pub fn is_ssh(repository: &str) -> bool {
-    match repository.split_once("://") {
-        Some((scheme, _)) => scheme == "ssh",
-        None => repository.contains('@'),
-    }
-}
-
-/// Fetches one commit of a repository into `path`, with the `git` of the host; by ssh with the client's `agent` alone: nothing
-/// is opened with what the host's own user has.
-///
-/// # Errors
-/// What git says.
-pub async fn clone(url: &GitUrl, path: &Path, agent: Option<&Path>) -> Result<(), BuildError> {
-    let git = Git {
-        folder: path,
-        agent,
-    };
-    let reference = match url.reference.as_str() {
-        "" => "HEAD",
-        text if text.starts_with('-') => {
-            return Err(BuildError::Invalid(format!("invalid refspec: {text}")));
-        }
-        text => text,
-    };
-    std::fs::create_dir(path).map_err(BuildError::io("make a folder for the repository"))?;
-    git.run(&["init", "--quiet"]).await?;
-    git.run(&["remote", "add", "origin", "--", &url.repository])
-        .await?;
-    let fetch = [
-        "fetch", "--quiet", "--depth", "1", "origin", "--", reference,
-    ];
-    if let Err(shallow) = git.run(&fetch).await {
-        // Servers that give no single commit by its digest give everything.
-        let whole = ["fetch", "--quiet", "--tags", "origin"];
-        git.run(&whole).await.map_err(|_| shallow)?;
-        git.run(&["checkout", "--quiet", reference, "--"]).await?;
-    } else {
-        git.run(&["checkout", "--quiet", "FETCH_HEAD", "--"])
-            .await?;
-    }
-    let modules = [
-        "submodule",
-        "update",
-        "--init",
-        "--recursive",
-        "--depth",
-        "1",
-    ];
-    git.run(&modules).await.map(drop)
-}
-
-/// The commit that is checked out in a repository.
-///
-/// # Errors
-/// What git says.
-pub async fn commit(path: &Path) -> Result<String, BuildError> {
-    let git = Git {
-        folder: path,
-        agent: None,
-    };
-    git.run(&["rev-parse", "HEAD"]).await
-}
-
-/// What git and ssh are told of the daemon's variables: how to reach the net, and whom to trust there.
-const KEPT: [&str; 12] = [
-    "PATH",
-    "HTTP_PROXY",
-    "HTTPS_PROXY",
-    "NO_PROXY",
-    "ALL_PROXY",
-    "http_proxy",
-    "https_proxy",
-    "no_proxy",
-    "all_proxy",
-    "SSL_CERT_FILE",
-    "SSL_CERT_DIR",
-    "GIT_SSL_CAINFO",
-];
-
-/// ssh without any key of the host's: OpenSSH looks for them in the home that the system knows, whatever `HOME` says. Nobody
-/// is there to be asked whether a server is who it should be; as with BuildKit, one that is new is taken.
-const SSH: &str = "ssh -F none -o IdentityFile=none -o BatchMode=yes -o PasswordAuthentication=no \
-                   -o StrictHostKeyChecking=accept-new -o UserKnownHostsFile=/dev/null -o ForwardAgent=no";
-
-impl Git<'_> {
-    fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new("git");
-        command
-            .current_dir(self.folder)
-            .args(arguments)
-            .env_clear()
-            // Nothing is asked at a terminal, and no protocol that runs programs (`ext::`) or reads our disk.
-            .env("GIT_TERMINAL_PROMPT", "0")
-            .env("GIT_PROTOCOL_FROM_USER", "0")
-            .env("GIT_ALLOW_PROTOCOL", "https:http:ssh:git")
-            .env("GIT_SSH_COMMAND", SSH)
-            // No settings: one could name programs to run, or have credentials of the host's.
-            .env("HOME", "/nonexistent")
-            .env("GIT_CONFIG_GLOBAL", "/dev/null")
-            .env("GIT_CONFIG_NOSYSTEM", "1")
-            .env("LC_ALL", "C")
-            .stdin(Stdio::null())
-            .kill_on_drop(true);
-        for name in KEPT {
-            if let Some(value) = std::env::var_os(name) {
-                command.env(name, value);
-            }
-        }
-        if let Some(agent) = self.agent {
-            command.env("SSH_AUTH_SOCK", agent);
-        }
-        command
-    }
-
-    /// Runs it; what it says.
-    async fn run(&self, arguments: &[&str]) -> Result<String, BuildError> {
-        let output = self.command(arguments).output().await;
-        let output = output.map_err(|error| {
-            BuildError::Failed(format!(
-                "unable to find git on the host, which git contexts need: {error}"
-            ))
-        })?;
-        if output.status.success() {
-            return Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned());
-        }
-        let text = String::from_utf8_lossy(&output.stderr);
-        let text = redacted(text.trim());
-        let verb = arguments.first().copied().unwrap_or_default();
-        Err(BuildError::Failed(format!(
-            "error in git {verb}: {text}: {}",
-            output.status
-        )))
-    }
-}
-
 /// Now, as configurations have it.
 pub fn now() -> String {
     Timestamp::now().to_string()
@@ -359,22 +180,6 @@ pub fn now() -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn repositories_are_told_from_files() {
-        let git = git_url("https://h.example/a/b.git#v1:sub/x").unwrap();
-        assert_eq!(git.repository, "https://h.example/a/b.git");
-        assert_eq!(
-            (git.reference.as_str(), git.folder.as_str()),
-            ("v1", "sub/x")
-        );
-        assert_eq!(
-            git_url("github.com/a/b").unwrap().repository,
-            "https://github.com/a/b"
-        );
-        assert!(git_url("https://h.example/a.tar.gz").is_none());
-        assert!(git_url("git@h.example:a/b.git").is_some());
-    }
 
     #[test]
     fn passwords_and_tokens_are_not_shown() {
@@ -397,40 +202,6 @@ mod tests {
         ] {
             assert_eq!(redacted(text), shown);
         }
-    }
-
-    /// What git is run with, told by git itself.
-    #[tokio::test]
-    async fn git_has_nothing_of_the_hosts() {
-        let dir = tempfile::tempdir().unwrap();
-        let told = async |agent| {
-            let git = Git {
-                folder: dir.path(),
-                agent,
-            };
-            git.run(&["-c", "alias.show-env=!env", "show-env"])
-                .await
-                .unwrap()
-        };
-        let alone = told(None).await;
-        assert!(alone.contains("IdentityFile=none") && alone.contains("HOME=/nonexistent"));
-        // The test itself has some of these.
-        assert!(!alone.contains("CARGO") && !alone.contains("SSH_AUTH_SOCK"));
-        let agent = Path::new("/run/agent.sock");
-        assert!(
-            told(Some(agent))
-                .await
-                .contains("SSH_AUTH_SOCK=/run/agent.sock")
-        );
-        assert!(is_ssh("git@h:a") && is_ssh("ssh://h/a") && !is_ssh("https://u@h/a"));
-        // A repository on our disk is no repository that anybody may have.
-        let url = GitUrl {
-            repository: dir.path().display().to_string(),
-            reference: String::new(),
-            folder: String::new(),
-        };
-        let error = clone(&url, &dir.path().join("x"), None).await.unwrap_err();
-        assert!(error.to_string().contains("'file' not allowed"), "{error}");
     }
 
     #[test]

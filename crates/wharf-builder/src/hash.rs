@@ -11,9 +11,6 @@ use wharf_sys::root::Root;
 
 use crate::{Selection, tree};
 
-/// Deepest tree; each level holds a descriptor.
-const MAX_DEPTH: usize = 400;
-
 /// What of files counts.
 #[derive(Clone, Copy, Debug)]
 pub struct Counting<'a> {
@@ -74,8 +71,8 @@ fn walk(
     counting: Counting<'_>,
     depth: usize,
 ) -> io::Result<bool> {
-    if depth > MAX_DEPTH {
-        return Err(io::Error::other("folders within folders"));
+    if depth > tree::MAX_DEPTH {
+        return Err(tree::too_deep());
     }
     let length = path.len();
     let mut any = false;

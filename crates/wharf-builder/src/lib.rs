@@ -11,6 +11,7 @@ mod client;
 mod error;
 pub mod fetch;
 pub mod flags;
+pub mod git;
 pub mod hash;
 mod mode;
 mod sources;
@@ -19,7 +20,7 @@ pub mod tree;
 mod vertex;
 
 pub use args::Args;
-pub use cache_mount::{remove as remove_cache, take as take_cache};
+pub use cache_mount::{CacheLooks, remove as remove_cache, take as take_cache};
 pub use client::{Client, Local, LocalRequest, StorePlace, Upload};
 pub use error::BuildError;
 pub use mode::ModeChange;

@@ -14,9 +14,6 @@ use wharf_sys::root::Root;
 
 use crate::{BuildError, tree};
 
-/// Deepest tree; each level holds a descriptor.
-const MAX_DEPTH: usize = 400;
-
 /// Which files a copy takes: those that `include` names (all, if it names none) and `exclude` does not. A path is named
 /// by a pattern that fits it or a folder above it; the last one that does decides, as in a `.dockerignore`.
 #[derive(Clone, Debug, Default)]
@@ -55,10 +52,13 @@ impl Selection {
         self.include.is_some() || exceptions
     }
 
-    /// Whether a file is taken that a copy names itself, or by a pattern: `COPY --exclude=*.txt d* /d/`.
+    /// Whether a file is taken that a copy names itself, or by a pattern: `COPY --exclude=*.txt d* /d/`. A pattern or an
+    /// exception may name it by its name or by its path; as elsewhere, the last one that does decides.
     pub fn takes_named(&self, path: &Path) -> bool {
         let name = path.file_name().unwrap_or_default().to_string_lossy();
-        !self.excludes(&name) && !self.excludes(&path.to_string_lossy())
+        let path = path.to_string_lossy();
+        let exclude = self.exclude.as_ref();
+        !exclude.is_some_and(|one| one.ignores_any(&[&name, &path]))
     }
 
     fn excludes(&self, path: &str) -> bool {
@@ -84,8 +84,8 @@ impl Selection {
         found: &mut HashSet<Vec<u8>>,
         depth: usize,
     ) -> io::Result<bool> {
-        if depth > MAX_DEPTH {
-            return Err(io::Error::other("folders within folders"));
+        if depth > tree::MAX_DEPTH {
+            return Err(tree::too_deep());
         }
         let length = path.len();
         let mut any = false;
@@ -225,5 +225,16 @@ mod tests {
         assert!(!exclude("*.txt").takes_named(Path::new("d/home.txt")));
         assert!(!exclude("d/*").takes_named(Path::new("d/home.txt")));
         assert!(exclude("*.md").takes_named(Path::new("d/home.txt")));
+        // What excludes it in one form, and what brings it back in the other.
+        for (patterns, is_taken) in [
+            (["*.txt", "!d/home.txt"], true),
+            (["d/*", "!home.txt"], true),
+            (["!home.txt", "d/*"], false),
+            (["d/*", "!other.txt"], false),
+        ] {
+            let exclude = Selection::new(&[], &patterns.map(str::to_owned)).unwrap();
+            let path = Path::new("d/home.txt");
+            assert_eq!(exclude.takes_named(path), is_taken, "{patterns:?}");
+        }
     }
 }

@@ -23,6 +23,8 @@ pub struct Looks {
     pub mode: Option<u32>,
     /// Files are no longer set-user-ID or set-group-ID.
     pub drops_set_id: bool,
+    /// When they were modified, in nanoseconds since 1970; `None` keeps theirs.
+    pub modified: Option<i64>,
 }
 
 /// Where in a tree, and what is there.
@@ -196,6 +198,7 @@ fn unpack(archive: impl Read, target: &Root, to: PathBuf, looks: Looks) -> Resul
             owner: looks.owner,
             mode: looks.mode,
             drops_set_id: looks.drops_set_id,
+            modified: looks.modified,
             ..Plain::default()
         }),
         ..ApplyOptions::default()

@@ -5,8 +5,13 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, openat, statat};
 
-/// Folders within folders that are counted; each holds a descriptor. Deeper than that nobody's tools reach.
-const DEEPEST: usize = 400;
+/// The most folders within folders that anything here walks; each holds a descriptor. Deeper than that nobody's tools reach.
+pub const MAX_DEPTH: usize = 400;
+
+/// What is said of a tree that is deeper than [`MAX_DEPTH`].
+pub fn too_deep() -> io::Error {
+    io::Error::other("folders within folders")
+}
 
 /// The names in a folder, sorted. It need not be open for reading.
 ///
@@ -57,7 +62,7 @@ fn size_below(at: BorrowedFd<'_>, depth: usize) -> io::Result<u64> {
 fn size_of(at: BorrowedFd<'_>, name: &[u8], depth: usize) -> io::Result<u64> {
     let stat = statat(at, name, AtFlags::SYMLINK_NOFOLLOW)?;
     match FileType::from_raw_mode(stat.st_mode) {
-        FileType::Directory if depth == DEEPEST => Ok(0),
+        FileType::Directory if depth == MAX_DEPTH => Ok(0),
         FileType::Directory => match folder(at, name) {
             // It has become something else.
             Err(error) if error.kind() == io::ErrorKind::NotADirectory => Ok(0),

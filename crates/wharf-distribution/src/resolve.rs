@@ -155,15 +155,22 @@ impl Client {
             let kind = entry.media_type.as_str();
             media_type::ACCEPT_MANIFESTS.contains(&kind) && !entry.is_attestation()
         };
-        let mut manifests = Vec::new();
+        let (mut manifests, mut wrong) = (Vec::new(), None);
         for entry in index.manifests.iter().filter(is_image).take(MOST_IMAGES) {
             let (digest, found) = (entry.digest, entry.digest.to_string());
-            let found = self.manifest(source, &found, Some(&digest)).await?;
-            if let Document::Manifest(manifest) = found.1 {
-                manifests.push(manifest);
+            match self.manifest(source, &found, Some(&digest)).await {
+                Ok((_, Document::Manifest(manifest))) => manifests.push(manifest),
+                Ok((_, Document::Index(_))) => {}
+                Err(error) => {
+                    tracing::debug!(%error, image = found, "read an image of an index");
+                    wrong = Some(error);
+                }
             }
         }
-        Ok(manifests)
+        match (manifests.is_empty(), wrong) {
+            (true, Some(error)) => Err(error),
+            _ => Ok(manifests),
+        }
     }
 
     pub(crate) async fn manifest(

@@ -65,10 +65,18 @@ impl Ignore {
 
     /// Whether `path` (relative, with `/`) is ignored, itself or by a folder above it.
     pub fn ignores(&self, path: &str) -> bool {
-        let parts: Vec<&str> = path.split('/').filter(|part| !part.is_empty()).collect();
+        self.ignores_any(&[path])
+    }
+
+    /// Whether what has all of these paths is ignored: the last pattern that fits one of them decides.
+    pub fn ignores_any(&self, paths: &[&str]) -> bool {
+        let parts = paths.iter().map(|path| path.split('/'));
+        let parts = parts.map(|parts| parts.filter(|part| !part.is_empty()).collect());
+        let paths: Vec<Vec<&str>> = parts.collect();
         let mut ignored = false;
         for pattern in &self.patterns {
-            if pattern.exception == ignored && pattern.matches_or_is_above(&parts) {
+            let fits = |path: &Vec<&str>| pattern.matches_or_is_above(path);
+            if pattern.exception == ignored && paths.iter().any(fits) {
                 ignored = !pattern.exception;
             }
         }
@@ -85,13 +93,14 @@ impl Pattern {
         if exception && text.is_empty() {
             return Err(PatternError);
         }
+        let is_rooted = text.starts_with('/');
         let mut parts: Vec<String> = Vec::new();
         for part in text.split('/') {
             match part {
                 "" | "." => {}
-                ".." => {
-                    parts.pop();
-                }
+                ".." if parts.last().is_some_and(|last| last != "..") => drop(parts.pop()),
+                // There is nothing above the top; else it stays, and fits nothing in it.
+                ".." if is_rooted => {}
                 part => parts.push(part.to_owned()),
             }
         }
@@ -254,6 +263,9 @@ mod tests {
         }
         let all = Ignore::parse("**\n!keep").unwrap();
         assert!(all.ignores("x/y") && !all.ignores("keep") && !all.ignores("keep/z"));
+        let above = Ignore::parse("../x\na/../../y\n/../z\nb/../c\n").unwrap();
+        assert!(!above.ignores("x") && !above.ignores("y"));
+        assert!(above.ignores("z") && above.ignores("c"));
         assert!(Ignore::parse("[a").is_err());
         assert!(Ignore::new(["a[b-d]"]).unwrap().ignores("ac"));
     }

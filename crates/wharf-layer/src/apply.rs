@@ -36,6 +36,8 @@ pub struct Plain {
     pub mode: Option<u32>,
     /// Files are no longer set-user-ID or set-group-ID, as after a change of their owner (chown(2)).
     pub drops_set_id: bool,
+    /// When all of it was modified, in nanoseconds since 1970, instead of the archive's times.
+    pub modified: Option<i64>,
     /// Refuse to replace a folder by something else, and the reverse.
     pub keep_kinds: bool,
     /// Members at or below the first path go to the second one.

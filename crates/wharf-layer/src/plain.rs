@@ -9,7 +9,7 @@ use rustix::fs::{AtFlags, FileType, statat};
 
 use crate::error::path_of;
 use crate::extract::{Place, clean};
-use crate::tar::{Kind, Member};
+use crate::tar::{Kind, Member, Time};
 use crate::{ApplyOptions, LayerError, Plain};
 
 /// The folder below the root that everything goes into.
@@ -98,6 +98,9 @@ pub(crate) fn adapted<'a>(
     }
     if let Some(mode) = plain.mode {
         member.to_mut().mode = mode;
+    }
+    if let Some(nanos) = plain.modified {
+        member.to_mut().mtime = Time::of_nanos(nanos);
     }
     if plain.drops_set_id && member.kind == Kind::File {
         member.to_mut().mode = without_set_id(member.mode);

@@ -14,7 +14,7 @@ use wharf_oci::{ChainId, Descriptor, Digest};
 use wharf_records::{Db, RecordError, Table, Transaction};
 
 use crate::result::{Inner, Keep};
-use crate::{Layer, Ref, SolveError};
+use crate::{Layer, Ref, SolveError, blocking};
 
 const RECORDS: Table<Record> = Table::new("solver-record", 1);
 const KEYS: Table<Digest> = Table::new("solver-key", 1);
@@ -83,8 +83,12 @@ impl Cache {
     }
 
     /// The results at a key, by definition or content, with their layers held.
-    pub(crate) fn get(&self, key: &Digest) -> Result<Option<Vec<Option<Ref>>>, SolveError> {
-        let key = key.to_string();
+    pub(crate) async fn get(&self, key: &Digest) -> Result<Option<Vec<Option<Ref>>>, SolveError> {
+        let (cache, key) = (self.clone(), key.to_string());
+        blocking(move || cache.find(key)).await
+    }
+
+    fn find(&self, key: String) -> Result<Option<Vec<Option<Ref>>>, SolveError> {
         let found = self.db.read(|tx| {
             let id = KEYS.get(tx, &key)?.map_or(key.clone(), |id| id.to_string());
             let record = RECORDS.get(tx, &id)?;
@@ -94,7 +98,7 @@ impl Cache {
             return Ok(None);
         };
         let Some(outputs) = self.revive(&record) else {
-            self.db.write(|tx| remove(tx, &HashSet::from([id])))?;
+            self.db.write(|tx| drop_stale(tx, &key, &id))?;
             return Ok(None);
         };
         self.db.write(|tx| {
@@ -125,8 +129,18 @@ impl Cache {
         outputs.collect()
     }
 
-    /// Records results.
-    pub(crate) fn put(
+    /// Records results. It is done to its end, also if nobody waits for it any more.
+    pub(crate) async fn put(
+        &self,
+        content: &Digest,
+        definition: Option<&Digest>,
+        record: Record,
+    ) -> Result<(), SolveError> {
+        let (cache, content, definition) = (self.clone(), *content, definition.copied());
+        blocking(move || cache.record(&content, definition.as_ref(), &record)).await
+    }
+
+    fn record(
         &self,
         content: &Digest,
         definition: Option<&Digest>,
@@ -153,22 +167,23 @@ impl Cache {
     }
 
     /// Lets the result at `content` be found by its definition too.
-    pub(crate) fn name(&self, content: &Digest, definition: &Digest) -> Result<(), SolveError> {
-        Ok(self
-            .db
-            .write(|tx| KEYS.put(tx, &definition.to_string(), content))?)
+    pub(crate) async fn name(
+        &self,
+        content: &Digest,
+        definition: &Digest,
+    ) -> Result<(), SolveError> {
+        let (db, content, definition) = (self.db.clone(), *content, definition.to_string());
+        blocking(move || Ok(db.write(|tx| KEYS.put(tx, &definition, &content))?)).await
     }
 
+    /// All records. Blocks on the disk.
     pub(crate) fn all(&self) -> Result<Vec<(String, Record)>, SolveError> {
         Ok(self.db.read(|tx| RECORDS.all(tx))?)
     }
 
     /// Forgets records, and the layers that none of the others needs. Blocks on the disk.
     pub(crate) fn forget(&self, gone: &HashSet<String>) -> Result<(), SolveError> {
-        let left = self.db.write(|tx| {
-            remove(tx, gone)?;
-            RECORDS.all(tx)
-        })?;
+        let left = self.db.write(|tx| remove(tx, gone))?;
         let mut keep = HashSet::new();
         for (_, record) in &left {
             let layers = record.outputs.iter().flatten().flatten();
@@ -179,17 +194,30 @@ impl Cache {
     }
 }
 
-/// Removes records, and the keys that lead to them.
-fn remove(tx: &Transaction<'_>, gone: &HashSet<String>) -> Result<(), RecordError> {
+/// Removes a record whose layers are gone, with the key that it was found by. Others may lead to it: they find nothing, and
+/// go with the next prune. Nobody reads all keys for this.
+fn drop_stale(tx: &Transaction<'_>, key: &str, id: &str) -> Result<(), RecordError> {
+    RECORDS.delete(tx, id)?;
+    KEYS.delete(tx, key)?;
+    Ok(())
+}
+
+/// Removes records, and all keys that lead to none; what is left.
+fn remove(
+    tx: &Transaction<'_>,
+    gone: &HashSet<String>,
+) -> Result<Vec<(String, Record)>, RecordError> {
     for id in gone {
         RECORDS.delete(tx, id)?;
     }
+    let left = RECORDS.all(tx)?;
+    let ids: HashSet<&str> = left.iter().map(|(id, _)| id.as_str()).collect();
     for (key, id) in KEYS.all(tx)? {
-        if gone.contains(&id.to_string()) {
+        if !ids.contains(id.to_string().as_str()) {
             KEYS.delete(tx, &key)?;
         }
     }
-    Ok(())
+    Ok(left)
 }
 
 impl Record {
@@ -221,4 +249,36 @@ pub(crate) fn hold(images: &Images, layers: Vec<Layer>) -> Ref {
     let chains: Vec<ChainId> = layers.iter().map(|layer| layer.chain).collect();
     let keep: Vec<Arc<dyn Keep>> = vec![Arc::new(images.hold_layers(&chains))];
     Ref(Arc::new(Inner::Layers { layers, keep }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_that_lead_to_nothing_go_with_the_next_prune() {
+        let dir = tempfile::tempdir().unwrap();
+        let db = Db::open(&dir.path().join("records")).unwrap();
+        let digest = |text: &str| Digest::sha256(text.as_bytes());
+        let (stale, fresh) = (digest("stale"), digest("fresh"));
+        let keys = ["one", "two", "fresh"].map(|name| digest(name).to_string());
+        let record = Record::new(&[], String::new());
+        let left = db.write(|tx| {
+            for id in [&stale, &fresh] {
+                RECORDS.put(tx, &id.to_string(), &record)?;
+            }
+            for (key, id) in keys.iter().zip([&stale, &stale, &fresh]) {
+                KEYS.put(tx, key, id)?;
+            }
+            drop_stale(tx, &keys[0], &stale.to_string())?;
+            assert!(RECORDS.get(tx, &stale.to_string())?.is_none());
+            assert!(KEYS.get(tx, &keys[0])?.is_none());
+            let left = remove(tx, &HashSet::new())?;
+            let found: Vec<String> = KEYS.all(tx)?.into_iter().map(|(key, _)| key).collect();
+            assert_eq!(found, [keys[2].clone()]);
+            Ok::<_, RecordError>(left)
+        });
+        let left: Vec<String> = left.unwrap().into_iter().map(|(id, _)| id).collect();
+        assert_eq!(left, [fresh.to_string()]);
+    }
 }

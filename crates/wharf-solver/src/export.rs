@@ -54,8 +54,7 @@ impl Job {
         let names = names(attrs)?;
         let pushes = is_on(attrs, "push")?;
         if pushes && names.is_empty() {
-            let text = "tag is needed when pushing to registry";
-            return Err(SolveError::Invalid(text.to_owned()));
+            return Err(nameless_push());
         }
         let is_plain = result.refs.is_empty()
             && result.attestations.is_empty()
@@ -190,6 +189,49 @@ impl Job {
     }
 }
 
+/// Whether the attributes of an exporter make sense, as far as that can be said before anything is built.
+///
+/// # Errors
+/// What an export with them would say.
+pub fn check_export(
+    kind: ExporterKind,
+    attrs: &BTreeMap<String, String>,
+) -> Result<(), SolveError> {
+    if let Some(text) = attrs.get("source-date-epoch") {
+        seconds(text)?;
+    }
+    let is_image = match kind {
+        ExporterKind::Files => return Ok(()),
+        ExporterKind::Image => true,
+        ExporterKind::Archive => false,
+    };
+    let names = names(attrs)?;
+    Annotations::read(attrs)?;
+    Compression::read(attrs)?;
+    for name in ["rewrite-timestamp", "push-by-digest", "tar"] {
+        is_on(attrs, name)?;
+    }
+    match is_image && is_on(attrs, "push")? && names.is_empty() {
+        true => Err(nameless_push()),
+        false => Ok(()),
+    }
+}
+
+/// What an exporter makes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ExporterKind {
+    /// An image of the store.
+    Image,
+    /// An archive or a layout of an image.
+    Archive,
+    /// The files.
+    Files,
+}
+
+fn nameless_push() -> SolveError {
+    SolveError::Invalid("tag is needed when pushing to registry".to_owned())
+}
+
 /// A result for one platform.
 pub(crate) struct OnePlatform<'a> {
     /// Its key in the result; empty for the only one.
@@ -260,9 +302,13 @@ pub(crate) fn epoch(
     let own = attrs.get("source-date-epoch").cloned();
     let said = result.metadata.get("source.date.epoch");
     let said = said.map(|bytes| String::from_utf8_lossy(bytes).into_owned());
-    let Some(text) = own.or(said).filter(|text| !text.is_empty()) else {
+    own.or(said).map_or(Ok(None), |text| seconds(&text))
+}
+
+fn seconds(text: &str) -> Result<Option<i64>, SolveError> {
+    if text.is_empty() {
         return Ok(None);
-    };
+    }
     let number = text.parse();
     number
         .map(Some)
@@ -278,4 +324,39 @@ pub(crate) fn names(attrs: &BTreeMap<String, String>) -> Result<Vec<Reference>, 
         reference.map_err(|error| SolveError::Invalid(format!("failed to parse {name}: {error}")))
     });
     parsed.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_makes_no_sense_is_said_before_the_build() {
+        let check = |kind, attrs: &[(&str, &str)]| {
+            let attrs = attrs.iter();
+            let attrs = attrs.map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+            check_export(kind, &attrs.collect()).map_err(|error| error.to_string())
+        };
+        for wrong in [
+            ("name", "A b"),
+            ("push", "true"),
+            ("push", "maybe"),
+            ("rewrite-timestamp", "maybe"),
+            ("compression", "lzma"),
+            ("compression-level", "x"),
+            ("annotation-nothing", "x"),
+            ("source-date-epoch", "now"),
+        ] {
+            assert!(check(ExporterKind::Image, &[wrong]).is_err(), "{wrong:?}");
+        }
+        let fine = [("name", "a"), ("push", "true"), ("source-date-epoch", "")];
+        assert_eq!(check(ExporterKind::Image, &fine), Ok(()));
+        assert_eq!(check(ExporterKind::Archive, &[("push", "true")]), Ok(()));
+        assert!(check(ExporterKind::Archive, &[("compression", "lzma")]).is_err());
+        assert_eq!(
+            check(ExporterKind::Files, &[("compression", "lzma")]),
+            Ok(())
+        );
+        assert!(check(ExporterKind::Files, &[("source-date-epoch", "x")]).is_err());
+    }
 }

@@ -297,6 +297,7 @@ fn check_op(op: &pb::op::Op, inputs: usize) -> Result<(), SolveError> {
             for mount in &exec.mounts {
                 within(mount.input, inputs)?;
                 output(mount.output)?;
+                check_root(mount)?;
             }
         }
         pb::op::Op::File(file) => {
@@ -334,6 +335,17 @@ fn check_op(op: &pb::op::Op, inputs: usize) -> Result<(), SolveError> {
         pb::op::Op::Build(_) => {}
     }
     Ok(())
+}
+
+/// A part of a tree cannot be a root: it would be ignored that it is asked for.
+///
+/// # Errors
+/// If it is.
+pub(crate) fn check_root(mount: &pb::Mount) -> Result<(), SolveError> {
+    match mount.dest == "/" && !matches!(mount.selector.as_str(), "" | "/") {
+        true => Err(invalid("a root mount cannot have a selector")),
+        false => Ok(()),
+    }
 }
 
 /// Where vertices stand in files.

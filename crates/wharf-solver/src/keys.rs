@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use bollard_buildkit_proto::pb;
 use rustix::fs::{FileType, Mode, OFlags, Stat};
 use wharf_builder::hash::{self, Counting};
-use wharf_builder::{Selection, has_wildcards, paths};
+use wharf_builder::{Selection, git, has_wildcards, paths};
 use wharf_oci::{Digest, Hasher};
 use wharf_sys::root::Root;
 
@@ -59,9 +59,7 @@ fn is_fixed(source: &pb::SourceOp) -> bool {
         return true;
     }
     if name.starts_with("git://") {
-        let reference = name.split_once('#').map_or("", |(_, reference)| reference);
-        let commit = reference.split(':').next().unwrap_or_default();
-        return commit.len() == 40 && commit.bytes().all(|byte| byte.is_ascii_hexdigit());
+        return git::commit_of(name).is_some();
     }
     let is_web = name.starts_with("http://") || name.starts_with("https://");
     is_web && source.attrs.contains_key("http.checksum")

@@ -36,7 +36,7 @@ pub use attestation::{Attestation, AttestationKind};
 pub use attributes::flag;
 pub use entitlement::Entitlement;
 pub use error::{SolveError, SourceRange};
-pub use export::{Archived, Files, Provenance, Writing};
+pub use export::{Archived, ExporterKind, Files, Provenance, Writing, check_export};
 pub use frontend::classic::{BuildEvent, BuildOptions, BuildSource, Classic, Output};
 pub use graph::vertices;
 pub use ops::{Container, NewContainer, NewProcess, Process};

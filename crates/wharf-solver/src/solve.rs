@@ -34,12 +34,12 @@ pub(crate) async fn solve(job: &Job, definition: &pb::Definition) -> Result<Ref,
     }
     let keys = Arc::new(keys::definitions(&graph, job.housing()));
     let mut known: Vec<Option<Outputs>> = vec![None; graph.nodes.len()];
-    let needed = plan(job, &graph, &keys, &mut known).await?;
-    note_below(job, &graph, &needed, &keys, root.node)?;
+    let renewed = keys::renewed(&graph);
+    let needed = plan(job, &graph, (&keys, &renewed), &mut known).await?;
+    note_below(job, &graph, &needed, &keys, root.node).await?;
     for at in cached_below(&graph, &needed, root.node) {
         announce(job, &graph, &graph.nodes[at], true).await;
     }
-    let renewed = keys::renewed(&graph);
     let mut outcomes: Vec<watch::Receiver<Outcome>> = Vec::with_capacity(graph.nodes.len());
     let mut tasks = Vec::new();
     for (at, known) in known.into_iter().enumerate() {
@@ -78,10 +78,9 @@ async fn wait(outcome: &mut watch::Receiver<Outcome>) -> Result<Outputs, SolveEr
 async fn plan(
     job: &Job,
     graph: &Graph,
-    keys: &[Option<Digest>],
+    (keys, renewed): (&[Option<Digest>], &[bool]),
     known: &mut [Option<Outputs>],
 ) -> Result<HashSet<usize>, SolveError> {
-    let renewed = keys::renewed(graph);
     let mut needed = HashSet::new();
     let mut stack: Vec<usize> = graph.root.iter().map(|root| root.node).collect();
     while let Some(at) = stack.pop() {
@@ -94,7 +93,7 @@ async fn plan(
             && !renewed[at]
             && let Some(key) = &keys[at]
         {
-            let here = job.solver().cache.get(key)?;
+            let here = job.solver().cache.get(key).await?;
             let outputs = match here {
                 None => job.elsewhere(key, None, &node.name()).await?,
                 here => here,
@@ -125,7 +124,7 @@ fn cached_below(graph: &Graph, needed: &HashSet<usize>, root: usize) -> Vec<usiz
 }
 
 /// Remembers, for the caches that are written, what is known by its definition.
-fn note_below(
+async fn note_below(
     job: &Job,
     graph: &Graph,
     needed: &HashSet<usize>,
@@ -137,7 +136,7 @@ fn note_below(
     }
     for at in cached_below(graph, needed, root) {
         if let Some(key) = keys[at]
-            && let Some(outputs) = job.solver().cache.get(&key)?
+            && let Some(outputs) = job.solver().cache.get(&key).await?
         {
             job.note([key], &outputs);
         }
@@ -228,7 +227,7 @@ impl Task {
         let cache = &self.job.solver().cache;
         let keys = [Some(key), definition].into_iter().flatten();
         if !node.metadata.ignore_cache {
-            let here = cache.get(&key)?;
+            let here = cache.get(&key).await?;
             let known = match here {
                 None => {
                     let definition = definition.as_ref().filter(|_| !self.renewed);
@@ -238,7 +237,7 @@ impl Task {
             };
             if let Some(outputs) = known {
                 if let Some(definition) = &definition {
-                    cache.name(&key, definition)?;
+                    cache.name(&key, definition).await?;
                 }
                 self.job.note(keys, &outputs);
                 shown.cached().await;
@@ -285,7 +284,8 @@ impl Task {
             let outputs = doing.run().await?;
             if job.remembers() {
                 let record = Record::new(&outputs, node.name());
-                job.solver().cache.put(&key, definition.as_ref(), &record)?;
+                let cache = &job.solver().cache;
+                cache.put(&key, definition.as_ref(), record).await?;
             }
             Ok(outputs)
         };

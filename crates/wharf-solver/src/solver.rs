@@ -8,6 +8,7 @@ use bollard_buildkit_proto::pb;
 use jiff::Timestamp;
 use tempfile::TempDir;
 use tokio::sync::{OnceCell, OwnedSemaphorePermit, Semaphore};
+use wharf_builder::git::GitUrl;
 use wharf_builder::transfer::{self, Looks};
 use wharf_builder::{Client, Selection};
 use wharf_engine::{Engine, Workspace};
@@ -90,6 +91,38 @@ pub(crate) struct JobInner {
     sources: Once<Ref>,
     /// Digests of what is taken of trees.
     taken: Once<String>,
+    commits: Commits,
+}
+
+/// Commits that repositories were found at.
+#[derive(Default)]
+pub(crate) struct Commits(Mutex<BTreeMap<(String, String), String>>);
+
+impl Commits {
+    fn key(source: &pb::SourceOp) -> (String, String) {
+        let url = source.attrs.get("git.fullurl").cloned();
+        (source.identifier.clone(), url.unwrap_or_default())
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<(String, String), String>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A source was found at one.
+    pub(crate) fn note(&self, source: &pb::SourceOp, commit: &str) {
+        self.lock().insert(Self::key(source), commit.to_owned());
+    }
+
+    /// Where a source was found.
+    pub(crate) fn of(&self, source: &pb::SourceOp) -> Option<String> {
+        self.lock().get(&Self::key(source)).cloned()
+    }
+
+    /// Where the repository of an address was found; the commit of it if it names one.
+    pub(crate) fn of_url(&self, url: &GitUrl) -> Option<String> {
+        let named = url.commit().map(str::to_owned);
+        named.or_else(|| self.of(&frontend::git_source(url, false)))
+    }
 }
 
 /// Things that are made once, by name; who comes meanwhile waits.
@@ -278,6 +311,7 @@ impl Solver {
             resolved: Once::default(),
             sources: Once::default(),
             taken: Once::default(),
+            commits: Commits::default(),
         };
         Job {
             inner: Arc::new(inner),
@@ -512,6 +546,10 @@ impl Job {
 
     pub(crate) fn taken(&self) -> &Once<String> {
         &self.inner.taken
+    }
+
+    pub(crate) fn commits(&self) -> &Commits {
+        &self.inner.commits
     }
 
     pub(crate) fn sources(&self) -> &Once<Ref> {

@@ -63,6 +63,7 @@ impl Voice {
             // Who has gone hears nothing.
             let _ = listener.send(one.clone().of(digest)).await;
         }
+        state.listeners.retain(|(_, known)| !known.is_closed());
         state.listeners.push((digest.to_owned(), listener.clone()));
     }
 
@@ -92,9 +93,13 @@ impl Voice {
             };
             state.bytes -= oldest.bytes();
         }
-        for (digest, listener) in &state.listeners {
-            // As above.
-            let _ = listener.send(said.clone().of(digest)).await;
+        let mut at = 0;
+        while let Some((digest, listener)) = state.listeners.get(at) {
+            match listener.send(said.clone().of(digest)).await {
+                Ok(()) => at += 1,
+                // Who has gone is not told any more.
+                Err(_) => drop(state.listeners.remove(at)),
+            }
         }
     }
 }
@@ -126,6 +131,20 @@ mod tests {
         };
         let ((), (), all) = tokio::join!(join, more, hear);
         assert_eq!(all, b"012");
+    }
+
+    #[tokio::test]
+    async fn who_has_gone_is_forgotten() {
+        let voice = Voice::default();
+        let listeners = async || voice.0.lock().await.listeners.len();
+        let (gone, (stays, mut heard)) = (mpsc::channel(1).0, mpsc::channel(8));
+        voice.join("gone", &gone).await;
+        voice.join("stays", &stays).await;
+        assert_eq!(listeners().await, 1);
+        voice.join("gone", &gone).await;
+        voice.log(1, Bytes::from_static(b"x")).await;
+        assert_eq!(listeners().await, 1);
+        assert!(matches!(heard.recv().await, Some(Progress::Log(log)) if log.vertex == "stays"));
     }
 
     #[tokio::test]

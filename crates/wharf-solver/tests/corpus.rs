@@ -9,6 +9,9 @@ mod world;
 #[allow(dead_code, reason = "other tests use more of it")]
 mod client;
 
+#[path = "solve/cases.rs"]
+mod cases;
+
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
@@ -23,52 +26,41 @@ struct Case {
     lines: Vec<(String, String)>,
 }
 
-/// Cases: a heading each, a Dockerfile in a fence, and `KEY = VALUE` lines.
+/// Cases with `KEY = VALUE` lines.
 fn cases(text: &str) -> Vec<Case> {
-    let mut cases: Vec<Case> = Vec::new();
-    let mut fenced = false;
-    for line in text.lines() {
-        let case = cases.last_mut();
-        match (line.strip_prefix("## "), case) {
-            (Some(name), _) if !fenced => cases.push(Case {
-                name: name.to_owned(),
-                text: String::new(),
-                lines: Vec::new(),
-            }),
-            (_, Some(_)) if line.starts_with("```") => fenced = !fenced,
-            (_, Some(case)) if fenced => case.text.push_str(&format!("{line}\n")),
-            (_, Some(case)) => {
-                if let Some((key, value)) = line
-                    .split_once(" = ")
-                    .or_else(|| Some((line.strip_suffix(" =")?, "")))
-                {
-                    case.lines
-                        .push((key.to_owned(), value.replace("\\n", "\n")));
-                } else if let Some(path) = line.strip_prefix("gone ") {
-                    case.lines.push(("gone".to_owned(), path.to_owned()));
-                } else {
-                    assert!(line.is_empty(), "{}: what is {line:?}?", case.name);
-                }
-            }
-            _ => {}
+    let all = cases::cases(text).into_iter();
+    let all = all.map(|case| {
+        let lines = case.lines.iter().map(|line| pair(&case.name, line));
+        Case {
+            lines: lines.collect(),
+            name: case.name,
+            text: case.dockerfile,
         }
-    }
-    cases
+    });
+    all.collect()
 }
 
-fn context(folder: &Path) {
-    std::fs::create_dir_all(folder.join("sub/deep")).unwrap();
-    let files = [
-        ("a.txt", "one\n"),
-        ("b.txt", "two\n"),
-        ("sub/c.txt", "three\n"),
-        ("sub/deep/d.md", "four\n"),
-        ("run.sh", "#!/bin/sh\n"),
-        (".dockerignore", "*.skip\n"),
-    ];
-    for (name, content) in files {
-        std::fs::write(folder.join(name), content).unwrap();
+fn pair(case: &str, line: &str) -> (String, String) {
+    if let Some(path) = line.strip_prefix("gone ") {
+        return ("gone".to_owned(), path.to_owned());
     }
+    let pair = line.split_once(" = ");
+    let pair = pair.or_else(|| Some((line.strip_suffix(" =")?, "")));
+    let (key, value) = pair.unwrap_or_else(|| panic!("{case}: what is {line:?}?"));
+    (key.to_owned(), value.replace("\\n", "\n"))
+}
+
+const FILES: &[(&str, &str)] = &[
+    ("a.txt", "one\n"),
+    ("b.txt", "two\n"),
+    ("sub/c.txt", "three\n"),
+    ("sub/deep/d.md", "four\n"),
+    ("run.sh", "#!/bin/sh\n"),
+    (".dockerignore", "*.skip\n"),
+];
+
+fn context(folder: &Path) {
+    cases::context(folder, FILES);
     let mode = std::fs::Permissions::from_mode(0o755);
     std::fs::set_permissions(folder.join("run.sh"), mode).unwrap();
     let mut archive = tar::Builder::new(std::fs::File::create(folder.join("a.tar")).unwrap());

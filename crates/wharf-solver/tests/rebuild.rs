@@ -9,50 +9,24 @@ mod world;
 #[allow(dead_code, reason = "other tests use more of it")]
 mod client;
 
+#[path = "solve/cases.rs"]
+mod cases;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
+use cases::{Case, cases, context};
 use client::{begin, dockerfile};
 use wharf_solver::{Progress, Solver};
 use world::isolated;
 
-struct Case<'a> {
-    name: &'a str,
-    dockerfile: String,
-    lines: Vec<&'a str>,
-}
-
-fn cases(text: &str) -> Vec<Case<'_>> {
-    let mut cases: Vec<Case<'_>> = Vec::new();
-    let mut fenced = false;
-    for line in text.lines() {
-        match (line.strip_prefix("## "), cases.last_mut()) {
-            (Some(name), _) if !fenced => cases.push(Case {
-                name,
-                dockerfile: String::new(),
-                lines: Vec::new(),
-            }),
-            (_, Some(_)) if line.starts_with("```") => fenced = !fenced,
-            (_, Some(case)) if fenced => case.dockerfile.push_str(&format!("{line}\n")),
-            (_, Some(case)) if !line.is_empty() => case.lines.push(line),
-            _ => {}
-        }
-    }
-    cases
-}
-
-fn context(folder: &Path) {
-    std::fs::create_dir_all(folder.join("sub/deep")).unwrap();
-    for (name, content) in [
-        ("a.txt", "one"),
-        ("b.txt", "two"),
-        ("sub/c.txt", "three"),
-        ("sub/deep/d.md", "four"),
-    ] {
-        std::fs::write(folder.join(name), content).unwrap();
-    }
-}
+const FILES: &[(&str, &str)] = &[
+    ("a.txt", "one"),
+    ("b.txt", "two"),
+    ("sub/c.txt", "three"),
+    ("sub/deep/d.md", "four"),
+];
 
 /// The steps of a vertex's name, if it is one of the file.
 fn step(name: &str) -> Option<String> {
@@ -88,9 +62,9 @@ async fn build(
 }
 
 /// What is wrong with a case, if anything is.
-async fn judge(solver: &Solver, case: &Case<'_>) -> Result<(), String> {
+async fn judge(solver: &Solver, case: &Case) -> Result<(), String> {
     let folder = tempfile::tempdir().unwrap();
-    context(folder.path());
+    context(folder.path(), FILES);
     let mut text = case.dockerfile.clone();
     let mut attrs = BTreeMap::new();
     let at = |name: &str| folder.path().join(name);

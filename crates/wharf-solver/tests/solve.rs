@@ -11,7 +11,7 @@ mod client;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use client::{Build, Files, begin, begin_as, dockerfile};
+use client::{Build, Files, begin, begin_as, dockerfile, go};
 use wharf_solver::*;
 use world::isolated;
 
@@ -254,16 +254,30 @@ fn equal_steps_are_done_once_and_a_cancelled_one_ends() {
             let context = tempfile::tempdir().unwrap();
             let write =
                 |text: &str| std::fs::write(context.path().join("Dockerfile"), text).unwrap();
-            write(
-                "FROM busybox\nRUN --mount=type=cache,target=/c echo x >> /c/n && sleep 0.5 && cat /c/n > /n\n",
-            );
+            let data = world.root.path().join("data");
+            // Each waits until it may go on.
+            let step = |name: &str, more: &str| {
+                format!(
+                    "FROM busybox\nRUN --mount=type=cache,id={name},target=/c echo x >> /c/{name}; \
+                     echo {name} begun; while ! test -e /c/go; do sleep 0.02; done; {more}\n"
+                )
+            };
+            write(&step("first", "cat /c/first > /n"));
             let solver = Solver::open(engine.clone()).unwrap();
             let (one, two) = (
                 begin(&solver, context.path(), "one"),
                 begin(&solver, context.path(), "two"),
             );
-            let (first, second) =
-                tokio::join!(dockerfile(&one.job, &[]), dockerfile(&two.job, &[]));
+            let both_hear = async |name: &str| {
+                let text = format!("{name} begun");
+                tokio::join!(one.hears(&text), two.hears(&text));
+            };
+            let let_go = async {
+                both_hear("first").await;
+                go(&data, "first");
+            };
+            let (first, second, ()) =
+                tokio::join!(dockerfile(&one.job, &[]), dockerfile(&two.job, &[]), let_go);
             for (build, result) in [(&one, first), (&two, second)] {
                 let tree = result.unwrap().single.unwrap();
                 assert_eq!(
@@ -273,25 +287,27 @@ fn equal_steps_are_done_once_and_a_cancelled_one_ends() {
             }
 
             // One of two lets go: the other has its result. Both let go: the command is killed.
-            write("FROM busybox\nRUN sleep 1 && echo done > /d\n");
-            let given_up = tokio::time::timeout(
-                std::time::Duration::from_millis(300),
-                dockerfile(&one.job, &[]),
-            );
-            let (given_up, kept) = tokio::join!(given_up, dockerfile(&two.job, &[]));
-            assert!(given_up.is_err());
+            write(&step("second", "echo done > /d"));
+            let given_up = async {
+                tokio::select! {
+                    biased;
+                    () = both_hear("second") => {}
+                    ended = dockerfile(&one.job, &[]) => panic!("{:?}", ended.is_ok()),
+                }
+                go(&data, "second");
+            };
+            let ((), kept) = tokio::join!(given_up, dockerfile(&two.job, &[]));
             let tree = kept.unwrap().single.unwrap();
             assert_eq!(
                 tree.read_file(&two.job, "/d", None).await.unwrap(),
                 b"done\n"
             );
             drop(tree);
-            write("FROM busybox\nRUN sleep 600\n");
-            let given_up = tokio::time::timeout(
-                std::time::Duration::from_millis(500),
-                dockerfile(&one.job, &[]),
-            );
-            assert!(given_up.await.is_err());
+            write("FROM busybox\nRUN echo third begun; sleep 600\n");
+            tokio::select! {
+                () = one.hears("third begun") => {}
+                ended = dockerfile(&one.job, &[]) => panic!("{:?}", ended.is_ok()),
+            }
             drop((one, two, solver));
             let tasks = || {
                 let folder = world.root.path().join("exec/tasks");
@@ -392,8 +408,10 @@ fn a_step_is_done_with_the_rights_of_who_asks() {
             let context = tempfile::tempdir().unwrap();
             let write =
                 |text: &str| std::fs::write(context.path().join("Dockerfile"), text).unwrap();
+            let data = world.root.path().join("data");
             write(
-                "FROM busybox\nRUN --mount=type=secret,id=s,required=true sleep 0.5; cat /run/secrets/s\n",
+                "FROM busybox\nRUN --mount=type=secret,id=s,required=true --mount=type=cache,target=/c \
+                 touch /c/own; echo begun; while ! test -e /c/go; do sleep 0.02; done; cat /run/secrets/s\n",
             );
             let solver = Solver::open(engine.clone()).unwrap();
             let poor = begin_as(&solver, context.path(), "poor", |options| {
@@ -403,7 +421,13 @@ fn a_step_is_done_with_the_rights_of_who_asks() {
                 });
             });
             let rich = begin(&solver, context.path(), "rich");
-            let (lacks, has) = tokio::join!(dockerfile(&poor.job, &[]), dockerfile(&rich.job, &[]));
+            let lacks = async {
+                rich.hears("begun").await;
+                let lacks = dockerfile(&poor.job, &[]).await;
+                go(&data, "own");
+                lacks
+            };
+            let (lacks, has) = tokio::join!(lacks, dockerfile(&rich.job, &[]));
             assert!(
                 lacks
                     .unwrap_err()

@@ -40,6 +40,17 @@ pub(crate) struct Time {
     pub(crate) nanos: u32,
 }
 
+impl Time {
+    /// Of nanoseconds since 1970.
+    pub(crate) fn of_nanos(nanos: i64) -> Self {
+        Self {
+            seconds: nanos.div_euclid(1_000_000_000),
+            // Less than a second of them.
+            nanos: u32::try_from(nanos.rem_euclid(1_000_000_000)).unwrap_or(0),
+        }
+    }
+}
+
 /// Extended attributes: names and values.
 pub(crate) type Xattrs = Vec<(Vec<u8>, Vec<u8>)>;
 

@@ -9,9 +9,11 @@ use jiff::Timestamp;
 use prost::Message as _;
 use serde_json::{Map, Value, json};
 use wharf_builder::fetch;
+use wharf_builder::git::{self, GitUrl};
 use wharf_oci::{Digest, Platform, Reference};
 
 use crate::frontend::key_of;
+use crate::solver::Commits;
 use crate::{Job, SolveError, SolveRequest, attributes};
 
 /// The kind of these statements.
@@ -102,13 +104,13 @@ impl Provenance {
         job: &Job,
         definition: Option<&pb::Definition>,
     ) -> Result<Value, SolveError> {
-        let sources = Sources::of(definition)?;
+        let sources = Sources::of(definition, job.commits())?;
         let mut predicate = json!({
             "builder": { "id": self.builder_id },
             "buildType": "https://mobyproject.org/buildkit@v1",
             "materials": sources.materials(),
             "invocation": {
-                "configSource": self.config_source(),
+                "configSource": self.config_source(job.commits()),
                 "parameters": self.parameters(&sources),
                 "environment": { "platform": key_of(&Platform::host()) },
             },
@@ -133,11 +135,15 @@ impl Provenance {
         Ok(predicate)
     }
 
-    fn config_source(&self) -> Value {
+    fn config_source(&self, commits: &Commits) -> Value {
         let attrs = &self.request.frontend_attrs;
         let mut source = Map::new();
         if let Some(context) = attrs.get("context").filter(|text| text.contains("://")) {
             source.insert("uri".to_owned(), json!(fetch::redacted(context)));
+            let url = GitUrl::read(context);
+            if let Some(commit) = url.and_then(|url| commits.of_url(&url)) {
+                source.insert("digest".to_owned(), json!({ "sha1": commit }));
+            }
         }
         if !self.request.frontend.is_empty() {
             let name = attrs.get("filename").filter(|name| !name.is_empty());
@@ -233,18 +239,25 @@ fn is_on(fields: &BTreeMap<&str, &str>, name: &str) -> Result<bool, SolveError> 
 #[derive(Default)]
 struct Sources {
     images: Vec<(String, Option<pb::Platform>)>,
-    others: Vec<(String, BTreeMap<String, String>)>,
+    others: Vec<Other>,
     locals: BTreeSet<String>,
     secrets: BTreeMap<String, bool>,
 }
 
+/// What is no image and no folder of the client's.
+struct Other {
+    source: pb::SourceOp,
+    /// Of a repository, what was checked out.
+    commit: Option<String>,
+}
+
 impl Sources {
-    fn of(definition: Option<&pb::Definition>) -> Result<Self, SolveError> {
+    fn of(definition: Option<&pb::Definition>, commits: &Commits) -> Result<Self, SolveError> {
         let mut sources = Self::default();
         for bytes in definition.iter().flat_map(|one| &one.def) {
             let op = decode(bytes)?;
             match op.op {
-                Some(pb::op::Op::Source(source)) => sources.add(source, op.platform),
+                Some(pb::op::Op::Source(source)) => sources.add(source, op.platform, commits),
                 Some(pb::op::Op::Exec(exec)) => {
                     let mounted = exec.mounts.into_iter().filter_map(|mount| mount.secret_opt);
                     let mounted = mounted.map(|secret| (secret.id, secret.optional));
@@ -258,21 +271,23 @@ impl Sources {
         Ok(sources)
     }
 
-    fn add(&mut self, source: pb::SourceOp, platform: Option<pb::Platform>) {
+    fn add(&mut self, source: pb::SourceOp, platform: Option<pb::Platform>, commits: &Commits) {
         let name = &source.identifier;
         if let Some(image) = name.strip_prefix("docker-image://") {
             self.images.push((image.to_owned(), platform));
         } else if let Some(local) = name.strip_prefix("local://") {
             self.locals.insert(local.to_owned());
         } else {
-            self.others.push((name.clone(), source.attrs));
+            let commit = git::commit_of(name).map(str::to_owned);
+            let commit = commit.or_else(|| commits.of(&source));
+            self.others.push(Other { source, commit });
         }
     }
 
     /// Whether all that was taken can be had again: not what a client sends, nor what may be something else by then.
     fn are_complete(&self) -> bool {
-        let is_fixed = |(name, attrs): &(String, BTreeMap<String, String>)| {
-            attrs.contains_key("http.checksum") || commit_of(name).is_some()
+        let is_fixed = |other: &Other| {
+            other.commit.is_some() || other.source.attrs.contains_key("http.checksum")
         };
         self.locals.is_empty() && self.others.iter().all(is_fixed)
     }
@@ -291,7 +306,8 @@ impl Sources {
             }
             materials.push(material);
         }
-        for (name, attrs) in &self.others {
+        for Other { source, commit } in &self.others {
+            let (name, attrs) = (&source.identifier, &source.attrs);
             let address = attrs.get("git.fullurl").unwrap_or(name);
             let mut material = json!({ "uri": fetch::redacted(address) });
             let digest = attrs
@@ -300,21 +316,13 @@ impl Sources {
             if let Some((kind, hex)) = digest {
                 material["digest"] = json!({ kind: hex });
             }
-            if let Some(commit) = commit_of(name) {
+            if let Some(commit) = commit {
                 material["digest"] = json!({ "sha1": commit });
             }
             materials.push(material);
         }
         materials
     }
-}
-
-/// The commit that a git source names, if it names one.
-fn commit_of(identifier: &str) -> Option<&str> {
-    let (_, fragment) = identifier.strip_prefix("git://")?.split_once('#')?;
-    let reference = fragment.split(':').next()?;
-    let is_commit = reference.len() == 40 && reference.bytes().all(|byte| byte.is_ascii_hexdigit());
-    is_commit.then_some(reference)
 }
 
 fn decode(bytes: &[u8]) -> Result<pb::Op, SolveError> {
@@ -423,6 +431,12 @@ mod tests {
 
     #[test]
     fn materials_are_complete_if_all_can_be_had_again_and_say_no_password() {
+        let commits = Commits::default();
+        let fetched = pb::SourceOp {
+            identifier: "git://h/a#main".to_owned(),
+            attrs: [("git.fullurl".to_owned(), "https://h/a".to_owned())].into(),
+        };
+        commits.note(&fetched, "the commit");
         let of = |name: &str, attrs: &[(&str, &str)]| {
             let mut sources = Sources::default();
             let attrs = attrs
@@ -432,7 +446,7 @@ mod tests {
                 identifier: name.to_owned(),
                 attrs: attrs.collect(),
             };
-            sources.add(source, None);
+            sources.add(source, None, &commits);
             (sources.are_complete(), sources.materials())
         };
         let commit = "0123456789012345678901234567890123456789";
@@ -443,6 +457,8 @@ mod tests {
         assert!(complete && materials[0]["digest"]["sha1"] == commit);
         assert_eq!(materials[0]["uri"], "https://u:xxxxx@h/a");
         assert!(!of("git://h/a#main", &[]).0 && !of("https://h/a", &[]).0);
+        let (complete, materials) = of("git://h/a#main", &[("git.fullurl", "https://h/a")]);
+        assert!(complete && materials[0]["digest"]["sha1"] == "the commit");
         let (complete, materials) = of("https://t@h/a", &[("http.checksum", "sha256:0")]);
         assert!(complete && materials[0]["digest"]["sha256"] == "0");
         assert_eq!(materials[0]["uri"], "https://xxxxx@h/a");

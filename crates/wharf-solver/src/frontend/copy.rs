@@ -2,6 +2,7 @@
 
 use bollard_buildkit_proto::pb;
 use bollard_buildkit_proto::pb::file_action::Action;
+use wharf_builder::git::GitUrl;
 use wharf_builder::{ModeChange, fetch};
 use wharf_dockerfile::{Add, Copy, Located, Source};
 
@@ -223,7 +224,7 @@ impl Converter<'_> {
             name: text.to_owned(),
             ..About::default()
         };
-        if let Some(git) = fetch::git_url(text) {
+        if let Some(git) = GitUrl::read(text) {
             if checksum.is_some() {
                 let text = "checksum is not supported for git sources yet";
                 return Err(SolveError::NotImplemented(text.to_owned()));

@@ -20,6 +20,7 @@ use std::collections::BTreeMap;
 use bollard_buildkit_proto::pb;
 use serde_json::{Value, json};
 use wharf_builder::fetch;
+use wharf_builder::git::{self, GitUrl};
 use wharf_dockerfile::{Dockerfile, Span};
 use wharf_oci::Platform;
 
@@ -207,7 +208,7 @@ fn parse(filename: &str, text: &str) -> Result<Dockerfile, SolveError> {
 
 /// The source that an address is: of git, with its `.git` or without, or of the web.
 fn remote_source(address: &str, keep_git_dir: bool) -> Option<pb::SourceOp> {
-    if let Some(git) = fetch::git_url(address) {
+    if let Some(git) = GitUrl::read(address) {
         return Some(git_source(&git, keep_git_dir));
     }
     fetch::is_url(address).then(|| pb::SourceOp {
@@ -217,11 +218,10 @@ fn remote_source(address: &str, keep_git_dir: bool) -> Option<pb::SourceOp> {
 }
 
 /// The source of a repository.
-fn git_source(git: &fetch::GitUrl, keep_git_dir: bool) -> pb::SourceOp {
-    let (_, address) = git
-        .repository
-        .split_once("://")
-        .unwrap_or(("", &git.repository));
+pub(crate) fn git_source(git: &GitUrl, keep_git_dir: bool) -> pb::SourceOp {
+    // What opens it is in an attribute alone.
+    let (clean, _) = git::parted(&git.repository);
+    let (_, address) = clean.split_once("://").unwrap_or(("", &clean));
     let fragment = match (git.reference.as_str(), git.folder.as_str()) {
         ("", "") => String::new(),
         (reference, "") => format!("#{reference}"),
@@ -232,8 +232,19 @@ fn git_source(git: &fetch::GitUrl, keep_git_dir: bool) -> pb::SourceOp {
     if keep_git_dir {
         attrs.insert("git.keepgitdir".to_owned(), "true".to_owned());
     }
+    if git::web_host(&git.repository).is_some() {
+        for (attr, secret) in GIT_SECRETS {
+            attrs.insert(attr.to_owned(), secret.to_owned());
+        }
+    }
     pb::SourceOp {
         identifier: format!("git://{address}{fragment}"),
         attrs,
     }
 }
+
+/// The secrets that open repositories (BuildKit's `client/llb`, `Git`).
+const GIT_SECRETS: [(&str, &str); 2] = [
+    ("git.authheadersecret", "GIT_AUTH_HEADER"),
+    ("git.authtokensecret", "GIT_AUTH_TOKEN"),
+];

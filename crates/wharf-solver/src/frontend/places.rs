@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use bollard_buildkit_proto::pb;
+use wharf_builder::fetch;
 use wharf_oci::{ImageConfig, Platform, Reference};
 
 use super::convert::Converter;
@@ -79,7 +80,8 @@ impl Converter<'_> {
             return Ok(Named::Files(Some(output)));
         }
         Err(SolveError::Invalid(format!(
-            "unsupported context source {context} for {name}"
+            "unsupported context source {} for {name}",
+            fetch::redacted(context)
         )))
     }
 

@@ -11,7 +11,7 @@ use wharf_oci::Digest;
 use super::Doing;
 use super::mounts::{Mounts, Reserved};
 use crate::flight::Outputs;
-use crate::graph::{Edge, Node};
+use crate::graph::{Edge, Node, check_root};
 use crate::voice::Voice;
 use crate::{Job, Ref, SolveError, blocking};
 
@@ -65,12 +65,15 @@ impl Job {
     /// A container of a frontend's.
     ///
     /// # Errors
-    /// If it has no root.
+    /// If it has no root, or only a part of a tree for it.
     pub fn container(&self, wanted: NewContainer) -> Result<Container, SolveError> {
         if !wanted.mounts.iter().any(|(mount, _)| mount.dest == "/") {
             return Err(SolveError::Invalid(
                 "container mounts have no rootfs".to_owned(),
             ));
+        }
+        for (mount, _) in &wanted.mounts {
+            check_root(mount)?;
         }
         let mut wanted = wanted;
         let mut inputs: Vec<Outputs> = Vec::new();

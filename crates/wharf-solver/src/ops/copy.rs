@@ -32,16 +32,14 @@ pub(super) fn copy(
     to: &Root,
     owner: Option<(u32, u32)>,
 ) -> Result<(), SolveError> {
-    if action.timestamp > 0 {
-        let text = "copies with a time of their own are not supported";
-        return Err(SolveError::NotImplemented(text.to_owned()));
-    }
     let (mode, change) = modes_of(action)?;
     let owner = owner.or(from.is_client.then_some((0, 0)));
     let looks = Looks {
         owner,
         mode,
         drops_set_id: from.is_classic && owner.is_some() && mode.is_none(),
+        // As other actions have it: negative for their own.
+        modified: (action.timestamp >= 0).then_some(action.timestamp),
     };
     let target = Target {
         path: clean(&action.dest),
@@ -146,6 +144,7 @@ fn one(
                 owner: None,
                 mode: looks.mode,
                 drops_set_id: false,
+                modified: None,
             };
             return Ok(transfer::archive((root, &below), (to, &target.path), own)?);
         }
@@ -212,8 +211,8 @@ fn change_modes(
     like: Option<&OwnedFd>,
     depth: usize,
 ) -> std::io::Result<()> {
-    if depth > 400 {
-        return Err(std::io::Error::other("folders within folders"));
+    if depth > tree::MAX_DEPTH {
+        return Err(tree::too_deep());
     }
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK;
     let path = resolve(to, path)?.path;
@@ -376,6 +375,30 @@ mod tests {
             action.required_paths = vec!["zz".to_owned()];
         });
         assert!(missing.is_err());
+    }
+
+    #[test]
+    fn copies_have_the_time_that_is_asked_for() {
+        use std::os::unix::fs::MetadataExt as _;
+        let trees = trees();
+        run(&trees, "d", "/kept", |_| ()).unwrap();
+        for (nanos, seconds, rest) in [(0, 0, 0), (5_000_000_007, 5, 7)] {
+            run(&trees, "a.txt", "/timed/x", |action| {
+                action.timestamp = nanos
+            })
+            .unwrap();
+            run(&trees, "d", "/timed/d", |action| action.timestamp = nanos).unwrap();
+            for name in ["x", "d/e", "d/e/f.md"] {
+                let found = trees.out.join("timed").join(name).metadata().unwrap();
+                assert_eq!(
+                    (found.mtime(), found.mtime_nsec()),
+                    (seconds, rest),
+                    "{name}"
+                );
+            }
+        }
+        let kept = trees.out.join("kept/e/f.md").metadata().unwrap();
+        assert!(kept.mtime() > 1_000_000_000);
     }
 
     #[test]

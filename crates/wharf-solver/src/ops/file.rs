@@ -345,7 +345,7 @@ fn rm(root: &Root, action: &pb::FileActionRm) -> Result<(), SolveError> {
 
 /// Removes what is at a name, a whole tree if need be; links are removed, not followed.
 fn remove(folder: &OwnedFd, name: &[u8], depth: usize) -> Result<(), Errno> {
-    if depth > 400 {
+    if depth > tree::MAX_DEPTH {
         return Err(Errno::NAMETOOLONG);
     }
     let own = OsStr::from_bytes(name);

@@ -125,8 +125,8 @@ impl Changes {
         path: &Path,
         depth: usize,
     ) -> std::io::Result<()> {
-        if depth > 400 {
-            return Err(std::io::Error::other("folders within folders"));
+        if depth > tree::MAX_DEPTH {
+            return Err(tree::too_deep());
         }
         let before: BTreeSet<Vec<u8>> = tree::names(old.as_fd())?.into_iter().collect();
         let after: BTreeSet<Vec<u8>> = tree::names(new.as_fd())?.into_iter().collect();

@@ -224,14 +224,14 @@ impl Doing<'_> {
     ) -> Result<(), SolveError> {
         let mut tree = self.input(mount.input)?;
         let output = usize::try_from(mount.output).ok();
+        if output.is_some() && !matches!(mount.selector.as_str(), "" | "/") {
+            let text = "a mount that is an output cannot have a selector";
+            return Err(SolveError::Invalid(text.to_owned()));
+        }
         if output.is_some() {
             // What comes out has the files that were there, a client's too.
             let job = self.job.clone();
             tree = blocking(move || job.layered(&tree)).await?;
-        }
-        if output.is_some() && !matches!(mount.selector.as_str(), "" | "/") {
-            let text = "a mount that is an output cannot have a selector";
-            return Err(SolveError::Invalid(text.to_owned()));
         }
         let (job, selector) = (self.job.clone(), mount.selector.clone());
         let read_only = mount.readonly;
@@ -278,16 +278,12 @@ impl Doing<'_> {
         let (job, selector) = (self.job.clone(), mount.selector.clone());
         let base = job.solver().caches();
         let (folder, lock) = blocking(move || {
-            let looks = match &begin {
-                Some(tree) => looks_of(&job, tree, &selector)?,
-                None => (0o755, (0, 0)),
-            };
-            let fill = |folder: &Path| match &begin {
-                Some(tree) => fill(&job, tree, &selector, folder)
+            let begin = |folder: &Path| match &begin {
+                Some(tree) => begun(&job, tree, &selector, folder)
                     .map_err(|error| std::io::Error::other(error.to_string())),
-                None => Ok(()),
+                None => Ok((0o755, (0, 0))),
             };
-            let (folder, lock) = wharf_builder::take_cache(&base, &name, sharing, looks, &fill)?;
+            let (folder, lock) = wharf_builder::take_cache(&base, &name, sharing, &begin)?;
             let about = serde_json::json!({ "id": options.id }).to_string();
             // Beside the folder, in the cache that was taken: of private ones there are several.
             std::fs::write(folder.with_file_name("about"), about)
@@ -471,20 +467,19 @@ fn file_copy(job: &Job, tree: &Ref, files: Tree, path: &Path) -> Result<View, So
     })
 }
 
-/// Mode and owner of a folder of a tree.
-fn looks_of(job: &Job, tree: &Ref, selector: &str) -> Result<(u32, (u32, u32)), SolveError> {
-    let files = tree.tree(job)?;
-    let found = wharf_builder::transfer::stat(&files.root, Path::new(selector));
-    let found = found
-        .ok_or_else(|| SolveError::NotFound(format!("failed to mount {selector:?}: not found")))?;
-    Ok((found.st_mode & 0o7777, (found.st_uid, found.st_gid)))
-}
-
-/// Files that a new cache begins with.
-fn fill(job: &Job, tree: &Ref, selector: &str, folder: &Path) -> Result<(), SolveError> {
+/// Files that a new cache begins with, and how their folder looks.
+fn begun(
+    job: &Job,
+    tree: &Ref,
+    selector: &str,
+    folder: &Path,
+) -> Result<wharf_builder::CacheLooks, SolveError> {
     use wharf_builder::transfer::{self, Looks};
     let failed = SolveError::io("fill a cache mount");
     let files = tree.tree(job)?;
+    let found = transfer::stat(&files.root, Path::new(selector));
+    let looks = found
+        .ok_or_else(|| SolveError::NotFound(format!("failed to mount {selector:?}: not found")))?;
     let found = resolve(&files.root, Path::new(selector)).map_err(&failed)?;
     let inside = found.path.strip_prefix("/").unwrap_or(&found.path);
     let inside = if inside == Path::new("") {
@@ -493,10 +488,11 @@ fn fill(job: &Job, tree: &Ref, selector: &str, folder: &Path) -> Result<(), Solv
         inside
     };
     let to = wharf_sys::root::Root::open(folder).map_err(&failed)?;
-    Ok(transfer::folder(
+    transfer::folder(
         (&files.root, inside),
         (&to, Path::new("/")),
         Looks::default(),
         &wharf_builder::Selection::default(),
-    )?)
+    )?;
+    Ok((looks.st_mode & 0o7777, (looks.st_uid, looks.st_gid)))
 }

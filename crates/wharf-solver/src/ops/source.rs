@@ -12,6 +12,7 @@ use tempfile::TempDir;
 use tokio::io::AsyncWriteExt as _;
 use tokio::sync::watch;
 use tokio_util::task::AbortOnDropHandle;
+use wharf_builder::git::{self, GitUrl};
 use wharf_builder::{Local, LocalRequest, fetch};
 use wharf_images::{Fetched, Image, ImagePin, LayerState, Progress, ProgressSender, PullOptions};
 use wharf_oci::{Digest, Platform, Reference};
@@ -30,7 +31,7 @@ impl Doing<'_> {
             "docker-image" => self.image(rest, source).await,
             "oci-layout" => self.layout(rest, source).await,
             // A result that is an image of the store already.
-            "wharf-image" => self.stored(rest),
+            "wharf-image" => self.stored(rest).await,
             "local" => self.local(rest, source).await,
             "git" => self.git(rest, source).await,
             "http" | "https" => self.http(source).await,
@@ -52,10 +53,14 @@ impl Doing<'_> {
         Ok(hold(store, layers))
     }
 
-    fn stored(&self, id: &str) -> Result<Ref, SolveError> {
-        let store = self.job.engine().images.store();
-        let (image, _pin) = store.pin(id)?;
-        Ok(hold(store, layers_of(store, &image.id)?))
+    async fn stored(&self, id: &str) -> Result<Ref, SolveError> {
+        let (job, id) = (self.job.clone(), id.to_owned());
+        blocking(move || {
+            let store = job.engine().images.store();
+            let (image, _pin) = store.pin(&id)?;
+            Ok(hold(store, layers_of(store, &image.id)?))
+        })
+        .await
     }
 
     async fn local(&self, name: &str, source: &pb::SourceOp) -> Result<Ref, SolveError> {
@@ -88,47 +93,91 @@ impl Doing<'_> {
             Some(full) => full.clone(),
             None => format!("https://{address}"),
         };
-        let url = fetch::GitUrl {
+        let url = GitUrl {
             repository,
             reference: reference.to_owned(),
             folder: folder.to_owned(),
         };
-        let keep_git = source.attrs.get("git.keepgitdir").map(String::as_str) == Some("true");
+        let own = match source.attrs.get("git.keepgitdir").map(String::as_str) {
+            Some("true") => git::Own::Kept,
+            _ => git::Own::Dropped,
+        };
         let dir = self.job.scratch()?;
         let path = dir.path().join("repository");
-        let agent = self.git_agent(&url.repository, &source.attrs).await?;
-        let socket = agent
-            .as_ref()
-            .map(|(folder, _)| folder.path().join("agent.sock"));
-        fetch::clone(&url, &path, socket.as_deref()).await?;
-        let commit = fetch::commit(&path).await?;
+        let home = self.job.volatile()?;
+        let agent = home.path().join("agent.sock");
+        let serving = self
+            .git_agent(&url.repository, &source.attrs, &agent)
+            .await?;
+        let authorization = self.git_secret(&url.repository, &source.attrs).await?;
+        let known_hosts = source.attrs.get("git.knownsshhosts").map(String::as_str);
+        let access = git::Access {
+            home: home.path(),
+            agent: serving.as_ref().map(|_| agent.as_path()),
+            known_hosts: known_hosts.filter(|lines| !lines.is_empty()),
+            authorization: authorization.as_deref(),
+        };
+        let commit = git::clone(&url, &path, own, &access).await?;
+        self.job.commits().note(source, &commit);
         blocking(move || {
-            if !keep_git {
-                let gone = std::fs::remove_dir_all(path.join(".git"));
-                gone.map_err(SolveError::io("remove the repository's .git"))?;
-            }
             let inside = below(&path, &url.folder)?;
-            let content = format!("git {commit} {} {keep_git}", url.folder);
+            let keeps = own == git::Own::Kept;
+            let content = format!("git {commit} {} {keeps}", url.folder);
             Ok(folder_ref(dir, inside, Digest::sha256(content.as_bytes())))
         })
         .await
     }
 
-    /// The client's ssh agent, where a repository is reached by ssh and the client has one.
+    /// The client's ssh agent at `path`, where a repository is reached by ssh and the client has one.
     async fn git_agent(
         &self,
         repository: &str,
         attrs: &BTreeMap<String, String>,
-    ) -> Result<Option<(TempDir, AbortOnDropHandle<()>)>, SolveError> {
-        if !fetch::is_ssh(repository) {
+        path: &Path,
+    ) -> Result<Option<AbortOnDropHandle<()>>, SolveError> {
+        if !git::is_ssh(repository) {
             return Ok(None);
         }
         let id = attrs.get("git.mountsshsock").map(String::as_str);
         let id = id.filter(|id| !id.is_empty()).unwrap_or("default");
-        let folder = self.job.volatile()?;
-        let path = folder.path().join("agent.sock");
-        let agent = self.job.client().agent(id, &path).await?;
-        Ok(agent.map(|agent| (folder, agent)))
+        Ok(self.job.client().agent(id, path).await?)
+    }
+
+    /// What opens a repository on the web, where the client has a secret for it: a header or a token, one for the host first
+    /// (BuildKit's `source/git`, `getAuthToken`).
+    async fn git_secret(
+        &self,
+        repository: &str,
+        attrs: &BTreeMap<String, String>,
+    ) -> Result<Option<String>, SolveError> {
+        let Some(host) = git::web_host(repository) else {
+            return Ok(None);
+        };
+        let kinds = [
+            ("git.authheadersecret", false),
+            ("git.authtokensecret", true),
+        ];
+        let named = kinds.map(|(attr, is_token)| (attrs.get(attr), is_token));
+        for suffix in [format!(".{host}"), String::new()] {
+            for (name, is_token) in &named {
+                let Some(name) = name.filter(|name| !name.is_empty()) else {
+                    continue;
+                };
+                let name = format!("{name}{suffix}");
+                let secret = match self.job.client().secret(&name).await {
+                    Ok(secret) => secret,
+                    // Clients answer in many ways that they have none.
+                    Err(error) => {
+                        tracing::debug!(%error, name, "ask for a secret of git");
+                        None
+                    }
+                };
+                if let Some(secret) = secret {
+                    return git_header(&name, secret, *is_token).map(Some);
+                }
+            }
+        }
+        Ok(None)
     }
 
     async fn http(&self, source: &pb::SourceOp) -> Result<Ref, SolveError> {
@@ -159,6 +208,23 @@ impl Doing<'_> {
             content_type: String::new(),
         })
     }
+}
+
+/// The header that a secret is, or that a token comes in.
+fn git_header(name: &str, secret: Vec<u8>, is_token: bool) -> Result<String, SolveError> {
+    use base64::Engine as _;
+    let text = String::from_utf8(secret)
+        .map_err(|_| SolveError::Invalid(format!("secret {name}: not text")))?;
+    // Files end with one.
+    let text = text.trim_end_matches(['\r', '\n']);
+    Ok(match is_token {
+        true => {
+            let pair = format!("x-access-token:{text}");
+            let pair = base64::engine::general_purpose::STANDARD.encode(pair);
+            format!("basic {pair}")
+        }
+        false => text.to_owned(),
+    })
 }
 
 /// Takes only the first layers, if the attribute says so.
@@ -323,14 +389,15 @@ async fn image_layers(
     voice: &Voice,
 ) -> Result<Ref, SolveError> {
     let store = job.engine().images.store();
-    if let Some((image, _pin)) = present(job, name, platform, mode) {
-        return Ok(hold(store, layers_of(store, &image.id)?));
+    if let Some((image, _pin)) = present(job, name, platform, mode).await? {
+        let store = store.clone();
+        return blocking(move || Ok(hold(&store, layers_of(&store, &image.id)?))).await;
     }
     let key = platform.map(crate::frontend::key_of).unwrap_or_default();
     let key = Digest::sha256(format!("image {name} {key}").as_bytes());
     let cache = &job.solver().cache;
     if name.contains("@sha256:")
-        && let Some(outputs) = cache.get(&key)?
+        && let Some(outputs) = cache.get(&key).await?
         && let Some(Some(tree)) = outputs.into_iter().next()
     {
         return Ok(tree);
@@ -347,7 +414,7 @@ async fn image_layers(
     let tree = hold(store, layers);
     let description = format!("pulled from {name}");
     let record = Record::new(&[Some(tree.clone())], description);
-    cache.put(&key, None, &record)?;
+    cache.put(&key, None, record).await?;
     Ok(tree)
 }
 
@@ -397,18 +464,20 @@ fn reference_of(name: &str) -> Result<Reference, SolveError> {
 }
 
 /// An image that is here, of the right platform, unless its name is to be looked up elsewhere.
-fn present(
+async fn present(
     job: &Job,
     name: &str,
     platform: Option<&Platform>,
     mode: &str,
-) -> Option<(Image, ImagePin)> {
+) -> Result<Option<(Image, ImagePin)>, SolveError> {
     if mode == "pull" && !name.contains("@sha256:") {
-        return None;
+        return Ok(None);
     }
-    let (image, pin) = job.engine().images.store().pin(name).ok()?;
-    let fits = platform.is_none_or(|platform| platform.matches(&image.config.platform()));
-    fits.then_some((image, pin))
+    let (store, name) = (job.engine().images.store().clone(), name.to_owned());
+    let found = blocking(move || Ok(store.pin(&name).ok())).await?;
+    let fits =
+        |image: &Image| platform.is_none_or(|platform| platform.matches(&image.config.platform()));
+    Ok(found.filter(|(image, _)| fits(image)))
 }
 
 async fn layer_status(voice: &Voice, id: &str, state: &LayerState) {
@@ -443,7 +512,7 @@ pub(crate) async fn resolve(
     mode: &str,
 ) -> Result<ResolvedImage, SolveError> {
     let reference = reference_of(name)?;
-    let Some((image, _pin)) = present(job, name, platform, mode) else {
+    let Some((image, _pin)) = present(job, name, platform, mode).await? else {
         if let Some(found) = ask_registry(job, &reference, platform).await {
             return Ok(found);
         }

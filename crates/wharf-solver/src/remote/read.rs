@@ -24,8 +24,10 @@ impl Job {
                 self.import_cache(cache, &place).await;
                 Ok(())
             };
+            // Of one folder there may be several, by their digests.
+            let name = format!("{} {:?}", cache.kind, cache.attrs);
             // It never fails.
-            let _ = self.imports().places.get(&place, import).await;
+            let _ = self.imports().places.get(&name, import).await;
         }
     }
 
@@ -45,7 +47,8 @@ impl Job {
         }
     }
 
-    /// Of an index, the caches of all its images: they may be for other platforms than ours, as this build may be.
+    /// Of an index, the caches of all its images: they may be for other platforms than ours, as this build may be. One that
+    /// cannot be had is no reason to do without the others.
     async fn import_registry(&self, place: &str) -> Result<Vec<Imported>, SolveError> {
         let reference = Reference::parse_normalized(place)
             .map_err(|error| SolveError::Invalid(format!("invalid reference format: {error}")))?
@@ -64,11 +67,17 @@ impl Job {
                 "cache configuration",
                 wharf_oci::MAX_CONFIG_SIZE,
             );
-            let config = config.await.map_err(failed)?;
             let place = Place::Registry(Box::new(source.clone()));
-            match imported(place, &manifest, &config) {
+            let read = match config.await {
+                Ok(config) => imported(place, &manifest, &config),
+                Err(error) => Err(failed(error)),
+            };
+            match read {
                 Ok(one) => all.push(one),
-                Err(error) => wrong = Some(error),
+                Err(error) => {
+                    tracing::debug!(%error, %reference, "import the cache of an image");
+                    wrong = Some(error);
+                }
             }
         }
         match (all.is_empty(), wrong) {
@@ -139,7 +148,7 @@ impl Job {
         let store = self.engine().images.store();
         let outputs = vec![Some(hold(store, layers.collect()))];
         let record = Record::new(&outputs, name.to_owned());
-        self.solver().cache.put(key, definition, &record)?;
+        self.solver().cache.put(key, definition, record).await?;
         Ok(Some(outputs))
     }
 

@@ -50,6 +50,8 @@ impl Client for Files {
 
 pub(crate) struct Build {
     pub(crate) job: Job,
+    /// What its commands have said so far.
+    pub(crate) heard: watch::Receiver<Vec<u8>>,
     pub(crate) said: tokio::task::JoinHandle<Vec<Progress>>,
 }
 
@@ -64,9 +66,13 @@ pub(crate) fn begin_as(
     change: impl FnOnce(&mut JobOptions),
 ) -> Build {
     let (progress, mut events) = mpsc::channel(64);
+    let (hears, heard) = watch::channel(Vec::new());
     let said = tokio::spawn(async move {
         let mut said = Vec::new();
         while let Some(event) = events.recv().await {
+            if let Progress::Log(log) = &event {
+                hears.send_modify(|heard| heard.extend_from_slice(&log.data));
+            }
             said.push(event);
         }
         said
@@ -88,7 +94,24 @@ pub(crate) fn begin_as(
     };
     change(&mut options);
     let job = solver.job(options);
-    Build { job, said }
+    Build { job, heard, said }
+}
+
+impl Build {
+    /// Until one of its commands has said this.
+    pub(crate) async fn hears(&self, text: &str) {
+        let is_said = |heard: &Vec<u8>| String::from_utf8_lossy(heard).contains(text);
+        let mut heard = self.heard.clone();
+        heard.wait_for(is_said).await.unwrap();
+    }
+}
+
+/// Lets steps go on that wait for `/c/go` in a cache mount with the file `name`.
+pub(crate) fn go(data: &Path, name: &str) {
+    let caches = std::fs::read_dir(data.join("builder/cache")).unwrap();
+    let folders = caches.map(|cache| cache.unwrap().path().join("data"));
+    let mut folders = folders.filter(|folder| folder.join(name).exists());
+    std::fs::write(folders.next().unwrap().join("go"), "").unwrap();
 }
 
 pub(crate) async fn dockerfile(

@@ -14,7 +14,7 @@ use tokio::sync::watch;
 use tokio_util::io::SyncIoBridge;
 use tokio_util::task::AbortOnDropHandle;
 use wharf_builder::transfer::chain;
-use wharf_builder::{BuildError, Client, Local, LocalRequest};
+use wharf_builder::{BuildError, Client, Local, LocalRequest, fetch};
 use wharf_distribution::Credentials;
 use wharf_dockerfile::Ignore;
 use wharf_layer::{ApplyOptions, LayerError, Plain, apply};
@@ -120,6 +120,7 @@ impl Context {
     /// If it cannot be had, or has no Dockerfile.
     pub(super) async fn fetch(job: &Job, address: &str, path: &str) -> Result<Self, BuildError> {
         let Some(source) = remote_source(address, false) else {
+            let address = fetch::redacted(address);
             let text = format!("remoteURL ({address}) could not be recognized as URL");
             return Err(BuildError::Failed(text));
         };

@@ -1,0 +1,616 @@
+//! Git repositories that a build takes files from.
+//!
+//! What opens a repository, passwords and tokens, and whom ssh trusts is written into a folder in memory that git has for its
+//! home. So nothing of it is in an argument, which everybody on the host sees, nor in the repository, which a build may keep.
+
+use std::io::Write as _;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::Path;
+use std::process::Stdio;
+
+use tokio::process::Command;
+
+use crate::BuildError;
+use crate::fetch::redacted;
+
+/// A git repository, a place in it and a folder of that.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GitUrl {
+    /// Its address.
+    pub repository: String,
+    /// A branch, tag or commit; empty for its own choice.
+    pub reference: String,
+    /// A folder in it; empty for all.
+    pub folder: String,
+}
+
+impl GitUrl {
+    /// `text` as a repository, if it looks like one (moby `builder/remotecontext/urlutil`).
+    pub fn read(text: &str) -> Option<Self> {
+        let (repository, fragment) = text.split_once('#').unwrap_or((text, ""));
+        let web = repository.starts_with("http://") || repository.starts_with("https://");
+        let other = ["git://", "ssh://", "github.com/", "git@"]
+            .iter()
+            .any(|prefix| repository.starts_with(prefix));
+        let is_git = other || (web && repository.ends_with(".git"));
+        if !is_git {
+            return None;
+        }
+        let repository = match repository.starts_with("github.com/") {
+            true => format!("https://{repository}"),
+            false => repository.to_owned(),
+        };
+        let (reference, folder) = fragment.split_once(':').unwrap_or((fragment, ""));
+        Some(Self {
+            repository,
+            reference: reference.to_owned(),
+            folder: folder.to_owned(),
+        })
+    }
+
+    /// The commit that it names, if it names one.
+    pub fn commit(&self) -> Option<&str> {
+        commit(&self.reference)
+    }
+}
+
+/// The commit that a source of BuildKit's names (`git://…#<commit>[:<folder>]`), if it names one.
+pub fn commit_of(identifier: &str) -> Option<&str> {
+    let (_, fragment) = identifier.strip_prefix("git://")?.split_once('#')?;
+    commit(fragment.split(':').next()?)
+}
+
+fn commit(reference: &str) -> Option<&str> {
+    let is_commit = reference.len() == 40 && reference.bytes().all(|byte| byte.is_ascii_hexdigit());
+    is_commit.then_some(reference)
+}
+
+/// Whether a repository is reached by ssh.
+pub fn is_ssh(repository: &str) -> bool {
+    match repository.split_once("://") {
+        Some((scheme, _)) => scheme == "ssh",
+        None => repository.contains('@'),
+    }
+}
+
+/// The host of a repository that is on the web, with its port.
+pub fn web_host(repository: &str) -> Option<&str> {
+    let rest = repository.strip_prefix("https://");
+    let rest = rest.or_else(|| repository.strip_prefix("http://"))?;
+    let (authority, _) = rest.split_at(end_of_authority(rest));
+    Some(
+        authority
+            .rsplit_once('@')
+            .map_or(authority, |(_, host)| host),
+    )
+}
+
+fn end_of_authority(rest: &str) -> usize {
+    rest.find(['/', '?', '#']).unwrap_or(rest.len())
+}
+
+/// An address without what it says of who asks (the user of ssh stays), and the line of git's credential store that says it
+/// instead.
+pub fn parted(address: &str) -> (String, Option<String>) {
+    let whole = || (address.to_owned(), None);
+    let Some((scheme, rest)) = address.split_once("://") else {
+        return whole();
+    };
+    let (authority, path) = rest.split_at(end_of_authority(rest));
+    let Some((user, host)) = authority.rsplit_once('@') else {
+        return whole();
+    };
+    let (name, password) = match user.split_once(':') {
+        Some((name, password)) => (name, Some(password)),
+        None => (user, None),
+    };
+    if !matches!(scheme, "http" | "https") {
+        // Nobody there takes a password from an address.
+        return (format!("{scheme}://{name}@{host}{path}"), None);
+    }
+    let escaped = |text: &str| text.replace('@', "%40");
+    let line = password.map(|password| {
+        let (name, password) = (escaped(name), escaped(password));
+        format!("{scheme}://{name}:{password}@{host}\n")
+    });
+    (format!("{scheme}://{host}{path}"), line)
+}
+
+/// What git is given of its client. Nothing is opened with what the host's own user has.
+pub struct Access<'a> {
+    /// An empty folder in memory that nobody else may look into: git's home.
+    pub home: &'a Path,
+    /// The socket of the client's ssh agent.
+    pub agent: Option<&'a Path>,
+    /// Lines of a `known_hosts`: ssh trusts these servers and no other. Without, it trusts one that is new.
+    pub known_hosts: Option<&'a str>,
+    /// The value of the header `Authorization` for the repository.
+    pub authorization: Option<&'a str>,
+}
+
+/// What becomes of the `.git` of a repository.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Own {
+    /// It stays, without a trace of how and when it came here.
+    Kept,
+    /// The files alone are wanted.
+    Dropped,
+}
+
+/// Fetches one commit of a repository into `path`, with the `git` of the host; which commit it is.
+///
+/// # Errors
+/// What git says; if the disk refuses.
+pub async fn clone(
+    url: &GitUrl,
+    path: &Path,
+    own: Own,
+    access: &Access<'_>,
+) -> Result<String, BuildError> {
+    let reference = match url.reference.as_str() {
+        "" => "HEAD",
+        text if text.starts_with('-') => {
+            return Err(BuildError::Invalid(format!("invalid refspec: {text}")));
+        }
+        text => text,
+    };
+    let (repository, stored) = parted(&url.repository);
+    let git = Git::new(path, access)?;
+    access.write(&repository, stored.as_deref())?;
+    std::fs::create_dir(path).map_err(BuildError::io("make a folder for the repository"))?;
+    git.run(&["init", "--quiet"]).await?;
+    git.run(&["remote", "add", "origin", "--", &repository])
+        .await?;
+    let fetch = [
+        "fetch", "--quiet", "--depth", "1", "origin", "--", reference,
+    ];
+    if let Err(shallow) = git.run(&fetch).await {
+        // Servers that give no single commit by its digest give everything.
+        let whole = ["fetch", "--quiet", "--tags", "origin"];
+        git.run(&whole).await.map_err(|_| shallow)?;
+        git.run(&["checkout", "--quiet", reference, "--"]).await?;
+    } else {
+        git.run(&["checkout", "--quiet", "FETCH_HEAD", "--"])
+            .await?;
+    }
+    let modules = [
+        "submodule",
+        "update",
+        "--init",
+        "--recursive",
+        "--depth",
+        "1",
+    ];
+    git.run(&modules).await?;
+    let commit = git.run(&["rev-parse", "HEAD"]).await?;
+    match own {
+        Own::Kept => git.forget().await?,
+        Own::Dropped => {
+            let gone = tokio::fs::remove_dir_all(path.join(".git")).await;
+            gone.map_err(BuildError::io("remove the repository's .git"))?;
+        }
+    }
+    Ok(commit)
+}
+
+impl Access<'_> {
+    /// Writes into git's home what opens `repository`.
+    fn write(&self, repository: &str, stored: Option<&str>) -> Result<(), BuildError> {
+        let mut settings = String::new();
+        if let Some(stored) = stored {
+            self.file(CREDENTIALS, stored)?;
+            settings.push_str("[credential]\n\thelper = store\n");
+        }
+        if let Some(value) = self
+            .authorization
+            .filter(|_| web_host(repository).is_some())
+        {
+            let (scope, header) = (
+                quoted(scope(repository))?,
+                format!("Authorization: {value}"),
+            );
+            let header = quoted(&header)?;
+            settings.push_str(&format!("[http {scope}]\n\textraHeader = {header}\n"));
+        }
+        self.file(SETTINGS, &settings)?;
+        match self.known_hosts {
+            Some(lines) => self.file(KNOWN_HOSTS, lines),
+            None => Ok(()),
+        }
+    }
+
+    fn file(&self, name: &str, text: &str) -> Result<(), BuildError> {
+        let mut options = std::fs::File::options();
+        let file = options.write(true).create_new(true).mode(0o600);
+        let written = file
+            .open(self.home.join(name))
+            .and_then(|mut file| file.write_all(text.as_bytes()));
+        written.map_err(BuildError::io("write what opens the repository"))
+    }
+}
+
+/// Files of git's home.
+const CREDENTIALS: &str = ".git-credentials";
+const SETTINGS: &str = ".gitconfig";
+const KNOWN_HOSTS: &str = "known_hosts";
+
+/// Where a header goes: to the repository alone, but at GitHub also to those that it has in it (BuildKit's `tokenScope`).
+fn scope(repository: &str) -> &str {
+    let places = ["https://github.com/", "https://www.github.com/"];
+    let found = places.iter().find(|place| repository.starts_with(**place));
+    found.copied().unwrap_or(repository)
+}
+
+/// A value as git's settings have it.
+fn quoted(text: &str) -> Result<String, BuildError> {
+    if text.contains(['\n', '\r', '\0']) {
+        let text = "a repository's address and the secrets that open it are of one line";
+        return Err(BuildError::Invalid(text.to_owned()));
+    }
+    let escaped = text.replace('\\', "\\\\").replace('"', "\\\"");
+    Ok(format!("\"{escaped}\""))
+}
+
+/// A program `git` in a folder.
+struct Git<'a> {
+    folder: &'a Path,
+    home: &'a Path,
+    agent: Option<&'a Path>,
+    /// Command line of ssh.
+    ssh: String,
+}
+
+/// What git and ssh are told of the daemon's variables: how to reach the net, and whom to trust there.
+const KEPT: [&str; 12] = [
+    "PATH",
+    "HTTP_PROXY",
+    "HTTPS_PROXY",
+    "NO_PROXY",
+    "ALL_PROXY",
+    "http_proxy",
+    "https_proxy",
+    "no_proxy",
+    "all_proxy",
+    "SSL_CERT_FILE",
+    "SSL_CERT_DIR",
+    "GIT_SSL_CAINFO",
+];
+
+/// ssh without any key of the host's: OpenSSH looks for them in the home that the system knows, whatever `HOME` says.
+const SSH: &str = "ssh -F none -o IdentityFile=none -o BatchMode=yes -o PasswordAuthentication=no -o ForwardAgent=no \
+                   -o GlobalKnownHostsFile=none";
+
+/// ssh, trusting the servers of a file. Without one, nobody is there to be asked whether a server is who it should be; as with
+/// BuildKit, one that is new is taken.
+fn ssh(known: Option<&Path>) -> Result<String, BuildError> {
+    let Some(known) = known else {
+        return Ok(format!(
+            "{SSH} -o StrictHostKeyChecking=accept-new -o UserKnownHostsFile=/dev/null"
+        ));
+    };
+    // It is a word for a shell, in it one for ssh, in it a text with `%` signs.
+    let path = known
+        .to_str()
+        .filter(|path| !path.contains(['\'', '"', '\\', '$']));
+    let path = path.ok_or_else(|| {
+        BuildError::Failed(format!("ssh takes no such path: {}", known.display()))
+    })?;
+    let path = path.replace('%', "%%");
+    Ok(format!(
+        "{SSH} -o StrictHostKeyChecking=yes -o 'UserKnownHostsFile=\"{path}\"'"
+    ))
+}
+
+impl<'a> Git<'a> {
+    fn new(folder: &'a Path, access: &Access<'a>) -> Result<Self, BuildError> {
+        let known = access.known_hosts.map(|_| access.home.join(KNOWN_HOSTS));
+        Ok(Self {
+            folder,
+            home: access.home,
+            agent: access.agent,
+            ssh: ssh(known.as_deref())?,
+        })
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new("git");
+        command
+            .current_dir(self.folder)
+            .args(arguments)
+            .env_clear()
+            // Nothing is asked at a terminal, and no protocol that runs programs (`ext::`) or reads our disk.
+            .env("GIT_TERMINAL_PROMPT", "0")
+            .env("GIT_PROTOCOL_FROM_USER", "0")
+            .env("GIT_ALLOW_PROTOCOL", "https:http:ssh:git")
+            .env("GIT_SSH_COMMAND", &self.ssh)
+            // No settings but ours: one could name programs to run, or have credentials of the host's.
+            .env("HOME", self.home)
+            .env("GIT_CONFIG_GLOBAL", self.home.join(SETTINGS))
+            .env("GIT_CONFIG_NOSYSTEM", "1")
+            .env("LC_ALL", "C")
+            .stdin(Stdio::null())
+            .kill_on_drop(true);
+        for name in KEPT {
+            if let Some(value) = std::env::var_os(name) {
+                command.env(name, value);
+            }
+        }
+        if let Some(agent) = self.agent {
+            command.env("SSH_AUTH_SOCK", agent);
+        }
+        command
+    }
+
+    /// Runs it; what it says.
+    async fn run(&self, arguments: &[&str]) -> Result<String, BuildError> {
+        let output = self.command(arguments).output().await;
+        let output = output.map_err(|error| {
+            BuildError::Failed(format!(
+                "unable to find git on the host, which git contexts need: {error}"
+            ))
+        })?;
+        if output.status.success() {
+            return Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned());
+        }
+        let text = String::from_utf8_lossy(&output.stderr);
+        let text = redacted(text.trim());
+        let verb = arguments.first().copied().unwrap_or_default();
+        Err(BuildError::Failed(format!(
+            "error in git {verb}: {text}: {}",
+            output.status
+        )))
+    }
+
+    /// Removes what the repository says of when it was fetched, as BuildKit does: one commit is the same files.
+    async fn forget(&self) -> Result<(), BuildError> {
+        let expire = ["reflog", "expire", "--all", "--expire=now"];
+        self.run(&expire).await?;
+        match tokio::fs::remove_file(self.folder.join(".git/FETCH_HEAD")).await {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+            other => other.map_err(BuildError::io("remove the repository's FETCH_HEAD")),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn repositories_are_told_from_files() {
+        let git = GitUrl::read("https://h.example/a/b.git#v1:sub/x").unwrap();
+        assert_eq!(git.repository, "https://h.example/a/b.git");
+        assert_eq!(
+            (git.reference.as_str(), git.folder.as_str()),
+            ("v1", "sub/x")
+        );
+        assert_eq!(
+            GitUrl::read("github.com/a/b").unwrap().repository,
+            "https://github.com/a/b"
+        );
+        assert!(GitUrl::read("https://h.example/a.tar.gz").is_none());
+        assert!(GitUrl::read("git@h.example:a/b.git").is_some());
+        assert!(is_ssh("git@h:a") && is_ssh("ssh://h/a") && !is_ssh("https://u@h/a"));
+        assert_eq!(web_host("https://u:p@h:8/a"), Some("h:8"));
+        assert_eq!((web_host("ssh://h/a"), web_host("git@h:a")), (None, None));
+    }
+
+    #[test]
+    fn commits_are_told_from_branches() {
+        let commit = "0123456789012345678901234567890123456789";
+        assert_eq!(commit_of(&format!("git://h/a#{commit}:sub")), Some(commit));
+        for other in [
+            "git://h/a#main",
+            "git://h/a",
+            "https://h/a#x",
+            "git://h/a#:x",
+        ] {
+            assert_eq!(commit_of(other), None, "{other}");
+        }
+        let url = |text: &str| GitUrl::read(text).unwrap();
+        assert!(url(&format!("git://h/a#{commit}")).commit().is_some());
+        assert!(url("git://h/a").commit().is_none());
+    }
+
+    #[test]
+    fn passwords_are_parted_from_addresses() {
+        for (text, clean, line) in [
+            (
+                "https://u:p@h:1/a",
+                "https://h:1/a",
+                Some("https://u:p@h:1\n"),
+            ),
+            (
+                "http://u:p@ss@h/a",
+                "http://h/a",
+                Some("http://u:p%40ss@h\n"),
+            ),
+            ("https://token@h/a", "https://h/a", None),
+            ("ssh://git:p@h/a", "ssh://git@h/a", None),
+            ("ssh://git@h/a", "ssh://git@h/a", None),
+            ("git@h:a/b.git", "git@h:a/b.git", None),
+            ("https://h/a@b", "https://h/a@b", None),
+        ] {
+            let line = line.map(str::to_owned);
+            assert_eq!(parted(text), (clean.to_owned(), line), "{text}");
+        }
+    }
+
+    fn access_of<'a>(home: &'a Path, agent: Option<&'a Path>) -> Access<'a> {
+        Access {
+            home,
+            agent,
+            known_hosts: None,
+            authorization: None,
+        }
+    }
+
+    /// What git is run with, told by git itself.
+    #[tokio::test]
+    async fn git_has_nothing_of_the_hosts() {
+        let dir = tempfile::tempdir().unwrap();
+        let told = async |access: &Access<'_>| {
+            let git = Git::new(dir.path(), access).unwrap();
+            git.run(&["-c", "alias.show-env=!env", "show-env"])
+                .await
+                .unwrap()
+        };
+        let home = dir.path().join("home");
+        let alone = told(&access_of(&home, None)).await;
+        assert!(alone.contains("IdentityFile=none") && alone.contains("accept-new"));
+        assert!(alone.contains(&format!("HOME={}", home.display())));
+        // The test itself has some of these.
+        assert!(!alone.contains("CARGO") && !alone.contains("SSH_AUTH_SOCK"));
+        let agent = Path::new("/run/agent.sock");
+        let all = Access {
+            known_hosts: Some("h ssh-ed25519 x\n"),
+            ..access_of(&home, Some(agent))
+        };
+        let all = told(&all).await;
+        assert!(all.contains("SSH_AUTH_SOCK=/run/agent.sock"), "{all}");
+        assert!(all.contains("StrictHostKeyChecking=yes") && !all.contains("accept-new"));
+        // A repository on our disk is no repository that anybody may have.
+        let url = GitUrl {
+            repository: dir.path().display().to_string(),
+            reference: String::new(),
+            folder: String::new(),
+        };
+        let own = tempfile::tempdir().unwrap();
+        let error = clone(
+            &url,
+            &dir.path().join("x"),
+            Own::Kept,
+            &access_of(own.path(), None),
+        )
+        .await;
+        let error = error.unwrap_err().to_string();
+        assert!(error.contains("'file' not allowed"), "{error}");
+    }
+
+    /// What git makes of its home: told by git itself.
+    #[tokio::test]
+    async fn what_opens_a_repository_is_in_gits_home_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        let (home, path) = (dir.path().join("home"), dir.path().join("r"));
+        std::fs::create_dir(&home).unwrap();
+        let access = Access {
+            authorization: Some("basic \"x\\y\""),
+            known_hosts: Some("h ssh-ed25519 x\n"),
+            ..access_of(&home, None)
+        };
+        let url = GitUrl::read("http://u:hush@127.0.0.1:9/a.git").unwrap();
+        // Nobody is there; all is written by then.
+        let error = clone(&url, &path, Own::Kept, &access).await.unwrap_err();
+        assert!(!error.to_string().contains("hush"), "{error}");
+        let git = Git::new(&path, &access).unwrap();
+        let told = async |arguments: &[&str]| git.run(arguments).await.unwrap();
+        let own = "http://127.0.0.1:9/a.git";
+        assert_eq!(told(&["remote", "get-url", "origin"]).await, own);
+        let header = ["config", "--get-urlmatch", "http.extraHeader"];
+        let header = [&header[..], &["http://127.0.0.1:9/a.git/info/refs"]].concat();
+        assert_eq!(told(&header).await, "Authorization: basic \"x\\y\"");
+        assert_eq!(told(&["config", "credential.helper"]).await, "store");
+        let line = std::fs::read_to_string(home.join(CREDENTIALS)).unwrap();
+        assert_eq!(line, "http://u:hush@127.0.0.1:9\n");
+        let kept = std::fs::read_to_string(path.join(".git/config")).unwrap();
+        assert!(!kept.contains("hush") && !kept.contains("basic"), "{kept}");
+        assert!(home.join(KNOWN_HOSTS).exists());
+        assert!(quoted("a\nb").is_err());
+        assert_eq!(scope("https://github.com/a/b"), "https://github.com/");
+    }
+
+    /// A web server with files below `folder`, for who has the password.
+    fn serve(folder: std::path::PathBuf) -> String {
+        use std::io::{BufRead as _, BufReader};
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        let answer = move |mut stream: std::net::TcpStream| -> std::io::Result<()> {
+            let mut lines = BufReader::new(stream.try_clone()?).lines();
+            let first = lines.next().unwrap_or(Ok(String::new()))?;
+            let mut is_known = false;
+            for line in lines {
+                let line = line?;
+                // `u:hush`, in base 64.
+                is_known |= line.eq_ignore_ascii_case("authorization: basic dTpodXNo");
+                if line.is_empty() {
+                    break;
+                }
+            }
+            let path = first.split([' ', '?']).nth(1).unwrap_or_default();
+            let file = std::fs::read(folder.join(path.trim_start_matches('/')));
+            let (status, body) = match (is_known, file) {
+                (false, _) => ("401 No\r\nWWW-Authenticate: Basic realm=\"x\"", Vec::new()),
+                (true, Err(_)) => ("404 None", Vec::new()),
+                (true, Ok(body)) => ("200 OK", body),
+            };
+            let length = body.len();
+            let head = format!(
+                "HTTP/1.1 {status}\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n"
+            );
+            stream.write_all(head.as_bytes())?;
+            stream.write_all(&body)
+        };
+        std::thread::spawn(move || {
+            for stream in listener.incoming().flatten() {
+                // Who has gone gets no answer.
+                let _ = answer(stream);
+            }
+        });
+        address
+    }
+
+    /// Every file below a folder, as text.
+    fn texts(folder: &Path) -> Vec<String> {
+        let entries = std::fs::read_dir(folder).unwrap();
+        let paths = entries.map(|entry| entry.unwrap().path());
+        let texts = paths.flat_map(|path| match path.is_dir() {
+            true => texts(&path),
+            false => vec![String::from_utf8_lossy(&std::fs::read(path).unwrap()).into_owned()],
+        });
+        texts.collect()
+    }
+
+    #[tokio::test]
+    async fn a_repository_behind_a_password_is_kept_without_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let script = "git init -q -b main r && cd r && echo x > f && git add . \
+                      && git -c user.name=n -c user.email=e@x commit -qm one && git update-server-info";
+        let mut made = std::process::Command::new("sh");
+        made.args(["-c", script]).current_dir(dir.path());
+        assert!(made.status().unwrap().success());
+        let address = serve(dir.path().to_owned());
+        for (number, (user, authorization)) in [("u:hush@", None), ("", Some("basic dTpodXNo"))]
+            .into_iter()
+            .enumerate()
+        {
+            let home = tempfile::tempdir().unwrap();
+            let access = Access {
+                authorization,
+                ..access_of(home.path(), None)
+            };
+            let url = GitUrl {
+                repository: format!("http://{user}{address}/r/.git"),
+                reference: "main".to_owned(),
+                folder: String::new(),
+            };
+            let path = dir.path().join(number.to_string());
+            let commit = clone(&url, &path, Own::Kept, &access).await.unwrap();
+            assert!(super::commit(&commit).is_some(), "{commit}");
+            assert_eq!(std::fs::read(path.join("f")).unwrap(), b"x\n");
+            let kept = texts(&path.join(".git"));
+            assert!(kept.iter().any(|text| text.contains(&address)));
+            for secret in ["hush", "dTpodXNo"] {
+                assert!(!kept.iter().any(|text| text.contains(secret)), "{secret}");
+            }
+            assert!(!path.join(".git/FETCH_HEAD").exists());
+            let (bare, again) = (tempfile::tempdir().unwrap(), dir.path().join("again"));
+            let none = access_of(bare.path(), None);
+            let url = GitUrl {
+                repository: format!("http://{address}/r/.git"),
+                ..url
+            };
+            assert!(clone(&url, &again, Own::Dropped, &none).await.is_err());
+            std::fs::remove_dir_all(again).unwrap();
+        }
+    }
+}
