@@ -442,7 +442,7 @@ impl LlbBridge for Bridge {
         request: Request<Streaming<ExecMessage>>,
     ) -> Result<Response<Self::ExecProcessStream>, Status> {
         let job = self.job(&request).await?;
-        let said = container::serve(job, request.into_inner());
+        let said = container::serve(job, self.0.solver.clone(), request.into_inner());
         Ok(Response::new(Box::pin(said)))
     }
 

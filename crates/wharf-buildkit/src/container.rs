@@ -8,20 +8,25 @@ use bollard_buildkit_proto::moby::buildkit::v1::frontend::exec_message::Input;
 use bollard_buildkit_proto::moby::buildkit::v1::frontend::{
     DoneMessage, ExecMessage, ExitMessage, FdMessage, InitMessage, StartedMessage,
 };
+use futures_util::future::OptionFuture;
 use futures_util::{Stream, StreamExt as _};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::sync::mpsc;
+use tokio::sync::mpsc::error::TrySendError;
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::task::AbortOnDropHandle;
 use tonic::{Code, Status, Streaming};
-use wharf_solver::{NewProcess, Process};
+use wharf_solver::{NewProcess, Process, Solver};
 
 use crate::error::Error;
 use crate::job::Job;
+use crate::spool::Spool;
 
-/// What waits for a process, or for the client.
+/// What waits for the client.
 const WAITING: usize = 32;
+/// The most orders that wait for a process.
+const ORDERS: usize = 1_024;
 /// Bytes that are read at once.
 const CHUNK: usize = 32 << 10;
 /// The most processes of a stream.
@@ -29,9 +34,11 @@ const PROCESSES: usize = 64;
 /// The exit code of what did not end by itself (`gateway/errdefs.UnknownExitStatus`).
 const UNKNOWN: u32 = 255;
 
-/// Answers a stream of messages. Processes end with it.
+/// Answers a stream of messages. Processes end with it. No process is waited for: what it is to read is spooled with
+/// `solver`, and of orders it may only have so many before it.
 pub(crate) fn serve(
     job: Arc<Job>,
+    solver: Solver,
     mut asked: Streaming<ExecMessage>,
 ) -> impl Stream<Item = Result<ExecMessage, Status>> + Send {
     let (said, answers) = mpsc::channel(WAITING);
@@ -48,13 +55,13 @@ pub(crate) fn serve(
                         let _ = said.send(Err(Status::unknown(text))).await;
                         return;
                     }
-                    let (told, inputs) = mpsc::channel(WAITING);
-                    let (ordered, orders) = mpsc::channel(WAITING);
+                    let told = spool(&solver);
+                    let (ordered, orders) = mpsc::channel(ORDERS);
                     let line = Line {
                         id: id.clone(),
                         said: said.clone(),
                     };
-                    let work = tokio::spawn(line.run(job.clone(), init, (inputs, orders)));
+                    let work = tokio::spawn(line.run(job.clone(), init, (told.clone(), orders)));
                     let work = AbortOnDropHandle::new(work);
                     let known = Known {
                         told,
@@ -64,20 +71,22 @@ pub(crate) fn serve(
                     processes.insert(id, known);
                 }
                 other => {
-                    if let Some(known) = processes.get(&id) {
-                        let way = match other {
-                            Input::Signal(_) | Input::Resize(_) => &known.ordered,
-                            _ => &known.told,
-                        };
-                        // One that has ended hears nothing.
-                        let _ = way.send(other).await;
+                    let known = processes.get(&id);
+                    // One that has ended hears nothing.
+                    let known = known.filter(|known| !known.work.is_finished());
+                    if let Some(Err(status)) =
+                        OptionFuture::from(known.map(|one| one.hear(other))).await
+                    {
+                        let _ = said.send(Err(status)).await;
+                        return;
                     }
                 }
             }
         }
         // The client says no more; what it has begun it still hears of.
         for (_, known) in processes {
-            drop((known.told, known.ordered));
+            known.told.close();
+            drop(known.ordered);
             let _ = known.work.await;
         }
     });
@@ -88,17 +97,52 @@ pub(crate) fn serve(
     })
 }
 
+/// What a process is to read.
+fn spool(solver: &Solver) -> Spool {
+    let solver = solver.clone();
+    Spool::new(move || {
+        let folder = solver.scratch().map_err(std::io::Error::other)?;
+        tempfile::tempfile_in(folder.path())
+    })
+}
+
 /// A process that was begun.
 struct Known {
     /// What it reads.
-    told: mpsc::Sender<Input>,
+    told: Spool,
     /// Signals and sizes: they do not wait until it has read.
     ordered: mpsc::Sender<Input>,
     work: AbortOnDropHandle<()>,
 }
 
+impl Known {
+    /// Passes on what its client says to it. Waits for the disk alone.
+    async fn hear(&self, input: Input) -> Result<(), Status> {
+        match input {
+            Input::File(file) if file.fd == 0 => {
+                let written = self.told.write(file.data).await;
+                written.map_err(|error| {
+                    Status::unknown(format!("failed to keep what a process is to read: {error}"))
+                })?;
+                if file.eof {
+                    self.told.close();
+                }
+                Ok(())
+            }
+            Input::Signal(_) | Input::Resize(_) => match self.ordered.try_send(input) {
+                Err(TrySendError::Full(_)) => Err(Status::resource_exhausted(
+                    "too many signals for a process that takes none",
+                )),
+                _ => Ok(()),
+            },
+            // It says nothing to a process.
+            _ => Ok(()),
+        }
+    }
+}
+
 /// What comes for a process: what it reads, and orders.
-type Inputs = (mpsc::Receiver<Input>, mpsc::Receiver<Input>);
+type Inputs = (Spool, mpsc::Receiver<Input>);
 
 /// What one process says to its client.
 #[derive(Clone)]
@@ -238,23 +282,21 @@ impl Line {
 }
 
 /// Tells the process what the client has for it, for as long as it lives.
-async fn tell(
-    writer: impl AsyncWrite + Unpin,
-    mut inputs: mpsc::Receiver<Input>,
-) -> std::convert::Infallible {
-    let mut writer = Some(writer);
-    while let Some(input) = inputs.recv().await {
-        // Who has ended is told nothing any more; that it has is heard elsewhere.
-        if let (Input::File(file), Some(open)) = (&input, &mut writer)
-            && file.fd == 0
-        {
-            let written = open.write_all(&file.data).await;
-            if file.eof || written.is_err() {
-                let _ = open.shutdown().await;
-                writer = None;
+async fn tell(mut writer: impl AsyncWrite + Unpin, inputs: Spool) -> std::convert::Infallible {
+    loop {
+        match inputs.read().await {
+            // Who has ended is told nothing any more; that it has is heard elsewhere.
+            Ok(Some(data)) if writer.write_all(&data).await.is_err() => break,
+            Ok(Some(_)) => {}
+            Ok(None) => break,
+            Err(error) => {
+                tracing::warn!(%error, "read what a process is to read");
+                break;
             }
         }
     }
+    // As above.
+    let _ = writer.shutdown().await;
     std::future::pending().await
 }
 

@@ -1,5 +1,6 @@
 //! BuildKit's control service.
 
+use std::collections::HashMap;
 use std::pin::Pin;
 use std::sync::Arc;
 
@@ -16,11 +17,13 @@ use tokio::sync::mpsc::Receiver;
 use tokio_util::io::ReaderStream;
 use tonic::{Request, Response, Status, Streaming};
 use wharf_builder::Upload;
+use wharf_builder::fetch::redacted;
 use wharf_engine::BuildConfig;
 use wharf_solver::{CacheOption, Entitlement, JobOptions, Policies, Progress, SolveResult};
 
 use crate::bridge::outcome;
 use crate::error::Error;
+use crate::history_filter::Filters;
 use crate::job::{Job, Running};
 use crate::progress::Trace;
 use crate::service::Kit;
@@ -99,7 +102,7 @@ impl Control {
         let mut record = BuildHistoryRecord {
             r#ref: request.r#ref.clone(),
             frontend: request.frontend.clone(),
-            frontend_attrs: request.frontend_attrs.clone(),
+            frontend_attrs: told(&request.frontend_attrs),
             exporters: exporters(&request),
             created_at: Some(now()),
             ..BuildHistoryRecord::default()
@@ -159,6 +162,13 @@ impl Control {
         let running = self.0.jobs.begin(&request.r#ref, &request.session, work)?;
         Ok((running, events))
     }
+}
+
+/// Attributes as the history has them, which others read: no password of an address is in it.
+fn told(attributes: &HashMap<String, String>) -> HashMap<String, String> {
+    let told = attributes.iter();
+    told.map(|(name, value)| (name.clone(), redacted(value)))
+        .collect()
 }
 
 /// What a client may ask for: what the daemon's settings allow.
@@ -320,13 +330,15 @@ impl control_server::Control for Control {
         request: Request<BuildHistoryRequest>,
     ) -> Result<Response<Self::ListenBuildHistoryStream>, Status> {
         let request = request.into_inner();
-        if !request.filter.is_empty() {
-            return Err(Status::unimplemented(
-                "filters of the history are not built",
-            ));
+        if request.limit < 0 {
+            let text = format!("invalid limit {}", request.limit);
+            return Err(Status::invalid_argument(text));
         }
+        let filters = Filters::read(&request.filter)?;
         let id = request.r#ref.clone();
-        let wanted = move |record: &BuildHistoryRecord| id.is_empty() || record.r#ref == id;
+        let wanted = move |record: &BuildHistoryRecord| {
+            (id.is_empty() || record.r#ref == id) && filters.fit(record)
+        };
         let (mut past, coming) = self.0.history.listen(&wanted, request.active_only);
         if request.limit > 0 {
             past.truncate(usize::try_from(request.limit).unwrap_or(usize::MAX));
@@ -372,7 +384,7 @@ impl Past {
             Err(status) => {
                 record.error = Some(bollard_buildkit_proto::google::rpc::Status {
                     code: status.code().into(),
-                    message: status.message().to_owned(),
+                    message: redacted(status.message()),
                     ..Default::default()
                 });
             }

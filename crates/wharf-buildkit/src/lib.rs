@@ -22,11 +22,13 @@ mod error;
 mod export;
 mod gc;
 mod history;
+mod history_filter;
 mod job;
 mod progress;
 mod rest;
 mod service;
 mod session;
+mod spool;
 mod time;
 mod usage;
 

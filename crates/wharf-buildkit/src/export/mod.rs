@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use bollard_buildkit_proto::moby::buildkit::v1::Exporter;
-use wharf_solver::{ArchiveKind, SolveResult, flag};
+use wharf_solver::{ArchiveKind, ExporterKind, SolveResult, check_export, flag};
 
 use crate::error::Error;
 use crate::job::Job;
@@ -31,19 +31,24 @@ struct Export<'a> {
 /// Which is not.
 pub(crate) fn check(exporters: &[Exporter]) -> Result<(), Error> {
     for exporter in exporters {
-        match exporter.r#type.as_str() {
-            "" | "moby" | "image" | "docker" | "oci" | "tar" | "local" => {}
+        let mut attributes: BTreeMap<_, _> = exporter.attrs.clone().into_iter().collect();
+        let kind = match exporter.r#type.as_str() {
+            "" => continue,
+            "image" => ExporterKind::Image,
+            "moby" => {
+                flag(&attributes, "push")?;
+                attributes.remove("push");
+                ExporterKind::Image
+            }
+            "docker" | "oci" => ExporterKind::Archive,
+            "tar" | "local" => ExporterKind::Files,
             other => {
                 return Err(Error::NotFound(format!(
                     "exporter {other:?} could not be found"
                 )));
             }
-        }
-        let attributes = exporter.attrs.clone().into_iter().collect();
-        // Said wrongly, it is said before anything is built.
-        for name in ["push", "push-by-digest", "force-compression", "tar"] {
-            flag(&attributes, name)?;
-        }
+        };
+        check_export(kind, &attributes)?;
         for name in ["unpack-only", "dangling-name-prefix"] {
             let asked = exporter.attrs.get(name).map_or("", String::as_str);
             if !matches!(asked, "" | "0" | "false") {

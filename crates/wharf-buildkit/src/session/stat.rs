@@ -1,6 +1,7 @@
 //! What a client says of a file, checked: it may say anything.
 
 use std::cmp::Ordering;
+use std::collections::HashMap;
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
@@ -27,6 +28,10 @@ const MOST: u32 = 5_000_000;
 const MOST_SAID: usize = 1 << 30;
 /// The most bytes of attributes of one entry: the kernel has no more.
 const MOST_ATTRIBUTES: usize = 64 << 10;
+/// The most attributes of one entry: no file system that we know has more.
+const COUNT_ATTRIBUTES: usize = 1_000;
+/// The longest name of an attribute (`XATTR_NAME_MAX`).
+const LONGEST_ATTRIBUTE: usize = 255;
 
 /// One entry of a tree.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -153,21 +158,12 @@ impl Entry {
             0 => Kind::Same(inside(&stat.linkname)?),
             _ => Kind::Other,
         };
-        let mut xattrs: Vec<_> = stat.xattrs.into_iter().collect();
-        xattrs.retain(|(name, _)| name == "security.capability" || name.starts_with("user."));
-        let bytes = xattrs.iter().map(|(name, value)| name.len() + value.len());
-        if bytes.sum::<usize>() > MOST_ATTRIBUTES {
-            let path = &stat.path;
-            return Err(Error::Invalid(format!(
-                "attributes of {path:?} are too large"
-            )));
-        }
+        let xattrs = attributes(&stat.path, stat.xattrs)?;
         if let Kind::Link(link) = &kind
             && link.len() > 4095
         {
             return Err(Error::Invalid(format!("invalid link {:?}", stat.path)));
         }
-        xattrs.sort();
         Ok(Self {
             path,
             kind,
@@ -177,6 +173,26 @@ impl Entry {
             xattrs,
         })
     }
+}
+
+/// The attributes that are kept, in their order: what the kernel would take.
+fn attributes(path: &str, said: HashMap<String, Vec<u8>>) -> Result<Vec<(String, Vec<u8>)>, Error> {
+    let mut kept: Vec<_> = said.into_iter().collect();
+    kept.retain(|(name, _)| name == "security.capability" || name.starts_with("user."));
+    let bad = |name: &str| name == "user." || name.contains('\0') || name.len() > LONGEST_ATTRIBUTE;
+    if let Some((name, _)) = kept.iter().find(|(name, _)| bad(name)) {
+        return Err(Error::Invalid(format!(
+            "invalid attribute {name:?} of {path:?}"
+        )));
+    }
+    let bytes = kept.iter().map(|(name, value)| name.len() + value.len());
+    if bytes.sum::<usize>() > MOST_ATTRIBUTES || kept.len() > COUNT_ATTRIBUTES {
+        return Err(Error::Invalid(format!(
+            "attributes of {path:?} are too large"
+        )));
+    }
+    kept.sort();
+    Ok(kept)
 }
 
 #[cfg(test)]
@@ -264,6 +280,22 @@ mod tests {
             Entries::default().take(stat).map(drop)
         };
         assert!(with(60 << 10).is_ok() && with(64 << 10).is_err());
+        let named = |names: &[String]| {
+            let mut stat = stat("a", 0o644);
+            let all = names.iter().map(|name| (name.clone(), Vec::new()));
+            stat.xattrs.extend(all);
+            Entries::default().take(stat).map(drop)
+        };
+        let many = |count: usize| {
+            (0..count)
+                .map(|one| format!("user.{one}"))
+                .collect::<Vec<_>>()
+        };
+        assert!(named(&many(1_000)).is_ok() && named(&many(1_001)).is_err());
+        let long = |length: usize| vec![format!("user.{}", "x".repeat(length - 5))];
+        assert!(named(&long(255)).is_ok() && named(&long(256)).is_err());
+        assert!(named(&["user.".to_owned()]).is_err());
+        assert!(named(&["user.a\0b".to_owned()]).is_err());
         let mut long = stat("l", LINK);
         long.linkname = "x".repeat(4096);
         assert!(Entries::default().take(long).is_err());

@@ -168,7 +168,15 @@ async fn commands(frontend: &mut Frontend) -> Result<()> {
         name: "SIGUSR1".to_owned(),
     });
     let command = "trap 'echo heard; exit 7' USR1; echo up; while true; do sleep 0.05; done";
-    let ran = frontend.run("c", command, plain, vec![signal]).await?;
+    let ran = frontend
+        .run("c", command, plain, vec![signal.clone()])
+        .await?;
+    ensure!(ran.code == 7 && ran.said == "up\nheard\n", "{ran:?}");
+    // A signal does not wait behind what nobody reads.
+    let unread = told(&"x".repeat(100_000), false);
+    let mut words = vec![unread; 100];
+    words.push(signal);
+    let ran = frontend.run("c", command, plain, words).await?;
     ensure!(ran.code == 7 && ran.said == "up\nheard\n", "{ran:?}");
     let size = Input::Resize(ResizeMessage { rows: 33, cols: 44 });
     let terminal = |init: &mut InitMessage| init.tty = true;
