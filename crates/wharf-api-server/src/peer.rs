@@ -95,16 +95,28 @@ mod tests {
     use super::*;
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
+    /// Whether a task has ended once all that can go on has had many turns: the runtime of a test has one thread.
+    async fn is_done<T>(task: &tokio::task::JoinHandle<T>) -> bool {
+        for _ in 0..1000 {
+            tokio::task::yield_now().await;
+        }
+        task.is_finished()
+    }
+
     #[tokio::test]
     async fn a_closed_connection_is_told_from_half_of_one() {
         let (ours, mut theirs) = UnixStream::pair().unwrap();
         let peer = Peer::of(&ours, true);
+        let watching = peer.clone();
         let gone = tokio::spawn(async move { peer.gone().await });
         theirs.write_all(b"x").await.unwrap();
         theirs.shutdown().await.unwrap();
         ours.readable().await.unwrap();
-        assert!(!gone.is_finished());
+        // There is something to read, and the end of it; who watches has seen both by the time that he waits again.
+        assert!(!watching.is_gone(&ours));
+        assert!(!is_done(&gone).await);
         drop(theirs);
+        assert!(watching.is_gone(&ours));
         gone.await.unwrap();
     }
 

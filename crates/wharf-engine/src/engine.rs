@@ -1,7 +1,7 @@
 //! The engine: its parts, opened in order, and closed.
 
 use std::fs::File;
-use std::io::{ErrorKind, Read as _, Seek as _, Write as _};
+use std::io::{Read as _, Seek as _, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
 use std::path::Path;
 use std::sync::Arc;
@@ -73,7 +73,6 @@ impl Engine {
         folder(&folders.containers, 0o710)?;
         let db = Db::open(&root.join("wharf.db"))?;
         let id = identity(&db)?;
-        let owns_tasks = owns_tasks(&config.exec_root, &id)?;
         let fail = |error: &dyn std::error::Error| EngineError::failed(error);
         let content = Content::open(&root.join("content")).map_err(|error| fail(&error))?;
         let snapshots = Snapshots::open(&root.join("snapshots")).map_err(|error| fail(&error))?;
@@ -81,7 +80,7 @@ impl Engine {
         let images = Images::open(root, db.clone(), content, snapshots.clone(), registry)?;
         let volumes = Volumes::open(&root.join("volumes"), db.clone())?;
         let shim = ShimProgram::open(&config.shim).map_err(|error| fail(&error))?;
-        let tasks = Tasks::new(&config.exec_root, shim).map_err(|error| fail(&error))?;
+        let tasks = Tasks::new(&config.exec_root, shim, &id).map_err(|error| fail(&error))?;
         let user_for_mounts = ForMounts::default();
         let remap = config.userns_remap.as_ref();
         if let Some(remap) = remap {
@@ -109,7 +108,7 @@ impl Engine {
             registry: Default::default(),
             followers: Default::default(),
         });
-        recover::recover(&shared, owns_tasks).await?;
+        recover::recover(&shared).await?;
         let store = images.clone();
         // What a kill in the middle of a pull left behind; nobody waits for it.
         shared.background.spawn_blocking(move || {
@@ -215,33 +214,6 @@ async fn within(limit: Option<Duration>, done: impl Future<Output = ()>) -> bool
     tokio::time::timeout(limit, done).await.is_ok()
 }
 
-/// Whether the processes below `exec_root` are those of the data root `id`, which marks them as its own if nobody has.
-///
-/// A daemon that is started on another data root (its disk is not there, its setting has changed) knows none of them, and must
-/// not take that for their end.
-fn owns_tasks(exec_root: &Path, id: &str) -> Result<bool, EngineError> {
-    let path = exec_root.join("data-root-id");
-    let owner = match std::fs::read_to_string(&path) {
-        Err(error) if error.kind() == ErrorKind::NotFound => String::new(),
-        // One that cannot be read is not ours to write over.
-        read => read.map_err(EngineError::io("read", &path))?,
-    };
-    match owner.trim() {
-        "" => {
-            std::fs::write(&path, id).map_err(EngineError::io("write", &path))?;
-            Ok(true)
-        }
-        owner if owner == id => Ok(true),
-        owner => {
-            tracing::warn!(
-                "{} is of another data root ({owner}): its processes are left alone",
-                exec_root.display()
-            );
-            Ok(false)
-        }
-    }
-}
-
 /// Takes the lock of a root, and writes our process id into it for whoever meets it.
 fn lock(root: &Path) -> Result<File, EngineError> {
     let path = root.join("lock");
@@ -339,14 +311,6 @@ fn cidr<T: std::str::FromStr>(text: Option<&str>) -> Result<Option<T>, EngineErr
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn processes_are_of_the_data_root_that_came_first() {
-        let folder = tempfile::tempdir().unwrap();
-        for (id, owns) in [("a", true), ("a", true), ("b", false), ("a", true)] {
-            assert_eq!(owns_tasks(folder.path(), id).unwrap(), owns, "{id}");
-        }
-    }
 
     #[test]
     fn a_folder_has_one_daemon() {

@@ -161,9 +161,9 @@ pub(crate) enum Event {
     },
     /// The deletion failed.
     RemoveFailed,
-    /// The daemon has started, and the container does not run.
+    /// The daemon has started, and has met what it knows of the container's process.
     DaemonStarted {
-        /// Exit code of its last run.
+        /// Exit code of its last run, though that has ended while there was no daemon.
         code: i32,
         /// Whether it needs others, which have to be started before it.
         needy: bool,
@@ -316,29 +316,40 @@ pub(crate) fn told(phase: Phase) -> Option<Then> {
     }
 }
 
-/// What goes on with a step whose state could not be written: effects, and an event after them. `None`: nothing has
-/// happened yet, and so nothing does. Nothing is launched that the next daemon would not know to be there.
-pub(crate) fn unwritten(
-    before: &State,
-    event: &Event,
-    effects: &[Effect],
-) -> Option<(Vec<Effect>, Option<Event>)> {
+/// What comes of a step whose state could not be written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Unwritten {
+    /// Nothing has happened yet, and so nothing does; this is the state then. One that waits is started later.
+    Undone(State),
+    /// These effects, and an event after them.
+    Done(Vec<Effect>, Option<Event>),
+}
+
+/// What goes on with a step whose state could not be written. Nothing is launched that the next daemon would not know to be
+/// there.
+pub(crate) fn unwritten(before: &State, event: &Event, effects: &[Effect]) -> Unwritten {
     // What stands in its record already says so.
     let launches = effects.contains(&Effect::Launch) && before.phase != Phase::Starting;
     match event {
-        Event::Start | Event::Pause | Event::Unpause | Event::Policy(_) => return None,
+        Event::Start | Event::Pause | Event::Unpause | Event::Policy(_) => {
+            return Unwritten::Undone(*before);
+        }
         // What has happened has happened, though the disk is full.
         Event::Exited { .. } => {}
-        _ if launches => return None,
+        // Nobody else would ask for it again.
+        Event::DaemonStarted { .. } | Event::NeedsMet if launches => {
+            return Unwritten::Undone(at(before, Phase::Waiting));
+        }
+        _ if launches => return Unwritten::Undone(*before),
         _ => {}
     }
     let rest = effects
         .iter()
         .filter(|effect| !launches || **effect != Effect::Launch);
-    Some((
+    Unwritten::Done(
         rest.copied().collect(),
         launches.then_some(Event::LaunchFailed),
-    ))
+    )
 }
 
 fn at(state: &State, phase: Phase) -> State {

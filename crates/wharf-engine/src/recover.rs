@@ -10,17 +10,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{oneshot, watch};
+use tokio::task::{JoinError, JoinHandle};
 use tokio::time::Instant;
 use tracing::{info, warn};
 use wharf_network::LiveContainer;
-use wharf_tasks::{Found, Tasks};
+use wharf_tasks::{Found, TaskError, Tasks};
 
 use crate::containers::{Entry, Shared, container_of};
 use crate::error::chain;
 use crate::launch::files;
 use crate::lifecycle::{Event, Phase};
 use crate::record::{CONTAINERS, Record};
-use crate::supervisor::{Late, Supervisor};
+use crate::supervisor::{Late, Supervisor, WithDaemon};
 use crate::{EngineError, HealthStatus, NetworkMode};
 use order::Condition;
 
@@ -29,19 +30,15 @@ const ANSWER: Duration = Duration::from_secs(5);
 /// How long until one that has failed to is asked again.
 const AGAIN: Duration = Duration::from_secs(10);
 
-/// Finds all containers again, and sweeps what belongs to none; processes only where they are ours (`owns_tasks`).
-pub(crate) async fn recover(shared: &Arc<Shared>, owns_tasks: bool) -> Result<(), EngineError> {
+/// Finds all containers again, and sweeps what belongs to none.
+pub(crate) async fn recover(shared: &Arc<Shared>) -> Result<(), EngineError> {
     let records = shared.db.read(|tx| CONTAINERS.all(tx))?;
     let records: Vec<Record> = records.into_iter().map(|(_, record)| record).collect();
     let loaded = load_all(shared, &records).await;
     let live = records.iter().zip(&loaded).filter_map(|(record, loaded)| {
         let pid = match loaded {
             Loaded::Found(Found::Running(task)) => task.pid(),
-            Loaded::Late(_) => record
-                .state
-                .phase
-                .pid()
-                .filter(|pid| is_in(*pid, &record.id))?,
+            Loaded::Late(_) => late_pid(shared, record)?,
             Loaded::Found(_) => return None,
         };
         Some(LiveContainer {
@@ -63,9 +60,7 @@ pub(crate) async fn recover(shared: &Arc<Shared>, owns_tasks: bool) -> Result<()
     restore_volumes(shared, &records).await?;
     let known: HashSet<&str> = records.iter().map(|record| record.id.as_str()).collect();
     sweep(shared, &known);
-    if owns_tasks {
-        sweep_tasks(shared, &known).await;
-    }
+    sweep_tasks(shared, &known);
     let needs = order::needs(records.iter());
     let mut starts = Starts::new(records.iter().map(|record| record.id.clone()));
     // All are known before any of them does something: what it uses may be another one's, too.
@@ -73,15 +68,14 @@ pub(crate) async fn recover(shared: &Arc<Shared>, owns_tasks: bool) -> Result<()
     let entered: Vec<_> = records.iter().map(enter).collect();
     let mut met = Vec::with_capacity(records.len());
     for ((record, (entry, supervisor)), loaded) in records.iter().zip(entered).zip(loaded) {
-        let code = record.last.exit_code;
         let needed = needs.get(&record.id);
         let needy = needed.is_some();
-        let started = Event::DaemonStarted { code, needy };
         let done = starts.done(&record.id);
         let told = (!needy).then(|| done.clone());
         let (tell, hears) = oneshot::channel();
         met.push(hears);
-        tokio::spawn(begin(supervisor, loaded, started, (tell, told)));
+        let start = WithDaemon { needy, told };
+        tokio::spawn(begin(supervisor, loaded, start, tell));
         let Some(needed) = needed else {
             continue;
         };
@@ -110,23 +104,20 @@ pub(crate) async fn recover(shared: &Arc<Shared>, owns_tasks: bool) -> Result<()
 async fn begin(
     mut supervisor: Supervisor,
     loaded: Loaded,
-    started: Event,
-    (met, told): (oneshot::Sender<()>, Option<watch::Sender<bool>>),
+    start: WithDaemon,
+    met: oneshot::Sender<()>,
 ) {
     match loaded {
         Loaded::Found(found) => {
             supervisor.meet(found).await;
             // Nobody may wait any more.
             let _ = met.send(());
-            supervisor.feed(started).await;
+            supervisor.start_with_daemon(start).await;
         }
         Loaded::Late(late) => {
-            supervisor.expect(late, started);
+            supervisor.expect(late, start);
             let _ = met.send(());
         }
-    }
-    if let Some(told) = told {
-        told.send_replace(true);
     }
     // One that waits for others obeys meanwhile: whoever starts it by hand does not want to wait.
     supervisor.run().await;
@@ -145,36 +136,44 @@ async fn load_all(shared: &Arc<Shared>, records: &[Record]) -> Vec<Loaded> {
         let (tasks, id) = (shared.tasks.clone(), record.id.clone());
         tokio::spawn(async move { tasks.load(&id).await })
     };
-    let loads: Vec<_> = records.iter().map(load).collect();
+    let loads: Vec<Load> = records.iter().map(load).collect();
     let limit = Instant::now() + ANSWER;
     let mut all = Vec::with_capacity(loads.len());
     for (record, mut load) in records.iter().zip(loads) {
-        let answered = tokio::time::timeout_at(limit, &mut load).await;
+        let answer = tokio::time::timeout_at(limit, &mut load).await;
         let (tasks, id) = (shared.tasks.clone(), record.id.clone());
-        let loaded = match answered {
-            Ok(Ok(Ok(found))) => Loaded::Found(found),
-            Ok(failed) => {
-                let error = match failed {
-                    Ok(Err(error)) => chain(&error),
-                    Err(error) => chain(&error),
-                    Ok(Ok(_)) => String::new(),
-                };
+        all.push(match answer.map(found) {
+            Ok(Ok(found)) => Loaded::Found(found),
+            Ok(Err(error)) => {
                 warn!(container = %id, error, "find its process");
                 Loaded::Late(Box::pin(load_again(tasks, id)))
             }
             Err(_) => {
                 warn!(container = %id, "its shim does not answer");
-                Loaded::Late(Box::pin(async move {
-                    match load.await {
-                        Ok(Ok(found)) => found,
-                        _ => load_again(tasks, id).await,
-                    }
-                }))
+                Loaded::Late(Box::pin(load_on(load, tasks, id)))
             }
-        };
-        all.push(loaded);
+        });
     }
     all
+}
+
+type Load = JoinHandle<Result<Found, TaskError>>;
+
+/// What a shim has said, or why it could not be asked.
+fn found(answer: Result<Result<Found, TaskError>, JoinError>) -> Result<Found, String> {
+    let answer = answer.map_err(|error| chain(&error))?;
+    answer.map_err(|error| chain(&error))
+}
+
+/// Waits for the answer that is under way, and asks again should it be none.
+async fn load_on(load: Load, tasks: Tasks, id: String) -> Found {
+    match found(load.await) {
+        Ok(found) => found,
+        Err(error) => {
+            warn!(container = %id, error, "find its process");
+            load_again(tasks, id).await
+        }
+    }
 }
 
 async fn load_again(tasks: Tasks, id: String) -> Found {
@@ -186,6 +185,15 @@ async fn load_again(tasks: Tasks, id: String) -> Found {
                 tracing::debug!(container = %id, error = chain(&error), "find its process");
             }
         }
+    }
+}
+
+/// A process of a container whose shim does not answer. One that was being started has none in its record, and its network
+/// all the same.
+fn late_pid(shared: &Shared, record: &Record) -> Option<u32> {
+    match record.state.phase {
+        Phase::Starting => shared.tasks.processes(&record.id).first().copied(),
+        phase => phase.pid().filter(|pid| is_in(*pid, &record.id)),
     }
 }
 
@@ -306,20 +314,19 @@ fn sweep(shared: &Shared, known: &HashSet<&str>) {
     }
 }
 
-/// Ends the processes that a kill left without a record.
-async fn sweep_tasks(shared: &Shared, known: &HashSet<&str>) {
-    for id in shared.tasks.list().unwrap_or_default() {
-        if known.contains(id.as_str()) {
-            continue;
-        }
+/// Ends the processes that a kill left without a record, behind. Which those are is known before there can be new ones.
+fn sweep_tasks(shared: &Arc<Shared>, known: &HashSet<&str>) {
+    let ids = shared.tasks.list().unwrap_or_default();
+    for id in ids.into_iter().filter(|id| !known.contains(id.as_str())) {
         info!(container = %id, "sweep a process without a record");
-        if tokio::time::timeout(ANSWER, sweep_task(shared, &id))
-            .await
-            .is_err()
-        {
-            // The next start meets it again.
-            warn!(container = %id, "its shim does not answer");
-        }
+        let sweeper = shared.clone();
+        shared.background.spawn(async move {
+            let swept = tokio::time::timeout(ANSWER, sweep_task(&sweeper, &id)).await;
+            if swept.is_err() {
+                // The next start meets it again.
+                warn!(container = %id, "its shim does not answer");
+            }
+        });
     }
 }
 

@@ -16,7 +16,7 @@ mod meet;
 mod network;
 mod update;
 
-pub(crate) use meet::Late;
+pub(crate) use meet::{Late, WithDaemon};
 
 use std::collections::VecDeque;
 use std::future::Future;
@@ -25,6 +25,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
+use meet::Unmet;
 use tokio::sync::{OwnedRwLockWriteGuard, mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
@@ -35,7 +36,9 @@ use wharf_tasks::{ExitStatus, Found, Task, TaskError};
 use crate::containers::stop::Patience;
 use crate::containers::{DeviceLists, Entry, NameHold, Shared, stop};
 use crate::launch::{self, Launched};
-use crate::lifecycle::{Effect, Event, Phase, Refusal, State, Then, step, thawed, told, unwritten};
+use crate::lifecycle::{
+    Effect, Event, Phase, Refusal, State, Then, Unwritten, step, thawed, told, unwritten,
+};
 use crate::record::{CONTAINERS, Record};
 use crate::{
     EndpointSettings, EngineError, HealthStatus, Probe, Resources, RestartPolicy, View, signal,
@@ -47,6 +50,8 @@ const LONG_RUN: Duration = Duration::from_secs(10);
 const DYING: Duration = Duration::from_secs(12);
 /// How long a start waits for those who look at the files.
 const READERS: Duration = Duration::from_secs(10);
+/// The least time until a start that could not be written down is tried again.
+const UNWRITTEN: Duration = Duration::from_secs(1);
 /// How long a shim may take to answer. One that is stopped never does.
 const ANSWER: Duration = Duration::from_secs(10);
 
@@ -122,8 +127,8 @@ pub(crate) struct Supervisor {
     restarters: Vec<Restarter>,
     /// Commands that came while a launch waited for its turn.
     backlog: VecDeque<Command>,
-    /// What its shim has not said yet, and what is to be told then.
-    late: Option<(Late, Event)>,
+    /// What its shim has not said yet, and what comes then.
+    late: Option<Unmet>,
     /// What a launch failed with; for whoever asked for it.
     failure: Option<EngineError>,
     /// Watches its health while it runs.
@@ -134,7 +139,7 @@ pub(crate) struct Supervisor {
 enum Input {
     Command(Option<Command>),
     Exit(ExitStatus),
-    Found(Found, Event),
+    Found(Found),
     OutOfMemory,
     StopTimeout,
     Undying,
@@ -183,10 +188,7 @@ impl Supervisor {
                 Input::Command(None) => return,
                 Input::Command(Some(command)) => self.obey(command).await,
                 Input::Exit(status) => self.ended(&status).await,
-                Input::Found(found, started) => {
-                    self.meet(found).await;
-                    self.feed(started).await;
-                }
+                Input::Found(found) => self.meet_late(found).await,
                 Input::OutOfMemory => self.out_of_memory(),
                 Input::StopTimeout => self.feed(Event::StopTimeout).await,
                 Input::Undying => {
@@ -226,15 +228,12 @@ impl Supervisor {
         };
         let late = async {
             match &mut self.late {
-                Some((found, started)) => (found.await, *started),
+                Some(unmet) => (&mut unmet.found).await,
                 None => std::future::pending().await,
             }
         };
         tokio::select! {
-            (found, started) = late => {
-                self.late = None;
-                Input::Found(found, started)
-            }
+            found = late => Input::Found(found),
             () = memory => Input::OutOfMemory,
             status = exit => {
                 self.exit = None;
@@ -257,6 +256,9 @@ impl Supervisor {
     }
 
     async fn obey(&mut self, command: Command) {
+        let Some(command) = self.hold_back(command) else {
+            return;
+        };
         match command {
             Command::Ask {
                 event,
@@ -314,6 +316,9 @@ impl Supervisor {
     async fn asked(&mut self, event: Event, patience: Patience, reply: Reply) {
         self.patience = patience;
         let done = self.apply(event).await;
+        if done.is_ok() && self.record.state.last_run && ends(&event) {
+            self.is_told_to_end();
+        }
         if matches!(event, Event::Restart { .. }) && done.is_ok() {
             if self.record.state.is_to_start_again() {
                 self.restarters.push(Restarter {
@@ -448,13 +453,19 @@ impl Supervisor {
                 self.record.remove_volumes = volumes;
             }
             if let Err(error) = self.save() {
-                let Some((rest, then)) = unwritten(&before, &event, &effects) else {
-                    (self.record.state, self.record.remove_volumes) = (before, removes);
-                    self.back_off_again();
-                    return Err(error);
+                let (rest, then) = match unwritten(&before, &event, &effects) {
+                    Unwritten::Undone(state) => {
+                        (self.record.state, self.record.remove_volumes) = (state, removes);
+                        self.publish();
+                        self.back_off_again();
+                        return Err(error);
+                    }
+                    Unwritten::Done(rest, then) => (rest, then),
                 };
                 error!(container = %self.record.id, error = error.message(), "write the record");
                 if then.is_some() {
+                    // It was tried, for whoever waits for it.
+                    self.attempts += 1;
                     self.record.last.error = error.message();
                     self.failure = Some(error);
                 }
@@ -475,11 +486,11 @@ impl Supervisor {
         self.failure.take().map_or(Ok(()), Err)
     }
 
-    /// A start by the policy that could not be written down is tried again.
+    /// A start by the policy, or with the daemon, that could not be written down is tried again.
     fn back_off_again(&mut self) {
         let State { phase, backoff, .. } = self.record.state;
         if phase == Phase::Waiting && self.backoff_at.is_none() {
-            let wait = Duration::from_millis(u64::from(backoff).max(100));
+            let wait = Duration::from_millis(u64::from(backoff)).max(UNWRITTEN);
             self.backoff_at = Some(Instant::now() + wait);
         }
     }
@@ -584,6 +595,10 @@ impl Supervisor {
         match launched {
             Ok(Launched { task, pid, network }) => {
                 self.launches += 1;
+                // Who asked before the process could have ended is heard before its end is: another start asks for this run.
+                while let Ok(command) = self.mailbox.try_recv() {
+                    self.backlog.push_back(command);
+                }
                 self.exit = Some(exit_of(&task));
                 self.memory = Some(task.out_of_memory());
                 self.task = Some(task);
@@ -691,6 +706,7 @@ impl Supervisor {
         self.entry.io().task = None;
         let (shared, id) = (self.shared.clone(), self.record.id.clone());
         let mounts = self.record.mounts.clone();
+        let earlier = self.release.take();
         // And so are volumes, which are removed as soon as nobody is seen to use them.
         let awaited = !self.record.host.port_bindings.is_empty()
             || self.record.host.publish_all_ports
@@ -699,11 +715,11 @@ impl Supervisor {
             if let Err(error) = shared.networks.disconnect(&id).await {
                 warn!(container = %id, error = crate::error::chain(&error), "disconnect");
             }
-            if let Some(task) = task
-                && let Err(error) = task.delete().await
-            {
-                warn!(container = %id, error = crate::error::chain(&error), "delete the task");
+            if let Some(earlier) = earlier {
+                // As for a launch.
+                let _ = earlier.await;
             }
+            meet::delete_task(&shared.tasks, &id, task).await;
             crate::volumes::unmount_all(&shared, &id, &mounts).await;
         };
         let handle = self.shared.background.spawn(work);
@@ -731,6 +747,7 @@ impl Supervisor {
             return Some(Event::RemoveFailed);
         }
         self.gone = true;
+        self.bury_unmet();
         self.entry.io().drop_pending();
         self.shared.forget(&self.record);
         self.emit("destroy", &[]);
@@ -816,6 +833,14 @@ impl Supervisor {
             Refusal::Paused => remove("paused", " and must be unpaused first"),
         })
     }
+}
+
+/// Whether it may end what runs, for good.
+fn ends(event: &Event) -> bool {
+    matches!(
+        event,
+        Event::Stop { .. } | Event::Shutdown | Event::Kill { .. } | Event::Remove { .. }
+    )
 }
 
 /// Whether a container that waits to be started is told not to be.

@@ -1,20 +1,19 @@
 //! How containers end that are told to, and what does not keep them from it; with real ones in namespaces of their own.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+#[path = "engine/daemons.rs"]
+mod daemons;
 #[path = "engine/records.rs"]
 mod records;
 #[path = "engine/world.rs"]
 mod world;
 
 use std::future::Future;
-use std::time::Duration;
 
+use daemons::{done, killed, meanwhile, remove, says, shim_of, signal, state, until_it_is, within};
 use records::{allow, records, refuse};
 use wharf_engine::*;
-use world::{World, container, isolated, run};
-
-/// Longer than anything here takes: what is not done by then never is.
-const NEVER: Duration = Duration::from_secs(60);
+use world::{container, isolated, run};
 
 /// It hears TERM, says so, and goes on.
 const STUBBORN: [&str; 3] = [
@@ -22,24 +21,6 @@ const STUBBORN: [&str; 3] = [
     "-c",
     "trap 'echo told' TERM; echo begun; while :; do sleep 0.05; done",
 ];
-
-/// What comes of it, which must come.
-async fn done<T>(work: impl Future<Output = T>) -> T {
-    let done = tokio::time::timeout(NEVER, work).await;
-    done.expect("it does not end")
-}
-
-/// Waits until a container's output has a line.
-async fn says(engine: &Engine, name: &str, line: &str) {
-    let options = LogOptions {
-        stdout: true,
-        follow: true,
-        ..LogOptions::default()
-    };
-    let mut logs = engine.containers.logs(name, options).await.unwrap();
-    let wanted = format!("{line}\n");
-    done(async { while logs.next().await.unwrap().unwrap().log != wanted.as_bytes() {} }).await;
-}
 
 /// A container that runs, and has begun if it says so.
 async fn started(engine: &Engine, name: &str, command: &[&str]) {
@@ -52,34 +33,6 @@ async fn started(engine: &Engine, name: &str, command: &[&str]) {
     if command == STUBBORN {
         says(engine, name, "begun").await;
     }
-}
-
-fn within(seconds: i64) -> StopOptions {
-    StopOptions {
-        timeout: Some(seconds),
-        ..StopOptions::default()
-    }
-}
-
-fn state(engine: &Engine, name: &str) -> (Status, i32) {
-    let state = engine.containers.inspect(name).unwrap().state.clone();
-    (state.status, state.exit_code)
-}
-
-async fn remove(engine: &Engine, name: &str, volumes: bool) -> Result<(), EngineError> {
-    let options = RemoveOptions {
-        volumes,
-        ..RemoveOptions::default()
-    };
-    engine.containers.remove(name, options).await
-}
-
-/// Something asked of a container by somebody else at the same time.
-fn meanwhile<F: Future<Output = Result<(), EngineError>> + Send + 'static>(
-    engine: &std::sync::Arc<Engine>,
-    ask: impl FnOnce(Containers) -> F,
-) -> tokio::task::JoinHandle<Result<(), EngineError>> {
-    tokio::spawn(ask(engine.containers.clone()))
 }
 
 #[test]
@@ -124,11 +77,16 @@ fn a_restart_is_answered_whatever_comes_of_it() {
         done(engine.containers.restart("short", within(0)))
             .await
             .unwrap();
+        started(&engine, "runs", &["sleep", "1000"]).await;
         refuse(&world, r#""phase":"Starting""#);
-        done(engine.containers.restart("short", within(0)))
-            .await
-            .unwrap_err();
+        for name in ["short", "runs"] {
+            let error = done(engine.containers.restart(name, within(0))).await;
+            // Not that somebody else has stopped it.
+            let message = error.unwrap_err().message();
+            assert!(message.contains("disk full"), "{message}");
+        }
         allow(&world);
+        remove(&engine, "runs", false).await.unwrap();
         remove(&engine, "short", false).await.unwrap();
         engine.shutdown().await;
     });
@@ -212,43 +170,6 @@ fn what_cannot_be_written_is_not_launched() {
         assert_eq!(ran.0, 0);
         engine.shutdown().await;
     });
-}
-
-async fn until_it_is(engine: &Engine, name: &str, status: Status) {
-    while state(engine, name).0 != status {
-        tokio::task::yield_now().await;
-    }
-}
-
-/// An engine in a runtime of its own, which ends without a word as soon as `work` has.
-async fn killed<T: Send + 'static, F: Future<Output = T> + Send + 'static>(
-    world: &std::sync::Arc<World>,
-    work: impl FnOnce(std::sync::Arc<Engine>) -> F + Send + 'static,
-) -> T {
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()
-        .unwrap();
-    let world = world.clone();
-    let task = runtime.spawn(async move {
-        let engine = world.open().await;
-        work(engine).await
-    });
-    let done = task.await.unwrap();
-    runtime.shutdown_background();
-    done
-}
-
-fn signal(pid: u32, signal: rustix::process::Signal) {
-    let pid = rustix::process::Pid::from_raw(i32::try_from(pid).unwrap()).unwrap();
-    rustix::process::kill_process(pid, signal).unwrap();
-}
-
-/// The shim of a process is its parent.
-fn shim_of(pid: u32) -> u32 {
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
-    let parent = status.lines().find_map(|line| line.strip_prefix("PPid:"));
-    parent.unwrap().trim().parse().unwrap()
 }
 
 #[test]

@@ -30,7 +30,7 @@ pub const CONTROL_FD: i32 = 0;
 pub const FOLDER_FD: i32 = 1;
 /// The name of the shim's socket in its task's folder.
 pub const SOCKET: &str = "shim.sock";
-/// The name of the file that holds the init's [`ExitStatus`] once it has ended.
+/// The name of the file that holds the init's [`ExitStatus`] once it has ended; one that was never started leaves none.
 pub const EXIT_FILE: &str = "exit.json";
 /// The longest packet, in bytes. Longer documents (a spec) travel as a memory file.
 pub const MAX_PACKET: usize = 160 * 1024;

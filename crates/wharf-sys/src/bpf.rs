@@ -213,8 +213,8 @@ fn load(program: &[Instruction]) -> io::Result<OwnedFd> {
     let load = Load {
         program_type: TYPE_CGROUP_DEVICE,
         count: program.len() as u32,
-        instructions: program.as_ptr().addr() as u64,
-        license: license.as_ptr().addr() as u64,
+        instructions: program.as_ptr().expose_provenance() as u64,
+        license: license.as_ptr().expose_provenance() as u64,
         ..Load::default()
     };
     let program = bpf(PROG_LOAD, &load)?;

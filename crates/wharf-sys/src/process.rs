@@ -84,7 +84,7 @@ pub fn clone(options: CloneOptions<'_>) -> io::Result<Cloned> {
     let mut pidfd: libc::c_int = -1;
     let mut args = CloneArgs {
         flags: options.namespaces | CLONE_PIDFD,
-        pidfd: (&raw mut pidfd).addr() as u64,
+        pidfd: (&raw mut pidfd).expose_provenance() as u64,
         exit_signal: libc::SIGCHLD as u64,
         ..CloneArgs::default()
     };

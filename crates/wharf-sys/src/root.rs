@@ -12,6 +12,9 @@ use std::path::{Component, Path, PathBuf};
 use rustix::fs::{FileType, Mode, OFlags, ResolveFlags, fstat, mkdirat, openat2};
 use rustix::io::Errno;
 
+/// How often a walk is begun anew (as filepath-securejoin, which runc uses).
+const TRIES: u32 = 128;
+
 /// A folder that paths are resolved beneath.
 #[derive(Debug)]
 pub struct Root(OwnedFd);
@@ -34,13 +37,15 @@ impl Root {
     /// Opens what is at `path`. Links are followed inside the root; with `O_NOFOLLOW` in `flags` not the last.
     ///
     /// # Errors
-    /// The kernel's.
+    /// The kernel's; `EAGAIN` if somebody renames all the time, or has a lease on the file that `O_NONBLOCK` does not wait for.
     pub fn open_at(&self, path: &Path, flags: OFlags, mode: Mode) -> io::Result<OwnedFd> {
         let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
+        let mut tries = 0;
         loop {
             match openat2(&self.0, path, flags | OFlags::CLOEXEC, mode, resolve) {
+                Err(Errno::INTR) => {}
                 // A rename somewhere while `..` was being walked: the kernel asks to try again.
-                Err(Errno::AGAIN | Errno::INTR) => {}
+                Err(Errno::AGAIN) if tries < TRIES => tries += 1,
                 other => return Ok(other?),
             }
         }

@@ -20,9 +20,15 @@ pub mod flag {
 /// Loads `program` (`struct sock_filter`s, 8 bytes each, in the machine's byte order) on this thread.
 ///
 /// # Errors
-/// `EINVAL` for a program the kernel does not take, `EACCES` without no_new_privs and `CAP_SYS_ADMIN`.
+/// `EINVAL` for a program the kernel does not take, `EACCES` without no_new_privs and `CAP_SYS_ADMIN`; with [`flag::TSYNC`] if
+/// another thread has a filter that this one does not have: then nobody gets this one.
 pub fn load(program: &[[u8; 8]], flags: u64) -> io::Result<()> {
-    load_any(program, flags & !flag::NEW_LISTENER).map(drop)
+    match load_any(program, flags & !flag::NEW_LISTENER)? {
+        0 => Ok(()),
+        thread => Err(io::Error::other(format!(
+            "thread {thread} has a seccomp filter of its own"
+        ))),
+    }
 }
 
 /// As [`load`], and gives the descriptor that tells of calls whose verdict is to notify.
@@ -66,5 +72,38 @@ fn load_any(program: &[[u8; 8]], flags: u64) -> io::Result<libc::c_long> {
     match done {
         -1 => Err(io::Error::last_os_error()),
         done => Ok(done),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::mpsc;
+
+    /// `BPF_RET | BPF_K`, `SECCOMP_RET_ALLOW`
+    fn allow() -> [u8; 8] {
+        let mut instruction = [0; 8];
+        instruction[..2].copy_from_slice(&0x06u16.to_ne_bytes());
+        instruction[4..].copy_from_slice(&0x7fff_0000u32.to_ne_bytes());
+        instruction
+    }
+
+    #[test]
+    fn a_filter_that_not_all_threads_take_is_not_loaded() {
+        let (loaded, is_loaded) = mpsc::channel();
+        let (end, ended) = mpsc::channel::<()>();
+        rustix::thread::set_no_new_privs(true).expect("set");
+        // The flag is of the thread, and those that it makes.
+        let other = std::thread::spawn(move || {
+            loaded.send(load(&[allow()], 0)).expect("tell");
+            // Until the other end is dropped.
+            let _ = ended.recv();
+        });
+        is_loaded.recv().expect("told").expect("load");
+        let refused = load(&[allow()], flag::TSYNC).expect_err("not all have taken it");
+        assert!(refused.to_string().starts_with("thread "), "{refused}");
+        drop(end);
+        other.join().expect("join");
+        load(&[allow()], 0).expect("load");
     }
 }

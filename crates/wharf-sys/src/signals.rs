@@ -1,6 +1,6 @@
 //! Signals as descriptors, and a clean slate for what is executed.
 
-use std::io::{self, Read as _};
+use std::io;
 use std::os::fd::{AsFd, BorrowedFd, FromRawFd as _, OwnedFd};
 
 /// A descriptor that is readable when one of its signals is pending.
@@ -31,13 +31,12 @@ impl SignalFd {
     pub fn read(&self) -> io::Result<Option<i32>> {
         // The signal's number is the first field of `struct signalfd_siginfo`.
         let mut info = [0; size_of::<libc::signalfd_siginfo>()];
-        let mut file = std::fs::File::from(self.0.try_clone()?);
-        match file.read(&mut info) {
+        match rustix::io::read(&self.0, &mut info) {
             Ok(_) => Ok(Some(i32::from_ne_bytes([
                 info[0], info[1], info[2], info[3],
             ]))),
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
-            Err(error) => Err(error),
+            Err(rustix::io::Errno::AGAIN) => Ok(None),
+            Err(error) => Err(error.into()),
         }
     }
 }

@@ -16,11 +16,13 @@ use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use rustix::fs::{Mode, OFlags};
 use tokio::io::unix::AsyncFd;
 use tokio::sync::{oneshot, watch};
+use tokio::task::AbortHandle;
 use wharf_shim_api::{FailureKind, MAX_FILE, MAX_PACKET, Reply, Request};
 use wharf_sys::{memfd, socket};
 
@@ -47,6 +49,9 @@ pub(crate) struct Connection {
     exits: Mutex<HashMap<Who, watch::Sender<Option<ExitStatus>>>>,
     /// How often memory has run out.
     out_of_memory: watch::Sender<u64>,
+    /// Something that the shim has said is lost since it was last asked where all execs stand.
+    unheard: AtomicBool,
+    reader: OnceLock<AbortHandle>,
 }
 
 /// Who gets the answer to a request.
@@ -79,9 +84,20 @@ impl Connection {
             execs: Execs::default(),
             exits: Mutex::default(),
             out_of_memory: watch::Sender::new(0),
+            unheard: AtomicBool::new(false),
+            reader: OnceLock::new(),
         });
-        tokio::spawn(reader::read(connection.clone(), record));
+        let reader = tokio::spawn(reader::read(connection.clone(), record));
+        // There is none before the first.
+        let _ = connection.reader.set(reader.abort_handle());
         Ok(connection)
+    }
+
+    /// Listens no more: the socket is closed with the last who holds this.
+    pub(crate) fn give_up(&self) {
+        if let Some(reader) = self.reader.get() {
+            reader.abort();
+        }
     }
 
     /// Asks, and waits for the answer; a failure of the shim's is an error.

@@ -57,9 +57,11 @@ impl Tasks {
         config: &TaskConfig,
         control: OwnedFd,
     ) -> Result<Task, TaskError> {
-        let cgroup = cgroup_of(config);
-        let version = VERSION;
-        let record = TaskRecord { version, cgroup };
+        let record = TaskRecord {
+            version: VERSION,
+            cgroup: cgroup_of(config),
+            owner: self.owner.to_string(),
+        };
         record.write(folder)?;
         let connection = Connection::new(control, folder, Some(record))?;
         let exit = connection.watch(None);

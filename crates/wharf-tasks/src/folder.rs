@@ -16,6 +16,9 @@ pub(crate) struct TaskRecord {
     pub(crate) version: u32,
     /// The control group of the spec, or empty.
     pub(crate) cgroup: String,
+    /// Whose it is.
+    #[serde(default)]
+    pub(crate) owner: String,
 }
 
 const RECORD: &str = "task.json";

@@ -38,6 +38,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use spare::Spares;
+use wharf_cgroups::Cgroup;
 
 /// All tasks below one exec root.
 #[derive(Clone, Debug)]
@@ -45,20 +46,22 @@ pub struct Tasks {
     folder: Arc<PathBuf>,
     shim: Arc<ShimProgram>,
     spares: Arc<Spares>,
+    owner: Arc<str>,
 }
 
 impl Tasks {
-    /// Tasks below `exec_root`; makes the folder `tasks` (mode 0711) there if it is missing.
+    /// Tasks of `owner` (a data root's id) below `exec_root`; makes the folder `tasks` (mode 0711) there if it is missing.
     ///
     /// # Errors
     /// If it cannot be made.
-    pub fn new(exec_root: &Path, shim: ShimProgram) -> Result<Self, TaskError> {
+    pub fn new(exec_root: &Path, shim: ShimProgram, owner: &str) -> Result<Self, TaskError> {
         let folder = exec_root.join("tasks");
         folder::make(&folder, 0o711)?;
         Ok(Self {
             folder: Arc::new(folder),
             shim: Arc::new(shim),
             spares: Arc::new(Spares::new(exec_root)?),
+            owner: owner.into(),
         })
     }
 
@@ -68,18 +71,40 @@ impl Tasks {
         Some(record.cgroup).filter(|name| !name.is_empty())
     }
 
-    /// The ids of all tasks that have a folder, running or not.
+    /// The processes of the task `id`, as its control group lists them, in the order of their numbers; none if there is no
+    /// task, or it has no group.
+    pub fn processes(&self, id: &str) -> Vec<u32> {
+        let group = self.cgroup(id).and_then(|name| Cgroup::open(&name).ok());
+        let pids = group.and_then(|group| group.processes().ok());
+        pids.into_iter().flatten().map(i32::unsigned_abs).collect()
+    }
+
+    /// The ids of this owner's tasks that have a folder, running or not, and of those that were never begun, which are
+    /// nobody's.
+    ///
+    /// Another owner's are left out: a daemon that is started on another data root (its disk is not there, its setting has
+    /// changed) knows none of them, and must not take that for their end.
     ///
     /// # Errors
     /// If the folder cannot be read.
     pub fn list(&self) -> Result<Vec<String>, TaskError> {
         let failed = |source| TaskError::io("read", &self.folder, source);
-        let entries = std::fs::read_dir(&*self.folder).map_err(failed)?;
-        let names = entries.map(|entry| {
+        let mut ids = Vec::new();
+        for entry in std::fs::read_dir(&*self.folder).map_err(failed)? {
             let entry = entry.map_err(failed)?;
-            Ok(entry.file_name().to_string_lossy().into_owned())
-        });
-        names.collect()
+            let id = entry.file_name().to_string_lossy().into_owned();
+            match folder::TaskRecord::read(&entry.path()) {
+                Some(record) if *record.owner != *self.owner => {
+                    tracing::warn!(
+                        task = id,
+                        owner = record.owner,
+                        "of another data root: left alone"
+                    );
+                }
+                _ => ids.push(id),
+            }
+        }
+        Ok(ids)
     }
 
     /// Keeps nothing ready any more. Tasks go on.

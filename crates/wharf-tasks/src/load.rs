@@ -2,6 +2,7 @@
 
 use std::os::fd::OwnedFd;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, connect, socket_with};
@@ -57,7 +58,8 @@ impl Tasks {
         let Some(socket) = dial_when_ready(folder).await? else {
             return Ok(None);
         };
-        let connection = Connection::new(socket, folder, TaskRecord::read(folder))?;
+        let trial = Trial::new(Connection::new(socket, folder, TaskRecord::read(folder))?);
+        let connection = &trial.connection;
         let exit = connection.watch(None);
         match connection.ask(&Request::State, &[]).await {
             Ok(Reply::State {
@@ -67,8 +69,9 @@ impl Tasks {
                 ..
             }) if exit_status(folder).is_none() => {
                 connection.out_of_memory(out_of_memory);
-                let task = Task::new(id, folder, pid, connection, exit);
+                let task = Task::new(id, folder, pid, connection.clone(), exit);
                 if started {
+                    trial.keep();
                     return Ok(Some(task));
                 }
                 // The daemon that made it died before it let it go: nobody else will.
@@ -81,6 +84,32 @@ impl Tasks {
             }
             Ok(_) => Err(TaskError::Shim("another answer than a state")),
             Err(error) => Err(error),
+        }
+    }
+}
+
+/// A connection that is given up, unless it is kept, with whatever it was made for: nobody else would ever close it, and the
+/// next attempt makes another.
+struct Trial {
+    connection: Arc<Connection>,
+    kept: bool,
+}
+
+impl Trial {
+    fn new(connection: Arc<Connection>) -> Self {
+        let kept = false;
+        Self { connection, kept }
+    }
+
+    fn keep(mut self) {
+        self.kept = true;
+    }
+}
+
+impl Drop for Trial {
+    fn drop(&mut self) {
+        if !self.kept {
+            self.connection.give_up();
         }
     }
 }

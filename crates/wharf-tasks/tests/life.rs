@@ -352,6 +352,7 @@ fn a_new_daemon_finds_what_runs_and_what_has_ended() {
         let other = Tasks::new(
             &world.folder.path().join("run"),
             ShimProgram::open(&common::shim()).unwrap(),
+            common::OWNER,
         )
         .unwrap();
         let Found::Running(found) = other.load("a").await.unwrap() else {
@@ -407,6 +408,87 @@ fn what_was_made_and_never_started_is_removed_by_the_next_daemon() {
         assert!(matches!(world.tasks.load("n").await.unwrap(), Found::Gone));
         assert_eq!(task.wait().await.code, 137);
         assert!(world.tasks.list().unwrap().is_empty());
+    });
+}
+
+#[test]
+fn a_shim_that_is_killed_anywhere_in_a_start_leaves_nothing() {
+    in_a_world(async |world| {
+        // The first one has a shim started ahead for the next.
+        world.run(&["true"]).await;
+        for round in 0..60 {
+            let shim = rustix::process::Pid::from_raw(spare(world).await as i32).unwrap();
+            let kill = std::thread::spawn(move || {
+                // Not for something to come: to be anywhere in its way.
+                std::thread::sleep(std::time::Duration::from_micros(round * 400));
+                let _ = rustix::process::kill_process(shim, rustix::process::Signal::KILL);
+            });
+            let id = format!("k{round}");
+            let config = world.config(world.spec(&["sleep", "1000"]));
+            if let Ok(task) = world.tasks.create(&id, config).await {
+                let _ = task.start().await;
+                kill.join().unwrap();
+                // Another one may have been taken.
+                let _ = task.kill(9).await;
+                assert_eq!(task.wait().await.code, 137);
+                task.delete().await.unwrap();
+            } else {
+                kill.join().unwrap();
+            }
+            assert!(world.tasks.list().unwrap().is_empty(), "{round}");
+        }
+    });
+}
+
+/// There may be no next daemon.
+#[test]
+fn what_was_made_and_never_started_ends_with_its_daemon() {
+    in_a_world(async |world| {
+        let config = world.config(world.spec(&["true"]));
+        let tasks = world.tasks.clone();
+        let make = async move { tasks.create("n", config).await.unwrap().pid() };
+        // A runtime of its own, which is gone before it lets the process go.
+        let daemon = std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build();
+            runtime.unwrap().block_on(make)
+        });
+        let pid = daemon.join().unwrap();
+        let folder = world.folder.path().join("run/tasks/n");
+        let gone = || !std::path::Path::new(&format!("/proc/{pid}")).exists() && !lives(&folder);
+        let patience = std::time::Instant::now() + std::time::Duration::from_secs(60);
+        while !gone() {
+            assert!(std::time::Instant::now() < patience, "it waits for ever");
+            tokio::task::yield_now().await;
+        }
+        // It has not run.
+        assert!(!folder.join("exit.json").exists());
+        assert!(matches!(world.tasks.load("n").await.unwrap(), Found::Gone));
+    });
+}
+
+/// Whether the shim of the task in `folder` does.
+fn lives(folder: &std::path::Path) -> bool {
+    let log = std::fs::File::open(folder.join("shim.log")).unwrap();
+    let exclusive = rustix::fs::FlockOperation::NonBlockingLockExclusive;
+    rustix::fs::flock(&log, exclusive).is_err()
+}
+
+#[test]
+fn a_task_is_of_one_data_root() {
+    in_a_world(async |world| {
+        let task = sleeper(world, "mine").await;
+        let run = world.folder.path().join("run");
+        std::fs::create_dir(run.join("tasks/begun")).unwrap();
+        let program = ShimProgram::open(&common::shim()).unwrap();
+        let other = Tasks::new(&run, program, "elsewhere").unwrap();
+        assert_eq!(other.list().unwrap(), ["begun"]);
+        other.delete("begun").await.unwrap();
+        assert_eq!(world.tasks.list().unwrap(), ["mine"]);
+        assert_eq!(world.tasks.processes("mine"), [task.pid()]);
+        assert!(world.tasks.processes("none").is_empty());
+        task.delete().await.unwrap();
     });
 }
 

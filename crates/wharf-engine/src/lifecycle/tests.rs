@@ -519,8 +519,14 @@ proptest! {
             let Ok((next, effects)) = step(&state, &event) else { continue };
             let exited = matches!(event, Event::Exited { .. });
             match unwritten(&state, &event, &effects) {
-                None => prop_assert!(!exited, "{event:?} has happened"),
-                Some((rest, then)) => {
+                Unwritten::Undone(undone) => {
+                    prop_assert!(!exited, "{event:?} has happened");
+                    let retried = undone.phase == Phase::Waiting;
+                    prop_assert!(retried || undone == state);
+                    let is_of_daemon = matches!(event, Event::DaemonStarted { .. } | Event::NeedsMet);
+                    prop_assert!(retried || !is_of_daemon, "nobody starts it any more");
+                }
+                Unwritten::Done(rest, then) => {
                     prop_assert!(state.phase == Phase::Starting || !rest.contains(&Effect::Launch), "{event:?}");
                     let kept = rest.len() == effects.len();
                     prop_assert_eq!(kept, then.is_none());

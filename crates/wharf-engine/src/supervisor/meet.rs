@@ -1,13 +1,14 @@
 //! A daemon that has started tells a container what has become of its process.
 
+use std::collections::VecDeque;
 use std::pin::Pin;
 
 use jiff::Timestamp;
-use tracing::{debug, info, warn};
+use tracing::{info, warn};
 use wharf_cgroups::Cgroup;
-use wharf_tasks::{ExitStatus, Found, Task};
+use wharf_tasks::{ExitStatus, Found, Task, Tasks};
 
-use super::{Supervisor, answered};
+use super::{Command, Supervisor, ends_a_start};
 use crate::error::chain;
 use crate::lifecycle::{Event, Phase};
 
@@ -17,11 +18,107 @@ const UNKNOWN_EXIT: i32 = 255;
 /// What becomes known of a process later, because its shim does not answer yet.
 pub(crate) type Late = Pin<Box<dyn Future<Output = Found> + Send>>;
 
+/// How a container is started with the daemon, as far as it is to be.
+pub(crate) struct WithDaemon {
+    /// Whether it needs others, which have to be started before it.
+    pub(crate) needy: bool,
+    /// Told when that is done; for those that need it.
+    pub(crate) told: Option<tokio::sync::watch::Sender<bool>>,
+}
+
+/// A container whose process is not known yet.
+pub(super) struct Unmet {
+    pub(super) found: Late,
+    start: WithDaemon,
+    /// What could lead to a launch, beside a process that may be there.
+    kept: VecDeque<Command>,
+    /// Somebody has told it to end, which its policy does not undo.
+    is_told_to_end: bool,
+}
+
+impl Unmet {
+    /// Whether the command has to wait until it is known what has become of the process.
+    fn holds_back(&self, command: &Command, phase: Phase) -> bool {
+        let Command::Ask { event, .. } = command else {
+            return false;
+        };
+        match event {
+            Event::Start | Event::Restart { .. } | Event::NeedsMet => true,
+            // It may run, and nobody knows.
+            Event::Shutdown => false,
+            event => phase == Phase::Starting && ends_a_start(event),
+        }
+    }
+}
+
 impl Supervisor {
     /// What has become of the process is not known yet; as soon as it is, the container meets it, and hears then that the
     /// daemon has started.
-    pub(crate) fn expect(&mut self, late: Late, started: Event) {
-        self.late = Some((late, started));
+    pub(crate) fn expect(&mut self, found: Late, start: WithDaemon) {
+        self.late = Some(Unmet {
+            found,
+            start,
+            kept: VecDeque::new(),
+            is_told_to_end: false,
+        });
+    }
+
+    /// Keeps a command that must wait for what has become of the process.
+    pub(super) fn hold_back(&mut self, command: Command) -> Option<Command> {
+        let phase = self.record.state.phase;
+        match &mut self.late {
+            Some(unmet) if unmet.holds_back(&command, phase) => unmet.kept.push_back(command),
+            _ => return Some(command),
+        }
+        None
+    }
+
+    /// It has been told to end before it was met.
+    pub(super) fn is_told_to_end(&mut self) {
+        if let Some(unmet) = &mut self.late {
+            unmet.is_told_to_end = true;
+        }
+    }
+
+    pub(super) async fn meet_late(&mut self, found: Found) {
+        let Some(unmet) = self.late.take() else {
+            return;
+        };
+        self.meet(found).await;
+        match unmet.is_told_to_end {
+            true => unmet.start.done(),
+            false => self.start_with_daemon(unmet.start).await,
+        }
+        // In their order, and before what comes now.
+        for command in unmet.kept.into_iter().rev() {
+            self.backlog.push_front(command);
+        }
+    }
+
+    /// The daemon has started. What its policy goes by is how the last run has ended, though that is known only since the
+    /// container has met it.
+    pub(crate) async fn start_with_daemon(&mut self, start: WithDaemon) {
+        let code = self.record.last.exit_code;
+        let needy = start.needy;
+        self.feed(Event::DaemonStarted { code, needy }).await;
+        start.done();
+    }
+
+    /// A container that is gone was not met any more: whatever is found goes after it.
+    pub(super) fn bury_unmet(&mut self) {
+        let Some(unmet) = self.late.take() else {
+            return;
+        };
+        unmet.start.done();
+        let (tasks, id) = (self.shared.tasks.clone(), self.record.id.clone());
+        // Nobody waits for it, not even the end of the daemon: the next one finds it again.
+        tokio::spawn(async move {
+            let task = match unmet.found.await {
+                Found::Running(task) => Some(task),
+                Found::Exited(_) | Found::Gone => None,
+            };
+            delete_task(&tasks, &id, task).await;
+        });
     }
 
     /// Takes in what has been found.
@@ -29,18 +126,17 @@ impl Supervisor {
         let phase = self.record.state.phase;
         let expected = phase == Phase::Starting || phase.pid().is_some();
         match found {
+            // What the run before has left; the start that was written has not come to it.
+            Found::Exited(status) if phase == Phase::Starting && self.knows(&status) => {
+                self.meet_unstarted().await;
+            }
             Found::Running(task) if expected => self.meet_running(task).await,
             Found::Running(task) => {
                 warn!(container = %self.record.id, "its record says that it does not run: killed");
                 self.delete_behind(Some(task));
             }
             Found::Exited(status) if expected => self.ended(&status).await,
-            // Killed before its process was: it is launched now, but for one that nobody would be told the name of.
-            Found::Gone if phase == Phase::Starting => {
-                if self.record.state.auto_remove {
-                    self.feed(Event::LaunchFailed).await;
-                }
-            }
+            Found::Gone if phase == Phase::Starting => self.meet_unstarted().await,
             Found::Gone if expected => {
                 let status = ExitStatus {
                     code: UNKNOWN_EXIT,
@@ -55,16 +151,22 @@ impl Supervisor {
         }
     }
 
+    /// Whether this end is in the record.
+    fn knows(&self, status: &ExitStatus) -> bool {
+        self.record.last.finished_at == Some(status.at)
+    }
+
+    /// The daemon was killed before the process was started: it is launched now, but for one that nobody would be told the
+    /// name of.
+    async fn meet_unstarted(&mut self) {
+        if self.record.state.auto_remove {
+            self.feed(Event::LaunchFailed).await;
+        }
+    }
+
     async fn meet_running(&mut self, task: Task) {
         let pid = task.pid();
         info!(container = %self.record.id, pid, "found running");
-        if self.record.state.phase == Phase::Starting
-            // We were killed around the start; the shim refuses a second one. Should the program not be there,
-            // the process ends and we hear of it.
-            && let Err(error) = answered(task.start()).await
-        {
-            debug!(container = %self.record.id, error = chain(&error), "start again");
-        }
         self.finish_changes(pid).await;
         self.adopt(task);
         self.freeze_as_written().await;
@@ -98,16 +200,27 @@ impl Supervisor {
 
     /// Removes what a task has left; a launch waits for it.
     fn delete_behind(&mut self, task: Option<Task>) {
-        let (shared, id) = (self.shared.clone(), self.record.id.clone());
-        let work = async move {
-            let deleted = match task {
-                Some(task) => task.delete().await,
-                None => shared.tasks.delete(&id).await,
-            };
-            if let Err(error) = deleted {
-                warn!(container = %id, error = chain(&error), "delete the task");
-            }
-        };
+        let (tasks, id) = (self.shared.tasks.clone(), self.record.id.clone());
+        let work = async move { delete_task(&tasks, &id, task).await };
         self.release = Some(self.shared.background.spawn(work));
+    }
+}
+
+impl WithDaemon {
+    fn done(self) {
+        if let Some(told) = self.told {
+            told.send_replace(true);
+        }
+    }
+}
+
+/// Removes the container's `task`, or what one has left that nobody holds.
+pub(super) async fn delete_task(tasks: &Tasks, id: &str, task: Option<Task>) {
+    let deleted = match task {
+        Some(task) => task.delete().await,
+        None => tasks.delete(id).await,
+    };
+    if let Err(error) = deleted {
+        warn!(container = %id, error = chain(&error), "delete the task");
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!  begun ──Create──▶ created ──Start──▶ running ──init ends──▶ draining ──all is written──▶ recorded ──▶ gone
-//!    └──▶ gone (the daemon has gone, or the container could not be made)
+//!    └──▶ gone ◀─────┘ (the daemon has gone, or the container could not be made)
 //! ```
 //!
 //! One loop over one `poll`. Nothing blocks in it but what is asked for by name (making the first process, the freezer, another

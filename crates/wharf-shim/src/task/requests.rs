@@ -367,7 +367,7 @@ impl Shim {
         }
     }
 
-    fn kill(&mut self, exec: Option<&str>, signal: i32) -> Result<Reply, Refusal> {
+    pub(super) fn kill(&mut self, exec: Option<&str>, signal: i32) -> Result<Reply, Refusal> {
         let process = self.living(exec)?;
         let foreign = self.container.as_ref().and_then(|one| one.foreign.as_ref());
         if let Some(foreign) = foreign.filter(|_| exec.is_none()) {

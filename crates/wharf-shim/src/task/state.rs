@@ -25,6 +25,8 @@ use super::untold::Untold;
 
 /// What a service manager or a terminal could send us: a shim ends with its container, not before.
 const IGNORED: &[i32] = &[1, 2, 3, 13, 15];
+/// `SIGKILL`
+const KILL: i32 = 9;
 /// How long a control group may take to become empty after its last process was reaped.
 const PATIENCE: Duration = Duration::from_secs(2);
 /// How long lines may take to the logger after the end.
@@ -291,6 +293,24 @@ impl Shim {
             .retain(|process| process.exec.is_none() || !process.announced);
         self.making.retain(Option::is_some);
         self.connections.retain(|connection| !connection.dead);
+        self.end_if_forsaken();
+    }
+
+    /// The next daemon makes another process instead of one that was never started, and there may be no next one.
+    fn end_if_forsaken(&mut self) {
+        if !self.connections.is_empty() || self.was_started() != Some(false) {
+            return;
+        }
+        self.connections.extend(control::accept(&self.listener));
+        if self.connections.is_empty() {
+            // It may end by itself at this moment.
+            let _ = self.kill(None, KILL);
+        }
+    }
+
+    /// Whether the first process runs its program, or has; `None` if there is none.
+    fn was_started(&self) -> Option<bool> {
+        self.container.as_ref().map(Container::is_started)
     }
 
     /// Tells all daemons.
@@ -397,7 +417,10 @@ impl Shim {
         self.log.finish(Stream::Stdout);
         self.log.finish(Stream::Stderr);
         self.log.close();
-        if let Err(error) = exit::record(&self.folder, status) {
+        // One that was never started has not run: its end is no run's, whoever finds it.
+        if self.was_started() == Some(true)
+            && let Err(error) = exit::record(&self.folder, status)
+        {
             eprintln!("wharf-shim: record the exit: {error}");
         }
         self.recorded = Some(Instant::now());

@@ -9,6 +9,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::os::fd::BorrowedFd;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 
 use tokio::sync::{oneshot, watch};
@@ -159,9 +160,11 @@ impl Connection {
             // Of no shim that there is.
             _ => (Vec::new(), None),
         };
+        // What has come and gone while nobody heard it would look as if it had never come.
+        let heard = !self.unheard.swap(false, Ordering::Relaxed);
         for exec in execs {
             let fate = match &known {
-                Some(known) => fate(&exec, known),
+                Some(known) => fate(&exec, known, heard),
                 // An older shim tells those that run.
                 None => Fate::Lost {
                     runs: running.contains(&exec),
@@ -220,11 +223,12 @@ impl Connection {
     }
 }
 
-fn fate(exec: &str, known: &KnownExecs) -> Fate {
+/// `heard`: nothing that the shim has said is lost.
+fn fate(exec: &str, known: &KnownExecs, heard: bool) -> Fate {
     let found = known.execs.iter().find(|one| one.id == exec);
     match found {
         Some(found) => Fate::Stands(found.stage.clone()),
-        None if known.whole => Fate::NeverCame,
+        None if known.whole && heard => Fate::NeverCame,
         None => Fate::Lost { runs: false },
     }
 }

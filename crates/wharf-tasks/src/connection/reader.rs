@@ -3,6 +3,7 @@
 use std::io;
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
@@ -77,14 +78,19 @@ pub(super) fn hang_up(connection: &Connection, socket: &Socket, error: &io::Erro
 }
 
 /// Takes what comes until the shim closes. Once a message is lost, which may be an answer, nobody can tell whose the later
-/// answers are; all else that was sent still counts.
+/// answers are; all else that was sent still counts, however much of it is lost.
 async fn listen(connection: &Arc<Connection>, socket: &Socket, buffer: &mut [u8]) {
     let mut in_order = true;
     loop {
         let message = match take(socket, buffer).await {
             Ok((0, _)) => return,
             Ok((length, descriptors)) => understand(&buffer[..length], descriptors),
-            Err(error) => Err(error),
+            // Longer than any of ours. The packet is taken all the same.
+            Err(error) if error.kind() == io::ErrorKind::InvalidData => Err(error),
+            Err(error) => {
+                connection.unheard.store(true, Ordering::Relaxed);
+                return hang_up(connection, socket, &error);
+            }
         };
         match message {
             // A newer shim's, of which we need not know.
@@ -93,10 +99,11 @@ async fn listen(connection: &Arc<Connection>, socket: &Socket, buffer: &mut [u8]
             }
             Ok(Some(Message::Reply(_))) if !in_order => {}
             Ok(Some(message)) => heard(connection, message),
-            Err(_) if !in_order => return,
             Err(error) => {
-                in_order = false;
-                hang_up(connection, socket, &error);
+                connection.unheard.store(true, Ordering::Relaxed);
+                if std::mem::take(&mut in_order) {
+                    hang_up(connection, socket, &error);
+                }
             }
         }
     }

@@ -17,7 +17,11 @@ struct Fake {
 
 impl Fake {
     fn new() -> Self {
-        let folder = tempfile::tempdir().unwrap();
+        Self::of(tempfile::tempdir().unwrap())
+    }
+
+    /// Of the task in this folder.
+    fn of(folder: tempfile::TempDir) -> Self {
         let log = std::fs::File::create(folder.path().join(crate::shim::LOG)).unwrap();
         flock(&log, FlockOperation::LockExclusive).unwrap();
         let flags = SocketFlags::CLOEXEC;
@@ -367,6 +371,7 @@ async fn after_a_lost_message_only_news_are_heard() {
     for message in [
         Message::Long,
         Message::Reply(Reply::Done),
+        Message::Long,
         Message::Exited { exec, status },
     ] {
         say(&far, &message);
@@ -395,4 +400,39 @@ async fn a_place_that_is_given_back_gets_no_answer() {
     };
     let (answer, ()) = tokio::join!(asking, answering);
     assert!(matches!(answer, Ok(Reply::Done)));
+}
+
+/// It may have run, and its end be among what is lost.
+#[tokio::test]
+async fn an_exec_that_the_shim_knows_no_more_is_not_run_again_after_a_lost_message() {
+    let mut sent = Sent::new();
+    sent.asked().await;
+    say(&sent.far, &BEGUN);
+    say(&sent.far, &Message::Long);
+    assert!(socket_has_ended(&sent.far).await);
+    sent.lost().await;
+    say(&sent.far, &state(&[], known(None)));
+    let answer = sent.exec.await.unwrap().map(|(pid, _)| pid);
+    assert!(matches!(answer, Err(TaskError::Runtime { message, .. }) if message == LOST));
+}
+
+/// Each further attempt would leave another connection with it.
+#[tokio::test]
+async fn a_shim_that_cannot_be_understood_is_hung_up_on() {
+    let root = tempfile::tempdir().unwrap();
+    let program = crate::ShimProgram::open(Path::new("/bin/true")).unwrap();
+    let tasks = crate::Tasks::new(root.path(), program, "here").unwrap();
+    let folder = tempfile::Builder::new()
+        .prefix("task")
+        .tempdir_in(root.path().join("tasks"))
+        .unwrap();
+    let id = folder.path().file_name().unwrap().to_str().unwrap();
+    let id = id.to_owned();
+    let fake = Fake::of(folder);
+    let loaded = tokio::spawn(async move { tasks.load(&id).await.map(drop) });
+    let far = fake.accept().await;
+    assert!(matches!(requested(&far).await, Request::State));
+    say(&far, &Message::Reply(Reply::Done));
+    loaded.await.unwrap().unwrap_err();
+    assert!(socket_has_ended(&far).await);
 }

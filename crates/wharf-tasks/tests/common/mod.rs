@@ -27,6 +27,9 @@ pub const OUTPUT: AttachOptions = AttachOptions {
     stderr: true,
 };
 
+/// Whose the tasks are.
+pub const OWNER: &str = "here";
+
 static NUMBER: AtomicU32 = AtomicU32::new(0);
 
 pub struct World {
@@ -71,7 +74,7 @@ pub fn in_a_world<T>(test: impl AsyncFnOnce(&World) -> T) -> T {
             .tempdir()
             .unwrap();
         let program = ShimProgram::open(&shim).unwrap();
-        let tasks = Tasks::new(&folder.path().join("run"), program).unwrap();
+        let tasks = Tasks::new(&folder.path().join("run"), program, OWNER).unwrap();
         let cgroup = format!("/wharf-test-{}", std::process::id());
         let world = World {
             folder,
