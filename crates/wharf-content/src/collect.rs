@@ -5,6 +5,7 @@ use std::fs;
 use std::io;
 use std::path::Path;
 use std::sync::atomic::Ordering;
+use std::thread::JoinHandle;
 use std::time::{Duration, SystemTime};
 
 use wharf_oci::Digest;
@@ -44,12 +45,18 @@ impl Content {
     /// `roots` must have been read under whatever keeps new roots from appearing.
     ///
     /// # Errors
-    /// The system's; blobs that were taken until then stay away.
+    /// The system's; blobs that were taken until then stay away, and take room until the next collection.
     pub fn collect(&self, roots: &HashSet<Digest>) -> Result<Garbage, ContentError> {
-        let mut garbage = Garbage {
+        // Not before all of it is done: who is told of an error still holds a lock.
+        Ok(Garbage {
+            freed: self.take_away(roots)?,
             content: self.clone(),
-            freed: 0,
-        };
+        })
+    }
+
+    /// Moves all blobs that nobody needs to the trash; their bytes.
+    fn take_away(&self, roots: &HashSet<Digest>) -> Result<u64, ContentError> {
+        let mut freed = 0;
         for (digest, size) in self.list()? {
             if roots.contains(&digest) {
                 continue;
@@ -61,10 +68,10 @@ impl Content {
             }
             self.discard_file(&self.path(&digest))?;
             self.shared.settle.forget(&flat_name(&digest));
-            garbage.freed += size;
+            freed += size;
         }
         self.expire_partials()?;
-        Ok(garbage)
+        Ok(freed)
     }
 
     /// Moves a file of ours to the trash. One that is not there is no error.
@@ -79,8 +86,18 @@ impl Content {
         }
     }
 
+    /// Deletes what a kill left in the trash, on a thread of its own: nobody waits for it with the start.
+    ///
+    /// # Errors
+    /// If there is no room for a thread; the next collection deletes it then.
+    pub(crate) fn sweep_in_background(&self) -> io::Result<JoinHandle<()>> {
+        let content = self.clone();
+        let thread = std::thread::Builder::new().name("sweep".to_owned());
+        thread.spawn(move || content.sweep())
+    }
+
     /// Deletes what is in the trash. What cannot be deleted is tried again with the next collection.
-    pub(crate) fn sweep(&self) {
+    fn sweep(&self) {
         let trash = self.shared.dir.join("trash");
         for entry in fs::read_dir(trash).into_iter().flatten().flatten() {
             let _ = fs::remove_file(entry.path());
@@ -145,6 +162,36 @@ impl Content {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_a_kill_left_in_the_trash_goes_beside_the_start() {
+        let dir = tempfile::tempdir().unwrap();
+        let content = Content::open(dir.path()).unwrap();
+        let trash = dir.path().join("trash");
+        fs::write(trash.join("0"), "of a predecessor's").unwrap();
+        content.sweep_in_background().unwrap().join().unwrap();
+        assert_eq!(fs::read_dir(&trash).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn who_is_told_of_an_error_has_not_waited_for_the_disk() {
+        let dir = tempfile::tempdir().unwrap();
+        let content = Content::open(dir.path()).unwrap();
+        let blob = Digest::sha256(b"loose");
+        let mut ingest = content.ingest(&blob, None).unwrap();
+        ingest.write(b"loose").unwrap();
+        ingest.commit().unwrap();
+        // After the blobs come the parts of such.
+        fs::remove_dir(dir.path().join("ingest")).unwrap();
+        let roots = HashSet::new();
+        assert!(content.collect(&roots).is_err());
+        let trash = || fs::read_dir(dir.path().join("trash")).unwrap().count();
+        assert!(!content.contains(&blob));
+        assert_eq!(trash(), 1);
+        fs::create_dir(dir.path().join("ingest")).unwrap();
+        drop(content.collect(&roots).unwrap());
+        assert_eq!(trash(), 0);
+    }
 
     #[test]
     fn old_parts_go_unless_somebody_is_at_them() {

@@ -58,7 +58,8 @@ impl Content {
                 counter: AtomicU64::new(0),
             }),
         };
-        content.sweep();
+        // What is not swept now is with the next collection.
+        let _ = content.sweep_in_background();
         content.check(&lost)?;
         content.expire_partials()?;
         Ok(content)

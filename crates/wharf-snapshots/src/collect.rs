@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 
+use tracing::warn;
 use wharf_oci::ChainId;
 
 use crate::{SnapshotError, Snapshots};
@@ -15,6 +16,12 @@ impl Snapshots {
     pub fn collect(&self, keep: &HashSet<ChainId>) -> Result<u64, SnapshotError> {
         let mut index = self.index();
         if !index.broken.is_empty() {
+            let containers = index.broken.iter().map(String::as_str);
+            let containers: Vec<_> = containers.collect();
+            warn!(
+                ?containers,
+                "no layer is deleted while it is not known what these containers stand on: remove them"
+            );
             return Ok(0);
         }
         let used: HashSet<ChainId> = index.rw.values().flatten().copied().collect();

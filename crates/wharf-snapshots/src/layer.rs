@@ -9,8 +9,11 @@ use tracing::warn;
 use wharf_oci::ChainId;
 
 use crate::error::io_at;
-use crate::store::{chain_id, read_about};
+use crate::store::{Index, chain_id, read_about};
 use crate::{SnapshotError, Snapshots};
+
+/// At the end of the name of a folder that was in a layer's place, and that a container may stand on that does not say so.
+const ASIDE: &str = ".aside";
 
 /// A layer in the making. Dropping it throws it away.
 #[derive(Debug)]
@@ -97,6 +100,24 @@ impl Snapshots {
         }
     }
 
+    /// Takes away a folder that could not be read when we started. No writable layer stands on it, as that one would have
+    /// told of it; unless one does not say what it stands on: a container may be running on it, so its files stay.
+    fn clear_the_way(&self, path: &Path, index: &Index) -> Result<(), SnapshotError> {
+        if index.broken.is_empty() || !path.exists() {
+            return self.discard(path);
+        }
+        let aside = loop {
+            let mut name = self.fresh("layers").into_os_string();
+            name.push(ASIDE);
+            let aside = PathBuf::from(name);
+            // An earlier process may have had our number.
+            if !aside.exists() {
+                break aside;
+            }
+        };
+        fs::rename(path, &aside).map_err(io_at("put aside", path))
+    }
+
     pub(crate) fn layer_dir(&self, chain: &ChainId) -> PathBuf {
         self.path("layers").join(short_name(chain))
     }
@@ -111,6 +132,12 @@ impl Snapshots {
             needed.map(|chain| (short_name(chain), *chain)).collect();
         for name in self.names("layers")? {
             let path = self.path("layers").join(&name);
+            if name.ends_with(ASIDE) {
+                if index.broken.is_empty() {
+                    self.discard(&path)?;
+                }
+                continue;
+            }
             match (read_layer(&path.join("about")), needed.get(&name)) {
                 (Ok((chain, size)), _) => drop(index.layers.insert(chain, size)),
                 (Err(error), Some(chain)) => {
@@ -171,10 +198,7 @@ impl LayerStage {
             });
         }
         let path = snapshots.layer_dir(chain);
-        // One that could not be read when we started. No writable layer stands on it: that one would have told of it.
-        if index.broken.is_empty() {
-            snapshots.discard(&path)?;
-        }
+        snapshots.clear_the_way(&path, &index)?;
         snapshots
             .shared
             .settle

@@ -9,6 +9,7 @@ use std::path::Path;
 use rustix::fs::{Mode, OFlags};
 use wharf_oci::{ChainId, Digest};
 use wharf_snapshots::{SnapshotError, Snapshots};
+use wharf_testkit::own::in_own_mounts;
 
 fn chain(texts: &[&str]) -> Vec<ChainId> {
     let diff_ids: Vec<_> = texts
@@ -215,6 +216,38 @@ fn what_cannot_be_read_now_is_not_deleted() {
 }
 
 #[test]
+fn what_a_container_may_stand_on_is_not_in_the_way_of_its_layer() {
+    let dir = tempfile::tempdir().unwrap();
+    let snapshots = Snapshots::open(dir.path()).unwrap();
+    let ids = chain(&["a"]);
+    add(&snapshots, &ids[0], "one");
+    snapshots.create_rw("x", &ids).unwrap();
+    let of_rw = dir.path().join("rw/x/about");
+    let whole = fs::read(&of_rw).unwrap();
+    fs::write(&of_rw, "").unwrap();
+    fs::write(about_of_layer(dir.path(), &ids[0]), "").unwrap();
+    // Twice, as if a second damage came over what the first one left aside.
+    for round in 1..3 {
+        let again = Snapshots::open(dir.path()).unwrap();
+        assert!(!again.has(&ids[0]));
+        add(&again, &ids[0], "other");
+        assert!(again.layer_path(&ids[0]).unwrap().join("other").exists());
+        again.sweep_trash().unwrap();
+        assert_eq!(count(dir.path(), "layers"), 1 + round);
+        fs::write(about_of_layer(dir.path(), &ids[0]), "").unwrap();
+    }
+    let layers = fs::read_dir(dir.path().join("layers")).unwrap().flatten();
+    let mut layers = layers.map(|layer| layer.path());
+    assert!(layers.any(|layer| layer.join("fs/one").exists()));
+    // It says again what it stands on.
+    fs::write(&of_rw, whole).unwrap();
+    let again = Snapshots::open(dir.path()).unwrap();
+    again.sweep_trash().unwrap();
+    assert!(again.has(&ids[0]));
+    assert_eq!(count(dir.path(), "layers"), 1);
+}
+
+#[test]
 fn a_writable_layer_that_does_not_say_what_it_stands_on_can_be_removed() {
     let dir = tempfile::tempdir().unwrap();
     let snapshots = Snapshots::open(dir.path()).unwrap();
@@ -257,23 +290,6 @@ fn a_writable_layer_that_does_not_say_what_it_stands_on_can_be_removed() {
         (0, 0)
     );
     assert_eq!(again.collect(&HashSet::new()).unwrap(), 10);
-}
-
-/// Whether this is the test `name` in a mount namespace of its own; if not, it has been run there. Only root can.
-fn in_own_mounts(name: &str) -> bool {
-    if std::env::var_os("OWN_MOUNTS").is_some() {
-        return true;
-    }
-    if rustix::process::geteuid().is_root() {
-        let test = std::env::current_exe().unwrap();
-        let mut unshare = std::process::Command::new("unshare");
-        unshare.args(["--mount", "--propagation", "private"]);
-        unshare.arg(test).args(["--exact", name]);
-        let run = unshare.env("OWN_MOUNTS", "1").output().unwrap();
-        let said = String::from_utf8_lossy(&run.stdout);
-        assert!(run.status.success(), "{said}");
-    }
-    false
 }
 
 #[test]

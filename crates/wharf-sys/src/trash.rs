@@ -36,7 +36,7 @@ pub fn remove(trash: BorrowedFd<'_>, name: &OsStr) -> io::Result<()> {
         moved: Vec::new(),
         refused: None,
     };
-    sweep.remove(trash, name, 0)?;
+    let removed = sweep.remove(trash, name, 0);
     while let Some(name) = sweep.moved.pop() {
         match sweep.remove(trash, name.as_ref(), 0) {
             // Somebody else empties this trash, too.
@@ -44,9 +44,10 @@ pub fn remove(trash: BorrowedFd<'_>, name: &OsStr) -> io::Result<()> {
             Err(error) => sweep.note(error),
         }
     }
+    // A folder that could not be emptied cannot be deleted; why it could not is the reason.
     match sweep.refused {
         Some(error) => Err(error.into()),
-        None => Ok(()),
+        None => Ok(removed?),
     }
 }
 
@@ -200,6 +201,28 @@ mod tests {
         mark(&folder, IFlags::APPEND).unwrap();
         mark(&dir.path().join("one"), IFlags::IMMUTABLE).unwrap();
         let top = File::open(dir.path()).unwrap();
+        remove(top.as_fd(), OsStr::new("one")).unwrap();
+        assert_eq!(count(dir.path()), 0);
+    }
+
+    #[test]
+    fn what_cannot_be_deleted_keeps_nothing_else_from_it() {
+        let name = "trash::tests::what_cannot_be_deleted_keeps_nothing_else_from_it";
+        if !wharf_testkit::own::in_own_mounts(name) {
+            return;
+        }
+        let dir = tempfile::tempdir().unwrap();
+        let held = dir.path().join("one/held");
+        fs::create_dir_all(&held).unwrap();
+        nest(&dir.path().join("one"), 300);
+        let flags = rustix::mount::MountFlags::empty();
+        rustix::mount::mount("tmpfs", &held, "tmpfs", flags, None).unwrap();
+        let top = File::open(dir.path()).unwrap();
+        let refused = remove(top.as_fd(), OsStr::new("one")).unwrap_err();
+        // Why, not that its folder is not empty; and what was moved up from the depth is gone.
+        assert_eq!(refused.kind(), io::ErrorKind::CrossesDevices);
+        assert_eq!((count(dir.path()), count(&dir.path().join("one"))), (1, 1));
+        rustix::mount::unmount(&held, rustix::mount::UnmountFlags::empty()).unwrap();
         remove(top.as_fd(), OsStr::new("one")).unwrap();
         assert_eq!(count(dir.path()), 0);
     }

@@ -13,6 +13,7 @@ pub mod api;
 pub mod engine;
 pub mod fixtures;
 pub mod liar;
+pub mod own;
 pub mod receivers;
 mod recorder;
 mod registry;
