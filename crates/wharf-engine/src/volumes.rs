@@ -5,7 +5,9 @@ mod hold;
 
 use std::collections::BTreeMap;
 
-use wharf_volumes::{Created, LOCAL, Listed, NewVolume, Volume, VolumeError, VolumeName, Volumes};
+use wharf_volumes::{
+    Created, LOCAL, Listed, NewVolume, Volume, VolumeError, VolumeName, VolumeRemoval, Volumes,
+};
 
 pub(crate) use hold::{Hold, any_mounted, mount_all, unmount_all};
 
@@ -78,22 +80,28 @@ impl VolumeService {
         Ok(listed)
     }
 
-    /// Removes the volume `name`. With `force` one that is not there is no error.
+    /// Removes the volume `name`. With `force` one that is not there is no error, and one that its plugin does not remove
+    /// is not known here any more.
     ///
     /// # Errors
     /// Those of the store: a container may use it.
     pub async fn remove(&self, name: &str, force: bool) -> Result<(), EngineError> {
         let (service, name) = (self.clone(), name.to_owned());
-        self.blocking(move || match service.remove_now(&name) {
+        let removal = match force {
+            true => VolumeRemoval::Forced,
+            false => VolumeRemoval::Plain,
+        };
+        self.blocking(move || match service.remove_now(&name, removal) {
             Err(VolumeError::NotFound(_)) if force => Ok(()),
             other => Ok(other?),
         })
         .await
     }
 
-    fn remove_now(&self, name: &str) -> Result<(), VolumeError> {
+    fn remove_now(&self, name: &str, removal: VolumeRemoval) -> Result<(), VolumeError> {
         let driver = self.store.driver_of(name);
-        self.store.remove(name, |name| self.users(name))?;
+        self.store
+            .remove_as(removal, name, |name| self.users(name))?;
         let driver = driver.unwrap_or_else(|| LOCAL.to_owned());
         if let Ok(name) = VolumeName::parse(name) {
             emit(&self.events, "destroy", &name, &driver);
@@ -145,7 +153,8 @@ impl VolumeService {
             }
             let size = self.store.usage(volume.name.as_str()).unwrap_or(0);
             // One that came into use in the meantime is simply not pruned.
-            if self.remove_now(volume.name.as_str()).is_ok() {
+            let removed = self.remove_now(volume.name.as_str(), VolumeRemoval::Plain);
+            if removed.is_ok() {
                 watcher.deleted(volume.name.as_str());
                 report.deleted.push(volume.name.as_str().to_owned());
                 report.reclaimed += size;

@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 
 use crate::local::LocalOptions;
+use crate::plugin::Fault;
 use crate::record::{LOCAL, Pairs, Phase, Record};
 use crate::store::{lock_turn, make_folder};
 use crate::{Volume, VolumeError, VolumeName, Volumes, quota};
@@ -132,13 +133,14 @@ impl Volumes {
         }
     }
 
-    /// One that a plugin has and nobody here made: it is found only without a driver or with that one.
+    /// One that a plugin has and nobody here made: it is found only without a driver or with that one. While a plugin is
+    /// silent that may have it, no local one takes its place.
     fn unknown(&self, new: &NewVolume) -> Result<Option<Volume>, VolumeError> {
         match new.driver.as_str() {
             "" if !new.anonymous => {}
             _ => return Ok(None),
         }
-        let Some(volume) = self.in_any_plugin(&new.name) else {
+        let Some(volume) = self.in_any_plugin("create", &new.name)? else {
             return Ok(None);
         };
         let record = record_of(new, volume.name.clone(), &volume.driver);
@@ -231,10 +233,11 @@ impl Volumes {
         };
         let none = Default::default();
         let options = new.options.as_ref().unwrap_or(&none);
-        // One that it has is not made again, as with dockerd.
+        // One that it has, or may have, is not made again.
         let made = match plugin.get(name.as_str()) {
             Ok(_) => Ok(()),
-            Err(_) => plugin.create(name.as_str(), options),
+            Err(Fault::Said(_)) => plugin.create(name.as_str(), options),
+            Err(silent @ Fault::Silent(_)) => Err(silent),
         };
         if let Err(fault) = made {
             self.drop_reference(&new);

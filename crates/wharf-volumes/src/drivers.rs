@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use serde::Deserialize;
 
 use crate::VolumeError;
-use crate::plugin::{Address, Fault, PATIENCE, Plugin, TlsOptions};
+use crate::plugin::{Address, Fault, PATIENCE, Patience, Plugin, TlsOptions};
 
 /// Where plugins are looked for.
 #[derive(Clone, Debug)]
@@ -107,7 +107,7 @@ impl Drivers {
             .activate()
             .map_err(|fault| failed(fault.to_string()))?
         {
-            true => Ok(self.keep(plugin)),
+            true => Ok(self.keep(plugin, self.hurry())),
             false => Err(failed(
                 "Plugin does not implement the requested driver".to_owned(),
             )),
@@ -130,9 +130,9 @@ impl Drivers {
                 let silent = Fault::Silent(format!("{name} did not answer a moment ago"));
                 return Some((active?, Err(silent)));
             }
-            let begun = Instant::now();
-            let asked = self.ask(name, &ask);
-            if begun.elapsed() >= self.folders.patience {
+            let end = self.hurry();
+            let asked = self.ask(name, end, &ask);
+            if Instant::now() >= end {
                 self.hung().insert(name.clone(), Instant::now());
             }
             asked
@@ -150,9 +150,11 @@ impl Drivers {
         })
     }
 
+    /// All that one plugin is asked is answered by `end`, or is not.
     fn ask<T>(
         &self,
         name: &str,
+        end: Instant,
         ask: impl Fn(&Plugin) -> Result<T, Fault>,
     ) -> Option<(Active, Result<T, Fault>)> {
         let known = self.lock().get(name).cloned();
@@ -160,12 +162,21 @@ impl Drivers {
             Some(active) => active,
             None => {
                 let plugin = self.find(name).ok()??;
-                let hurried = plugin.within(self.folders.patience);
-                (hurried.activate() == Ok(true)).then(|| self.keep(plugin))?
+                (plugin.until(end).activate() == Ok(true)).then(|| self.keep(plugin, end))?
             }
         };
-        let answer = ask(&active.within(self.folders.patience));
+        let answer = ask(&active.until(end));
         Some((active, answer))
+    }
+
+    /// When one that is asked what it has must have answered.
+    fn hurry(&self) -> Instant {
+        Instant::now() + self.folders.patience
+    }
+
+    /// Whether there is still a place where the plugin `name` is to be reached: one that was taken away has no volumes.
+    pub(crate) fn is_installed(&self, name: &str) -> bool {
+        !matches!(self.find(name), Ok(None))
     }
 
     fn hangs(&self, name: &str) -> bool {
@@ -179,8 +190,8 @@ impl Drivers {
         self.hung.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn keep(&self, plugin: Plugin) -> Active {
-        let scope = plugin.within(self.folders.patience).scope();
+    fn keep(&self, plugin: Plugin, end: Instant) -> Active {
+        let scope = plugin.until(end).scope();
         let active = Active { plugin, scope };
         self.lock().insert(active.name.clone(), active.clone());
         active
@@ -190,7 +201,7 @@ impl Drivers {
         let plugin = |address| Plugin {
             name: name.to_owned(),
             address,
-            patience: PATIENCE,
+            patience: Patience::Each(PATIENCE),
         };
         for path in places(&self.folders.sockets, name, "sock") {
             // A link to a socket is one.

@@ -41,4 +41,5 @@ pub use drivers::PluginFolders;
 pub use error::VolumeError;
 pub use name::VolumeName;
 pub use record::{LOCAL, Pairs, Volume};
+pub use remove::VolumeRemoval;
 pub use store::{Listed, Volumes};

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::local::{self, LocalOptions};
 use crate::plugin::Fault;
@@ -43,10 +43,7 @@ impl Volumes {
     ) -> Result<PathBuf, VolumeError> {
         let name = record.name.as_str();
         let plugin = self.inner.drivers.activated(&record.driver, name)?;
-        let note = Mounted {
-            name: record.name.clone(),
-            holder: holder.to_owned(),
-        };
+        let note = note(record, holder);
         self.inner
             .db
             .write(|tx| MOUNTED.put(tx, &note.key(), &note))?;
@@ -62,20 +59,31 @@ impl Volumes {
         })
     }
 
-    fn unmount_in_plugin(&self, record: &Record, holder: &str) -> Result<(), VolumeError> {
-        let name = record.name.as_str();
-        let plugin = self.inner.drivers.activated(&record.driver, name)?;
-        let unmounted = plugin.unmount(name, holder);
-        unmounted.map_err(|fault| VolumeError::Plugin {
-            operation: "unmount",
-            name: name.to_owned(),
-            reason: fault.to_string(),
-        })?;
-        self.forget_mounted(&Mounted {
-            name: record.name.clone(),
-            holder: holder.to_owned(),
-        });
+    fn unmount_in_plugin(&self, driver: &str, note: &Mounted) -> Result<(), VolumeError> {
+        let name = note.name.as_str();
+        let plugin = self.inner.drivers.activated(driver, name)?;
+        match plugin.unmount(name, &note.holder) {
+            Ok(()) => {}
+            // One that has forgotten the volume, as we have, will never say anything else.
+            Err(Fault::Said(reason)) if !self.is_of(&note.name, driver) => {
+                tracing::warn!(volume = name, reason, "unmount a volume that is gone");
+            }
+            Err(fault) => {
+                return Err(VolumeError::Plugin {
+                    operation: "unmount",
+                    name: name.to_owned(),
+                    reason: fault.to_string(),
+                });
+            }
+        }
+        self.forget_mounted(note);
         Ok(())
+    }
+
+    /// Whether there is a volume `name` of that driver here.
+    fn is_of(&self, name: &VolumeName, driver: &str) -> bool {
+        let record = self.record(name.as_str());
+        record.is_ok_and(|record| record.driver == driver)
     }
 
     fn forget_mounted(&self, note: &Mounted) {
@@ -86,20 +94,19 @@ impl Volumes {
         }
     }
 
-    /// Unmounts what a predecessor's holder left; not if that one holds it again.
-    pub(crate) fn unmount_left(&self, name: &VolumeName, holder: &str) -> Result<(), VolumeError> {
-        let Ok(record) = self.record(name.as_str()) else {
-            self.forget_mounted(&Mounted {
-                name: name.clone(),
-                holder: holder.to_owned(),
-            });
+    /// Has the plugin that mounted it unmount what a predecessor's holder left; not if that one holds it again.
+    pub(crate) fn unmount_left(&self, note: &Mounted) -> Result<(), VolumeError> {
+        let of_record = || Some(self.record(note.name.as_str()).ok()?.driver);
+        let Some(driver) = note.driver.clone().or_else(of_record) else {
+            // Nobody knows any more who mounted it.
+            self.forget_mounted(note);
             return Ok(());
         };
-        let holders = self.holders(name);
+        let holders = self.holders(&note.name);
         let holders = holders.lock().unwrap_or_else(PoisonError::into_inner);
-        match holders.contains(holder) {
+        match holders.contains(&note.holder) {
             true => Ok(()),
-            false => self.unmount_in_plugin(&record, holder),
+            false => self.unmount_in_plugin(&driver, note),
         }
     }
 
@@ -122,22 +129,29 @@ impl Volumes {
     /// `holder` needs the volume `name` no longer. One that did not hold it changes nothing. Blocks.
     ///
     /// # Errors
-    /// If it cannot be unmounted.
+    /// If it cannot be unmounted: it is held still.
     pub fn unmount(&self, name: &str, holder: &str) -> Result<(), VolumeError> {
         let record = self.record(name)?;
         let holders = self.holders(&record.name);
         let mut holders = holders.lock().unwrap_or_else(PoisonError::into_inner);
-        if !holders.remove(holder) {
+        if !holders.contains(holder) {
             return Ok(());
         }
         if !record.is_local() {
-            return self.unmount_in_plugin(&record, holder);
+            self.unmount_in_plugin(&record.driver, &note(&record, holder))?;
+        } else if holders.len() == 1 {
+            let folder = self.data_folder(&record.name);
+            local::unmount(&folder).map_err(VolumeError::folder("unmount", &folder))?;
         }
-        let folder = self.data_folder(&record.name);
-        match holders.is_empty() {
-            true => local::unmount(&folder).map_err(VolumeError::folder("unmount", &folder)),
-            false => Ok(()),
-        }
+        holders.remove(holder);
+        Ok(())
+    }
+
+    /// Nobody holds a volume that is gone; one that comes after it, of the same name, begins anew. To be called in the
+    /// name's turn.
+    pub(crate) fn forget_holders(&self, name: &VolumeName) {
+        let mut all = self.all_holders();
+        all.remove(name);
     }
 
     /// What is so after a start of the daemon: `held` names volumes and who holds them still; whatever else a
@@ -154,13 +168,13 @@ impl Volumes {
             }
         }
         let noted = self.inner.db.read(|tx| MOUNTED.all(tx))?;
-        let left = noted.into_iter().map(|(_, note)| (note.name, note.holder));
-        let is_held = |name: &VolumeName, holder: &String| {
-            let holders = self.holders(name);
+        let is_held = |note: &Mounted| {
+            let holders = self.holders(&note.name);
             let holders = holders.lock().unwrap_or_else(PoisonError::into_inner);
-            holders.contains(holder)
+            holders.contains(&note.holder)
         };
-        let left = left.filter(|(name, holder)| !is_held(name, holder));
+        let left = noted.into_iter().map(|(_, note)| note);
+        let left = left.filter(|note| !is_held(note));
         self.left().extend(left);
         let records: Vec<Record> = self.lock().values().cloned().collect();
         let mut refused = Ok(());
@@ -207,12 +221,22 @@ impl Volumes {
     }
 
     fn holders(&self, name: &VolumeName) -> Holders {
-        let mut all = self
-            .inner
-            .holders
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut all = self.all_holders();
         all.entry(name.clone()).or_default().clone()
+    }
+
+    fn all_holders(&self) -> MutexGuard<'_, BTreeMap<VolumeName, Holders>> {
+        let all = self.inner.holders.lock();
+        all.unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// That `holder` has had the volume mounted by its plugin.
+fn note(record: &Record, holder: &str) -> Mounted {
+    Mounted {
+        name: record.name.clone(),
+        holder: holder.to_owned(),
+        driver: Some(record.driver.clone()),
     }
 }
 

@@ -1,12 +1,11 @@
 //! One volume plugin, spoken to by Docker's protocol: JSON in the bodies of POSTs
 //! (<https://docs.docker.com/engine/extend/plugins_volume/>).
 
+mod deadline;
 mod tls;
 
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
-use std::net::{TcpStream, ToSocketAddrs as _};
-use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -17,6 +16,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
 use wharf_sys::words;
 
+use deadline::Until;
 pub(crate) use tls::TlsOptions;
 
 /// How long a plugin may take: as long as dockerd waits for what can take long.
@@ -66,57 +66,46 @@ impl Address {
         }
     }
 
-    /// One request, and the answer to it.
-    fn exchange(
-        &self,
-        request: &str,
-        patience: Duration,
-    ) -> std::result::Result<(u16, Vec<u8>), String> {
-        let until = Instant::now() + patience;
+    /// One request, and the answer to it, which must have come by `end`.
+    fn exchange(&self, request: &str, end: Instant) -> std::result::Result<(u16, Vec<u8>), String> {
+        let dialled = |network: &str, error: &std::io::Error| {
+            format!("dial {network}: connect: {}", words::of(error))
+        };
         let answer = match self {
             Self::Unix(path) => {
-                let dial = |error| {
-                    format!(
-                        "dial unix {}: connect: {}",
-                        path.display(),
-                        words::of(&error)
-                    )
-                };
-                let stream = UnixStream::connect(path).map_err(dial)?;
-                stream
-                    .set_read_timeout(Some(patience))
-                    .map_err(|error| words::of(&error))?;
-                stream
-                    .set_write_timeout(Some(patience))
-                    .map_err(|error| words::of(&error))?;
-                exchange(stream, request, until)
+                let stream = Until::unix(path, end)
+                    .map_err(|error| dialled(&format!("unix {}", path.display()), &error))?;
+                exchange(stream, request)
             }
-            Self::Tcp(address) => exchange(dial(address, patience)?, request, until),
-            Self::Tls(address, config) => {
-                let stream = tls::wrap(dial(address, patience)?, address, config)?;
-                exchange(stream, request, until)
+            Self::Tcp(address) | Self::Tls(address, _) => {
+                let stream = Until::tcp(address, end)
+                    .map_err(|error| dialled(&format!("tcp {address}"), &error))?;
+                match self {
+                    Self::Tls(_, config) => exchange(tls::wrap(stream, address, config)?, request),
+                    _ => exchange(stream, request),
+                }
             }
         };
         answer.map_err(|error| words::of(&error))
     }
 }
 
-fn dial(address: &str, patience: Duration) -> std::result::Result<TcpStream, String> {
-    let connect = || {
-        let mut last = std::io::ErrorKind::NotFound.into();
-        for address in address.to_socket_addrs()? {
-            match TcpStream::connect_timeout(&address, patience) {
-                Ok(stream) => {
-                    stream.set_read_timeout(Some(patience))?;
-                    stream.set_write_timeout(Some(patience))?;
-                    return Ok(stream);
-                }
-                Err(error) => last = error,
-            }
+/// How long a plugin is waited for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Patience {
+    /// For each answer so long.
+    Each(Duration),
+    /// For all answers together until then.
+    Until(Instant),
+}
+
+impl Patience {
+    fn end(self) -> Instant {
+        match self {
+            Self::Each(patience) => Instant::now() + patience,
+            Self::Until(end) => end,
         }
-        Err(last)
-    };
-    connect().map_err(|error| format!("dial tcp {address}: connect: {}", words::of(&error)))
+    }
 }
 
 /// A plugin that has been found; whether it lives is seen when it is asked.
@@ -125,7 +114,7 @@ pub(crate) struct Plugin {
     pub(crate) name: String,
     pub(crate) address: Address,
     /// How long it may take.
-    pub(crate) patience: Duration,
+    pub(crate) patience: Patience,
 }
 
 /// A volume in a plugin's words.
@@ -179,10 +168,10 @@ pub(crate) enum Fault {
 type Result<T> = std::result::Result<T, Fault>;
 
 impl Plugin {
-    /// The same, with less patience.
-    pub(crate) fn within(&self, patience: Duration) -> Self {
+    /// The same; whatever it is asked, it must have answered by `end`.
+    pub(crate) fn until(&self, end: Instant) -> Self {
         Self {
-            patience,
+            patience: Patience::Until(end),
             ..self.clone()
         }
     }
@@ -261,11 +250,13 @@ impl Plugin {
             return read.map_err(|error| Fault::Silent(format!("{method}: {error}")));
         }
         let said: Answer = serde_json::from_slice(&answer).unwrap_or_default();
-        let said = match said.err.is_empty() {
-            true => String::from_utf8_lossy(&answer).trim().to_owned(),
-            false => said.err,
-        };
-        Err(Fault::Said(format!("{method}: {said}")))
+        let text = || String::from_utf8_lossy(&answer).trim().to_owned();
+        Err(match said.err.is_empty() {
+            false => Fault::Said(format!("{method}: {}", said.err)),
+            // Not its own words, but those of whatever it is made of, or of who stands before it.
+            true if status >= 500 => Fault::Silent(format!("{method}: {}", text())),
+            true => Fault::Said(format!("{method}: {}", text())),
+        })
     }
 
     /// HTTP/1.0, so that an answer ends with its connection, and none comes in chunks.
@@ -280,15 +271,11 @@ impl Plugin {
              Content-Type: application/vnd.docker.plugins.v1.2+json\r\nContent-Length: {}\r\n\r\n{body}",
             body.len()
         );
-        self.address.exchange(&request, self.patience)
+        self.address.exchange(&request, self.patience.end())
     }
 }
 
-fn exchange(
-    mut stream: impl Read + Write,
-    request: &str,
-    until: Instant,
-) -> std::io::Result<(u16, Vec<u8>)> {
+fn exchange(mut stream: impl Read + Write, request: &str) -> std::io::Result<(u16, Vec<u8>)> {
     let malformed =
         || std::io::Error::new(std::io::ErrorKind::InvalidData, "malformed HTTP response");
     stream.write_all(request.as_bytes())?;
@@ -300,10 +287,6 @@ fn exchange(
         let read = stream.read(&mut chunk)?;
         if read == 0 {
             break;
-        }
-        // One that says a letter now and then is not waited for either.
-        if Instant::now() >= until {
-            return Err(std::io::ErrorKind::TimedOut.into());
         }
         answer.extend_from_slice(chunk.get(..read).unwrap_or_default());
         if answer.len() as u64 > LONGEST {

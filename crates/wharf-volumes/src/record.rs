@@ -21,6 +21,9 @@ pub(crate) const MOUNTED: Table<Mounted> = Table::new("volume_mounted", 1);
 pub(crate) struct Mounted {
     pub(crate) name: VolumeName,
     pub(crate) holder: String,
+    /// The plugin that mounted it, whatever becomes of the volume's record; older notes do not say.
+    #[serde(default)]
+    pub(crate) driver: Option<String>,
 }
 
 impl Mounted {

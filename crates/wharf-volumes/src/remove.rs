@@ -7,6 +7,24 @@ use crate::record::{Phase, Record, VOLUMES};
 use crate::store::lock_turn;
 use crate::{VolumeError, VolumeName, Volumes, local};
 
+/// How a volume is removed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum VolumeRemoval {
+    /// One that its plugin does not remove stays.
+    Plain,
+    /// One that its plugin has, and does not remove, is forgotten here: as with dockerd its name is free for another driver
+    /// then, though the plugin's refusal is an error.
+    Forced,
+}
+
+/// Why a plugin has not removed a volume.
+enum Failure {
+    /// It does not say whether it has it.
+    Unasked(VolumeError),
+    /// It was told to.
+    Refused(VolumeError),
+}
+
 impl Volumes {
     /// Removes the volume `name`, unless `users` names somebody that uses it. `users` is asked under the
     /// store's lock, so that no volume is created, found and removed at the same moment.
@@ -14,9 +32,22 @@ impl Volumes {
     /// The files lie in the trash afterwards: see [`Volumes::empty_trash`].
     ///
     /// # Errors
-    /// If there is no such volume, somebody uses it, or the disk refuses.
+    /// If there is no such volume, somebody uses it, or the disk or its plugin refuses.
     pub fn remove(
         &self,
+        name: &str,
+        users: impl FnOnce(&VolumeName) -> Vec<String>,
+    ) -> Result<(), VolumeError> {
+        self.remove_as(VolumeRemoval::Plain, name, users)
+    }
+
+    /// As [`Volumes::remove`], by force or not.
+    ///
+    /// # Errors
+    /// As [`Volumes::remove`].
+    pub fn remove_as(
+        &self,
+        removal: VolumeRemoval,
         name: &str,
         users: impl FnOnce(&VolumeName) -> Vec<String>,
     ) -> Result<(), VolumeError> {
@@ -41,7 +72,10 @@ impl Volumes {
         match known {
             Some(record) if record.is_local() => {
                 self.refuse_mounts_below(&parsed)?;
-                self.remove_locked(&mut records, &parsed)
+                self.remove_locked(&mut records, &parsed)?;
+                drop(records);
+                self.forget_holders(&parsed);
+                Ok(())
             }
             Some(record) => {
                 // Nobody finds it, and so nobody comes to need it, while the plugin takes its time.
@@ -51,16 +85,18 @@ impl Volumes {
                 };
                 records.insert(parsed.clone(), removing);
                 drop(records);
-                let removed = self.remove_in_plugin(&record.driver, &parsed);
-                if removed.is_err() {
-                    self.lock().insert(parsed, record);
+                let removed = self.remove_and_forget(&record.driver, &parsed, removal);
+                // Whatever could not be done: the record is there still, or it is not.
+                let mut records = self.lock();
+                if records.contains_key(&parsed) {
+                    records.insert(parsed, record);
                 }
                 removed
             }
             None => {
                 drop(records);
-                let volume = self.in_any_plugin(name).ok_or_else(not_found)?;
-                self.remove_in_plugin(&volume.driver, &parsed)
+                let volume = self.in_any_plugin("remove", name)?.ok_or_else(not_found)?;
+                self.remove_and_forget(&volume.driver, &parsed, removal)
             }
         }
     }
@@ -76,8 +112,8 @@ impl Volumes {
         loop {
             // Not in the loop's head, where the lock would be held for the body.
             let next = self.left().pop();
-            let Some((name, holder)) = next else { break };
-            refused = refused.and(self.unmount_left(&name, &holder));
+            let Some(note) = next else { break };
+            refused = refused.and(self.unmount_left(&note));
         }
         loop {
             let next = self.forsaken().pop();
@@ -88,8 +124,25 @@ impl Volumes {
     }
 
     /// The plugin removes it first: should we be killed in between, the record is found to stand for nothing.
-    fn remove_in_plugin(&self, driver: &str, name: &VolumeName) -> Result<(), VolumeError> {
-        let plugin = self.inner.drivers.activated(driver, name.as_str())?;
+    fn remove_and_forget(
+        &self,
+        driver: &str,
+        name: &VolumeName,
+        removal: VolumeRemoval,
+    ) -> Result<(), VolumeError> {
+        let told = match self.remove_in_plugin(driver, name) {
+            Ok(()) => Ok(()),
+            Err(Failure::Refused(error)) if removal == VolumeRemoval::Forced => Err(error),
+            Err(Failure::Unasked(error) | Failure::Refused(error)) => return Err(error),
+        };
+        self.forget(name)?;
+        self.forget_holders(name);
+        told
+    }
+
+    fn remove_in_plugin(&self, driver: &str, name: &VolumeName) -> Result<(), Failure> {
+        let plugin = self.inner.drivers.activated(driver, name.as_str());
+        let plugin = plugin.map_err(Failure::Unasked)?;
         let failed = |operation, reason: String| VolumeError::Plugin {
             operation,
             name: name.as_str().to_owned(),
@@ -97,16 +150,16 @@ impl Volumes {
         };
         match plugin.get(name.as_str()) {
             // It is gone already.
-            Err(Fault::Said(_)) => {}
+            Err(Fault::Said(_)) => Ok(()),
             Err(Fault::Silent(reason)) => {
-                return Err(failed("get", unreachable(name.as_str(), driver, &reason)));
+                let reason = unreachable(name.as_str(), driver, &reason);
+                Err(Failure::Unasked(failed("get", reason)))
             }
             Ok(_) => {
                 let removed = plugin.remove(name.as_str());
-                removed.map_err(|fault| failed("remove", fault.to_string()))?;
+                removed.map_err(|fault| Failure::Refused(failed("remove", fault.to_string())))
             }
         }
-        self.forget(name)
     }
 
     /// What somebody mounted within a volume is not the volume's: no file is deleted through it.

@@ -15,7 +15,7 @@ use crate::drivers::{Drivers, PluginFolders};
 use crate::local::LocalOptions;
 use crate::mount::Holders;
 use crate::plugin::{Fault, PluginVolume, unreachable};
-use crate::record::{LOCAL, Phase, Record, VOLUMES};
+use crate::record::{LOCAL, Mounted, Phase, Record, VOLUMES};
 use crate::{Volume, VolumeError, VolumeName, local, quota};
 
 /// Removed volumes wait here for their files to be deleted; no volume name begins with a dot.
@@ -38,7 +38,7 @@ pub(crate) struct Inner {
     /// Of plugins, and promised by a predecessor to containers that did not come to be.
     pub(crate) forsaken: Mutex<Vec<VolumeName>>,
     /// Mounted by plugins for holders of a predecessor's that are gone.
-    pub(crate) left: Mutex<Vec<(VolumeName, String)>>,
+    pub(crate) left: Mutex<Vec<Mounted>>,
     /// Who makes or removes a volume while its plugin takes its time, one after the other.
     turns: Mutex<BTreeMap<VolumeName, Turn>>,
     records: Mutex<BTreeMap<VolumeName, Record>>,
@@ -104,14 +104,14 @@ impl Volumes {
     /// The volume `name`; one that only a plugin knows is found too. Blocks while a plugin is asked.
     ///
     /// # Errors
-    /// [`VolumeError::NotFound`]; if its plugin does not answer.
+    /// [`VolumeError::NotFound`]; if its plugin does not answer, or one that may have it.
     pub fn get(&self, name: &str) -> Result<Volume, VolumeError> {
         let not_found = || VolumeError::NotFound(name.to_owned());
         let parsed = VolumeName::parse(name).map_err(|_| not_found())?;
         let known = self.kept(&parsed);
         match known {
             Some(record) => self.view(&record),
-            None => self.in_any_plugin(name).ok_or_else(not_found),
+            None => self.in_any_plugin("get", name)?.ok_or_else(not_found),
         }
     }
 
@@ -270,7 +270,7 @@ impl Volumes {
         turns.entry(name.clone()).or_default().clone()
     }
 
-    pub(crate) fn left(&self) -> MutexGuard<'_, Vec<(VolumeName, String)>> {
+    pub(crate) fn left(&self) -> MutexGuard<'_, Vec<Mounted>> {
         let left = self.inner.left.lock();
         left.unwrap_or_else(PoisonError::into_inner)
     }
@@ -349,10 +349,36 @@ impl Volumes {
     }
 
     /// The volume `name` as the first plugin that has it describes it.
-    pub(crate) fn in_any_plugin(&self, name: &str) -> Option<Volume> {
-        let all = self.inner.drivers.ask_all(|driver| driver.get(name));
-        all.into_iter()
-            .find_map(|(driver, found)| plugin_view(found.ok()?, &driver.name, &driver.scope, None))
+    ///
+    /// # Errors
+    /// If none says that it has it, and one of those that have answered before does not now: it is not known then that
+    /// there is no such volume. `operation` is what it is looked for.
+    pub(crate) fn in_any_plugin(
+        &self,
+        operation: &'static str,
+        name: &str,
+    ) -> Result<Option<Volume>, VolumeError> {
+        let drivers = &self.inner.drivers;
+        let mut unknown = Ok(None);
+        for (driver, found) in drivers.ask_all(|driver| driver.get(name)) {
+            match found {
+                Ok(found) => {
+                    let view = plugin_view(found, &driver.name, &driver.scope, None);
+                    if view.is_some() {
+                        return Ok(view);
+                    }
+                }
+                Err(Fault::Silent(reason)) if drivers.is_installed(&driver.name) => {
+                    unknown = Err(VolumeError::Plugin {
+                        operation,
+                        name: name.to_owned(),
+                        reason: unreachable(name, &driver.name, &reason),
+                    });
+                }
+                Err(Fault::Said(_) | Fault::Silent(_)) => {}
+            }
+        }
+        unknown
     }
 
     /// Blocks while a plugin is asked.

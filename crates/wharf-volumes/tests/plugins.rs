@@ -9,9 +9,10 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use wharf_records::Db;
-use wharf_volumes::{NewVolume, PluginFolders, VolumeError, Volumes};
+use wharf_volumes::{NewVolume, PluginFolders, VolumeError, VolumeRemoval, Volumes};
 
-/// A plugin that answers as it is told, in any number of threads.
+/// A plugin that answers as it is told, in any number of threads: with a document, with a text that is not its own, or
+/// not at all.
 struct Fake {
     root: tempfile::TempDir,
     calls: Arc<Calls>,
@@ -82,12 +83,15 @@ fn serve(mut stream: UnixStream, calls: &Calls, answer: &dyn Fn(&str, &Calls) ->
     let call = call.trim_end().to_owned();
     calls.0.lock().unwrap().push(call.clone());
     calls.1.notify_all();
-    let answered = match method.as_str() {
-        "Activate" => answer(&call, calls).map(|_| json!({ "Implements": ["VolumeDriver"] })),
-        "Capabilities" => Some(json!({})),
-        _ => answer(&call, calls),
-    };
+    let answered = answer(&call, calls).map(|answer| match method.as_str() {
+        "Activate" => json!({ "Implements": ["VolumeDriver"] }),
+        "Capabilities" => json!({}),
+        _ => answer,
+    });
     match answered {
+        Some(Value::String(trouble)) => {
+            write!(stream, "HTTP/1.0 503 Unavailable\r\n\r\n{trouble}").unwrap();
+        }
         Some(answer) => {
             let answer = answer.to_string();
             write!(stream, "HTTP/1.0 200 OK\r\n\r\n{answer}").unwrap();
@@ -257,4 +261,131 @@ fn a_plugin_that_begins_to_hang_is_told_of() {
     // What is known of it is shown.
     assert_eq!(listed.volumes.len(), 1);
     assert_eq!(plugin.calls.count("List"), 2);
+}
+
+#[test]
+fn a_plugin_that_does_not_answer_may_have_the_volume() {
+    let trouble = Arc::new(Mutex::new(false));
+    let fails = trouble.clone();
+    let plugin = Fake::start(move |call, _| {
+        let fails = *fails.lock().unwrap();
+        Some(match call {
+            _ if call.starts_with("Get") && fails => json!("no server is available"),
+            "Get pv" => has("pv"),
+            _ if call.starts_with("Get") => json!({ "Err": "no such volume" }),
+            _ => json!({ "Volumes": [] }),
+        })
+    });
+    let volumes = plugin.open();
+    let is_told_so = |error: VolumeError| {
+        let words = error.to_string();
+        assert!(words.contains("no server is available"), "{words}");
+    };
+    volumes.create(new("pv", "plug")).unwrap();
+    *trouble.lock().unwrap() = true;
+    // Neither of one that is known, nor of one that may be.
+    for (name, driver) in [("pv", "local"), ("pv", "plug"), ("pv", ""), ("other", "")] {
+        is_told_so(volumes.create(new(name, driver)).unwrap_err());
+    }
+    is_told_so(volumes.create(new("other", "plug")).unwrap_err());
+    assert_eq!(plugin.calls.count("Create other"), 0);
+    for name in ["pv", "other"] {
+        is_told_so(volumes.get(name).unwrap_err());
+        for removal in [VolumeRemoval::Plain, VolumeRemoval::Forced] {
+            is_told_so(
+                volumes
+                    .remove_as(removal, name, |_| Vec::new())
+                    .unwrap_err(),
+            );
+        }
+    }
+    assert_eq!(volumes.driver_of("pv").unwrap(), "plug");
+    // Who says which driver is served, and so is everybody when the plugin is not there any more.
+    assert!(volumes.create(new("chosen", "local")).unwrap().fresh);
+    std::fs::remove_file(plugin.root.path().join("plug.sock")).unwrap();
+    assert!(volumes.create(new("other", "")).unwrap().fresh);
+}
+
+#[test]
+fn what_a_plugin_does_not_remove_is_forgotten_by_force_alone() {
+    let plugin = Fake::start(|call, _| {
+        Some(match call {
+            "Remove pv" => json!({ "Err": "in use by another host" }),
+            "List" => json!({ "Volumes": [] }),
+            _ => has("pv"),
+        })
+    });
+    let volumes = plugin.open();
+    volumes.create(new("pv", "plug")).unwrap();
+    let remove = |removal, users: &[&str]| {
+        let users = users.iter().map(ToString::to_string).collect();
+        volumes.remove_as(removal, "pv", |_| users)
+    };
+    let refused = remove(VolumeRemoval::Plain, &[]).unwrap_err();
+    assert_eq!(refused.to_string(), "remove pv: in use by another host");
+    let used = remove(VolumeRemoval::Forced, &["c1"]);
+    assert!(matches!(used, Err(VolumeError::InUse { .. })));
+    assert_eq!(volumes.driver_of("pv").unwrap(), "plug");
+    let refused = remove(VolumeRemoval::Forced, &[]).unwrap_err();
+    assert_eq!(refused.to_string(), "remove pv: in use by another host");
+    assert_eq!(volumes.driver_of("pv"), None);
+    assert!(volumes.create(new("pv", "local")).unwrap().fresh);
+}
+
+#[test]
+fn who_mounted_is_told_to_unmount_whatever_became_of_the_volume() {
+    let plugin = Fake::start(|call, _| {
+        Some(match call {
+            "Remove pv" => json!({ "Err": "it is mounted" }),
+            "List" => json!({ "Volumes": [] }),
+            _ => has("pv"),
+        })
+    });
+    let volumes = plugin.open();
+    volumes.create(new("pv", "plug")).unwrap();
+    volumes.mount("pv", "gone").unwrap();
+    // A kill.
+    let volumes = plugin.open();
+    volumes.restore(&[]).unwrap();
+    let forced = volumes.remove_as(VolumeRemoval::Forced, "pv", |_| Vec::new());
+    assert!(forced.is_err());
+    volumes.create(new("pv", "local")).unwrap();
+    volumes.remove_forsaken().unwrap();
+    assert_eq!(plugin.calls.count("Unmount pv gone"), 1);
+}
+
+#[test]
+fn what_could_not_be_unmounted_is_held_still() {
+    let plugin = Fake::start(|call, calls| {
+        Some(match call {
+            "Unmount pv c1" if calls.count("Unmount") == 1 => json!({ "Err": "busy" }),
+            _ => has("pv"),
+        })
+    });
+    let volumes = plugin.open();
+    volumes.create(new("pv", "plug")).unwrap();
+    volumes.mount("pv", "c1").unwrap();
+    assert!(volumes.unmount("pv", "c1").is_err());
+    volumes.unmount("pv", "c1").unwrap();
+    assert_eq!(plugin.calls.count("Unmount"), 2);
+    volumes.unmount("pv", "c1").unwrap();
+    assert_eq!(plugin.calls.count("Unmount"), 2);
+}
+
+#[test]
+fn all_that_a_plugin_is_asked_at_once_has_one_deadline() {
+    let plugin = Fake::start(|call, _| match call {
+        "Capabilities" => None,
+        "List" => Some(json!({ "Volumes": [{ "Name": "late" }] })),
+        _ => Some(json!({})),
+    });
+    let volumes = plugin.open();
+    let listed = volumes.list();
+    assert_eq!(
+        listed.warnings,
+        [
+            "list plug: Post \"http://plugin.moby.localhost/VolumeDriver.List\": dial unix PLACE: connect: context deadline exceeded"
+        ]
+        .map(|words| words.replace("PLACE", &plugin.root.path().join("plug.sock").display().to_string()))
+    );
 }

@@ -1,6 +1,6 @@
 //! TLS to a plugin, as its specification wants it (moby `pkg/plugins`; `TLSConfig` is go-connections' `tlsconfig.Options`).
 
-use std::net::TcpStream;
+use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -90,11 +90,11 @@ fn reason(error: rustls::pki_types::pem::Error) -> String {
 }
 
 /// TLS over a connection to `host:port`; the handshake comes with the first write.
-pub(super) fn wrap(
-    stream: TcpStream,
+pub(super) fn wrap<S: Read + Write>(
+    stream: S,
     address: &str,
     config: &Arc<ClientConfig>,
-) -> Result<StreamOwned<ClientConnection, TcpStream>, String> {
+) -> Result<StreamOwned<ClientConnection, S>, String> {
     let host = address.rsplit_once(':').map_or(address, |(host, _)| host);
     let host = host
         .trim_start_matches('[')
