@@ -155,12 +155,7 @@ impl Images {
     /// # Errors
     /// If the folder is not here, or is not any more what `diff_id` says.
     pub fn layer_blob(&self, chain: &ChainId, diff_id: &Digest) -> Result<Descriptor, ImageError> {
-        let known = self
-            .built()
-            .0
-            .get(chain)
-            .and_then(|layer| layer.blob.clone());
-        let known = known.or_else(|| self.read().blob_of(chain));
+        let known = self.known_blob(chain);
         let stores = self.stores();
         if let Some(blob) = known.filter(|blob| stores.content.contains(&blob.digest)) {
             return Ok(blob);
@@ -179,6 +174,14 @@ impl Images {
         let size = stores.content.size(diff_id);
         let size = size.map_err(|error| ImageError::content("measure", &error))?;
         Ok(Descriptor::new(media_type::OCI_LAYER, *diff_id, size))
+    }
+
+    /// The blob that a layer came from; it may not be here any more.
+    pub(crate) fn known_blob(&self, chain: &ChainId) -> Option<Descriptor> {
+        let built = self.built();
+        let known = built.0.get(chain).and_then(|layer| layer.blob.clone());
+        drop(built);
+        known.or_else(|| self.read().blob_of(chain))
     }
 
     /// Writes a layer's folder as an archive, with these times. Blocks on the disk.

@@ -14,7 +14,7 @@ use crate::archive::{self, Found, FoundImage, Layers, Place};
 use crate::flight::Feed;
 use crate::pull::Incoming;
 use crate::spool::Spool;
-use crate::store::Images;
+use crate::store::{Images, Lease};
 use crate::work::{at_clients_pace, blocking};
 use crate::{ImageError, Progress, ProgressSender};
 
@@ -62,11 +62,14 @@ impl Images {
         let (store, spool) = (self.clone(), spool.clone());
         // Compressed layers are read to know what they are.
         let described = move || {
-            let images = images.into_iter();
-            let all = images.map(|image| store.incoming(&spool, image));
-            all.collect::<Result<Vec<_>, _>>()
+            let one = |image| {
+                let lease = store.lease_of(&image)?;
+                Ok((store.incoming(&spool, image)?, lease))
+            };
+            images.into_iter().map(one).collect::<Result<Vec<_>, _>>()
         };
-        let mut all = blocking(described).await?;
+        let described = blocking(described).await?;
+        let (mut all, _leases): (Vec<_>, Vec<_>) = described.into_iter().unzip();
         for incoming in &mut all {
             incoming.index.clone_from(&index);
             incoming.parent = parent.filter(|parent| self.read().images.contains_key(parent));
@@ -104,6 +107,20 @@ impl Images {
                 });
             }
         }
+    }
+
+    /// From here on until the image is recorded, nobody collects those of its layers that are here and that the archive may
+    /// lack, nor what they are packed into.
+    fn lease_of(&self, image: &FoundImage) -> Result<Lease, ImageError> {
+        let config = ImageConfig::parse(image.config.clone())?;
+        let chains = config.chain();
+        let mut blobs = config.rootfs.diff_ids.clone();
+        let known = chains.iter().filter_map(|chain| self.known_blob(chain));
+        blobs.extend(known.map(|blob| blob.digest));
+        if let Layers::Blobs(layers) = &image.layers {
+            blobs.extend(layers.iter().map(|(blob, _)| blob.digest));
+        }
+        Ok(self.lease(blobs, chains))
     }
 
     /// An image of the archive as one that is to be brought in. Blocks.

@@ -93,7 +93,9 @@ impl Images {
     /// far stays and is not fetched again.
     ///
     /// # Errors
-    /// An [`ImageError`]; then no name has changed and no image has come.
+    /// An [`ImageError`]; then no name has changed and no image has come. Two exceptions, as with dockerd: the tags before
+    /// the one of all that failed stay, and what is not for the platform that was asked for has come all the same
+    /// ([`ImageError::OtherPlatform`]).
     pub async fn pull(
         &self,
         reference: &Reference,

@@ -65,48 +65,75 @@ impl<'a> Plan<'a> {
     }
 
     /// Plans the same for an image whose configuration cannot be read; whether there is one of that id or name. It goes with
-    /// its last name.
+    /// its last name. What it is for is not known: for a platform there is none.
     ///
     /// # Errors
-    /// If a container uses it, and it is not forced.
+    /// Docker's conflicts.
     pub(crate) fn remove_unreadable(
         &mut self,
         text: &str,
         options: &RemoveOptions,
     ) -> Result<bool, ImageError> {
+        if !options.platforms.is_empty() {
+            return Ok(false);
+        }
         let by_name = Reference::parse_normalized(text).ok();
         let by_name = by_name.map(|name| key_of(&name));
         let named = by_name.and_then(|name| Some((*self.state.lost_names.get(&name)?, name)));
+        if let Some((id, name)) = named {
+            self.untag_unreadable(text, &id, name, options)?;
+            return Ok(true);
+        }
+        // No less than Docker's short form: there is nothing that could be looked at first.
         let mut with_id = self.state.unreadable.keys();
-        let (id, names) = match named {
-            Some((id, name)) => (id, vec![name]),
-            // No less than Docker's short form: there is nothing that could be looked at first.
-            None if text.len() < 12 => return Ok(false),
-            None => match with_id.find(|id| is_id_prefix(id, text)) {
-                Some(id) => (*id, self.state.lost_names_of(id)),
-                None => return Ok(false),
-            },
+        let id = with_id.find(|id| text.len() >= 12 && is_id_prefix(id, text));
+        let Some(id) = id.copied() else {
+            return Ok(false);
         };
-        let all = self.state.lost_names_of(&id).len();
-        let is_last = names.len() == all;
-        if is_last
-            && !options.force
-            && let Some(user) = (self.users)(&id).first()
-        {
+        let names = self.state.lost_names_of(&id);
+        let checks = Checks {
+            references: !options.force && !is_single_reference(&names),
+            stopped: !options.force,
+        };
+        self.check_used_by(&id, &names, checks, (self.users)(&id))?;
+        self.delete_unreadable(&id);
+        Ok(true)
+    }
+
+    fn untag_unreadable(
+        &mut self,
+        text: &str,
+        id: &Digest,
+        name: Reference,
+        options: &RemoveOptions,
+    ) -> Result<(), ImageError> {
+        if self.state.lost_names_of(id).len() > 1 {
+            self.untag(name, id);
+            return Ok(());
+        }
+        let users = (self.users)(id);
+        if let Some(user) = users.first().filter(|_| !options.force) {
             return Err(ImageError::ReferenceInUse {
                 reference: text.to_owned(),
                 container: short(&user.container),
                 image: id.short(),
             });
         }
-        for name in names {
-            self.untag(name, &id);
+        match users.iter().any(|user| user.running) {
+            // Whoever forces it loses the name alone.
+            true => self.untag(name, id),
+            false => self.delete_unreadable(id),
         }
-        if is_last {
-            self.change.delete_images.push(id);
-            self.removed.push(Removed::Image(id));
+        Ok(())
+    }
+
+    /// Plans that an image goes whose configuration cannot be read, with all its names.
+    pub(crate) fn delete_unreadable(&mut self, id: &Digest) {
+        for name in self.state.lost_names_of(id) {
+            self.untag(name, id);
         }
-        Ok(true)
+        self.change.delete_images.push(*id);
+        self.removed.push(Removed::Image(*id));
     }
 
     /// Removes the name that was given; whether it was the last one.
@@ -213,17 +240,18 @@ impl<'a> Plan<'a> {
     }
 
     fn check(&self, id: &Digest, checks: Checks) -> Result<(), ImageError> {
-        self.check_used_by(id, checks, self.users_of(id))
+        self.check_used_by(id, &self.names(id), checks, self.users_of(id))
     }
 
     /// As [`Self::check`], for one platform of an image.
     fn check_alone(&self, id: &Digest, checks: Checks) -> Result<(), ImageError> {
-        self.check_used_by(id, checks, (self.users)(id))
+        self.check_used_by(id, &self.names(id), checks, (self.users)(id))
     }
 
     fn check_used_by(
         &self,
         id: &Digest,
+        names: &[Reference],
         checks: Checks,
         users: Vec<ImageUse>,
     ) -> Result<(), ImageError> {
@@ -246,7 +274,7 @@ impl<'a> Plan<'a> {
                 format!("image is being used by running container {container}"),
             );
         }
-        if checks.references && !self.names(id).is_empty() {
+        if checks.references && !names.is_empty() {
             return conflict(
                 false,
                 false,

@@ -289,7 +289,9 @@ impl Images {
             }
         }
         if options.is_plain() {
-            self.prune_unreadable(&mut state, &uses, &mut removed, tell)?;
+            let steps = self.prune_unreadable(&mut state, all, &uses)?;
+            steps.iter().for_each(tell);
+            removed.extend(steps);
         }
         let garbage = self.collect_locked(&state)?;
         let reclaimed = garbage.freed();
@@ -298,32 +300,26 @@ impl Images {
         Ok(Pruned { removed, reclaimed })
     }
 
-    /// Images whose configuration is lost for good, and that have no tag.
+    /// Removes images whose configuration is lost for good, and that no container uses: those without a tag, or `all`.
     fn prune_unreadable(
         &self,
         state: &mut State,
+        all: bool,
         uses: Users<'_>,
-        removed: &mut Vec<Removed>,
-        tell: &dyn Fn(&Removed),
-    ) -> Result<(), ImageError> {
+    ) -> Result<Vec<Removed>, ImageError> {
         let has_tag = |id: &Digest| {
             let names = state.lost_names_of(id);
             names.iter().any(|name| name.digest().is_none())
         };
         let lost = state.unreadable.iter();
-        let lost = lost.filter(|(id, image)| image.gone && !has_tag(id) && uses(id).is_empty());
-        let lost: Vec<Digest> = lost.map(|(id, _)| *id).collect();
-        let names = lost.iter().flat_map(|id| state.lost_names_of(id));
-        let change = Change {
-            delete_names: names.collect(),
-            delete_images: lost.clone(),
-            ..Change::default()
-        };
+        let lost = lost.filter(|(id, image)| image.gone && (all || !has_tag(id)));
+        let mut plan = Plan::new(state, uses);
+        for (id, _) in lost.filter(|(id, _)| uses(id).is_empty()) {
+            plan.delete_unreadable(id);
+        }
+        let (change, steps) = (plan.change, plan.removed);
         state.apply(&self.0.db, change)?;
-        let steps: Vec<Removed> = lost.into_iter().map(Removed::Image).collect();
-        steps.iter().for_each(tell);
-        removed.extend(steps);
-        Ok(())
+        Ok(steps)
     }
 
     /// How an image came about, newest step first.

@@ -5,14 +5,15 @@
 mod world;
 
 use std::fs;
+use std::os::fd::AsFd as _;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use wharf_images::{ImageError, ListOptions, RemoveOptions, Removed};
+use wharf_images::{ImageError, ImageUse, ListOptions, RemoveOptions, Removed};
 use wharf_oci::{Descriptor, Digest, Manifest, media_type};
 
 use world::common::{Reply, client};
-use world::{Fixture, World, fixture, noise, serve};
+use world::{Fixture, World, fixture, fixture_of, noise, serve, tar};
 
 fn blob(world: &World, digest: &Digest) -> PathBuf {
     let blobs = world.root.path().join("content/blobs/sha256");
@@ -111,11 +112,72 @@ async fn an_image_without_its_configuration_comes_back_by_a_pull() {
             .images
             .remove(name, RemoveOptions::default(), &|_| Vec::new())
     };
+    // What it is for is not known, and a container that runs keeps it, whatever is forced.
+    let remove = |name: &str, options: RemoveOptions, users: &[bool]| {
+        let users = users.iter().map(|running| ImageUse {
+            container: "c1".to_owned(),
+            image: id,
+            running: *running,
+        });
+        let users: Vec<_> = users.collect();
+        world.images.remove(name, options, &|_| users.clone())
+    };
+    let by_force = || RemoveOptions {
+        force: true,
+        ..RemoveOptions::default()
+    };
+    let for_platform = RemoveOptions {
+        platforms: vec![wharf_oci::Platform::host()],
+        ..by_force()
+    };
+    let none = remove(&tag.familiar(), for_platform, &[]);
+    assert!(matches!(none, Err(ImageError::NoSuchImage(_))), "{none:?}");
+    let used = remove(&id.hex(), by_force(), &[true]);
+    assert!(
+        matches!(used, Err(ImageError::DeleteConflict { hard: true, .. })),
+        "{used:?}"
+    );
+    let used = remove(&id.hex(), RemoveOptions::default(), &[false]);
+    assert!(
+        matches!(used, Err(ImageError::DeleteConflict { hard: false, .. })),
+        "{used:?}"
+    );
     untag(&tag.familiar()).unwrap();
     let other = registry.reference("app:2");
     world.pull(&other).await.unwrap();
     world.images.tag(&other.familiar(), &name).unwrap();
     assert!(prune());
+    assert!(!blob(&world, &layer).exists());
+
+    // One with a tag goes with those that nothing uses.
+    world.pull(&name).await.unwrap();
+    fs::remove_file(blob(&world, &id)).unwrap();
+    world.reopen(client());
+    let unused = ListOptions {
+        dangling: Some(false),
+        ..ListOptions::default()
+    };
+    let prune = |used: bool| {
+        let user = ImageUse {
+            container: "c1".to_owned(),
+            image: id,
+            running: false,
+        };
+        let users = |image: &Digest| match used && *image == id {
+            true => vec![user.clone()],
+            false => Vec::new(),
+        };
+        let pruned = world.images.prune(&unused, &users, &|_| {});
+        pruned.unwrap().removed
+    };
+    assert!(!prune(true).contains(&Removed::Image(id)));
+    let removed = prune(false);
+    let untagged = Removed::Untagged {
+        name: name.familiar(),
+        image: id,
+    };
+    assert!(removed.contains(&untagged), "{removed:?}");
+    assert!(removed.contains(&Removed::Image(id)));
     assert!(!blob(&world, &layer).exists());
 }
 
@@ -159,11 +221,16 @@ async fn who_keeps_a_blob_that_is_being_fetched_waits() {
     let layer = image.layers[0].clone();
     let digest = Digest::sha256(&layer);
     let (path, half) = (digest.to_string(), layer.clone());
+    let (asked, mut begun) = tokio::sync::mpsc::unbounded_channel();
     let registry = serve(vec![("1", image)], move |request| {
-        request.path.ends_with(&path).then(|| Reply {
-            cut: Some(half.len() / 2),
-            stall: true,
-            ..Reply::ok(half.clone())
+        request.path.ends_with(&path).then(|| {
+            // Who asks for a blob has a place for it.
+            let _ = asked.send(());
+            Reply {
+                cut: Some(half.len() / 2),
+                stall: true,
+                ..Reply::ok(half.clone())
+            }
         })
     });
     let world = World::new(client());
@@ -174,14 +241,9 @@ async fn who_keeps_a_blob_that_is_being_fetched_waits() {
             .pull(&name, wharf_images::PullOptions::default(), progress)
             .await
     });
-    let part = world
-        .root
-        .path()
-        .join("content/ingest")
-        .join(format!("sha256-{}", digest.hex()));
-    while !part.exists() {
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
+    let soon = Duration::from_secs(60);
+    let begun = tokio::time::timeout(soon, begun.recv()).await;
+    begun.unwrap().unwrap();
     let (images, bytes) = (world.images.clone(), layer.clone());
     let (sender, kept) = std::sync::mpsc::channel();
     std::thread::spawn(move || {
@@ -195,4 +257,94 @@ async fn who_keeps_a_blob_that_is_being_fetched_waits() {
     let kept: Result<(), ImageError> = tokio::task::block_in_place(|| kept.recv()).unwrap();
     kept.unwrap();
     assert_eq!(fs::read(blob(&world, &digest)).unwrap(), layer);
+}
+
+/// A layer as we pack it ourselves: what is packed again has its digest.
+fn packed(text: &str) -> Vec<u8> {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join(format!("file-{}", text.len())), text).unwrap();
+    let mut layer = Vec::new();
+    let folder = fs::File::open(folder.path()).unwrap();
+    wharf_layer::pack(folder.as_fd(), &mut layer, &wharf_images::PACKED).unwrap();
+    layer
+}
+
+/// The same image with its layers as they are.
+fn uncompressed(mut image: Fixture) -> Fixture {
+    image.layers.clone_from(&image.tars);
+    let layers = image.layers.iter();
+    let layers = layers.map(|layer| Descriptor::of(media_type::OCI_LAYER, layer));
+    let config = Descriptor::of(media_type::OCI_CONFIG, &image.config);
+    let manifest = Manifest::oci(config, layers.collect());
+    image.manifest = serde_json::to_vec(&manifest).unwrap();
+    image
+}
+
+/// An archive with an image's configuration and the names of its layers, which it lacks.
+fn without_layers(image: &Fixture) -> Vec<u8> {
+    let names: Vec<_> = image.diff_ids.iter().map(Digest::hex).collect();
+    let list = serde_json::json!([{ "Config": "config", "Layers": names }]).to_string();
+    tar(&[
+        ("config", &image.config),
+        ("manifest.json", list.as_bytes()),
+    ])
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn layers_that_an_archive_counts_on_stay_while_it_is_loaded() {
+    let layers = [packed("a"), packed(&noise(900_000))];
+    let [first, second] = layers.each_ref().map(|layer| Digest::sha256(layer));
+    let here = fixture_of("here", layers.to_vec());
+    let loaded = fixture_of("loaded", layers.to_vec());
+    let other = uncompressed(fixture_of("other", layers[1..].to_vec()));
+    let (id, blobs) = (here.id(), here.layers.clone());
+    let (path, slow) = (second.to_string(), layers[1].clone());
+    let (asked, mut begun) = tokio::sync::mpsc::unbounded_channel();
+    let registry = serve(vec![("1", here), ("2", other)], move |request| {
+        // It lasts until it is given up.
+        request.path.ends_with(&path).then(|| {
+            let _ = asked.send(());
+            Reply {
+                drip: Some((1, Duration::from_millis(50))),
+                ..Reply::ok(slow.clone())
+            }
+        })
+    });
+    let world = World::new(client());
+    world.pull(&registry.reference("app:1")).await.unwrap();
+    for layer in &blobs {
+        fs::remove_file(blob(&world, &Digest::sha256(layer))).unwrap();
+    }
+    // Who packs the second layer waits for this.
+    let (images, name) = (world.images.clone(), registry.reference("app:2"));
+    let pull = tokio::spawn(async move {
+        let progress = wharf_images::ProgressSender::discard();
+        let options = wharf_images::PullOptions::default();
+        images.pull(&name, options, progress).await
+    });
+    let soon = Duration::from_secs(60);
+    let begun = tokio::time::timeout(soon, begun.recv()).await;
+    begun.unwrap().unwrap();
+    let (images, archive) = (world.images.clone(), without_layers(&loaded));
+    let load = tokio::spawn(async move {
+        let progress = wharf_images::ProgressSender::discard();
+        images
+            .load(std::io::Cursor::new(archive), &[], progress)
+            .await
+    });
+    let is_packed = async {
+        while !blob(&world, &first).exists() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(soon, is_packed).await.unwrap();
+    let by_force = RemoveOptions {
+        force: true,
+        ..RemoveOptions::default()
+    };
+    let removed = world.images.remove(&id.hex(), by_force, &|_| Vec::new());
+    assert!(removed.unwrap().contains(&Removed::Image(id)));
+    pull.abort();
+    assert_eq!(load.await.unwrap().unwrap(), [loaded.id()]);
+    assert!(blob(&world, &first).exists() && blob(&world, &second).exists());
 }

@@ -1,9 +1,9 @@
 //! Manifests: wrong, huge, none at all, and the right one of several.
 
-use wharf_oci::{Descriptor, Index, Platform, media_type};
+use wharf_oci::{Descriptor, Digest, Index, Platform, media_type};
 
 use crate::app::{failure, layer, registry, resolve};
-use crate::common::{Reply, client, manifest};
+use crate::common::{Registry, Reply, client, manifest};
 
 #[tokio::test]
 async fn a_wrong_manifest_is_refused_by_digest() {
@@ -117,6 +117,40 @@ async fn chooses_the_platform() {
     assert_ne!(resolved.digest(), resolved.raw.descriptor.digest);
     let (_, all) = client.resolve_all(&reference, None).await.unwrap();
     assert_eq!(all, [resolved.manifest]);
+}
+
+/// A registry whose index names these manifests, and one that is gone.
+fn with_one_gone(named: &[Digest]) -> Registry {
+    let gone = Digest::sha256(b"gone");
+    let entries = named.iter().chain([&gone]);
+    let entries = entries.map(|digest| Descriptor::new(media_type::OCI_MANIFEST, *digest, 7));
+    let index = Index {
+        schema_version: 2,
+        media_type: media_type::OCI_INDEX.into(),
+        manifests: entries.collect(),
+        annotations: Default::default(),
+    };
+    registry(move |request| {
+        if request.path.ends_with("/latest") {
+            let index = Reply::ok(serde_json::to_vec(&index).unwrap());
+            return Some(index.with("Content-Type", media_type::OCI_INDEX));
+        }
+        let is_gone = request.path.ends_with(&gone.to_string());
+        is_gone.then(|| Reply::error(404, "MANIFEST_UNKNOWN", "manifest unknown"))
+    })
+}
+
+#[tokio::test]
+async fn of_all_images_those_are_left_out_that_are_gone() {
+    let client = client();
+    let registry = with_one_gone(&[manifest(&layer()).1]);
+    let reference = registry.reference("app:latest");
+    let (_, all) = client.resolve_all(&reference, None).await.unwrap();
+    assert_eq!(all.len(), 1);
+    let registry = with_one_gone(&[]);
+    let reference = registry.reference("app:latest");
+    let none = client.resolve_all(&reference, None).await.err().unwrap();
+    assert!(none.to_string().contains("manifest unknown"), "{none}");
 }
 
 #[tokio::test]

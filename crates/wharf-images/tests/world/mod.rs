@@ -90,6 +90,15 @@ pub(crate) fn fixture(texts: &[&str]) -> Fixture {
         .iter()
         .map(|text| tar(&[(&format!("file-{}", text.len()), text.as_bytes())]))
         .collect();
+    of_layers(texts, tars)
+}
+
+/// An image of these layers, with a step `text` for each.
+pub(crate) fn fixture_of(text: &str, tars: Vec<Vec<u8>>) -> Fixture {
+    of_layers(&vec![text; tars.len()], tars)
+}
+
+fn of_layers(texts: &[&str], tars: Vec<Vec<u8>>) -> Fixture {
     let diff_ids: Vec<Digest> = tars.iter().map(|tar| Digest::sha256(tar)).collect();
     let layers: Vec<Vec<u8>> = tars.iter().map(|tar| gzip(tar)).collect();
     let platform = wharf_oci::Platform::host();
