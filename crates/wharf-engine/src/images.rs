@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap};
+use std::io::{BufWriter, Write as _};
 use std::sync::Arc;
 
 use tokio::io::AsyncRead;
@@ -12,7 +13,11 @@ use wharf_images::{
 };
 use wharf_oci::{Descriptor, Digest, Platform, Reference};
 
+use crate::files::{self, FileStream};
 use crate::{Containers, EngineError, EventKind, Events, PruneWatcher, View};
+
+/// Bytes of an archive that are handed on at a time.
+const PIECE: usize = 128 * 1024;
 
 /// Images, with the containers that use them and events about them. Reads go to [`ImageService::store`].
 #[derive(Clone)]
@@ -100,8 +105,34 @@ impl ImageService {
         Ok(loaded)
     }
 
+    /// Images as one archive, as `docker save` writes it; they stay until it is written.
+    ///
+    /// # Errors
+    /// Those of the store, if there is no such image. What comes later is the stream's.
+    pub async fn save(
+        &self,
+        names: Vec<String>,
+        platforms: Vec<Platform>,
+    ) -> Result<FileStream, EngineError> {
+        // A repository without a tag is all its tags, and `latest` need not be among them.
+        let pins = names.iter().filter_map(|name| self.store.pin(name).ok());
+        let pins: Vec<_> = pins.collect();
+        let (store, wanted, on) = (self.store.clone(), names.clone(), platforms.clone());
+        blocking(move || store.check_save(&wanted, &on)).await?;
+        let service = self.clone();
+        files::stream(None, move |sink| {
+            let _pins = pins;
+            let mut out = BufWriter::with_capacity(PIECE, sink);
+            service.store.save(&names, &platforms, &mut out)?;
+            let flushed = out.flush();
+            flushed.map_err(|error| ImageError::Archive(error.to_string()))?;
+            service.saved(&names);
+            Ok::<_, ImageError>(())
+        })
+    }
+
     /// Says that images went into an archive.
-    pub fn saved(&self, names: &[String]) {
+    fn saved(&self, names: &[String]) {
         for image in names
             .iter()
             .filter_map(|name| self.store.resolve(name).ok())

@@ -16,6 +16,7 @@ use wharf_distribution::{Blob, BlobEvent, Client, Source};
 use wharf_oci::{ChainId, Digest};
 
 use crate::unpack::{LayerPlan, Piece, PieceReader, SliceReader, Stores};
+use crate::work::at_clients_pace;
 use crate::{ImageError, LayerState, ProgressSender};
 
 /// Pieces that wait for the unpacking thread; with the client's read buffer this bounds the memory of a layer.
@@ -267,7 +268,9 @@ impl Job {
         let (sender, pieces) = mpsc::channel(PIECES);
         let (stores, plan) = (self.stores.clone(), self.plan.clone());
         let report = self.report_kept();
-        let work = self.blocking(guard, move || {
+        // As fast as the registry sends.
+        let work = at_clients_pace(move || {
+            let _guard = guard;
             stores.unpack(&plan, PieceReader::new(pieces), Some(ingest), report)
         });
         let blob = client.blob(source, &self.plan.blob, offset, slot);
@@ -275,7 +278,7 @@ impl Job {
         let (fetched, worked) = tokio::join!(fetch, work);
         // A reader whose bytes stop coming fails too; the network's reason is the real one.
         fetched?;
-        worked
+        worked.map_err(|error| ImageError::Panicked(error.to_string()))?
     }
 
     /// Tells of bytes once they are kept, not once they came: what was reported is not fetched again, whatever happens

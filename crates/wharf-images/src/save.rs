@@ -405,9 +405,18 @@ fn append(
     header.set_size(size);
     header.set_mode(0o644);
     header.set_mtime(0);
+    let mut content = content.take(size);
     archive
-        .append_data(&mut header, name, content)
-        .map_err(failed)
+        .append_data(&mut header, name, &mut content)
+        .map_err(failed)?;
+    // The header has promised so many bytes; what follows fewer of them would be read as the rest.
+    match content.limit() {
+        0 => Ok(()),
+        missing => Err(ImageError::Content {
+            operation: "read",
+            message: format!("{name} lacks {missing} of its {size} bytes: pull the image again"),
+        }),
+    }
 }
 
 fn failed(error: io::Error) -> ImageError {

@@ -186,3 +186,24 @@ async fn a_layer_that_was_here_keeps_a_blob_to_save_it_by() {
     let (ids, _) = load(&fresh, archive).await.unwrap();
     assert_eq!(ids, [two.id()]);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_archive_is_not_whole_if_a_layer_is_not() {
+    let image = fixture(&["base", "cut"]);
+    let layer = Digest::sha256(&image.layers[1]);
+    let registry = serve(vec![("1", image)], |_| None);
+    let world = World::new(client());
+    let name = registry.reference("app:1");
+    world.pull(&name).await.unwrap();
+    let blobs = world.root.path().join("content/blobs/sha256");
+    let blob = std::fs::File::options()
+        .write(true)
+        .open(blobs.join(layer.hex()))
+        .unwrap();
+    blob.set_len(9).unwrap();
+    let names = [name.familiar()];
+    world.images.check_save(&names, &[]).unwrap();
+    let saved = world.images.save(&names, &[], std::io::sink());
+    let error = saved.unwrap_err().to_string();
+    assert!(error.contains("pull the image again"), "{error}");
+}

@@ -408,44 +408,16 @@ pub(crate) async fn save_several(
     save(&engine, names, &params, version).await
 }
 
-async fn save(
-    engine: &std::sync::Arc<Engine>,
-    names: Vec<String>,
-    params: &Params,
-    version: ApiVersion,
-) -> Answer {
+async fn save(engine: &Engine, names: Vec<String>, params: &Params, version: ApiVersion) -> Answer {
     let platforms = match version.before(48) {
         true => Vec::new(),
         false => json_platforms(params, "platform")?,
     };
-    let mut pins = Vec::new();
-    for name in &names {
-        // A repository without a tag is all its tags, and `latest` need not be among them.
-        if let Ok(pin) = engine.images.store().pin(name) {
-            pins.push(pin);
-        }
-    }
-    let store = engine.images.store().clone();
-    let (checked, wanted, on) = (store.clone(), names.clone(), platforms.clone());
-    let check = move || checked.check_save(&wanted, &on);
-    let check = tokio::task::spawn_blocking(check).await;
-    check.map_err(|error| EngineError::Failed(error.to_string()))??;
-    let engine = engine.clone();
-    let (reader, writer) = tokio::io::duplex(256 * 1024);
-    let mut writer = tokio_util::io::SyncIoBridge::new(writer);
-    let work = move || {
-        let _pins = pins;
-        match store.save(&names, &platforms, &mut writer) {
-            Ok(()) => engine.images.saved(&names),
-            Err(error) => tracing::warn!(error = %error, "save images"),
-        }
-    };
-    // It goes as fast as the client takes it.
-    let thread = std::thread::Builder::new().name("save".to_owned());
-    let thread = thread.spawn(work);
-    thread.map_err(|error| EngineError::Failed(format!("start a thread: {error}")))?;
-    let body = tokio_util::io::ReaderStream::with_capacity(reader, 128 * 1024);
-    Ok(reply::stream("application/x-tar", body))
+    let stream = engine.images.save(names, platforms).await?;
+    Ok(reply::stream(
+        "application/x-tar",
+        super::files::pieces(stream),
+    ))
 }
 
 /// `/images/{name}` and what may follow.

@@ -5,7 +5,6 @@ use std::os::fd::AsFd as _;
 use wharf_layer::{PackOptions, pack};
 
 use super::Containers;
-use crate::error::chain;
 use crate::files::{self, Base, FileStream};
 use crate::{EngineError, Remap, userns};
 
@@ -24,22 +23,15 @@ impl Containers {
             .await
             .map_err(|error| EngineError::failed(&error))??;
         let ids = userns::of(&self.shared.config, &view.host).map(Remap::archive);
-        let (mut sink, stream) = files::channel(Some(files.evicted()));
-        let work = move || {
+        let stream = files::stream(Some(files.evicted()), move |sink| {
             let _held = (files, base);
             let options = PackOptions {
                 whole_seconds: true,
                 ids,
                 ..PackOptions::default()
             };
-            if let Err(error) = pack(tree.as_fd(), &mut sink, &options) {
-                sink.fail(chain(&error));
-            }
-        };
-        let thread = std::thread::Builder::new().name("export".to_owned());
-        thread
-            .spawn(work)
-            .map_err(|error| EngineError::Failed(format!("start a thread: {error}")))?;
+            pack(tree.as_fd(), sink, &options).map(drop)
+        })?;
         self.shared.emit_view(&view, "export", &[]);
         Ok(stream)
     }

@@ -18,7 +18,7 @@ pub use owner::owner;
 pub use path::{Resolved, resolve};
 pub(crate) use path::{clean, go_path, split};
 pub use stream::FileStream;
-pub(crate) use stream::channel;
+pub(crate) use stream::{channel, stream};
 pub(crate) use turn::{Evicted, Turns};
 
 use std::os::fd::{AsFd as _, OwnedFd};

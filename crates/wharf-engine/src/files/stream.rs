@@ -8,6 +8,8 @@ use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 
 use super::Evicted;
+use crate::EngineError;
+use crate::error::chain;
 
 /// Why an archive is not whole.
 type Fault = Arc<Mutex<Option<String>>>;
@@ -51,7 +53,40 @@ pub(crate) fn channel(evicted: Option<Evicted>) -> (Sink, FileStream) {
     (sink, FileStream { bytes, fault })
 }
 
+/// An archive that `write` writes, on a thread of its own: it goes as fast as the reader takes it, and a few slow ones would
+/// hold all threads that the runtime has. If it fails, or ends in a panic, the reader is told so: there is no end of an
+/// archive that is not whole.
+///
+/// # Errors
+/// If no thread can be started.
+pub(crate) fn stream<E: std::error::Error>(
+    evicted: Option<Evicted>,
+    write: impl FnOnce(&mut Sink) -> Result<(), E> + Send + 'static,
+) -> Result<FileStream, EngineError> {
+    let (mut sink, stream) = channel(evicted);
+    let work = move || {
+        sink.fail("the archive was not finished".to_owned());
+        match write(&mut sink) {
+            Ok(()) => sink.succeed(),
+            Err(error) => {
+                let error = chain(&error);
+                tracing::debug!(error, "an archive is not whole");
+                sink.fail(error);
+            }
+        }
+    };
+    let thread = std::thread::Builder::new().name("client".to_owned());
+    let started = thread.spawn(work);
+    started.map_err(|error| EngineError::Failed(format!("start a thread: {error}")))?;
+    Ok(stream)
+}
+
 impl Sink {
+    fn succeed(&self) {
+        let mut fault = self.fault.lock().unwrap_or_else(PoisonError::into_inner);
+        *fault = None;
+    }
+
     /// Tells the reader that what it has is not the whole.
     pub(crate) fn fail(&self, text: String) {
         let mut fault = self.fault.lock().unwrap_or_else(PoisonError::into_inner);
@@ -78,5 +113,40 @@ impl Write for Sink {
 
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test may panic")]
+mod tests {
+    use super::*;
+
+    async fn read(mut stream: FileStream) -> (usize, Option<String>) {
+        let mut count = 0;
+        while let Some(piece) = stream.next().await {
+            match piece {
+                Ok(bytes) => count += bytes.len(),
+                Err(error) => return (count, Some(error.to_string())),
+            }
+        }
+        (count, None)
+    }
+
+    #[tokio::test]
+    async fn what_is_not_whole_does_not_end_like_what_is() {
+        let whole = stream(None, |sink| sink.write_all(b"whole")).unwrap();
+        assert_eq!(read(whole).await, (5, None));
+        let failed = stream(None, |sink| {
+            sink.write_all(b"half")?;
+            Err(io::Error::other("the disk is gone"))
+        });
+        let reason = Some("the disk is gone".to_owned());
+        assert_eq!(read(failed.unwrap()).await, (4, reason));
+        let panics = stream(None, |sink| -> io::Result<()> {
+            sink.write_all(b"half")?;
+            panic!("oh");
+        });
+        let reason = Some("the archive was not finished".to_owned());
+        assert_eq!(read(panics.unwrap()).await, (4, reason));
     }
 }

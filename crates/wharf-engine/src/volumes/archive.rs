@@ -72,21 +72,12 @@ impl VolumeService {
                 Ok((held, driver))
             })
             .await?;
-        let (mut sink, stream) = files::channel(None);
         if let Ok(name) = wharf_volumes::VolumeName::parse(&held.name) {
             emit(&self.events, "export", &name, &driver);
         }
-        let work = move || {
-            let packed = pack(held.folder.as_fd(), &mut sink, &PackOptions::default());
-            if let Err(error) = packed {
-                sink.fail(chain(&error));
-            }
-        };
-        let thread = std::thread::Builder::new().name("volume-export".to_owned());
-        thread
-            .spawn(work)
-            .map_err(|error| EngineError::Failed(format!("start a thread: {error}")))?;
-        Ok(stream)
+        files::stream(None, move |sink| {
+            pack(held.folder.as_fd(), sink, &PackOptions::default()).map(drop)
+        })
     }
 
     /// Unpacks `archive`, compressed or not, into the volume `name`, over what is there; one that is not there is made

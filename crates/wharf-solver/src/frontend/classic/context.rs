@@ -261,7 +261,7 @@ async fn unpack(
             error => format!("Error processing tar file: {}", chain(&error)),
         })
     };
-    let done = tokio::task::spawn_blocking(work).await;
+    let done = wharf_images::at_clients_pace(work).await;
     let done = done.map_err(|error| BuildError::Failed(error.to_string()))?;
     done.map_err(BuildError::Failed)
 }
