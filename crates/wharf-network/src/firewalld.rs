@@ -148,11 +148,19 @@ impl Inner {
         let Some(bridge) = network.bridge.as_ref().filter(|bridge| !bridge.foreign) else {
             return;
         };
-        self.ask_firewalld(|firewalld| match self.has_bridge(&bridge.interface) {
-            // Another network's meanwhile.
-            true => Ok(()),
-            false => firewalld.dismiss(&bridge.interface),
+        self.ask_firewalld(|firewalld| {
+            // Another network's meanwhile, or it could not be taken down: what is behind it is let through as before.
+            match self.has_bridge(&bridge.interface) || self.has_link(&bridge.interface) {
+                true => Ok(()),
+                false => firewalld.dismiss(&bridge.interface),
+            }
         });
+    }
+
+    /// Whether there is such a link, as far as it can be known.
+    fn has_link(&self, interface: &str) -> bool {
+        let mut route = self.route.lock().unwrap_or_else(PoisonError::into_inner);
+        !matches!(route.link(interface), Ok(None))
     }
 
     fn has_bridge(&self, interface: &str) -> bool {
