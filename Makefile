@@ -4,6 +4,9 @@ CACHE ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/wharf
 export CARGO_TARGET_DIR ?= $(CACHE)/target
 export PATH := $(HOME)/.cargo/bin:$(CACHE)/typos/bin:$(PATH)
 DIST := $(CARGO_TARGET_DIR)/dist
+# What the programs say of where they come from; nothing outside of a checkout.
+WHARF_COMMIT := $(shell git log -1 --format=%h 2> /dev/null)
+WHARF_COMMIT_TIME := $(shell git log -1 --format=%cI 2> /dev/null)
 
 .DEFAULT_GOAL := build
 
@@ -18,6 +21,8 @@ hello: dist tools
 	@bash scripts/hello.sh $(DIST)
 
 # The two programs as users get them: wharf, and the static wharf-shim beside it.
+dist: export WHARF_COMMIT := $(WHARF_COMMIT)
+dist: export WHARF_COMMIT_TIME := $(WHARF_COMMIT_TIME)
 dist:
 	env -u MAKEFLAGS cargo build --release --package wharf
 	@mkdir -p $(DIST)
@@ -45,8 +50,8 @@ test: tools
 
 lint: tools
 	cargo fmt --all --check
-	cargo clippy --workspace --all-targets --quiet -- -D warnings
-	cargo xtask tidy
+	env -u MAKEFLAGS cargo clippy --workspace --all-targets --quiet -- -D warnings
+	env -u MAKEFLAGS cargo xtask tidy
 	cargo deny --log-level error check bans licenses sources
 	typos
 

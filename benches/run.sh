@@ -15,7 +15,7 @@ cleanup() {
     rm -rf "$work"
 }
 trap cleanup EXIT
-fixtures=$(bash "$kit/fixtures/build.sh")
+fixtures=$(bash "$kit/fixtures/large.sh")
 WHARF_CLIENTS=$(bash "$kit/fixtures/clients.sh")
 export WHARF_CLIENTS
 bash "$kit/src/world/enter.sh" "$name" \

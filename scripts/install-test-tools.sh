@@ -49,3 +49,5 @@ if ! command -v typos > /dev/null && [ ! -x "$cache/typos/bin/typos" ]; then
     tool typos sh -c "python3 -m venv '$cache/typos' && '$cache/typos/bin/pip' install -q typos" ||
         tool typos cargo install --locked --debug typos-cli
 fi
+# What they were made in is of no more use, and large.
+rm -rf "$cache/tools"

@@ -6,7 +6,7 @@ export WHARF_FIXTURES=/var/wharf/fixtures WHARF_BIN_DIR=/var/wharf/bin TMPDIR=/v
 mkdir -p /var/wharf/fixtures /var/wharf/bin /var/wharf/tmp
 cp "$stage"/* /var/wharf/bin/
 mv /var/wharf/bin/busybox.tar /var/wharf/fixtures/
-touch /var/wharf/fixtures/complete-2
+touch /var/wharf/fixtures/complete-3
 [ -n "${WHARF_TEST_LOG:-}" ] || unset WHARF_TEST_LOG
 # From the top of the hierarchy, where controllers can be handed down.
 echo $$ > /sys/fs/cgroup/cgroup.procs

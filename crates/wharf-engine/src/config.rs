@@ -72,6 +72,17 @@ pub struct EngineConfig {
     pub proxies: [String; 3],
     /// What builds may do.
     pub build: BuildConfig,
+    /// The sources that the daemon was built from (facts of `version`).
+    pub revision: Revision,
+}
+
+/// A state of the sources.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Revision {
+    /// The commit's short name; empty if the build was not told.
+    pub commit: &'static str,
+    /// When it was committed, by RFC 3339; empty if the build was not told.
+    pub time: &'static str,
 }
 
 impl Default for EngineConfig {
@@ -115,6 +126,7 @@ impl Default for EngineConfig {
             buildkit: true,
             proxies: Default::default(),
             build: BuildConfig::default(),
+            revision: Revision::default(),
         }
     }
 }

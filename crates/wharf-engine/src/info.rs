@@ -246,12 +246,8 @@ impl Engine {
     pub fn version(&self) -> VersionFacts {
         VersionFacts {
             version: env!("CARGO_PKG_VERSION").to_owned(),
-            git_commit: option_env!("WHARF_GIT_COMMIT")
-                .unwrap_or_default()
-                .to_owned(),
-            build_time: option_env!("WHARF_BUILD_TIME")
-                .unwrap_or_default()
-                .to_owned(),
+            git_commit: self.config.revision.commit.to_owned(),
+            build_time: self.config.revision.time.to_owned(),
             os: "linux".to_owned(),
             arch: wharf_oci::Platform::host().architecture,
             kernel_version: rustix::system::uname()

@@ -51,7 +51,7 @@ mod workspace;
 
 pub use build_config::{BuildConfig, CACHE_FIELDS, Gc, GcLimits, GcRule};
 pub use changes::{Settings, apply_changes};
-pub use config::{BridgeConfig, CgroupDriver, EngineConfig, RuntimeConfig};
+pub use config::{BridgeConfig, CgroupDriver, EngineConfig, Revision, RuntimeConfig};
 pub use containers::{
     AttachEnd, AttachOptions, Attachment, ChangeKind, CommitOptions, Containers, Created,
     DeviceLists, ExecStartOptions, ExecView, ExtractOptions, FileChange, InterfaceStats,

@@ -7,7 +7,7 @@ use std::process::{Command, Output};
 use anyhow::{Context as _, Result, ensure};
 
 /// The folder with the fixtures: `registry/` (a storage folder of docker-registry with `busybox:latest`,
-/// `debian:bookworm`, `large:gzip` and `large:zstd` under `library/` and without it), `busybox.tar`
+/// `debian:bookworm` under `library/` and without it), `busybox.tar`
 /// (`docker save` of dockerd 20.10) and `rootfs/` (a busybox tree).
 ///
 /// # Errors
@@ -16,8 +16,8 @@ pub fn folder() -> Result<PathBuf> {
     printed_by("build.sh")
 }
 
-/// The folder with what real applications stand on, made on the first call: `build.tar` and `services.tar`, Debian trees
-/// with compilers and with servers, and `busybox/`, the sources of a package.
+/// The folder with what real applications stand on, made on the first call: `build.tar.gz`, `services.tar.gz` and `browser.tar.gz`, Debian trees
+/// with compilers, servers and a browser, and `busybox/`, the sources of a package.
 ///
 /// # Errors
 /// If it cannot be made.

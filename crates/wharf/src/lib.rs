@@ -16,6 +16,20 @@ pub mod term;
 
 use std::io::Write;
 
+use wharf_engine::Revision;
+
+/// The sources that this program was built from, if the build was told by `WHARF_COMMIT` and `WHARF_COMMIT_TIME` (see Makefile).
+const REVISION: Revision = Revision {
+    commit: match option_env!("WHARF_COMMIT") {
+        Some(commit) => commit,
+        None => "",
+    },
+    time: match option_env!("WHARF_COMMIT_TIME") {
+        Some(time) => time,
+        None => "",
+    },
+};
+
 /// The program: runs the command line of this process and exits.
 pub fn main() -> ! {
     let words: Vec<String> = std::env::args_os()

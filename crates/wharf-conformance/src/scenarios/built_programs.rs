@@ -182,7 +182,7 @@ CMD ["--line-number", "^\\w+ (fish|bird)$", "/poem"]
 const COMPOSED: &str = "name: app\nservices:\n  web:\n    build: .\n    image: composed\n";
 
 pub(super) fn import(case: &Case, name: &str) -> Result<()> {
-    let archive = fixtures::applications()?.join(format!("{name}.tar"));
+    let archive = fixtures::applications()?.join(format!("{name}.tar.gz"));
     let archive = archive.display().to_string();
     case.ok(&["import", &archive, &format!("debian-{name}")])
         .map(drop)

@@ -69,6 +69,15 @@ services:
     command: ["redis-server", "--save", "", "--protected-mode", "no"]
     networks: [back]
     healthcheck: {test: redis-cli ping, interval: 300ms, retries: 100}
+  browser:
+    image: debian-browser
+    profiles: [tools]
+    networks: [front]
+    user: nobody
+    shm_size: 256m
+    environment: {HOME: /tmp}
+    # Its own sandbox wants user namespaces, which the default seccomp profile keeps back.
+    entrypoint: [chromium-headless-shell, --no-sandbox, --disable-gpu, --virtual-time-budget=30000, --dump-dom]
   admin:
     <<: *program
     profiles: [tools]
@@ -140,17 +149,50 @@ while name := queue.lindex(own, 0) or queue.blmove("jobs", own, 0):
 "#,
     ),
     (
+        "shop/shop.html",
+        // The script does what a person would: it orders by the button, one thing after the other, and looks until all is done.
+        r##"<!doctype html>
+<title>Shop</title>
+<button onclick="order()">Order</button>
+<p id="state">nothing yet</p>
+<ol id="orders"></ol>
+<script>
+let count = 0
+async function order() {
+  const answer = await fetch("/browser-" + ++count, {method: "POST"})
+  const item = document.createElement("li")
+  item.textContent = (await answer.text()).trim()
+  document.querySelector("#orders").append(item)
+}
+async function visit() {
+  const wanted = Number(new URLSearchParams(location.search).get("orders"))
+  for (let i = 0; i < wanted; i++) document.querySelector("button").click()
+  const state = document.querySelector("#state")
+  do {
+    await new Promise(done => setTimeout(done, 100))
+    state.textContent = (await (await fetch("/")).text()).trim()
+  } while (document.querySelectorAll("li").length < wanted || !state.textContent.endsWith(" 0 to do"))
+  document.title = "Shop: " + wanted + " ordered"
+}
+visit()
+</script>
+"##,
+    ),
+    (
         "shop/api.py",
         r#"import http.server
 from shop import database, queue
 class Api(http.server.BaseHTTPRequestHandler):
-    def say(self, text):
+    def say(self, text, kind="text/plain"):
         self.send_response(200)
+        self.send_header("Content-Type", kind)
         self.end_headers()
         self.wfile.write(text.encode())
     def do_GET(self):
         if self.path == "/health":
             return self.say("ok")
+        if self.path.startswith("/shop.html"):
+            return self.say(open("/shop/shop.html").read(), "text/html")
         cursor = database()
         cursor.execute("select count(*) from jobs")
         greeting = open("/shop/greeting").read().strip()
@@ -241,6 +283,7 @@ impl Drop for Background {
 /// nginx, a program of Python, workers, PostgreSQL and Redis, as Debian has them.
 pub(crate) fn five_services_of_debian(case: &mut Case) -> Result<()> {
     import(case, "services")?;
+    import(case, "browser")?;
     let files = Files::new(SERVICES)?;
     let shop = Shop {
         case,
@@ -257,6 +300,7 @@ pub(crate) fn five_services_of_debian(case: &mut Case) -> Result<()> {
     shop.order(0, 10)?;
     it_is_looked_at(&shop)?;
     let done = services_go_and_come(&shop, 10)?;
+    let done = a_browser_orders(&shop, done)?;
     workers_stop_and_multiply(&shop, done)?;
     files_are_followed(&shop)?;
     one_is_waited_for(&shop)?;
@@ -296,6 +340,24 @@ fn services_go_and_come(shop: &Shop<'_>, done: u32) -> Result<u32> {
     shop.healthy(&[])?;
     shop.order(done, 1)?;
     Ok(done + 1)
+}
+
+/// Chromium, in a container beside the proxy, runs the page: it orders by the button and waits for the workers.
+fn a_browser_orders(shop: &Shop<'_>, done: u32) -> Result<u32> {
+    let page = shop.compose(&[
+        "run",
+        "--rm",
+        "-T",
+        "browser",
+        "http://web/shop.html?orders=5",
+    ])?;
+    ensure!(
+        page.contains("<title>Shop: 5 ordered</title>")
+            && page.contains(&format!("welcome: {} done, 0 to do</p>", done + 5))
+            && page.matches("<li>taken</li>").count() == 5,
+        "{page}"
+    );
+    Ok(done + 5)
 }
 
 /// Who is paused does nothing, until it goes on; and more of them do as well.

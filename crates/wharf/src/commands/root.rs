@@ -238,7 +238,10 @@ fn help_for(words: &[String]) -> Outcome {
 
 /// The commit this was built from, if the build said so.
 pub fn build() -> &'static str {
-    option_env!("WHARF_COMMIT").unwrap_or("unknown")
+    match crate::REVISION.commit {
+        "" => "unknown",
+        commit => commit,
+    }
 }
 
 fn usage() -> String {

@@ -82,7 +82,10 @@ fn client(context: &Context) -> Value {
         "GoVersion": "none (Rust)",
         "Os": "linux",
         "Arch": architecture(),
-        "BuildTime": option_env!("WHARF_BUILD_TIME").unwrap_or("unknown"),
+        "BuildTime": match crate::REVISION.time {
+            "" => "unknown".to_owned(),
+            time => crate::format::time::ansi_c(time),
+        },
         "Context": context.name(),
     })
 }

@@ -118,6 +118,7 @@ fn engine(said: &Directives) -> Result<EngineConfig> {
             Some(value) => super::builder::read(value)?,
             None => defaults.build,
         },
+        revision: crate::REVISION,
     })
 }
 
