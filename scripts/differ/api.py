@@ -239,6 +239,8 @@ def main():
     sections = dict(SECTIONS)
     if args.whole:
         sections.update({f"all-{name}": section for one in (questions, wide, fields) for name, section in one.SECTIONS.items()})
+    if unknown := set(args.only or []) - set(sections):
+        options.error(f"--only: no {', '.join(sorted(unknown))} among {', '.join(sections)}")
     if args.only:
         sections = {name: section for name, section in sections.items() if name in args.only}
     meant = [re.compile(pattern) for pattern, _ in MEANT]

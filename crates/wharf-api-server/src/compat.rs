@@ -5,101 +5,77 @@
 
 mod mac_address;
 
-use serde_json::{Map, Value, json};
-use wharf_api_types::{ContainerCreateRequest, ContainerSummary, HostConfig, Mount};
+use std::collections::BTreeMap;
+
+use serde_json::{Value, json};
+use wharf_api_types::{
+    ContainerCreateRequest, ContainerInspect, ContainerSummary, DefaultNetworkSettings,
+    EndpointSettings, HostConfig, Mount,
+};
 
 use crate::error::ApiError;
-use crate::version::ApiVersion;
+use crate::version::{ApiVersion, Asked};
 
-/// Whether [`container_inspect`] has something to do.
-pub(crate) fn rearranges_container(version: ApiVersion) -> bool {
-    version.before(56)
-}
-
-/// `GET /containers/{id}/json` as `version` has it.
-pub(crate) fn container_inspect(document: &mut Value, version: ApiVersion) {
-    if version.before(52) {
-        inspect_before_52(document);
-    }
+/// `GET /containers/{id}/json` as it was asked for.
+pub(crate) fn container_inspect(inspect: &mut ContainerInspect, asked: Asked) {
+    let version = asked.version;
     if version.before(56) {
-        remove(&mut document["HostConfig"], &["Umask"]);
+        inspect.host_config.umask = None;
+    }
+    // Scripts of all years ask so for an address.
+    if version.before(52) || asked.is_unversioned() {
+        inspect.network_settings.of_bridge = Some(of_bridge(&inspect.network_settings.networks));
+    }
+    if version.before(52) {
+        inspect.config.on_build.get_or_insert(None);
     }
     if version.before(48) {
-        remove(document, &["ImageManifestDescriptor"]);
-        endpoints_before_48(&mut document["NetworkSettings"]["Networks"]);
+        inspect.image_manifest_descriptor = None;
+    }
+    for endpoint in inspect.network_settings.networks.values_mut() {
+        endpoint_settings(endpoint, version);
+    }
+}
+
+/// An endpoint as `version` has it.
+fn endpoint_settings(endpoint: &mut EndpointSettings, version: ApiVersion) {
+    if version.before(48) {
+        endpoint.gw_priority = None;
     }
     if version.before(45) {
-        endpoints_before_45(&mut document["NetworkSettings"]["Networks"]);
+        endpoint_before_45(endpoint);
     }
-}
-
-fn each_endpoint(networks: &mut Value, change: impl Fn(&mut Map<String, Value>)) {
-    let endpoints = networks.as_object_mut().into_iter().flatten();
-    for (_, endpoint) in endpoints {
-        if let Some(fields) = endpoint.as_object_mut() {
-            change(fields);
-        }
-    }
-}
-
-/// 1.48 gave endpoints a priority as the gateway.
-fn endpoints_before_48(networks: &mut Value) {
-    each_endpoint(networks, |fields| {
-        fields.shift_remove("GwPriority");
-    });
 }
 
 /// 1.45 took the container's short id out of `Aliases`, as it is in `DNSNames`, which clients of all versions get.
-fn endpoints_before_45(networks: &mut Value) {
-    let is_short = |name: &&str| name.len() == 12 && name.bytes().all(|c| c.is_ascii_hexdigit());
-    each_endpoint(networks, |fields| {
-        let names = fields.get("DNSNames").and_then(Value::as_array);
-        let mut names = names.into_iter().flatten().filter_map(Value::as_str);
-        let short = names.rfind(is_short).map(|short| json!(short));
-        let Some(short) = short else { return };
-        match fields.get_mut("Aliases") {
-            Some(Value::Array(aliases)) if !aliases.contains(&short) => aliases.push(short),
-            Some(aliases @ Value::Null) => *aliases = json!([short]),
-            _ => {}
-        }
-    });
+fn endpoint_before_45(endpoint: &mut EndpointSettings) {
+    let is_short = |name: &&String| name.len() == 12 && name.bytes().all(|c| c.is_ascii_hexdigit());
+    let names = endpoint.dns_names.as_deref().unwrap_or_default();
+    let Some(short) = names.iter().rfind(is_short) else {
+        return;
+    };
+    let aliases = endpoint.aliases.get_or_insert_default();
+    if !aliases.contains(short) {
+        aliases.push(short.clone());
+    }
 }
 
-/// 1.52 took out what [`old_network_settings`] adds, and an `OnBuild` that is not there.
-fn inspect_before_52(document: &mut Value) {
-    if let Some(config) = document["Config"].as_object_mut()
-        && !config.contains_key("OnBuild")
-    {
-        let place = config.keys().position(|key| key == "Labels");
-        let place = place.unwrap_or(config.len());
-        config.shift_insert(place, "OnBuild".to_owned(), Value::Null);
+/// What 1.52 took out: the default bridge's endpoint.
+fn of_bridge(networks: &BTreeMap<String, EndpointSettings>) -> DefaultNetworkSettings {
+    let Some(bridge) = networks.get("bridge").cloned() else {
+        return DefaultNetworkSettings::default();
+    };
+    DefaultNetworkSettings {
+        endpoint_id: bridge.endpoint_id,
+        gateway: bridge.gateway,
+        global_ipv6_address: bridge.global_ipv6_address,
+        global_ipv6_prefix_len: bridge.global_ipv6_prefix_len,
+        ip_address: bridge.ip_address,
+        ip_prefix_len: bridge.ip_prefix_len,
+        ipv6_gateway: bridge.ipv6_gateway,
+        mac_address: bridge.mac_address,
+        ..DefaultNetworkSettings::default()
     }
-    old_network_settings(document);
-}
-
-/// The default bridge's endpoint in `NetworkSettings` (deprecated since 1.9).
-pub(crate) fn old_network_settings(document: &mut Value) {
-    let settings = &mut document["NetworkSettings"];
-    let bridge = settings["Networks"]["bridge"].clone();
-    let legacy = [
-        ("EndpointID", json!("")),
-        ("Gateway", json!("")),
-        ("GlobalIPv6Address", json!("")),
-        ("GlobalIPv6PrefixLen", json!(0)),
-        ("IPAddress", json!("")),
-        ("IPPrefixLen", json!(0)),
-        ("IPv6Gateway", json!("")),
-        ("MacAddress", json!("")),
-    ];
-    for (field, zero) in legacy {
-        settings[field] = bridge.get(field).cloned().unwrap_or(zero);
-    }
-    settings["Bridge"] = json!("");
-    settings["HairpinMode"] = json!(false);
-    settings["LinkLocalIPv6Address"] = json!("");
-    settings["LinkLocalIPv6PrefixLen"] = json!(0);
-    settings["SecondaryIPAddresses"] = Value::Null;
-    settings["SecondaryIPv6Addresses"] = Value::Null;
 }
 
 /// `GET /info` as `version` has it.
@@ -318,7 +294,7 @@ pub(crate) fn stats(document: &mut Value, version: ApiVersion) {
     }
 }
 
-/// A row of `GET /containers/json` as `version` has it, but for what [`container_summaries`] does.
+/// A row of `GET /containers/json` as `version` has it.
 pub(crate) fn container_summary(row: &mut ContainerSummary, version: ApiVersion) {
     if version.before(52) {
         row.health = None;
@@ -326,19 +302,9 @@ pub(crate) fn container_summary(row: &mut ContainerSummary, version: ApiVersion)
     if version.before(46) {
         row.host_config.annotations.clear();
     }
-}
-
-/// Whether [`container_summaries`] has something to do. Where it has not, thousands of rows need not become a document first.
-pub(crate) fn rearranges_summaries(version: ApiVersion) -> bool {
-    version.before(48)
-}
-
-/// `GET /containers/json`: the fields that `version` does not have.
-pub(crate) fn container_summaries(rows: &mut Value, version: ApiVersion) {
     if version.before(48) {
-        for row in rows.as_array_mut().into_iter().flatten() {
-            endpoints_before_48(&mut row["NetworkSettings"]["Networks"]);
-        }
+        let endpoints = row.network_settings.networks.values_mut();
+        endpoints.for_each(|endpoint| endpoint.gw_priority = None);
     }
 }
 
@@ -488,6 +454,12 @@ fn usage_before_52(container: &mut Value, version: ApiVersion) {
     if version.before(46) {
         remove(&mut container["HostConfig"], &["Annotations"]);
     }
+    if version.before(48) {
+        let networks = container["NetworkSettings"]["Networks"].as_object_mut();
+        for (_, endpoint) in networks.into_iter().flatten() {
+            remove(endpoint, &["GwPriority"]);
+        }
+    }
 }
 
 /// The fields of before 1.52.
@@ -498,7 +470,6 @@ pub(crate) fn old_disk_usage(document: &Value, version: ApiVersion) -> Value {
         image_summary(image, version);
     }
     let mut containers = items("ContainerUsage");
-    container_summaries(&mut containers, version);
     for container in containers.as_array_mut().into_iter().flatten() {
         usage_before_52(container, version);
     }
@@ -533,5 +504,84 @@ pub(crate) fn image_summary(row: &mut Value, version: ApiVersion) {
                 row[field] = if dangling { json!([none]) } else { Value::Null };
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shown(version: Option<&str>) -> Value {
+        let names = ["c1", "0123456789ab"].map(str::to_owned).to_vec();
+        let endpoint = EndpointSettings {
+            gw_priority: Some(0),
+            ip_address: "172.17.0.2".to_owned(),
+            dns_names: Some(names),
+            ..EndpointSettings::default()
+        };
+        let mut inspect = ContainerInspect {
+            image_manifest_descriptor: Some(Default::default()),
+            ..ContainerInspect::default()
+        };
+        inspect.host_config.umask = Some(18);
+        let networks = &mut inspect.network_settings.networks;
+        networks.insert("bridge".to_owned(), endpoint);
+        container_inspect(&mut inspect, Asked::of(version));
+        serde_json::to_value(&inspect).unwrap()
+    }
+
+    /// Whether there are the fields Umask, the default bridge's address, OnBuild, ImageManifestDescriptor, GwPriority, and the short
+    /// id among the aliases.
+    fn facts(version: Option<&str>) -> [bool; 6] {
+        let shown = shown(version);
+        let settings = &shown["NetworkSettings"];
+        let endpoint = &settings["Networks"]["bridge"];
+        [
+            shown["HostConfig"].get("Umask").is_some(),
+            settings.get("IPAddress") == Some(&json!("172.17.0.2")),
+            shown["Config"].get("OnBuild") == Some(&Value::Null),
+            shown.get("ImageManifestDescriptor").is_some(),
+            endpoint.get("GwPriority").is_some(),
+            endpoint["Aliases"] == json!(["0123456789ab"]),
+        ]
+    }
+
+    #[test]
+    fn a_container_is_shown_as_of_its_version() {
+        for (version, expected) in [
+            (Some("1.56"), [true, false, false, true, true, false]),
+            (None, [true, true, false, true, true, false]),
+            (Some("1.55"), [false, false, false, true, true, false]),
+            (Some("1.51"), [false, true, true, true, true, false]),
+            (Some("1.47"), [false, true, true, false, false, false]),
+            (Some("1.44"), [false, true, true, false, false, true]),
+        ] {
+            assert_eq!(facts(version), expected, "{version:?}");
+        }
+        let old = shown(Some("1.51"));
+        let settings = old["NetworkSettings"].as_object().unwrap();
+        let names: Vec<_> = settings.keys().skip(4).map(String::as_str).collect();
+        assert_eq!(
+            names,
+            [
+                "EndpointID",
+                "Gateway",
+                "GlobalIPv6Address",
+                "GlobalIPv6PrefixLen",
+                "IPAddress",
+                "IPPrefixLen",
+                "IPv6Gateway",
+                "MacAddress",
+                "Bridge",
+                "HairpinMode",
+                "LinkLocalIPv6Address",
+                "LinkLocalIPv6PrefixLen",
+                "SecondaryIPAddresses",
+                "SecondaryIPv6Addresses",
+            ]
+        );
+        let keys: Vec<_> = old["Config"].as_object().unwrap().keys().collect();
+        let on_build = keys.iter().position(|key| *key == "OnBuild").unwrap();
+        assert_eq!(keys[on_build + 1], "Labels");
     }
 }

@@ -3,11 +3,13 @@
 use axum::body::Body;
 use axum::extract::Request;
 use axum::response::Response;
+use futures_util::StreamExt as _;
 use http::{HeaderValue, StatusCode, header};
 use hyper::ext::ReasonPhrase;
 use hyper_util::rt::TokioIo;
-use tokio::io::AsyncWriteExt as _;
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
 use tokio_util::io::ReaderStream;
+use tokio_util::sync::CancellationToken;
 use wharf_engine::Attachment;
 
 use crate::error::ApiError;
@@ -32,26 +34,48 @@ pub(crate) fn attach(
         MULTIPLEXED
     };
     if !upgrades {
-        let (ours, theirs) = tokio::io::duplex(64 * 1024);
-        tokio::spawn(attachment.serve(ours));
-        return answer(
-            StatusCode::OK,
-            kind,
-            Body::from_stream(ReaderStream::new(theirs)),
-        );
+        return answer(StatusCode::OK, kind, body(attachment));
     }
     let upgrade = hyper::upgrade::on(&mut *request);
     let peer = request.extensions().get::<Peer>().cloned();
     tokio::spawn(async move {
         match upgrade.await {
             Ok(connection) => {
-                head_is_read(peer).await;
-                attachment.serve(TokioIo::new(connection)).await;
+                head_is_read(peer.as_ref()).await;
+                serve(TokioIo::new(connection), peer, attachment).await;
             }
             Err(error) => tracing::debug!(%error, "a client did not take its stream"),
         }
     });
     switching(kind)
+}
+
+/// The output as a body. Who drops it is gone.
+fn body(attachment: Attachment) -> Body {
+    let (ours, theirs) = tokio::io::duplex(64 * 1024);
+    let gone = CancellationToken::new();
+    tokio::spawn(attachment.serve(ours, gone.clone().cancelled_owned()));
+    let gone = gone.drop_guard();
+    let output = ReaderStream::new(theirs).inspect(move |_| {
+        let _ = &gone;
+    });
+    Body::from_stream(output)
+}
+
+async fn serve(
+    connection: impl AsyncRead + AsyncWrite + Send + Unpin,
+    peer: Option<Peer>,
+    attachment: Attachment,
+) {
+    let Some(peer) = peer else {
+        attachment.serve(connection, std::future::pending()).await;
+        return;
+    };
+    tokio::select! {
+        _ = attachment.serve(connection, peer.closed()) => {}
+        // The daemon ends, and a container that goes on keeps its stdin.
+        () = peer.last() => {}
+    }
 }
 
 /// An error on the way to a stream: a line of text, as dockerd writes it.
@@ -60,7 +84,7 @@ pub(crate) fn refuse(error: ApiError) -> Response {
     answer(error.status, RAW, Body::from(text))
 }
 
-async fn head_is_read(peer: Option<Peer>) {
+async fn head_is_read(peer: Option<&Peer>) {
     if let Some(peer) = peer {
         peer.has_read().await;
     }
@@ -86,7 +110,7 @@ pub(crate) fn say(
     };
     tokio::spawn(async move {
         if let Ok(connection) = upgrade.await {
-            head_is_read(peer).await;
+            head_is_read(peer.as_ref()).await;
             let mut connection = TokioIo::new(connection);
             // A client that has gone does not hear it.
             let _ = connection.write_all(&bytes).await;

@@ -10,12 +10,14 @@
 //! stand in `convert`, both directions destructured without `..`, so that a new field fails to compile until it
 //! is handled. Every error becomes a status in one place (`error`).
 
+mod closing;
 mod compat;
 mod convert;
 mod error;
 mod form;
 mod hijack;
 mod metrics;
+mod origin;
 mod params;
 mod path;
 mod peer;

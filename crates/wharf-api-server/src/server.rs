@@ -10,25 +10,34 @@ use axum::extract::Request;
 use axum::response::{IntoResponse as _, Response};
 use http::{HeaderValue, Method, StatusCode, header};
 use hyper::body::{Body as _, Incoming};
-use hyper_util::rt::{TokioExecutor, TokioIo};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use tokio::net::{TcpListener, TcpStream, UnixListener};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 pub use tokio_rustls::TlsAcceptor;
 use tower::ServiceExt as _;
 use wharf_api_types::API_VERSION;
 use wharf_buildkit::BuildKit;
-use wharf_engine::Engine;
+use wharf_engine::{Engine, EngineError};
 use wharf_solver::{Classic, SolveError, Solver};
 
+use crate::closing::Closing;
 use crate::error::{ApiError, Unrouted};
-use crate::peer::Peer;
+use crate::peer::{Attended, Peer, Socket};
 use crate::rest::Rest;
 use crate::takeover::{Connection, LONGEST_HEAD};
-use crate::{form, path, routes, version};
+use crate::{form, origin, path, routes, version};
 
 /// How long a TLS handshake may take.
 const HANDSHAKE: Duration = Duration::from_secs(10);
+/// How many of them there may be at a time: nobody knows yet who these clients are.
+const HANDSHAKES: usize = 1000;
+/// How long the head of a connection's first request may take, as dockerd (`ReadHeaderTimeout`). After it a connection may idle.
+const HEAD: Duration = Duration::from_secs(5 * 60);
+/// The same where metrics are served, which anybody may reach; and between two requests.
+const METRICS_HEAD: Duration = Duration::from_secs(30);
+/// How many connections there may be to the metrics.
+const METRICS_READERS: usize = 64;
 /// After how long a silent TCP connection is asked whether it lives, as Go has it.
 const QUIET: Duration = Duration::from_secs(15);
 /// The most headers of a request; `net/http` counts their bytes alone.
@@ -46,14 +55,24 @@ pub enum Listener {
     Tls(TcpListener, TlsAcceptor),
 }
 
+/// What is served on a listener.
+#[derive(Clone)]
+enum Face {
+    /// The API; with BuildKit's gRPC.
+    Engine(BuildKit),
+    /// Metrics alone, to so many at a time.
+    Metrics(Arc<Semaphore>),
+}
+
 /// The Engine API over an engine.
 #[derive(Clone)]
 pub struct Api {
     router: Router,
     /// What the header `Docker-Experimental` says.
     experimental: &'static str,
-    /// BuildKit's gRPC; not where only metrics are served.
-    buildkit: Option<BuildKit>,
+    face: Face,
+    handshakes: Arc<Semaphore>,
+    closing: Closing,
     /// A connection has ended, and its descriptors are free.
     ended: Arc<Notify>,
 }
@@ -74,40 +93,63 @@ impl Api {
         Ok(Self {
             router: routes::all(engine, builder, buildkit.clone()),
             experimental,
-            buildkit: Some(buildkit),
+            face: Face::Engine(buildkit),
+            handshakes: Arc::new(Semaphore::new(HANDSHAKES)),
+            closing: Closing::default(),
             ended: Arc::default(),
         })
     }
 
-    /// What `metrics-addr` serves of `engine`, in place of the API.
-    pub fn metrics(engine: Arc<Engine>) -> Self {
+    /// What `metrics-addr` serves of `engine`, in place of the API; it ends with that.
+    pub fn metrics(&self, engine: Arc<Engine>) -> Self {
         Self {
             router: crate::metrics::routes(engine),
             experimental: "false",
-            buildkit: None,
-            ended: Arc::default(),
+            face: Face::Metrics(Arc::new(Semaphore::new(METRICS_READERS))),
+            ..self.clone()
         }
     }
 
-    /// Serves connections of `listener`, until the task is dropped.
+    /// Takes no further request, on whatever connection; those that are under way go on.
+    pub fn refuse(&self) {
+        self.closing.begin();
+    }
+
+    /// Ends what would go on for ever, and gives the rest the time to be told.
+    pub async fn end(&self) {
+        self.closing.end().await;
+    }
+
+    /// Serves connections of `listener`, until [`Api::refuse`].
     pub async fn serve(self, listener: Listener) {
+        tokio::select! {
+            () = self.accept(listener) => {}
+            () = self.closing.begun() => {}
+        }
+    }
+
+    async fn accept(&self, listener: Listener) {
         loop {
             let ended = self.ended.notified();
+            let place = self.place().await;
             let accepted = match &listener {
                 Listener::Unix(socket) => socket.accept().await.map(|(stream, _)| {
-                    let peer = Peer::of(&stream, true);
-                    self.spawn(stream, peer);
+                    let peer = Peer::of(&stream, Socket::Unix, &self.closing);
+                    self.spawn(stream, peer, place);
                 }),
                 Listener::Tcp(socket) => socket.accept().await.map(|(stream, _)| {
                     keep_lively(&stream);
-                    let peer = Peer::of(&stream, false);
-                    self.spawn(stream, peer);
+                    let peer = Peer::of(&stream, Socket::Tcp, &self.closing);
+                    self.spawn(stream, peer.in_clear(), place);
                 }),
-                Listener::Tls(socket, acceptor) => socket.accept().await.map(|(stream, _)| {
-                    keep_lively(&stream);
-                    let api = self.clone();
-                    tokio::spawn(api.secure(stream, acceptor.clone()));
-                }),
+                Listener::Tls(socket, acceptor) => {
+                    let hands = self.handshakes.clone().acquire_owned().await.ok();
+                    socket.accept().await.map(|(stream, _)| {
+                        keep_lively(&stream);
+                        let api = self.clone();
+                        tokio::spawn(api.secure(stream, acceptor.clone(), hands, place));
+                    })
+                }
             };
             if let Err(error) = accepted {
                 // Out of descriptors, most likely: one of ours ends, or something else gives some back.
@@ -117,65 +159,121 @@ impl Api {
         }
     }
 
+    /// Room for one more connection, where there is not room for any number.
+    async fn place(&self) -> Option<OwnedSemaphorePermit> {
+        match &self.face {
+            Face::Engine(_) => None,
+            Face::Metrics(places) => places.clone().acquire_owned().await.ok(),
+        }
+    }
+
     /// TLS first. Who does not come to the point is not waited for.
-    async fn secure(self, stream: TcpStream, acceptor: TlsAcceptor) {
-        let peer = Peer::of(&stream, false);
+    async fn secure(
+        self,
+        stream: TcpStream,
+        acceptor: TlsAcceptor,
+        hands: Option<OwnedSemaphorePermit>,
+        place: Option<OwnedSemaphorePermit>,
+    ) {
+        let peer = Peer::of(&stream, Socket::Tcp, &self.closing);
         let handshake = tokio::time::timeout(HANDSHAKE, acceptor.accept(stream)).await;
+        drop(hands);
         match handshake {
-            Ok(Ok(stream)) => self.spawn(stream, peer),
+            Ok(Ok(stream)) => self.spawn(stream, peer, place),
             Ok(Err(error)) => tracing::warn!(%error, "TLS handshake"),
             Err(_) => tracing::warn!("TLS handshake: no end of it"),
         }
     }
 
-    fn spawn<S>(&self, stream: S, peer: Peer)
+    fn spawn<S>(&self, stream: S, peer: Peer, place: Option<OwnedSemaphorePermit>)
     where
         S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
     {
         let api = self.clone();
-        let ended = self.ended.clone();
-        let experimental = self.experimental;
         tokio::spawn(async move {
-            let stream = match Connection::open(stream).await {
-                Ok(stream) => stream,
-                Err(error) => {
-                    tracing::trace!(%error, "connection");
-                    return ended.notify_waiters();
-                }
-            };
-            let has_long_head = stream.has_long_head();
-            let service = hyper::service::service_fn(move |request| {
-                let (api, peer) = (api.clone(), peer.clone());
-                async move {
-                    match api.buildkit {
-                        // BuildKit's services, by HTTP/2 from the first byte.
-                        Some(kit) if is_grpc(&request) => {
-                            Ok(kit.call(request).await.map(Body::new))
-                        }
-                        _ => answer(api.router, experimental, peer, request).await,
-                    }
-                }
-            });
-            let mut builder = auto::Builder::new(TokioExecutor::new());
-            // A client that has said all still listens: attach with a closed stdin.
-            builder.http1().half_close(true).title_case_headers(true);
-            if has_long_head {
-                let mut http = builder.http1();
-                http.max_headers(MANY).max_buf_size(LONGEST_HEAD);
-            }
-            builder
-                .http2()
-                .max_concurrent_streams(250)
-                .max_header_list_size(64 * 1024)
-                .max_pending_accept_reset_streams(Some(20));
-            let connection = builder.serve_connection_with_upgrades(TokioIo::new(stream), service);
-            if let Err(error) = connection.await {
+            if let Err(error) = api.talk(stream, peer).await {
                 tracing::trace!(%error, "connection");
             }
-            ended.notify_waiters();
+            drop(place);
+            api.ended.notify_waiters();
         });
     }
+
+    /// All requests of a connection.
+    async fn talk<S>(&self, stream: S, peer: Peer) -> Result<(), BoxError>
+    where
+        S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
+    {
+        let head = match self.face {
+            Face::Engine(_) => HEAD,
+            Face::Metrics(_) => METRICS_HEAD,
+        };
+        let stream = tokio::select! {
+            opened = tokio::time::timeout(head, Connection::open(stream)) => opened??,
+            // Nothing was asked.
+            () = self.closing.begun() => return Ok(()),
+        };
+        let builder = self.http(stream.has_long_head());
+        let api = self.clone();
+        let service = hyper::service::service_fn(move |request| {
+            let (api, peer) = (api.clone(), peer.clone());
+            async move { api.answer(request, peer).await }
+        });
+        let connection = builder.serve_connection_with_upgrades(TokioIo::new(stream), service);
+        let mut connection = std::pin::pin!(connection);
+        tokio::select! {
+            ended = &mut connection => return ended,
+            () = self.closing.begun() => connection.as_mut().graceful_shutdown(),
+        }
+        connection.await
+    }
+
+    fn http(&self, has_long_head: bool) -> auto::Builder<TokioExecutor> {
+        let mut builder = auto::Builder::new(TokioExecutor::new());
+        // A client that has said all still listens: attach with a closed stdin.
+        builder.http1().half_close(true).title_case_headers(true);
+        if has_long_head {
+            let mut http = builder.http1();
+            http.max_headers(MANY).max_buf_size(LONGEST_HEAD);
+        }
+        builder
+            .http2()
+            .max_concurrent_streams(250)
+            .max_header_list_size(64 * 1024)
+            .max_pending_accept_reset_streams(Some(20));
+        match self.face {
+            Face::Engine(_) => builder,
+            Face::Metrics(_) => {
+                let mut http = builder.http1();
+                http.timer(TokioTimer::new())
+                    .header_read_timeout(METRICS_HEAD);
+                builder.http1_only()
+            }
+        }
+    }
+
+    async fn answer(
+        &self,
+        request: http::Request<Incoming>,
+        peer: Peer,
+    ) -> Result<Response, Infallible> {
+        if self.closing.has_begun() {
+            return Ok(ApiError::from(EngineError::ShuttingDown).into_response());
+        }
+        if peer.is_in_clear()
+            && let Err(error) = origin::check(request.headers(), request.uri())
+        {
+            return Ok(error.into_response());
+        }
+        match &self.face {
+            // BuildKit's services, by HTTP/2 from the first byte.
+            Face::Engine(kit) if is_grpc(&request) => Ok(kit.call(request).await.map(Body::new)),
+            _ => answer(self.router.clone(), self.experimental, peer, request).await,
+        }
+    }
 }
+
+type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 /// As Go's `net` sets up each connection: what is typed goes out at once, and who is gone without a word is found out.
 fn keep_lively(stream: &TcpStream) {
@@ -210,10 +308,10 @@ async fn answer(
     if let Some(path) = path::cleaned(request.uri()) {
         return Ok(path::moved(&path));
     }
-    let (asked, uri) = version::split(request.uri());
+    let (prefix, uri) = version::split(request.uri());
     *request.uri_mut() = path::with_one_name(request.method(), uri);
-    request.extensions_mut().insert(asked);
-    request.extensions_mut().insert(peer);
+    request.extensions_mut().insert(prefix);
+    request.extensions_mut().insert(peer.clone());
     let mut response = match *request.method() {
         Method::OPTIONS => version::options(request.extensions()),
         Method::HEAD if !path::has_head(request.uri().path()) => {
@@ -229,8 +327,12 @@ async fn answer(
     };
     // An answer that goes on and on does not wait for a request that does so, too (`attach` without an upgrade).
     let goes_on = response.body().size_hint().exact().is_none();
-    if response.status() != StatusCode::SWITCHING_PROTOCOLS && !goes_on {
+    let switches = response.status() == StatusCode::SWITCHING_PROTOCOLS;
+    if !switches && !goes_on {
         rest.drain().await;
+    }
+    if !switches && goes_on {
+        response = response.map(|body| Body::new(Attended::by(peer, body)));
     }
     let unrouted = response.extensions().get::<Unrouted>().is_some();
     let is_refused = response.extensions().get::<version::Refused>().is_some();

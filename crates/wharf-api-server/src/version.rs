@@ -37,16 +37,19 @@ impl ApiVersion {
 
 /// What a request's path says of the version: the text after the `v`, if there is one.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Asked(Option<String>);
+pub(crate) struct Prefix(Option<String>);
 
-impl Asked {
+impl Prefix {
     /// The version.
     ///
     /// # Errors
     /// In dockerd's words, if it is none, too new or too old.
-    fn version(&self) -> Result<ApiVersion, ApiError> {
+    fn asked(&self) -> Result<Asked, ApiError> {
         let Some(text) = &self.0 else {
-            return Ok(ApiVersion::newest());
+            return Ok(Asked {
+                version: ApiVersion::newest(),
+                by: By::Default,
+            });
         };
         let version = ApiVersion::parse(text);
         if version > ApiVersion::newest() {
@@ -59,7 +62,40 @@ impl Asked {
                 "client version {text} is too old. Minimum supported API version is {MIN_API_VERSION}, please upgrade your client to a newer version"
             )));
         }
-        Ok(version)
+        let by = By::Name;
+        Ok(Asked { version, by })
+    }
+}
+
+/// The version that a request is answered by (an extension of each).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Asked {
+    pub(crate) version: ApiVersion,
+    by: By,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum By {
+    Name,
+    Default,
+}
+
+impl Asked {
+    /// Whether no version was named: the answer is the newest's, to clients of whatever year.
+    pub(crate) fn is_unversioned(self) -> bool {
+        self.by == By::Default
+    }
+
+    /// As a path with this prefix asks.
+    #[cfg(test)]
+    pub(crate) fn of(text: Option<&str>) -> Self {
+        let prefix = Prefix(text.map(str::to_owned));
+        prefix.asked().expect("a version that is spoken")
+    }
+
+    /// See [`ApiVersion::before`].
+    pub(crate) fn before(self, minor: u32) -> bool {
+        self.version.before(minor)
     }
 }
 
@@ -68,7 +104,7 @@ impl Asked {
 pub(crate) struct Refused;
 
 /// Takes the version off the front of a path: `/v`, digits and dots.
-pub(crate) fn split(uri: &Uri) -> (Asked, Uri) {
+pub(crate) fn split(uri: &Uri) -> (Prefix, Uri) {
     let whole = uri.path_and_query().map_or("/", |path| path.as_str());
     let split = || {
         let rest = whole.strip_prefix("/v")?;
@@ -78,28 +114,24 @@ pub(crate) fn split(uri: &Uri) -> (Asked, Uri) {
         (!text.is_empty() && text.bytes().all(is_version)).then(|| (text.to_owned(), uri))
     };
     match split() {
-        Some((text, uri)) => (Asked(Some(text)), uri),
-        None => (Asked(None), uri.clone()),
+        Some((text, uri)) => (Prefix(Some(text)), uri),
+        None => (Prefix(None), uri.clone()),
     }
 }
 
-/// Whether a request names no version: it is answered by the newest, to clients of whatever year.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Unversioned(pub(crate) bool);
-
 /// Before every handler: the version that is asked for becomes an extension of the request, or the answer is why not.
 pub(crate) async fn check(mut request: Request, next: Next) -> Response {
-    let asked = request.extensions().get::<Asked>().cloned();
-    let asked = asked.unwrap_or(Asked(None));
-    match asked.version() {
-        Ok(version) => {
-            request.extensions_mut().insert(version);
-            let unversioned = Unversioned(asked.0.is_none());
-            request.extensions_mut().insert(unversioned);
+    match prefix(request.extensions()).asked() {
+        Ok(asked) => {
+            request.extensions_mut().insert(asked);
             next.run(request).await
         }
         Err(error) => refused(error),
     }
+}
+
+fn prefix(extensions: &http::Extensions) -> Prefix {
+    extensions.get::<Prefix>().cloned().unwrap_or(Prefix(None))
 }
 
 fn refused(error: ApiError) -> Response {
@@ -110,8 +142,7 @@ fn refused(error: ApiError) -> Response {
 
 /// The answer to `OPTIONS`, whatever the path: nothing, or why the version is not spoken.
 pub(crate) fn options(extensions: &http::Extensions) -> Response {
-    let asked = extensions.get::<Asked>().cloned().unwrap_or(Asked(None));
-    match asked.version() {
+    match prefix(extensions).asked() {
         Ok(_) => http::StatusCode::OK.into_response(),
         Err(error) => refused(error),
     }
@@ -123,9 +154,10 @@ mod tests {
 
     fn check(uri: &str) -> Result<(u32, String), String> {
         let uri: Uri = uri.parse().expect("uri");
-        let (asked, rest) = split(&uri);
-        let version = asked.version().map_err(|error| error.message)?;
-        Ok((version.0, rest.to_string()))
+        let (prefix, rest) = split(&uri);
+        let asked = prefix.asked().map_err(|error| error.message)?;
+        assert_eq!(asked.is_unversioned(), rest == uri);
+        Ok((asked.version.0, rest.to_string()))
     }
 
     #[test]

@@ -14,6 +14,7 @@ use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role, frame::coding::CloseCode};
 use tokio_tungstenite::tungstenite::{Error, Message, Utf8Bytes};
+use tokio_util::sync::CancellationToken;
 use wharf_engine::Attachment;
 
 use crate::error::ApiError;
@@ -50,10 +51,15 @@ pub(crate) fn attach(request: &mut Request, key: &str, attachment: Attachment) -
         let socket = WebSocketStream::from_raw_socket(connection, Role::Server, None).await;
         let framed = !attachment.tty();
         let (ours, theirs) = tokio::io::duplex(64 * 1024);
-        let serve = tokio::spawn(attachment.serve(theirs));
+        let left = CancellationToken::new();
+        let serve = tokio::spawn(attachment.serve(theirs, left.clone().cancelled_owned()));
         let (output, input) = tokio::io::split(ours);
         let (sink, messages) = socket.split();
-        let said = tokio::spawn(stdin(messages, input));
+        let said = tokio::spawn(async move {
+            stdin(messages, input).await;
+            // There is no half of a WebSocket: who says no more hears no more.
+            left.cancel();
+        });
         if let Err(error) = stdout(sink, output, framed).await {
             tracing::debug!(%error, "attach over a WebSocket");
         }

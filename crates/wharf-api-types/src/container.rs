@@ -93,9 +93,9 @@ pub struct ContainerConfig {
     /// Of the container, before API 1.44.
     #[serde(skip_serializing_if = "is_default", deserialize_with = "or_default")]
     pub mac_address: String,
-    /// Left out when empty from 1.52 on.
+    /// Left out when there is none from 1.52 on, `null` before that.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub on_build: Option<Vec<String>>,
+    pub on_build: Option<Option<Vec<String>>>,
     pub labels: Option<BTreeMap<String, String>>,
     #[serde(skip_serializing_if = "is_default", deserialize_with = "or_default")]
     pub stop_signal: String,

@@ -60,6 +60,7 @@ pub struct ExecInspect {
     pub can_remove: bool,
     #[serde(rename = "ContainerID")]
     pub container_id: String,
+    /// The keys' bytes, in base64.
     pub detach_keys: String,
     pub pid: i64,
 }

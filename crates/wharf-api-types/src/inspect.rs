@@ -125,4 +125,39 @@ pub struct NetworkSettings {
     pub ports: BTreeMap<String, Option<Vec<PortBinding>>>,
     #[serde(deserialize_with = "or_default")]
     pub networks: BTreeMap<String, EndpointSettings>,
+    /// Before 1.52.
+    #[serde(flatten, skip_deserializing)]
+    pub of_bridge: Option<DefaultNetworkSettings>,
+}
+
+/// Docker's `DefaultNetworkSettings` and what stood beside it: the endpoint of the default bridge (deprecated since 1.9).
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct DefaultNetworkSettings {
+    #[serde(rename = "EndpointID")]
+    pub endpoint_id: String,
+    pub gateway: String,
+    #[serde(rename = "GlobalIPv6Address")]
+    pub global_ipv6_address: String,
+    #[serde(rename = "GlobalIPv6PrefixLen")]
+    pub global_ipv6_prefix_len: i64,
+    #[serde(rename = "IPAddress")]
+    pub ip_address: String,
+    #[serde(rename = "IPPrefixLen")]
+    pub ip_prefix_len: i64,
+    #[serde(rename = "IPv6Gateway")]
+    pub ipv6_gateway: String,
+    pub mac_address: String,
+    pub bridge: String,
+    pub hairpin_mode: bool,
+    #[serde(rename = "LinkLocalIPv6Address")]
+    pub link_local_ipv6_address: String,
+    #[serde(rename = "LinkLocalIPv6PrefixLen")]
+    pub link_local_ipv6_prefix_len: i64,
+    /// Always `null`.
+    #[serde(rename = "SecondaryIPAddresses")]
+    pub secondary_ip_addresses: (),
+    /// Always `null`.
+    #[serde(rename = "SecondaryIPv6Addresses")]
+    pub secondary_ipv6_addresses: (),
 }

@@ -32,8 +32,9 @@ pub struct EndpointSettings {
     #[serde(deserialize_with = "or_default")]
     pub mac_address: String,
     pub driver_opts: Option<BTreeMap<String, String>>,
-    #[serde(deserialize_with = "or_default")]
-    pub gw_priority: i64,
+    /// From 1.48 on.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub gw_priority: Option<i64>,
     #[serde(rename = "NetworkID", deserialize_with = "or_default")]
     pub network_id: String,
     #[serde(rename = "EndpointID", deserialize_with = "or_default")]

@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::PathBuf;
 
 use crate::sysinfo::SysInfo;
-use crate::{BuildConfig, LogConfig, Remap, Ulimit};
+use crate::{BuildConfig, EngineError, LogConfig, Remap, Ulimit};
 
 /// Settings of an engine, resolved: `daemon.json` and flags have been merged and checked by the daemon.
 #[derive(Clone, Debug)]
@@ -68,6 +68,8 @@ pub struct EngineConfig {
     pub experimental: bool,
     /// Clients are told to build by BuildKit's protocol, else by the classic builder's (feature `buildkit`).
     pub buildkit: bool,
+    /// The features that were switched, as `reload` events tell.
+    pub features: BTreeMap<String, bool>,
     /// `http-proxy`, `https-proxy`, `no-proxy` (facts of `info`).
     pub proxies: [String; 3],
     /// What builds may do.
@@ -83,6 +85,23 @@ pub struct Revision {
     pub commit: &'static str,
     /// When it was committed, by RFC 3339; empty if the build was not told.
     pub time: &'static str,
+}
+
+impl EngineConfig {
+    /// Whether a daemon could start with these settings, as far as they can be judged without it.
+    ///
+    /// # Errors
+    /// Those of [`Engine::open`](crate::Engine::open) for settings that are malformed or contradict each other.
+    pub fn check(&self) -> Result<(), EngineError> {
+        crate::logging::verify(&self.log).map_err(|error| {
+            EngineError::Invalid(format!("failed to set log opts: {}", error.message()))
+        })?;
+        crate::engine::network_config(self)?.check()?;
+        let client = wharf_distribution::Client::new(self.registry.clone());
+        client
+            .map(drop)
+            .map_err(|error| EngineError::failed(&error))
+    }
 }
 
 impl Default for EngineConfig {
@@ -124,6 +143,7 @@ impl Default for EngineConfig {
             debug: false,
             experimental: false,
             buildkit: true,
+            features: BTreeMap::new(),
             proxies: Default::default(),
             build: BuildConfig::default(),
             revision: Revision::default(),

@@ -9,6 +9,16 @@ pub(crate) struct Keys {
     typed: usize,
 }
 
+/// The bytes of keys that have a name; none of those that have not.
+pub fn key_bytes(text: &str) -> Vec<u8> {
+    match text {
+        "" => Vec::new(),
+        text => Keys::parse(Some(text))
+            .map(|keys| keys.sequence)
+            .unwrap_or_default(),
+    }
+}
+
 impl Keys {
     /// `ctrl-p,ctrl-q` if nothing is said; each key a single character or `ctrl-` with one of `a-z@[\]^_`.
     pub(crate) fn parse(text: Option<&str>) -> Result<Self, EngineError> {

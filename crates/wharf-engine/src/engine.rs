@@ -57,9 +57,7 @@ impl Engine {
     /// # Errors
     /// `Locked` if another daemon holds the data root or the exec root; those of the parts.
     pub async fn open(config: EngineConfig) -> Result<Arc<Self>, EngineError> {
-        crate::logging::verify(&config.log).map_err(|error| {
-            EngineError::Invalid(format!("failed to set log opts: {}", error.message()))
-        })?;
+        config.check()?;
         let config = Arc::new(config);
         let root = &config.data_root;
         folder(root, 0o710)?;
@@ -257,7 +255,7 @@ fn identity(db: &Db) -> Result<String, EngineError> {
     Ok(id)
 }
 
-fn network_config(config: &EngineConfig) -> Result<wharf_network::Config, EngineError> {
+pub(crate) fn network_config(config: &EngineConfig) -> Result<wharf_network::Config, EngineError> {
     let bridge = &config.bridge;
     let defaults = wharf_network::Config::default();
     let pool = |(base, size): &(String, u8)| {

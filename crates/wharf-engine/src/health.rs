@@ -204,7 +204,8 @@ async fn run(containers: &Containers, id: &str, limit: Duration) -> (i32, String
     };
     let mut running = Running(containers.exec_task(id));
     let (ours, theirs) = tokio::io::duplex(16 * 1024);
-    let serving = AbortOnDropHandle::new(tokio::spawn(attached.serve(theirs)));
+    let serving =
+        AbortOnDropHandle::new(tokio::spawn(attached.serve(theirs, std::future::pending())));
     let ended = async {
         let output = read(ours).await;
         // Its end is the end of the process: the exit code is known then.

@@ -183,7 +183,8 @@ impl Engine {
             .filter(|name| **name != "none")
             .map(|name| (*name).to_owned())
             .collect();
-        facts.runtimes = self.config.runtimes.clone();
+        let settings = self.settings();
+        facts.runtimes = settings.runtimes.clone();
         for name in crate::launch::OWN_RUNTIMES {
             let own = RuntimeConfig {
                 path: "wharf-shim".into(),
@@ -191,9 +192,7 @@ impl Engine {
             };
             facts.runtimes.insert((*name).to_owned(), own);
         }
-        facts
-            .default_runtime
-            .clone_from(&self.config.default_runtime);
+        facts.default_runtime.clone_from(&settings.default_runtime);
         facts.init_binary = "wharf-shim".to_owned();
     }
 

@@ -217,7 +217,8 @@ fn runtime(shared: &Shared, record: &Record) -> Result<Option<wharf_tasks::Runti
     if is_own_runtime(name) {
         return Ok(None);
     }
-    let known = shared.config.runtimes.get(name);
+    let settings = shared.settings();
+    let known = settings.runtimes.get(name);
     // It may have been taken from the settings since the container was made.
     let config = known
         .ok_or_else(|| EngineError::Invalid(format!("unknown or invalid runtime name: {name}")))?;
@@ -230,7 +231,7 @@ fn runtime(shared: &Shared, record: &Record) -> Result<Option<wharf_tasks::Runti
     Ok(Some(wharf_tasks::Runtime {
         path,
         arguments: config.arguments.clone(),
-        systemd_cgroup: spec::of_systemd(name, &shared.config),
+        systemd_cgroup: spec::of_systemd(name, &settings),
     }))
 }
 

@@ -59,6 +59,7 @@ pub use containers::{
     Pruned, RemoveOptions, Size, StatsSample, StatsStream, StopOptions, Top, Update, WaitCondition,
     WaitResult, Waiter, parse_bind,
 };
+pub use detach::key_bytes;
 pub use df::{DfParts, DfReport};
 pub use engine::Engine;
 pub use error::{EngineError, ErrorKind};

@@ -147,7 +147,7 @@ pub(crate) fn bundle(
         resources: limits::at_start(&host.resources)?,
         devices: devices::devices(host)?,
         device_rules: devices::rules(host)?,
-        cgroup_path: cgroup(host, &shared.config, &record.id),
+        cgroup_path: cgroup(host, &shared.settings(), &record.id),
         apparmor: record.app_armor_profile.clone(),
         writable_cgroups: writable_cgroups(host),
         ..process(config, host)

@@ -203,7 +203,7 @@ fn lives_stops_and_execs() {
             .unwrap()
             .unwrap();
         let (mut client, server) = tokio::net::UnixStream::pair().unwrap();
-        attachment.serve(server).await;
+        attachment.serve(server, std::future::pending()).await;
         let mut output = Vec::new();
         tokio::io::AsyncReadExt::read_to_end(&mut client, &mut output)
             .await

@@ -112,6 +112,30 @@ fn default_bridge(
     })
 }
 
+/// Whether the settings of the default bridge fit together, as far as that does not depend on what there is.
+pub(crate) fn check(config: &Config) -> Result<(), NetworkError> {
+    if let Some(bip) = config.bip.filter(|bip| !is_host(*bip)) {
+        return Err(NetworkError::BadBip(bip.into()));
+    }
+    if let Some(bip) = config.bip6.filter(|bip| bip.addr() == bip.network()) {
+        return Err(NetworkError::BadBip(bip.into()));
+    }
+    match (config.bip, config.fixed_cidr) {
+        (Some(bip), Some(fixed)) => within(fixed, bip),
+        _ => Ok(()),
+    }
+}
+
+fn within(fixed: Ipv4Net, host: Ipv4Net) -> Result<(), NetworkError> {
+    let subnet = host.trunc();
+    match subnet.contains(&fixed) {
+        true => Ok(()),
+        false => Err(NetworkError::Invalid(format!(
+            "fixed-cidr {fixed} is not within the bridge's subnet {subnet}"
+        ))),
+    }
+}
+
 /// The subnet that the settings say, else that of the last start, else a free one.
 fn pool4(
     old: Option<&Network>,
@@ -137,14 +161,8 @@ fn pool4(
             None => bridge::free_host(config, known.values(), route)?,
         },
     };
-    if let Some(fixed) = config
-        .fixed_cidr
-        .filter(|fixed| !host.trunc().contains(fixed))
-    {
-        return Err(NetworkError::Invalid(format!(
-            "fixed-cidr {fixed} is not within the bridge's subnet {}",
-            host.trunc()
-        )));
+    if let Some(fixed) = config.fixed_cidr {
+        within(fixed, host)?;
     }
     Ok(IpamPool {
         subnet: host.trunc().into(),

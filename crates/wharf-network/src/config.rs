@@ -6,6 +6,8 @@ use std::path::PathBuf;
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
+use crate::NetworkError;
+
 /// Settings of the daemon for its networks; [`Config::default`] is what dockerd does without any.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
@@ -123,6 +125,24 @@ impl std::str::FromStr for PublishPolicy {
 }
 
 impl Config {
+    /// Whether they fit together, as far as that does not depend on what there is.
+    ///
+    /// # Errors
+    /// If an address of the default bridge is none of a host, or a pool is smaller than what is to be taken from it.
+    pub fn check(&self) -> Result<(), NetworkError> {
+        for (base, size) in &self.address_pools {
+            if !(base.prefix_len()..=base.max_prefix_len()).contains(size) {
+                return Err(NetworkError::Invalid(format!(
+                    "invalid default-address-pools: networks of size /{size} do not fit into {base}"
+                )));
+            }
+        }
+        match self.default_bridge {
+            true => crate::built_in::check(self),
+            false => Ok(()),
+        }
+    }
+
     /// The IPv4 pools that subnets are taken from: the configured ones, else dockerd 26's own
     /// (`libnetwork/ipamutils`: 172.17.0.0/16 … 172.31.0.0/16, then 192.168.0.0/16 in /20s).
     pub fn pools(&self) -> Vec<(Ipv4Net, u8)> {

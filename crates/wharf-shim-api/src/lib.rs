@@ -76,6 +76,9 @@ pub enum Request {
     Pids,
     /// Throw away what the log holds. An older shim ends the connection; the daemon connects again.
     ClearLog,
+    /// Standard input ends for the process, if it is one that ends with a client's ([`Create::stdin_once`]) and no terminal, when it
+    /// has what clients have sent. An older shim ends the connection; the daemon connects again.
+    CloseStdin,
     /// A request longer than [`MAX_PACKET`]. Descriptors: the request as a JSON memory file; then its own. An older shim ends the
     /// connection; the daemon connects again.
     Long,
@@ -98,7 +101,8 @@ pub struct Create {
     pub terminal: bool,
     /// Whether stdin is a pipe that stays open, or `/dev/null`.
     pub stdin: bool,
-    /// Whether stdin closes for the process when the first attached client's does.
+    /// Whether stdin closes for the process when the first attached client ends its own, or at [`Request::CloseStdin`]. A stream that
+    /// is closed altogether is a daemon's that has died; an older shim takes that for the client's end.
     pub stdin_once: bool,
     /// Where output goes besides attached clients.
     pub log: Log,

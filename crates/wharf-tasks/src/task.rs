@@ -177,6 +177,14 @@ impl Task {
         self.ask(&Request::ClearLog).await.map(drop)
     }
 
+    /// Ends its standard input when it has what clients have sent; if that ends with a client's (`stdin_once`), and is no terminal.
+    ///
+    /// # Errors
+    /// [`TaskError::Gone`] if it has ended.
+    pub async fn close_stdin(&self) -> Result<(), TaskError> {
+        self.ask(&Request::CloseStdin).await.map(drop)
+    }
+
     async fn ask(&self, request: &Request) -> Result<Reply, TaskError> {
         self.connection.ask(request, &[]).await
     }

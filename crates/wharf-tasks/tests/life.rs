@@ -6,7 +6,7 @@ mod common;
 
 use common::{OUTPUT, World, in_a_world, read_all};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use wharf_tasks::{ExecConfig, Found, ShimProgram, Task, TaskError, Tasks};
+use wharf_tasks::{AttachOptions, ExecConfig, Found, ShimProgram, Task, TaskError, Tasks};
 
 fn exec_config(world: &World, id: &str, arguments: &[&str]) -> ExecConfig {
     let process = world.spec(arguments)["process"].clone();
@@ -154,6 +154,31 @@ fn input_reaches_the_process_and_ends_with_the_client() {
         assert!(received.ends_with("end\n"));
         assert_eq!(task.wait().await.code, 0);
         assert_eq!(world.logged().len(), sent.len() + 4);
+    });
+}
+
+/// A daemon that dies closes its streams: the process keeps its input for the next one's clients, until it is told that one has ended.
+#[test]
+fn input_outlives_a_stream_that_is_lost() {
+    in_a_world(async |world| {
+        let script = "read a; echo $a; read b; echo $b; cat; echo end";
+        let mut config = world.config(world.spec(&["sh", "-c", script]));
+        (config.stdio.open_stdin, config.stdio.stdin_once) = (true, true);
+        let (task, mut stream) = world.start("kept", config).await;
+        stream.write_all(b"one\n").await.unwrap();
+        drop(stream);
+        let all = AttachOptions {
+            stdin: true,
+            stdout: true,
+            stderr: true,
+        };
+        let mut next = task.attach(all).await.unwrap();
+        next.write_all(b"two\nthree\n").await.unwrap();
+        task.close_stdin().await.unwrap();
+        let output = read_all(next, false).await;
+        assert!(output.ends_with("two\nthree\nend\n"), "{output}");
+        assert_eq!(task.wait().await.code, 0);
+        assert_eq!(world.logged(), "one\ntwo\nthree\nend\n");
     });
 }
 

@@ -88,7 +88,7 @@ pub(super) fn config(config: &Config) -> wire::ContainerConfig {
         entrypoint: entrypoint.map(wire::StrSlice),
         network_disabled,
         mac_address,
-        on_build,
+        on_build: on_build.map(Some),
         labels: Some(labels),
         stop_signal: stop_signal.unwrap_or_default(),
         stop_timeout,

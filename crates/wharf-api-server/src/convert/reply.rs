@@ -2,11 +2,13 @@
 
 use std::collections::BTreeMap;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
 use jiff::Timestamp;
 use wharf_api_types as wire;
 use wharf_engine::{
     EndpointView, ExecView, HealthView, Listed, MountPoint, NetworkView, PortBinding, Probe, Size,
-    StateView, View,
+    StateView, View, key_bytes,
 };
 use wharf_volumes::Volume;
 
@@ -201,6 +203,7 @@ fn network_settings(network: &NetworkView) -> wire::NetworkSettings {
             .map(|(port, list)| (port.to_string(), bound(&list)))
             .collect(),
         networks: self::endpoints(&endpoints),
+        of_bridge: None,
     }
 }
 
@@ -257,7 +260,7 @@ fn endpoint(view: &EndpointView) -> wire::EndpointSettings {
             mac
         },
         driver_opts: Some(settings.driver_opts).filter(|options| !options.is_empty()),
-        gw_priority: settings.gateway_priority,
+        gw_priority: Some(settings.gateway_priority),
         network_id,
         endpoint_id,
         gateway: gateway
@@ -401,7 +404,10 @@ pub(crate) fn exec_inspect(view: ExecView) -> wire::ExecInspect {
         // dockerd forgets a session at the same time as it could be removed.
         can_remove: false,
         container_id: container,
-        detach_keys: spec.detach_keys.unwrap_or_default(),
+        detach_keys: spec
+            .detach_keys
+            .map(|keys| BASE64.encode(key_bytes(&keys)))
+            .unwrap_or_default(),
         pid: pid.into(),
     }
 }

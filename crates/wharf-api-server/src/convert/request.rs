@@ -98,7 +98,7 @@ pub(crate) fn config(config: wire::ContainerConfig) -> Result<Config> {
         stop_timeout,
         healthcheck: healthcheck.map(health),
         shell,
-        on_build,
+        on_build: on_build.flatten(),
         network_disabled,
         mac_address,
     })
@@ -724,7 +724,7 @@ pub(crate) fn endpoint(settings: wire::EndpointSettings) -> Result<EndpointSetti
             .iter()
             .map(link_local)
             .collect::<Result<_>>()?,
-        gateway_priority: settings.gw_priority,
+        gateway_priority: settings.gw_priority.unwrap_or_default(),
         mac_address: settings.mac_address,
         aliases: settings.aliases.unwrap_or_default(),
         links: settings.links.unwrap_or_default(),

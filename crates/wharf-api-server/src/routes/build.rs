@@ -24,7 +24,7 @@ use crate::error::{ApiError, last_line};
 use crate::params::{Params, drain};
 use crate::peer::Peer;
 use crate::reply::{self, Answer};
-use crate::version::ApiVersion;
+use crate::version::Asked;
 use crate::{convert, routes};
 
 mod rest;
@@ -328,7 +328,7 @@ fn domain_of(server: &str) -> String {
 pub(crate) async fn prune(
     engine: State,
     Extension(buildkit): Extension<BuildKit>,
-    Extension(version): Extension<ApiVersion>,
+    Extension(Asked { version, .. }): Extension<Asked>,
     params: Params,
 ) -> Answer {
     let filters = params.filters()?;

@@ -19,12 +19,12 @@ use super::{State, prune};
 use crate::error::ApiError;
 use crate::params::{Json, OptionalJson, Params};
 use crate::reply::{self, Answer};
-use crate::version::{ApiVersion, Unversioned};
+use crate::version::Asked;
 use crate::{compat, convert};
 
 pub(crate) async fn list(
     engine: State,
-    Extension(version): Extension<ApiVersion>,
+    Extension(Asked { version, .. }): Extension<Asked>,
     params: Params,
 ) -> Answer {
     let limit: Option<i64> = params.number("limit")?;
@@ -54,17 +54,12 @@ pub(crate) async fn list(
         compat::container_summary(&mut row, version);
         rows.push(row);
     }
-    if !compat::rearranges_summaries(version) {
-        return reply::ok(&rows);
-    }
-    let mut rows = document(&rows)?;
-    compat::container_summaries(&mut rows, version);
     reply::ok(&rows)
 }
 
 pub(crate) async fn create(
     engine: State,
-    Extension(version): Extension<ApiVersion>,
+    Extension(Asked { version, .. }): Extension<Asked>,
     params: Params,
     Json(mut request): Json<ContainerCreateRequest>,
 ) -> Answer {
@@ -87,8 +82,7 @@ pub(crate) async fn create(
 
 pub(crate) async fn inspect(
     engine: State,
-    Extension(version): Extension<ApiVersion>,
-    Extension(Unversioned(unversioned)): Extension<Unversioned>,
+    Extension(asked): Extension<Asked>,
     Path(id): Path<String>,
     params: Params,
 ) -> Answer {
@@ -98,22 +92,11 @@ pub(crate) async fn inspect(
         false => None,
     };
     let mut inspect = convert::container_inspect(&view, size);
-    inspect.image_manifest_descriptor = manifest_of(&engine, &view.image);
-    if !compat::rearranges_container(version) && !unversioned {
-        return reply::ok(&inspect);
+    if !asked.before(48) {
+        inspect.image_manifest_descriptor = manifest_of(&engine, &view.image);
     }
-    let mut document = document(&inspect)?;
-    compat::container_inspect(&mut document, version);
-    if unversioned {
-        // Scripts of all years ask so for an address.
-        compat::old_network_settings(&mut document);
-    }
-    reply::ok(&document)
-}
-
-/// An answer whose fields an older version has otherwise.
-fn document(answer: &impl serde::Serialize) -> Result<serde_json::Value, ApiError> {
-    serde_json::to_value(answer).map_err(|error| ApiError::bad(error.to_string()))
+    compat::container_inspect(&mut inspect, asked);
+    reply::ok(&inspect)
 }
 
 /// The manifest of a container's image, which may be gone.
@@ -201,7 +184,7 @@ pub(crate) async fn resize(engine: State, Path(id): Path<String>, params: Params
 
 pub(crate) async fn update(
     engine: State,
-    Extension(version): Extension<ApiVersion>,
+    Extension(Asked { version, .. }): Extension<Asked>,
     Path(id): Path<String>,
     OptionalJson(request): OptionalJson<ContainerUpdateRequest>,
 ) -> Answer {
@@ -268,7 +251,7 @@ pub(crate) async fn top(engine: State, Path(id): Path<String>, params: Params) -
 
 pub(crate) async fn prune(
     engine: State,
-    Extension(version): Extension<ApiVersion>,
+    Extension(Asked { version, .. }): Extension<Asked>,
     params: Params,
 ) -> Answer {
     let filters = params.filters()?;

@@ -11,7 +11,7 @@ use super::containers::terminal_size;
 use crate::params::{OptionalJson, Params};
 use crate::peer::Peer;
 use crate::reply::{self, Answer};
-use crate::version::ApiVersion;
+use crate::version::Asked;
 use crate::{convert, hijack};
 
 pub(crate) async fn create(
@@ -28,7 +28,7 @@ pub(crate) async fn create(
 
 pub(crate) async fn start(
     engine: State,
-    Extension(version): Extension<ApiVersion>,
+    Extension(Asked { version, .. }): Extension<Asked>,
     Path(id): Path<String>,
     mut request: Request,
 ) -> Answer {

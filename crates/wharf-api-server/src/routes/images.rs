@@ -25,12 +25,12 @@ use super::{State, prune};
 use crate::error::{ApiError, last_line};
 use crate::params::{Params, drain, read};
 use crate::reply::{self, Answer};
-use crate::version::ApiVersion;
+use crate::version::{ApiVersion, Asked};
 use crate::{compat, convert};
 
 pub(crate) async fn list(
     engine: State,
-    Extension(version): Extension<ApiVersion>,
+    Extension(Asked { version, .. }): Extension<Asked>,
     params: Params,
 ) -> Answer {
     let mut filters = params.filters()?;
@@ -239,7 +239,7 @@ fn json_platforms(params: &Params, name: &str) -> Result<Vec<Platform>, ApiError
 
 pub(crate) async fn load(
     engine: State,
-    Extension(version): Extension<ApiVersion>,
+    Extension(Asked { version, .. }): Extension<Asked>,
     params: Params,
     request: Request,
 ) -> Answer {
@@ -381,7 +381,7 @@ pub(crate) async fn search(engine: State, params: Params, headers: HeaderMap) ->
 
 pub(crate) async fn prune(
     engine: State,
-    Extension(version): Extension<ApiVersion>,
+    Extension(Asked { version, .. }): Extension<Asked>,
     params: Params,
 ) -> Answer {
     let filters = params.filters()?;
@@ -401,7 +401,7 @@ pub(crate) async fn prune(
 
 pub(crate) async fn save_several(
     engine: State,
-    Extension(version): Extension<ApiVersion>,
+    Extension(Asked { version, .. }): Extension<Asked>,
     params: Params,
 ) -> Answer {
     let names = params.all("names");
@@ -423,7 +423,7 @@ async fn save(engine: &Engine, names: Vec<String>, params: &Params, version: Api
 /// `/images/{name}` and what may follow.
 pub(crate) async fn named(
     engine: State,
-    Extension(version): Extension<ApiVersion>,
+    Extension(Asked { version, .. }): Extension<Asked>,
     method: Method,
     Path(rest): Path<String>,
     params: Params,

@@ -14,11 +14,11 @@ use crate::convert;
 use crate::error::ApiError;
 use crate::params::{OptionalJson, Params};
 use crate::reply::{self, Answer};
-use crate::version::ApiVersion;
+use crate::version::Asked;
 
 pub(crate) async fn list(
     engine: State,
-    Extension(version): Extension<ApiVersion>,
+    Extension(Asked { version, .. }): Extension<Asked>,
     params: Params,
 ) -> Answer {
     let networks = engine.networks.list(&params.filters()?)?;
@@ -32,7 +32,7 @@ pub(crate) async fn list(
 
 pub(crate) async fn inspect(
     engine: State,
-    Extension(version): Extension<ApiVersion>,
+    Extension(Asked { version, .. }): Extension<Asked>,
     Path(id): Path<String>,
     params: Params,
 ) -> Answer {
@@ -91,7 +91,7 @@ pub(crate) async fn remove(engine: State, Path(id): Path<String>) -> Answer {
 
 pub(crate) async fn prune(
     engine: State,
-    Extension(version): Extension<ApiVersion>,
+    Extension(Asked { version, .. }): Extension<Asked>,
     params: Params,
 ) -> Answer {
     let filters = params.filters()?;

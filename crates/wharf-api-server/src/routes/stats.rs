@@ -3,19 +3,22 @@
 use axum::Extension;
 use axum::extract::Path;
 use bytes::Bytes;
+use futures_util::StreamExt as _;
 use serde_json::Value;
 use wharf_engine::{StatsSample, StatsStream};
 
 use super::State;
 use crate::error::ApiError;
 use crate::params::Params;
+use crate::peer::Peer;
 use crate::reply::{self, Answer};
-use crate::version::ApiVersion;
+use crate::version::{ApiVersion, Asked};
 use crate::{compat, convert};
 
 pub(crate) async fn stats(
     engine: State,
-    Extension(version): Extension<ApiVersion>,
+    Extension(Asked { version, .. }): Extension<Asked>,
+    Extension(peer): Extension<Peer>,
     Path(id): Path<String>,
     params: Params,
 ) -> Answer {
@@ -26,7 +29,7 @@ pub(crate) async fn stats(
     }
     let mut samples = engine.containers.stats(&id)?;
     if stream {
-        let body = lines(samples, version);
+        let body = lines(samples, version).take_until(peer.last());
         return Ok(reply::stream("application/json", body));
     }
     if !samples.is_running() {

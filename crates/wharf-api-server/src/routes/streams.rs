@@ -11,12 +11,12 @@ use super::State;
 use crate::error::ApiError;
 use crate::params::Params;
 use crate::reply::{self, Answer};
-use crate::version::ApiVersion;
+use crate::version::Asked;
 use crate::{hijack, websocket};
 
 pub(crate) async fn attach(
     engine: State,
-    Extension(version): Extension<ApiVersion>,
+    Extension(Asked { version, .. }): Extension<Asked>,
     Path(id): Path<String>,
     params: Params,
     mut request: Request,
@@ -41,7 +41,7 @@ fn options(params: &Params) -> AttachOptions {
 /// The same over a WebSocket. An unknown container is told of before the handshake.
 pub(crate) async fn attach_websocket(
     engine: State,
-    Extension(version): Extension<ApiVersion>,
+    Extension(Asked { version, .. }): Extension<Asked>,
     Path(id): Path<String>,
     params: Params,
     mut request: Request,
@@ -72,7 +72,7 @@ pub(crate) fn time(params: &Params, name: &str) -> Result<Option<Timestamp>, Api
 
 pub(crate) async fn logs(
     engine: State,
-    Extension(version): Extension<ApiVersion>,
+    Extension(Asked { version, .. }): Extension<Asked>,
     Path(id): Path<String>,
     params: Params,
 ) -> Answer {

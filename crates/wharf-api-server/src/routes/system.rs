@@ -4,9 +4,10 @@ use axum::Extension;
 use axum::body::Body;
 use axum::response::Response;
 use bytes::Bytes;
+use futures_util::StreamExt as _;
 use http::{HeaderMap, HeaderValue, header};
 use wharf_api_types::DiskUsage;
-use wharf_engine::{DfParts, EventOptions, EventStream};
+use wharf_engine::{DfParts, Engine, EngineError, EventOptions, EventStream};
 
 use super::State;
 use super::streams::time;
@@ -14,8 +15,9 @@ use wharf_buildkit::BuildKit;
 
 use crate::error::ApiError;
 use crate::params::Params;
+use crate::peer::Peer;
 use crate::reply::{self, Answer};
-use crate::version::{ApiVersion, Unversioned};
+use crate::version::{ApiVersion, Asked};
 use crate::{compat, convert};
 
 pub(crate) async fn ping(engine: State, method: http::Method) -> Response {
@@ -45,7 +47,10 @@ pub(crate) async fn version(engine: State) -> Answer {
     reply::ok(&convert::version(engine.version()))
 }
 
-pub(crate) async fn info(engine: State, Extension(version): Extension<ApiVersion>) -> Answer {
+pub(crate) async fn info(
+    engine: State,
+    Extension(Asked { version, .. }): Extension<Asked>,
+) -> Answer {
     let info = convert::info(engine.info().await?);
     let mut document =
         serde_json::to_value(&info).map_err(|error| ApiError::bad(error.to_string()))?;
@@ -56,10 +61,10 @@ pub(crate) async fn info(engine: State, Extension(version): Extension<ApiVersion
 pub(crate) async fn df(
     engine: State,
     Extension(buildkit): Extension<BuildKit>,
-    Extension(version): Extension<ApiVersion>,
-    Extension(Unversioned(unversioned)): Extension<Unversioned>,
+    Extension(asked): Extension<Asked>,
     params: Params,
 ) -> Answer {
+    let version = asked.version;
     let kinds = params.all("type");
     let wanted = |kind: &str| kinds.is_empty() || kinds.iter().any(|one| one == kind);
     let known = ["container", "image", "volume", "build-cache"];
@@ -88,7 +93,7 @@ pub(crate) async fn df(
     let mut usage = convert::disk_usage(report, cache);
     let verbose = params.flag("verbose");
     // Who names no version may be of before 1.52 and look for the old fields; others pass over what they do not know.
-    if !compat::has_old_disk_usage(version, verbose) && !unversioned {
+    if !compat::has_old_disk_usage(version, verbose) && !asked.is_unversioned() {
         if !verbose {
             usage.without_items();
         }
@@ -131,7 +136,8 @@ pub(crate) async fn check(engine: State, params: Params) -> Answer {
 
 pub(crate) async fn events(
     engine: State,
-    Extension(version): Extension<ApiVersion>,
+    Extension(Asked { version, .. }): Extension<Asked>,
+    Extension(peer): Extension<Peer>,
     headers: HeaderMap,
     params: Params,
 ) -> Answer {
@@ -150,10 +156,23 @@ pub(crate) async fn events(
         until,
         filters: params.filters()?,
     };
-    let stream = engine.events.subscribe(options);
+    let stream = subscribe(&engine, options).await?;
     let kind = Lines::accepted(&headers, version);
     let lines = futures_util::stream::unfold(stream, move |stream| next(stream, version, kind));
+    let lines = lines.take_until(peer.last());
     Ok(reply::stream(kind.media_type(), lines))
+}
+
+/// What is asked for of the past may lie in files.
+async fn subscribe(engine: &Engine, options: EventOptions) -> Result<EventStream, ApiError> {
+    let events = engine.events.clone();
+    if options.since.is_none() && options.until.is_none() {
+        return Ok(events.subscribe(options));
+    }
+    let subscribe = tokio::task::spawn_blocking(move || events.subscribe(options));
+    subscribe
+        .await
+        .map_err(|error| EngineError::Failed(error.to_string()).into())
 }
 
 /// How the documents of a stream follow each other.

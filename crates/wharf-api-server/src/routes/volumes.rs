@@ -13,7 +13,7 @@ use crate::convert;
 use crate::error::ApiError;
 use crate::params::{OptionalJson, Params};
 use crate::reply::{self, Answer};
-use crate::version::ApiVersion;
+use crate::version::Asked;
 
 pub(crate) async fn list(engine: State, params: Params) -> Answer {
     let filters = params.filters().map_err(|error| {
@@ -92,7 +92,7 @@ pub(crate) async fn import(engine: State, Path(name): Path<String>, request: Req
 
 pub(crate) async fn prune(
     engine: State,
-    Extension(version): Extension<ApiVersion>,
+    Extension(Asked { version, .. }): Extension<Asked>,
     params: Params,
 ) -> Answer {
     let mut filters = params.filters()?;

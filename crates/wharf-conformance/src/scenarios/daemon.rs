@@ -144,6 +144,50 @@ pub(crate) fn settings_are_checked(case: &mut Case) -> Result<()> {
             &[],
             "unknown option: exec-opt \"x\"",
         ),
+        (r#"{"debug": ""}"#, &[], "debug (line 1): invalid type"),
+        (r#"{"bip": "x"}"#, &[], "invalid CIDR address: x"),
+        (r#"{"bip": "10.7.0.0/24"}"#, &[], "10.7.0.0/24"),
+        (
+            r#"{"bip": "10.7.0.1/24", "fixed-cidr": "10.8.0.0/25"}"#,
+            &[],
+            "fixed-cidr 10.8.0.0/25 is not within the bridge's subnet 10.7.0.0/24",
+        ),
+        (
+            r#"{"bridge": "b", "bip": "10.7.0.1/24"}"#,
+            &[],
+            "You specified -b & --bip, mutually exclusive options",
+        ),
+        (
+            r#"{"iptables": false, "icc": false}"#,
+            &[],
+            "You specified --iptables=false with --icc=false.",
+        ),
+        (
+            r#"{"default-address-pools": [{"base": "10.0.0.0/16", "size": 8}]}"#,
+            &[],
+            "networks of size /8 do not fit into 10.0.0.0/16",
+        ),
+        (
+            r#"{"log-opts": {"nope": "1"}}"#,
+            &[],
+            "failed to set log opts: ",
+        ),
+        (
+            r#"{"hosts": ["tcp://192.0.2.1:2375"]}"#,
+            &[],
+            "use --tlsverify, or a loopback address",
+        ),
+        (
+            r#"{"group": "no-such-group"}"#,
+            &[],
+            "group no-such-group not found",
+        ),
+        (
+            r#"{"tls": true, "tlscert": "/nope", "tlskey": "/nope"}"#,
+            &[],
+            "could not load X509 key pair",
+        ),
+        (r#"{"metrics-addr": "x"}"#, &[], "invalid metrics-addr x"),
     ] {
         let (fine, words) = validate(case, config, flags)?;
         ensure!(

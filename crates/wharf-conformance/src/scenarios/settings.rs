@@ -36,6 +36,8 @@ pub(crate) fn new_settings_without_a_new_daemon(case: &mut Case) -> Result<()> {
         "labels": ["a=b", "c=d"], "debug": true, "live-restore": true, "shutdown-timeout": 33,
         "registry-mirrors": ["https://mirror.example/"], "insecure-registries": ["10.9.0.0/16"],
         "max-concurrent-downloads": 7, "max-concurrent-uploads": 8, "max-download-attempts": 9,
+        "runtimes": {"other": {"path": "/usr/bin/other"}}, "default-runtime": "other", "features": {"buildkit": false},
+        "default-shm-size": "8M", "default-ipc-mode": "shareable", "default-cgroupns-mode": "host",
     });
     reload(case, &config.to_string())?;
     let (count, event) = loop {
@@ -54,10 +56,28 @@ pub(crate) fn new_settings_without_a_new_daemon(case: &mut Case) -> Result<()> {
         ("max-concurrent-downloads", "7"),
         ("max-concurrent-uploads", "8"),
         ("max-download-attempts", "9"),
+        ("default-runtime", "other"),
+        ("features", "map[buildkit:false]"),
+        ("default-shm-size", "8388608"),
+        ("default-ipc-mode", "shareable"),
+        ("default-cgroupns-mode", "host"),
     ] {
         ensure!(event["Actor"]["Attributes"][key] == value, "{key}: {event}");
     }
+    let runtimes = &event["Actor"]["Attributes"]["runtimes"];
+    ensure!(
+        runtimes
+            .as_str()
+            .is_some_and(|text| text.contains("other:/usr/bin/other")),
+        "{event}"
+    );
     let info = case.expect("GET", "/info", None, 200)?;
+    ensure!(
+        info["DefaultRuntime"] == "other" && info["Runtimes"]["other"]["path"] == "/usr/bin/other",
+        "{info}"
+    );
+    let ping = case.api("GET", "/_ping", None)?;
+    ensure!(ping.header("builder-version") == Some("1"), "{ping:?}");
     ensure!(info["Labels"] == json!(["a=b", "c=d"]), "{info}");
     ensure!(
         info["Debug"] == true && info["LiveRestoreEnabled"] == true,

@@ -5,6 +5,8 @@
 //! `docker run` does) waits in the container's [`Io`](super::Io) and is connected between the creation of the
 //! process and its start, so that not a byte is missed.
 
+use std::sync::Arc;
+
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::UnixStream;
 use tokio::sync::{oneshot, watch};
@@ -33,6 +35,8 @@ pub struct Attachment {
     source: Source,
     tty: bool,
     stdin: bool,
+    /// Whose stdin ends with the client's (`StdinOnce`).
+    once: Option<Arc<super::Entry>>,
     keys: Keys,
     log: Option<LogStream>,
     end: Option<End>,
@@ -104,6 +108,8 @@ impl Containers {
             detached: Some(Box::new(detached)),
             tty: view.config.tty,
             stdin,
+            // A terminal's stdin is the terminal.
+            once: (stdin && view.config.stdin_once && !view.config.tty).then_some(entry),
             keys,
             log,
             end: None,
@@ -121,6 +127,7 @@ impl Containers {
             match io.task.clone() {
                 Some(task) => task,
                 None => {
+                    io.pending.retain(|pending| !pending.connect.is_closed());
                     io.pending.push(Pending { options, connect });
                     return Ok(Source::Later(connected));
                 }
@@ -147,6 +154,7 @@ impl Attachment {
             source: Source::Ready(stream),
             tty,
             stdin,
+            once: None,
             keys,
             log: None,
             end: None,
@@ -175,12 +183,28 @@ impl Attachment {
         self.tty
     }
 
-    /// Copies until one side ends.
+    /// Copies until one side ends. `gone` resolves when the client has closed both halves of its connection: what it has sent is
+    /// still passed on, but there is nobody to write to. As with dockerd, `StdinOnce` ends the container's stdin then, too.
     pub async fn serve(
         mut self,
         connection: impl AsyncRead + AsyncWrite + Send + Unpin,
+        gone: impl Future<Output = ()> + Send,
+    ) -> AttachEnd {
+        let once = self.once.take();
+        let end = self.copy(connection, gone).await;
+        if let (AttachEnd::Gone, Some(entry)) = (&end, once) {
+            end_input(&entry).await;
+        }
+        end
+    }
+
+    async fn copy(
+        mut self,
+        connection: impl AsyncRead + AsyncWrite + Send + Unpin,
+        gone: impl Future<Output = ()> + Send,
     ) -> AttachEnd {
         let (mut from_client, mut to_client) = tokio::io::split(connection);
+        let mut gone = std::pin::pin!(gone);
         if let Some(mut log) = self.log.take() {
             while let Some(Ok(entry)) = log.next().await {
                 if to_client.write_all(&frame(&entry, self.tty)).await.is_err() {
@@ -198,6 +222,7 @@ impl Attachment {
                     Err(_) => return finish(&mut to_client, AttachEnd::Ended).await,
                 },
                 () = hung_up(&mut from_client, self.stdin) => return AttachEnd::Gone,
+                () = &mut gone => return AttachEnd::Gone,
             },
         };
         let (mut from_task, mut to_task) = stream.into_split();
@@ -220,7 +245,11 @@ impl Attachment {
             };
             match end {
                 Some(end) => end,
-                None => std::future::pending().await,
+                // A client that has said all still listens, as long as it is there.
+                None => {
+                    gone.await;
+                    AttachEnd::Gone
+                }
             }
         };
         let end = tokio::select! { end = output => end, end = input => end };
@@ -228,6 +257,16 @@ impl Attachment {
             told();
         }
         finish(&mut to_client, end).await
+    }
+}
+
+/// A shim cannot tell a client that has died from a daemon that has, whose containers keep their stdin: it is told.
+async fn end_input(entry: &super::Entry) {
+    let task = entry.io().task.clone();
+    let Some(task) = task else { return };
+    if let Err(error) = task.close_stdin().await {
+        // It has ended, most likely.
+        tracing::debug!(%error, "close the stdin of a container");
     }
 }
 

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use tokio::sync::watch;
+use tokio::task::JoinHandle;
 use wharf_logs::{Entry, Format, ReadOptions, Reader, Stream, Tail};
 
 use super::{Containers, LogOptions};
@@ -17,6 +18,8 @@ const BATCH: usize = 256;
 /// Log lines of one container.
 pub struct LogStream {
     reader: Option<Reader>,
+    /// A batch that is being read; it has the reader.
+    reading: Option<JoinHandle<Result<(Reader, VecDeque<Entry>), EngineError>>>,
     lines: VecDeque<Entry>,
     stdout: bool,
     stderr: bool,
@@ -70,6 +73,7 @@ impl Containers {
         let reader = open(path, format, read).await?;
         Ok(LogStream {
             reader: Some(reader),
+            reading: None,
             lines: VecDeque::new(),
             stdout: options.stdout,
             stderr: options.stderr,
@@ -114,6 +118,27 @@ async fn open(path: PathBuf, format: Format, options: ReadOptions) -> Result<Rea
     opened.map_err(|error| EngineError::failed(&error))
 }
 
+/// The next lines, as far as they are there.
+fn batch(
+    mut reader: Reader,
+    stdout: bool,
+    stderr: bool,
+) -> Result<(Reader, VecDeque<Entry>), EngineError> {
+    let mut lines = VecDeque::new();
+    while lines.len() < BATCH {
+        let next = reader.next().map_err(|error| EngineError::failed(&error))?;
+        let Some(entry) = next else { break };
+        let wanted = match entry.stream {
+            Stream::Stdout => stdout,
+            Stream::Stderr => stderr,
+        };
+        if wanted {
+            lines.push_back(entry);
+        }
+    }
+    Ok((reader, lines))
+}
+
 impl LogStream {
     /// Whether the container has a terminal: its lines then go out without frames.
     pub fn tty(&self) -> bool {
@@ -126,11 +151,8 @@ impl LogStream {
             if let Some(entry) = self.lines.pop_front() {
                 return Some(Ok(entry));
             }
-            match self.fill() {
-                Err(error) => {
-                    self.reader = None;
-                    return Some(Err(error));
-                }
+            match self.fill().await {
+                Err(error) => return Some(Err(error)),
                 Ok(()) if !self.lines.is_empty() => {}
                 Ok(()) => {
                     if !self.more().await {
@@ -146,22 +168,24 @@ impl LogStream {
         self.lines.pop_front()
     }
 
-    /// Reads a batch. The log lies in the page cache as a rule, and a batch is small: no thread is asked for it.
-    fn fill(&mut self) -> Result<(), EngineError> {
-        let Some(reader) = &mut self.reader else {
+    /// Reads a batch, on a thread that may wait for a disk. Once it has begun it comes to its end, whoever asked.
+    async fn fill(&mut self) -> Result<(), EngineError> {
+        if self.reading.is_none() {
+            let Some(reader) = self.reader.take() else {
+                return Ok(());
+            };
+            let (stdout, stderr) = (self.stdout, self.stderr);
+            let read = move || batch(reader, stdout, stderr);
+            self.reading = Some(tokio::task::spawn_blocking(read));
+        }
+        let Some(reading) = &mut self.reading else {
             return Ok(());
         };
-        while self.lines.len() < BATCH {
-            let next = reader.next().map_err(|error| EngineError::failed(&error))?;
-            let Some(entry) = next else { break };
-            let wanted = match entry.stream {
-                Stream::Stdout => self.stdout,
-                Stream::Stderr => self.stderr,
-            };
-            if wanted {
-                self.lines.push_back(entry);
-            }
-        }
+        let read = reading.await;
+        self.reading = None;
+        let (reader, lines) = read.map_err(|error| EngineError::failed(&error))??;
+        self.reader = Some(reader);
+        self.lines = lines;
         Ok(())
     }
 

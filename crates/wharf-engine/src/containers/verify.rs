@@ -4,11 +4,46 @@ mod resources;
 
 pub(super) use resources::resources;
 
+use std::path::Path;
+use std::sync::LazyLock;
+
 use crate::sysinfo::SysInfo;
 use crate::{
     Config, EngineConfig, EngineError, Health, HostConfig, IpcMode, NamespaceMode, NetworkMode,
     Port, PortBinding, RestartPolicy, signal,
 };
+
+/// What is hidden of containers by default, on this machine.
+static MASKED: LazyLock<Vec<String>> = LazyLock::new(|| {
+    let mut masked = owned(wharf_bundle::MASKED);
+    masked.extend(throttles(Path::new("/sys/devices/system/cpu")));
+    masked
+});
+
+/// Where processors count how often they were too hot: a container could tell from it what others do (moby GHSA-6fw5-f8r9-fgfm).
+fn throttles(processors: &Path) -> Vec<String> {
+    let entries = std::fs::read_dir(processors)
+        .into_iter()
+        .flatten()
+        .flatten();
+    let numbers = entries.filter_map(|entry| {
+        let name = entry.file_name();
+        name.to_str()?.strip_prefix("cpu")?.parse::<u32>().ok()
+    });
+    let mut numbers: Vec<_> = numbers.collect();
+    numbers.sort_unstable();
+    let paths = numbers
+        .into_iter()
+        .map(|number| processors.join(format!("cpu{number}/thermal_throttle")));
+    let there = paths.filter(|path| path.exists());
+    there
+        .map(|path| path.to_string_lossy().into_owned())
+        .collect()
+}
+
+fn owned(paths: &[&str]) -> Vec<String> {
+    paths.iter().map(|path| (*path).to_owned()).collect()
+}
 
 fn invalid<T>(text: impl Into<String>) -> Result<T, EngineError> {
     Err(EngineError::Invalid(text.into()))
@@ -196,9 +231,7 @@ fn defaults(host: &mut HostConfig, daemon: &EngineConfig) {
         };
     }
     if !host.privileged {
-        let owned = |paths: &[&str]| paths.iter().map(|path| (*path).to_owned()).collect();
-        host.masked_paths
-            .get_or_insert_with(|| owned(wharf_bundle::MASKED));
+        host.masked_paths.get_or_insert_with(|| MASKED.clone());
         host.readonly_paths
             .get_or_insert_with(|| owned(wharf_bundle::READONLY));
     }
@@ -312,5 +345,30 @@ fn security(option: &str) -> Result<(), EngineError> {
         Ok(())
     } else {
         invalid(format!("invalid --security-opt 2: {option:?}"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_processors_tell_of_heat_is_hidden() {
+        let folder = tempfile::tempdir().unwrap();
+        for name in [
+            "cpu10/thermal_throttle",
+            "cpu2/thermal_throttle",
+            "cpu3",
+            "cpufreq/thermal_throttle",
+        ] {
+            std::fs::create_dir_all(folder.path().join(name)).unwrap();
+        }
+        let expected = ["cpu2", "cpu10"].map(|name| {
+            let path = folder.path().join(name).join("thermal_throttle");
+            path.to_string_lossy().into_owned()
+        });
+        assert_eq!(throttles(folder.path()), expected);
+        assert!(throttles(&folder.path().join("none")).is_empty());
+        assert!(MASKED.starts_with(&owned(wharf_bundle::MASKED)));
     }
 }

@@ -261,7 +261,7 @@ pub(crate) async fn run(
     let attachment = containers.attach(&id, options).await.unwrap();
     let waiter = containers.wait(&id, WaitCondition::Removed).unwrap();
     let (mut client, server) = UnixStream::pair().unwrap();
-    let serve = tokio::spawn(attachment.serve(server));
+    let serve = tokio::spawn(attachment.serve(server, std::future::pending()));
     containers.start(&id).await.unwrap();
     if let Some(input) = input {
         client.write_all(input).await.unwrap();

@@ -26,6 +26,8 @@ pub(crate) struct Client {
     /// Input that the process has not taken yet.
     input: Vec<u8>,
     input_ended: bool,
+    /// Its other end is closed: nobody reads, and what was sent is all that comes.
+    lost: bool,
     dead: bool,
 }
 
@@ -40,6 +42,7 @@ impl Client {
             sent: 0,
             input: Vec::new(),
             input_ended: !streams.stdin,
+            lost: false,
             dead: false,
         })
     }
@@ -48,8 +51,29 @@ impl Client {
         self.socket.as_fd()
     }
 
+    /// Whether nothing more comes of it, or goes to it.
     pub(crate) fn is_dead(&self) -> bool {
-        self.dead
+        self.dead || (self.lost && !self.streams.stdin)
+    }
+
+    pub(crate) fn is_lost(&self) -> bool {
+        self.lost
+    }
+
+    /// Its other end is closed. What it has sent before is still passed on.
+    pub(crate) fn lose(&mut self) {
+        if !self.lost {
+            self.lost = true;
+            self.end_input();
+            self.pending.clear();
+            self.sent = 0;
+        }
+    }
+
+    /// No more input of it is waited for than what it has sent.
+    pub(crate) fn end_input(&mut self) {
+        while !self.dead && !self.input_ended && self.take_input() {}
+        self.input_ended = true;
     }
 
     pub(crate) fn kill(&mut self) {
@@ -57,7 +81,7 @@ impl Client {
     }
 
     pub(crate) fn is_behind(&self) -> bool {
-        !self.dead && self.sent < self.pending.len()
+        !self.dead && !self.lost && self.sent < self.pending.len()
     }
 
     /// Whether more input of it can be taken now.
@@ -87,7 +111,7 @@ impl Client {
             Stream::Stdout => (self.streams.stdout, 1),
             Stream::Stderr => (self.streams.stderr, 2),
         };
-        if self.dead || !wanted {
+        if self.dead || self.lost || !wanted {
             return;
         }
         if !self.raw {
@@ -106,7 +130,7 @@ impl Client {
                 Ok(sent) => self.sent += sent,
                 Err(Errno::INTR) => {}
                 Err(Errno::AGAIN) => return,
-                Err(_) => self.dead = true,
+                Err(_) => self.lose(),
             }
         }
         self.pending.clear();
@@ -126,15 +150,24 @@ impl Client {
         }
     }
 
-    /// Takes input from the client.
-    pub(crate) fn take_input(&mut self) {
+    /// Takes input from the client; false if there is none now.
+    pub(crate) fn take_input(&mut self) -> bool {
         let mut buffer = [0; INPUT];
         match rustix::io::read(&self.socket, &mut buffer) {
             Ok(0) => self.input_ended = true,
-            Ok(length) => self.input.extend_from_slice(&buffer[..length]),
-            Err(Errno::AGAIN | Errno::INTR) => {}
-            Err(_) => self.dead = true,
+            Ok(length) => {
+                self.input.extend_from_slice(&buffer[..length]);
+                return true;
+            }
+            Err(Errno::INTR) => return true,
+            Err(Errno::AGAIN) => {}
+            // Closed over something that it has not read.
+            Err(_) => {
+                self.input_ended = true;
+                self.lose();
+            }
         }
+        false
     }
 
     /// Passes input on to the process. False if the process takes no more for good.

@@ -22,7 +22,7 @@ use wharf_sys::mount::{Change, Propagation};
 use wharf_sys::signals::SignalFd;
 
 use super::client::Client;
-use super::process::{Process, Streams};
+use super::process::{InputEnd, Process, Streams};
 
 /// Where our init is in the container.
 const INIT: &str = "/sbin/docker-init";
@@ -107,7 +107,7 @@ impl Foreign {
         self.write("config.json", &document)?;
         let bundle = self.folder.display().to_string();
         let (io, mut streams) = streams(config.terminal, config.stdin, true)?;
-        streams.stdin_once = config.stdin_once;
+        streams.input_end = InputEnd::of_first(config.stdin_once);
         self.make(None, io, streams, &["create", "--bundle", &bundle])
     }
 
@@ -140,7 +140,7 @@ impl Foreign {
         self.write(&name, &document)?;
         let wanted = config.streams;
         let (io, mut streams) = streams(terminal, wanted.stdin, wanted.stdout || wanted.stderr)?;
-        streams.stdin_once = true;
+        streams.input_end = InputEnd::WithClient;
         if let Some(socket) = descriptors.into_iter().next() {
             let client = Client::new(socket, wanted, terminal);
             streams

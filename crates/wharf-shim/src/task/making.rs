@@ -10,7 +10,7 @@ use wharf_runtime::{Created, ExecConfig, ProcessIo, RuntimeError, Step, begin_ex
 use wharf_shim_api::{Exec, ExecStage, KnownExec, KnownExecs, Message, Reply};
 
 use super::client::Client;
-use super::process::{Process, Streams};
+use super::process::{InputEnd, Process, Streams};
 use super::requests::Refusal;
 use super::state::{Container, Shim};
 
@@ -41,7 +41,7 @@ impl Making {
             true => (ProcessIo::Terminal { size: None }, Streams::default()),
             false => Streams::pipes(wanted.stdin, wanted.stdout || wanted.stderr)?,
         };
-        streams.stdin_once = true;
+        streams.input_end = InputEnd::WithClient;
         if let Some(socket) = descriptors.into_iter().next() {
             streams.clients.push(Client::new(socket, wanted, terminal)?);
         }

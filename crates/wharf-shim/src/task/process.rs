@@ -26,8 +26,38 @@ pub(crate) struct Streams {
     pub(crate) stdout: Option<OwnedFd>,
     pub(crate) stderr: Option<OwnedFd>,
     pub(crate) clients: Vec<Client>,
-    /// Standard input ends with the first client's.
-    pub(crate) stdin_once: bool,
+    pub(crate) input_end: InputEnd,
+}
+
+/// What ends a process's standard input.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum InputEnd {
+    /// Nothing: clients come and go.
+    #[default]
+    Never,
+    /// A client that ends its own, or [`wharf_shim_api::Request::CloseStdin`]. A connection that is lost does not: the daemon has
+    /// died, and the next one's clients go on.
+    ByWord,
+    /// Its only client's end, whatever that is: nobody can be connected to it afterwards.
+    WithClient,
+}
+
+impl InputEnd {
+    /// Of a container's first process.
+    pub(crate) fn of_first(once: bool) -> Self {
+        match once {
+            true => Self::ByWord,
+            false => Self::Never,
+        }
+    }
+
+    fn comes_with(self, client: &Client) -> bool {
+        match self {
+            Self::Never => false,
+            Self::ByWord => !client.is_lost(),
+            Self::WithClient => true,
+        }
+    }
 }
 
 impl Streams {
@@ -127,7 +157,7 @@ impl Streams {
             .iter_mut()
             .filter(|client| client.input_is_over())
         {
-            match self.stdin_once && !raw {
+            match self.input_end.comes_with(client) && !raw {
                 true => {
                     client.forget_input();
                     close = true;
@@ -141,7 +171,24 @@ impl Streams {
         }
     }
 
+    /// Ends standard input when the process has what clients have sent, if a client can end it.
+    pub(crate) fn close_input(&mut self) {
+        if self.input_end == InputEnd::Never || self.terminal.is_some() {
+            return;
+        }
+        // What the process has not taken yet ends it later.
+        self.input_end = InputEnd::WithClient;
+        self.clients.iter_mut().for_each(Client::end_input);
+        self.pass_input();
+        if !self.clients.iter().any(Client::has_input) {
+            self.stdin = None;
+        }
+    }
+
     pub(crate) fn drop_dead_clients(&mut self) {
+        if self.clients.iter().any(Client::is_lost) {
+            self.pass_input();
+        }
         self.clients.retain(|client| !client.is_dead());
     }
 }

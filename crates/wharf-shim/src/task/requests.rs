@@ -10,7 +10,7 @@ use wharf_shim_api::{Create, FailureKind, MAX_FILE, Reply, Request, VERSION};
 use super::client::Client;
 use super::foreign::Foreign;
 use super::output::Log;
-use super::process::{Process, Streams};
+use super::process::{InputEnd, Process, Streams};
 use super::state::{Container, Shim};
 
 /// A request that failed.
@@ -113,6 +113,7 @@ impl Shim {
                 .and_then(|cgroup| Ok(cgroup.processes()?))
                 .map(Reply::Pids),
             Request::ClearLog => self.log.clear().map(done).map_err(Refusal::other),
+            Request::CloseStdin => self.close_stdin(),
             // It is opened where requests are received.
             Request::Long => Err(Refusal::other("a request in a request")),
         };
@@ -276,7 +277,7 @@ impl Shim {
             true => (ProcessIo::Terminal { size: None }, Streams::default()),
             false => Streams::pipes(config.stdin, true)?,
         };
-        streams.stdin_once = config.stdin_once;
+        streams.input_end = InputEnd::of_first(config.stdin_once);
         let init = config
             .init
             .then(|| std::fs::File::open("/proc/self/exe"))
@@ -399,6 +400,15 @@ impl Shim {
         let streams = &mut process.ok_or_else(Refusal::gone)?.streams;
         let raw = streams.terminal.is_some();
         streams.clients.push(Client::new(socket, wanted, raw)?);
+        Ok(Reply::Done)
+    }
+
+    fn close_stdin(&mut self) -> Result<Reply, Refusal> {
+        let process = self
+            .processes
+            .first_mut()
+            .filter(|process| !process.announced);
+        process.ok_or_else(Refusal::gone)?.streams.close_input();
         Ok(Reply::Done)
     }
 

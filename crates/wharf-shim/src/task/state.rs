@@ -242,10 +242,10 @@ impl Shim {
                 if events.contains(PollFlags::OUT) {
                     client.flush();
                 }
-                if events.contains(PollFlags::IN) && client.wants_input() {
+                if events.intersects(PollFlags::HUP | PollFlags::ERR) {
+                    client.lose();
+                } else if events.contains(PollFlags::IN) && client.wants_input() {
                     client.take_input();
-                } else if events.intersects(PollFlags::HUP | PollFlags::ERR) {
-                    client.kill();
                 }
                 streams.pass_input();
             }
@@ -489,7 +489,9 @@ fn add_process<'a>(
     if let Some(stdin) = streams.stdin.as_ref().filter(|_| has_input) {
         add(Source::Input(index), stdin.as_fd(), PollFlags::OUT);
     }
-    for (number, client) in streams.clients.iter().enumerate() {
+    // What is closed is always ready.
+    let clients = streams.clients.iter().enumerate();
+    for (number, client) in clients.filter(|(_, client)| !client.is_lost()) {
         let mut flags = PollFlags::empty();
         flags.set(PollFlags::OUT, client.is_behind());
         flags.set(

@@ -12,6 +12,9 @@ use super::refused;
 /// What the key `proxies` has.
 const PROXIES: [&str; 3] = ["http-proxy", "https-proxy", "no-proxy"];
 
+/// Keys of objects that are read by others.
+const OBJECTS: [&str; 1] = ["builder"];
+
 /// The file and the flags together. What both say is an error, as dockerd has it: nobody could say which holds.
 pub(super) fn merged(args: &DaemonArgs) -> Result<Directives> {
     let path = &args.config_file;
@@ -58,15 +61,27 @@ fn merge(text: &str, flags: &Directives) -> Result<Directives> {
         );
     }
     // Go's zero values: as if they were not said.
-    file.retain(|_, value| !value.is_null() && value != "");
+    file.retain(|key, value| !value.is_null() && !(value == "" && is_text(key)));
     // One key after another, so that a wrong one is known by its name.
     for (key, value) in &file {
-        let alone = Value::Object([(key.clone(), value.clone())].into_iter().collect());
-        serde_json::from_value::<Directives>(alone)
+        alone(key, value.clone())
             .map_err(|error| anyhow!("{key} (line {}): {error}", line(text, key)))?;
     }
     file.extend(flags);
     Ok(serde_json::from_value(Value::Object(file))?)
+}
+
+/// The key and nothing else.
+fn alone(key: &str, value: Value) -> serde_json::Result<Directives> {
+    let object = [(key.to_owned(), value)].into_iter().collect();
+    serde_json::from_value(Value::Object(object))
+}
+
+/// Whether a text is expected there, of whatever form.
+fn is_text(key: &str) -> bool {
+    let tried = alone(key, Value::from(""));
+    !OBJECTS.contains(&key)
+        && !tried.is_err_and(|error| error.to_string().starts_with("invalid type"))
 }
 
 /// Refuses what dockerd does not know, and what it knows and we do not have; but for a value that asks for nothing.
@@ -86,8 +101,7 @@ fn known(file: &mut Map<String, Value>, text: &str) -> Result<()> {
         if *key == "proxies" || PROXIES.contains(&key.as_str()) {
             return *key != "proxies";
         }
-        let alone = Value::Object([((*key).clone(), Value::Null)].into_iter().collect());
-        let tried = serde_json::from_value::<Directives>(alone);
+        let tried = alone(key, Value::Null);
         tried.is_err_and(|error| error.to_string().starts_with("unknown field"))
     });
     let unknown: Vec<_> = unknown
@@ -188,6 +202,32 @@ mod tests {
             serde_json::to_value(said).unwrap(),
             serde_json::to_value(nothing).unwrap()
         );
+    }
+
+    #[test]
+    fn only_an_empty_text_is_not_said() {
+        for (text, said) in [
+            (
+                r#"{"debug": ""}"#,
+                "debug (line 1): invalid type: string \"\", expected a boolean",
+            ),
+            (
+                r#"{"labels": ""}"#,
+                "labels (line 1): invalid type: string \"\", expected a sequence",
+            ),
+            (
+                r#"{"mtu": ""}"#,
+                "mtu (line 1): invalid type: string \"\", expected i64",
+            ),
+            (
+                r#"{"runtimes": ""}"#,
+                "runtimes (line 1): invalid type: string \"\", expected a map",
+            ),
+        ] {
+            assert_eq!(refusal(text), said);
+        }
+        let empty = r#"{"ip": "", "default-gateway": "", "default-gateway-v6": "", "pidfile": "", "debug": null, "runtimes": null}"#;
+        assert!(read(empty).is_ok());
     }
 
     #[test]

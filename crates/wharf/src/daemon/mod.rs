@@ -5,6 +5,7 @@
 //!                                  ─▶ sockets bound ─▶ READY ─▶ serve … SIGHUP: reload … SIGTERM: shutdown
 //! ```
 
+mod accounts;
 mod args;
 mod builder;
 mod config;
@@ -33,6 +34,7 @@ use settings::Settings;
 pub fn run(args: DaemonArgs) -> Result<()> {
     let settings = Settings::resolve(&args)?;
     if args.validate {
+        settings.check()?;
         println!("configuration OK");
         return Ok(());
     }
@@ -91,7 +93,7 @@ async fn serve(settings: Settings, args: DaemonArgs, set_level: SetLevel) -> Res
     if let Some(address) = &settings.metrics {
         let listener = tokio::net::TcpListener::bind(address).await;
         let listener = listener.with_context(|| format!("listen for metrics on {address}"))?;
-        serving.spawn(Api::metrics(engine.clone()).serve(Listener::Tcp(listener)));
+        serving.spawn(api.metrics(engine.clone()).serve(Listener::Tcp(listener)));
     }
     for host in &settings.hosts {
         tracing::info!("API listen on {host}");
@@ -101,9 +103,14 @@ async fn serve(settings: Settings, args: DaemonArgs, set_level: SetLevel) -> Res
     until_told_to_stop(&mut signals, &engine, &args, &set_level).await;
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
     tracing::info!("stopping");
-    serving.abort_all();
+    // Answers go on while containers are stopped: those of `stop` and `wait`, their output.
+    api.refuse();
+    let shutdown = async {
+        engine.shutdown().await;
+        api.end().await;
+    };
     tokio::select! {
-        () = engine.shutdown() => {}
+        () = shutdown => {}
         () = signals.told_to_stop(MORE) => tracing::warn!("stopping at once: told so {} times", MORE + 1),
     }
     sockets::remove(&settings);

@@ -3,24 +3,18 @@
 //! `default`, `USER`, `UID`, `USER:GROUP` or `UID:GID`. The user's rows in /etc/subuid and /etc/subgid are the mapping, one
 //! after the other.
 
-use std::fs;
 use std::process::Command;
 
 use anyhow::{Context as _, Result, bail};
 use wharf_engine::{IdRange, Remap};
+
+use super::accounts::{self, Database, Found, entry, read};
 
 /// The user of `default`, made if he is not there.
 const DEFAULT: &str = "dockremap";
 /// How many ids a new user gets, and where the first of all begin.
 const SIZE: u32 = 65_536;
 const FIRST: u32 = 100_000;
-
-/// A user or group of the host.
-#[derive(Debug, PartialEq, Eq)]
-struct Found {
-    name: String,
-    id: u32,
-}
 
 /// The mapping that `text` stands for. `make`: whether the user of `default` may be made.
 pub(super) fn resolve(text: Option<&str>, make: bool) -> Result<Option<Remap>> {
@@ -36,9 +30,9 @@ pub(super) fn resolve(text: Option<&str>, make: bool) -> Result<Option<Remap>> {
     if user == DEFAULT && make {
         make_default().context("couldn't create the user of userns-remap=default")?;
     }
-    let found = find("/etc/passwd", "uid", user)?;
+    let found = known(Database::Users, user)?;
     if let Some(group) = group.filter(|group| !group.is_empty() && *group != "default") {
-        find("/etc/group", "gid", group)?;
+        known(Database::Groups, group)?;
     }
     if found.id == 0 {
         eprintln!("User namespaces: root cannot be remapped with itself; user namespaces are OFF");
@@ -60,43 +54,23 @@ pub(super) fn resolve(text: Option<&str>, make: bool) -> Result<Option<Remap>> {
     }))
 }
 
-fn read(path: &str) -> Result<String> {
-    match fs::read_to_string(path) {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(String::new()),
-        other => other.with_context(|| format!("read {path}")),
-    }
-}
-
-/// Docker's words, from the time when it asked `getent`.
-fn find(file: &str, kind: &str, text: &str) -> Result<Found> {
-    let database = file.rsplit('/').next().unwrap_or_default();
-    let entries = read(file)?;
-    if let Some(found) = entry(&entries, text) {
+/// In Docker's words.
+fn known(database: Database, text: &str) -> Result<Found> {
+    if let Some(found) = accounts::find(database, text)? {
         return Ok(found);
     }
-    let none = format!("getent unable to find entry {text:?} in {database} database");
+    let none = format!(
+        "getent unable to find entry {text:?} in {} database",
+        database.name()
+    );
+    let (kind, number) = match database {
+        Database::Users => ("uid", "Uid"),
+        Database::Groups => ("gid", "Gid"),
+    };
     match text.parse::<u32>() {
-        Ok(_) if kind == "uid" => bail!("Uid {text} has no entry in /etc/passwd: {none}"),
-        Ok(_) => bail!("Gid {text} has no entry in /etc/passwd: {none}"),
+        Ok(_) => bail!("{number} {text} has no entry in /etc/passwd: {none}"),
         Err(_) => bail!("Error during {kind} lookup for {text:?}: {none}"),
     }
-}
-
-/// The entry of that name, or of that number.
-fn entry(entries: &str, text: &str) -> Option<Found> {
-    let number = text.parse::<u32>().ok();
-    entries.lines().find_map(|line| {
-        let mut fields = line.split(':');
-        let (name, id) = (fields.next()?, fields.nth(1)?.parse().ok()?);
-        let found = match number {
-            Some(number) => number == id,
-            None => name == text,
-        };
-        found.then(|| Found {
-            name: name.to_owned(),
-            id,
-        })
-    })
 }
 
 /// His rows of a file of subordinate ids (subuid(5)), numbered on from the container's root.

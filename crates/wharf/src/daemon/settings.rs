@@ -7,16 +7,14 @@ use anyhow::{Context as _, Result, bail};
 use wharf_engine::{BridgeConfig, CgroupDriver, EngineConfig, LogConfig, Ulimit};
 
 use super::directives::{Directives, Named};
+use super::sockets::Host;
 use super::tls::Tls;
 use super::{DaemonArgs, config, remap, runtimes, sockets, validate};
-
-/// The default socket.
-pub(super) const DEFAULT_HOST: &str = "unix:///run/wharf.sock";
 
 /// Everything that the daemon runs by.
 #[derive(Clone, Debug)]
 pub(super) struct Settings {
-    pub(super) hosts: Vec<String>,
+    pub(super) hosts: Vec<Host>,
     pub(super) pid_file: PathBuf,
     pub(super) group: Option<String>,
     pub(super) log_level: String,
@@ -47,10 +45,10 @@ impl Settings {
         let level = said.log_level.as_deref().unwrap_or("info");
         let tls = Tls::resolve(said);
         let hosts = said.hosts.iter();
-        let hosts = hosts.map(|host| sockets::whole(host, tls.is_some()));
+        let hosts = hosts.map(|host| Host::of(host, tls.is_some()));
         let mut hosts = hosts.collect::<Result<Vec<_>>>()?;
         if hosts.is_empty() {
-            hosts.push(DEFAULT_HOST.to_owned());
+            hosts.push(Host::default());
         }
         let pid_file = said.pidfile.clone();
         Ok(Self {
@@ -66,6 +64,13 @@ impl Settings {
             tls,
             engine,
         })
+    }
+
+    /// What else a start would find: for `--validate`, which is one without effects.
+    pub(super) fn check(&self) -> Result<()> {
+        sockets::check(self)?;
+        let engine = self.engine.check();
+        engine.map_err(|error| anyhow::anyhow!(error.message()))
     }
 }
 
@@ -112,6 +117,11 @@ fn engine(said: &Directives) -> Result<EngineConfig> {
         debug: said.debug == Some(true),
         experimental: said.experimental == Some(true),
         buildkit: !is_off(said, "buildkit"),
+        features: said
+            .features
+            .iter()
+            .map(|one| (one.name.clone(), one.value))
+            .collect(),
         userns_remap: None,
         proxies: proxies(said).masked(),
         build: match &said.builder {

@@ -39,6 +39,8 @@ pub(super) fn check(said: &Directives) -> Result<()> {
         }
     }
     modes(said)?;
+    contradictions(said)?;
+    metrics(said)?;
     if let Some(driver) = said.storage_driver.as_deref()
         && !matches!(driver, "" | "overlay2" | "overlayfs")
     {
@@ -51,6 +53,31 @@ pub(super) fn check(said: &Directives) -> Result<()> {
     {
         Some(unknown) => bail!("unknown feature: {}", unknown.name),
         None => Ok(()),
+    }
+}
+
+/// moby `daemon_unix.go`, `verifyDaemonSettings`.
+fn contradictions(said: &Directives) -> Result<()> {
+    let is_given = |text: &Option<String>| text.as_ref().is_some_and(|text| !text.is_empty());
+    if is_given(&said.bridge) && is_given(&said.bip) {
+        bail!("You specified -b & --bip, mutually exclusive options. Please specify only one");
+    }
+    if said.iptables == Some(false) && said.icc == Some(false) {
+        bail!(
+            "You specified --iptables=false with --icc=false. ICC=false uses iptables to function. Please set --icc or --iptables to true"
+        );
+    }
+    Ok(())
+}
+
+fn metrics(said: &Directives) -> Result<()> {
+    let address = said.metrics_addr.as_deref().unwrap_or_default();
+    let port = address
+        .rsplit_once(':')
+        .map(|(_, port)| port.parse::<u16>());
+    match (address, port) {
+        ("", _) | (_, Some(Ok(_))) => Ok(()),
+        _ => bail!("invalid metrics-addr {address}: use HOST:PORT"),
     }
 }
 

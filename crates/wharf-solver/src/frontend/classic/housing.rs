@@ -164,7 +164,7 @@ impl Running {
         };
         let attached = self.containers.attach(&self.id, options).await?;
         let (ours, theirs) = tokio::io::duplex(64 * 1024);
-        tokio::spawn(attached.serve(theirs));
+        tokio::spawn(attached.serve(theirs, std::future::pending()));
         self.containers.start(&self.id).await?;
         Ok(ours)
     }
