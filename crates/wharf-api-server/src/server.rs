@@ -1,7 +1,9 @@
 //! Listeners, connections, and what every answer carries.
 
 use std::convert::Infallible;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use axum::Router;
@@ -9,7 +11,7 @@ use axum::body::Body;
 use axum::extract::Request;
 use axum::response::{IntoResponse as _, Response};
 use http::{HeaderValue, Method, StatusCode, header};
-use hyper::body::{Body as _, Incoming};
+use hyper::body::{Body as _, Frame, Incoming, SizeHint};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use tokio::net::{TcpListener, TcpStream, UnixListener};
@@ -25,7 +27,7 @@ use crate::closing::Closing;
 use crate::error::{ApiError, Unrouted};
 use crate::peer::{Attended, Peer, Socket};
 use crate::rest::Rest;
-use crate::takeover::{Connection, LONGEST_HEAD};
+use crate::takeover::{Connection, LONGEST_HEAD, Turn};
 use crate::{form, origin, path, routes, version};
 
 /// How long a TLS handshake may take.
@@ -214,10 +216,13 @@ impl Api {
             () = self.closing.begun() => return Ok(()),
         };
         let builder = self.http(stream.has_long_head());
-        let api = self.clone();
+        let (api, turn) = (self.clone(), stream.turn());
         let service = hyper::service::service_fn(move |request| {
-            let (api, peer) = (api.clone(), peer.clone());
-            async move { api.answer(request, peer).await }
+            let (api, peer, turn) = (api.clone(), peer.clone(), turn.clone());
+            async move {
+                let response = api.answer(request, peer).await?;
+                Ok::<_, Infallible>(in_turn(response, turn))
+            }
         });
         let connection = builder.serve_connection_with_upgrades(TokioIo::new(stream), service);
         let mut connection = std::pin::pin!(connection);
@@ -270,6 +275,46 @@ impl Api {
             Face::Engine(kit) if is_grpc(&request) => Ok(kit.call(request).await.map(Body::new)),
             _ => answer(self.router.clone(), self.experimental, peer, request).await,
         }
+    }
+}
+
+/// Tells when the answer has been given, or that the connection is given away.
+fn in_turn(response: Response, turn: Turn) -> Response<Given> {
+    if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+        turn.leave();
+    }
+    response.map(|body| Given { body, turn })
+}
+
+/// A body whose end is the end of an answer.
+struct Given {
+    body: Body,
+    turn: Turn,
+}
+
+impl Drop for Given {
+    fn drop(&mut self) {
+        self.turn.answered();
+    }
+}
+
+impl hyper::body::Body for Given {
+    type Data = axum::body::Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Self::Data>, axum::Error>>> {
+        Pin::new(&mut self.body).poll_frame(context)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
     }
 }
 

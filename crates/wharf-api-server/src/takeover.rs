@@ -6,11 +6,13 @@
 //! an upgrade, and the head of the `101` becomes that of a `200` on its way out. Any other request passes
 //! untouched, and so does every later one of a connection: those get what they ask for as a body.
 //!
-//! The first request's line is mended as well: curl sends `?filters={"label":["a"]}` as it was typed, Go's server takes it,
-//! and hyper would refuse it without a word.
+//! The line of each request is mended as well: curl sends `?filters={"label":["a"]}` as it was typed, Go's server takes it,
+//! and hyper would refuse it without a word. Where a later request begins is told by who answers ([`Turn`]).
 
 use std::io;
 use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, ReadBuf};
@@ -27,12 +29,49 @@ const END: &[u8] = b"\r\n\r\n";
 const UPGRADED: &[u8] = b"HTTP/1.1 101 ";
 const RAW: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Type: application/vnd.docker.raw-stream\r\n\r\n";
 
+/// Whose turn it is on a connection: what comes next is a part of a request, the beginning of one, or nothing of HTTP/1.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Turn(Arc<AtomicU8>);
+
+/// Values of a [`Turn`].
+const WITHIN: u8 = 0;
+const BETWEEN: u8 = 1;
+const OTHERWISE: u8 = 2;
+
+impl Turn {
+    /// An answer has been given: another request may begin.
+    pub(crate) fn answered(&self) {
+        // What is no HTTP/1 any more does not become it again.
+        let _ = self
+            .0
+            .compare_exchange(WITHIN, BETWEEN, Ordering::SeqCst, Ordering::SeqCst);
+    }
+
+    /// The connection does not go on with requests of HTTP/1.
+    pub(crate) fn leave(&self) {
+        self.0.store(OTHERWISE, Ordering::SeqCst);
+    }
+
+    fn is_between(&self) -> bool {
+        self.0.load(Ordering::SeqCst) == BETWEEN
+    }
+
+    fn begun(&self) {
+        let _ = self
+            .0
+            .compare_exchange(BETWEEN, WITHIN, Ordering::SeqCst, Ordering::SeqCst);
+    }
+}
+
 /// A connection, its first request perhaps rewritten.
 pub(crate) struct Connection<S> {
     stream: S,
+    turn: Turn,
     /// What was read of the first request and hyper has not read.
     front: Vec<u8>,
     read: usize,
+    /// What is known of the line of a further request.
+    line: Vec<u8>,
     head: Head,
     has_long_head: bool,
 }
@@ -77,13 +116,24 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             }
         }
         let has_long_head = is_long(&front);
+        let turn = Turn::default();
+        if front.starts_with(b"PRI ") {
+            turn.leave();
+        }
         Ok(Self {
+            turn,
             has_long_head,
             stream,
             front,
             read: 0,
+            line: Vec::new(),
             head,
         })
+    }
+
+    /// To be told when a request has been answered.
+    pub(crate) fn turn(&self) -> Turn {
+        self.turn.clone()
     }
 
     /// Whether the first request has more headers than few have: to be ready for that costs each request of a connection.
@@ -229,7 +279,30 @@ impl<S: AsyncRead + Unpin> AsyncRead for Connection<S> {
             }
             return Poll::Ready(Ok(()));
         }
-        Pin::new(&mut this.stream).poll_read(context, buffer)
+        if !this.turn.is_between() {
+            return Pin::new(&mut this.stream).poll_read(context, buffer);
+        }
+        ready!(this.poll_line(context))?;
+        Pin::new(this).poll_read(context, buffer)
+    }
+}
+
+impl<S: AsyncRead + Unpin> Connection<S> {
+    /// Reads the line of a further request, and what comes with it; less than that at the end.
+    fn poll_line(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        loop {
+            let mut piece = [0; 4096];
+            let mut piece = ReadBuf::new(&mut piece);
+            ready!(Pin::new(&mut self.stream).poll_read(context, &mut piece))?;
+            self.line.extend_from_slice(piece.filled());
+            if piece.filled().is_empty() || !is_line_open(&self.line) {
+                break;
+            }
+        }
+        mend_line(&mut self.line);
+        self.front = std::mem::take(&mut self.line);
+        self.turn.begun();
+        Poll::Ready(Ok(()))
     }
 }
 
@@ -361,6 +434,37 @@ mod tests {
         let long = format!("GET /?{} HTTP/1.1\r\n\r\n", "\"".repeat(5000));
         let (_, read) = opened(&[long.as_str()]).await;
         assert_eq!(read.matches("%22").count(), 5000);
+    }
+
+    #[tokio::test]
+    async fn a_later_request_is_mended_too() {
+        let (ours, mut theirs) = tokio::io::duplex(4096);
+        theirs.write_all(b"GET /a HTTP/1.1\r\n\r\n").await.unwrap();
+        let mut connection = Connection::open(ours).await.unwrap();
+        let mut read = [0; 200];
+        let mut next = async |connection: &mut Connection<_>| {
+            let length = connection.read(&mut read).await.unwrap();
+            String::from_utf8_lossy(&read[..length]).into_owned()
+        };
+        next(&mut connection).await;
+        // Within a request all passes.
+        theirs.write_all(b"POST \"x\" HTTP/1.1").await.unwrap();
+        assert_eq!(next(&mut connection).await, "POST \"x\" HTTP/1.1");
+        let turn = connection.turn();
+        turn.answered();
+        let (head, tail) = (b"GET /\"", b"b\" HTTP/1.1\r\nA: \"b\"\r\n\r\n");
+        theirs.write_all(head).await.unwrap();
+        let write = async {
+            tokio::task::yield_now().await;
+            theirs.write_all(tail).await.unwrap();
+        };
+        let (said, ()) = tokio::join!(next(&mut connection), write);
+        assert_eq!(said, "GET /%22b%22 HTTP/1.1\r\nA: \"b\"\r\n\r\n");
+        // What has been taken over is let be.
+        turn.leave();
+        turn.answered();
+        theirs.write_all(b"GET /\"").await.unwrap();
+        assert_eq!(next(&mut connection).await, "GET /\"");
     }
 
     #[tokio::test]
