@@ -15,11 +15,14 @@ use crate::{EngineError, View};
 /// Lines that are read from the disk at a time.
 const BATCH: usize = 256;
 
+/// Lines that were read, and what reads on.
+type Batch = (Reader, VecDeque<Entry>);
+
 /// Log lines of one container.
 pub struct LogStream {
     reader: Option<Reader>,
     /// A batch that is being read; it has the reader.
-    reading: Option<JoinHandle<Result<(Reader, VecDeque<Entry>), EngineError>>>,
+    reading: Option<JoinHandle<Result<Batch, EngineError>>>,
     lines: VecDeque<Entry>,
     stdout: bool,
     stderr: bool,
@@ -119,11 +122,7 @@ async fn open(path: PathBuf, format: Format, options: ReadOptions) -> Result<Rea
 }
 
 /// The next lines, as far as they are there.
-fn batch(
-    mut reader: Reader,
-    stdout: bool,
-    stderr: bool,
-) -> Result<(Reader, VecDeque<Entry>), EngineError> {
+fn batch(mut reader: Reader, stdout: bool, stderr: bool) -> Result<Batch, EngineError> {
     let mut lines = VecDeque::new();
     while lines.len() < BATCH {
         let next = reader.next().map_err(|error| EngineError::failed(&error))?;
