@@ -61,7 +61,7 @@ fn merge(text: &str, flags: &Directives) -> Result<Directives> {
         );
     }
     // Go's zero values: as if they were not said.
-    file.retain(|key, value| !value.is_null() && !(value == "" && is_text(key)));
+    file.retain(|key, value| !(value.is_null() || value == "" && is_text(key)));
     // One key after another, so that a wrong one is known by its name.
     for (key, value) in &file {
         alone(key, value.clone())
