@@ -5,6 +5,7 @@ use std::io::{Read as _, Seek as _, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use rustix::fs::FlockOperation;
@@ -105,6 +106,7 @@ impl Engine {
             background: Default::default(),
             registry: Default::default(),
             followers: Default::default(),
+            stopping: Default::default(),
         });
         recover::recover(&shared).await?;
         let store = images.clone();
@@ -142,18 +144,20 @@ impl Engine {
         }))
     }
 
-    /// What Docker does on a clean stop: stops the containers, unless `live-restore`, each with the time that it has for a
+    /// What Docker does on a clean stop: starts nothing more (`ShuttingDown`), stops the containers, unless `live-restore`, each with the time that it has for a
     /// stop; then waits for what goes on behind. Each takes `shutdown-timeout` at most, or as long as the most patient
     /// container and a grace (`Daemon.ShutdownTimeout` of moby).
     pub async fn shutdown(&self) {
         let shared = &self.containers.shared;
         let settings = self.settings();
+        // Who begins a launch after this sees it, and who has begun one is seen.
+        shared.stopping.store(true, Ordering::SeqCst);
         let mut limit = Some(Duration::from_secs(settings.shutdown_timeout));
         if !settings.live_restore {
             let mut stops = tokio::task::JoinSet::new();
             for entry in shared.entries() {
                 let view = entry.now();
-                if !view.state.running {
+                if !view.state.running && !entry.launching.load(Ordering::SeqCst) {
                     continue;
                 }
                 let patience = stop::patience(&view.config, None);

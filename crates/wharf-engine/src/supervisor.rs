@@ -22,6 +22,7 @@ use std::collections::VecDeque;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -567,6 +568,25 @@ impl Supervisor {
 
     async fn launch(&mut self, cause: Event) -> Event {
         self.backoff_at = None;
+        self.entry.launching.store(true, Ordering::SeqCst);
+        let launched = match self.shared.stopping.load(Ordering::SeqCst) {
+            false => self.launch_now(cause).await,
+            true => self.refuse_launch(cause),
+        };
+        self.entry.launching.store(false, Ordering::SeqCst);
+        launched
+    }
+
+    /// What a policy would start, the next daemon does.
+    fn refuse_launch(&mut self, cause: Event) -> Event {
+        self.failure = Some(EngineError::ShuttingDown);
+        match cause {
+            Event::Start | Event::Restart { .. } => Event::LaunchFailed,
+            _ => Event::PutOff,
+        }
+    }
+
+    async fn launch_now(&mut self, cause: Event) -> Event {
         if let Some(release) = self.release.take() {
             // Its panic is its own; what it did not give back, the launch will meet and say.
             let _ = release.await;

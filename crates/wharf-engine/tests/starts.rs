@@ -315,3 +315,39 @@ fn one_that_is_being_started_and_met_late_keeps_its_network() {
         engine.shutdown().await;
     });
 }
+
+/// What is being started when the daemon stops is stopped with the others, or not started at all.
+#[test]
+fn a_daemon_that_stops_leaves_nothing_running() {
+    isolated(
+        "a_daemon_that_stops_leaves_nothing_running",
+        async |world| {
+            let world = Arc::new(world);
+            let engine = done(world.open()).await;
+            let names: Vec<String> = (0..8).map(|number| format!("c{number}")).collect();
+            let mut starts = Vec::new();
+            for name in &names {
+                let new = container(name, &SLEEPER);
+                engine.containers.create(new).await.unwrap();
+                let (engine, name) = (engine.clone(), name.clone());
+                starts.push(tokio::spawn(
+                    async move { engine.containers.start(&name).await },
+                ));
+            }
+            done(until_it_is(&engine, "c0", Status::Running)).await;
+            done(engine.shutdown()).await;
+            for (start, name) in starts.into_iter().zip(&names) {
+                if let Err(error) = start.await.unwrap() {
+                    assert!(matches!(error, EngineError::ShuttingDown), "{error}");
+                }
+                let view = engine.containers.inspect(name).unwrap();
+                assert!(!view.state.running, "{name}");
+            }
+            let late = engine.containers.start("c0").await;
+            assert!(matches!(late, Err(EngineError::ShuttingDown)));
+            for name in &names {
+                remove(&engine, name, false).await.unwrap();
+            }
+        },
+    );
+}

@@ -1,6 +1,7 @@
 //! Which containers there are, by id and by name, and what all of them share.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use tokio::sync::{mpsc, oneshot, watch};
@@ -50,6 +51,8 @@ pub(crate) struct Shared {
     pub(crate) registry: RwLock<Registry>,
     /// Those who follow logs.
     pub(crate) followers: crate::logging::Followers,
+    /// The daemon stops, and starts nothing more.
+    pub(crate) stopping: AtomicBool,
 }
 
 /// The index of containers.
@@ -73,6 +76,8 @@ pub(crate) struct Entry {
     io: Mutex<Io>,
     /// Held for reading by those who look at the container's files, and for writing by a start, which mounts them.
     pub(crate) files: Turns,
+    /// Whether it is being started: who ends all that runs waits for that.
+    pub(crate) launching: AtomicBool,
 }
 
 /// What attaching and exec need of the present run; never held across an `await`.
@@ -240,6 +245,7 @@ impl Shared {
             view,
             io: Mutex::default(),
             files: Turns::default(),
+            launching: AtomicBool::new(false),
         });
         let mut registry = self.write();
         registry
