@@ -15,6 +15,8 @@ use crate::Engine;
 pub const BROKEN: &str = "broken";
 /// A volume that it makes, but does not mount.
 pub const UNMOUNTABLE: &str = "nomount";
+/// A volume that it does not remove.
+pub const KEPT: &str = "kept";
 /// A volume whose creation it never answers.
 pub const STUCK: &str = "stuck";
 
@@ -184,6 +186,7 @@ fn answer(method: &str, body: &Value, state: &Mutex<State>, folder: &Path) -> Re
         "VolumeDriver.Remove" => {
             let ids = state.mounted.entry(name.to_owned()).or_default();
             ensure!(ids.is_empty(), "{name} is mounted");
+            ensure!(name != KEPT, "another host has it");
             state.volumes.remove(name);
             std::fs::remove_dir_all(&mountpoint)?;
             Ok(json!({}))

@@ -214,7 +214,7 @@ scenarios! {
     life: daemon_killed_container_lives exit_code_while_daemon_is_dead nothing_is_left_behind;
     volumes: volume_api volume_refusals prune_takes_what_nobody_named rm_takes_only_what_nobody_named
         options_are_mounted_while_used what_cannot_be_mounted mounts_outlive_the_daemon a_kill_leaves_no_anonymous_volume
-        volume_plugins events_of_volumes
+        volume_plugins volumes_that_a_plugin_keeps events_of_volumes
         volumes_go_out_and_in_as_archives mounts_within_a_volume_keep_it;
     plugins: specifications_and_tls specifications_that_lead_nowhere;
     versions: umask_of_processes rows_by_annotation prunes_as_a_stream manifests_of_containers;

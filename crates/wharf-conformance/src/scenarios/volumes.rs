@@ -3,7 +3,7 @@
 use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
 use wharf_testkit::VolumePlugin;
-use wharf_testkit::volume_plugin::{BROKEN, STUCK, UNMOUNTABLE};
+use wharf_testkit::volume_plugin::{BROKEN, KEPT, STUCK, UNMOUNTABLE};
 
 use super::containers::until;
 use crate::Case;
@@ -591,6 +591,22 @@ pub(crate) fn volume_plugins(case: &mut Case) -> Result<()> {
         "get pv: error while checking if volume \"pv\" exists in driver \"plug\": Post \"http://plugin.moby.localhost/VolumeDriver.Get\": {dead}"
     );
     refused(case, ("DELETE", "/volumes/pv", None), 500, &message)
+}
+
+/// A volume that its plugin does not remove stays; by force its name is free for another driver, though it is an error.
+pub(crate) fn volumes_that_a_plugin_keeps(case: &mut Case) -> Result<()> {
+    let _plugin = VolumePlugin::start(&case.engine, "plug")?;
+    let create = |driver: &str| json!({ "Name": KEPT, "Driver": driver });
+    case.expect("POST", "/volumes/create", Some(&create("plug")), 201)?;
+    let words = "remove kept: another host has it";
+    refused(case, ("DELETE", "/volumes/kept", None), 500, words)?;
+    let taken = "create kept: driver 'plug' already has volume 'kept': volume name must be unique";
+    let local = ("POST", "/volumes/create", Some(create("local")));
+    refused(case, local, 409, taken)?;
+    refused(case, ("DELETE", "/volumes/kept?force=1", None), 500, words)?;
+    let made = case.expect("POST", "/volumes/create", Some(&create("local")), 201)?;
+    ensure!(made["Driver"] == "local", "{made}");
+    case.ok(&["volume", "rm", KEPT]).map(drop)
 }
 
 pub(crate) fn events_of_volumes(case: &mut Case) -> Result<()> {
