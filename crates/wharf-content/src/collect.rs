@@ -45,18 +45,24 @@ impl Content {
     /// `roots` must have been read under whatever keeps new roots from appearing.
     ///
     /// # Errors
-    /// The system's; blobs that were taken until then stay away, and take room until the next collection.
+    /// The system's, the first of them; what could be taken away is, and is deleted in the background.
     pub fn collect(&self, roots: &HashSet<Digest>) -> Result<Garbage, ContentError> {
-        // Not before all of it is done: who is told of an error still holds a lock.
-        Ok(Garbage {
-            freed: self.take_away(roots)?,
-            content: self.clone(),
-        })
+        match self.take_away(roots) {
+            Ok(freed) => Ok(Garbage {
+                freed,
+                content: self.clone(),
+            }),
+            Err(error) => {
+                // Who is told of an error still holds a lock.
+                let _ = self.sweep_in_background();
+                Err(error)
+            }
+        }
     }
 
     /// Moves all blobs that nobody needs to the trash; their bytes.
     fn take_away(&self, roots: &HashSet<Digest>) -> Result<u64, ContentError> {
-        let mut freed = 0;
+        let (mut freed, mut failure) = (0, None);
         for (digest, size) in self.list()? {
             if roots.contains(&digest) {
                 continue;
@@ -66,12 +72,17 @@ impl Content {
             if state.busy.contains(&digest) {
                 continue;
             }
-            self.discard_file(&self.path(&digest))?;
-            self.shared.settle.forget(&flat_name(&digest));
-            freed += size;
+            // One that cannot be moved is in nobody's way.
+            match self.discard_file(&self.path(&digest)) {
+                Ok(()) => {
+                    self.shared.settle.forget(&flat_name(&digest));
+                    freed += size;
+                }
+                Err(error) => failure = failure.or(Some(error)),
+            }
         }
         self.expire_partials()?;
-        Ok(freed)
+        failure.map_or(Ok(freed), Err)
     }
 
     /// Moves a file of ours to the trash. One that is not there is no error.
@@ -173,24 +184,32 @@ mod tests {
         assert_eq!(fs::read_dir(&trash).unwrap().count(), 0);
     }
 
+    fn put(content: &Content, bytes: &[u8]) -> Digest {
+        let blob = Digest::sha256(bytes);
+        let mut ingest = content.ingest(&blob, None).unwrap();
+        ingest.write(bytes).unwrap();
+        ingest.commit().unwrap();
+        blob
+    }
+
     #[test]
-    fn who_is_told_of_an_error_has_not_waited_for_the_disk() {
+    fn one_that_cannot_be_moved_is_in_nobodys_way() {
         let dir = tempfile::tempdir().unwrap();
         let content = Content::open(dir.path()).unwrap();
-        let blob = Digest::sha256(b"loose");
-        let mut ingest = content.ingest(&blob, None).unwrap();
-        ingest.write(b"loose").unwrap();
-        ingest.commit().unwrap();
-        // After the blobs come the parts of such.
-        fs::remove_dir(dir.path().join("ingest")).unwrap();
-        let roots = HashSet::new();
-        assert!(content.collect(&roots).is_err());
-        let trash = || fs::read_dir(dir.path().join("trash")).unwrap().count();
-        assert!(!content.contains(&blob));
-        assert_eq!(trash(), 1);
-        fs::create_dir(dir.path().join("ingest")).unwrap();
-        drop(content.collect(&roots).unwrap());
-        assert_eq!(trash(), 0);
+        let blobs = [&b"one"[..], b"two", b"three"].map(|bytes| put(&content, bytes));
+        // In the way of the second.
+        let trash = dir.path().join("trash");
+        let next = content.shared.counter.load(Ordering::Relaxed);
+        fs::create_dir(trash.join((next + 1).to_string())).unwrap();
+        assert!(content.collect(&HashSet::new()).is_err());
+        let left = blobs.iter().filter(|blob| content.contains(blob)).count();
+        assert_eq!(left, 1);
+        // Those that could be moved are deleted, though nobody waits for it.
+        while fs::read_dir(&trash).unwrap().count() != 1 {
+            std::thread::yield_now();
+        }
+        drop(content.collect(&HashSet::new()).unwrap());
+        assert!(!blobs.iter().any(|blob| content.contains(blob)));
     }
 
     #[test]

@@ -325,9 +325,14 @@ pub(crate) enum Unwritten {
     Done(Vec<Effect>, Option<Event>),
 }
 
-/// What goes on with a step whose state could not be written. Nothing is launched that the next daemon would not know to be
-/// there.
-pub(crate) fn unwritten(before: &State, event: &Event, effects: &[Effect]) -> Unwritten {
+/// What goes on with a step from `before` to `next` that could not be written. Nothing is launched that the next daemon would not
+/// know to be there.
+pub(crate) fn unwritten(
+    before: &State,
+    event: &Event,
+    next: &State,
+    effects: &[Effect],
+) -> Unwritten {
     // What stands in its record already says so.
     let launches = effects.contains(&Effect::Launch) && before.phase != Phase::Starting;
     match event {
@@ -338,7 +343,8 @@ pub(crate) fn unwritten(before: &State, event: &Event, effects: &[Effect]) -> Un
         Event::Exited { .. } => {}
         // Nobody else would ask for it again.
         Event::DaemonStarted { .. } | Event::NeedsMet if launches => {
-            return Unwritten::Undone(at(before, Phase::Waiting));
+            // What the policy has been asked for by now still counts: not that it was stopped before.
+            return Unwritten::Undone(at(next, Phase::Waiting));
         }
         _ if launches => return Unwritten::Undone(*before),
         _ => {}

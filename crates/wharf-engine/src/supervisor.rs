@@ -454,7 +454,7 @@ impl Supervisor {
                 self.record.remove_volumes = volumes;
             }
             if let Err(error) = self.save() {
-                let (rest, then) = match unwritten(&before, &event, &effects) {
+                let (rest, then) = match unwritten(&before, &event, &state, &effects) {
                     Unwritten::Undone(state) => {
                         (self.record.state, self.record.remove_volumes) = (state, removes);
                         self.publish();

@@ -107,7 +107,7 @@ impl<'a> Plan<'a> {
         name: Reference,
         options: &RemoveOptions,
     ) -> Result<(), ImageError> {
-        if self.state.lost_names_of(id).len() > 1 {
+        if !is_single_reference(&self.state.lost_names_of(id)) {
             self.untag(name, id);
             return Ok(());
         }

@@ -11,7 +11,9 @@ use crate::ipam::AddressPool as _;
 use crate::networks::Inner;
 use crate::record::{ENDPOINTS, HALF_MADE, endpoint_key, random_id};
 use crate::sandbox::Sandbox;
-use crate::{EndpointInfo, LiveContainer, NetworkError, Networks, dns, firewalld, repair, sysctl};
+use crate::{
+    EndpointInfo, LiveContainer, Network, NetworkError, Networks, dns, firewalld, repair, sysctl,
+};
 
 impl Networks {
     /// Makes the kernel's state from the records: bridges, firewall, host sockets of the containers in `live`;
@@ -23,7 +25,7 @@ impl Networks {
     pub async fn restore(&self, live: &[LiveContainer]) -> Result<(), NetworkError> {
         let (inner, live) = (Arc::clone(&self.inner), live.to_vec());
         let work = tokio::task::spawn_blocking(move || {
-            inner.restore(&live)?;
+            let removed = inner.restore(&live)?;
             // Once: a later call of this is a repair.
             let first = !inner.watched.swap(true, Ordering::Relaxed);
             if first {
@@ -33,6 +35,7 @@ impl Networks {
             // Last: firewalld takes its time, and containers that run wait for their names.
             if first {
                 firewalld::start(&inner)?;
+                removed.iter().for_each(|network| inner.dismiss(network));
             }
             Ok::<(), NetworkError>(())
         });
@@ -72,11 +75,12 @@ fn serve_names(inner: &Arc<Inner>, live: &[LiveContainer]) {
 }
 
 impl Inner {
-    fn restore(&self, live: &[LiveContainer]) -> Result<(), NetworkError> {
+    /// The answer are the networks whose removal was interrupted: they are gone now.
+    fn restore(&self, live: &[LiveContainer]) -> Result<Vec<Network>, NetworkError> {
         if self.config.ip_forward {
             sysctl::set("net/ipv4/ip_forward", "1")?;
         }
-        self.finish_removals()?;
+        let removed = self.finish_removals()?;
         self.restore_bridges()?;
         self.take_addresses();
         self.find_sandboxes(live);
@@ -93,18 +97,20 @@ impl Inner {
         table.forget();
         drop(table);
         self.apply_firewall()?;
-        self.pool.start()
+        self.pool.start()?;
+        Ok(removed)
     }
 
     /// Networks whose removal was interrupted.
-    fn finish_removals(&self) -> Result<(), NetworkError> {
+    fn finish_removals(&self) -> Result<Vec<Network>, NetworkError> {
         let half: Vec<_> = {
             let state = self.lock();
             let half = state.networks.values().filter(|network| network.removing);
             half.cloned().collect()
         };
         half.iter()
-            .try_for_each(|network| self.remove_network(network))
+            .try_for_each(|network| self.remove_network(network))?;
+        Ok(half)
     }
 
     /// Opens the namespaces of running containers, for what is connected later.

@@ -103,12 +103,12 @@ impl Snapshots {
     /// Takes away a folder that could not be read when we started. No writable layer stands on it, as that one would have
     /// told of it; unless one does not say what it stands on: a container may be running on it, so its files stay.
     fn clear_the_way(&self, path: &Path, index: &Index) -> Result<(), SnapshotError> {
-        if index.broken.is_empty() || !path.exists() {
+        if index.broken.is_empty() || matches!(path.try_exists(), Ok(false)) {
             return self.discard(path);
         }
         let aside = loop {
             let mut name = self.fresh("layers").into_os_string();
-            name.push(ASIDE);
+            name.push(aside_of_this_boot()?);
             let aside = PathBuf::from(name);
             // An earlier process may have had our number.
             if !aside.exists() {
@@ -133,7 +133,9 @@ impl Snapshots {
         for name in self.names("layers")? {
             let path = self.path("layers").join(&name);
             if name.ends_with(ASIDE) {
-                if index.broken.is_empty() {
+                // Its files may be those of a container that has run since, though all can be read again.
+                let unused = index.rw.is_empty() || !name.ends_with(&aside_of_this_boot()?);
+                if index.broken.is_empty() && unused {
                     self.discard(&path)?;
                 }
                 continue;
@@ -157,6 +159,13 @@ impl Snapshots {
         }
         Ok(())
     }
+}
+
+/// The end of the name of what is put aside until the machine is started again.
+fn aside_of_this_boot() -> Result<String, SnapshotError> {
+    let boot = Path::new("/proc/sys/kernel/random/boot_id");
+    let id = fs::read_to_string(boot).map_err(io_at("read", boot))?;
+    Ok(format!(".{}{ASIDE}", id.trim()))
 }
 
 fn read_layer(about: &Path) -> Result<(ChainId, u64), SnapshotError> {

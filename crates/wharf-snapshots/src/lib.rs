@@ -3,8 +3,8 @@
 //! ```text
 //! snapshots/layers/<16 hex>/fs      an unpacked layer, in overlay's form; never changes
 //!                          /about   "1 <chain id> <size in bytes>"
-//! snapshots/layers/<n>.aside        was in a layer's place and could not be read, while a container did not say what it
-//!                                   stands on; goes when all of them do
+//! snapshots/layers/<n>.<boot>.aside was in a layer's place and could not be read, while a container did not say what it
+//!                                   stands on; goes after this boot, or when there is no writable layer
 //! snapshots/rw/<container>/fs       what a container wrote   (overlay's upper)
 //!                         /work     overlay's scratch
 //!                         /about    "2 <number of layers>", then their chain ids, bottom first; "1" of older

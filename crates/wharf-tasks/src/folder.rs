@@ -51,9 +51,15 @@ impl TaskRecord {
     }
 
     /// `None` if it is not there or not whole: the task was never begun.
-    pub(crate) fn read(folder: &Path) -> Option<Self> {
-        let text = std::fs::read(folder.join(RECORD)).ok()?;
-        serde_json::from_slice(&text).ok()
+    ///
+    /// # Errors
+    /// If it cannot be read, which says nothing of the task.
+    pub(crate) fn read(folder: &Path) -> io::Result<Option<Self>> {
+        match std::fs::read(folder.join(RECORD)) {
+            Ok(text) => Ok(serde_json::from_slice(&text).ok()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 }
 

@@ -67,7 +67,7 @@ impl Tasks {
 
     /// The control group of the task `id`, as its spec names it; `None` if there is no task, or it has none.
     pub fn cgroup(&self, id: &str) -> Option<String> {
-        let record = folder::TaskRecord::read(&self.folder.join(id))?;
+        let record = folder::TaskRecord::read(&self.folder.join(id)).ok()??;
         Some(record.cgroup).filter(|name| !name.is_empty())
     }
 
@@ -94,14 +94,19 @@ impl Tasks {
             let entry = entry.map_err(failed)?;
             let id = entry.file_name().to_string_lossy().into_owned();
             match folder::TaskRecord::read(&entry.path()) {
-                Some(record) if *record.owner != *self.owner => {
+                // One that says none is of a daemon that did not ask.
+                Ok(Some(record)) if !record.owner.is_empty() && *record.owner != *self.owner => {
                     tracing::warn!(
                         task = id,
                         owner = record.owner,
                         "of another data root: left alone"
                     );
                 }
-                _ => ids.push(id),
+                Ok(_) => ids.push(id),
+                Err(error) => {
+                    let error = &error as &dyn std::error::Error;
+                    tracing::warn!(task = id, error, "whose it is cannot be read: left alone");
+                }
             }
         }
         Ok(ids)

@@ -47,7 +47,8 @@ impl Tasks {
         if let Some(status) = exit_status(&folder) {
             return Ok(Found::Exited((&status).into()));
         }
-        if let Some(record) = TaskRecord::read(&folder) {
+        let record = TaskRecord::read(&folder);
+        if let Some(record) = record.map_err(|source| TaskError::io("read", &folder, source))? {
             kill_leftovers(record).await;
         }
         Ok(Found::Gone)
@@ -58,7 +59,8 @@ impl Tasks {
         let Some(socket) = dial_when_ready(folder).await? else {
             return Ok(None);
         };
-        let trial = Trial::new(Connection::new(socket, folder, TaskRecord::read(folder))?);
+        let record = TaskRecord::read(folder).ok().flatten();
+        let trial = Trial::new(Connection::new(socket, folder, record)?);
         let connection = &trial.connection;
         let exit = connection.watch(None);
         match connection.ask(&Request::State, &[]).await {

@@ -129,7 +129,8 @@ impl Volumes {
     /// `holder` needs the volume `name` no longer. One that did not hold it changes nothing. Blocks.
     ///
     /// # Errors
-    /// If it cannot be unmounted: it is held still.
+    /// If it cannot be unmounted. A plugin's is held still then; of a local one the kernel knows that it is mounted, and its next
+    /// last holder tries again.
     pub fn unmount(&self, name: &str, holder: &str) -> Result<(), VolumeError> {
         let record = self.record(name)?;
         let holders = self.holders(&record.name);
@@ -140,8 +141,9 @@ impl Volumes {
         if !record.is_local() {
             self.unmount_in_plugin(&record.driver, &note(&record, holder))?;
         } else if holders.len() == 1 {
+            holders.remove(holder);
             let folder = self.data_folder(&record.name);
-            local::unmount(&folder).map_err(VolumeError::folder("unmount", &folder))?;
+            return local::unmount(&folder).map_err(VolumeError::folder("unmount", &folder));
         }
         holders.remove(holder);
         Ok(())

@@ -253,8 +253,9 @@ impl Plugin {
         let text = || String::from_utf8_lossy(&answer).trim().to_owned();
         Err(match said.err.is_empty() {
             false => Fault::Said(format!("{method}: {}", said.err)),
-            // Not its own words, but those of whatever it is made of, or of who stands before it.
-            true if status >= 500 => Fault::Silent(format!("{method}: {}", text())),
+            // The words of who stands before it. Its own are any others: there are plugins that answer 500 to `Get` of a volume
+            // that is not there.
+            true if (502..=504).contains(&status) => Fault::Silent(format!("{method}: {}", text())),
             true => Fault::Said(format!("{method}: {}", text())),
         })
     }

@@ -89,6 +89,10 @@ fn serve(mut stream: UnixStream, calls: &Calls, answer: &dyn Fn(&str, &Calls) ->
         _ => answer,
     });
     match answered {
+        Some(Value::Array(failure)) => {
+            let (status, text) = (&failure[0], &failure[1]);
+            write!(stream, "HTTP/1.0 {status} Failed\r\n\r\n{text}").unwrap();
+        }
         Some(Value::String(trouble)) => {
             write!(stream, "HTTP/1.0 503 Unavailable\r\n\r\n{trouble}").unwrap();
         }
@@ -116,6 +120,22 @@ fn has(name: &str) -> Value {
 fn names(volumes: &Volumes) -> Vec<String> {
     let listed = volumes.list().volumes.into_iter();
     listed.map(|volume| volume.name.into()).collect()
+}
+
+#[test]
+fn a_plugin_that_fails_at_unknown_volumes_can_make_them() {
+    let plugin = Fake::start(|call, _| {
+        Some(match call {
+            "Get pv" | "Get other" => json!([500, { "Error": "resource not found" }]),
+            "List" => json!({ "Volumes": [] }),
+            _ => json!({ "Err": "" }),
+        })
+    });
+    let volumes = plugin.open();
+    volumes.create(new("pv", "plug")).unwrap();
+    assert_eq!(plugin.calls.count("Create pv"), 1);
+    // And those of others are none of its business.
+    volumes.create(new("other", "local")).unwrap();
 }
 
 #[test]

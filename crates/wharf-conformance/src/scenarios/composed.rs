@@ -77,7 +77,7 @@ services:
     shm_size: 256m
     environment: {HOME: /tmp}
     # Its own sandbox wants user namespaces, which the default seccomp profile keeps back.
-    entrypoint: [chromium-headless-shell, --no-sandbox, --disable-gpu, --virtual-time-budget=30000, --dump-dom]
+    entrypoint: [chromium-headless-shell, --no-sandbox, --disable-gpu, --virtual-time-budget=10000000, --dump-dom]
   admin:
     <<: *program
     profiles: [tools]
