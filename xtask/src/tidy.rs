@@ -12,6 +12,7 @@ const SYNC: &[&str] = &[
     "wharf-oci",
     "wharf-api-types",
     "wharf-dockerfile",
+    "wharf-go",
     "wharf-shim-api",
     "wharf-sys",
     "wharf-dbus",

@@ -38,15 +38,11 @@ impl Fields {
             match self.0.get(*name) {
                 None => {}
                 Some(None) => return Ok(Some(true)),
-                Some(Some(text)) => match text.as_str() {
-                    "true" | "1" => return Ok(Some(true)),
-                    "false" | "0" => return Ok(Some(false)),
-                    other => {
-                        return Err(BuildError::Invalid(format!(
-                            "invalid value for {name}: {other}"
-                        )));
-                    }
-                },
+                Some(Some(text)) => {
+                    let invalid =
+                        |_| BuildError::Invalid(format!("invalid value for {name}: {text}"));
+                    return wharf_go::parse_bool(text).map(Some).map_err(invalid);
+                }
             }
         }
         Ok(None)
@@ -71,22 +67,12 @@ impl Fields {
     }
 }
 
-/// `go-units` `RAMInBytes`.
+/// A size, as `go-units` reads it.
 ///
 /// # Errors
-/// If it is no size.
-pub fn bytes(text: &str) -> Result<u64, BuildError> {
-    let invalid = || BuildError::Invalid(format!("invalid size: '{text}'"));
-    let digits = text.trim_end_matches(|letter: char| !letter.is_ascii_digit());
-    let factor: u64 = match text[digits.len()..].to_ascii_lowercase().as_str() {
-        "" | "b" => 1,
-        "k" | "kb" => 1 << 10,
-        "m" | "mb" => 1 << 20,
-        "g" | "gb" => 1 << 30,
-        _ => return Err(invalid()),
-    };
-    let number: u64 = digits.parse().map_err(|_| invalid())?;
-    Ok(number.saturating_mul(factor))
+/// If it is none.
+pub fn bytes(text: &str) -> Result<i64, BuildError> {
+    wharf_go::ram_in_bytes(text).map_err(BuildError::Invalid)
 }
 
 /// What a `RUN` runs.
@@ -140,6 +126,7 @@ mod tests {
     #[test]
     fn sizes_are_read() {
         assert_eq!(bytes("2m").unwrap(), 2 << 20);
+        assert_eq!(bytes("64MiB").unwrap(), 64 << 20);
         assert!(bytes("2x").is_err() && bytes("").is_err());
     }
 }

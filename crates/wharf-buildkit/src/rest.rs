@@ -195,10 +195,9 @@ fn request(wanted: &RestBuild) -> Result<SolveRequest, String> {
 
 fn inline_cache(wanted: &RestBuild) -> bool {
     let asked = wanted.args.get("BUILDKIT_INLINE_CACHE");
-    matches!(
-        asked.and_then(Option::as_deref),
-        Some("1" | "t" | "T" | "true" | "TRUE" | "True")
-    )
+    let asked = asked.and_then(Option::as_deref);
+    // As moby has it: what is no boolean says nothing.
+    asked.is_some_and(|text| wharf_go::parse_bool(text) == Ok(true))
 }
 
 fn exporters(wanted: &RestBuild) -> Result<Vec<Exporter>, String> {

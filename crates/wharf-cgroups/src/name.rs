@@ -46,15 +46,7 @@ impl Name {
 
 /// `path` without slashes at its ends, and without a way out of the hierarchy (runc `utils.CleanPath`).
 fn clean(path: &str) -> String {
-    let mut parts = Vec::new();
-    for part in path.split('/') {
-        match part {
-            "" | "." => {}
-            ".." => drop(parts.pop()),
-            part => parts.push(part),
-        }
-    }
-    parts.join("/")
+    wharf_go::path::names(&format!("/{path}")).join("/")
 }
 
 #[cfg(test)]

@@ -93,17 +93,9 @@ impl Pattern {
         if exception && text.is_empty() {
             return Err(PatternError);
         }
-        let is_rooted = text.starts_with('/');
-        let mut parts: Vec<String> = Vec::new();
-        for part in text.split('/') {
-            match part {
-                "" | "." => {}
-                ".." if parts.last().is_some_and(|last| last != "..") => drop(parts.pop()),
-                // There is nothing above the top; else it stays, and fits nothing in it.
-                ".." if is_rooted => {}
-                part => parts.push(part.to_owned()),
-            }
-        }
+        // What leads above the top fits nothing in it.
+        let parts = wharf_go::path::names(text).into_iter();
+        let parts: Vec<String> = parts.map(str::to_owned).collect();
         if parts.iter().any(|part| !well_formed(part)) {
             return Err(PatternError);
         }

@@ -4,7 +4,7 @@
 //! A daemon that is killed meanwhile leaves a task, a folder and a writable layer that no record knows: the next start
 //! sweeps them as it does with those of a container that was being made.
 
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -283,7 +283,8 @@ fn sweep(layers: &Layers, rootfs: &Rootfs, mut stubs: Vec<PathBuf>) -> Result<()
     stubs.sort_by_key(|path| std::cmp::Reverse(path.components().count()));
     let upper = wharf_sys::root::Root::open(&rootfs.upper).map_err(|_| Errno::NOENT)?;
     for stub in stubs {
-        let mut path = clean(&stub);
+        let path = wharf_go::path::clean_from_top(&stub.to_string_lossy());
+        let mut path = PathBuf::from(path);
         let mut is_stub = true;
         while path != Path::new("/") {
             let parent = path.parent().unwrap_or(Path::new("/")).to_owned();
@@ -341,18 +342,6 @@ fn remove(
 
 fn alike(a: &Stat, b: &Stat) -> bool {
     (a.st_mode, a.st_uid, a.st_gid) == (b.st_mode, b.st_uid, b.st_gid)
-}
-
-fn clean(path: &Path) -> PathBuf {
-    let mut clean = PathBuf::from("/");
-    for part in path.components() {
-        match part {
-            Component::Normal(name) => clean.push(name),
-            Component::ParentDir => drop(clean.pop()),
-            _ => {}
-        }
-    }
-    clean
 }
 
 impl Step {

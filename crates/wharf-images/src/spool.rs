@@ -211,18 +211,8 @@ fn copy(
 
 /// `./a/../b/` seen from `folder`, as a key. What leads above the top stays at the top.
 fn normalize(name: &str, folder: &str) -> String {
-    let mut parts: Vec<&str> = Vec::new();
     let from = if name.starts_with('/') { "" } else { folder };
-    for part in from.split('/').chain(name.split('/')) {
-        match part {
-            "" | "." => {}
-            ".." => {
-                parts.pop();
-            }
-            part => parts.push(part),
-        }
-    }
-    parts.join("/")
+    wharf_go::path::names(&format!("/{from}/{name}")).join("/")
 }
 
 #[cfg(test)]

@@ -26,13 +26,12 @@ pub(crate) fn is_on(attrs: &BTreeMap<String, String>, name: &str) -> Result<bool
 /// # Errors
 /// As [`flag`].
 pub(crate) fn read(name: &str, text: &str) -> Result<bool, SolveError> {
-    match text {
-        "" | "1" | "t" | "T" | "true" | "TRUE" | "True" => Ok(true),
-        "0" | "f" | "F" | "false" | "FALSE" | "False" => Ok(false),
-        other => Err(SolveError::Invalid(format!(
-            "non-bool value specified for {name}: strconv.ParseBool: parsing {other:?}: invalid syntax"
-        ))),
+    if text.is_empty() {
+        return Ok(true);
     }
+    wharf_go::parse_bool(text).map_err(|error| {
+        SolveError::Invalid(format!("non-bool value specified for {name}: {error}"))
+    })
 }
 
 #[cfg(test)]

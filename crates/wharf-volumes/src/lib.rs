@@ -33,7 +33,6 @@ mod plugin;
 mod quota;
 mod record;
 mod remove;
-mod size;
 mod store;
 
 pub use create::{Created, NewVolume};

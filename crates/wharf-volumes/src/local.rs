@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use rustix::mount::MountFlags;
 use rustix::mount::MountPropagationFlags as Propagation;
 
-use crate::{VolumeError, quota, size};
+use crate::{VolumeError, quota};
 
 /// What the local driver is told of a volume.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -56,11 +56,10 @@ impl LocalOptions {
             let text = "port not allowed in CIFS device URL, include 'port' in 'o='";
             return Err(refuse(text.to_owned()));
         }
-        let bytes = |text| {
-            let bytes = size::bytes(text);
-            bytes.ok_or_else(|| refuse(format!("invalid size: '{text}'")))
-        };
-        let size = get("size").map(bytes).transpose()?.filter(|size| *size > 0);
+        let bytes = get("size").map(wharf_go::ram_in_bytes).transpose();
+        let bytes = bytes.map_err(refuse)?;
+        let size = bytes.and_then(|bytes| u64::try_from(bytes).ok());
+        let size = size.filter(|size| *size > 0);
         for (option, wanted) in [
             ("o", &["device", "type"][..]),
             ("type", &["device"]),

@@ -329,18 +329,24 @@ pub(crate) fn squashed_into_one_layer(case: &mut Case) -> Result<()> {
 }
 
 pub(crate) fn a_client_that_goes_stops_only_its_steps(case: &mut Case) -> Result<()> {
-    let text = "FROM busybox\nRUN touch /tmp/begun; sleep 3; echo done > /x\n";
+    let text = "FROM busybox\nRUN until test -e /go; do sleep 0.05; done; echo done > /x\n";
     let (_folder, path) = context(&[("Dockerfile", text)])?;
     let begin = || {
         let mut command = case.command(&["build", "-t", "made", &path]);
         command.stdout(Stdio::null()).stderr(Stdio::null()).spawn()
     };
+    let run = || case.ok(&["ps", "-q"]);
     let mut first = begin()?;
-    until(|| Ok(case.ok(&["ps", "-q"])?.lines().count() == 1))?;
+    until(|| Ok(run()?.lines().count() == 1))?;
+    let of_first = run()?;
     let mut second = begin()?;
-    until(|| Ok(case.ok(&["ps", "-q"])?.lines().count() == 2))?;
+    until(|| Ok(run()?.lines().count() == 2))?;
     first.kill()?;
     first.wait()?;
+    until(|| Ok(run()?.lines().count() == 1))?;
+    let left = run()?;
+    ensure!(left != of_first, "the step of who has gone");
+    case.ok(&["exec", left.trim(), "touch", "/go"])?;
     ensure!(second.wait()?.success(), "the other one's build");
     case.prints(&["run", "--rm", "made", "cat", "/x"], "done")?;
     until(|| Ok(case.ok(&["ps", "-aq"])?.is_empty()))

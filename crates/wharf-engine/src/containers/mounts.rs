@@ -299,17 +299,7 @@ fn some(pairs: &BTreeMap<String, String>) -> Pairs {
 
 /// Docker's `filepath.Clean` of a path in the container.
 pub(crate) fn clean(path: &str) -> String {
-    let mut parts = Vec::new();
-    for part in path.split('/') {
-        match part {
-            "" | "." => {}
-            ".." => {
-                parts.pop();
-            }
-            part => parts.push(part),
-        }
-    }
-    format!("/{}", parts.join("/"))
+    wharf_go::path::clean_from_top(path)
 }
 
 /// Where a volume of the settings (`-v PATH`, `VOLUME`) is: a relative path begins at the root too (moby

@@ -202,24 +202,10 @@ fn resources(said: &Said) -> Result<LinuxResources, String> {
 
 /// `10m`, `1.5GiB`, `-1`: as Docker's `units.RAMInBytes`.
 fn size(text: &str) -> Option<i64> {
-    if text == "-1" {
-        return Some(-1);
+    match text {
+        "-1" => Some(-1),
+        text => wharf_go::ram_in_bytes(text).ok(),
     }
-    let digits = text.find(|letter: char| !letter.is_ascii_digit() && letter != '.');
-    let (number, unit) = text.split_at(digits.unwrap_or(text.len()));
-    let number: f64 = number.parse().ok()?;
-    let unit = unit.trim_start().to_ascii_lowercase();
-    let letter = unit.strip_suffix("ib").or_else(|| unit.strip_suffix('b'));
-    let shift = match letter.unwrap_or(&unit) {
-        "" => 0,
-        "k" => 10,
-        "m" => 20,
-        "g" => 30,
-        "t" => 40,
-        "p" => 50,
-        _ => return None,
-    };
-    Some((number * (1_u64 << shift) as f64) as i64)
 }
 
 #[cfg(test)]

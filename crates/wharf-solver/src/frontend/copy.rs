@@ -193,7 +193,7 @@ impl Converter<'_> {
         };
         let mut action = pb::FileActionCopy {
             // No way leads out, also none by the way.
-            src: super::files::clean(&format!("/{path}")),
+            src: wharf_go::path::clean_from_top(path),
             attempt_unpack_docker_compatibility: add.is_some_and(|add| add.unpack.unwrap_or(true)),
             ..template.clone()
         };

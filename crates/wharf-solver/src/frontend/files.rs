@@ -188,32 +188,12 @@ fn pattern(line: &str) -> Option<String> {
     if rest.is_empty() {
         return Some(not.to_owned());
     }
-    let clean = clean(rest);
+    let clean = wharf_go::path::clean(rest);
     let clean = match clean.len() {
         2.. => clean.strip_prefix('/').unwrap_or(&clean).to_owned(),
         _ => clean,
     };
     Some(format!("{not}{clean}"))
-}
-
-/// Go's `path.Clean`.
-pub(super) fn clean(path: &str) -> String {
-    let rooted = path.starts_with('/');
-    let mut names: Vec<&str> = Vec::new();
-    for name in path.split('/') {
-        match name {
-            "" | "." => {}
-            ".." if names.last().is_some_and(|last| *last != "..") => drop(names.pop()),
-            ".." if rooted => {}
-            name => names.push(name),
-        }
-    }
-    let joined = names.join("/");
-    match (rooted, joined.is_empty()) {
-        (true, _) => format!("/{joined}"),
-        (false, true) => ".".to_owned(),
-        (false, false) => joined,
-    }
 }
 
 /// A context that is not the client's.

@@ -187,7 +187,7 @@ impl Converter<'_> {
 
     /// The main context, of which `path` is taken.
     pub(super) async fn context(&mut self, path: &str) -> Result<Option<Output>, SolveError> {
-        self.taken.insert(files::clean(&format!("/{path}")));
+        self.taken.insert(wharf_go::path::clean_from_top(path));
         if let Some(context) = self.context {
             return Ok(Some(context));
         }

@@ -258,7 +258,7 @@ impl Converter<'_> {
                 mount_type: pb::MountType::Tmpfs as i32,
                 tmpfs_opt: Some(pb::TmpfsOpt {
                     size: match fields.text(&["size"]) {
-                        Some(text) => i64::try_from(flags::bytes(text)?).unwrap_or(i64::MAX),
+                        Some(text) => flags::bytes(text)?,
                         None => 0,
                     },
                 }),

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::ffi::OsStr;
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::os::unix::ffi::OsStrExt as _;
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bollard_buildkit_proto::pb;
@@ -165,15 +165,7 @@ pub(super) fn seal(job: &Job, workspace: &Workspace, below: &Ref) -> Result<Ref,
 
 /// A path from the top, without `.` and `..`.
 pub(super) fn clean(path: &str) -> PathBuf {
-    let mut clean = PathBuf::from("/");
-    for part in Path::new(path).components() {
-        match part {
-            Component::Normal(name) => clean.push(name),
-            Component::ParentDir => drop(clean.pop()),
-            _ => {}
-        }
-    }
-    clean
+    wharf_go::path::clean_from_top(path).into()
 }
 
 /// The numbers of an owner, looked up in the tree's own files.

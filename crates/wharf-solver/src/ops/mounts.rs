@@ -15,6 +15,7 @@ use wharf_oci::Digest;
 
 use super::Doing;
 use super::file::clean;
+use crate::keys::located;
 use crate::result::Tree;
 use crate::{Job, Ref, SolveError, blocking};
 
@@ -477,19 +478,11 @@ fn begun(
     use wharf_builder::transfer::{self, Looks};
     let failed = SolveError::io("fill a cache mount");
     let files = tree.tree(job)?;
-    let found = transfer::stat(&files.root, Path::new(selector));
-    let looks = found
-        .ok_or_else(|| SolveError::NotFound(format!("failed to mount {selector:?}: not found")))?;
-    let found = resolve(&files.root, Path::new(selector)).map_err(&failed)?;
-    let inside = found.path.strip_prefix("/").unwrap_or(&found.path);
-    let inside = if inside == Path::new("") {
-        Path::new(".")
-    } else {
-        inside
-    };
+    let (inside, looks) = located(&files.root, Path::new(selector), true)
+        .map_err(|error| SolveError::NotFound(format!("failed to mount {selector:?}: {error}")))?;
     let to = wharf_sys::root::Root::open(folder).map_err(&failed)?;
     transfer::folder(
-        (&files.root, inside),
+        (&files.root, &inside),
         (&to, Path::new("/")),
         Looks::default(),
         &wharf_builder::Selection::default(),

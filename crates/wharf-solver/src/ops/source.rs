@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use bollard_buildkit_proto::pb;
 use jiff::Timestamp;
-use rustix::fs::{Mode, OFlags};
+use rustix::fs::FileType;
 use tempfile::TempDir;
 use tokio::io::AsyncWriteExt as _;
 use tokio::sync::watch;
@@ -20,6 +20,7 @@ use wharf_sys::root::Root;
 
 use super::Doing;
 use crate::cache::{Record, hold};
+use crate::keys::located;
 use crate::result::Inner;
 use crate::voice::Voice;
 use crate::{Job, Layer, Ref, ResolvedImage, SolveError, VertexStatus, blocking};
@@ -153,28 +154,17 @@ impl Doing<'_> {
         let Some(host) = git::web_host(repository) else {
             return Ok(None);
         };
-        let kinds = [
-            ("git.authheadersecret", false),
-            ("git.authtokensecret", true),
-        ];
-        let named = kinds.map(|(attr, is_token)| (attrs.get(attr), is_token));
-        for suffix in [format!(".{host}"), String::new()] {
-            for (name, is_token) in &named {
-                let Some(name) = name.filter(|name| !name.is_empty()) else {
-                    continue;
-                };
-                let name = format!("{name}{suffix}");
-                let secret = match self.job.client().secret(&name).await {
-                    Ok(secret) => secret,
-                    // Clients answer in many ways that they have none.
-                    Err(error) => {
-                        tracing::debug!(%error, name, "ask for a secret of git");
-                        None
-                    }
-                };
-                if let Some(secret) = secret {
-                    return git_header(&name, secret, *is_token).map(Some);
+        for (name, is_token) in secret_names(host, attrs) {
+            let secret = match self.job.client().secret(&name).await {
+                Ok(secret) => secret,
+                // Clients answer in many ways that they have none.
+                Err(error) => {
+                    tracing::debug!(%error, name, "ask for a secret of git");
+                    None
                 }
+            };
+            if let Some(secret) = secret {
+                return git_header(&name, secret, is_token).map(Some);
             }
         }
         Ok(None)
@@ -208,6 +198,26 @@ impl Doing<'_> {
             content_type: String::new(),
         })
     }
+}
+
+/// The secrets that may open a repository of a host, in their order, and whether each is a token.
+fn secret_names(host: &str, attrs: &BTreeMap<String, String>) -> Vec<(String, bool)> {
+    let kinds = [
+        ("git.authheadersecret", false),
+        ("git.authtokensecret", true),
+    ];
+    let named = kinds.into_iter().filter_map(|(attr, is_token)| {
+        let name = attrs.get(attr).filter(|name| !name.is_empty())?;
+        Some((name, is_token))
+    });
+    let named: Vec<_> = named.collect();
+    let of_host = named
+        .iter()
+        .map(|(name, is_token)| (format!("{name}.{host}"), *is_token));
+    let of_all = named
+        .iter()
+        .map(|(name, is_token)| ((*name).clone(), *is_token));
+    of_host.chain(of_all).collect()
 }
 
 /// The header that a secret is, or that a token comes in.
@@ -364,16 +374,11 @@ fn below(path: &Path, folder: &str) -> Result<PathBuf, SolveError> {
         SolveError::Failed(format!("subdir {folder} of the repository: {error}"))
     };
     let root = Root::open(path).map_err(failed)?;
-    let found = wharf_engine::resolve(&root, Path::new(folder)).map_err(failed)?;
-    let inside = found
-        .path
-        .strip_prefix("/")
-        .unwrap_or(&found.path)
-        .to_owned();
-    let flags = OFlags::PATH | OFlags::DIRECTORY;
-    root.open_at(&inside, flags, Mode::empty())
-        .map_err(failed)?;
-    Ok(path.join(inside))
+    let (inside, stat) = located(&root, Path::new(folder), true).map_err(failed)?;
+    match FileType::from_raw_mode(stat.st_mode) {
+        FileType::Directory => Ok(path.join(inside)),
+        _ => Err(failed(std::io::ErrorKind::NotADirectory.into())),
+    }
 }
 
 pub(crate) fn platform_of(platform: &pb::Platform) -> Platform {
@@ -596,6 +601,32 @@ mod tests {
         // Both end inside, where there is no such thing.
         assert!(below(&repository, "link").is_err());
         assert!(below(&repository, "../outside").is_err());
+    }
+
+    #[test]
+    fn secrets_of_a_host_go_before_those_of_all() {
+        let url = GitUrl::read("https://u@h:1/a.git").unwrap();
+        let source = crate::frontend::git_source(&url, false);
+        let names = secret_names(git::web_host(&url.repository).unwrap(), &source.attrs);
+        let names: Vec<(&str, bool)> = names
+            .iter()
+            .map(|(name, own)| (name.as_str(), *own))
+            .collect();
+        let wanted = [
+            ("GIT_AUTH_HEADER.h:1", false),
+            ("GIT_AUTH_TOKEN.h:1", true),
+            ("GIT_AUTH_HEADER", false),
+            ("GIT_AUTH_TOKEN", true),
+        ];
+        assert_eq!(names, wanted);
+        assert_eq!(source.identifier, "git://h:1/a.git");
+        // Nothing of them is told to who is reached otherwise.
+        let ssh = crate::frontend::git_source(&GitUrl::read("ssh://git@h/a").unwrap(), false);
+        assert!(secret_names("h", &ssh.attrs).is_empty());
+        let header = |text: &str, is_token| git_header("s", text.into(), is_token).unwrap();
+        assert_eq!(header("bearer x\n", false), "bearer x");
+        assert_eq!(header("x\n", true), "basic eC1hY2Nlc3MtdG9rZW46eA==");
+        assert!(git_header("s", vec![0xff], true).is_err());
     }
 
     #[test]

@@ -4,14 +4,7 @@ fn refused(function: &str, text: &str, reason: &str) -> String {
     format!("strconv.{function}: parsing {text:?}: {reason}")
 }
 
-/// The eight spellings of a boolean.
-pub fn parse_bool(text: &str) -> Result<bool, String> {
-    match text {
-        "1" | "t" | "T" | "true" | "TRUE" | "True" => Ok(true),
-        "0" | "f" | "F" | "false" | "FALSE" | "False" => Ok(false),
-        _ => Err(refused("ParseBool", text, "invalid syntax")),
-    }
-}
+pub use wharf_go::parse_bool;
 
 fn radix(text: &str) -> (&str, u32) {
     let lower = |prefix: &str| {

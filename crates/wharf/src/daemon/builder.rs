@@ -5,8 +5,6 @@ use anyhow::{Context as _, Result, anyhow, bail};
 use serde_json::{Map, Value};
 use wharf_engine::{BuildConfig, CACHE_FIELDS, Gc, GcLimits, GcRule};
 
-use crate::format::units::ram_in_bytes;
-
 /// Reads it.
 ///
 /// # Errors
@@ -154,7 +152,7 @@ impl Fields {
         match self.get(key) {
             None => Ok(0),
             Some(Value::String(text)) if text.is_empty() => Ok(0),
-            Some(Value::String(text)) => ram_in_bytes(text)
+            Some(Value::String(text)) => wharf_go::ram_in_bytes(text)
                 .map_err(|error| anyhow!("{}.{key}: could not parse '{text}': {error}", self.name)),
             Some(other) => bail!("{}.{key}: {other} is no size", self.name),
         }

@@ -325,7 +325,7 @@ fn shm_size(said: &Directives) -> Result<Option<u64>> {
     let Some(text) = &said.default_shm_size else {
         return Ok(None);
     };
-    let size = crate::format::units::ram_in_bytes(text).map_err(|error| anyhow::anyhow!(error))?;
+    let size = wharf_go::ram_in_bytes(text).map_err(|error| anyhow::anyhow!(error))?;
     Ok(Some(u64::try_from(size)?))
 }
 

@@ -62,46 +62,6 @@ pub fn human_duration(seconds: f64) -> String {
     }
 }
 
-/// Reads a size with a binary unit: `512m`, `1.5GiB`, `100`.
-pub fn ram_in_bytes(text: &str) -> Result<i64, String> {
-    let invalid = || format!("invalid size: '{text}'");
-    let last = text
-        .rfind(|c: char| c.is_ascii_digit() || c == '.' || c == ' ')
-        .ok_or_else(invalid)?;
-    let suffix = &text[last + 1..];
-    let digits = if text.as_bytes()[last] == b' ' {
-        &text[..last]
-    } else {
-        &text[..=last]
-    };
-    let size: f64 = digits
-        .parse()
-        .map_err(|_| format!("strconv.ParseFloat: parsing {digits:?}: invalid syntax"))?;
-    if size < 0.0 {
-        return Err(invalid());
-    }
-    let lower = suffix.to_ascii_lowercase();
-    let bad = || format!("invalid suffix: '{lower}'");
-    if suffix.len() > 3 {
-        return Err(format!("invalid suffix: '{suffix}'"));
-    }
-    let Some(unit) = lower.chars().next() else {
-        return Ok(size as i64);
-    };
-    if unit == 'b' {
-        return if lower.len() > 1 {
-            Err(bad())
-        } else {
-            Ok(size as i64)
-        };
-    }
-    let power = "kmgtp".find(unit).ok_or_else(bad)? as i32 + 1;
-    match &lower[1..] {
-        "" | "b" | "ib" => Ok((size * 1024f64.powi(power)) as i64),
-        _ => Err(bad()),
-    }
-}
-
 /// Reads a duration of Go (`1h2m3.5s`, `100ms`) in nanoseconds.
 pub fn parse_duration(text: &str) -> Result<i64, String> {
     let invalid = || format!("time: invalid duration {text:?}");
@@ -188,12 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn sizes_and_durations_are_read() {
-        assert_eq!(ram_in_bytes("512m"), Ok(512 << 20));
-        assert_eq!(ram_in_bytes("1.5GiB"), Ok(3 << 29));
-        assert_eq!(ram_in_bytes("100"), Ok(100));
-        assert_eq!(ram_in_bytes("5x"), Err("invalid suffix: 'x'".into()));
-        assert_eq!(ram_in_bytes("x"), Err("invalid size: 'x'".into()));
+    fn durations_are_read() {
         assert_eq!(parse_duration("1h2m3.5s"), Ok(3_723_500_000_000));
         assert_eq!(
             parse_duration("5"),

@@ -5,7 +5,6 @@ use serde_json::{Map, Value, json};
 use super::csv;
 use crate::cli::number::parse_bool;
 use crate::cli::{Flag, Kind, Matches, flag, list, text};
-use crate::format::units::ram_in_bytes;
 
 /// Flags of storage.
 pub static FLAGS: &[Flag] = &[
@@ -188,7 +187,7 @@ impl Mount {
             "tmpfs-size" => insert(
                 &mut self.tmpfs,
                 "SizeBytes",
-                ram_in_bytes(value).map_err(|_| bad())?,
+                wharf_go::ram_in_bytes(value).map_err(|_| bad())?,
             ),
             "tmpfs-mode" => {
                 insert(

@@ -5,7 +5,6 @@ use serde_json::{Value, json};
 use super::Fields;
 use crate::cli::number::parse_int;
 use crate::cli::{Flag, Kind, Matches, flag, switch, text};
-use crate::format::units::ram_in_bytes;
 
 /// Flags of resources.
 pub static FLAGS: &[Flag] = &[
@@ -171,7 +170,7 @@ fn check_bps(value: &str) -> Result<String, String> {
             "invalid rate for device: {value}. The correct format is <device-path>:<number>[<unit>]. Number must be a positive integer. Unit is optional and can be kb, mb, or gb"
         )
     };
-    ram_in_bytes(rate)
+    wharf_go::ram_in_bytes(rate)
         .map(|_| value.to_owned())
         .map_err(|_| bad())
 }
@@ -191,7 +190,7 @@ fn check_iops(value: &str) -> Result<String, String> {
 fn rates(values: &[String], field: &str) -> Vec<Value> {
     let one = |value: &String| {
         let (path, rate) = value.split_once(':').unwrap_or((value, "0"));
-        json!({"Path": path, field: ram_in_bytes(rate).unwrap_or_default()})
+        json!({"Path": path, field: wharf_go::ram_in_bytes(rate).unwrap_or_default()})
     };
     values.iter().map(one).collect()
 }
