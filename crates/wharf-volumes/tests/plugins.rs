@@ -124,8 +124,9 @@ fn names(volumes: &Volumes) -> Vec<String> {
 
 #[test]
 fn a_plugin_that_fails_at_unknown_volumes_can_make_them() {
-    let plugin = Fake::start(|call, _| {
+    let plugin = Fake::start(|call, calls| {
         Some(match call {
+            "Get pv" if calls.count("Create pv") > 0 => has("pv"),
             "Get pv" | "Get other" => json!([500, { "Error": "resource not found" }]),
             "List" => json!({ "Volumes": [] }),
             _ => json!({ "Err": "" }),
