@@ -89,6 +89,14 @@ fn what_the_run_before_has_left_is_no_end_of_a_start() {
         leave(&world, &id, 0, at);
         let engine = done(world.open()).await;
         done(async { while lines(&engine, "c1").await < 2 {} }).await;
+        // Its line may be read before it is seen to run.
+        let has_ended = || engine.containers.inspect("c1").unwrap().state.finished_at > Some(at);
+        done(async {
+            while !has_ended() {
+                tokio::task::yield_now().await;
+            }
+        })
+        .await;
         done(until_it_is(&engine, "c1", Status::Exited)).await;
         remove(&engine, "c1", false).await.unwrap();
         engine.shutdown().await;

@@ -443,3 +443,30 @@ pub(crate) fn volume(volume: Volume) -> wire::Volume {
         usage_data: None,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Docker's client for Go reads bytes there.
+    #[test]
+    fn keys_are_bytes() {
+        let shown = |keys: Option<&str>| {
+            let spec = wharf_engine::NewExec {
+                detach_keys: keys.map(str::to_owned),
+                ..Default::default()
+            };
+            let view = ExecView {
+                id: String::new(),
+                container: String::new(),
+                spec,
+                running: false,
+                exit_code: None,
+                pid: 0,
+            };
+            exec_inspect(view).detach_keys
+        };
+        assert_eq!(shown(Some("ctrl-a,x")), "AXg=");
+        assert_eq!(shown(None), "");
+    }
+}
