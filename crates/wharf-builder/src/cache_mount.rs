@@ -178,7 +178,7 @@ fn filled(cache: &Path, begin: Begin<'_>) -> io::Result<PathBuf> {
 }
 
 /// Removes what was not whole when its maker was killed. Nobody makes one now: that takes a lock that we have, or a cache
-/// without `data`.
+/// without `data`. What cannot be removed is in nobody's way: it has another name than what is mounted.
 fn sweep(cache: &Path) -> io::Result<()> {
     for entry in std::fs::read_dir(cache)? {
         let entry = entry?;
@@ -186,9 +186,11 @@ fn sweep(cache: &Path) -> io::Result<()> {
             continue;
         }
         match std::fs::remove_dir_all(entry.path()) {
-            // Somebody else who has the cache was first.
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            other => other?,
+            // Else somebody who has the cache too was first.
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                tracing::warn!(%error, path = %entry.path().display(), "remove half of a cache mount");
+            }
+            _ => {}
         }
     }
     Ok(())
@@ -278,6 +280,19 @@ mod tests {
             take(dir.path(), "a", "shared", &empty).unwrap();
             assert!(names(&cache).iter().all(|name| !name.starts_with(NEW)));
         }
+    }
+
+    /// One that cannot be removed, as a file that is taken for a folder.
+    #[test]
+    fn a_half_that_stays_is_in_nobodys_way() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::create_dir(dir.path().join("a")).unwrap();
+        std::fs::write(dir.path().join("a/new-1"), "").unwrap();
+        for sharing in ["shared", "locked"] {
+            take(dir.path(), "a", sharing, &empty).unwrap();
+            assert_eq!(names(&dir.path().join("a"))[0], "data", "{sharing}");
+        }
+        assert!(dir.path().join("a/new-1").exists());
     }
 
     fn told_of(told: std::sync::mpsc::Sender<i32>) {

@@ -88,7 +88,7 @@ fn name_of(url: &str, disposition: &str) -> Option<String> {
     let path = path.split_once("://").map_or("", |(_, rest)| rest);
     let path = path.split_once('/').map_or("", |(_, path)| path);
     let last = path.rsplit('/').next().unwrap_or_default();
-    let decoded: String = form_urlencoded(last);
+    let decoded = String::from_utf8_lossy(&percent_decoded(last)).into_owned();
     let proposed = disposition
         .split(';')
         .find_map(|part| part.trim().strip_prefix("filename="))
@@ -99,8 +99,8 @@ fn name_of(url: &str, disposition: &str) -> Option<String> {
     found.map(str::to_owned)
 }
 
-/// `%41` as `A`.
-fn form_urlencoded(text: &str) -> String {
+/// `%41` as `A`; a percent sign without two digits stays.
+pub(crate) fn percent_decoded(text: &str) -> Vec<u8> {
     let mut bytes = Vec::new();
     let mut rest = text.as_bytes();
     while let Some((&first, more)) = rest.split_first() {
@@ -117,7 +117,7 @@ fn form_urlencoded(text: &str) -> String {
             }
         }
     }
-    String::from_utf8_lossy(&bytes).into_owned()
+    bytes
 }
 
 /// Whether the file is a tar archive, compressed or not: its first header has the right sum.

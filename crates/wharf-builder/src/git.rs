@@ -8,10 +8,12 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 use std::process::Stdio;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
 use tokio::process::Command;
 
 use crate::BuildError;
-use crate::fetch::redacted;
+use crate::fetch::{percent_decoded, redacted};
 
 /// A git repository, a place in it and a folder of that.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -89,9 +91,17 @@ fn end_of_authority(rest: &str) -> usize {
     rest.find(['/', '?', '#']).unwrap_or(rest.len())
 }
 
-/// An address without what it says of who asks (the user of ssh stays), and the line of git's credential store that says it
-/// instead.
-pub fn parted(address: &str) -> (String, Option<String>) {
+/// What an address says of who asks, as git takes it from its home.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Login {
+    /// A line of git's credential store: shown to a server of that host that asks for it, and to no other.
+    Stored(String),
+    /// The value of the header `Authorization`, for a password or token without a name: git shows none such by itself.
+    Header(String),
+}
+
+/// An address without what it says of who asks (the user of ssh stays), and that.
+pub fn parted(address: &str) -> (String, Option<Login>) {
     let whole = || (address.to_owned(), None);
     let Some((scheme, rest)) = address.split_once("://") else {
         return whole();
@@ -100,20 +110,26 @@ pub fn parted(address: &str) -> (String, Option<String>) {
     let Some((user, host)) = authority.rsplit_once('@') else {
         return whole();
     };
-    let (name, password) = match user.split_once(':') {
-        Some((name, password)) => (name, Some(password)),
-        None => (user, None),
-    };
+    // A token may stand alone. It is a name without a password then, and no terminal is there to ask for one.
+    let (name, password) = user.split_once(':').unwrap_or((user, ""));
     if !matches!(scheme, "http" | "https") {
         // Nobody there takes a password from an address.
         return (format!("{scheme}://{name}@{host}{path}"), None);
     }
-    let escaped = |text: &str| text.replace('@', "%40");
-    let line = password.map(|password| {
-        let (name, password) = (escaped(name), escaped(password));
-        format!("{scheme}://{name}:{password}@{host}\n")
-    });
-    (format!("{scheme}://{host}{path}"), line)
+    let login = match (name, password) {
+        ("", "") => None,
+        ("", password) => {
+            let pair = [b":".as_slice(), &percent_decoded(password)].concat();
+            Some(Login::Header(format!("basic {}", BASE64.encode(pair))))
+        }
+        (name, password) => {
+            let (name, password) = (name.replace('@', "%40"), password.replace('@', "%40"));
+            Some(Login::Stored(format!(
+                "{scheme}://{name}:{password}@{host}\n"
+            )))
+        }
+    };
+    (format!("{scheme}://{host}{path}"), login)
 }
 
 /// What git is given of its client. Nothing is opened with what the host's own user has.
@@ -154,9 +170,9 @@ pub async fn clone(
         }
         text => text,
     };
-    let (repository, stored) = parted(&url.repository);
+    let (repository, login) = parted(&url.repository);
     let git = Git::new(path, access)?;
-    access.write(&repository, stored.as_deref())?;
+    access.write(&repository, login.as_ref())?;
     std::fs::create_dir(path).map_err(BuildError::io("make a folder for the repository"))?;
     git.run(&["init", "--quiet"]).await?;
     git.run(&["remote", "add", "origin", "--", &repository])
@@ -165,10 +181,15 @@ pub async fn clone(
         "fetch", "--quiet", "--depth", "1", "origin", "--", reference,
     ];
     if let Err(shallow) = git.run(&fetch).await {
-        // Servers that give no single commit by its digest give everything.
-        let whole = ["fetch", "--quiet", "--tags", "origin"];
-        git.run(&whole).await.map_err(|_| shallow)?;
-        git.run(&["checkout", "--quiet", reference, "--"]).await?;
+        // Servers that give no single commit by its digest, or know no depth, give everything. Their own choice is no branch of
+        // ours then, and is fetched by its name.
+        let whole = ["fetch", "--quiet", "--tags", "origin", "HEAD"];
+        let (named, found) = match reference {
+            "HEAD" => (&whole[..], "FETCH_HEAD"),
+            other => (&whole[..4], other),
+        };
+        git.run(named).await.map_err(|_| shallow)?;
+        git.run(&["checkout", "--quiet", found, "--"]).await?;
     } else {
         git.run(&["checkout", "--quiet", "FETCH_HEAD", "--"])
             .await?;
@@ -195,16 +216,18 @@ pub async fn clone(
 
 impl Access<'_> {
     /// Writes into git's home what opens `repository`.
-    fn write(&self, repository: &str, stored: Option<&str>) -> Result<(), BuildError> {
-        let mut settings = String::new();
-        if let Some(stored) = stored {
-            self.file(CREDENTIALS, stored)?;
-            settings.push_str("[credential]\n\thelper = store\n");
+    fn write(&self, repository: &str, login: Option<&Login>) -> Result<(), BuildError> {
+        let (mut settings, mut authorization) = (String::new(), self.authorization);
+        match login {
+            Some(Login::Stored(line)) => {
+                self.file(CREDENTIALS, line)?;
+                settings.push_str("[credential]\n\thelper = store\n");
+            }
+            // What the client has for the host goes before it.
+            Some(Login::Header(value)) => authorization = authorization.or(Some(value)),
+            None => {}
         }
-        if let Some(value) = self
-            .authorization
-            .filter(|_| web_host(repository).is_some())
-        {
+        if let Some(value) = authorization.filter(|_| web_host(repository).is_some()) {
             let (scope, header) = (
                 quoted(scope(repository))?,
                 format!("Authorization: {value}"),
@@ -414,25 +437,37 @@ mod tests {
 
     #[test]
     fn passwords_are_parted_from_addresses() {
-        for (text, clean, line) in [
+        let stored = |line: &str| Some(Login::Stored(format!("{line}\n")));
+        for (text, clean, login) in [
             (
                 "https://u:p@h:1/a",
                 "https://h:1/a",
-                Some("https://u:p@h:1\n"),
+                stored("https://u:p@h:1"),
             ),
             (
                 "http://u:p@ss@h/a",
                 "http://h/a",
-                Some("http://u:p%40ss@h\n"),
+                stored("http://u:p%40ss@h"),
             ),
-            ("https://token@h/a", "https://h/a", None),
+            (
+                "https://token@h/a",
+                "https://h/a",
+                stored("https://token:@h"),
+            ),
+            (
+                "https://:to%6ben@h/a",
+                "https://h/a",
+                // `:token`, in base 64.
+                Some(Login::Header("basic OnRva2Vu".to_owned())),
+            ),
+            ("https://@h/a", "https://h/a", None),
+            ("https://:@h/a", "https://h/a", None),
             ("ssh://git:p@h/a", "ssh://git@h/a", None),
             ("ssh://git@h/a", "ssh://git@h/a", None),
             ("git@h:a/b.git", "git@h:a/b.git", None),
             ("https://h/a@b", "https://h/a@b", None),
         ] {
-            let line = line.map(str::to_owned);
-            assert_eq!(parted(text), (clean.to_owned(), line), "{text}");
+            assert_eq!(parted(text), (clean.to_owned(), login), "{text}");
         }
     }
 
@@ -519,8 +554,8 @@ mod tests {
         assert_eq!(scope("https://github.com/a/b"), "https://github.com/");
     }
 
-    /// A web server with files below `folder`, for who has the password.
-    fn serve(folder: std::path::PathBuf) -> String {
+    /// A web server with files below `folder`, for who has the password: this one, in base 64.
+    fn serve(folder: std::path::PathBuf, login: &'static str) -> String {
         use std::io::{BufRead as _, BufReader};
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap().to_string();
@@ -530,8 +565,11 @@ mod tests {
             let mut is_known = false;
             for line in lines {
                 let line = line?;
-                // `u:hush`, in base 64.
-                is_known |= line.eq_ignore_ascii_case("authorization: basic dTpodXNo");
+                let value = line
+                    .split_once(": ")
+                    .filter(|(name, _)| name.eq_ignore_ascii_case("authorization"));
+                let pair = value.and_then(|(_, value)| value.split_once(' '));
+                is_known |= pair.is_some_and(|(_, pair)| pair == login);
                 if line.is_empty() {
                     break;
                 }
@@ -578,11 +616,20 @@ mod tests {
         let mut made = std::process::Command::new("sh");
         made.args(["-c", script]).current_dir(dir.path());
         assert!(made.status().unwrap().success());
-        let address = serve(dir.path().to_owned());
-        for (number, (user, authorization)) in [("u:hush@", None), ("", Some("basic dTpodXNo"))]
-            .into_iter()
-            .enumerate()
+        // `u:hush`, `hush:` and `:hush`.
+        for (number, (user, authorization, login)) in [
+            ("u:hush@", None, "dTpodXNo"),
+            ("", Some("basic dTpodXNo"), "dTpodXNo"),
+            ("hush@", None, "aHVzaDo="),
+            ("hu%73h@", None, "aHVzaDo="),
+            (":hush@", None, "Omh1c2g="),
+            // What the client has for the host goes before what the address says.
+            (":other@", Some("basic dTpodXNo"), "dTpodXNo"),
+        ]
+        .into_iter()
+        .enumerate()
         {
+            let address = serve(dir.path().to_owned(), login);
             let home = tempfile::tempdir().unwrap();
             let access = Access {
                 authorization,
@@ -599,10 +646,22 @@ mod tests {
             assert_eq!(std::fs::read(path.join("f")).unwrap(), b"x\n");
             let kept = texts(&path.join(".git"));
             assert!(kept.iter().any(|text| text.contains(&address)));
-            for secret in ["hush", "dTpodXNo"] {
+            for secret in ["hush", login] {
                 assert!(!kept.iter().any(|text| text.contains(secret)), "{secret}");
             }
             assert!(!path.join(".git/FETCH_HEAD").exists());
+            let chosen = GitUrl {
+                reference: String::new(),
+                ..url.clone()
+            };
+            let (other, head) = (tempfile::tempdir().unwrap(), dir.path().join("head"));
+            let access = Access {
+                home: other.path(),
+                ..access
+            };
+            let head_commit = clone(&chosen, &head, Own::Dropped, &access).await.unwrap();
+            assert_eq!(head_commit, commit);
+            std::fs::remove_dir_all(head).unwrap();
             let (bare, again) = (tempfile::tempdir().unwrap(), dir.path().join("again"));
             let none = access_of(bare.path(), None);
             let url = GitUrl {

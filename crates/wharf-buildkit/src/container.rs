@@ -21,7 +21,7 @@ use wharf_solver::{NewProcess, Process, Solver};
 
 use crate::error::Error;
 use crate::job::Job;
-use crate::spool::Spool;
+use crate::spool::{Reader, Teller, spool};
 
 /// What waits for the client.
 const WAITING: usize = 32;
@@ -29,13 +29,15 @@ const WAITING: usize = 32;
 const ORDERS: usize = 1_024;
 /// Bytes that are read at once.
 const CHUNK: usize = 32 << 10;
+/// The most bytes that a process is still to read, on the disk. Beyond it its client waits for it, as BuildKit's always does.
+const UNREAD: u64 = 64 << 20;
 /// The most processes of a stream.
 const PROCESSES: usize = 64;
 /// The exit code of what did not end by itself (`gateway/errdefs.UnknownExitStatus`).
 const UNKNOWN: u32 = 255;
 
-/// Answers a stream of messages. Processes end with it. No process is waited for: what it is to read is spooled with
-/// `solver`, and of orders it may only have so many before it.
+/// Answers a stream of messages. Processes end with it. What a process is to read is spooled with `solver`, and only where that
+/// is very much is it waited for; of orders it may only have so many before it.
 pub(crate) fn serve(
     job: Arc<Job>,
     solver: Solver,
@@ -55,13 +57,13 @@ pub(crate) fn serve(
                         let _ = said.send(Err(Status::unknown(text))).await;
                         return;
                     }
-                    let told = spool(&solver);
+                    let (told, reader) = unread(&solver);
                     let (ordered, orders) = mpsc::channel(ORDERS);
                     let line = Line {
                         id: id.clone(),
                         said: said.clone(),
                     };
-                    let work = tokio::spawn(line.run(job.clone(), init, (told.clone(), orders)));
+                    let work = tokio::spawn(line.run(job.clone(), init, (reader, orders)));
                     let work = AbortOnDropHandle::new(work);
                     let known = Known {
                         told,
@@ -98,9 +100,9 @@ pub(crate) fn serve(
 }
 
 /// What a process is to read.
-fn spool(solver: &Solver) -> Spool {
+fn unread(solver: &Solver) -> (Teller, Reader) {
     let solver = solver.clone();
-    Spool::new(move || {
+    spool(UNREAD, move || {
         let folder = solver.scratch().map_err(std::io::Error::other)?;
         tempfile::tempfile_in(folder.path())
     })
@@ -108,15 +110,15 @@ fn spool(solver: &Solver) -> Spool {
 
 /// A process that was begun.
 struct Known {
-    /// What it reads.
-    told: Spool,
+    /// What it reads. With its end, that goes too.
+    told: Teller,
     /// Signals and sizes: they do not wait until it has read.
     ordered: mpsc::Sender<Input>,
     work: AbortOnDropHandle<()>,
 }
 
 impl Known {
-    /// Passes on what its client says to it. Waits for the disk alone.
+    /// Passes on what its client says to it. Waits for the disk, and for the process where it has very much to read.
     async fn hear(&self, input: Input) -> Result<(), Status> {
         match input {
             Input::File(file) if file.fd == 0 => {
@@ -142,7 +144,7 @@ impl Known {
 }
 
 /// What comes for a process: what it reads, and orders.
-type Inputs = (Spool, mpsc::Receiver<Input>);
+type Inputs = (Reader, mpsc::Receiver<Input>);
 
 /// What one process says to its client.
 #[derive(Clone)]
@@ -282,7 +284,7 @@ impl Line {
 }
 
 /// Tells the process what the client has for it, for as long as it lives.
-async fn tell(mut writer: impl AsyncWrite + Unpin, inputs: Spool) -> std::convert::Infallible {
+async fn tell(mut writer: impl AsyncWrite + Unpin, mut inputs: Reader) -> std::convert::Infallible {
     loop {
         match inputs.read().await {
             // Who has ended is told nothing any more; that it has is heard elsewhere.
@@ -295,6 +297,8 @@ async fn tell(mut writer: impl AsyncWrite + Unpin, inputs: Spool) -> std::conver
             }
         }
     }
+    // What comes now goes nowhere, and nobody waits for a process that does not read it.
+    drop(inputs);
     // As above.
     let _ = writer.shutdown().await;
     std::future::pending().await

@@ -199,6 +199,15 @@ impl RegistryError {
         }
     }
 
+    /// Whether the registry says that it does not have it, which is not the same as that it does not give it.
+    pub fn is_gone(&self) -> bool {
+        match self {
+            Self::ManifestUnknown { .. } | Self::NameUnknown { .. } | Self::BlobUnknown(_) => true,
+            Self::Status { status, .. } => *status == 404,
+            _ => false,
+        }
+    }
+
     /// Whether the same request may work a little later.
     pub fn is_transient(&self) -> bool {
         match self {

@@ -122,10 +122,10 @@ impl Client {
     }
 
     /// The manifests of all images that a name leads to, whatever they are for, and where their blobs are; without those
-    /// that only say something of others.
+    /// that only say something of others, and without those that the place does not have any more.
     ///
     /// # Errors
-    /// The last place's [`RegistryError`].
+    /// The last place's [`RegistryError`], also where it has one and does not give it.
     pub async fn resolve_all(
         &self,
         reference: &Reference,
@@ -155,19 +155,21 @@ impl Client {
             let kind = entry.media_type.as_str();
             media_type::ACCEPT_MANIFESTS.contains(&kind) && !entry.is_attestation()
         };
-        let (mut manifests, mut wrong) = (Vec::new(), None);
+        let (mut manifests, mut gone) = (Vec::new(), None);
         for entry in index.manifests.iter().filter(is_image).take(MOST_IMAGES) {
             let (digest, found) = (entry.digest, entry.digest.to_string());
             match self.manifest(source, &found, Some(&digest)).await {
                 Ok((_, Document::Manifest(manifest))) => manifests.push(manifest),
                 Ok((_, Document::Index(_))) => {}
-                Err(error) => {
+                Err(error) if error.is_gone() => {
                     tracing::debug!(%error, image = found, "read an image of an index");
-                    wrong = Some(error);
+                    gone = Some(error);
                 }
+                // It is not known what it has.
+                Err(error) => return Err(error),
             }
         }
-        match (manifests.is_empty(), wrong) {
+        match (manifests.is_empty(), gone) {
             (true, Some(error)) => Err(error),
             _ => Ok(manifests),
         }

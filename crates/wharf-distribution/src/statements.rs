@@ -105,11 +105,7 @@ impl Client {
         let path = format!("referrers/{subject}");
         let pages = match self.pages(source, &path, media_type::OCI_INDEX).await {
             Ok(pages) => pages,
-            Err(
-                RegistryError::Status { status: 404, .. }
-                | RegistryError::ManifestUnknown { .. }
-                | RegistryError::NameUnknown { .. },
-            ) => {
+            Err(error) if error.is_gone() => {
                 let listed = self.referrers_by_tag(source, subject).await?;
                 return Ok(listed.unwrap_or_default());
             }
@@ -137,11 +133,7 @@ impl Client {
         match self.manifest(source, &tag_of(subject), None).await {
             Ok((_, Document::Index(index))) => Ok(Some(index.manifests)),
             Ok(_) => Ok(None),
-            Err(
-                RegistryError::Status { status: 404, .. }
-                | RegistryError::ManifestUnknown { .. }
-                | RegistryError::NameUnknown { .. },
-            ) => Ok(Some(Vec::new())),
+            Err(error) if error.is_gone() => Ok(Some(Vec::new())),
             Err(error) => Err(error),
         }
     }

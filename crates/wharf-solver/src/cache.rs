@@ -20,7 +20,7 @@ const RECORDS: Table<Record> = Table::new("solver-record", 1);
 const KEYS: Table<Digest> = Table::new("solver-key", 1);
 
 /// A result on disk.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Record {
     /// Its trees; none where the operation has no such output.
     pub(crate) outputs: Vec<Option<Vec<SavedLayer>>>,
@@ -35,7 +35,7 @@ pub(crate) struct Record {
 }
 
 /// A layer on disk.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct SavedLayer {
     pub(crate) chain: ChainId,
     pub(crate) diff_id: Digest,
@@ -98,7 +98,7 @@ impl Cache {
             return Ok(None);
         };
         let Some(outputs) = self.revive(&record) else {
-            self.db.write(|tx| drop_stale(tx, &key, &id))?;
+            self.db.write(|tx| drop_stale(tx, &key, (&id, &record)))?;
             return Ok(None);
         };
         self.db.write(|tx| {
@@ -194,11 +194,24 @@ impl Cache {
     }
 }
 
-/// Removes a record whose layers are gone, with the key that it was found by. Others may lead to it: they find nothing, and
-/// go with the next prune. Nobody reads all keys for this.
-fn drop_stale(tx: &Transaction<'_>, key: &str, id: &str) -> Result<(), RecordError> {
+/// Removes a record whose layers are gone, with the key that it was found by; not one that a build has made in its place
+/// since. Others may lead to it: they find nothing, and go with the next prune. Nobody reads all keys for this.
+fn drop_stale(
+    tx: &Transaction<'_>,
+    key: &str,
+    (id, found): (&str, &Record),
+) -> Result<(), RecordError> {
+    if RECORDS.get(tx, id)?.is_some_and(|record| record != *found) {
+        return Ok(());
+    }
     RECORDS.delete(tx, id)?;
-    KEYS.delete(tx, key)?;
+    // It may lead elsewhere by now.
+    if KEYS
+        .get(tx, key)?
+        .is_some_and(|there| there.to_string() == id)
+    {
+        KEYS.delete(tx, key)?;
+    }
     Ok(())
 }
 
@@ -270,7 +283,7 @@ mod tests {
             for (key, id) in keys.iter().zip([&stale, &stale, &fresh]) {
                 KEYS.put(tx, key, id)?;
             }
-            drop_stale(tx, &keys[0], &stale.to_string())?;
+            drop_stale(tx, &keys[0], (&stale.to_string(), &record))?;
             assert!(RECORDS.get(tx, &stale.to_string())?.is_none());
             assert!(KEYS.get(tx, &keys[0])?.is_none());
             let left = remove(tx, &HashSet::new())?;
@@ -280,5 +293,31 @@ mod tests {
         });
         let left: Vec<String> = left.unwrap().into_iter().map(|(id, _)| id).collect();
         assert_eq!(left, [fresh.to_string()]);
+    }
+
+    /// A build makes what a look-up found to be stale, before that has removed it.
+    #[test]
+    fn what_was_made_since_is_not_stale() {
+        let dir = tempfile::tempdir().unwrap();
+        let db = Db::open(&dir.path().join("records")).unwrap();
+        let digest = |text: &str| Digest::sha256(text.as_bytes());
+        let (id, other, key) = (digest("id"), digest("other"), digest("key").to_string());
+        let found = Record::new(&[], String::new());
+        let made = Record {
+            created: found.created + 1,
+            ..found.clone()
+        };
+        let left = db.write(|tx| {
+            RECORDS.put(tx, &id.to_string(), &made)?;
+            KEYS.put(tx, &key, &id)?;
+            drop_stale(tx, &key, (&id.to_string(), &found))?;
+            let left = (RECORDS.get(tx, &id.to_string())?, KEYS.get(tx, &key)?);
+            assert_eq!(left, (Some(made.clone()), Some(id)));
+            // It is stale too, but its key leads elsewhere meanwhile.
+            KEYS.put(tx, &key, &other)?;
+            drop_stale(tx, &key, (&id.to_string(), &made))?;
+            Ok::<_, RecordError>((RECORDS.get(tx, &id.to_string())?, KEYS.get(tx, &key)?))
+        });
+        assert_eq!(left.unwrap(), (None, Some(other)));
     }
 }

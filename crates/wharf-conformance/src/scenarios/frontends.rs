@@ -178,6 +178,12 @@ async fn commands(frontend: &mut Frontend) -> Result<()> {
     words.push(signal);
     let ran = frontend.run("c", command, plain, words).await?;
     ensure!(ran.code == 7 && ran.said == "up\nheard\n", "{ran:?}");
+    // Of very much the client waits for the process, until that has ended.
+    let much = told(&"x".repeat(100_000), false);
+    let ran = frontend
+        .run("c", "head -c 1; exit 5", plain, vec![much; 720])
+        .await?;
+    ensure!(ran.code == 5 && ran.said == "x", "{ran:?}");
     let size = Input::Resize(ResizeMessage { rows: 33, cols: 44 });
     let terminal = |init: &mut InitMessage| init.tty = true;
     let command = "test -t 0 && read line && echo \"$line $(stty size)\"";

@@ -121,6 +121,13 @@ async fn chooses_the_platform() {
 
 /// A registry whose index names these manifests, and one that is gone.
 fn with_one_gone(named: &[Digest]) -> Registry {
+    with_one_refused(named, || {
+        Reply::error(404, "MANIFEST_UNKNOWN", "manifest unknown")
+    })
+}
+
+/// As above, with another answer in the last one's place.
+fn with_one_refused(named: &[Digest], refusal: fn() -> Reply) -> Registry {
     let gone = Digest::sha256(b"gone");
     let entries = named.iter().chain([&gone]);
     let entries = entries.map(|digest| Descriptor::new(media_type::OCI_MANIFEST, *digest, 7));
@@ -136,7 +143,7 @@ fn with_one_gone(named: &[Digest]) -> Registry {
             return Some(index.with("Content-Type", media_type::OCI_INDEX));
         }
         let is_gone = request.path.ends_with(&gone.to_string());
-        is_gone.then(|| Reply::error(404, "MANIFEST_UNKNOWN", "manifest unknown"))
+        is_gone.then(refusal)
     })
 }
 
@@ -151,6 +158,23 @@ async fn of_all_images_those_are_left_out_that_are_gone() {
     let reference = registry.reference("app:latest");
     let none = client.resolve_all(&reference, None).await.err().unwrap();
     assert!(none.to_string().contains("manifest unknown"), "{none}");
+}
+
+/// What is not given for another reason may be the part that is wanted: nobody is told that the rest is all.
+#[tokio::test]
+async fn of_all_images_none_is_left_out_that_is_refused() {
+    let refusals: [(fn() -> Reply, &str); 3] = [
+        (|| Reply::error(403, "DENIED", "not for you"), "not for you"),
+        (|| Reply::error(429, "TOOMANYREQUESTS", "slowly"), "slowly"),
+        (|| Reply::ok(b"other".to_vec()), "verification failed"),
+    ];
+    for (refusal, said) in refusals {
+        let registry = with_one_refused(&[manifest(&layer()).1], refusal);
+        let reference = registry.reference("app:latest");
+        let error = client().resolve_all(&reference, None).await.err();
+        let error = error.expect(said).to_string();
+        assert!(error.contains(said), "{error}");
+    }
 }
 
 #[tokio::test]

@@ -47,8 +47,8 @@ impl Job {
         }
     }
 
-    /// Of an index, the caches of all its images: they may be for other platforms than ours, as this build may be. One that
-    /// cannot be had is no reason to do without the others.
+    /// Of an index, the caches of all its images: they may be for other platforms than ours, as this build may be. One that is
+    /// gone or is none is no reason to do without the others; one that is refused is, as nobody knows what it has.
     async fn import_registry(&self, place: &str) -> Result<Vec<Imported>, SolveError> {
         let reference = Reference::parse_normalized(place)
             .map_err(|error| SolveError::Invalid(format!("invalid reference format: {error}")))?
@@ -70,7 +70,8 @@ impl Job {
             let place = Place::Registry(Box::new(source.clone()));
             let read = match config.await {
                 Ok(config) => imported(place, &manifest, &config),
-                Err(error) => Err(failed(error)),
+                Err(error) if error.is_gone() => Err(failed(error)),
+                Err(error) => return Err(failed(error)),
             };
             match read {
                 Ok(one) => all.push(one),
