@@ -10,9 +10,9 @@ use serde_json::Value;
 /// Crates that run without an async runtime: words, kernel, and what the shim is made of.
 const SYNC: &[&str] = &[
     "wharf-oci",
+    "wharf-go",
     "wharf-api-types",
     "wharf-dockerfile",
-    "wharf-go",
     "wharf-shim-api",
     "wharf-sys",
     "wharf-dbus",
