@@ -262,3 +262,26 @@ pub(crate) fn save_archive_loads_again(case: &mut Case) -> Result<()> {
     )?;
     case.prints(&["run", "--rm", "busybox", "echo", "loaded"], "loaded")
 }
+
+/// An archive that cannot be finished does not end like one that is: no client takes it for the whole.
+pub(crate) fn a_save_that_breaks_off(case: &mut Case) -> Result<()> {
+    if case.engine.kind.is_dockerd() {
+        // It keeps its layers in another form.
+        return Ok(());
+    }
+    let layer = [
+        "image",
+        "inspect",
+        "-f",
+        "{{index .RootFS.Layers 0}}",
+        "busybox",
+    ];
+    let layer = case.ok(&layer)?.replace(':', "/");
+    let blobs = case.engine.world.path().join("data/content/blobs");
+    let blob = std::fs::File::options()
+        .write(true)
+        .open(blobs.join(layer))?;
+    blob.set_len(4096)?;
+    // Each client has its own words for it.
+    case.fails(&["save", "busybox"], 1, "")
+}
