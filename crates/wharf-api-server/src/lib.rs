@@ -29,4 +29,4 @@ mod takeover;
 mod version;
 mod websocket;
 
-pub use server::{Api, Listener, TlsAcceptor};
+pub use server::{Api, Clients, Listener, TlsAcceptor};

@@ -1,4 +1,4 @@
-//! Whether a request on a TCP port in clear was meant for it.
+//! Whether a request on a TCP port that asks for no certificates was meant for it.
 //!
 //! Such a port is on loopback, and a browser of this machine reaches it: a page of anybody's can send requests there, and by a
 //! name of its own that it has pointed to loopback (DNS rebinding) read the answers, too. Neither can hide where it is from: the
@@ -11,20 +11,17 @@ use http::{HeaderMap, StatusCode, Uri, header};
 
 use crate::error::ApiError;
 
-/// Domains that nobody can have a name in that another machine answers for (RFC 6761, ICANN's `.internal`).
-const PRIVATE: [&str; 2] = [".localhost", ".internal"];
-
-/// Refuses what a foreign page has sent.
+/// Refuses what a foreign page has sent. `own` are names that the daemon was told to listen by.
 ///
 /// # Errors
 /// 403, if `Host` or `Origin` is another one's.
-pub(crate) fn check(headers: &HeaderMap, uri: &Uri) -> Result<(), ApiError> {
+pub(crate) fn check(headers: &HeaderMap, uri: &Uri, own: &[String]) -> Result<(), ApiError> {
     let named = headers.get_all(header::HOST).into_iter();
     let named = named.filter(|value| !value.is_empty());
     let named = named.map(|value| authority(value.as_bytes()));
     // HTTP/2, and proxies, write it there.
     let mut names = named.chain(uri.authority().cloned().map(Some));
-    if !names.all(|name| name.is_some_and(|name| is_here(host(&name)))) {
+    if !names.all(|name| name.is_some_and(|name| is_here(&host(&name), own))) {
         return Err(refused("Host"));
     }
     let mut origins = headers.get_all(header::ORIGIN).into_iter();
@@ -36,7 +33,7 @@ pub(crate) fn check(headers: &HeaderMap, uri: &Uri) -> Result<(), ApiError> {
 
 fn refused(header: &str) -> ApiError {
     let text = format!(
-        "the request is for, or from, another site (header {header}): use localhost or an address of this machine"
+        "the request is for, or from, another site (header {header}): use localhost, an address of this machine or a name of -H"
     );
     ApiError::new(StatusCode::FORBIDDEN, text)
 }
@@ -52,16 +49,21 @@ fn host(authority: &Authority) -> String {
     host.strip_suffix(']').unwrap_or(host).to_ascii_lowercase()
 }
 
-/// An address cannot be pointed elsewhere, and a name without a dot is nobody's but the machine's.
-fn is_here(host: String) -> bool {
-    let is_own = || {
-        let own = rustix::system::uname();
-        own.nodename()
-            .to_str()
-            .is_ok_and(|own| own.eq_ignore_ascii_case(&host))
+/// An address cannot be pointed elsewhere. Any name can that is not known to be ours: one without a dot, too, by search domains,
+/// LLMNR or NetBIOS.
+fn is_here(host: &str, own: &[String]) -> bool {
+    let is_own = |name: &str| name.eq_ignore_ascii_case(host);
+    let is_nodename = || {
+        let system = rustix::system::uname();
+        system.nodename().to_str().is_ok_and(is_own)
     };
-    let is_private = || PRIVATE.iter().any(|domain| host.ends_with(domain));
-    host.parse::<IpAddr>().is_ok() || !host.contains('.') || is_private() || is_own()
+    let is_known = || own.iter().any(|name| is_own(name)) || is_nodename();
+    host.parse::<IpAddr>().is_ok() || is_localhost(host) || is_known()
+}
+
+/// Names that are loopback's for ever (RFC 6761).
+fn is_localhost(host: &str) -> bool {
+    host == "localhost" || host.ends_with(".localhost")
 }
 
 /// Whether a page is one of this machine. `null`, which is what pages without a site say, is not.
@@ -73,7 +75,7 @@ fn is_local_site(origin: &[u8]) -> bool {
         let is_loopback = host
             .parse::<IpAddr>()
             .is_ok_and(|address| address.is_loopback());
-        is_loopback || host == "localhost" || host.ends_with(".localhost")
+        is_loopback || is_localhost(&host)
     })
 }
 
@@ -86,7 +88,8 @@ mod tests {
         for (name, value) in pairs {
             headers.append(*name, value.parse().expect("value"));
         }
-        check(&headers, &uri.parse().expect("uri")).is_ok()
+        let own = ["build-box".to_owned()];
+        check(&headers, &uri.parse().expect("uri"), &own).is_ok()
     }
 
     #[test]
@@ -96,16 +99,23 @@ mod tests {
             "127.0.0.1:2375",
             "[::1]:2375",
             "LOCALHOST.",
-            "docker",
+            "build-box:2375",
             "api.moby.localhost",
-            "host.docker.internal:2375",
             "10.0.0.1",
         ] {
             assert!(is_taken("/info", &[("host", host)]), "{host}");
         }
         // Before HTTP/1.1 none was said, and no browser says nothing.
         assert!(is_taken("/info", &[]) && is_taken("/info", &[("host", "")]));
-        for host in ["evil.example:2375", "127.0.0.1.evil.example", "a b"] {
+        for host in [
+            "evil.example:2375",
+            "127.0.0.1.evil.example",
+            // Somebody's network may answer for these.
+            "wpad",
+            "host.docker.internal:2375",
+            "build-box.evil.example",
+            "a b",
+        ] {
             assert!(!is_taken("/info", &[("host", host)]), "{host}");
         }
         assert!(!is_taken("http://evil.example/info", &[]));

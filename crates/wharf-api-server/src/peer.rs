@@ -34,7 +34,7 @@ pub(crate) enum Socket {
 /// Who can have made a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Reach {
-    /// Who may open a socket, or has a certificate.
+    /// Who may open a socket, or has shown a certificate.
     Known,
     /// Every program of this machine that can be talked into it, a browser among them.
     Local,
@@ -64,15 +64,15 @@ impl Peer {
         }
     }
 
-    /// The same, over TCP without TLS.
-    pub(crate) fn in_clear(self) -> Self {
+    /// The same, where nobody says who he is.
+    pub(crate) fn unproven(self) -> Self {
         Self {
             reach: Reach::Local,
             ..self
         }
     }
 
-    pub(crate) fn is_in_clear(&self) -> bool {
+    pub(crate) fn is_unproven(&self) -> bool {
         self.reach == Reach::Local
     }
 

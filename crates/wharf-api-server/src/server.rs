@@ -12,7 +12,8 @@ use axum::extract::Request;
 use axum::response::{IntoResponse as _, Response};
 use http::{HeaderValue, Method, StatusCode, header};
 use hyper::body::{Body as _, Frame, Incoming, SizeHint};
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper::service::{Service, service_fn};
+use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto;
 use tokio::net::{TcpListener, TcpStream, UnixListener};
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
@@ -36,8 +37,8 @@ const HANDSHAKE: Duration = Duration::from_secs(10);
 const HANDSHAKES: usize = 1000;
 /// How long the head of a connection's first request may take, as dockerd (`ReadHeaderTimeout`). After it a connection may idle.
 const HEAD: Duration = Duration::from_secs(5 * 60);
-/// The same where metrics are served, which anybody may reach; and between two requests.
-const METRICS_HEAD: Duration = Duration::from_secs(30);
+/// How long all of a connection may take where metrics are served, which anybody may reach: it has one request.
+const METRICS: Duration = Duration::from_secs(30);
 /// How many connections there may be to the metrics.
 const METRICS_READERS: usize = 64;
 /// After how long a silent TCP connection is asked whether it lives, as Go has it.
@@ -54,7 +55,16 @@ pub enum Listener {
     /// A TCP socket, in clear.
     Tcp(TcpListener),
     /// A TCP socket, with TLS.
-    Tls(TcpListener, TlsAcceptor),
+    Tls(TcpListener, TlsAcceptor, Clients),
+}
+
+/// Who gets through a TLS handshake.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Clients {
+    /// Who shows a certificate.
+    Certified,
+    /// Whoever comes.
+    Anybody,
 }
 
 /// What is served on a listener.
@@ -73,6 +83,8 @@ pub struct Api {
     /// What the header `Docker-Experimental` says.
     experimental: &'static str,
     face: Face,
+    /// Names that this machine goes by, beside those that every machine knows.
+    names: Arc<[String]>,
     handshakes: Arc<Semaphore>,
     closing: Closing,
     /// A connection has ended, and its descriptors are free.
@@ -96,10 +108,18 @@ impl Api {
             router: routes::all(engine, builder, buildkit.clone()),
             experimental,
             face: Face::Engine(buildkit),
+            names: Arc::default(),
             handshakes: Arc::new(Semaphore::new(HANDSHAKES)),
             closing: Closing::default(),
             ended: Arc::default(),
         })
+    }
+
+    /// The same, where requests may also be for these names of hosts (in the header `Host`), if it is not known who sends them.
+    #[must_use]
+    pub fn with_names(self, names: Vec<String>) -> Self {
+        let names = names.into();
+        Self { names, ..self }
     }
 
     /// What `metrics-addr` serves of `engine`, in place of the API; it ends with that.
@@ -142,14 +162,20 @@ impl Api {
                 Listener::Tcp(socket) => socket.accept().await.map(|(stream, _)| {
                     keep_lively(&stream);
                     let peer = Peer::of(&stream, Socket::Tcp, &self.closing);
-                    self.spawn(stream, peer.in_clear(), place);
+                    self.spawn(stream, peer.unproven(), place);
                 }),
-                Listener::Tls(socket, acceptor) => {
+                Listener::Tls(socket, acceptor, clients) => {
                     let hands = self.handshakes.clone().acquire_owned().await.ok();
                     socket.accept().await.map(|(stream, _)| {
                         keep_lively(&stream);
+                        let peer = Peer::of(&stream, Socket::Tcp, &self.closing);
+                        let peer = match clients {
+                            Clients::Certified => peer,
+                            Clients::Anybody => peer.unproven(),
+                        };
+                        let handshake = acceptor.accept(stream);
                         let api = self.clone();
-                        tokio::spawn(api.secure(stream, acceptor.clone(), hands, place));
+                        tokio::spawn(api.secure(handshake, peer, hands, place));
                     })
                 }
             };
@@ -172,13 +198,12 @@ impl Api {
     /// TLS first. Who does not come to the point is not waited for.
     async fn secure(
         self,
-        stream: TcpStream,
-        acceptor: TlsAcceptor,
+        handshake: tokio_rustls::Accept<TcpStream>,
+        peer: Peer,
         hands: Option<OwnedSemaphorePermit>,
         place: Option<OwnedSemaphorePermit>,
     ) {
-        let peer = Peer::of(&stream, Socket::Tcp, &self.closing);
-        let handshake = tokio::time::timeout(HANDSHAKE, acceptor.accept(stream)).await;
+        let handshake = tokio::time::timeout(HANDSHAKE, handshake).await;
         drop(hands);
         match handshake {
             Ok(Ok(stream)) => self.spawn(stream, peer, place),
@@ -193,7 +218,15 @@ impl Api {
     {
         let api = self.clone();
         tokio::spawn(async move {
-            if let Err(error) = api.talk(stream, peer).await {
+            let talk = api.talk(stream, peer);
+            let talked = match api.face {
+                Face::Engine(_) => talk.await,
+                Face::Metrics(_) => match tokio::time::timeout(METRICS, talk).await {
+                    Ok(talked) => talked,
+                    Err(elapsed) => Err(elapsed.into()),
+                },
+            };
+            if let Err(error) = talked {
                 tracing::trace!(%error, "connection");
             }
             drop(place);
@@ -206,24 +239,18 @@ impl Api {
     where
         S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
     {
-        let head = match self.face {
-            Face::Engine(_) => HEAD,
-            Face::Metrics(_) => METRICS_HEAD,
-        };
         let stream = tokio::select! {
-            opened = tokio::time::timeout(head, Connection::open(stream)) => opened??,
+            opened = tokio::time::timeout(HEAD, Connection::open(stream)) => opened??,
             // Nothing was asked.
             () = self.closing.begun() => return Ok(()),
         };
         let builder = self.http(stream.has_long_head());
         let (api, turn) = (self.clone(), stream.turn());
-        let service = hyper::service::service_fn(move |request| {
-            let (api, peer, turn) = (api.clone(), peer.clone(), turn.clone());
-            async move {
-                let response = api.answer(request, peer).await?;
-                Ok::<_, Infallible>(in_turn(response, turn))
-            }
-        });
+        let answer = move |request| {
+            let (api, peer) = (api.clone(), peer.clone());
+            async move { api.answer(request, peer).await }
+        };
+        let service = by_turns(turn, answer);
         let connection = builder.serve_connection_with_upgrades(TokioIo::new(stream), service);
         let mut connection = std::pin::pin!(connection);
         tokio::select! {
@@ -249,9 +276,7 @@ impl Api {
         match self.face {
             Face::Engine(_) => builder,
             Face::Metrics(_) => {
-                let mut http = builder.http1();
-                http.timer(TokioTimer::new())
-                    .header_read_timeout(METRICS_HEAD);
+                builder.http1().keep_alive(false);
                 builder.http1_only()
             }
         }
@@ -265,8 +290,10 @@ impl Api {
         if self.closing.has_begun() {
             return Ok(ApiError::from(EngineError::ShuttingDown).into_response());
         }
-        if peer.is_in_clear()
-            && let Err(error) = origin::check(request.headers(), request.uri())
+        // Metrics are for whoever asks, by whatever name.
+        if matches!(self.face, Face::Engine(_))
+            && peer.is_unproven()
+            && let Err(error) = origin::check(request.headers(), request.uri(), &self.names)
         {
             return Ok(error.into_response());
         }
@@ -276,6 +303,28 @@ impl Api {
             _ => answer(self.router.clone(), self.experimental, peer, request).await,
         }
     }
+}
+
+/// Answers one request after the other, and tells of each when it begins and when its answer has been given: a request that came
+/// together with the one before was not seen to begin by who reads.
+fn by_turns<A, F>(
+    turn: Turn,
+    answer: A,
+) -> impl Service<
+    http::Request<Incoming>,
+    Response = Response<Given>,
+    Error = Infallible,
+    Future: Send + 'static,
+>
+where
+    A: Fn(http::Request<Incoming>) -> F,
+    F: Future<Output = Result<Response, Infallible>> + Send + 'static,
+{
+    service_fn(move |request| {
+        turn.begun();
+        let (answer, turn) = (answer(request), turn.clone());
+        async move { Ok(in_turn(answer.await?, turn)) }
+    })
 }
 
 /// Tells when the answer has been given, or that the connection is given away.
@@ -396,4 +445,39 @@ async fn answer(
     let server = concat!("Docker/", env!("CARGO_PKG_VERSION"), " (linux)");
     headers.insert("Server", HeaderValue::from_static(server));
     Ok(response)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use http_body_util::BodyExt as _;
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+    /// What is left of a body does not look like the line of a request.
+    #[tokio::test]
+    async fn a_request_that_came_with_another_may_be_cut_anywhere() {
+        let (ours, mut theirs) = tokio::io::duplex(4096);
+        let head = "POST / HTTP/1.1\r\nContent-Length: 4\r\n\r\n";
+        let both = format!("{head}one.{head}t");
+        theirs.write_all(both.as_bytes()).await.unwrap();
+        let connection = Connection::open(ours).await.unwrap();
+        let echo = by_turns(connection.turn(), async |request| {
+            let body = request.into_body().collect().await.unwrap();
+            Ok(Response::new(Body::from(body.to_bytes())))
+        });
+        let builder = auto::Builder::new(TokioExecutor::new());
+        let serve = builder.serve_connection(TokioIo::new(connection), echo);
+        let talk = async move {
+            let mut said = Vec::new();
+            while !said.ends_with(b"one.") {
+                theirs.read_buf(&mut said).await.unwrap();
+            }
+            theirs.write_all(b"wo.").await.unwrap();
+            while !said.ends_with(b"two.") {
+                theirs.read_buf(&mut said).await.unwrap();
+            }
+        };
+        let (served, ()) = tokio::join!(serve, talk);
+        served.unwrap();
+    }
 }

@@ -56,7 +56,8 @@ impl Turn {
         self.0.load(Ordering::SeqCst) == BETWEEN
     }
 
-    fn begun(&self) {
+    /// A request is being answered: what is read from now on is of it.
+    pub(crate) fn begun(&self) {
         let _ = self
             .0
             .compare_exchange(BETWEEN, WITHIN, Ordering::SeqCst, Ordering::SeqCst);

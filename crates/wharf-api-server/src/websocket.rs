@@ -55,10 +55,11 @@ pub(crate) fn attach(request: &mut Request, key: &str, attachment: Attachment) -
         let serve = tokio::spawn(attachment.serve(theirs, left.clone().cancelled_owned()));
         let (output, input) = tokio::io::split(ours);
         let (sink, messages) = socket.split();
+        // There is no half of a WebSocket: who says no more hears no more, and the other way round.
+        let left = left.drop_guard();
         let said = tokio::spawn(async move {
             stdin(messages, input).await;
-            // There is no half of a WebSocket: who says no more hears no more.
-            left.cancel();
+            drop(left);
         });
         if let Err(error) = stdout(sink, output, framed).await {
             tracing::debug!(%error, "attach over a WebSocket");

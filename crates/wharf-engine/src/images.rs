@@ -114,11 +114,15 @@ impl ImageService {
         names: Vec<String>,
         platforms: Vec<Platform>,
     ) -> Result<FileStream, EngineError> {
-        // A repository without a tag is all its tags, and `latest` need not be among them.
-        let pins = names.iter().filter_map(|name| self.store.pin(name).ok());
-        let pins: Vec<_> = pins.collect();
         let (store, wanted, on) = (self.store.clone(), names.clone(), platforms.clone());
-        blocking(move || store.check_save(&wanted, &on)).await?;
+        let pins = blocking(move || {
+            // A repository without a tag is all its tags, and `latest` need not be among them.
+            let pins = wanted.iter().filter_map(|name| store.pin(name).ok());
+            let pins: Vec<_> = pins.collect();
+            store.check_save(&wanted, &on)?;
+            Ok(pins)
+        })
+        .await?;
         let service = self.clone();
         files::stream(None, move |sink| {
             let _pins = pins;

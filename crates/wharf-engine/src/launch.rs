@@ -6,7 +6,7 @@ pub(crate) mod network;
 
 use wharf_tasks::{Task, TaskConfig, TaskError};
 
-use crate::containers::{Entry, Shared, mounts};
+use crate::containers::{Entry, Input, Shared, mounts};
 use crate::error::chain;
 use crate::record::Record;
 use crate::{EngineError, ErrorKind, NetworkView, spec};
@@ -157,10 +157,13 @@ pub(crate) fn serve_names(
 
 /// Connects those who wait, then lets the process go.
 async fn begin(entry: &Entry, task: &Task) -> Result<(), TaskError> {
-    let pending = {
+    let (pending, input) = {
         let mut io = entry.io();
         io.task = Some(task.clone());
-        std::mem::take(&mut io.pending)
+        (
+            std::mem::take(&mut io.pending),
+            std::mem::take(&mut io.input),
+        )
     };
     for client in pending {
         // A client that has gone is none.
@@ -168,6 +171,9 @@ async fn begin(entry: &Entry, task: &Task) -> Result<(), TaskError> {
             let stream = task.attach(client.options).await?;
             let _ = client.connect.send(stream);
         }
+    }
+    if input == Input::Over {
+        task.close_stdin().await?;
     }
     task.start().await
 }

@@ -189,7 +189,7 @@ scenarios! {
     restarts: unhealthy_ones_are_started_again who_is_needed_starts_first a_stop_goes_on_under_the_next_daemon;
     attach: by_a_websocket by_several_clients;
     serving: clients_that_are_gone_are_noticed input_ends_with_its_client_and_not_with_the_daemon
-        a_daemon_that_stops_takes_no_requests requests_of_foreign_pages_are_refused;
+        input_before_the_start_is_kept a_daemon_that_stops_takes_no_requests requests_of_foreign_pages_are_refused;
     networks: create_list_inspect_remove bad_networks_are_refused connect_and_disconnect_live names_resolve
         port_53_stays_free links_name_others networks_are_apart several_networks_at_the_start
         prune_takes_the_unused events_of_networks dual_stack networks_outlive_the_daemon

@@ -100,16 +100,30 @@ fn ask(stream: &mut UnixStream, line: &str) -> Result<Answer> {
 
 /// Makes a container whose stdin is open, runs `script` in it, and attaches before the start.
 fn with_input(case: &Case, name: &str, script: &str) -> Result<UnixStream> {
+    let stream = before_the_start(case, name, script, Input::Once)?;
+    case.ok(&["start", name])?;
+    Ok(stream)
+}
+
+/// What a client's end is for a container's stdin.
+#[derive(PartialEq)]
+enum Input {
+    /// Its end (`StdinOnce`).
+    Once,
+    /// Nothing.
+    Kept,
+}
+
+/// Makes a container that is to run `script`, and attaches to it.
+fn before_the_start(case: &Case, name: &str, script: &str, input: Input) -> Result<UnixStream> {
     let settings = json!({
         "Image": "busybox", "Cmd": ["sh", "-c", script],
-        "OpenStdin": true, "StdinOnce": true, "AttachStdin": true,
+        "OpenStdin": true, "StdinOnce": input == Input::Once, "AttachStdin": true,
     });
     let target = format!("/containers/create?name={name}");
     case.expect("POST", &target, Some(&settings), 201)?;
     let line = format!("POST /v1.41/containers/{name}/attach?stream=1&stdin=1&stdout=1");
-    let stream = open(case, &line, ATTACH)?;
-    case.ok(&["start", name])?;
-    Ok(stream)
+    open(case, &line, ATTACH)
 }
 
 fn is(case: &Case, name: &str, status: &str) -> Result<bool> {
@@ -145,6 +159,42 @@ pub(crate) fn input_ends_with_its_client_and_not_with_the_daemon(case: &mut Case
     stream.shutdown(std::net::Shutdown::Write)?;
     until(|| is(case, "kept", "exited"))?;
     case.prints(&["inspect", "-f", "{{.State.ExitCode}}", "kept"], "6")
+}
+
+/// A client may have said all, and be gone, before the container is started.
+pub(crate) fn input_before_the_start_is_kept(case: &mut Case) -> Result<()> {
+    let ends = |name: &str, code: &str| {
+        case.ok(&["start", name])?;
+        until(|| is(case, name, "exited"))?;
+        case.prints(&["inspect", "-f", "{{.State.ExitCode}}", name], code)
+    };
+    // More than is read at once, and it is answered while it comes.
+    let said = "0123456789abcde\n".repeat(6000);
+    let mut stream = before_the_start(case, "all", "cat; exit 4", Input::Once)?;
+    stream.write_all(said.as_bytes())?;
+    drop(stream);
+    ends("all", "4")?;
+    case.prints(&["logs", "all"], said.trim_end())?;
+    let mut stream = before_the_start(case, "line", "read x; echo got $x; exit 5", Input::Kept)?;
+    stream.write_all(b"early\n")?;
+    drop(stream);
+    ends("line", "5")?;
+    case.prints(&["logs", "line"], "got early")?;
+    // Nothing was said: that is the end of it, for one run.
+    let before = descriptors(case)?;
+    let script = "if [ -e /w ]; then read x; echo again $x; exit 7; fi; touch /w; cat; exit 6";
+    let stream = before_the_start(case, "none", script, Input::Once)?;
+    drop(stream);
+    if !case.engine.kind.is_dockerd() {
+        until(|| Ok(descriptors(case)? <= before + 1))?;
+    }
+    ends("none", "6")?;
+    let line = "POST /v1.41/containers/none/attach?stream=1&stdin=1&stdout=1";
+    let mut stream = open(case, line, ATTACH)?;
+    case.ok(&["start", "none"])?;
+    stream.write_all(b"hello\n")?;
+    until(|| is(case, "none", "exited"))?;
+    case.prints(&["logs", "none"], "again hello")
 }
 
 /// Who was there already gets the answer, and nobody else comes in.
@@ -216,6 +266,7 @@ pub(crate) fn requests_of_foreign_pages_are_refused(case: &mut Case) -> Result<(
             "200",
         ),
         ("Host: evil.example:2375", "403"),
+        ("Host: wpad:2375", "403"),
         (
             "Host: localhost:2375\\r\\nOrigin: http://evil.example",
             "403",

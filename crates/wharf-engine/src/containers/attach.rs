@@ -16,6 +16,9 @@ use super::{AttachEnd, AttachOptions, Containers, LogOptions, LogStream};
 use crate::detach::Keys;
 use crate::{EngineError, Status};
 
+/// How much of a client's input is read at once, in bytes.
+const PIECE: usize = 32 * 1024;
+
 /// A client that waits for the start.
 pub(crate) struct Pending {
     pub(crate) options: wharf_tasks::AttachOptions,
@@ -184,13 +187,14 @@ impl Attachment {
     }
 
     /// Copies until one side ends. `gone` resolves when the client has closed both halves of its connection: what it has sent is
-    /// still passed on, but there is nobody to write to. As with dockerd, `StdinOnce` ends the container's stdin then, too.
+    /// still passed on, but there is nobody to write to. As with dockerd, `StdinOnce` ends the container's stdin then, too; before
+    /// the start, that of the run to come.
     pub async fn serve(
-        mut self,
+        self,
         connection: impl AsyncRead + AsyncWrite + Send + Unpin,
         gone: impl Future<Output = ()> + Send,
     ) -> AttachEnd {
-        let once = self.once.take();
+        let once = self.once.clone();
         let end = self.copy(connection, gone).await;
         if let (AttachEnd::Gone, Some(entry)) = (&end, once) {
             end_input(&entry).await;
@@ -212,33 +216,47 @@ impl Attachment {
                 }
             }
         }
+        // What a client that went before the start had sent; the rest of it still is in its socket.
+        let mut left = None;
         let stream = match self.source {
-            Source::Ready(stream) => stream,
+            Source::Ready(stream) => Ok(stream),
             Source::Nothing => return finish(&mut to_client, AttachEnd::Ended).await,
-            Source::Later(connected) => tokio::select! {
-                stream = connected => match stream {
-                    Ok(stream) => stream,
-                    // The start failed; whoever asked for it has been told why.
-                    Err(_) => return finish(&mut to_client, AttachEnd::Ended).await,
-                },
+            Source::Later(mut connected) => tokio::select! {
+                stream = &mut connected => stream,
                 () = hung_up(&mut from_client, self.stdin) => return AttachEnd::Gone,
-                () = &mut gone => return AttachEnd::Gone,
+                () = &mut gone => {
+                    let bytes = first_of_the_rest(&mut from_client, self.stdin).await;
+                    if bytes.is_empty() {
+                        self.once.iter().for_each(|entry| end_input_to_come(entry));
+                        return AttachEnd::Gone;
+                    }
+                    left = Some(bytes);
+                    connected.await
+                },
             },
+        };
+        // Else the start failed; whoever asked for it has been told why.
+        let Ok(stream) = stream else {
+            return finish(&mut to_client, AttachEnd::Ended).await;
         };
         let (mut from_task, mut to_task) = stream.into_split();
         let output = async {
-            let copied = tokio::io::copy(&mut from_task, &mut to_client).await;
+            if tokio::io::copy(&mut from_task, &mut to_client)
+                .await
+                .is_err()
+            {
+                // What the client has sent is still passed on, and the process does not wait for a reader.
+                let _ = tokio::io::copy(&mut from_task, &mut tokio::io::sink()).await;
+                return AttachEnd::Gone;
+            }
             if let Some(end) = self.end.take() {
                 end.come().await;
             }
             let _ = to_client.shutdown().await;
-            if copied.is_ok() {
-                AttachEnd::Ended
-            } else {
-                AttachEnd::Gone
-            }
+            AttachEnd::Ended
         };
         let input = async {
+            let mut from_client = left.as_deref().unwrap_or_default().chain(from_client);
             let end = match self.stdin {
                 true => feed(&mut from_client, &mut to_task, self.keys, self.tty).await,
                 false => drain(&mut from_client).await,
@@ -247,7 +265,9 @@ impl Attachment {
                 Some(end) => end,
                 // A client that has said all still listens, as long as it is there.
                 None => {
-                    gone.await;
+                    if left.is_none() {
+                        gone.await;
+                    }
                     AttachEnd::Gone
                 }
             }
@@ -270,6 +290,14 @@ async fn end_input(entry: &super::Entry) {
     }
 }
 
+/// The run to come begins with a stdin that has ended, if there is none yet.
+fn end_input_to_come(entry: &super::Entry) {
+    let mut io = entry.io();
+    if io.task.is_none() {
+        io.input = super::Input::Over;
+    }
+}
+
 async fn finish(client: &mut (impl AsyncWrite + Unpin), end: AttachEnd) -> AttachEnd {
     // A client that is gone already does not hear it.
     let _ = client.shutdown().await;
@@ -286,6 +314,17 @@ async fn hung_up(client: &mut (impl AsyncRead + Unpin), stdin: bool) {
         Some(_) => {}
         None => std::future::pending().await,
     }
+}
+
+/// Some of what a client that is gone has sent for stdin, and nobody has read; nothing if that was all.
+async fn first_of_the_rest(client: &mut (impl AsyncRead + Unpin), stdin: bool) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    if stdin {
+        bytes.reserve(PIECE);
+        // A connection that was reset has nothing more to give.
+        let _ = client.read_buf(&mut bytes).await;
+    }
+    bytes
 }
 
 /// Reads and forgets; `None` once the client has closed its half, which ends nothing.
@@ -307,7 +346,7 @@ async fn feed(
     mut keys: Keys,
     tty: bool,
 ) -> Option<AttachEnd> {
-    let mut buffer = vec![0; 32 * 1024];
+    let mut buffer = vec![0; PIECE];
     let mut out = Vec::new();
     loop {
         let read = match client.read(&mut buffer).await {

@@ -87,6 +87,18 @@ pub(crate) struct Io {
     pub(crate) task: Option<Task>,
     /// Clients that attached before there was one.
     pub(crate) pending: Vec<Pending>,
+    /// What the next run finds of its stdin.
+    pub(crate) input: Input,
+}
+
+/// The stdin of a run that has not begun.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Input {
+    /// It is open, if it was asked for.
+    #[default]
+    Open,
+    /// Who attached before the start is gone, and it ends with him (`StdinOnce`).
+    Over,
 }
 
 impl Io {
@@ -94,6 +106,7 @@ impl Io {
     pub(crate) fn drop_pending(&mut self) {
         self.pending.clear();
         self.task = None;
+        self.input = Input::default();
     }
 }
 

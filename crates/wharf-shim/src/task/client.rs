@@ -70,9 +70,15 @@ impl Client {
         }
     }
 
-    /// No more input of it is waited for than what it has sent.
+    /// No more input of it is waited for than what it has sent by now: one that sends on and on keeps nobody.
     pub(crate) fn end_input(&mut self) {
-        while !self.dead && !self.input_ended && self.take_input() {}
+        let sent = rustix::io::ioctl_fionread(&self.socket).unwrap_or(0);
+        let end = self.input.len() as u64 + sent;
+        while !self.dead && !self.input_ended && (self.input.len() as u64) < end {
+            if !self.take_input() {
+                break;
+            }
+        }
         self.input_ended = true;
     }
 
@@ -181,5 +187,44 @@ impl Client {
             self.input.shrink_to(0);
         }
         true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Write as _;
+    use std::os::unix::net::UnixStream;
+
+    const INWARD: Streams = Streams {
+        stdin: true,
+        stdout: false,
+        stderr: false,
+    };
+
+    #[test]
+    fn what_was_sent_is_all_that_is_taken() {
+        let (ours, mut theirs) = UnixStream::pair().unwrap();
+        let mut client = Client::new(ours.into(), INWARD, false).unwrap();
+        theirs.write_all(&[1; 3 * INPUT + 1]).unwrap();
+        client.end_input();
+        assert_eq!(client.input.len(), 3 * INPUT + 1);
+        assert!(!client.wants_input());
+    }
+
+    /// The shim has one thread: it would never do anything else.
+    #[test]
+    fn a_client_that_sends_on_and_on_has_an_end() {
+        let (ours, mut theirs) = UnixStream::pair().unwrap();
+        let mut client = Client::new(ours.into(), INWARD, false).unwrap();
+        let room = rustix::net::sockopt::socket_send_buffer_size(&theirs).unwrap();
+        let pump = std::thread::spawn(move || while theirs.write_all(&[1; INPUT]).is_ok() {});
+        while rustix::io::ioctl_fionread(&client.socket).unwrap() == 0 {
+            std::thread::yield_now();
+        }
+        client.end_input();
+        assert!(!client.input.is_empty() && client.input.len() <= room + INPUT);
+        drop(client);
+        pump.join().unwrap();
     }
 }

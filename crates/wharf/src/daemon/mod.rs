@@ -85,7 +85,7 @@ async fn serve(settings: Settings, args: DaemonArgs, set_level: SetLevel) -> Res
     // No other daemon holds these roots from here on.
     let pid_file = PidFile::write(&settings)?;
     let listeners = sockets::bind(&settings)?;
-    let api = Api::new(engine.clone())?;
+    let api = Api::new(engine.clone())?.with_names(sockets::names(&settings.hosts));
     let mut serving = tokio::task::JoinSet::new();
     for listener in listeners {
         serving.spawn(api.clone().serve(listener));

@@ -9,7 +9,7 @@ use anyhow::{Context as _, Result, bail, ensure};
 use listenfd::ListenFd;
 use rustix::fs::{Gid, chown};
 use tokio::net::{TcpListener, UnixListener};
-use wharf_api_server::{Listener, TlsAcceptor};
+use wharf_api_server::{Clients, Listener, TlsAcceptor};
 
 use super::accounts;
 use super::settings::Settings;
@@ -127,6 +127,15 @@ pub(super) fn check(settings: &Settings) -> Result<()> {
     Ok(())
 }
 
+/// Names of hosts that clients may call these sockets by.
+pub(super) fn names(hosts: &[Host]) -> Vec<String> {
+    let names = hosts.iter().filter_map(|host| match host {
+        Host::Tcp { name, .. } => Some(name.trim_end_matches('.').to_owned()),
+        Host::Unix(_) | Host::Inherited(_) => None,
+    });
+    names.collect()
+}
+
 /// Binds all of them.
 pub(super) fn bind(settings: &Settings) -> Result<Vec<Listener>> {
     let mut listeners = Vec::new();
@@ -189,12 +198,16 @@ fn allowed(address: IpAddr, shown: &dyn fmt::Display, tls: Option<&Tls>) -> Resu
 
 fn guarded(listener: std::net::TcpListener, tls: Option<&Tls>) -> Result<Listener> {
     let config = tls.map(Tls::server).transpose()?;
+    let clients = match tls.is_some_and(|tls| tls.verify) {
+        true => Clients::Certified,
+        false => Clients::Anybody,
+    };
     let address = listener.local_addr()?;
     allowed(address.ip(), &format_args!("tcp://{address}"), tls)?;
     listener.set_nonblocking(true)?;
     let listener = TcpListener::from_std(listener)?;
     Ok(match config {
-        Some(config) => Listener::Tls(listener, TlsAcceptor::from(config)),
+        Some(config) => Listener::Tls(listener, TlsAcceptor::from(config), clients),
         None => Listener::Tcp(listener),
     })
 }
