@@ -143,6 +143,21 @@ async fn unanswered(world: &Arc<World>, new: NewContainer) -> (u32, u32) {
     (pid, shim)
 }
 
+/// Kills a process, and waits until it is dead; its shim need not know.
+async fn killed_alone(pid: u32) {
+    signal(pid, Signal::KILL);
+    let is_dead = || {
+        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+        stat.contains(") Z ")
+    };
+    done(async {
+        while !is_dead() {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+}
+
 #[test]
 fn a_start_waits_until_it_is_known_what_runs() {
     let name = "a_start_waits_until_it_is_known_what_runs";
@@ -204,7 +219,7 @@ fn one_that_needs_others_is_started_though_it_is_met_late() {
         done(until_it_is(&engine, "needed", Status::Running)).await;
         // What it needs is there before it is known that it has ended.
         done(engine.containers.rename("c1", "c2")).await.unwrap();
-        signal(pid, Signal::KILL);
+        killed_alone(pid).await;
         signal(shim, Signal::CONT);
         done(async {
             while engine.containers.inspect("c2").unwrap().state.pid == pid {
@@ -233,7 +248,7 @@ fn who_is_stopped_before_it_is_met_stays_so() {
             containers.stop("c1", within(1000)).await
         });
         done(engine.containers.rename("c1", "c2")).await.unwrap();
-        signal(pid, Signal::KILL);
+        killed_alone(pid).await;
         signal(shim, Signal::CONT);
         done(stop).await.unwrap().unwrap();
         done(engine.containers.rename("c2", "c3")).await.unwrap();
