@@ -318,7 +318,7 @@ impl Supervisor {
         self.patience = patience;
         let done = self.apply(event).await;
         if done.is_ok() && self.record.state.last_run && ends(&event) {
-            self.is_told_to_end();
+            self.end_unmet();
         }
         if matches!(event, Event::Restart { .. }) && done.is_ok() {
             if self.record.state.is_to_start_again() {

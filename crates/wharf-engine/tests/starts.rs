@@ -189,6 +189,33 @@ fn a_start_waits_until_it_is_known_what_runs() {
     });
 }
 
+/// It runs, as far as anybody knows, and does not die.
+#[test]
+fn a_restart_is_answered_though_no_shim_answers() {
+    let name = "a_restart_is_answered_though_no_shim_answers";
+    isolated(name, async |world| {
+        let world = Arc::new(world);
+        let (pid, shim) = unanswered(&world, container("c1", &SLEEPER)).await;
+        let engine = done(world.open()).await;
+        let restart = done(engine.containers.restart("c1", within(0))).await;
+        let message = restart.unwrap_err().message();
+        assert!(message.contains("tried to kill"), "{message}");
+        let restart = meanwhile(&engine, |containers| async move {
+            containers.restart("c1", within(1000)).await
+        });
+        done(engine.containers.rename("c1", "c2")).await.unwrap();
+        killed_alone(pid).await;
+        signal(shim, Signal::CONT);
+        done(restart).await.unwrap().unwrap();
+        let (status, _) = state(&engine, "c2");
+        assert_eq!(status, Status::Running);
+        assert!(engine.containers.inspect("c2").unwrap().state.pid != pid);
+        engine.containers.stop("c2", within(0)).await.unwrap();
+        remove(&engine, "c2", false).await.unwrap();
+        engine.shutdown().await;
+    });
+}
+
 fn composed(name: &str, depends_on: &str) -> NewContainer {
     let mut new = container(name, &SLEEPER);
     new.host.restart_policy = RestartPolicy::Always;

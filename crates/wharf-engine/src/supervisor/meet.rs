@@ -43,7 +43,9 @@ impl Unmet {
             return false;
         };
         match event {
-            Event::Start | Event::Restart { .. } | Event::NeedsMet => true,
+            Event::Start | Event::NeedsMet => true,
+            // One that runs is told to end first; whether it has ended is known only when it is met.
+            Event::Restart { .. } => phase.pid().is_none(),
             // It may run, and nobody knows.
             Event::Shutdown => false,
             event => phase == Phase::Starting && ends_a_start(event),
@@ -73,8 +75,8 @@ impl Supervisor {
         None
     }
 
-    /// It has been told to end before it was met.
-    pub(super) fn is_told_to_end(&mut self) {
+    /// If it was not met yet, its policy does not start it any more.
+    pub(super) fn end_unmet(&mut self) {
         if let Some(unmet) = &mut self.late {
             unmet.is_told_to_end = true;
         }
