@@ -16,18 +16,16 @@ pub mod term;
 
 use std::io::Write;
 
-use wharf_engine::Revision;
+/// The commit that this program was built from, by its short name; empty if the build was not told (see Makefile).
+const COMMIT: &str = match option_env!("WHARF_COMMIT") {
+    Some(commit) => commit,
+    None => "",
+};
 
-/// The sources that this program was built from, if the build was told by `WHARF_COMMIT` and `WHARF_COMMIT_TIME` (see Makefile).
-const REVISION: Revision = Revision {
-    commit: match option_env!("WHARF_COMMIT") {
-        Some(commit) => commit,
-        None => "",
-    },
-    time: match option_env!("WHARF_COMMIT_TIME") {
-        Some(time) => time,
-        None => "",
-    },
+/// When that was committed, by RFC 3339; empty if the build was not told.
+const COMMIT_TIME: &str = match option_env!("WHARF_COMMIT_TIME") {
+    Some(time) => time,
+    None => "",
 };
 
 /// The program: runs the command line of this process and exits.

@@ -238,7 +238,7 @@ fn help_for(words: &[String]) -> Outcome {
 
 /// The commit this was built from, if the build said so.
 pub fn build() -> &'static str {
-    match crate::REVISION.commit {
+    match crate::COMMIT {
         "" => "unknown",
         commit => commit,
     }

@@ -82,7 +82,7 @@ fn client(context: &Context) -> Value {
         "GoVersion": "none (Rust)",
         "Os": "linux",
         "Arch": architecture(),
-        "BuildTime": match crate::REVISION.time {
+        "BuildTime": match crate::COMMIT_TIME {
             "" => "unknown".to_owned(),
             time => crate::format::time::ansi_c(time),
         },

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use anyhow::{Context as _, Result, bail};
-use wharf_engine::{BridgeConfig, CgroupDriver, EngineConfig, LogConfig, Ulimit};
+use wharf_engine::{BridgeConfig, CgroupDriver, EngineConfig, LogConfig, Revision, Ulimit};
 
 use super::directives::{Directives, Named};
 use super::sockets::Host;
@@ -128,7 +128,10 @@ fn engine(said: &Directives) -> Result<EngineConfig> {
             Some(value) => super::builder::read(value)?,
             None => defaults.build,
         },
-        revision: crate::REVISION,
+        revision: Revision {
+            commit: crate::COMMIT,
+            time: crate::COMMIT_TIME,
+        },
     })
 }
 
