@@ -163,7 +163,8 @@ async fn of_all_images_those_are_left_out_that_are_gone() {
 /// What is not given for another reason may be the part that is wanted: nobody is told that the rest is all.
 #[tokio::test]
 async fn of_all_images_none_is_left_out_that_is_refused() {
-    let refusals: [(fn() -> Reply, &str); 3] = [
+    type Refusal = fn() -> Reply;
+    let refusals: [(Refusal, &str); 3] = [
         (|| Reply::error(403, "DENIED", "not for you"), "not for you"),
         (|| Reply::error(429, "TOOMANYREQUESTS", "slowly"), "slowly"),
         (|| Reply::ok(b"other".to_vec()), "verification failed"),
