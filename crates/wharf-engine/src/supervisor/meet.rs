@@ -161,8 +161,10 @@ impl Supervisor {
     /// The daemon was killed before the process was started: it is launched now, but for one that nobody would be told the
     /// name of.
     async fn meet_unstarted(&mut self) {
-        if self.record.state.auto_remove {
-            self.feed(Event::LaunchFailed).await;
+        match self.record.state.auto_remove {
+            true => self.feed(Event::LaunchFailed).await,
+            // One that is met late looked alive until now, and has its network and volumes still.
+            false => self.release().await,
         }
     }
 
