@@ -5,6 +5,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
+use wharf_testkit::liar::{Liar, Reply};
 use wharf_testkit::{Registry, fixtures};
 
 use super::buildx::{Files, GitServer};
@@ -215,16 +216,80 @@ pub(crate) fn secrets_are_nowhere(case: &mut Case) -> Result<()> {
     case.engine.kill_9()?;
     child.wait()?;
     case.engine.launch()?;
+    is_nowhere(case, "wharf-test-hush-4711")
+}
+
+/// A token in an address opens the repository, and is nowhere afterwards.
+pub(crate) fn tokens_of_addresses_are_nowhere(case: &mut Case) -> Result<()> {
+    if case.engine.kind.is_dockerd() {
+        // Provenance needs another image store there.
+        return Ok(());
+    }
+    const TOKEN: &str = "wharf-test-hush-4712";
+    let files = Files::new(&[
+        ("served/Dockerfile", "FROM busybox\nCOPY Dockerfile /d\n"),
+        ("Dockerfile", "FROM busybox\n"),
+    ])?;
+    case.engine.world.sh(&format!(
+        "cd {} && git init -q -b main && git add . && git -c user.name=n -c user.email=e@x commit -qm one \
+         && git update-server-info",
+        files.path("served"),
+    ))?;
+    let folder = std::path::PathBuf::from(files.path("served"));
+    let server = Liar::start_inside(case.engine.pid()?, 8088, move |request| {
+        // `wharf-test-hush-4712:`, in base 64.
+        if request.header("authorization") != Some("Basic d2hhcmYtdGVzdC1odXNoLTQ3MTI6") {
+            return Reply::status(401, "").with("WWW-Authenticate", "Basic realm=\"x\"");
+        }
+        let path = request.path.split('?').next().unwrap_or_default();
+        match std::fs::read(folder.join(path.trim_start_matches('/'))) {
+            Ok(bytes) => Reply::ok(bytes),
+            Err(_) => Reply::status(404, ""),
+        }
+    })?;
+    let address = format!("http://{TOKEN}@{}/.git", server.address);
+    let build = |context: &str| {
+        let max = "--provenance=mode=max";
+        let args = ["buildx", "build", "--no-cache", "-t", "made", max, context];
+        files.run(case, &args)
+    };
+    let run = build(&address)?;
+    ensure!(run.code == 0, "{run:?}");
+    case.ok(&["run", "--rm", "made", "test", "-s", "/d"])?;
+    files.write(
+        "Dockerfile",
+        &format!(
+            "FROM busybox\nADD --keep-git-dir=true {address} /g\nRUN test -s /g/Dockerfile && ! grep -r {} /g\n",
+            // The text of the step is in no file of the repository.
+            TOKEN.replace("hush", "h[u]sh"),
+        ),
+    )?;
+    let run = build(".")?;
+    ensure!(run.code == 0, "{run:?}");
+    let steps = [run.stdout, run.stderr].concat();
+    ensure!(!steps.contains(TOKEN), "{steps}");
+    let remote = format!("/build?t=classic&remote={address}");
+    let answer = case.engine.api("POST", &remote, None)?;
+    ensure!(answer.text().contains("Successfully tagged"), "{answer:?}");
+    ensure!(!answer.text().contains(TOKEN), "{answer:?}");
+    // One that opens nothing is no more to be shown.
+    let other = address.replace("4712", "4713");
+    let run = build(&other)?;
+    ensure!(run.code != 0, "{run:?}");
+    let shown = case.ok(&["history", "--no-trunc", "made"])?;
+    ensure!(!shown.contains("wharf-test-hush"), "{shown}");
+    is_nowhere(case, "wharf-test-hush-471")
+}
+
+/// Nothing that the daemon has written holds a text, but the client's own files as it has sent them.
+fn is_nowhere(case: &Case, text: &str) -> Result<()> {
     let root = case.engine.data_root();
     let found = case.engine.world.sh(&format!(
-        "grep -rl wharf-test-hush-4711 {} /run/wharf 2>/dev/null || true",
+        "grep -rl --exclude-dir=contexts {text} {} /run/wharf 2>/dev/null || true",
         root.display()
     ))?;
     ensure!(found.trim().is_empty(), "{found}");
-    ensure!(
-        !case.engine.log().contains("wharf-test-hush-4711"),
-        "the log"
-    );
+    ensure!(!case.engine.log().contains(text), "the log");
     Ok(())
 }
 
