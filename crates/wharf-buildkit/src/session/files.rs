@@ -19,7 +19,7 @@ use tonic::Request;
 use tonic::metadata::MetadataValue;
 use wharf_sys::root::Root;
 
-use super::receive::Receiver;
+use super::receive::{Ended, Receiver};
 use super::{Session, origin, tree};
 use crate::error::Error;
 
@@ -235,9 +235,10 @@ async fn sync(
     drop(sender);
     let done = work.await;
     let done = done.map_err(|error| Error::Failed(error.to_string()))?;
-    match (done, broken) {
-        (Err(_), Some(status)) => Err(Error::Client(status)),
-        (done, _) => done,
+    match (done?, broken) {
+        (Ended::Whole, _) => Ok(()),
+        (Ended::Cut(_), Some(status)) => Err(Error::Client(status)),
+        (Ended::Cut(error), None) => Err(error),
     }
 }
 
@@ -247,7 +248,7 @@ fn receive(
     receiver: Receiver,
     mut received: mpsc::Receiver<Packet>,
     progress: impl FnMut(u64) + Send + 'static,
-) -> JoinHandle<Result<(), Error>> {
+) -> JoinHandle<Result<Ended, Error>> {
     tokio::task::spawn_blocking(move || {
         let _held = held;
         receiver.run(&mut received, progress)

@@ -59,8 +59,18 @@ pub fn receive(root: Root, beside: OwnedFd, packets: Vec<Packet>) -> Result<(), 
     }
     drop(sender);
     let (requests, _) = mpsc::unbounded_channel();
-    let done = Receiver::new(root, beside, requests).run(&mut receiver, |_| {});
-    done.map_err(|error| error.to_string())
+    match Receiver::new(root, beside, requests).run(&mut receiver, |_| {}) {
+        Ok(Ended::Whole) => Ok(()),
+        Ok(Ended::Cut(error)) | Err(error) => Err(error.to_string()),
+    }
+}
+
+/// How a transfer ended that nothing here was in the way of.
+pub(crate) enum Ended {
+    /// All is here.
+    Whole,
+    /// The client does not go on. Its stream may say why, in better words than these.
+    Cut(Error),
 }
 
 struct Coming {
@@ -94,15 +104,16 @@ impl Receiver {
         }
     }
 
-    /// Takes packets until the tree is whole. Blocks. `progress` is told how many bytes have come.
+    /// Takes packets until the tree is whole, or the client fails or goes away. Blocks. `progress` is told how many bytes have
+    /// come.
     ///
     /// # Errors
-    /// If the client says what it may not, fails, or goes away; or the disk refuses.
+    /// If the client says what it may not, or the disk refuses.
     pub(crate) fn run(
         mut self,
         packets: &mut mpsc::Receiver<Packet>,
         mut progress: impl FnMut(u64),
-    ) -> Result<(), Error> {
+    ) -> Result<Ended, Error> {
         let mut bytes = 0;
         while let Some(packet) = packets.blocking_recv() {
             bytes += packet.encoded_len() as u64;
@@ -112,7 +123,8 @@ impl Receiver {
                 PacketType::PacketData => self.data(packet.id, &packet.data)?,
                 PacketType::PacketErr => {
                     let text = String::from_utf8_lossy(&packet.data);
-                    return Err(Error::Failed(format!("error from sender: {text}")));
+                    let error = Error::Failed(format!("error from sender: {text}"));
+                    return Ok(Ended::Cut(error));
                 }
                 // Its answer to ours.
                 PacketType::PacketFin => break,
@@ -123,12 +135,11 @@ impl Receiver {
             if self.described && self.coming.is_empty() && self.wanted.is_empty() {
                 self.finish()?;
                 self.send(PacketType::PacketFin, 0);
-                return Ok(());
+                return Ok(Ended::Whole);
             }
         }
-        Err(Error::Failed(
-            "the client went away while it sent files".to_owned(),
-        ))
+        let error = "the client went away while it sent files";
+        Ok(Ended::Cut(Error::Failed(error.to_owned())))
     }
 
     fn send(&self, kind: PacketType, id: u32) {

@@ -293,6 +293,97 @@ fn is_nowhere(case: &Case, text: &str) -> Result<()> {
     Ok(())
 }
 
+/// The disk is full at some point of a build: it says so, and what is there then is as if it had never begun.
+pub(crate) fn the_disk_is_full_in_builds(case: &mut Case) -> Result<()> {
+    if case.engine.kind.is_dockerd() {
+        // Its containerd keeps a part elsewhere.
+        return Ok(());
+    }
+    let root = case.engine.data_root().display().to_string();
+    case.engine.stop()?;
+    case.engine
+        .world
+        .sh(&format!("mount -t tmpfs -o size=64m none {root}"))?;
+    case.engine.launch()?;
+    case.load_busybox()?;
+    let files = Files::new(&[])?;
+    let build = |dockerfile: &str| {
+        files.write("Dockerfile", dockerfile)?;
+        files.run(case, &["buildx", "build", "-t", "made", "."])
+    };
+    let good = "FROM busybox\nCOPY n /n\nRUN --network=none --mount=type=cache,target=/c \
+                head -c 100000 /dev/zero > /c/much && cat /n /c/much > /all\n";
+    files.write("n", "first\n")?;
+    let run = build(good)?;
+    ensure!(run.code == 0, "{run:?}");
+    let free = || -> Result<u64> {
+        let said = case
+            .engine
+            .world
+            .sh(&format!("df --output=avail -k {root} | tail -1"))?;
+        Ok(said.trim().parse()?)
+    };
+    let begun = free()?;
+    let is_full = |run: &crate::case::Run| {
+        let said = run.stderr.to_lowercase();
+        run.code != 0 && (said.contains("no space left") || said.contains("disk is full"))
+    };
+    let swept = || -> Result<()> {
+        let left = case.engine.world.sh(&format!("ls {root}/solver/step"))?;
+        ensure!(left.trim().is_empty(), "{left}");
+        Ok(())
+    };
+    // What a step writes, what is copied, and what the client sends.
+    let run = build("FROM busybox\nRUN --network=none head -c 100m /dev/zero > /much\n")?;
+    ensure!(run.code != 0, "{run:?}");
+    swept()?;
+    let copies = "FROM busybox\nCOPY much /1\nCOPY much /2\nCOPY much /3\n";
+    for megabytes in [20, 100] {
+        let much = files.path("much");
+        case.engine
+            .world
+            .sh(&format!("truncate -s {megabytes}M {much}"))?;
+        let run = build(copies)?;
+        ensure!(is_full(&run), "{megabytes}: {run:?}");
+        std::fs::remove_file(much)?;
+        swept()?;
+    }
+    let prune = || -> Result<()> {
+        let run = files.run(case, &["buildx", "prune", "-af"])?;
+        ensure!(run.code == 0, "{run:?}");
+        Ok(())
+    };
+    prune()?;
+    for left in [0, 8, 24, 64, 128, 200, 256, 320, 400, 512, 768, 1024] {
+        files.write("n", &format!("{left}\n"))?;
+        let fill = free()?.saturating_sub(left);
+        case.engine.world.sh(&format!(
+            "head -c {fill}K /dev/zero > {root}/filler || test {left} = 0"
+        ))?;
+        let run = build(good)?;
+        ensure!(run.code == 0 || is_full(&run), "{left} left: {run:?}");
+        case.engine.world.sh(&format!("rm {root}/filler"))?;
+        swept()?;
+        let run = build(good)?;
+        ensure!(run.code == 0, "{left} left before: {run:?}");
+        let told = [
+            "run",
+            "--rm",
+            "--network=none",
+            "made",
+            "head",
+            "-n1",
+            "/all",
+        ];
+        case.prints(&told, &left.to_string())?;
+    }
+    // All has its room again.
+    prune()?;
+    case.ok(&["image", "prune", "-f"])?;
+    ensure!(free()? + 2048 > begun, "{} of {begun} KiB", free()?);
+    Ok(())
+}
+
 /// The client's ssh agent, for the step that asks for it.
 pub(crate) fn agents_are_forwarded(case: &mut Case) -> Result<()> {
     let _registry = Registry::serve(
