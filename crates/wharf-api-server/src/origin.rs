@@ -61,6 +61,19 @@ fn is_here(host: &str, own: &[String]) -> bool {
     host.parse::<IpAddr>().is_ok() || is_localhost(host) || is_known()
 }
 
+/// The names that `hosts` (hosts(5)) gives to loopback: nobody but the machine's own administrator can.
+pub(crate) fn names_of_loopback(hosts: &str) -> Vec<String> {
+    let lines = hosts
+        .lines()
+        .map(|line| line.split('#').next().unwrap_or_default());
+    let of_loopback = lines.filter_map(|line| {
+        let mut words = line.split_ascii_whitespace();
+        let address: IpAddr = words.next()?.parse().ok()?;
+        address.is_loopback().then_some(words)
+    });
+    of_loopback.flatten().map(str::to_owned).collect()
+}
+
 /// Names that are loopback's for ever (RFC 6761).
 fn is_localhost(host: &str) -> bool {
     host == "localhost" || host.ends_with(".localhost")
@@ -90,6 +103,12 @@ mod tests {
         }
         let own = ["build-box".to_owned()];
         check(&headers, &uri.parse().expect("uri"), &own).is_ok()
+    }
+
+    #[test]
+    fn what_stands_in_hosts_for_loopback_is_known() {
+        let hosts = "127.0.0.1 localhost docker # loopback 127.0.0.1\n\n::1 ip6\n10.0.0.1 lan\n#127.0.0.1 no\nnonsense";
+        assert_eq!(names_of_loopback(hosts), ["localhost", "docker", "ip6"]);
     }
 
     #[test]

@@ -115,9 +115,12 @@ impl Api {
         })
     }
 
-    /// The same, where requests may also be for these names of hosts (in the header `Host`), if it is not known who sends them.
+    /// The same, where requests may also be for these names of hosts (in the header `Host`) and for those that /etc/hosts gives to
+    /// loopback now, if it is not known who sends them.
     #[must_use]
-    pub fn with_names(self, names: Vec<String>) -> Self {
+    pub fn with_names(self, mut names: Vec<String>) -> Self {
+        let hosts = std::fs::read_to_string("/etc/hosts").unwrap_or_default();
+        names.extend(origin::names_of_loopback(&hosts));
         let names = names.into();
         Self { names, ..self }
     }

@@ -146,8 +146,8 @@ pub fn starts_an_archive(reader: impl std::io::Read) -> bool {
     sum(0..148) + sum(156..512) + 8 * u32::from(b' ') == expected
 }
 
-/// A text without what addresses in it say of who asks: nothing of a password or a token is shown or kept anywhere. The
-/// user of a password stays, and so does the one of an ssh address, as with BuildKit (`util/urlutil`).
+/// A text without what addresses in it say of who asks: nothing of a password or a token is shown or kept anywhere, and what
+/// stands for a user may be one (BuildKit's `util/urlutil`). The user of an ssh address stays.
 pub fn redacted(text: &str) -> String {
     let mut shown = String::with_capacity(text.len());
     let mut rest = text;
@@ -158,11 +158,15 @@ pub fn redacted(text: &str) -> String {
         let (authority, after) = address.split_at(address.find(is_end).unwrap_or(address.len()));
         match authority.rsplit_once('@') {
             Some((user, host)) => {
-                match user.split_once(':') {
-                    Some((user, _)) => shown.push_str(&format!("{user}:{HIDDEN}@")),
-                    None if before.ends_with("ssh://") => shown.push_str(&format!("{user}@")),
-                    None => shown.push_str(&format!("{HIDDEN}@")),
-                }
+                let (user, password) = match user.split_once(':') {
+                    Some((user, _)) => (user, format!(":{HIDDEN}")),
+                    None => (user, String::new()),
+                };
+                let user = match before.ends_with("ssh://") {
+                    true => user,
+                    false => HIDDEN,
+                };
+                shown.push_str(&format!("{user}{password}@"));
                 shown.push_str(host);
             }
             None => shown.push_str(authority),
@@ -186,15 +190,21 @@ mod tests {
         for (text, shown) in [
             (
                 "https://u:p@h.example/a.git#v1",
-                "https://u:xxxxx@h.example/a.git#v1",
+                "https://xxxxx:xxxxx@h.example/a.git#v1",
             ),
             ("https://token@h.example/a", "https://xxxxx@h.example/a"),
             ("ssh://git@h.example/a", "ssh://git@h.example/a"),
             ("git@h.example:a/b.git", "git@h.example:a/b.git"),
-            ("ADD https://u:p@ss@h/x /y", "ADD https://u:xxxxx@h/x /y"),
+            (
+                "ADD https://u:p@ss@h/x /y",
+                "ADD https://xxxxx:xxxxx@h/x /y",
+            ),
+            ("https://TOKEN:@h/a", "https://xxxxx:xxxxx@h/a"),
+            ("https://TOKEN:x-oauth-basic@h/a", "https://xxxxx:xxxxx@h/a"),
+            ("ssh://git:p@h.example/a", "ssh://git:xxxxx@h.example/a"),
             (
                 "'https://u:p@h' https://a:b@c/",
-                "'https://u:xxxxx@h' https://a:xxxxx@c/",
+                "'https://xxxxx:xxxxx@h' https://xxxxx:xxxxx@c/",
             ),
             ("https://h/a@b", "https://h/a@b"),
             ("docker-image://h/a@sha256:0", "docker-image://h/a@sha256:0"),

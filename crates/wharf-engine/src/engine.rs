@@ -150,16 +150,14 @@ impl Engine {
     pub async fn shutdown(&self) {
         let shared = &self.containers.shared;
         let settings = self.settings();
-        // Who begins a launch after this sees it, and who has begun one is seen.
+        // Who begins a launch after this sees it; who has begun one hears of the end next.
         shared.stopping.store(true, Ordering::SeqCst);
         let mut limit = Some(Duration::from_secs(settings.shutdown_timeout));
         if !settings.live_restore {
             let mut stops = tokio::task::JoinSet::new();
             for entry in shared.entries() {
+                // All are asked: what one of them is at is known to itself alone.
                 let view = entry.now();
-                if !view.state.running && !entry.launching.load(Ordering::SeqCst) {
-                    continue;
-                }
                 let patience = stop::patience(&view.config, None);
                 limit = limit
                     .zip(patience.limit)

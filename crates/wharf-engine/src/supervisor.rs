@@ -351,6 +351,8 @@ impl Supervisor {
                 Err(EngineError::Failed(stop::UNDYING.to_owned()))
             } else if self.attempts > asked.attempts {
                 Err(EngineError::Failed(self.record.last.error.clone()))
+            } else if self.shared.stopping.load(Ordering::SeqCst) {
+                Err(EngineError::ShuttingDown)
             } else {
                 Err(EngineError::Conflict(stop::OVERTAKEN.to_owned()))
             };
@@ -568,18 +570,16 @@ impl Supervisor {
 
     async fn launch(&mut self, cause: Event) -> Event {
         self.backoff_at = None;
-        self.entry.launching.store(true, Ordering::SeqCst);
-        let launched = match self.shared.stopping.load(Ordering::SeqCst) {
+        match self.shared.stopping.load(Ordering::SeqCst) {
             false => self.launch_now(cause).await,
             true => self.refuse_launch(cause),
-        };
-        self.entry.launching.store(false, Ordering::SeqCst);
-        launched
+        }
     }
 
     /// What a policy would start, the next daemon does.
     fn refuse_launch(&mut self, cause: Event) -> Event {
         self.failure = Some(EngineError::ShuttingDown);
+        self.entry.io().drop_pending();
         match cause {
             Event::Start | Event::Restart { .. } => Event::LaunchFailed,
             _ => Event::PutOff,

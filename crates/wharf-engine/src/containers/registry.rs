@@ -76,8 +76,6 @@ pub(crate) struct Entry {
     io: Mutex<Io>,
     /// Held for reading by those who look at the container's files, and for writing by a start, which mounts them.
     pub(crate) files: Turns,
-    /// Whether it is being started: who ends all that runs waits for that.
-    pub(crate) launching: AtomicBool,
 }
 
 /// What attaching and exec need of the present run; never held across an `await`.
@@ -258,7 +256,6 @@ impl Shared {
             view,
             io: Mutex::default(),
             files: Turns::default(),
-            launching: AtomicBool::new(false),
         });
         let mut registry = self.write();
         registry

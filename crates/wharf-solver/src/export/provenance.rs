@@ -455,7 +455,7 @@ mod tests {
             &[("git.fullurl", "https://u:p@h/a")],
         );
         assert!(complete && materials[0]["digest"]["sha1"] == commit);
-        assert_eq!(materials[0]["uri"], "https://u:xxxxx@h/a");
+        assert_eq!(materials[0]["uri"], "https://xxxxx:xxxxx@h/a");
         assert!(!of("git://h/a#main", &[]).0 && !of("https://h/a", &[]).0);
         let (complete, materials) = of("git://h/a#main", &[("git.fullurl", "https://h/a")]);
         assert!(complete && materials[0]["digest"]["sha1"] == "the commit");
