@@ -46,7 +46,8 @@ fixture-%:
 
 test: tools
 	@$(MAKE) --no-print-directory -j $(FIXTURES) dist
-	WHARF_BIN_DIR=$(DIST) cargo nextest run --workspace --no-fail-fast
+	@# One more than there are processors: most of what the scenarios take is waiting.
+	WHARF_BIN_DIR=$(DIST) cargo nextest run --workspace --no-fail-fast --test-threads $$(($$(nproc) + 1))
 
 lint: tools
 	cargo fmt --all --check
