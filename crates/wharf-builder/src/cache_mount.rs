@@ -116,7 +116,13 @@ fn lock_by(lock: &File, operation: FlockOperation) -> io::Result<()> {
 /// Locks a cache, and makes it if it is not there. What was removed between the one and the other is made again.
 fn hold(cache: &Path, operation: FlockOperation, begin: Begin<'_>) -> io::Result<(PathBuf, File)> {
     loop {
-        std::fs::create_dir_all(cache)?;
+        match std::fs::create_dir_all(cache) {
+            // It was there, and was taken away before it was looked at.
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists && !cache.is_file() => {
+                continue;
+            }
+            other => other?,
+        }
         let lock = match open_lock(cache) {
             // It was taken away in between.
             Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
