@@ -169,11 +169,13 @@ fn a_start_waits_until_it_is_known_what_runs() {
         let engine = done(world.open()).await;
         let restart = meanwhile(&engine, |containers| async move {
             containers.restart("c1", within(0)).await
-        });
+        })
+        .await;
         let start = meanwhile(
             &engine,
             |containers| async move { containers.start("c1").await },
-        );
+        )
+        .await;
         // Both are before it by now.
         done(engine.containers.rename("c1", "c2")).await.unwrap();
         assert_eq!(lines(&engine, "c2").await, 1);
@@ -202,7 +204,8 @@ fn a_restart_is_answered_though_no_shim_answers() {
         assert!(message.contains("tried to kill"), "{message}");
         let restart = meanwhile(&engine, |containers| async move {
             containers.restart("c1", within(1000)).await
-        });
+        })
+        .await;
         done(engine.containers.rename("c1", "c2")).await.unwrap();
         killed_alone(pid).await;
         signal(shim, Signal::CONT);
@@ -273,7 +276,8 @@ fn who_is_stopped_before_it_is_met_stays_so() {
         let engine = done(world.open()).await;
         let stop = meanwhile(&engine, |containers| async move {
             containers.stop("c1", within(1000)).await
-        });
+        })
+        .await;
         done(engine.containers.rename("c1", "c2")).await.unwrap();
         killed_alone(pid).await;
         signal(shim, Signal::CONT);

@@ -60,7 +60,8 @@ fn a_restart_is_answered_whatever_comes_of_it() {
         started(&engine, "c1", &STUBBORN).await;
         let restart = meanwhile(&engine, |containers| async move {
             containers.restart("c1", within(1000)).await
-        });
+        })
+        .await;
         says(&engine, "c1", "told").await;
         done(engine.containers.stop("c1", within(0))).await.unwrap();
         let error = done(restart).await.unwrap().unwrap_err();
@@ -100,7 +101,8 @@ fn a_stop_ends_though_it_is_paused_meanwhile() {
         started(&engine, "c1", &STUBBORN).await;
         let stop = meanwhile(&engine, |containers| async move {
             containers.stop("c1", within(1)).await
-        });
+        })
+        .await;
         says(&engine, "c1", "told").await;
         engine.containers.pause("c1").await.unwrap();
         assert_eq!(state(&engine, "c1").0, Status::Paused);
@@ -189,7 +191,8 @@ fn a_shim_that_does_not_answer_keeps_no_daemon_from_starting() {
         assert_eq!(ran.0, 0);
         let kill = meanwhile(&engine, |containers| async move {
             containers.kill("c1", "").await
-        });
+        })
+        .await;
         // It is met as soon as it goes on.
         signal(shim, rustix::process::Signal::CONT);
         let _ = done(kill).await.unwrap();

@@ -165,13 +165,14 @@ async function order() {
   document.querySelector("#orders").append(item)
 }
 async function visit() {
-  const wanted = Number(new URLSearchParams(location.search).get("orders"))
+  const asked = new URLSearchParams(location.search)
+  const wanted = Number(asked.get("orders"))
   for (let i = 0; i < wanted; i++) document.querySelector("button").click()
   const state = document.querySelector("#state")
   do {
     await new Promise(done => setTimeout(done, 100))
     state.textContent = (await (await fetch("/")).text()).trim()
-  } while (document.querySelectorAll("li").length < wanted || !state.textContent.endsWith(" 0 to do"))
+  } while (document.querySelectorAll("li").length < wanted || !state.textContent.endsWith(`: ${asked.get("done")} done, 0 to do`))
   document.title = "Shop: " + wanted + " ordered"
 }
 visit()
@@ -344,13 +345,8 @@ fn services_go_and_come(shop: &Shop<'_>, done: u32) -> Result<u32> {
 
 /// Chromium, in a container beside the proxy, runs the page: it orders by the button and waits for the workers.
 fn a_browser_orders(shop: &Shop<'_>, done: u32) -> Result<u32> {
-    let page = shop.compose(&[
-        "run",
-        "--rm",
-        "-T",
-        "browser",
-        "http://web/shop.html?orders=5",
-    ])?;
+    let address = format!("http://web/shop.html?orders=5&done={}", done + 5);
+    let page = shop.compose(&["run", "--rm", "-T", "browser", &address])?;
     ensure!(
         page.contains("<title>Shop: 5 ordered</title>")
             && page.contains(&format!("welcome: {} done, 0 to do</p>", done + 5))

@@ -2,6 +2,7 @@
 
 use std::future::Future;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use wharf_engine::*;
@@ -50,11 +51,23 @@ pub(crate) async fn remove(engine: &Engine, name: &str, volumes: bool) -> Result
 }
 
 /// Something asked of a container by somebody else at the same time.
-pub(crate) fn meanwhile<F: Future<Output = Result<(), EngineError>> + Send + 'static>(
+pub(crate) async fn meanwhile<F: Future<Output = Result<(), EngineError>> + Send + 'static>(
     engine: &Arc<Engine>,
     ask: impl FnOnce(Containers) -> F,
 ) -> tokio::task::JoinHandle<Result<(), EngineError>> {
-    tokio::spawn(ask(engine.containers.clone()))
+    let mut asked = Box::pin(ask(engine.containers.clone()));
+    // The container's mailbox has it before anything that is asked from now on.
+    let early = std::future::poll_fn(|context| match asked.as_mut().poll(context) {
+        Poll::Ready(answer) => Poll::Ready(Some(answer)),
+        Poll::Pending => Poll::Ready(None),
+    })
+    .await;
+    tokio::spawn(async move {
+        match early {
+            Some(answer) => answer,
+            None => asked.await,
+        }
+    })
 }
 
 pub(crate) async fn until_it_is(engine: &Engine, name: &str, status: Status) {

@@ -80,7 +80,13 @@ impl World {
 
     /// Opens an engine, with the image `busybox` in it.
     pub(crate) async fn open(&self) -> Arc<Engine> {
-        let engine = Engine::open(self.config()).await.unwrap();
+        let engine = loop {
+            match Engine::open(self.config()).await {
+                // One that was killed here: its threads end when they can, and its locks with them.
+                Err(EngineError::Locked { .. }) => tokio::task::yield_now().await,
+                opened => break opened.unwrap(),
+            }
+        };
         if engine.images.store().resolve("busybox").is_err() {
             let archive = std::io::Cursor::new(archive());
             engine
