@@ -346,28 +346,39 @@ fn two_starts_at_once_are_one_run() {
     });
 }
 
+/// An engine whose predecessor was killed while it started `c1`, on the default network, and whose shim does not answer; with the
+/// process and its shim.
+async fn started_half(world: &Arc<World>) -> (Arc<Engine>, u32, u32) {
+    let mut new = container("c1", &SLEEPER);
+    new.host.network_mode = NetworkMode::Default;
+    let (pid, shim) = unanswered(world, new).await;
+    let running = format!(r#""phase":{{"Running":{{"pid":{pid}}}}}"#);
+    rewrite(world, &running, r#""phase":"Starting""#);
+    (done(world.open()).await, pid, shim)
+}
+
+/// Waits until `c1` runs, and ends it and the engine: its process then. It has an address.
+async fn connected(engine: &Engine) -> u32 {
+    done(until_it_is(engine, "c1", Status::Running)).await;
+    let view = engine.containers.inspect("c1").unwrap();
+    let endpoint = view.network.endpoints.values().next().unwrap();
+    assert!(endpoint.ip.is_some(), "{endpoint:?}");
+    engine.containers.stop("c1", within(0)).await.unwrap();
+    remove(engine, "c1", false).await.unwrap();
+    engine.shutdown().await;
+    view.state.pid
+}
+
 #[test]
 fn one_that_is_being_started_and_met_late_keeps_its_network() {
     let name = "one_that_is_being_started_and_met_late_keeps_its_network";
     isolated(name, async |world| {
         let world = Arc::new(world);
-        let mut new = container("c1", &SLEEPER);
-        new.host.network_mode = NetworkMode::Default;
-        let (pid, shim) = unanswered(&world, new).await;
-        let running = format!(r#""phase":{{"Running":{{"pid":{pid}}}}}"#);
-        rewrite(&world, &running, r#""phase":"Starting""#);
-        let engine = done(world.open()).await;
+        let (engine, pid, shim) = started_half(&world).await;
         let devices = std::fs::read_to_string(format!("/proc/{pid}/net/dev")).unwrap();
         assert!(devices.contains("eth0:"), "{devices}");
         signal(shim, Signal::CONT);
-        done(until_it_is(&engine, "c1", Status::Running)).await;
-        let view = engine.containers.inspect("c1").unwrap();
-        assert_eq!(view.state.pid, pid);
-        let endpoint = view.network.endpoints.values().next().unwrap();
-        assert!(endpoint.ip.is_some(), "{endpoint:?}");
-        engine.containers.stop("c1", within(0)).await.unwrap();
-        remove(&engine, "c1", false).await.unwrap();
-        engine.shutdown().await;
+        assert_eq!(connected(&engine).await, pid);
     });
 }
 
@@ -376,22 +387,10 @@ fn one_that_was_not_started_and_is_met_late_is_connected_anew() {
     let name = "one_that_was_not_started_and_is_met_late_is_connected_anew";
     isolated(name, async |world| {
         let world = Arc::new(world);
-        let mut new = container("c1", &SLEEPER);
-        new.host.network_mode = NetworkMode::Default;
-        let (pid, shim) = unanswered(&world, new).await;
-        let running = format!(r#""phase":{{"Running":{{"pid":{pid}}}}}"#);
-        rewrite(&world, &running, r#""phase":"Starting""#);
-        let engine = done(world.open()).await;
+        let (engine, pid, shim) = started_half(&world).await;
         // It goes without a word, as one whose process was never started.
         signal(shim, Signal::KILL);
-        done(until_it_is(&engine, "c1", Status::Running)).await;
-        let view = engine.containers.inspect("c1").unwrap();
-        assert_ne!(view.state.pid, pid);
-        let endpoint = view.network.endpoints.values().next().unwrap();
-        assert!(endpoint.ip.is_some(), "{endpoint:?}");
-        engine.containers.stop("c1", within(0)).await.unwrap();
-        remove(&engine, "c1", false).await.unwrap();
-        engine.shutdown().await;
+        assert_ne!(connected(&engine).await, pid);
     });
 }
 

@@ -190,12 +190,7 @@ fn recompressed(mut image: Fixture) -> Fixture {
         .write(Vec::new(), best);
     encoder.write_all(&image.tars[0]).unwrap();
     image.layers[0] = encoder.finish().unwrap();
-    let layers = image.layers.iter();
-    let layers = layers.map(|layer| Descriptor::of(media_type::OCI_LAYER_GZIP, layer));
-    let config = Descriptor::of(media_type::OCI_CONFIG, &image.config);
-    let manifest = Manifest::oci(config, layers.collect());
-    image.manifest = serde_json::to_vec(&manifest).unwrap();
-    image
+    described(image, media_type::OCI_LAYER_GZIP)
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -269,15 +264,20 @@ fn packed(text: &str) -> Vec<u8> {
     layer
 }
 
-/// The same image with its layers as they are.
-fn uncompressed(mut image: Fixture) -> Fixture {
-    image.layers.clone_from(&image.tars);
+/// With a manifest of the layers that it has now, which are of this type.
+fn described(mut image: Fixture, layer_type: &str) -> Fixture {
     let layers = image.layers.iter();
-    let layers = layers.map(|layer| Descriptor::of(media_type::OCI_LAYER, layer));
+    let layers = layers.map(|layer| Descriptor::of(layer_type, layer));
     let config = Descriptor::of(media_type::OCI_CONFIG, &image.config);
     let manifest = Manifest::oci(config, layers.collect());
     image.manifest = serde_json::to_vec(&manifest).unwrap();
     image
+}
+
+/// The same image with its layers as they are.
+fn uncompressed(mut image: Fixture) -> Fixture {
+    image.layers.clone_from(&image.tars);
+    described(image, media_type::OCI_LAYER)
 }
 
 /// An archive with an image's configuration and the names of its layers, which it lacks.

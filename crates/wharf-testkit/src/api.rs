@@ -120,6 +120,20 @@ pub fn read_answer(reader: &mut impl BufRead, head_only: bool) -> Result<Answer>
     Ok(answer)
 }
 
+/// Reads the head of an answer, and nothing behind it: what follows may be no HTTP any more.
+///
+/// # Errors
+/// If it ends early.
+pub fn read_head(reader: &mut impl Read) -> Result<String> {
+    let mut head = Vec::new();
+    let mut byte = [0];
+    while !head.ends_with(b"\r\n\r\n") {
+        reader.read_exact(&mut byte).context("the head's end")?;
+        head.push(byte[0]);
+    }
+    Ok(String::from_utf8_lossy(&head).into_owned())
+}
+
 fn read_body(reader: &mut impl BufRead, answer: &Answer) -> Result<Vec<u8>> {
     let mut body = Vec::new();
     if answer.header("transfer-encoding") == Some("chunked") {

@@ -4,6 +4,7 @@ use std::io::{Read as _, Write as _};
 use std::os::unix::net::UnixStream;
 
 use anyhow::{Result, ensure};
+use wharf_testkit::api::read_head;
 
 use super::containers::until;
 use crate::Case;
@@ -16,13 +17,7 @@ fn open(case: &Case, method: &str, target: &str, headers: &str) -> Result<UnixSt
         stream,
         "{method} {target} HTTP/1.1\r\nHost: docker\r\nConnection: Upgrade\r\n{headers}\r\n"
     )?;
-    let mut head = Vec::new();
-    while !head.ends_with(b"\r\n\r\n") {
-        let mut byte = [0];
-        stream.read_exact(&mut byte)?;
-        head.push(byte[0]);
-    }
-    let head = String::from_utf8_lossy(&head).into_owned();
+    let head = read_head(&mut stream)?;
     ensure!(head.starts_with("HTTP/1.1 101"), "{head}");
     Ok(stream)
 }

@@ -6,6 +6,61 @@ use wharf_testkit::{EngineKind, engine, fixtures};
 
 use crate::Case;
 
+/// A daemon.json, flags beside it, and what `--validate` says of both.
+type Refused = (&'static str, &'static [&'static str], &'static str);
+
+const REFUSED: &[Refused] = &[
+    (
+        r#"{"nope": 1}"#,
+        &[],
+        "the following directives don't match any configuration option: nope",
+    ),
+    (
+        r#"{"debug": false, "labels": ["a=b"]}"#,
+        &["--debug", "--label", "c=d"],
+        "the following directives are specified both as a flag and in the configuration file: ",
+    ),
+    (
+        r#"{"labels": ["a=b"]}"#,
+        &["--label", "c=d"],
+        "labels: (from flag: [c=d], from file: [a=b])",
+    ),
+    (r#"{"debug": "x"}"#, &[], "debug"),
+    (
+        r#"{"log-level": "x"}"#,
+        &[],
+        "validation from file and command line flags failed: invalid logging level: x",
+    ),
+    (r#"{"log-format": "x"}"#, &[], "invalid log format: x"),
+    (r#"{"mtu": -1}"#, &[], "invalid default MTU: -1"),
+    (
+        r#"{"max-concurrent-downloads": -1}"#,
+        &[],
+        "invalid max concurrent downloads: -1",
+    ),
+    (
+        r#"{"max-concurrent-uploads": -1}"#,
+        &[],
+        "invalid max concurrent uploads: -1",
+    ),
+    (r#"{"dns": ["x"]}"#, &[], "invalid IP address: x"),
+    (
+        r#"{"dns-search": ["a b"]}"#,
+        &[],
+        "a b is not a valid domain",
+    ),
+    (
+        r#"{"default-ipc-mode": "host"}"#,
+        &[],
+        "IPC mode \"host\" is not supported as default value; use \"shareable\" or \"private\"",
+    ),
+    (
+        r#"{"default-cgroupns-mode": "x"}"#,
+        &[],
+        "default cgroup namespace mode (x) is invalid",
+    ),
+];
+
 /// What `--validate` says of this file and these flags: whether they are fine, and the words.
 fn validate(case: &Case, config: &str, flags: &[&str]) -> Result<(bool, String)> {
     let file = case.engine.world.path().join("tried.json");
@@ -44,57 +99,7 @@ pub(crate) fn settings_are_checked(case: &mut Case) -> Result<()> {
     });
     let (fine, words) = validate(case, &good.to_string(), &["--init"])?;
     ensure!(fine && words == "configuration OK", "{words}");
-    for (config, flags, expected) in [
-        (
-            r#"{"nope": 1}"#,
-            &[][..],
-            "the following directives don't match any configuration option: nope",
-        ),
-        (
-            r#"{"debug": false, "labels": ["a=b"]}"#,
-            &["--debug", "--label", "c=d"],
-            "the following directives are specified both as a flag and in the configuration file: ",
-        ),
-        (
-            r#"{"labels": ["a=b"]}"#,
-            &["--label", "c=d"],
-            "labels: (from flag: [c=d], from file: [a=b])",
-        ),
-        (r#"{"debug": "x"}"#, &[], "debug"),
-        (
-            r#"{"log-level": "x"}"#,
-            &[],
-            "validation from file and command line flags failed: invalid logging level: x",
-        ),
-        (r#"{"log-format": "x"}"#, &[], "invalid log format: x"),
-        (r#"{"mtu": -1}"#, &[], "invalid default MTU: -1"),
-        (
-            r#"{"max-concurrent-downloads": -1}"#,
-            &[],
-            "invalid max concurrent downloads: -1",
-        ),
-        (
-            r#"{"max-concurrent-uploads": -1}"#,
-            &[],
-            "invalid max concurrent uploads: -1",
-        ),
-        (r#"{"dns": ["x"]}"#, &[], "invalid IP address: x"),
-        (
-            r#"{"dns-search": ["a b"]}"#,
-            &[],
-            "a b is not a valid domain",
-        ),
-        (
-            r#"{"default-ipc-mode": "host"}"#,
-            &[],
-            "IPC mode \"host\" is not supported as default value; use \"shareable\" or \"private\"",
-        ),
-        (
-            r#"{"default-cgroupns-mode": "x"}"#,
-            &[],
-            "default cgroup namespace mode (x) is invalid",
-        ),
-    ] {
+    for (config, flags, expected) in REFUSED {
         let (fine, words) = validate(case, config, flags)?;
         ensure!(
             !fine && words.contains(expected),

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Result, ensure};
 use serde_json::json;
-use wharf_testkit::api::{Answer, read_answer};
+use wharf_testkit::api::{Answer, read_answer, read_head};
 use wharf_testkit::{Engine, EngineOptions};
 
 use super::containers::until;
@@ -24,13 +24,7 @@ fn connect(case: &Case) -> Result<UnixStream> {
 fn open(case: &Case, line: &str, headers: &str) -> Result<UnixStream> {
     let mut stream = connect(case)?;
     write!(stream, "{line} HTTP/1.1\r\nHost: docker\r\n{headers}\r\n")?;
-    let mut head = Vec::new();
-    while !head.ends_with(b"\r\n\r\n") {
-        let mut byte = [0];
-        stream.read_exact(&mut byte)?;
-        head.push(byte[0]);
-    }
-    let head = String::from_utf8_lossy(&head).into_owned();
+    let head = read_head(&mut stream)?;
     let is_good = head.starts_with("HTTP/1.1 200") || head.starts_with("HTTP/1.1 101");
     ensure!(is_good, "{line}: {head}");
     Ok(stream)

@@ -29,13 +29,8 @@ fn open(case: &Case, line: &str, headers: &[&str], body: &str) -> Result<(UnixSt
         ));
     }
     stream.write_all(format!("{text}\r\n{body}").as_bytes())?;
-    let mut head = Vec::new();
-    let mut byte = [0];
-    while !head.ends_with(b"\r\n\r\n") {
-        stream.read_exact(&mut byte).context("the head's end")?;
-        head.push(byte[0]);
-    }
-    Ok((stream, String::from_utf8_lossy(&head).into_owned()))
+    let head = api::read_head(&mut stream)?;
+    Ok((stream, head))
 }
 
 /// Says it all, ends that half, and reads the other.
