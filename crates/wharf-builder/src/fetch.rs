@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use http::header;
 use jiff::Timestamp;
+use percent_encoding::percent_decode_str;
 use rustix::fs::{Timespec, Timestamps};
 use tokio::io::AsyncWriteExt as _;
 use wharf_distribution::{Config, Download};
@@ -88,7 +89,7 @@ fn name_of(url: &str, disposition: &str) -> Option<String> {
     let path = path.split_once("://").map_or("", |(_, rest)| rest);
     let path = path.split_once('/').map_or("", |(_, path)| path);
     let last = path.rsplit('/').next().unwrap_or_default();
-    let decoded = String::from_utf8_lossy(&percent_decoded(last)).into_owned();
+    let decoded = percent_decode_str(last).decode_utf8_lossy().into_owned();
     let proposed = disposition
         .split(';')
         .find_map(|part| part.trim().strip_prefix("filename="))
@@ -97,27 +98,6 @@ fn name_of(url: &str, disposition: &str) -> Option<String> {
     let good = |name: &&str| !matches!(*name, "" | "." | "..") && !name.contains(['/', '\0']);
     let found = [decoded.as_str(), proposed].into_iter().find(good);
     found.map(str::to_owned)
-}
-
-/// `%41` as `A`; a percent sign without two digits stays.
-pub(crate) fn percent_decoded(text: &str) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    let mut rest = text.as_bytes();
-    while let Some((&first, more)) = rest.split_first() {
-        let hex = more.get(..2).and_then(|hex| std::str::from_utf8(hex).ok());
-        let hex = hex.and_then(|hex| u8::from_str_radix(hex, 16).ok());
-        match (first, hex) {
-            (b'%', Some(byte)) => {
-                bytes.push(byte);
-                rest = &more[2..];
-            }
-            _ => {
-                bytes.push(first);
-                rest = more;
-            }
-        }
-    }
-    bytes
 }
 
 /// Whether the file is a tar archive, compressed or not: its first header has the right sum.

@@ -10,10 +10,11 @@ use std::process::Stdio;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
+use percent_encoding::percent_decode_str;
 use tokio::process::Command;
 
 use crate::BuildError;
-use crate::fetch::{percent_decoded, redacted};
+use crate::fetch::redacted;
 
 /// A git repository, a place in it and a folder of that.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -119,7 +120,8 @@ pub fn parted(address: &str) -> (String, Option<Login>) {
     let login = match (name, password) {
         ("", "") => None,
         ("", password) => {
-            let pair = [b":".as_slice(), &percent_decoded(password)].concat();
+            let password: Vec<u8> = percent_decode_str(password).collect();
+            let pair = [b":".as_slice(), &password].concat();
             Some(Login::Header(format!("basic {}", BASE64.encode(pair))))
         }
         (name, password) => {

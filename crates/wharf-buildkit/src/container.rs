@@ -8,7 +8,6 @@ use bollard_buildkit_proto::moby::buildkit::v1::frontend::exec_message::Input;
 use bollard_buildkit_proto::moby::buildkit::v1::frontend::{
     DoneMessage, ExecMessage, ExitMessage, FdMessage, InitMessage, StartedMessage,
 };
-use futures_util::future::OptionFuture;
 use futures_util::{Stream, StreamExt as _};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
@@ -73,11 +72,10 @@ pub(crate) fn serve(
                     processes.insert(id, known);
                 }
                 other => {
-                    let known = processes.get(&id);
                     // One that has ended hears nothing.
-                    let known = known.filter(|known| !known.work.is_finished());
-                    if let Some(Err(status)) =
-                        OptionFuture::from(known.map(|one| one.hear(other))).await
+                    if let Some(known) = processes.get(&id)
+                        && !known.work.is_finished()
+                        && let Err(status) = known.hear(other).await
                     {
                         let _ = said.send(Err(status)).await;
                         return;

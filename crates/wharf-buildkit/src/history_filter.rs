@@ -1,12 +1,13 @@
 //! Filters of the history (BuildKit's `solver/llbsolver/history/filter.go`): `status==error`, `repository~=…`, `ref==…`,
-//! `startedAt>=2h`, `completedAt<2026-01-02T03:04:05Z`, `duration>5m`, joined by commas; one that fits is enough.
+//! `startedAt>=2h`, `completedAt<2026-01-02T03:04:05Z`, `duration>5m`, of those joined by commas all must
+//! fit, of several filters one.
 
 use std::cmp::Ordering;
 
 use bollard_buildkit_proto::moby::buildkit::v1::BuildHistoryRecord;
 use jiff::{SignedDuration, Timestamp};
 use regex::Regex;
-use wharf_builder::git::GitUrl;
+use wharf_builder::git::{GitUrl, parted};
 
 use crate::error::Error;
 
@@ -208,7 +209,11 @@ fn field_of(record: &BuildHistoryRecord, field: &str) -> Option<String> {
         "status" => status(record).to_owned(),
         "repository" => match record.frontend_attrs.get("vcs:source") {
             Some(source) => source.clone(),
-            None => GitUrl::read(record.frontend_attrs.get("context")?)?.repository,
+            None => {
+                // Of a login there it is only known that there was one.
+                let url = GitUrl::read(record.frontend_attrs.get("context")?)?;
+                parted(&url.repository).0
+            }
         },
         _ => return None,
     };

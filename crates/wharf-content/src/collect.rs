@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::fs;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
 use std::time::{Duration, SystemTime};
@@ -35,7 +35,14 @@ impl Garbage {
 
 impl Drop for Garbage {
     fn drop(&mut self) {
-        self.content.sweep();
+        sweep(&self.content.trash());
+    }
+}
+
+/// Deletes these files. What cannot be deleted is tried again with the next collection.
+fn sweep(files: &[PathBuf]) {
+    for file in files {
+        let _ = fs::remove_file(file);
     }
 }
 
@@ -102,17 +109,17 @@ impl Content {
     /// # Errors
     /// If there is no room for a thread; the next collection deletes it then.
     pub(crate) fn sweep_in_background(&self) -> io::Result<JoinHandle<()>> {
-        let content = self.clone();
+        // What comes there from now on is for who has moved it.
+        let left = self.trash();
         let thread = std::thread::Builder::new().name("sweep".to_owned());
-        thread.spawn(move || content.sweep())
+        thread.spawn(move || sweep(&left))
     }
 
-    /// Deletes what is in the trash. What cannot be deleted is tried again with the next collection.
-    fn sweep(&self) {
-        let trash = self.shared.dir.join("trash");
-        for entry in fs::read_dir(trash).into_iter().flatten().flatten() {
-            let _ = fs::remove_file(entry.path());
-        }
+    /// What is in the trash.
+    fn trash(&self) -> Vec<PathBuf> {
+        let entries = fs::read_dir(self.shared.dir.join("trash"));
+        let entries = entries.into_iter().flatten().flatten();
+        entries.map(|entry| entry.path()).collect()
     }
 
     /// Deletes a blob whose bytes are not what its name says.

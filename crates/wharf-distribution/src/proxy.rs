@@ -8,6 +8,7 @@ use base64::engine::general_purpose::STANDARD;
 use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{HeaderValue, Uri};
 use ipnet::IpNet;
+use percent_encoding::percent_decode_str;
 
 use crate::RegistryError;
 
@@ -160,7 +161,7 @@ fn parse(address: &str) -> Option<Proxy> {
     let auth = match user {
         None => None,
         Some(user) => {
-            let user = unescape(user);
+            let user = percent_decode_str(user).collect::<Vec<u8>>();
             let user = if user.contains(&b':') {
                 user
             } else {
@@ -180,28 +181,6 @@ fn parse(address: &str) -> Option<Proxy> {
         uri: uri.build().ok()?,
         auth,
     })
-}
-
-/// `a%40b` → `a@b`; a percent sign without two digits stays.
-fn unescape(text: &str) -> Vec<u8> {
-    let bytes = text.as_bytes();
-    let (mut out, mut at) = (Vec::new(), 0);
-    while at < bytes.len() {
-        let code = text
-            .get(at + 1..at + 3)
-            .and_then(|digits| u8::from_str_radix(digits, 16).ok());
-        match code.filter(|_| bytes[at] == b'%') {
-            Some(code) => {
-                out.push(code);
-                at += 3;
-            }
-            None => {
-                out.push(bytes[at]);
-                at += 1;
-            }
-        }
-    }
-    out
 }
 
 #[cfg(test)]

@@ -161,7 +161,8 @@ impl Client {
             match self.manifest(source, &found, Some(&digest)).await {
                 Ok((_, Document::Manifest(manifest))) => manifests.push(manifest),
                 Ok((_, Document::Index(_))) => {}
-                Err(error) if error.is_gone() => {
+                // A mirror may lack what its origin has.
+                Err(error) if error.is_gone() && !source.endpoint.is_mirror => {
                     tracing::debug!(%error, image = found, "read an image of an index");
                     gone = Some(error);
                 }

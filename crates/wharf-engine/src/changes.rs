@@ -275,7 +275,7 @@ impl<'a> Settings<'a> {
             true => path,
             false => format!("{}/{path}", self.config.working_dir),
         };
-        self.config.working_dir = crate::containers::mounts::clean(&joined);
+        self.config.working_dir = wharf_go::path::clean_from_top(&joined);
         Ok(())
     }
 }

@@ -97,9 +97,8 @@ impl EngineConfig {
             EngineError::Invalid(format!("failed to set log opts: {}", error.message()))
         })?;
         crate::engine::network_config(self)?.check()?;
-        let client = wharf_distribution::Client::new(self.registry.clone());
-        client
-            .map(drop)
+        self.registry
+            .validate()
             .map_err(|error| EngineError::failed(&error))
     }
 }

@@ -316,8 +316,7 @@ fn sweep(shared: &Shared, known: &HashSet<&str>) {
 
 /// Ends the processes that a kill left without a record, behind. Which those are is known before there can be new ones.
 fn sweep_tasks(shared: &Arc<Shared>, known: &HashSet<&str>) {
-    let ids = shared.tasks.list().unwrap_or_default();
-    for id in ids.into_iter().filter(|id| !known.contains(id.as_str())) {
+    for id in shared.tasks.list(known).unwrap_or_default() {
         info!(container = %id, "sweep a process without a record");
         let sweeper = shared.clone();
         shared.background.spawn(async move {

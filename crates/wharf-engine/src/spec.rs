@@ -271,7 +271,7 @@ pub(crate) fn writable_cgroups(host: &HostConfig) -> Option<bool> {
         let (key, value) = option.split_once(['=', ':'])?;
         (key == "writable-cgroups").then_some(value)
     });
-    Some(matches!(said?, "1" | "t" | "T" | "true" | "TRUE" | "True"))
+    Some(wharf_go::parse_bool(said?) == Ok(true))
 }
 
 fn size((rows, columns): (u32, u32)) -> Option<(u16, u16)> {

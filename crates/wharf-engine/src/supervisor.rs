@@ -315,6 +315,10 @@ impl Supervisor {
     }
 
     async fn asked(&mut self, event: Event, patience: Patience, reply: Reply) {
+        if self.is_too_late_for(&event) {
+            let _ = reply.send(Err(EngineError::ShuttingDown));
+            return;
+        }
         self.patience = patience;
         let done = self.apply(event).await;
         if done.is_ok() && self.record.state.last_run && ends(&event) {
@@ -334,6 +338,16 @@ impl Supervisor {
         }
         // Who asked may have gone.
         let _ = reply.send(done);
+    }
+
+    /// Whether somebody asks for a start of a daemon that ends: it is refused before anything is written.
+    fn is_too_late_for(&self, event: &Event) -> bool {
+        let starts = match event {
+            Event::Start => true,
+            Event::Restart { .. } => self.record.state.phase.pid().is_none(),
+            _ => false,
+        };
+        starts && self.shared.stopping.load(Ordering::SeqCst)
     }
 
     /// As soon as it is not to be started again any more, for whatever reason.

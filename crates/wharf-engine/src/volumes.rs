@@ -121,16 +121,12 @@ impl VolumeService {
         watcher: &PruneWatcher,
     ) -> Result<PruneReport, EngineError> {
         filters.check(&["label", "label!", "all"])?;
-        let all = match filters.values("all").next() {
-            // This one filter is read by Go's `ParseBool`.
-            None | Some("0" | "f" | "F" | "false" | "False" | "FALSE") => false,
-            Some("1" | "t" | "T" | "true" | "True" | "TRUE") => true,
-            Some(value) => {
-                return Err(EngineError::Invalid(format!(
-                    "invalid filter 'all': strconv.ParseBool: parsing {value:?}: invalid syntax"
-                )));
-            }
-        };
+        // This one filter is read by Go's `ParseBool`.
+        let all = filters.values("all").next().map(wharf_go::parse_bool);
+        let all = all
+            .transpose()
+            .map_err(|reason| EngineError::Invalid(format!("invalid filter 'all': {reason}")))?;
+        let all = all.unwrap_or(false);
         let service = self.clone();
         let (filters, watcher) = (filters.clone(), watcher.clone());
         self.blocking(move || Ok(service.prune_now(&filters, all, &watcher)))

@@ -412,6 +412,8 @@ fn a_daemon_that_stops_leaves_nothing_running() {
                     async move { engine.containers.start(&name).await },
                 ));
             }
+            let idle = container("idle", &SLEEPER);
+            engine.containers.create(idle).await.unwrap();
             done(until_it_is(&engine, "c0", Status::Running)).await;
             done(engine.shutdown()).await;
             for (start, name) in starts.into_iter().zip(&names) {
@@ -421,8 +423,11 @@ fn a_daemon_that_stops_leaves_nothing_running() {
                 let view = engine.containers.inspect(name).unwrap();
                 assert!(!view.state.running, "{name}");
             }
-            let late = engine.containers.start("c0").await;
+            // And it is as it was.
+            let late = engine.containers.start("idle").await;
             assert!(matches!(late, Err(EngineError::ShuttingDown)));
+            assert_eq!(state(&engine, "idle").0, Status::Created);
+            remove(&engine, "idle", false).await.unwrap();
             for name in &names {
                 remove(&engine, name, false).await.unwrap();
             }

@@ -16,10 +16,8 @@ impl Snapshots {
     pub fn collect(&self, keep: &HashSet<ChainId>) -> Result<u64, SnapshotError> {
         let mut index = self.index();
         if !index.broken.is_empty() {
-            let containers = index.broken.iter().map(String::as_str);
-            let containers: Vec<_> = containers.collect();
             warn!(
-                ?containers,
+                containers = ?index.broken,
                 "no layer is deleted while it is not known what these containers stand on: remove them"
             );
             return Ok(0);

@@ -34,6 +34,7 @@ pub use task::Task;
 pub use types::{AttachOptions, ExecConfig, ExitStatus, RootfsSource, Stdio, TaskConfig};
 pub use wharf_shim_api::{Log as LogConfig, Runtime};
 
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -80,19 +81,22 @@ impl Tasks {
     }
 
     /// The ids of this owner's tasks that have a folder, running or not, and of those that were never begun, which are
-    /// nobody's.
+    /// nobody's; but for those that are `known`.
     ///
     /// Another owner's are left out: a daemon that is started on another data root (its disk is not there, its setting has
     /// changed) knows none of them, and must not take that for their end.
     ///
     /// # Errors
     /// If the folder cannot be read.
-    pub fn list(&self) -> Result<Vec<String>, TaskError> {
+    pub fn list(&self, known: &HashSet<&str>) -> Result<Vec<String>, TaskError> {
         let failed = |source| TaskError::io("read", &self.folder, source);
         let mut ids = Vec::new();
         for entry in std::fs::read_dir(&*self.folder).map_err(failed)? {
             let entry = entry.map_err(failed)?;
             let id = entry.file_name().to_string_lossy().into_owned();
+            if known.contains(id.as_str()) {
+                continue;
+            }
             match folder::TaskRecord::read(&entry.path()) {
                 // One that says none is of a daemon that did not ask.
                 Ok(Some(record)) if !record.owner.is_empty() && *record.owner != *self.owner => {

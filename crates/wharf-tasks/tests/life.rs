@@ -4,6 +4,8 @@
 
 mod common;
 
+use std::collections::HashSet;
+
 use common::{OUTPUT, World, in_a_world, read_all};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use wharf_tasks::{AttachOptions, ExecConfig, Found, ShimProgram, Task, TaskError, Tasks};
@@ -384,7 +386,7 @@ fn a_new_daemon_finds_what_runs_and_what_has_ended() {
             panic!("not running")
         };
         assert_eq!(found.pid(), pid);
-        assert_eq!(other.list().unwrap(), ["a"]);
+        assert_eq!(other.list(&HashSet::new()).unwrap(), ["a"]);
         // Both are told, by whichever way the end comes.
         let exec = found
             .exec(exec_config(
@@ -432,7 +434,7 @@ fn what_was_made_and_never_started_is_removed_by_the_next_daemon() {
             .unwrap();
         assert!(matches!(world.tasks.load("n").await.unwrap(), Found::Gone));
         assert_eq!(task.wait().await.code, 137);
-        assert!(world.tasks.list().unwrap().is_empty());
+        assert!(world.tasks.list(&HashSet::new()).unwrap().is_empty());
     });
 }
 
@@ -460,7 +462,10 @@ fn a_shim_that_is_killed_anywhere_in_a_start_leaves_nothing() {
             } else {
                 kill.join().unwrap();
             }
-            assert!(world.tasks.list().unwrap().is_empty(), "{round}");
+            assert!(
+                world.tasks.list(&HashSet::new()).unwrap().is_empty(),
+                "{round}"
+            );
         }
     });
 }
@@ -508,9 +513,9 @@ fn a_task_is_of_one_data_root() {
         std::fs::create_dir(run.join("tasks/begun")).unwrap();
         let program = ShimProgram::open(&common::shim()).unwrap();
         let other = Tasks::new(&run, program, "elsewhere").unwrap();
-        assert_eq!(other.list().unwrap(), ["begun"]);
+        assert_eq!(other.list(&HashSet::new()).unwrap(), ["begun"]);
         other.delete("begun").await.unwrap();
-        assert_eq!(world.tasks.list().unwrap(), ["mine"]);
+        assert_eq!(world.tasks.list(&HashSet::new()).unwrap(), ["mine"]);
         assert_eq!(world.tasks.processes("mine"), [task.pid()]);
         assert!(world.tasks.processes("none").is_empty());
         task.delete().await.unwrap();

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use serde::Deserialize;
 
 use crate::VolumeError;
-use crate::plugin::{Address, Fault, PATIENCE, Patience, Plugin, TlsOptions};
+use crate::plugin::{Address, Fault, LOCAL_SCOPE, PATIENCE, Patience, Plugin, TlsOptions};
 
 /// Where plugins are looked for.
 #[derive(Clone, Debug)]
@@ -191,10 +191,18 @@ impl Drivers {
     }
 
     fn keep(&self, plugin: Plugin, end: Instant) -> Active {
-        let scope = plugin.until(end).scope();
-        let active = Active { plugin, scope };
-        self.lock().insert(active.name.clone(), active.clone());
-        active
+        match plugin.until(end).scope() {
+            Ok(scope) => {
+                let active = Active { plugin, scope };
+                self.lock().insert(active.name.clone(), active.clone());
+                active
+            }
+            // It is asked again by the next one who needs it.
+            Err(_) => Active {
+                plugin,
+                scope: LOCAL_SCOPE.to_owned(),
+            },
+        }
     }
 
     fn find(&self, name: &str) -> Result<Option<Plugin>, String> {

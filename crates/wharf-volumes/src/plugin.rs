@@ -19,6 +19,9 @@ use wharf_sys::words;
 use deadline::Until;
 pub(crate) use tls::TlsOptions;
 
+/// The scope of a plugin that does not say another one.
+pub(crate) const LOCAL_SCOPE: &str = "local";
+
 /// How long a plugin may take: as long as dockerd waits for what can take long.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
 /// No answer is longer.
@@ -184,13 +187,19 @@ impl Plugin {
     }
 
     /// `local` or `global`; a plugin that does not say so is local.
-    pub(crate) fn scope(&self) -> String {
-        let asked = self.call::<Capabilities>("VolumeDriver.Capabilities", &json!({}));
-        let scope = asked.unwrap_or_default().capabilities.scope;
-        match scope.to_ascii_lowercase().as_str() {
-            "global" => "global".to_owned(),
-            _ => "local".to_owned(),
-        }
+    ///
+    /// # Errors
+    /// If it is silent.
+    pub(crate) fn scope(&self) -> Result<String> {
+        let said = match self.call::<Capabilities>("VolumeDriver.Capabilities", &json!({})) {
+            Err(Fault::Said(_)) => Capabilities::default(),
+            said => said?,
+        };
+        let scope = said.capabilities.scope.to_ascii_lowercase();
+        Ok(match scope.as_str() {
+            "global" => scope,
+            _ => LOCAL_SCOPE.to_owned(),
+        })
     }
 
     pub(crate) fn create(&self, name: &str, options: &BTreeMap<String, String>) -> Result<()> {

@@ -38,21 +38,7 @@ pub(crate) async fn inspect(
 ) -> Answer {
     // Services are all that `verbose` adds, and there are none without a swarm.
     let verbose = params.get("verbose");
-    if !matches!(
-        verbose,
-        "" | "0"
-            | "1"
-            | "t"
-            | "T"
-            | "f"
-            | "F"
-            | "true"
-            | "false"
-            | "TRUE"
-            | "FALSE"
-            | "True"
-            | "False"
-    ) {
+    if !verbose.is_empty() && wharf_go::parse_bool(verbose).is_err() {
         return Err(ApiError::bad(format!(
             "invalid value for verbose: {verbose}: strconv.ParseBool: parsing {verbose:?}: invalid syntax"
         )));

@@ -8,6 +8,7 @@ use jiff::Timestamp;
 use rustix::fs::{FileType, Mode, OFlags, fstat};
 use tokio::io::AsyncRead;
 use tokio_util::io::SyncIoBridge;
+use wharf_go::path::clean_from_top;
 use wharf_layer::{ApplyOptions, IdMaps, Plain, apply, pack_path};
 use wharf_sys::root::Root;
 
@@ -82,7 +83,7 @@ impl Containers {
         let base = Base::of(&self.shared, &entry).await;
         let base = base.map_err(|error| self.unless_gone(container, error))?;
         let scene = Scene::new(&self.shared, base, &view).await?;
-        let (mut sink, stream) = files::channel(Some(files.evicted()));
+        let (sink, stream) = files::channel(Some(files.evicted()));
         let (tell, told) = tokio::sync::oneshot::channel();
         let (typed, name) = (path.to_owned(), container.to_owned());
         let path = files::go_path(path);
@@ -99,10 +100,7 @@ impl Containers {
                 return Ok(());
             }
             let (base, to) = (base.as_bytes(), to.as_bytes());
-            let packed = pack_path(folder.as_fd(), base, to, ids, &mut sink);
-            if let Err(error) = packed {
-                sink.fail(chain(&error));
-            }
+            sink.carry(|sink| pack_path(folder.as_fd(), base, to, ids, sink).map(drop));
             Ok(())
         };
         let ended = scene.run(work)?;
@@ -204,7 +202,7 @@ fn extract(
     ids: Option<IdMaps>,
     archive: impl io::Read,
 ) -> Result<(), EngineError> {
-    let resolved = files::resolve(root, Path::new(&files::clean(path)))
+    let resolved = files::resolve(root, Path::new(&clean_from_top(path)))
         .and_then(|resolved| match resolved.exists {
             true => root.find(&resolved.path).map(|fd| (resolved, fd)),
             false => Err(io::ErrorKind::NotFound.into()),

@@ -6,6 +6,7 @@ mod parse;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use wharf_go::path::clean_from_top;
 use wharf_volumes::{Created, LOCAL, NewVolume, Pairs, Volume, VolumeName};
 
 use self::parse::Mode;
@@ -67,7 +68,7 @@ impl Resolver<'_> {
             self.points.insert(point.destination.clone(), point);
         }
         for target in host.tmpfs.keys() {
-            self.points.remove(&clean(target));
+            self.points.remove(&clean_from_top(target));
         }
         for target in &config.volumes {
             let target = absolute(target)?;
@@ -92,7 +93,7 @@ impl Resolver<'_> {
     }
 
     fn of_bind(&self, bind: &Bind) -> Result<MountPoint, EngineError> {
-        let target = clean(&bind.target);
+        let target = clean_from_top(&bind.target);
         let driver = &self.host.volume_driver;
         let mut point = match &bind.source {
             BindSource::Path(source) => MountPoint {
@@ -174,7 +175,7 @@ impl Resolver<'_> {
     }
 
     fn of_mount(&self, mount: &MountRequest) -> Result<MountPoint, EngineError> {
-        let target = clean(&mount.target);
+        let target = clean_from_top(&mount.target);
         let mut point = match &mount.kind {
             MountKind::Bind {
                 source,
@@ -297,15 +298,10 @@ fn some(pairs: &BTreeMap<String, String>) -> Pairs {
     Some(pairs.clone()).filter(|pairs| !pairs.is_empty())
 }
 
-/// Docker's `filepath.Clean` of a path in the container.
-pub(crate) fn clean(path: &str) -> String {
-    wharf_go::path::clean_from_top(path)
-}
-
 /// Where a volume of the settings (`-v PATH`, `VOLUME`) is: a relative path begins at the root too (moby
 /// `createContainerVolumesOS`).
 fn absolute(target: &str) -> Result<String, EngineError> {
-    let path = clean(target);
+    let path = clean_from_top(target);
     if path == "/" {
         let text =
             "invalid volume specification: '/': invalid specification: destination can't be '/'";

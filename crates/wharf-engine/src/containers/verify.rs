@@ -302,11 +302,6 @@ fn network(host: &HostConfig, warnings: &mut Vec<String>) -> Result<(), EngineEr
     }
 }
 
-/// What Go's `strconv.ParseBool` reads.
-const GO_BOOLEANS: &[&str] = &[
-    "1", "t", "T", "TRUE", "true", "True", "0", "f", "F", "FALSE", "false", "False",
-];
-
 /// Groups of one's own to write: the kernel keeps a container within its limits only where it knows that groups are
 /// delegated with their namespace.
 fn delegation(host: &HostConfig, daemon: &EngineConfig, info: &SysInfo) -> Result<(), EngineError> {
@@ -337,7 +332,7 @@ fn security(option: &str) -> Result<(), EngineError> {
     };
     let known = match key {
         "label" | "apparmor" | "seccomp" | "systempaths" => true,
-        "writable-cgroups" => GO_BOOLEANS.contains(&value),
+        "writable-cgroups" => wharf_go::parse_bool(value).is_ok(),
         "no-new-privileges" => matches!(value, "true" | "false" | "1" | "0"),
         _ => false,
     };

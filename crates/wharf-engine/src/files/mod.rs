@@ -16,7 +16,7 @@ pub(crate) use base::{Base, overlay};
 use base::{Identity, Mounted};
 pub use owner::owner;
 pub use path::{Resolved, resolve};
-pub(crate) use path::{clean, go_path, split};
+pub(crate) use path::{go_path, split};
 pub use stream::FileStream;
 pub(crate) use stream::{channel, stream};
 pub(crate) use turn::{Evicted, Turns};

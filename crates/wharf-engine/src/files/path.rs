@@ -6,6 +6,7 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{Mode, OFlags, readlinkat};
+use wharf_go::path::clean_from_top;
 use wharf_sys::root::Root;
 
 /// As many links as the kernel follows.
@@ -20,14 +21,9 @@ pub struct Resolved {
     pub exists: bool,
 }
 
-/// Go's `filepath.Clean` of an absolute path; a relative one is taken from `/`.
-pub(crate) fn clean(path: &str) -> String {
-    crate::containers::mounts::clean(path)
-}
-
 /// The clean path, with the `/` or `/.` at its end that it had (moby `PreserveTrailingDotOrSeparator`).
 pub(crate) fn go_path(path: &str) -> String {
-    let mut clean = clean(path);
+    let mut clean = clean_from_top(path);
     let is_dot = path.trim_end_matches('/').rsplit('/').next() == Some(".");
     if is_dot && path != "/" {
         if !clean.ends_with('/') {

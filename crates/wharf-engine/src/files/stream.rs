@@ -53,9 +53,8 @@ pub(crate) fn channel(evicted: Option<Evicted>) -> (Sink, FileStream) {
     (sink, FileStream { bytes, fault })
 }
 
-/// An archive that `write` writes, on a thread of its own: it goes as fast as the reader takes it, and a few slow ones would
-/// hold all threads that the runtime has. If it fails, or ends in a panic, the reader is told so: there is no end of an
-/// archive that is not whole.
+/// An archive that `write` writes ([`Sink::carry`]), on a thread of its own: it goes as fast as the reader takes it, and a few
+/// slow ones would hold all threads that the runtime has.
 ///
 /// # Errors
 /// If no thread can be started.
@@ -63,34 +62,31 @@ pub(crate) fn stream<E: std::error::Error>(
     evicted: Option<Evicted>,
     write: impl FnOnce(&mut Sink) -> Result<(), E> + Send + 'static,
 ) -> Result<FileStream, EngineError> {
-    let (mut sink, stream) = channel(evicted);
-    let work = move || {
-        sink.fail("the archive was not finished".to_owned());
-        match write(&mut sink) {
-            Ok(()) => sink.succeed(),
-            Err(error) => {
-                let error = chain(&error);
-                tracing::debug!(error, "an archive is not whole");
-                sink.fail(error);
-            }
-        }
-    };
+    let (sink, stream) = channel(evicted);
     let thread = std::thread::Builder::new().name("client".to_owned());
-    let started = thread.spawn(work);
+    let started = thread.spawn(move || sink.carry(write));
     started.map_err(|error| EngineError::Failed(format!("start a thread: {error}")))?;
     Ok(stream)
 }
 
 impl Sink {
-    fn succeed(&self) {
-        let mut fault = self.fault.lock().unwrap_or_else(PoisonError::into_inner);
-        *fault = None;
+    /// Has `write` write the archive. If that fails, or ends in a panic, the reader is told so: there is no end of an archive
+    /// that is not whole. Blocks.
+    pub(crate) fn carry<E: std::error::Error>(
+        mut self,
+        write: impl FnOnce(&mut Sink) -> Result<(), E>,
+    ) {
+        self.is_at_fault(Some("the archive was not finished".to_owned()));
+        let fault = write(&mut self).err().map(|error| chain(&error));
+        if let Some(error) = &fault {
+            tracing::debug!(error, "an archive is not whole");
+        }
+        self.is_at_fault(fault);
     }
 
-    /// Tells the reader that what it has is not the whole.
-    pub(crate) fn fail(&self, text: String) {
+    fn is_at_fault(&self, text: Option<String>) {
         let mut fault = self.fault.lock().unwrap_or_else(PoisonError::into_inner);
-        *fault = Some(text);
+        *fault = text;
     }
 }
 

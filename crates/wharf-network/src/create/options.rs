@@ -146,14 +146,7 @@ pub(super) fn wrong(key: &str, value: &str, reason: &str) -> NetworkError {
 }
 
 fn boolean(key: &str, value: &str) -> Result<bool, NetworkError> {
-    match value {
-        "1" | "t" | "T" | "true" | "TRUE" | "True" => Ok(true),
-        "0" | "f" | "F" | "false" | "FALSE" | "False" => Ok(false),
-        _ => {
-            let reason = format!("strconv.ParseBool: parsing {value:?}: invalid syntax");
-            Err(wrong(key, value, &reason))
-        }
-    }
+    wharf_go::parse_bool(value).map_err(|reason| wrong(key, value, &reason))
 }
 
 /// The kernel's own rule, and room for a number behind a prefix.

@@ -200,13 +200,8 @@ pub(super) fn span(text: &str) -> Option<f64> {
 }
 
 fn truth(name: &str, value: &str) -> Result<bool, String> {
-    match value {
-        "1" | "t" | "T" | "true" | "TRUE" | "True" => Ok(true),
-        "0" | "f" | "F" | "false" | "FALSE" | "False" => Ok(false),
-        _ => Err(format!(
-            "invalid boolean value \"{value}\" for -{name}: parse error"
-        )),
-    }
+    wharf_go::parse_bool(value)
+        .map_err(|_| format!("invalid boolean value \"{value}\" for -{name}: parse error"))
 }
 
 impl Command {

@@ -78,7 +78,8 @@ pub(crate) fn run(arguments: impl Iterator<Item = OsString>) -> i32 {
     };
     if said.has("version") {
         let version = env!("CARGO_PKG_VERSION");
-        let commit = option_env!("WHARF_COMMIT").unwrap_or("unknown");
+        let commit = option_env!("WHARF_COMMIT").filter(|commit| !commit.is_empty());
+        let commit = commit.unwrap_or("unknown");
         say(&format!(
             "{} version {version}\ncommit: {commit}\nspec: {SPEC_VERSION}\n",
             program()

@@ -158,15 +158,9 @@ impl Stage {
             true => path.to_owned(),
             false => format!("{}/{path}", self.config.working_dir),
         };
-        let mut clean = String::new();
-        for name in joined.split('/').filter(|name| !matches!(*name, "" | ".")) {
-            match name {
-                ".." => clean.truncate(clean.rfind('/').unwrap_or(0)),
-                name => clean.push_str(&format!("/{name}")),
-            }
-        }
+        let mut clean = wharf_go::path::clean_from_top(&joined);
         let is_folder = path.ends_with('/') || path == "." || path.ends_with("/.");
-        if clean.is_empty() || is_folder {
+        if is_folder && clean != "/" {
             clean.push('/');
         }
         clean

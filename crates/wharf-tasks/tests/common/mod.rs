@@ -7,6 +7,7 @@
     reason = "test helpers"
 )]
 
+use std::collections::HashSet;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -245,7 +246,7 @@ impl World {
 
     /// Nothing may be left: no cgroup, no folder.
     async fn clean_up(&self) {
-        for id in self.tasks.list().unwrap() {
+        for id in self.tasks.list(&HashSet::new()).unwrap() {
             self.tasks.delete(&id).await.unwrap();
         }
         let mut left = Vec::new();

@@ -2,13 +2,14 @@
 
 use std::collections::BTreeSet;
 
-use super::clean;
+use wharf_go::path::clean_from_top;
+
 use crate::{EngineError, HostConfig, MountKind, MountRequest};
 
 /// No path is a target twice.
 pub(super) fn targets(host: &HostConfig) -> Result<(), EngineError> {
     let mut taken = BTreeSet::new();
-    let mut once = |target: &str| match taken.insert(clean(target)) {
+    let mut once = |target: &str| match taken.insert(clean_from_top(target)) {
         true => Ok(()),
         false => Err(EngineError::Invalid(format!(
             "Duplicate mount point: {target}"
@@ -27,7 +28,7 @@ pub(super) fn targets(host: &HostConfig) -> Result<(), EngineError> {
 
 /// moby `linuxValidateAbsolute` and `linuxValidateNotRoot`.
 pub(super) fn target(target: &str) -> Result<(), String> {
-    if target.starts_with('/') && clean(target) == "/" {
+    if target.starts_with('/') && clean_from_top(target) == "/" {
         return Err("invalid specification: destination can't be '/'".to_owned());
     }
     match target.starts_with('/') {

@@ -3,7 +3,9 @@
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 
-use super::{check, clean};
+use wharf_go::path::clean_from_top;
+
+use super::check;
 use crate::{Bind, BindSource, EngineError, Propagation};
 
 /// The options of a `-v`.
@@ -70,7 +72,7 @@ pub fn parse_bind(text: &str) -> Result<Bind, EngineError> {
     };
     check::target(target).map_err(|reason| invalid(&reason))?;
     let source = match source {
-        Some(source) if kind == "bind" => BindSource::Path(PathBuf::from(clean(source))),
+        Some(source) if kind == "bind" => BindSource::Path(PathBuf::from(clean_from_top(source))),
         Some(source) => {
             wharf_volumes::VolumeName::parse(source)?;
             BindSource::Volume(source.to_owned())
@@ -86,7 +88,7 @@ pub fn parse_bind(text: &str) -> Result<Bind, EngineError> {
     Ok(Bind {
         text: text.to_owned(),
         source,
-        target: clean(target),
+        target: clean_from_top(target),
         mode: mode.to_owned(),
         read_only: words.read_only,
         no_copy: words.no_copy,
