@@ -21,16 +21,16 @@ use anyhow::{Context as _, Result, bail, ensure};
 use crate::tidy::root;
 
 pub(crate) fn run(args: &[String]) -> Result<()> {
-    let root = root()?;
+    let root = root();
     let words: Vec<&str> = args.iter().map(String::as_str).collect();
     match words.as_slice() {
         [] => {
-            cli::write(&root)?;
-            api::write(&root, &record(&root)?)
+            cli::write(root)?;
+            api::write(root, &record(root)?)
         }
-        ["cli"] => cli::write(&root),
-        ["api"] => api::write(&root, &record(&root)?),
-        ["api", folder] => api::write(&root, Path::new(folder)),
+        ["cli"] => cli::write(root),
+        ["api"] => api::write(root, &record(root)?),
+        ["api", folder] => api::write(root, Path::new(folder)),
         _ => bail!("usage: cargo xtask coverage [api [RECORDING]|cli]"),
     }
 }

@@ -29,15 +29,15 @@ const SYNC: &[&str] = &[
 ];
 
 pub(crate) fn run() -> Result<()> {
-    let root = root()?;
-    let packages = packages(&root)?;
+    let root = root();
+    let packages = packages(root)?;
     let mut faults = Vec::new();
-    crate_order(&root, &packages, &mut faults)?;
+    crate_order(root, &packages, &mut faults)?;
     no_runtime_below(&packages, &mut faults);
-    for file in rust_files(&root)? {
-        source_rules(&root, &file, &mut faults)?;
+    for file in rust_files(root)? {
+        source_rules(root, &file, &mut faults)?;
     }
-    sorted_dependencies(&root, &mut faults)?;
+    sorted_dependencies(root, &mut faults)?;
     if faults.is_empty() {
         println!("tidy: {} crates in order", packages.len());
         return Ok(());
@@ -45,13 +45,9 @@ pub(crate) fn run() -> Result<()> {
     bail!("tidy:\n  {}", faults.join("\n  "));
 }
 
-/// The workspace's folder.
-pub(crate) fn root() -> Result<PathBuf> {
-    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
-    Ok(here
-        .parent()
-        .context("xtask stands in the workspace")?
-        .to_owned())
+/// The workspace's folder (`.cargo/config.toml`).
+pub(crate) fn root() -> &'static Path {
+    Path::new(env!("WHARF_ROOT"))
 }
 
 /// Each crate of ours with the names of what it depends on (not for tests).

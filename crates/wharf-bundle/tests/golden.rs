@@ -33,7 +33,10 @@ fn an_ordinary_container() {
         names.sort_by_key(|name| name.as_str().unwrap().to_owned());
     }
     let text = format!("{}\n", serde_json::to_string_pretty(&document).unwrap());
-    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/ordinary.json");
+    let path = concat!(
+        env!("WHARF_ROOT"),
+        "/crates/wharf-bundle/tests/ordinary.json"
+    );
     if std::env::var_os("UPDATE_GOLDEN").is_some() {
         std::fs::write(path, &text).unwrap();
     }

@@ -12,7 +12,7 @@ use wharf_network::{
 };
 
 /// Write the file anew with `WHARF_BLESS=1`.
-const GOLDEN: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/firewall.md");
+const GOLDEN: &str = concat!(env!("WHARF_ROOT"), "/docs/firewall.md");
 
 fn pool(subnet: &str, gateway: &str) -> IpamPool {
     IpamPool {

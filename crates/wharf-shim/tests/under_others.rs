@@ -11,7 +11,10 @@ use common::Bundle;
 /// Runs a script of `under/` in namespaces of its own; all that it leaves dies with it.
 fn run(script: &str) -> String {
     let bundle = Bundle::new(&["true"]);
-    let script = format!("{}/tests/under/{script}", env!("CARGO_MANIFEST_DIR"));
+    let script = format!(
+        "{}/crates/wharf-shim/tests/under/{script}",
+        env!("WHARF_ROOT")
+    );
     let mut command = Command::new("unshare");
     command
         .args([

@@ -108,7 +108,10 @@ fn if_reachable(script: &str) -> Result<Option<PathBuf>> {
 }
 
 fn output_of(script: &str) -> Result<Output> {
-    let script = format!("{}/fixtures/{script}", env!("CARGO_MANIFEST_DIR"));
+    let script = format!(
+        "{}/crates/wharf-testkit/fixtures/{script}",
+        env!("WHARF_ROOT")
+    );
     let output = Command::new("bash").arg(&script).output();
     output.context(script)
 }

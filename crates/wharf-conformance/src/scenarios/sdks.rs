@@ -166,7 +166,10 @@ fn command(case: &Case, program: &Program) -> Result<Option<Command>> {
         return Ok(None);
     };
     let mut command = case.engine.world.command("env");
-    command.args(["-C", concat!(env!("CARGO_MANIFEST_DIR"), "/sdks")]);
+    command.args([
+        "-C",
+        concat!(env!("WHARF_ROOT"), "/crates/wharf-conformance/sdks"),
+    ]);
     match program.interpreter {
         Interpreter::Python => command.arg(folder.join("python/bin/python")),
         Interpreter::Node => command.arg("node"),

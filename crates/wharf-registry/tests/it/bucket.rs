@@ -17,7 +17,7 @@ struct Objects {
 
 impl Objects {
     fn start() -> Objects {
-        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/s3.py");
+        let script = concat!(env!("WHARF_ROOT"), "/crates/wharf-registry/tests/it/s3.py");
         let mut process = Command::new("python3")
             .arg(script)
             .stdin(Stdio::null())
