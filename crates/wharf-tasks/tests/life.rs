@@ -184,6 +184,29 @@ fn input_outlives_a_stream_that_is_lost() {
     });
 }
 
+/// What a client has said before its stream is lost counts, though the process had not read it by then.
+#[test]
+fn the_end_of_input_outlives_a_stream_that_is_lost() {
+    in_a_world(async |world| {
+        let mut config = world.config(world.spec(&["sh", "-c", "wc -c; echo end"]));
+        (config.stdio.open_stdin, config.stdio.stdin_once) = (true, true);
+        let (task, mut stream) = world.start("slow", config).await;
+        task.pause().await.unwrap();
+        // More than its pipe takes.
+        stream.write_all(&[b'x'; 150_000]).await.unwrap();
+        stream.shutdown().await.unwrap();
+        // Who is accepted after that finds that the shim has seen it.
+        let Found::Running(next) = world.tasks.load("slow").await.unwrap() else {
+            panic!("it runs")
+        };
+        next.clear_log().await.unwrap();
+        drop(stream);
+        next.resume().await.unwrap();
+        assert_eq!(next.wait().await.code, 0);
+        assert_eq!(world.logged(), "150000\nend\n");
+    });
+}
+
 #[test]
 fn a_terminal_is_one_and_is_resized() {
     in_a_world(async |world| {

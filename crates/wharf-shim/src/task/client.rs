@@ -26,6 +26,8 @@ pub(crate) struct Client {
     /// Input that the process has not taken yet.
     input: Vec<u8>,
     input_ended: bool,
+    /// It has said that it sends no more, though perhaps not all of it is read.
+    said_all: bool,
     /// Its other end is closed: nobody reads, and what was sent is all that comes.
     lost: bool,
     dead: bool,
@@ -42,6 +44,7 @@ impl Client {
             sent: 0,
             input: Vec::new(),
             input_ended: !streams.stdin,
+            said_all: false,
             lost: false,
             dead: false,
         })
@@ -54,6 +57,15 @@ impl Client {
     /// Whether nothing more comes of it, or goes to it.
     pub(crate) fn is_dead(&self) -> bool {
         self.dead || (self.lost && !self.streams.stdin)
+    }
+
+    /// It has closed the half that it sends by.
+    pub(crate) fn say_all(&mut self) {
+        self.said_all = true;
+    }
+
+    pub(crate) fn has_said_all(&self) -> bool {
+        self.said_all
     }
 
     pub(crate) fn is_lost(&self) -> bool {

@@ -54,7 +54,7 @@ impl InputEnd {
     fn comes_with(self, client: &Client) -> bool {
         match self {
             Self::Never => false,
-            Self::ByWord => !client.is_lost(),
+            Self::ByWord => client.has_said_all() || !client.is_lost(),
             Self::WithClient => true,
         }
     }

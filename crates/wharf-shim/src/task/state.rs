@@ -244,7 +244,13 @@ impl Shim {
                 }
                 if events.intersects(PollFlags::HUP | PollFlags::ERR) {
                     client.lose();
-                } else if events.contains(PollFlags::IN) && client.wants_input() {
+                    streams.pass_input();
+                    return;
+                }
+                if events.contains(PollFlags::RDHUP) {
+                    client.say_all();
+                }
+                if events.contains(PollFlags::IN) && client.wants_input() {
                     client.take_input();
                 }
                 streams.pass_input();
@@ -498,6 +504,8 @@ fn add_process<'a>(
             PollFlags::IN,
             client.wants_input() && streams.stdin.is_some(),
         );
+        // It may be long before the process takes what comes before this, and the client be lost by then.
+        flags.set(PollFlags::RDHUP, !client.has_said_all());
         add(Source::Client(index, number), client.socket(), flags);
     }
 }
