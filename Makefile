@@ -14,7 +14,7 @@ WHARF_COMMIT_TIME := $(shell git log -1 --format=%cI 2> /dev/null)
 test-vm: dist fixtures
 	@bash scripts/test-vm.sh $(DIST)
 
-.PHONY: hello test test-vm lint build dist bench conformance soak crash fuzz tools fixtures
+.PHONY: hello test test-vm lint build dist install bench conformance soak crash fuzz tools fixtures
 
 # Builds, starts a daemon in a world of its own, runs hello-world and a command in a real Debian image.
 hello: dist tools
@@ -27,6 +27,10 @@ dist:
 	env -u MAKEFLAGS cargo build --release --package wharf
 	@mkdir -p $(DIST)
 	@unset MAKEFLAGS; shim=$$(bash scripts/build-shim.sh) && install -m 0755 $(CARGO_TARGET_DIR)/release/wharf $$shim $(DIST)/
+
+# Programs, systemd's units, completions and manual pages; DESTDIR=FOLDER to put them below it.
+install: dist
+	@bash scripts/install.sh $(DIST) $(DESTDIR)
 
 build:
 	cargo build --workspace

@@ -33,6 +33,7 @@ pub(crate) fn run() -> Result<()> {
     let packages = packages(root)?;
     let mut faults = Vec::new();
     crate_order(root, &packages, &mut faults)?;
+    files_of_the_map(root, &mut faults)?;
     no_runtime_below(&packages, &mut faults);
     for file in rust_files(root)? {
         source_rules(root, &file, &mut faults)?;
@@ -77,6 +78,7 @@ fn crate_order(
     let page = std::fs::read_to_string(root.join("ARCHITECTURE.md"))?;
     let rows = page
         .lines()
+        .skip_while(|line| !line.starts_with("## Crates"))
         .filter(|line| line.starts_with("| ") && line.contains('`'));
     let order: Vec<&str> = rows
         .filter_map(|row| row.split('|').nth(2))
@@ -105,6 +107,16 @@ fn crate_order(
         .iter()
         .filter(|listed| !packages.contains_key(**listed));
     faults.extend(gone.map(|listed| format!("ARCHITECTURE.md lists {listed}, which is no crate")));
+    Ok(())
+}
+
+/// Rule: a file of a crate that ARCHITECTURE.md leads to is there.
+fn files_of_the_map(root: &Path, faults: &mut Vec<String>) -> Result<()> {
+    let page = std::fs::read_to_string(root.join("ARCHITECTURE.md"))?;
+    let named = page.split('`').skip(1).step_by(2);
+    let files = named.filter(|word| word.starts_with("wharf") && word.ends_with(".rs"));
+    let gone = files.filter(|file| !root.join("crates").join(file).exists());
+    faults.extend(gone.map(|file| format!("ARCHITECTURE.md leads to {file}, which is not there")));
     Ok(())
 }
 

@@ -18,6 +18,23 @@ pub enum Client {
     Wharf,
 }
 
+/// What a scenario ends with that has nothing to ask.
+#[derive(Debug)]
+pub(crate) struct Skipped(pub(crate) &'static str);
+
+impl std::fmt::Display for Skipped {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "skipped: {}", self.0)
+    }
+}
+
+impl std::error::Error for Skipped {}
+
+/// Ends a scenario that cannot be asked of this engine, or not on this machine: it counts neither as passed nor as failed.
+pub(crate) fn skip<T>(reason: &'static str) -> Result<T> {
+    Err(Skipped(reason).into())
+}
+
 /// One run of one scenario.
 pub struct Case {
     /// The daemon under test, in a world of its own.

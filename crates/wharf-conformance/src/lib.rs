@@ -16,4 +16,4 @@ pub mod schema;
 pub mod soak;
 
 pub use case::{Case, Client};
-pub use scenarios::{SCENARIOS, Scenario};
+pub use scenarios::{Outcome, SCENARIOS, Scenario};

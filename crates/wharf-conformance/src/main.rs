@@ -8,7 +8,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use anyhow::{Context as _, Result, bail};
-use wharf_conformance::{Client, SCENARIOS, Scenario};
+use wharf_conformance::{Client, Outcome, SCENARIOS, Scenario};
 use wharf_testkit::EngineKind;
 
 const USAGE: &str = "usage: wharf-conformance [--engine wharf|dockerd|dockerd-26]... [--client docker|wharf]... [--only TEXT]... [--jobs COUNT]";
@@ -60,43 +60,76 @@ fn engine(name: &str) -> Result<EngineKind> {
     }
 }
 
-/// Runs everything that is asked for on one engine; how many pass, how many fail.
-fn run_all(asked: &Asked, kind: EngineKind) -> (usize, usize) {
+/// How the runs of one engine ended.
+#[derive(Default)]
+struct Totals {
+    passed: AtomicUsize,
+    failed: AtomicUsize,
+    skipped: AtomicUsize,
+}
+
+impl Totals {
+    fn count(&self, scenario: &Scenario, kind: EngineKind, client: Client) {
+        let total = match scenario.run(kind, client) {
+            Ok(Outcome::Passed) => &self.passed,
+            Ok(Outcome::Skipped(reason)) => {
+                println!("skip {kind:?} {client:?} {}: {reason}", scenario.name);
+                &self.skipped
+            }
+            Err(error) => {
+                println!("FAIL {kind:?} {client:?} {}: {error:#}", scenario.name);
+                &self.failed
+            }
+        };
+        total.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Whether something was tried, and nothing failed.
+    fn hold(&self) -> bool {
+        self.passed.load(Ordering::Relaxed) > 0 && self.failed.load(Ordering::Relaxed) == 0
+    }
+}
+
+/// Runs everything that is asked for on one engine.
+fn run_all(asked: &Asked, kind: EngineKind) -> Totals {
     let wanted = SCENARIOS.iter().filter(|one| asked.wants(one));
     let runs =
         wanted.flat_map(|scenario| asked.clients.iter().map(move |client| (scenario, *client)));
-    let (runs, failed) = (Mutex::new(runs), AtomicUsize::new(0));
-    let count = AtomicUsize::new(0);
+    let (runs, totals) = (Mutex::new(runs), Totals::default());
     let next = || runs.lock().ok()?.next();
     std::thread::scope(|scope| {
         for _ in 0..asked.jobs.max(1) {
             scope.spawn(|| {
                 while let Some((scenario, client)) = next() {
-                    count.fetch_add(1, Ordering::Relaxed);
-                    if let Err(error) = scenario.run(kind, client) {
-                        failed.fetch_add(1, Ordering::Relaxed);
-                        println!("FAIL {kind:?} {client:?} {}: {error:#}", scenario.name);
-                    }
+                    totals.count(scenario, kind, client);
                 }
             });
         }
     });
-    let failed = failed.into_inner();
-    (count.into_inner() - failed, failed)
+    totals
 }
 
 fn main() -> Result<()> {
     let asked = Asked::parse(std::env::args().skip(1))?;
     let engines = asked.engines.iter();
     let totals: Vec<_> = engines.map(|&kind| (kind, run_all(&asked, kind))).collect();
-    for (kind, (passed, failed)) in &totals {
-        println!("{kind:?}: {passed} passed, {failed} failed");
+    for (
+        kind,
+        Totals {
+            passed,
+            failed,
+            skipped,
+        },
+    ) in &totals
+    {
+        let [passed, failed, skipped] =
+            [passed, failed, skipped].map(|one| one.load(Ordering::Relaxed));
+        println!("{kind:?}: {passed} passed, {failed} failed, {skipped} skipped");
     }
     if totals.is_empty() {
         bail!("no engine is named\n{USAGE}");
     }
-    let holds = |(_, (passed, failed)): &(EngineKind, (usize, usize))| *passed > 0 && *failed == 0;
-    if !totals.iter().all(holds) {
+    if !totals.iter().all(|(_, totals)| totals.hold()) {
         bail!("a scenario failed, or none was found");
     }
     Ok(())

@@ -4,6 +4,9 @@
 
 mod common;
 
+use std::path::Path;
+use std::process::Command;
+
 use common::{Fake, texts};
 
 const ID: &str = "4f5e8a7b9c0d1e2f3a4b5c6d7e8f90a1b2c3d4e5f60718293a4b5c6d7e8f9012";
@@ -192,5 +195,44 @@ fn every_command_has_help() {
             let (out, _) = texts(&output);
             assert!(out.starts_with("Usage:"), "{words:?}");
         }
+    }
+}
+
+/// What `make install` puts below a folder fits together: the unit starts the program that is there, the shim is beside it.
+#[test]
+fn what_is_installed_fits_together() {
+    let root = Path::new(env!("WHARF_ROOT"));
+    let folder = tempfile::tempdir().unwrap();
+    let programs = folder.path().join("programs");
+    std::fs::create_dir(&programs).unwrap();
+    std::os::unix::fs::symlink(env!("CARGO_BIN_EXE_wharf"), programs.join("wharf")).unwrap();
+    std::fs::write(programs.join("wharf-shim"), "").unwrap();
+    let installed = folder.path().join("root");
+    let status = Command::new("bash")
+        .arg(root.join("scripts/install.sh"))
+        .args([&programs, &installed])
+        .env("PREFIX", "/opt/wharf")
+        .status()
+        .unwrap();
+    assert!(status.success());
+    let at = |path: &str| installed.join(path);
+    let unit = std::fs::read_to_string(at("opt/wharf/lib/systemd/system/wharf.service")).unwrap();
+    let starts = unit
+        .lines()
+        .find_map(|line| line.strip_prefix("ExecStart=/"));
+    let program = starts.unwrap().split(' ').next().unwrap();
+    let version = Command::new(at(program)).arg("--version").output().unwrap();
+    assert!(version.status.success(), "{program}");
+    assert!(at(program).with_file_name("wharf-shim").exists());
+    for completion in [
+        "bash-completion/completions/wharf",
+        "zsh/vendor-completions/_wharf",
+        "fish/vendor_completions.d/wharf.fish",
+    ] {
+        let script = std::fs::read_to_string(at("opt/wharf/share").join(completion)).unwrap();
+        assert!(script.contains("wharf"), "{completion}");
+    }
+    for page in ["man1/wharf.1", "man8/wharf-shim.8"] {
+        assert!(at("opt/wharf/share/man").join(page).exists(), "{page}");
     }
 }

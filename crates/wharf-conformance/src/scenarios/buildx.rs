@@ -11,6 +11,7 @@ use wharf_testkit::fixtures;
 use super::containers::until;
 use crate::Case;
 use crate::case::Run;
+use crate::case::skip;
 
 /// A folder with files to build from, and the plugin's own.
 pub(super) struct Files {
@@ -436,8 +437,9 @@ pub(super) fn document(
 
 pub(crate) fn platforms_in_one_build(case: &mut Case) -> Result<()> {
     if case.engine.kind.is_dockerd() {
-        // Its socket speaks no HTTP/2 from the first byte, which buildx' own builders need.
-        return Ok(());
+        return skip(
+            "Its socket speaks no HTTP/2 from the first byte, which buildx' own builders need",
+        );
     }
     let files = Files::new(&[
         (
@@ -500,8 +502,9 @@ pub(crate) fn platforms_in_one_build(case: &mut Case) -> Result<()> {
 
 pub(crate) fn statements_and_annotations(case: &mut Case) -> Result<()> {
     if case.engine.kind.is_dockerd() {
-        // Its socket speaks no HTTP/2 from the first byte, which buildx' own builders need.
-        return Ok(());
+        return skip(
+            "Its socket speaks no HTTP/2 from the first byte, which buildx' own builders need",
+        );
     }
     let files = Files::new(&[(
         "Dockerfile",
@@ -653,8 +656,9 @@ pub(crate) fn progress_as_asked(case: &mut Case) -> Result<()> {
 /// Caches that go with an image, and those that a registry keeps.
 pub(crate) fn caches_in_a_registry(case: &mut Case) -> Result<()> {
     if case.engine.kind.is_dockerd() {
-        // Its socket speaks no HTTP/2 from the first byte, which buildx' own builders need.
-        return Ok(());
+        return skip(
+            "Its socket speaks no HTTP/2 from the first byte, which buildx' own builders need",
+        );
     }
     let files = Files::new(&[
         (

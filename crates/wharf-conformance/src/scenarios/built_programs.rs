@@ -9,6 +9,7 @@ use wharf_testkit::fixtures;
 use super::buildx::Files;
 use super::containers::until;
 use crate::case::Run;
+use crate::case::skip;
 use crate::{Case, Client};
 
 /// What of BusyBox is built: enough to say and to hash something.
@@ -352,8 +353,7 @@ fn program_of_a_language(
         return Ok(());
     }
     let Some(sources) = fixtures::languages()? else {
-        println!("skipped: cargo's registry is not reachable");
-        return Ok(());
+        return skip("cargo's registry is not reachable");
     };
     import(case, "build")?;
     let files = Files::new(files)?;

@@ -6,6 +6,7 @@ use wharf_testkit::fixtures;
 
 use super::buildx::{Files, run};
 use crate::case::Run;
+use crate::case::skip;
 use crate::{Case, Client};
 
 /// One of an image that is built, and one of a service of Compose.
@@ -54,8 +55,7 @@ pub(crate) fn dev_containers_are_built_and_entered(case: &mut Case) -> Result<()
         return Ok(());
     }
     let Some(installed) = fixtures::sdks()? else {
-        println!("skipped: no package registry is reachable");
-        return Ok(());
+        return skip("no package registry is reachable");
     };
     let files = Files::new(FOLDERS)?;
     let program = installed.join("node/node_modules/@devcontainers/cli/devcontainer.js");

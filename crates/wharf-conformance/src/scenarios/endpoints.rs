@@ -6,6 +6,7 @@ use wharf_testkit::EngineKind;
 
 use super::lan::inspect;
 use crate::Case;
+use crate::case::skip;
 
 pub(crate) fn options_of_an_endpoint(case: &mut Case) -> Result<()> {
     case.ok(&["network", "create", "n1"])?;
@@ -158,7 +159,7 @@ pub(crate) fn whatever_the_api_takes(case: &mut Case) -> Result<()> {
 
 pub(crate) fn priorities_choose_the_way_out(case: &mut Case) -> Result<()> {
     if case.engine.kind.is_dockerd() {
-        return Ok(()); // Since 28.0.
+        return skip("Since 28.0");
     }
     for (name, subnet) in [
         ("a1", "10.81.0.0/24"),

@@ -9,6 +9,7 @@ use super::containers::until;
 use super::lan::{answers, is_silent, lan, serve, there};
 use super::talk;
 use crate::Case;
+use crate::case::skip;
 
 /// Mounts a Debian tree with the firewalls of a host, and returns the command that enters it.
 fn debian(case: &Case) -> Result<String> {
@@ -94,7 +95,7 @@ fn warned_of(case: &Case, words: &str) -> Result<bool> {
 
 pub(crate) fn beside_ufw(case: &mut Case) -> Result<()> {
     if case.engine.kind.is_dockerd() {
-        return Ok(()); // It writes its rules before ufw's.
+        return skip("It writes its rules before ufw's");
     }
     lan(case)?;
     outside(case)?;
@@ -230,7 +231,7 @@ pub(crate) fn beside_firewalld(case: &mut Case) -> Result<()> {
 /// docs/networks.md says; the daemon says so.
 pub(crate) fn beside_a_firewalld_that_is_not_asked(case: &mut Case) -> Result<()> {
     if case.engine.kind.is_dockerd() {
-        return Ok(());
+        return skip("only Wharf has this");
     }
     lan(case)?;
     outside(case)?;
@@ -326,7 +327,7 @@ fn dockerd(case: &Case) -> Result<impl Fn(&[&str]) -> Result<String> + use<>> {
 
 pub(crate) fn beside_a_dockerd(case: &mut Case) -> Result<()> {
     if case.engine.kind.is_dockerd() {
-        return Ok(()); // Two of them fight over the same chains.
+        return skip("Two of them fight over the same chains");
     }
     // It drops what it does not forward itself where it has switched forwarding on.
     case.engine.stop()?;

@@ -10,6 +10,7 @@ use wharf_testkit::{Registry, fixtures};
 
 use super::buildx::{Files, GitServer};
 use crate::Case;
+use crate::case::skip;
 
 /// Paths of mounts lead nowhere but into what is mounted (CVE-2024-23651, CVE-2024-23652, CVE-2024-9675).
 pub(crate) fn mounts_stay_inside(case: &mut Case) -> Result<()> {
@@ -148,8 +149,7 @@ pub(crate) fn repositories_stay_inside(case: &mut Case) -> Result<()> {
 /// An image that a `# syntax=` line names is never run.
 pub(crate) fn frontends_of_others_are_not_run(case: &mut Case) -> Result<()> {
     if case.engine.kind.is_dockerd() {
-        // It runs them.
-        return Ok(());
+        return skip("It runs them");
     }
     let files = Files::new(&[(
         "Dockerfile",
@@ -179,8 +179,7 @@ pub(crate) fn frontends_of_others_are_not_run(case: &mut Case) -> Result<()> {
 /// A secret is where the step sees it, and nowhere else, not even after a kill.
 pub(crate) fn secrets_are_nowhere(case: &mut Case) -> Result<()> {
     if case.engine.kind.is_dockerd() {
-        // Secrets as variables came later, and provenance needs another image store.
-        return Ok(());
+        return skip("Secrets as variables came later, and provenance needs another image store");
     }
     let files = Files::new(&[
         (
@@ -222,8 +221,7 @@ pub(crate) fn secrets_are_nowhere(case: &mut Case) -> Result<()> {
 /// A token in an address opens the repository, and is nowhere afterwards.
 pub(crate) fn tokens_of_addresses_are_nowhere(case: &mut Case) -> Result<()> {
     if case.engine.kind.is_dockerd() {
-        // Provenance needs another image store there.
-        return Ok(());
+        return skip("Provenance needs another image store there");
     }
     const TOKEN: &str = "wharf-test-hush-4712";
     let files = Files::new(&[
@@ -296,8 +294,7 @@ fn is_nowhere(case: &Case, text: &str) -> Result<()> {
 /// The disk is full at some point of a build: it says so, and what is there then is as if it had never begun.
 pub(crate) fn the_disk_is_full_in_builds(case: &mut Case) -> Result<()> {
     if case.engine.kind.is_dockerd() {
-        // Its containerd keeps a part elsewhere.
-        return Ok(());
+        return skip("Its containerd keeps a part elsewhere");
     }
     let root = case.engine.data_root().display().to_string();
     case.engine.stop()?;
@@ -435,8 +432,7 @@ pub(crate) fn agents_are_forwarded(case: &mut Case) -> Result<()> {
 /// Killed at any point of a build: the cache is whole, and the next build ends right.
 pub(crate) fn the_daemon_is_killed_in_builds(case: &mut Case) -> Result<()> {
     if case.engine.kind.is_dockerd() {
-        // Its cache is another, and 20.10 has no such.
-        return Ok(());
+        return skip("Its cache is another, and 20.10 has no such");
     }
     let files = Files::new(&[(
         "Dockerfile",
@@ -485,8 +481,7 @@ fn killed_in(case: &mut Case, mut build: Command, wait: Duration) -> Result<()> 
 /// The same of the classic builder, whose steps are images and containers.
 pub(crate) fn the_daemon_is_killed_in_classic_builds(case: &mut Case) -> Result<()> {
     if case.engine.kind.is_dockerd() {
-        // It leaves containers behind, and says so.
-        return Ok(());
+        return skip("It leaves containers behind, and says so");
     }
     let folder = tempfile::tempdir()?;
     let path = folder.path().display().to_string();

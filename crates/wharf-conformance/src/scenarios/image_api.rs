@@ -6,6 +6,7 @@ use wharf_testkit::{Registry, api};
 
 use super::registries::tool;
 use crate::Case;
+use crate::case::skip;
 
 const MULTI: &str = "localhost:5000/made/multi:1";
 const AMD64: &str = "%7B%22os%22:%22linux%22,%22architecture%22:%22amd64%22%7D";
@@ -241,7 +242,7 @@ pub(crate) fn manifests_of_an_image(case: &mut Case) -> Result<()> {
 
 pub(crate) fn one_platform_of_several(case: &mut Case) -> Result<()> {
     if case.engine.kind.is_dockerd() {
-        return Ok(());
+        return skip("only Wharf has this");
     }
     let (_registry, _) = with_index(case)?;
     case.ok(&["pull", "-q", MULTI])?;
@@ -331,7 +332,7 @@ pub(crate) fn one_platform_of_several(case: &mut Case) -> Result<()> {
 
 pub(crate) fn attestations_are_told(case: &mut Case) -> Result<()> {
     if case.engine.kind.is_dockerd() {
-        return Ok(());
+        return skip("only Wharf has this");
     }
     let (_registry, _) = with_index(case)?;
     case.ok(&["pull", "-q", MULTI])?;

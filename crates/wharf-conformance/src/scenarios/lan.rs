@@ -8,6 +8,7 @@ use wharf_testkit::EngineKind;
 use super::containers::until;
 use super::talk;
 use crate::Case;
+use crate::case::skip;
 
 /// Answers with the address that a client comes from, on ports 80 and 81.
 const SERVE: &str = "mkdir -p /www/cgi-bin; \
@@ -160,7 +161,7 @@ pub(crate) fn macvlan_is_on_the_lan(case: &mut Case) -> Result<()> {
 
 pub(crate) fn shared_links_are_checked(case: &mut Case) -> Result<()> {
     if case.engine.kind.is_dockerd() {
-        return Ok(()); // Says the same as 500, and the rest only when the first container starts.
+        return skip("Says the same as 500, and the rest only when the first container starts");
     }
     lan(case)?;
     for (options, words) in [
@@ -417,7 +418,7 @@ pub(crate) fn only_published_ports_are_reached(case: &mut Case) -> Result<()> {
 
 pub(crate) fn gateway_modes(case: &mut Case) -> Result<()> {
     if case.engine.kind.is_dockerd() {
-        return Ok(()); // Since 27.0.
+        return skip("Since 27.0");
     }
     lan(case)?;
     let mode = |mode: &str| format!("com.docker.network.bridge.gateway_mode_ipv4={mode}");
@@ -470,7 +471,7 @@ pub(crate) fn gateway_modes(case: &mut Case) -> Result<()> {
 
 pub(crate) fn ipv6_is_published(case: &mut Case) -> Result<()> {
     if case.engine.kind.is_dockerd() {
-        return Ok(()); // Needs ip6tables, and before 27.0 to be told so.
+        return skip("Needs ip6tables, and before 27.0 to be told so");
     }
     lan(case)?;
     case.ok(&["network", "create", "--ipv6", "dual"])?;
@@ -580,7 +581,7 @@ pub(crate) fn configuration_networks(case: &mut Case) -> Result<()> {
 
 pub(crate) fn what_others_take_away_comes_back(case: &mut Case) -> Result<()> {
     if case.engine.kind.is_dockerd() {
-        return Ok(()); // Its rules stay away until it starts again.
+        return skip("Its rules stay away until it starts again");
     }
     lan(case)?;
     case.ok(&["network", "create", "n1"])?;
@@ -626,7 +627,7 @@ pub(crate) fn what_others_take_away_comes_back(case: &mut Case) -> Result<()> {
 
 pub(crate) fn the_hosts_own_firewall_is_respected(case: &mut Case) -> Result<()> {
     if case.engine.kind.is_dockerd() {
-        return Ok(()); // A wish of its users for ten years (moby#22054).
+        return skip("A wish of its users for ten years (moby#22054)");
     }
     restart_with(case, &json!({"publish-policy": "respect-host-firewall"}))?;
     lan(case)?;
@@ -687,7 +688,7 @@ pub(crate) fn settings_of_the_default_bridge(case: &mut Case) -> Result<()> {
 
 pub(crate) fn five_hundred_ports_are_one_rule(case: &mut Case) -> Result<()> {
     if case.engine.kind.is_dockerd() {
-        return Ok(()); // A rule and a process for each.
+        return skip("A rule and a process for each");
     }
     lan(case)?;
     let count = |case: &Case| -> Result<(String, String)> {
@@ -716,7 +717,7 @@ pub(crate) fn five_hundred_ports_are_one_rule(case: &mut Case) -> Result<()> {
 
 pub(crate) fn connections_outlive_the_daemon(case: &mut Case) -> Result<()> {
     if case.engine.kind.is_dockerd() {
-        return Ok(()); // It kills containers when it starts again, unless told to leave them alive.
+        return skip("It kills containers when it starts again, unless told to leave them alive");
     }
     lan(case)?;
     talk::echo(case, 7777)?;

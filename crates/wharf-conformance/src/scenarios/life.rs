@@ -4,10 +4,11 @@ use anyhow::{Result, ensure};
 
 use super::containers::until;
 use crate::Case;
+use crate::case::skip;
 
 pub(crate) fn daemon_killed_container_lives(case: &mut Case) -> Result<()> {
     if case.engine.kind.is_dockerd() {
-        return Ok(()); // It kills them when it starts again, unless told to leave them alive.
+        return skip("It kills them when it starts again, unless told to leave them alive");
     }
     let count = "i=0; while :; do echo $i; i=$((i+1)); sleep 0.02; done";
     let id = case.ok(&["run", "-d", "--name", "c1", "busybox", "sh", "-c", count])?;
@@ -43,7 +44,7 @@ pub(crate) fn daemon_killed_container_lives(case: &mut Case) -> Result<()> {
 
 pub(crate) fn exit_code_while_daemon_is_dead(case: &mut Case) -> Result<()> {
     if case.engine.kind.is_dockerd() {
-        return Ok(()); // As above.
+        return skip("It kills them when it starts again, unless told to leave them alive");
     }
     let gate = case.engine.world.path().join("gate");
     std::fs::create_dir(&gate)?;
@@ -71,7 +72,7 @@ pub(crate) fn exit_code_while_daemon_is_dead(case: &mut Case) -> Result<()> {
 
 pub(crate) fn nothing_is_left_behind(case: &mut Case) -> Result<()> {
     if case.engine.kind.is_dockerd() {
-        return Ok(()); // It leaves its bridge and rules on purpose.
+        return skip("It leaves its bridge and rules on purpose");
     }
     case.ok(&[
         "run",

@@ -5,6 +5,7 @@ use anyhow::{Context as _, Result, ensure};
 use super::containers::until;
 use super::resources::limit;
 use crate::Case;
+use crate::case::skip;
 
 pub(crate) fn nonsense_is_refused(case: &mut Case) -> Result<()> {
     let refused = [
@@ -193,7 +194,7 @@ pub(crate) fn devices_are_filtered(case: &mut Case) -> Result<()> {
 
 pub(crate) fn they_outlive_the_daemon(case: &mut Case) -> Result<()> {
     if case.engine.kind.is_dockerd() {
-        return Ok(()); // It kills containers when it starts again, unless told to leave them alive.
+        return skip("It kills containers when it starts again, unless told to leave them alive");
     }
     let gate = case.engine.world.path().join("gate");
     std::fs::create_dir(&gate)?;

@@ -5,6 +5,7 @@ use anyhow::{Result, ensure};
 use super::lan::{lan, serve};
 use super::talk;
 use crate::Case;
+use crate::case::skip;
 
 /// What a web server says to who asks from the namespace that the command `inside` enters; nothing if it is not reached
 /// within so many seconds.
@@ -34,7 +35,7 @@ fn aim_at_the_loopback(case: &Case, inside: &str, gateway: &str) -> Result<()> {
 /// CVE-2020-8558, CVE-2020-15127 and what Docker closed in 28.0: neighbours and containers that send to 127.0.0.1.
 pub(crate) fn the_loopback_is_nobody_elses(case: &mut Case) -> Result<()> {
     if case.engine.kind.is_dockerd() {
-        return Ok(()); // Since 28.0.
+        return skip("Since 28.0");
     }
     lan(case)?;
     let folder = case.engine.world.path().to_string_lossy().into_owned();
@@ -75,7 +76,7 @@ pub(crate) fn the_loopback_is_nobody_elses(case: &mut Case) -> Result<()> {
 /// Connections from the loopback are the kernel's.
 pub(crate) fn connections_from_the_host_outlive_the_daemon(case: &mut Case) -> Result<()> {
     if case.engine.kind.is_dockerd() {
-        return Ok(()); // They are its proxy's.
+        return skip("They are its proxy's");
     }
     talk::echo(case, 7777)?;
     serve(case, "s1", &["-p", "127.0.0.1:8080:80"])?;

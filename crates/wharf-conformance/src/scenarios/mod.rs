@@ -64,10 +64,20 @@ mod versions;
 mod volumes;
 mod wire;
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use wharf_testkit::EngineKind;
 
+use crate::case::Skipped;
 use crate::{Case, Client};
+
+/// How a scenario ended that did not fail.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// All of it holds.
+    Passed,
+    /// It cannot be asked of this engine, or not on this machine, for that reason.
+    Skipped(&'static str),
+}
 
 /// A scenario: a name and what must hold.
 pub struct Scenario {
@@ -83,16 +93,22 @@ impl Scenario {
     ///
     /// # Errors
     /// What does not hold.
-    pub fn run(&self, kind: EngineKind, client: Client) -> Result<()> {
+    pub fn run(&self, kind: EngineKind, client: Client) -> Result<Outcome> {
         let mut case = if self.empty {
             Case::empty(kind, client)?
         } else {
             Case::new(kind, client)?
         };
-        (self.body)(&mut case).with_context(|| match std::env::var_os("WHARF_TEST_LOG") {
-            Some(_) => format!("{} (the daemon's log: {})", self.name, case.engine.log()),
-            None => self.name.to_owned(),
-        })
+        let Err(error) = (self.body)(&mut case) else {
+            return Ok(Outcome::Passed);
+        };
+        match error.downcast::<Skipped>() {
+            Ok(Skipped(reason)) => Ok(Outcome::Skipped(reason)),
+            Err(error) => Err(error.context(match std::env::var_os("WHARF_TEST_LOG") {
+                Some(_) => format!("{} (the daemon's log: {})", self.name, case.engine.log()),
+                None => self.name.to_owned(),
+            })),
+        }
     }
 }
 

@@ -6,6 +6,7 @@ use wharf_testkit::EngineKind;
 
 use super::containers::until;
 use crate::Case;
+use crate::case::skip;
 
 const SLEEP: [&str; 3] = ["busybox", "sleep", "1000"];
 
@@ -794,7 +795,7 @@ pub(crate) fn dual_stack(case: &mut Case) -> Result<()> {
 
 pub(crate) fn networks_outlive_the_daemon(case: &mut Case) -> Result<()> {
     if case.engine.kind.is_dockerd() {
-        return Ok(()); // It kills containers when it starts again, unless told to leave them alive.
+        return skip("It kills containers when it starts again, unless told to leave them alive");
     }
     case.ok(&["network", "create", "--subnet", "172.30.1.0/24", "n1"])?;
     case.ok(&["network", "create", "n2"])?;

@@ -9,6 +9,7 @@ use wharf_testkit::{EngineKind, Registry, RegistryKind, World, fixtures};
 
 use super::push::digest;
 use crate::Case;
+use crate::case::skip;
 
 const KINDS: [(RegistryKind, u16); 2] = [(RegistryKind::Wharf, 5000), (RegistryKind::Docker, 5001)];
 
@@ -282,7 +283,7 @@ print(digest, len(manifest))
 /// With a flag of ours; other clients leave such things where they are.
 pub(crate) fn what_is_said_of_an_image_goes_along(case: &mut Case) -> Result<()> {
     if case.engine.kind.is_dockerd() {
-        return Ok(());
+        return skip("only Wharf has this");
     }
     let world = &case.engine.world;
     let (ours, other) = (KINDS[0], KINDS[1]);
@@ -361,7 +362,7 @@ pub(crate) fn what_is_said_of_an_image_goes_along(case: &mut Case) -> Result<()>
 /// The distribution specification's "Warnings": shown, and nothing else. dockerd does not.
 pub(crate) fn what_a_registry_warns_of_is_shown(case: &mut Case) -> Result<()> {
     if case.engine.kind.is_dockerd() {
-        return Ok(());
+        return skip("only Wharf has this");
     }
     let image = LiarImage::new(&[b"old"])?;
     let _liar = Liar::start_inside(case.engine.pid()?, 5000, move |request| {

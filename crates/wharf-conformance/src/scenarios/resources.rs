@@ -7,6 +7,7 @@ use anyhow::{Context as _, Result, ensure};
 use serde_json::Value;
 
 use crate::Case;
+use crate::case::skip;
 
 pub(crate) fn stats_of_a_container(case: &mut Case) -> Result<()> {
     let busy = "while :; do :; done";
@@ -297,8 +298,7 @@ pub(crate) fn update_of_limits_for_devices(case: &mut Case) -> Result<()> {
     }
     let device = case.engine.world.sh("for d in /sys/block/*; do n=/dev/${d##*/}; [ -b $n ] && echo $n $(cat $d/dev) && break; done; :")?;
     let Some((node, number)) = device.trim().split_once(' ') else {
-        println!("skipped: no block device here");
-        return Ok(());
+        return skip("no block device here");
     };
     let v2 = std::path::Path::new("/sys/fs/cgroup/cgroup.controllers").exists();
     let file = |case: &Case| {

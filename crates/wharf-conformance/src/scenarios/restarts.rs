@@ -6,6 +6,7 @@ use serde_json::json;
 use super::containers::until;
 use super::events::story_since;
 use crate::Case;
+use crate::case::skip;
 
 pub(crate) fn unhealthy_ones_are_started_again(case: &mut Case) -> Result<()> {
     let run = |restart: &str, name: &str| {
@@ -71,7 +72,7 @@ pub(crate) fn unhealthy_ones_are_started_again(case: &mut Case) -> Result<()> {
 
 pub(crate) fn who_is_needed_starts_first(case: &mut Case) -> Result<()> {
     if case.engine.kind.is_dockerd() {
-        return Ok(()); // It knows the order of links alone.
+        return skip("It knows the order of links alone");
     }
     let run = |name: &str, more: &[&str]| {
         let start = [
@@ -136,7 +137,7 @@ pub(crate) fn who_is_needed_starts_first(case: &mut Case) -> Result<()> {
 
 pub(crate) fn a_stop_goes_on_under_the_next_daemon(case: &mut Case) -> Result<()> {
     if case.engine.kind.is_dockerd() {
-        return Ok(()); // It ends with its daemon.
+        return skip("It ends with its daemon");
     }
     let stubborn = "trap '' TERM; echo ready; while :; do sleep 0.05; done";
     case.ok(&[

@@ -6,6 +6,7 @@ use std::process::Command;
 use anyhow::{Context as _, Result, bail, ensure};
 use wharf_testkit::{EngineKind, Registry, fixtures};
 
+use crate::case::skip;
 use crate::{Case, Client};
 
 const REGISTRY: &str = "127.0.0.1:5000";
@@ -145,8 +146,7 @@ fn check(case: &Case, program: &Program) -> Result<()> {
         return Ok(());
     }
     let Some(mut command) = command(case, program)? else {
-        println!("skipped: no package registry is reachable, and the SDKs are not installed");
-        return Ok(());
+        return skip("no package registry is reachable, and the SDKs are not installed");
     };
     let registry = program.wants_registry.then(|| registry(case)).transpose()?;
     if registry.is_some() {

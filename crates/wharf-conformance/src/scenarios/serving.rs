@@ -11,6 +11,7 @@ use wharf_testkit::{Engine, EngineOptions};
 
 use super::containers::until;
 use crate::Case;
+use crate::case::skip;
 
 const ATTACH: &str = "Connection: Upgrade\r\nUpgrade: tcp\r\nContent-Length: 0\r\n";
 
@@ -39,7 +40,7 @@ fn descriptors(case: &Case) -> Result<usize> {
 /// Nothing is ever said on these streams: they do not end by an answer that finds nobody.
 pub(crate) fn clients_that_are_gone_are_noticed(case: &mut Case) -> Result<()> {
     if case.engine.kind.is_dockerd() {
-        return Ok(()); // It keeps what attaches.
+        return skip("It keeps what attaches");
     }
     case.ok(&["run", "-d", "--name", "c1", "busybox", "sleep", "1000"])?;
     case.ok(&["create", "--name", "c2", "busybox", "true"])?;
@@ -194,7 +195,7 @@ pub(crate) fn input_before_the_start_is_kept(case: &mut Case) -> Result<()> {
 /// Who was there already gets the answer, and nobody else comes in.
 pub(crate) fn a_daemon_that_stops_takes_no_requests(case: &mut Case) -> Result<()> {
     if case.engine.kind.is_dockerd() {
-        return Ok(());
+        return skip("only Wharf has this");
     }
     let folder = case.engine.world.path().to_owned();
     let volume = format!("{}:/w", folder.display());
@@ -246,7 +247,7 @@ pub(crate) fn a_daemon_that_stops_takes_no_requests(case: &mut Case) -> Result<(
 /// A port in clear is on loopback, where a browser is, too.
 pub(crate) fn requests_of_foreign_pages_are_refused(case: &mut Case) -> Result<()> {
     if case.engine.kind.is_dockerd() {
-        return Ok(());
+        return skip("only Wharf has this");
     }
     let options = EngineOptions {
         args: ["-H", "tcp://127.0.0.1:2375"].map(str::to_owned).to_vec(),

@@ -7,6 +7,7 @@ use wharf_testkit::volume_plugin::{BROKEN, KEPT, STUCK, UNMOUNTABLE};
 
 use super::containers::until;
 use crate::Case;
+use crate::case::skip;
 
 /// An API request that must fail with `status` and exactly `message`.
 fn refused(
@@ -398,8 +399,7 @@ pub(crate) fn what_cannot_be_mounted(case: &mut Case) -> Result<()> {
 
 pub(crate) fn mounts_outlive_the_daemon(case: &mut Case) -> Result<()> {
     if case.engine.kind.is_dockerd() {
-        // Its containers do not outlive it here.
-        return Ok(());
+        return skip("Its containers do not outlive it here");
     }
     let tmpfs = ["--opt", "type=tmpfs", "--opt", "device=tmpfs"];
     for name in ["stays", "goes"] {
@@ -454,8 +454,7 @@ pub(crate) fn mounts_outlive_the_daemon(case: &mut Case) -> Result<()> {
 /// A daemon that is killed while it makes a container leaves none of the volumes that nobody named.
 pub(crate) fn a_kill_leaves_no_anonymous_volume(case: &mut Case) -> Result<()> {
     if case.engine.kind.is_dockerd() {
-        // It leaves them.
-        return Ok(());
+        return skip("It leaves them");
     }
     let plugin = VolumePlugin::start(&case.engine, "plug")?;
     case.ok(&["create", "--name", "before", "-v", "/v", "busybox"])?;
@@ -638,7 +637,7 @@ pub(crate) fn events_of_volumes(case: &mut Case) -> Result<()> {
 
 pub(crate) fn volumes_go_out_and_in_as_archives(case: &mut Case) -> Result<()> {
     if case.engine.kind.is_dockerd() {
-        return Ok(());
+        return skip("only Wharf has this");
     }
     let folder = case.engine.world.path().to_owned();
     let archive = folder.join("out.tar").display().to_string();
@@ -686,7 +685,7 @@ pub(crate) fn volumes_go_out_and_in_as_archives(case: &mut Case) -> Result<()> {
 
 pub(crate) fn mounts_within_a_volume_keep_it(case: &mut Case) -> Result<()> {
     if case.engine.kind.is_dockerd() {
-        return Ok(());
+        return skip("only Wharf has this");
     }
     case.ok(&["volume", "create", "kept"])?;
     let place = case.ok(&["volume", "inspect", "-f", "{{.Mountpoint}}", "kept"])?;
