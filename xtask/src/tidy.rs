@@ -39,6 +39,8 @@ pub(crate) fn run() -> Result<()> {
         source_rules(root, &file, &mut faults)?;
     }
     sorted_dependencies(root, &mut faults)?;
+    dependencies_have_reasons(root, &mut faults)?;
+    dependencies_are_used(root, &packages, &mut faults)?;
     if faults.is_empty() {
         println!("tidy: {} crates in order", packages.len());
         return Ok(());
@@ -180,22 +182,67 @@ fn source_rules(root: &Path, file: &Path, faults: &mut Vec<String>) -> Result<()
     Ok(())
 }
 
+/// Rule: docs/dependencies.md says what each library is for.
+fn dependencies_have_reasons(root: &Path, faults: &mut Vec<String>) -> Result<()> {
+    let page = std::fs::read_to_string(root.join("docs/dependencies.md"))?;
+    let is_part = |letter: char| letter.is_ascii_alphanumeric() || letter == '-' || letter == '_';
+    let words: Vec<&str> = page.split(|letter| !is_part(letter)).collect();
+    let manifest = std::fs::read_to_string(root.join("Cargo.toml"))?;
+    let libraries = workspace_dependencies(&manifest)?.filter(|name| !name.starts_with("wharf-"));
+    let silent = libraries.filter(|name| !words.contains(name));
+    faults
+        .extend(silent.map(|name| format!("docs/dependencies.md does not say what {name} is for")));
+    Ok(())
+}
+
+/// Rule: what a crate depends on stands in its sources.
+fn dependencies_are_used(
+    root: &Path,
+    packages: &BTreeMap<String, Vec<String>>,
+    faults: &mut Vec<String>,
+) -> Result<()> {
+    let files = rust_files(root)?;
+    for (name, dependencies) in packages {
+        let folder = match name.as_str() {
+            "xtask" => root.join(name),
+            _ => root.join("crates").join(name),
+        };
+        let mut sources = String::new();
+        for file in files.iter().filter(|file| file.starts_with(&folder)) {
+            sources += &std::fs::read_to_string(file)?;
+        }
+        let library = |package: &str| match package {
+            "rustls-webpki" => "webpki".to_owned(),
+            other => other.replace('-', "_"),
+        };
+        let unused = dependencies
+            .iter()
+            .filter(|one| !sources.contains(&library(one)));
+        faults.extend(unused.map(|one| format!("{name} does not use {one}")));
+    }
+    Ok(())
+}
+
 /// Rule: the workspace's dependency table is sorted.
 fn sorted_dependencies(root: &Path, faults: &mut Vec<String>) -> Result<()> {
     let manifest = std::fs::read_to_string(root.join("Cargo.toml"))?;
+    // Ours stand in the order of the architecture.
+    let others = workspace_dependencies(&manifest)?.filter(|name| !name.starts_with("wharf-"));
+    if !others.is_sorted() {
+        faults.push("Cargo.toml: [workspace.dependencies] is not sorted".to_owned());
+    }
+    Ok(())
+}
+
+/// The names in the workspace's table of dependencies.
+fn workspace_dependencies(manifest: &str) -> Result<impl Iterator<Item = &str>> {
     let table = manifest
         .split("[workspace.dependencies]")
         .nth(1)
         .and_then(|rest| rest.split("\n[").next())
         .context("no [workspace.dependencies]")?;
-    let names = table
+    Ok(table
         .lines()
         .filter_map(|line| line.split_once(" = "))
-        .map(|(name, _)| name);
-    // Ours stand in the order of the architecture.
-    let others = names.filter(|name| !name.starts_with("wharf-"));
-    if !others.is_sorted() {
-        faults.push("Cargo.toml: [workspace.dependencies] is not sorted".to_owned());
-    }
-    Ok(())
+        .map(|(name, _)| name))
 }
