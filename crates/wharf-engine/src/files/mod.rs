@@ -237,7 +237,7 @@ impl Piece {
         Ok(bound)
     }
 
-    /// The source, and below it the sub-path, which must not lead out (CVE-2023-ish swaps of links in a volume).
+    /// The source, and below it the sub-path, which must not lead out (links that are swapped in a volume, as in CVE-2021-30465).
     fn open(&self) -> std::io::Result<OwnedFd> {
         let flags = OFlags::PATH | OFlags::CLOEXEC;
         let source = match &self.layers {
