@@ -15,6 +15,7 @@ pub(crate) use cache::Cache;
 use std::net::{IpAddr, Ipv4Addr, TcpListener, UdpSocket};
 use std::sync::Arc;
 
+use tokio::sync::Semaphore;
 use tokio::task::AbortHandle;
 use wharf_netlink::Nftables;
 use wharf_netlink::nft::{
@@ -115,6 +116,7 @@ pub(crate) fn serve_names(
         container: container.to_owned(),
         netns: Arc::downgrade(&netns),
         config,
+        making: Arc::new(Semaphore::new(forward::MOST_MADE)),
     };
     let tasks = server
         .start(&inner.runtime, udp, tcp)

@@ -6,8 +6,10 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::Duration;
 
+use rustix::net::{AddressFamily, SocketFlags, SocketType, socket_with};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::{TcpStream, UdpSocket};
+use tokio::net::{TcpSocket, UdpSocket};
+use tokio::sync::Semaphore;
 
 use super::upstream;
 use crate::NetworkError;
@@ -20,12 +22,21 @@ const PORT: u16 = 53;
 /// Response codes after which the next server is asked: a failure of its own, a refusal.
 const NEXT: [u8; 2] = [2, 5];
 
+/// Sockets of one container that are made at the same time: each takes one of the threads that the whole daemon shares, and
+/// one of its own.
+pub(super) const MOST_MADE: usize = 8;
+
 /// Where questions are asked from.
 pub(super) enum From {
     /// The host, of the host's servers.
     Host,
     /// The container's namespace, of its own servers.
-    Container(Arc<OwnedFd>, Vec<IpAddr>),
+    Container {
+        netns: Arc<OwnedFd>,
+        servers: Vec<IpAddr>,
+        /// [`MOST_MADE`].
+        places: Arc<Semaphore>,
+    },
 }
 
 impl From {
@@ -33,7 +44,7 @@ impl From {
     pub(super) fn servers(&self) -> Vec<IpAddr> {
         match self {
             Self::Host => upstream::of_host(),
-            Self::Container(_, servers) => servers.clone(),
+            Self::Container { servers, .. } => servers.clone(),
         }
     }
 }
@@ -94,15 +105,18 @@ async fn over_udp(from: &From, server: SocketAddr, query: &[u8]) -> io::Result<V
 }
 
 async fn over_tcp(from: &From, server: SocketAddr, query: &[u8]) -> io::Result<Vec<u8>> {
-    let connect = move || {
-        let stream = std::net::TcpStream::connect_timeout(&server, PATIENCE)?;
-        stream.set_nonblocking(true)?;
-        Ok(stream)
+    let family = match server {
+        SocketAddr::V4(_) => AddressFamily::INET,
+        SocketAddr::V6(_) => AddressFamily::INET6,
     };
-    let mut stream = match from {
-        From::Host => TcpStream::connect(server).await?,
-        From::Container(..) => TcpStream::from_std(within(from, connect).await?)?,
+    let make = move || {
+        let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+        let socket = socket_with(family, SocketType::STREAM, flags, None)?;
+        Ok(std::net::TcpStream::from(socket))
     };
+    // It stays in the namespace that it was made in, so that no thread has to wait for a silent server.
+    let socket = TcpSocket::from_std_stream(within(from, make).await?);
+    let mut stream = socket.connect(server).await?;
     let length = u16::try_from(query.len()).map_err(io::Error::other)?;
     let mut message = length.to_be_bytes().to_vec();
     message.extend_from_slice(query);
@@ -121,11 +135,79 @@ async fn within<T: Send + 'static>(
     from: &From,
     make: impl FnOnce() -> io::Result<T> + Send + 'static,
 ) -> io::Result<T> {
-    let From::Container(netns, _) = from else {
+    let From::Container { netns, places, .. } = from else {
         return make();
     };
+    let _place = places.acquire().await.map_err(io::Error::other)?;
     let netns = Arc::clone(netns);
     let work = move || inside(&netns, || make().map_err(NetworkError::Resolver));
     let made = tokio::task::spawn_blocking(work).await;
     made.map_err(io::Error::other)?.map_err(io::Error::other)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test may panic")]
+mod tests {
+    use rustix::net::{SocketAddrV4, bind, listen};
+    use wharf_netlink::{LinkChange, LinkName, Route, set_link};
+
+    use super::*;
+
+    /// A namespace with a server on 127.0.0.1:53 that takes no connection: its queue is full.
+    fn silent() -> (OwnedFd, Vec<OwnedFd>) {
+        let made = std::thread::spawn(|| {
+            crate::pool::unshare_network().unwrap();
+            let up = LinkChange {
+                up: true,
+                ..LinkChange::default()
+            };
+            let mut netlink = Route::open().unwrap();
+            let up = set_link(LinkName::Name("lo"), &up);
+            netlink.apply(&[up]).unwrap();
+            let tcp = |flags| socket_with(AddressFamily::INET, SocketType::STREAM, flags, None);
+            let server = tcp(SocketFlags::CLOEXEC).unwrap();
+            let address = SocketAddrV4::new(Ipv4Addr::LOCALHOST, PORT);
+            bind(&server, &address).unwrap();
+            listen(&server, 0).unwrap();
+            let mut held = vec![server];
+            for _ in 0..4 {
+                let client = tcp(SocketFlags::CLOEXEC | SocketFlags::NONBLOCK).unwrap();
+                let _ = rustix::net::connect(&client, &address);
+                held.push(client);
+            }
+            let netns = std::fs::File::open("/proc/thread-self/ns/net").unwrap();
+            (netns.into(), held)
+        });
+        made.join().unwrap()
+    }
+
+    #[test]
+    fn a_silent_server_holds_none_of_the_runtimes_threads() {
+        let (netns, _held) = silent();
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .max_blocking_threads(1)
+            .enable_all()
+            .build()
+            .unwrap();
+        runtime.block_on(async {
+            let servers = vec![IpAddr::from(Ipv4Addr::LOCALHOST)];
+            let from = Arc::new(From::Container {
+                netns: Arc::new(netns),
+                servers: servers.clone(),
+                places: Arc::new(Semaphore::new(MOST_MADE)),
+            });
+            let asked: Vec<_> = (0..20)
+                .map(|_| {
+                    let (from, servers) = (Arc::clone(&from), servers.clone());
+                    tokio::spawn(async move { ask(&from, &servers, &[0; 12], true).await })
+                })
+                .collect();
+            // All of them wait for the server.
+            tokio::time::sleep(Duration::from_millis(500)).await;
+            assert!(asked.iter().all(|asked| !asked.is_finished()));
+            let work = tokio::task::spawn_blocking(|| ());
+            let done = tokio::time::timeout(Duration::from_secs(2), work).await;
+            done.unwrap().unwrap();
+        });
+    }
 }

@@ -34,6 +34,8 @@ pub(super) struct Server {
     /// Not held: it must go when the container ends.
     pub(super) netns: Weak<OwnedFd>,
     pub(super) config: DnsConfig,
+    /// Sockets that are being made to ask others: [`forward::MOST_MADE`].
+    pub(super) making: Arc<Semaphore>,
 }
 
 impl Server {
@@ -75,9 +77,11 @@ impl Server {
             Answer::Ask => {
                 let from = match self.config.servers.is_empty() {
                     true => forward::From::Host,
-                    false => {
-                        forward::From::Container(self.netns.upgrade()?, self.config.servers.clone())
-                    }
+                    false => forward::From::Container {
+                        netns: self.netns.upgrade()?,
+                        servers: self.config.servers.clone(),
+                        places: Arc::clone(&self.making),
+                    },
                 };
                 let own = !self.config.servers.is_empty();
                 let asked = Asked {
