@@ -17,6 +17,7 @@ use tokio::task::JoinHandle;
 use tokio_stream::wrappers::UnboundedReceiverStream;
 use tonic::Request;
 use tonic::metadata::MetadataValue;
+use wharf_images::at_clients_pace;
 use wharf_sys::root::Root;
 
 use super::receive::{Ended, Receiver};
@@ -235,24 +236,24 @@ async fn sync(
     drop(sender);
     let done = work.await;
     let done = done.map_err(|error| Error::Failed(error.to_string()))?;
-    match (done?, broken) {
+    match (done.map_err(Error::io("receive files"))??, broken) {
         (Ended::Whole, _) => Ok(()),
         (Ended::Cut(_), Some(status)) => Err(Error::Client(status)),
         (Ended::Cut(error), None) => Err(error),
     }
 }
 
-/// Takes packets on a thread of its own, until they end.
+/// Takes packets until they end, as fast as they come.
 fn receive(
     held: Held,
     receiver: Receiver,
     mut received: mpsc::Receiver<Packet>,
     progress: impl FnMut(u64) + Send + 'static,
-) -> JoinHandle<Result<Ended, Error>> {
-    tokio::task::spawn_blocking(move || {
+) -> JoinHandle<io::Result<Result<Ended, Error>>> {
+    tokio::spawn(at_clients_pace(move || {
         let _held = held;
         receiver.run(&mut received, progress)
-    })
+    }))
 }
 
 /// As BuildKit puts lists into headers: what is not ASCII makes all of them escaped.
@@ -312,5 +313,31 @@ mod tests {
         assert!(!contexts.forget("k").await.unwrap());
         drop(sender);
         contexts.lock("k").await;
+    }
+
+    #[test]
+    fn a_client_that_sends_nothing_holds_none_of_the_runtimes_threads() {
+        let dir = tempfile::tempdir().unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .max_blocking_threads(1)
+            .enable_all()
+            .build()
+            .unwrap();
+        runtime.block_on(async {
+            let root = Root::open(dir.path()).unwrap();
+            let beside = std::fs::File::open(dir.path()).unwrap().into();
+            let contexts = Contexts::new(dir.path().to_owned());
+            let held = Arc::new(contexts.lock("k").await);
+            let (requests, _requested) = mpsc::unbounded_channel();
+            let (sender, received) = mpsc::channel(1);
+            let receiver = Receiver::new(root, beside, requests);
+            let work = receive(held, receiver, received, |_| {});
+            tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+            let other = tokio::task::spawn_blocking(|| ());
+            let done = tokio::time::timeout(std::time::Duration::from_secs(5), other).await;
+            done.unwrap().unwrap();
+            drop(sender);
+            assert!(matches!(work.await.unwrap().unwrap(), Ok(Ended::Cut(_))));
+        });
     }
 }

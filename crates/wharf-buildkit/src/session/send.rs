@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::fs::File;
-use std::io::Read as _;
+use std::io::{self, Read as _};
 use std::os::fd::{AsFd as _, BorrowedFd};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
@@ -14,10 +14,12 @@ use bollard_buildkit_proto::moby::filesync::packet::file_send_client::FileSendCl
 use futures_util::StreamExt as _;
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, readlinkat, statat};
 use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::Request;
 use tonic::metadata::{MetadataKey, MetadataValue};
 use wharf_builder::tree;
+use wharf_images::at_clients_pace;
 use wharf_sys::root::Root;
 
 use super::stat::{CHARACTER, DEVICE, FIFO, FOLDER, LINK, SETGID, SETUID, STICKY};
@@ -27,6 +29,8 @@ use crate::error::Error;
 const SEND: &str = "/moby.filesync.v1.FileSend/DiffCopy";
 /// Bytes of a file in one packet (`fsutil`'s).
 const CHUNK: usize = 32 << 10;
+/// Bytes of a file that are read at once.
+const AT_ONCE: u64 = 512 << 10;
 
 /// Which of the client's targets is written to, and what it is told.
 #[derive(Clone, Debug, Default)]
@@ -70,14 +74,7 @@ pub(crate) async fn archive(
     let pieces = ReceiverStream::new(pieces).map(|data| BytesMessage { data });
     let mut client = FileSendClient::with_origin(channel, origin());
     let request = request(target, pieces)?;
-    let work = tokio::task::spawn_blocking(move || {
-        let mut pipe = Pipe {
-            sender,
-            buffer: Vec::with_capacity(1 << 20),
-        };
-        write(&mut pipe)?;
-        std::io::Write::flush(&mut pipe).map_err(Error::io("send an archive"))
-    });
+    let work = written(sender, write);
     let sent = async {
         let mut answer = client.diff_copy(request).await?.into_inner();
         // Nothing comes; its end says that all was written.
@@ -88,7 +85,23 @@ pub(crate) async fn archive(
     };
     let (sent, work) = tokio::join!(sent, work);
     sent.map_err(Error::Client)?;
-    work.map_err(|error| Error::Failed(error.to_string()))?
+    work
+}
+
+/// Has `write` write an archive, as fast as its pieces are taken.
+async fn written(
+    sender: mpsc::Sender<Vec<u8>>,
+    write: impl FnOnce(&mut Pipe) -> Result<(), Error> + Send + 'static,
+) -> Result<(), Error> {
+    let work = at_clients_pace(move || {
+        let mut pipe = Pipe {
+            sender,
+            buffer: Vec::with_capacity(1 << 20),
+        };
+        write(&mut pipe)?;
+        std::io::Write::flush(&mut pipe).map_err(Error::io("send an archive"))
+    });
+    work.await.map_err(Error::io("send an archive"))?
 }
 
 /// What an archive is written into.
@@ -131,20 +144,7 @@ pub(crate) async fn files(
     let (sender, packets) = mpsc::channel::<Packet>(64);
     let mut client = FileSendClient::with_origin(channel, origin());
     let request = request(target, ReceiverStream::new(packets))?;
-    let describe = {
-        let (root, sender) = (root.clone(), sender.clone());
-        tokio::task::spawn_blocking(move || {
-            let mut walk = Walk {
-                sender,
-                epoch,
-                paths: Vec::new(),
-                seen: HashMap::new(),
-            };
-            walk.folder(root.as_fd(), &mut PathBuf::new())?;
-            walk.send(None)?;
-            Ok::<_, Error>(walk.paths)
-        })
-    };
+    let describe = described(root.clone(), epoch, sender.clone());
     // The client answers only when it has seen some of it.
     let mut answers = client
         .diff_copy(request)
@@ -157,13 +157,10 @@ pub(crate) async fn files(
         let sender = sender.clone();
         async move {
             let paths = describe.await;
-            let paths = paths.map_err(|error| Error::Failed(error.to_string()))??;
-            let paths = Arc::new(paths);
+            let paths = paths.map_err(|error| Error::Failed(error.to_string()))?;
+            let paths = paths.map_err(Error::io("read what was built"))??;
             while let Some(number) = waiting.recv().await {
-                let (root, paths, sender) = (root.clone(), paths.clone(), sender.clone());
-                let work = move || contents(&root, &paths, number, &sender);
-                let done = tokio::task::spawn_blocking(work).await;
-                done.map_err(|error| Error::Failed(error.to_string()))??;
+                contents(&root, &paths, number, &sender).await?;
             }
             Ok::<_, Error>(())
         }
@@ -201,6 +198,25 @@ pub(crate) async fn files(
         Ok(())
     };
     tokio::try_join!(listen, feed).map(drop)
+}
+
+/// Describes the tree below `root` as fast as the client takes it, from now on; its paths by number.
+fn described(
+    root: Arc<Root>,
+    epoch: Option<i64>,
+    sender: mpsc::Sender<Packet>,
+) -> JoinHandle<io::Result<Result<Vec<PathBuf>, Error>>> {
+    tokio::spawn(at_clients_pace(move || {
+        let mut walk = Walk {
+            sender,
+            epoch,
+            paths: Vec::new(),
+            seen: HashMap::new(),
+        };
+        walk.folder(root.as_fd(), &mut PathBuf::new())?;
+        walk.send(None)?;
+        Ok(walk.paths)
+    }))
 }
 
 struct Walk {
@@ -306,8 +322,9 @@ pub(crate) fn describe(stat: &rustix::fs::Stat, path: &str) -> Stat {
     }
 }
 
-fn contents(
-    root: &Root,
+/// Sends the file `number`. No thread waits for the client.
+async fn contents(
+    root: &Arc<Root>,
     paths: &[PathBuf],
     number: u32,
     sender: &mpsc::Sender<Packet>,
@@ -315,22 +332,129 @@ fn contents(
     let path = paths.get(number as usize);
     let path = path.ok_or_else(|| Error::Invalid(format!("invalid file id {number}")))?;
     let failed = Error::io(&format!("read {}", path.display()));
-    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK;
-    let file = root.open_at(path, flags, Mode::empty()).map_err(&failed)?;
-    let mut file = File::from(file);
-    let mut buffer = vec![0; CHUNK];
+    let (root, path) = (root.clone(), path.clone());
+    let mut file = on_the_disk(move || {
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK;
+        root.open_at(&path, flags, Mode::empty()).map(File::from)
+    })
+    .await
+    .map_err(&failed)?;
     loop {
-        let count = file.read(&mut buffer).map_err(&failed)?;
-        let packet = Packet {
-            r#type: PacketType::PacketData.into(),
-            id: number,
-            data: buffer[..count].to_vec(),
-            ..Packet::default()
-        };
-        let sent = sender.blocking_send(packet);
-        sent.map_err(|_| Error::Failed("the client is gone".to_owned()))?;
-        if count == 0 {
-            return Ok(());
+        let piece;
+        (file, piece) = on_the_disk(move || {
+            let mut piece = Vec::new();
+            file.by_ref().take(AT_ONCE).read_to_end(&mut piece)?;
+            Ok((file, piece))
+        })
+        .await
+        .map_err(&failed)?;
+        for data in piece.chunks(CHUNK) {
+            send_data(sender, number, data).await?;
         }
+        if piece.is_empty() {
+            return send_data(sender, number, &[]).await;
+        }
+    }
+}
+
+async fn send_data(sender: &mpsc::Sender<Packet>, id: u32, data: &[u8]) -> Result<(), Error> {
+    let packet = Packet {
+        r#type: PacketType::PacketData.into(),
+        id,
+        data: data.to_vec(),
+        ..Packet::default()
+    };
+    let sent = sender.send(packet).await;
+    sent.map_err(|_| Error::Failed("the client is gone".to_owned()))
+}
+
+async fn on_the_disk<T: Send + 'static>(
+    work: impl FnOnce() -> io::Result<T> + Send + 'static,
+) -> io::Result<T> {
+    let done = tokio::task::spawn_blocking(work).await;
+    done.map_err(io::Error::other)?
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test may panic")]
+mod tests {
+    use std::io::Write as _;
+    use std::time::Duration;
+
+    use super::*;
+
+    /// A runtime that has one thread for what blocks.
+    fn narrow() -> tokio::runtime::Runtime {
+        tokio::runtime::Builder::new_current_thread()
+            .max_blocking_threads(1)
+            .enable_all()
+            .build()
+            .unwrap()
+    }
+
+    async fn assert_a_thread_is_free() {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        let work = tokio::task::spawn_blocking(|| ());
+        let done = tokio::time::timeout(Duration::from_secs(5), work).await;
+        done.unwrap().unwrap();
+    }
+
+    #[test]
+    fn an_archive_that_nobody_takes_holds_none_of_the_runtimes_threads() {
+        narrow().block_on(async {
+            let (sender, mut pieces) = mpsc::channel(1);
+            let work = |pipe: &mut Pipe| {
+                let zeros = vec![0; 5 << 20];
+                pipe.write_all(&zeros).map_err(Error::io("write"))?;
+                pipe.write_all(&zeros).map_err(Error::io("write"))
+            };
+            let work = tokio::spawn(written(sender, work));
+            assert_a_thread_is_free().await;
+            assert!(!work.is_finished());
+            let mut length = 0;
+            while let Some(piece) = pieces.recv().await {
+                length += piece.len();
+            }
+            work.await.unwrap().unwrap();
+            assert_eq!(length, 10 << 20);
+        });
+    }
+
+    #[test]
+    fn files_that_nobody_takes_hold_none_of_the_runtimes_threads() {
+        let dir = tempfile::tempdir().unwrap();
+        let large: Vec<u8> = (0..2_000_000_u32).map(|number| number as u8).collect();
+        std::fs::write(dir.path().join("a"), &large).unwrap();
+        std::fs::write(dir.path().join("b"), "").unwrap();
+        narrow().block_on(async {
+            let root = Arc::new(Root::open(dir.path()).unwrap());
+            let (sender, mut packets) = mpsc::channel(1);
+            let paths = described(root.clone(), None, sender.clone());
+            assert_a_thread_is_free().await;
+            assert!(!paths.is_finished());
+            for path in ["a", "b"] {
+                let packet: Packet = packets.recv().await.unwrap();
+                assert_eq!(packet.stat.unwrap().path, path);
+            }
+            assert!(packets.recv().await.unwrap().stat.is_none());
+            let paths = paths.await.unwrap().unwrap().unwrap();
+            let sending = tokio::spawn(async move {
+                contents(&root, &paths, 0, &sender).await?;
+                contents(&root, &paths, 1, &sender).await
+            });
+            assert_a_thread_is_free().await;
+            assert!(!sending.is_finished());
+            let (mut sent, mut ends) = (Vec::new(), Vec::new());
+            while let Some(packet) = packets.recv().await {
+                assert!(packet.data.len() <= CHUNK);
+                if packet.data.is_empty() {
+                    ends.push(packet.id);
+                }
+                sent.extend(packet.data);
+            }
+            sending.await.unwrap().unwrap();
+            assert!(sent == large);
+            assert_eq!(ends, [0, 1]);
+        });
     }
 }
