@@ -54,8 +54,8 @@ impl Engine {
         }
         if parts.volumes {
             let service = self.volumes.clone();
-            let measured = tokio::task::spawn_blocking(move || volumes(&service)).await;
-            report.volumes = Some(measured.map_err(|error| EngineError::failed(&error))?);
+            let measure = move || Ok(volumes(&service));
+            report.volumes = Some(self.volumes.at_their_pace(measure).await?);
         }
         Ok(report)
     }

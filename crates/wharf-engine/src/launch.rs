@@ -85,7 +85,7 @@ async fn make_sources(record: &Record) -> Result<(), EngineError> {
         return Ok(());
     }
     let points = record.mounts.clone();
-    let made = tokio::task::spawn_blocking(move || mounts::make_sources(&points)).await;
+    let made = wharf_images::at_clients_pace(move || mounts::make_sources(&points)).await;
     made.map_err(|error| EngineError::failed(&error))?
 }
 

@@ -766,11 +766,12 @@ impl Supervisor {
 
     async fn delete(&mut self) -> Option<Event> {
         let id = self.record.id.clone();
-        if self.record.remove_volumes || self.record.state.auto_remove {
+        let removes = self.record.remove_volumes || self.record.state.auto_remove;
+        if removes && self.record.mounts.iter().any(|mount| mount.anonymous) {
             // A plugin may take its time.
             let (shared, record) = (self.shared.clone(), self.record.clone());
             let remove = move || shared.remove_anonymous_volumes(&record);
-            if let Err(error) = tokio::task::spawn_blocking(remove).await {
+            if let Err(error) = wharf_images::at_clients_pace(remove).await {
                 error!(container = %id, error = crate::error::chain(&error), "remove its volumes");
             }
         }

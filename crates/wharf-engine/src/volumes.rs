@@ -39,7 +39,7 @@ impl VolumeService {
             labels.insert(ANONYMOUS.to_owned(), String::new());
         }
         let service = self.clone();
-        self.blocking(move || {
+        self.at_their_pace(move || {
             let Created { volume, fresh } = service
                 .store
                 .create_beside(new, |name| service.users(name))?;
@@ -57,7 +57,7 @@ impl VolumeService {
     /// `get x: no such volume`.
     pub async fn inspect(&self, name: &str) -> Result<Volume, EngineError> {
         let (store, name) = (self.store.clone(), name.to_owned());
-        self.blocking(move || Ok(store.get(&name)?)).await
+        self.at_their_pace(move || Ok(store.get(&name)?)).await
     }
 
     /// Volumes that fit the filters `name label dangling driver`.
@@ -69,7 +69,7 @@ impl VolumeService {
         let dangling = filters.boolean("dangling")?;
         let name = filters.patterns("name");
         let store = self.store.clone();
-        let mut listed = self.blocking(move || Ok(store.list())).await?;
+        let mut listed = self.at_their_pace(move || Ok(store.list())).await?;
         listed.volumes.retain(|volume| {
             let labels = volume.labels.as_ref();
             name.fit(volume.name.as_str())
@@ -91,7 +91,7 @@ impl VolumeService {
             true => VolumeRemoval::Forced,
             false => VolumeRemoval::Plain,
         };
-        self.blocking(move || match service.remove_now(&name, removal) {
+        self.at_their_pace(move || match service.remove_now(&name, removal) {
             Err(VolumeError::NotFound(_)) if force => Ok(()),
             other => Ok(other?),
         })
@@ -129,7 +129,7 @@ impl VolumeService {
         let all = all.unwrap_or(false);
         let service = self.clone();
         let (filters, watcher) = (filters.clone(), watcher.clone());
-        self.blocking(move || Ok(service.prune_now(&filters, all, &watcher)))
+        self.at_their_pace(move || Ok(service.prune_now(&filters, all, &watcher)))
             .await
     }
 
@@ -178,12 +178,12 @@ impl VolumeService {
         });
     }
 
-    /// A plugin can take its time, and so can a disk.
-    async fn blocking<T: Send + 'static>(
+    /// A plugin can take its time, and so can a file server.
+    pub(crate) async fn at_their_pace<T: Send + 'static>(
         &self,
         work: impl FnOnce() -> Result<T, EngineError> + Send + 'static,
     ) -> Result<T, EngineError> {
-        let done = tokio::task::spawn_blocking(work).await;
+        let done = wharf_images::at_clients_pace(work).await;
         done.map_err(|error| EngineError::failed(&error))?
     }
 }

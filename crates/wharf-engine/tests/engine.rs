@@ -8,7 +8,7 @@ mod world;
 
 use records::{allow, records, refuse};
 use wharf_engine::*;
-use world::{container, isolated, run};
+use world::{container, isolated, isolated_with, run};
 
 #[test]
 fn runs_and_removes() {
@@ -520,4 +520,44 @@ fn a_change_of_networks_that_was_cut_short_is_finished() {
             engine.shutdown().await;
         },
     );
+}
+
+/// There are fewer threads for what blocks than questions that a plugin leaves open.
+#[test]
+fn a_plugin_that_hangs_stops_nobody_else() {
+    isolated_with(4, "a_plugin_that_hangs_stops_nobody_else", async |world| {
+        let mounted = std::process::Command::new("mount")
+            .args(["-t", "tmpfs", "run", "/run"])
+            .status();
+        assert!(mounted.unwrap().success());
+        std::fs::create_dir_all("/run/docker/plugins").unwrap();
+        let socket = "/run/docker/plugins/hung.sock";
+        let plugin = tokio::net::UnixListener::bind(socket).unwrap();
+        let engine = world.open().await;
+        let volume = wharf_volumes::NewVolume {
+            driver: "hung".to_owned(),
+            ..Default::default()
+        };
+        let mut asked = Vec::new();
+        for _ in 0..8 {
+            let (engine, volume) = (engine.clone(), volume.clone());
+            asked.push(tokio::spawn(
+                async move { engine.volumes.create(volume).await },
+            ));
+        }
+        // It takes every question, and answers none.
+        let mut open = Vec::new();
+        for _ in 0..4 {
+            open.push(plugin.accept().await.unwrap());
+        }
+        let ran = run(&engine, container("one", &["echo", "out"]), None).await;
+        assert_eq!(ran, (0, "out\n".to_owned(), String::new()));
+        assert!(asked.iter().all(|asked| !asked.is_finished()));
+        std::fs::remove_file(socket).unwrap();
+        drop((plugin, open));
+        for asked in asked {
+            asked.await.unwrap().unwrap_err();
+        }
+        engine.shutdown().await;
+    });
 }

@@ -18,8 +18,8 @@ pub(crate) async fn blocking<T: Send + 'static>(
     }
 }
 
-/// Does `work`, which goes as fast as a client or a registry sends or takes: on a thread of its own, as a few slow ones would
-/// hold all of those that the runtime has for the whole daemon.
+/// Does `work`, which goes as fast as a client or a registry sends or takes, or a plugin answers: on a thread of its own, as a
+/// few slow ones would hold all of those that the runtime has for the whole daemon.
 ///
 /// # Errors
 /// If no thread can be started, or `work` ends in a panic.

@@ -27,7 +27,8 @@ impl Containers {
     /// If its settings make no sense, its name is in use, or there is no such image.
     pub async fn create(&self, new: NewContainer) -> Result<Created, EngineError> {
         let shared = self.shared.clone();
-        // All of it on that thread: whoever asked may go away at any moment, and a record does not stay without its entry.
+        let has_volumes = has_volumes(&new);
+        // All of it on one thread: whoever asked may go away at any moment, and a record does not stay without its entry.
         let create = move || {
             let (record, warnings, pin) = create(&shared, new)?;
             let id = record.id.clone();
@@ -40,9 +41,26 @@ impl Containers {
             shared.emit(&id, &name, &config, "create", &[]);
             Ok::<_, EngineError>(Created { id, warnings })
         };
+        let failed = |error: &dyn std::error::Error| EngineError::failed(error);
+        if has_volumes {
+            // A plugin is asked, and may take its time.
+            let created = wharf_images::at_clients_pace(create).await;
+            return created.map_err(|error| failed(&error))?;
+        }
         let created = tokio::task::spawn_blocking(create).await;
-        created.map_err(|error| EngineError::failed(&error))?
+        created.map_err(|error| failed(&error))?
     }
+}
+
+/// Whether its settings name volumes, which plugins may be asked for. Those of its image are of the local driver unless they say
+/// another one.
+fn has_volumes(new: &NewContainer) -> bool {
+    let host = &new.host;
+    !(host.binds.is_empty()
+        && host.mounts.is_empty()
+        && host.volumes_from.is_empty()
+        && host.volume_driver.is_empty()
+        && new.config.volumes.is_empty())
 }
 
 /// The container on disk. Its image stays while the pin lives.

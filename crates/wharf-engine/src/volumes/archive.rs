@@ -66,7 +66,7 @@ impl VolumeService {
     pub async fn export(&self, name: &str) -> Result<FileStream, EngineError> {
         let (store, name) = (self.store.clone(), name.to_owned());
         let (held, driver) = self
-            .blocking(move || {
+            .at_their_pace(move || {
                 let held = Held::of(&store, &name, "export")?;
                 let driver = store.driver_of(&name).unwrap_or_default();
                 Ok((held, driver))

@@ -74,7 +74,7 @@ async fn mount_named(
         }
         Ok(found)
     };
-    let mounted = tokio::task::spawn_blocking(mount).await;
+    let mounted = wharf_images::at_clients_pace(mount).await;
     Ok(mounted.map_err(|error| EngineError::failed(&error))??)
 }
 
@@ -82,14 +82,17 @@ async fn unmount_named(volumes: &Volumes, names: Vec<String>, holder: &str) {
     if names.is_empty() {
         return;
     }
-    let (volumes, holder) = (volumes.clone(), holder.to_owned());
+    let (volumes, holder, told) = (volumes.clone(), holder.to_owned(), holder);
     let unmount = move || {
         names
             .iter()
             .for_each(|name| let_go(&volumes, name, &holder))
     };
-    // Its panic is its own.
-    let _ = tokio::task::spawn_blocking(unmount).await;
+    // A panic is its own.
+    let done = wharf_images::at_clients_pace(unmount).await;
+    if let Err(error) = done {
+        warn!(holder = told, error = chain(&error), "unmount the volumes");
+    }
 }
 
 fn let_go(volumes: &Volumes, name: &str, holder: &str) {

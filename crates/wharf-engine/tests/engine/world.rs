@@ -14,6 +14,15 @@ const INSIDE: &str = "WHARF_ENGINE_TEST_INSIDE";
 
 /// Runs `test` in fresh mount and network namespaces: this program executes itself there again, for this test only.
 pub(crate) fn isolated<F: Future<Output = ()>>(name: &str, test: impl FnOnce(World) -> F) {
+    isolated_with(512, name, test);
+}
+
+/// As [`isolated`], with so many threads for what blocks.
+pub(crate) fn isolated_with<F: Future<Output = ()>>(
+    blocking_threads: usize,
+    name: &str,
+    test: impl FnOnce(World) -> F,
+) {
     if std::env::var_os(INSIDE).is_none() {
         let status = Command::new("unshare")
             .args(["--mount", "--net", "--"])
@@ -28,6 +37,7 @@ pub(crate) fn isolated<F: Future<Output = ()>>(name: &str, test: impl FnOnce(Wor
     let world = World::new();
     let cleanup = (world.root.path().to_owned(), world.cgroup.clone());
     let runtime = tokio::runtime::Builder::new_multi_thread()
+        .max_blocking_threads(blocking_threads)
         .enable_all()
         .build()
         .unwrap();
