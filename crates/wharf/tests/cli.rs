@@ -146,6 +146,17 @@ fn wrong_command_lines() {
         "unknown flag: --foo\n\nUsage:  wharf run",
     );
     check(&["ps", "-x"], 125, "unknown shorthand flag: 'x' in -x\n");
+    let group =
+        "\n\nUsage:  wharf container\n\nRun 'wharf container --help' for more information\n";
+    for (word, code, error) in [
+        ("-", 1, "wharf: unknown command: wharf container -"),
+        ("-é", 125, "unknown shorthand flag: 'é' in -é"),
+        ("-xé", 125, "unknown shorthand flag: 'x' in -xé"),
+        ("--x=y", 125, "unknown flag: --x"),
+        ("--=y", 125, "bad flag syntax: --=y"),
+    ] {
+        check(&["container", word], code, &format!("{error}{group}"));
+    }
     check(&["--foo", "ps"], 125, "unknown flag: --foo\n");
     check(&["foo"], 1, "wharf: unknown command: wharf foo\n");
     check(

@@ -100,24 +100,21 @@ impl Command {
     }
 
     async fn group(&self, context: &Context, path: &str, words: &[String]) -> Outcome {
-        let Some(word) = words.first() else {
+        // Up to the verb: what follows is the verb's.
+        let matches = Matches::parse(self.flags, words, false).map_err(|error| {
+            let text =
+                format!("{error}\n\nUsage:  {path}\n\nRun '{path} --help' for more information");
+            Exit::with_code(125, text)
+        })?;
+        let Some((word, rest)) = matches.args.split_first() else {
             return Ok(help::print(self, path)?);
         };
-        if word == "--help" || word == "-h" || word == "help" {
+        if matches.help || word == "help" {
             return Ok(help::print(self, path)?);
         }
         if let Some(command) = self.find(word) {
             let path = format!("{path} {}", command.name);
-            return Box::pin(command.dispatch(context, &path, &words[1..])).await;
-        }
-        if word.starts_with('-') {
-            let error = match word.strip_prefix("--") {
-                Some(long) => format!("unknown flag: --{}", long.split('=').next().unwrap_or(long)),
-                None => format!("unknown shorthand flag: '{}' in {word}", &word[1..2]),
-            };
-            let text =
-                format!("{error}\n\nUsage:  {path}\n\nRun '{path} --help' for more information");
-            return Err(Exit::with_code(125, text));
+            return Box::pin(command.dispatch(context, &path, rest)).await;
         }
         Err(Exit::new(format!(
             "wharf: unknown command: {path} {word}\n\nUsage:  {path}\n\nRun '{path} --help' for more information"
