@@ -17,6 +17,7 @@ mod init;
 mod logger;
 mod namespaces;
 mod task;
+mod trouble;
 
 /// musl's own maps and unmaps a page for every few small blocks, which was a twentieth of a container's start.
 #[global_allocator]

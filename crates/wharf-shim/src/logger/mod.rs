@@ -11,7 +11,7 @@ mod queue;
 
 use std::io::{Read, Write as _};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use wharf_logs::{Ending, FileLog, Lines, LogError, Message, Part, Sender, Stream};
@@ -19,6 +19,8 @@ use wharf_shim_api::{Log, Remote};
 
 use frame::{Frame, Kind};
 use queue::Queue;
+
+use crate::trouble::Trouble;
 
 /// How long lines may still take to get away after the last one has come.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -160,6 +162,7 @@ fn next(input: &mut impl Read) -> Option<Frame> {
 }
 
 fn send(mut sink: Sink, queue: &Queue<Item>, ending: &Ending) {
+    let mut trouble = Trouble::default();
     while let Some(item) = queue.pop() {
         let sent = match (&mut sink, item) {
             (
@@ -191,9 +194,13 @@ fn send(mut sink: Sink, queue: &Queue<Item>, ending: &Ending) {
             (Sink::File(file), Item::Clear) => file.clear(),
             (Sink::Remote(_), Item::Finish(..) | Item::Clear) => Ok(()),
         };
-        if let Err(error) = sent {
-            eprintln!("wharf-shim: logger: {}", chain(&error));
+        let sent = sent.map_err(|error| chain(&error));
+        if let Some(text) = trouble.note(sent, Instant::now()) {
+            eprintln!("wharf-shim: logger: {text}");
         }
+    }
+    if let Some(text) = trouble.over() {
+        eprintln!("wharf-shim: logger: {text}");
     }
 }
 

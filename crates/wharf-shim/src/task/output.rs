@@ -4,12 +4,14 @@ use std::collections::BTreeMap;
 use std::os::fd::BorrowedFd;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::time::Instant;
 
 use jiff::Timestamp;
 use wharf_logs::{FileLog, Format, LogError, Rotation, Stream};
 use wharf_shim_api::{Files, Log as Config};
 
 use super::lines::Logger;
+use crate::trouble::Trouble;
 
 /// A container's log.
 #[derive(Default)]
@@ -18,6 +20,7 @@ pub(crate) struct Log {
     file: Option<FileLog>,
     /// Written by somebody whom we start, as it can take long.
     logger: Option<Logger>,
+    trouble: Trouble,
 }
 
 impl Log {
@@ -32,6 +35,7 @@ impl Log {
         Ok(Self {
             file: file?,
             logger: logger.transpose()?,
+            trouble: Trouble::default(),
         })
     }
 
@@ -65,6 +69,9 @@ impl Log {
 
     /// The last line is written. Who hears of the container's end can read all: what a logger writes is waited for.
     pub(crate) fn close(&mut self) {
+        if let Some(text) = self.trouble.over() {
+            eprintln!("wharf-shim: {text}");
+        }
         let files = self.file.is_none();
         if let Some(logger) = self.logger.take_if(|logger| files && logger.writes_files()) {
             logger.close();
@@ -90,8 +97,11 @@ impl Log {
 
     /// A full disk costs lines of the log; it must not stop the container.
     fn with(&mut self, write: impl FnOnce(&mut FileLog) -> Result<(), LogError>) {
-        if let Some(Err(error)) = self.file.as_mut().map(write) {
-            eprintln!("wharf-shim: {error}");
+        let Some(written) = self.file.as_mut().map(write) else {
+            return;
+        };
+        if let Some(text) = self.trouble.note(written, Instant::now()) {
+            eprintln!("wharf-shim: {text}");
         }
     }
 }
