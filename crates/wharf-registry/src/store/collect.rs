@@ -3,7 +3,8 @@
 //! A blob is needed if a manifest of any repository names it. What is not needed goes, unless somebody may be about to
 //! need it: blobs that somebody was told are here, and repositories that somebody pushes to, have a lease for the
 //! grace time; what manifests put meanwhile name is added to what is needed. The last look and the deletion of one
-//! thing are one step under the gate, which no link is made in.
+//! thing are one step under the gate, which no link is made in. Which repositories link to what is looked up before, and
+//! what is linked during a collection is marked.
 //!
 //! What a manifest needs that cannot be read is not known: then all that its repository links to is needed.
 
@@ -85,14 +86,14 @@ impl Store {
                 }
                 collected.manifests += swept;
             }
-            collected.links += self.sweep_links(name, &of_this.digests, grace)?;
+            collected.links += self.sweep_links(name, &mut of_this.digests, grace)?;
             needed.extend(of_this.digests);
         }
         for digest in self.all_blobs()? {
             if needed.contains(&digest) {
                 continue;
             }
-            if let Some(size) = self.sweep_blob(&digest, &names, grace)? {
+            if let Some(size) = self.sweep_blob(&digest, grace)? {
                 collected.blobs += 1;
                 collected.bytes += size;
             }
@@ -172,11 +173,11 @@ impl Store {
         }))
     }
 
-    /// Links of a repository to blobs that none of its manifests names.
+    /// Links of a repository to blobs that none of its manifests names. Those that stay are needed, too.
     fn sweep_links(
         &self,
         name: &Name,
-        needed: &HashSet<Digest>,
+        needed: &mut HashSet<Digest>,
         grace: Duration,
     ) -> Result<usize, Error> {
         let mut count = 0;
@@ -190,6 +191,7 @@ impl Store {
                 || self.is_busy(name, grace)?
                 || self.is_young(&key, grace)?
             {
+                needed.insert(digest);
                 continue;
             }
             let size = self
@@ -203,24 +205,13 @@ impl Store {
         Ok(count)
     }
 
-    /// Deletes a blob that no manifest names, and returns its size, if no repository links to it (any more) either.
-    fn sweep_blob(
-        &self,
-        digest: &Digest,
-        names: &[Name],
-        grace: Duration,
-    ) -> Result<Option<u64>, Error> {
+    /// Deletes a blob that no manifest named and no repository linked to when they were looked through, and returns its size.
+    /// What was linked since is marked, so that nobody is kept waiting at the gate by one look per repository.
+    fn sweep_blob(&self, digest: &Digest, grace: Duration) -> Result<Option<u64>, Error> {
         let _gate = self.gate.write().unwrap_or_else(PoisonError::into_inner);
         let key = keys::blob(digest);
         if self.is_leased(digest, grace) || self.is_young(&key, grace)? {
             return Ok(None);
-        }
-        for name in names {
-            let linked = self.storage.stat(&keys::layer(name, digest))?.is_some()
-                || self.storage.stat(&keys::revision(name, digest))?.is_some();
-            if linked {
-                return Ok(None);
-            }
         }
         let size = self.storage.stat(&key)?.map_or(0, |(size, _)| size);
         self.storage.remove_file(&key, "blobs")?;
