@@ -65,16 +65,17 @@ impl Content {
         Ok(content)
     }
 
-    /// Hashes the blobs that were not settled when the machine went down.
+    /// Hashes the blobs that were not settled when the machine went down. One that cannot be read now keeps its marker, for the
+    /// next start: nothing is known of it.
     fn check(&self, names: &[String]) -> Result<(), ContentError> {
         for name in names {
             if let Ok(digest) = Digest::parse(&name.replacen('-', ":", 1)) {
                 let path = self.path(&digest);
-                match File::open(&path) {
-                    Ok(file) if hash(&file, digest.algorithm()).ok() != Some(digest) => {
-                        fs::remove_file(&path).map_err(io_at("remove", &path))?;
-                    }
-                    _ => {}
+                match File::open(&path).and_then(|file| hash(&file, digest.algorithm())) {
+                    Ok(found) if found == digest => {}
+                    Ok(_) => fs::remove_file(&path).map_err(io_at("remove", &path))?,
+                    Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                    Err(_) => continue,
                 }
             }
             self.shared.settle.forget(name);

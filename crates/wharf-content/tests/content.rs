@@ -180,6 +180,41 @@ fn a_power_cut_leaves_no_half_blob() {
     );
 }
 
+/// Nothing is known then of what it holds: the next start looks again.
+#[test]
+fn a_blob_that_cannot_be_read_after_a_power_cut_is_kept_and_asked_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let content = Content::open(dir.path()).unwrap();
+    let blobs = [put(&content, b"one"), put(&content, b"two")];
+    let paths = blobs.map(|digest| blob_path(dir.path(), &digest));
+    content.settle().unwrap();
+    drop(content);
+    // One cannot be opened, the other one not be read.
+    for path in &paths {
+        fs::remove_file(path).unwrap();
+    }
+    std::os::unix::fs::symlink(&paths[0], &paths[0]).unwrap();
+    fs::create_dir(&paths[1]).unwrap();
+    let markers = dir.path().join("unsettled");
+    for digest in &blobs {
+        let marker = markers.join(format!("sha256-{}", digest.hex()));
+        fs::write(marker, "another boot").unwrap();
+    }
+    let content = Content::open(dir.path()).unwrap();
+    put(&content, b"three");
+    content.settle().unwrap();
+    assert_eq!(fs::read_dir(&markers).unwrap().count(), 2);
+    assert!(paths.iter().all(|path| path.symlink_metadata().is_ok()));
+    // What turns out to be damaged then, or is gone, is forgotten.
+    fs::remove_file(&paths[0]).unwrap();
+    fs::remove_dir(&paths[1]).unwrap();
+    fs::write(&paths[1], "tw").unwrap();
+    drop(content);
+    let content = Content::open(dir.path()).unwrap();
+    assert!(!content.contains(&blobs[1]));
+    assert_eq!(fs::read_dir(&markers).unwrap().count(), 0);
+}
+
 #[test]
 fn damage_is_seen_where_it_decides() {
     let dir = tempfile::tempdir().unwrap();
