@@ -1,12 +1,13 @@
 //! Starts a daemon in the background when none listens on the default socket.
 
 use std::fs::OpenOptions;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use wharf_client::{Client, Error};
 
 use crate::cli::{Exit, Outcome};
+use crate::commands::daemon::LOCKED;
 
 /// Where a daemon started this way logs.
 const LOG: &str = "/var/log/wharf.log";
@@ -25,8 +26,7 @@ pub async fn start(client: &Client) -> Outcome {
             Err(error) => return Err(error.into()),
         }
         let ended = child.try_wait().ok().flatten();
-        // One that lost the race to another daemon ends, and the other one will listen soon.
-        let give_up = Instant::now() > deadline || ended.is_some_and(|status| !status.success());
+        let give_up = Instant::now() > deadline || ended.is_some_and(is_failure);
         if give_up && client.connect().await.is_err() {
             return Err(Exit::new(format!(
                 "the daemon did not start; the end of {LOG}:\n{}",
@@ -35,6 +35,12 @@ pub async fn start(client: &Client) -> Outcome {
         }
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
+}
+
+/// Whether no daemon is to be expected after ours has ended so. One that lost the race to another daemon ends, and the other one
+/// will listen soon.
+fn is_failure(status: ExitStatus) -> bool {
+    !status.success() && status.code() != Some(LOCKED)
 }
 
 fn spawn() -> std::io::Result<Child> {
@@ -52,4 +58,18 @@ fn log_tail() -> String {
     let text = std::fs::read_to_string(LOG).unwrap_or_default();
     let lines: Vec<&str> = text.lines().collect();
     lines[lines.len().saturating_sub(5)..].join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::process::ExitStatusExt as _;
+
+    use super::*;
+
+    #[test]
+    fn who_loses_the_race_waits_for_the_winner() {
+        let code = |code: i32| ExitStatus::from_raw(code << 8);
+        assert!(!is_failure(code(0)) && !is_failure(code(LOCKED)));
+        assert!(is_failure(code(1)) && is_failure(ExitStatus::from_raw(9)));
+    }
 }

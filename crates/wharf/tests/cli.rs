@@ -247,3 +247,22 @@ fn what_is_installed_fits_together() {
         assert!(at("opt/wharf/share/man").join(page).exists(), "{page}");
     }
 }
+
+#[test]
+fn a_daemon_that_finds_another_one_says_so_by_its_code() {
+    let root = tempfile::tempdir().unwrap();
+    let lock = std::fs::File::create(root.path().join("lock")).unwrap();
+    lock.lock().unwrap();
+    let path = |name: &str| root.path().join(name).display().to_string();
+    let socket = format!("unix://{}", path("s"));
+    std::fs::write(path("daemon.json"), "{}").unwrap();
+    // Should it not see the lock, it must not work on this machine.
+    let output = Command::new("unshare")
+        .args(["--mount", "--net", "--", env!("CARGO_BIN_EXE_wharf")])
+        .args(["daemon", "-H", &socket, "--data-root", &path("")])
+        .args(["--exec-root", &path("exec"), "--pidfile", &path("pid")])
+        .args(["--config-file", &path("daemon.json")])
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(75), "{output:?}");
+}
