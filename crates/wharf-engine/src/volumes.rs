@@ -93,11 +93,16 @@ impl VolumeService {
         };
         self.at_their_pace(move || match service.remove_now(&name, removal) {
             Err(VolumeError::NotFound(_)) if force => Ok(()),
-            other => Ok(other?),
+            other => {
+                other?;
+                service.empty_trash();
+                Ok(())
+            }
         })
         .await
     }
 
+    /// Its files are in the trash then.
     fn remove_now(&self, name: &str, removal: VolumeRemoval) -> Result<(), VolumeError> {
         let driver = self.store.driver_of(name);
         self.store
@@ -106,7 +111,6 @@ impl VolumeService {
         if let Ok(name) = VolumeName::parse(name) {
             emit(&self.events, "destroy", &name, &driver);
         }
-        self.empty_trash();
         Ok(())
     }
 
@@ -156,6 +160,7 @@ impl VolumeService {
                 report.reclaimed += size;
             }
         }
+        self.empty_trash();
         let reclaimed = [("reclaimed".to_owned(), report.reclaimed.to_string())].into();
         self.events.emit(EventKind::Volume, "prune", "", reclaimed);
         report
@@ -167,14 +172,11 @@ impl VolumeService {
     }
 
     fn empty_trash(&self) {
-        let store = self.store.clone();
-        std::thread::spawn(move || {
-            if let Err(error) = store.empty_trash() {
-                tracing::warn!(
-                    error = crate::error::chain(&error),
-                    "empty the trash of volumes"
-                );
-            }
+        self.store.empty_trash_in_background(|error| {
+            tracing::warn!(
+                error = crate::error::chain(&error),
+                "empty the trash of volumes"
+            );
         });
     }
 

@@ -3,11 +3,12 @@
 use std::collections::{HashMap, HashSet};
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use wharf_content::Settle;
 use wharf_oci::ChainId;
+use wharf_sys::trash::Sweeper;
 
 use crate::SnapshotError;
 use crate::error::io_at;
@@ -26,7 +27,7 @@ pub(crate) struct Shared {
     /// Makes names in `stage` and `trash`.
     counter: AtomicU64,
     /// Whether a thread empties the trash.
-    pub(crate) sweeping: AtomicBool,
+    pub(crate) sweeper: Sweeper,
 }
 
 /// What is on the disk, so that no folder is read to answer a question.
@@ -58,7 +59,7 @@ impl Snapshots {
                 settle,
                 index: Mutex::default(),
                 counter: AtomicU64::new(0),
-                sweeping: AtomicBool::new(false),
+                sweeper: Sweeper::default(),
             }),
         };
         for stage in snapshots.names("stage")? {

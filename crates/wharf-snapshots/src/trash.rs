@@ -5,7 +5,6 @@ use std::fs;
 use std::io;
 use std::os::fd::AsFd as _;
 use std::path::Path;
-use std::sync::atomic::Ordering;
 
 use crate::error::io_at;
 use crate::{SnapshotError, Snapshots};
@@ -60,28 +59,22 @@ impl Snapshots {
 
     /// Sees to it that the trash gets emptied.
     pub(crate) fn sweep_in_background(&self) {
-        if self.shared.sweeping.swap(true, Ordering::AcqRel) {
+        if !self.shared.sweeper.ask() {
             return;
         }
         let snapshots = self.clone();
+        let sweep = move || {
+            // What cannot be deleted is tried again with the next thing that is thrown away.
+            snapshots
+                .shared
+                .sweeper
+                .run(|| drop(snapshots.sweep_trash()));
+        };
         let spawned = std::thread::Builder::new()
             .name("sweep".into())
-            .spawn(move || {
-                // What cannot be deleted is tried again with the next thing that is thrown away.
-                let _ = snapshots.sweep_trash();
-                snapshots.shared.sweeping.store(false, Ordering::Release);
-                // Something may have come between the last look and the line above.
-                if snapshots
-                    .names("trash")
-                    .is_ok_and(|names| !names.is_empty())
-                    && !snapshots.shared.sweeping.swap(true, Ordering::AcqRel)
-                {
-                    let _ = snapshots.sweep_trash();
-                    snapshots.shared.sweeping.store(false, Ordering::Release);
-                }
-            });
+            .spawn(sweep);
         if spawned.is_err() {
-            self.shared.sweeping.store(false, Ordering::Release);
+            self.shared.sweeper.give_up();
         }
     }
 }

@@ -7,7 +7,7 @@ use std::ffi::OsStr;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt as _;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 
 use rustix::fs::{
     AtFlags, Dir, FileType, IFlags, Mode, OFlags, ResolveFlags, ioctl_getflags, ioctl_setflags,
@@ -48,6 +48,44 @@ pub fn remove(trash: BorrowedFd<'_>, name: &OsStr) -> io::Result<()> {
     match sweep.refused {
         Some(error) => Err(error.into()),
         None => Ok(removed?),
+    }
+}
+
+/// Sees to it that one thread at a time empties a trash, and that it looks again for what is thrown away meanwhile.
+#[derive(Debug, Default)]
+pub struct Sweeper(AtomicU8);
+
+/// Nobody sweeps.
+const IDLE: u8 = 0;
+/// Somebody does, and knows of all that was thrown away.
+const SWEEPS: u8 = 1;
+/// Somebody does, and has to do so again.
+const AGAIN: u8 = 2;
+
+impl Sweeper {
+    /// Something was thrown away. Whether it is the caller who sees to it that a thread does [`Sweeper::run`], or says
+    /// [`Sweeper::give_up`].
+    pub fn ask(&self) -> bool {
+        self.0.swap(AGAIN, Ordering::AcqRel) == IDLE
+    }
+
+    /// Sweeps until nothing was thrown away since the last sweep began.
+    pub fn run(&self, mut sweep: impl FnMut()) {
+        loop {
+            self.0.store(SWEEPS, Ordering::Release);
+            sweep();
+            let done = self
+                .0
+                .compare_exchange(SWEEPS, IDLE, Ordering::AcqRel, Ordering::Acquire);
+            if done.is_ok() {
+                return;
+            }
+        }
+    }
+
+    /// Nobody sweeps, as there is no thread to be had: whoever asks next does.
+    pub fn give_up(&self) {
+        self.0.store(IDLE, Ordering::Release);
     }
 }
 
@@ -163,6 +201,25 @@ mod tests {
 
     fn count(folder: &Path) -> usize {
         fs::read_dir(folder).unwrap().count()
+    }
+
+    #[test]
+    fn whoever_sweeps_looks_again_for_what_came_meanwhile() {
+        let sweeper = Sweeper::default();
+        assert!(sweeper.ask());
+        assert!(!sweeper.ask());
+        let mut sweeps = 0;
+        sweeper.run(|| {
+            sweeps += 1;
+            if sweeps < 4 {
+                // Each of them comes when this sweep has seen all.
+                assert!(!sweeper.ask());
+            }
+        });
+        assert_eq!(sweeps, 4);
+        assert!(sweeper.ask());
+        sweeper.give_up();
+        assert!(sweeper.ask());
     }
 
     #[test]

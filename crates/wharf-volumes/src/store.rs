@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use jiff::Timestamp;
 use wharf_records::Db;
+use wharf_sys::trash::Sweeper;
 
 use crate::create::NewVolume;
 use crate::drivers::{Drivers, PluginFolders};
@@ -43,6 +44,7 @@ pub(crate) struct Inner {
     turns: Mutex<BTreeMap<VolumeName, Turn>>,
     records: Mutex<BTreeMap<VolumeName, Record>>,
     references: Mutex<BTreeMap<VolumeName, BTreeSet<String>>>,
+    sweeper: Sweeper,
 }
 
 /// Held by whoever makes or removes the volume of a name; to be locked before anything else.
@@ -95,6 +97,7 @@ impl Volumes {
                 turns: Mutex::default(),
                 records: Mutex::new(records.collect()),
                 references: Mutex::default(),
+                sweeper: Sweeper::default(),
             }),
         };
         volumes.recover()?;
@@ -190,6 +193,25 @@ impl Volumes {
             }
         }
         refused
+    }
+
+    /// As [`Volumes::empty_trash`], on a thread of its own, of which there is one however often this is called. `failed` is told
+    /// what goes wrong.
+    pub fn empty_trash_in_background(&self, failed: impl Fn(VolumeError) + Send + 'static) {
+        let sweeper = &self.inner.sweeper;
+        if !sweeper.ask() {
+            return;
+        }
+        let volumes = self.clone();
+        let sweep = move || {
+            let empty = || volumes.empty_trash().unwrap_or_else(&failed);
+            volumes.inner.sweeper.run(empty);
+        };
+        let thread = std::thread::Builder::new().name("sweep".to_owned());
+        if thread.spawn(sweep).is_err() {
+            // It stays for the next one that is removed, or the next start.
+            sweeper.give_up();
+        }
     }
 
     fn delete_from_trash(&self, name: &OsStr) -> Result<(), VolumeError> {
