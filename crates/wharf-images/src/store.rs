@@ -379,6 +379,8 @@ impl Images {
                 unique,
             });
         }
+        // The walk over all blobs is long, and nobody is to wait for it.
+        drop(state);
         Ok(DiskUsage {
             images,
             layers: sizes.values().sum(),
