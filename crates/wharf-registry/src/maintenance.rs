@@ -32,7 +32,7 @@ pub(crate) fn start(
     purge: Purge,
     health: Option<Health>,
 ) -> Vec<JoinHandle<()>> {
-    let mut tasks = vec![tokio::spawn(close_idle(shared.clone()))];
+    let mut tasks = vec![tokio::spawn(close_idle(shared.clone(), garbage.grace))];
     if garbage.is_enabled {
         tasks.push(tokio::spawn(collect_at_times(shared.clone(), garbage)));
     }
@@ -45,10 +45,12 @@ pub(crate) fn start(
     tasks
 }
 
-async fn close_idle(shared: Arc<Shared>) {
+/// Lets go of what nobody was at for a while. Leases among it: where no garbage is collected, nobody else ends them.
+async fn close_idle(shared: Arc<Shared>, grace: Duration) {
     loop {
         tokio::time::sleep(IDLE).await;
         shared.uploads.close_idle(IDLE);
+        shared.store.expire_leases(grace);
     }
 }
 

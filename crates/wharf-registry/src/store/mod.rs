@@ -114,7 +114,7 @@ impl Store {
     }
 
     /// Forgets leases that are older than `grace`.
-    fn expire_leases(&self, grace: Duration) {
+    pub(crate) fn expire_leases(&self, grace: Duration) {
         let mut activity = self.activity();
         activity.blobs.retain(|_, time| time.elapsed() < grace);
         activity
