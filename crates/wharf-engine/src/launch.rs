@@ -4,6 +4,7 @@ pub(crate) mod files;
 pub(crate) mod links;
 pub(crate) mod network;
 
+use wharf_shim_api::FailureKind;
 use wharf_tasks::{Task, TaskConfig, TaskError};
 
 use crate::containers::{Entry, Input, Shared, mounts};
@@ -279,19 +280,7 @@ pub(crate) fn explain(error: &TaskError) -> Failure {
             kind: ErrorKind::System,
         };
     }
-    // What else is missing, as the file of a kernel setting, is not the program.
-    let of_program = lower.contains("exec: \"");
-    let code = if lower.contains("permission denied") || lower.contains("is a directory") {
-        126
-    } else if lower.contains("not a directory")
-        || of_program
-            && (lower.contains("executable file not found")
-                || lower.contains("no such file or directory"))
-    {
-        127
-    } else {
-        128
-    };
+    let code = exit_code(error, &lower);
     let kind = if code == 128 {
         ErrorKind::System
     } else {
@@ -310,5 +299,59 @@ pub(crate) fn explain(error: &TaskError) -> Failure {
         hint,
         code,
         kind,
+    }
+}
+
+/// Our own runtime says what kind of failure it is; of another one's there is only the text. dockerd has but that, so that what is
+/// denied anywhere else counts as the program, too.
+fn exit_code(error: &TaskError, lower: &str) -> i32 {
+    match error {
+        TaskError::Runtime {
+            kind: FailureKind::NotExecutable,
+            ..
+        } => return 126,
+        TaskError::Runtime {
+            kind: FailureKind::NotFound,
+            ..
+        } => return 127,
+        _ => {}
+    }
+    if lower.contains("permission denied") || lower.contains("is a directory") {
+        return 126;
+    }
+    // What else is missing, as the file of a kernel setting, is not the program.
+    let is_missing = lower.contains("exec: \"")
+        && (lower.contains("executable file not found")
+            || lower.contains("no such file or directory"));
+    match is_missing || lower.contains("not a directory") {
+        true => 127,
+        false => 128,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_kind_of_failure_tells_more_than_its_words() {
+        let code = |kind, message: &str| {
+            let message = message.to_owned();
+            explain(&TaskError::Runtime { message, kind }).code
+        };
+        let name = "exec: \"permission denied\": executable file not found in $PATH";
+        assert_eq!(code(FailureKind::NotFound, name), 127);
+        let name = "exec: \"/not a directory\": permission denied";
+        assert_eq!(code(FailureKind::NotExecutable, name), 126);
+        // Words alone, as another runtime has them.
+        let texts = [
+            (126, "exec: \"/etc\": is a directory"),
+            (127, "exec: \"x\": executable file not found in $PATH"),
+            (127, "error mounting: not a directory"),
+            (128, "open /proc/sys/x: no such file or directory"),
+        ];
+        for (expected, text) in texts {
+            assert_eq!(code(FailureKind::Other, text), expected, "{text}");
+        }
     }
 }

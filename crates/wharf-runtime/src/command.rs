@@ -117,7 +117,12 @@ pub fn find_program(name: &str, path: &str) -> Result<String, Failure> {
             }
             Err(error) => {
                 let reason = format!("stat {name}: {}", words::of(&error));
-                Err(failure(FailureKind::NotFound, &reason))
+                // A loop of links is neither there nor not.
+                let kind = match error.kind() {
+                    io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => FailureKind::NotFound,
+                    _ => FailureKind::Other,
+                };
+                Err(failure(kind, &reason))
             }
         };
     }
