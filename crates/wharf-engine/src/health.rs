@@ -206,24 +206,26 @@ async fn run(containers: &Containers, id: &str, limit: Duration) -> (i32, String
     let (ours, theirs) = tokio::io::duplex(16 * 1024);
     let serving =
         AbortOnDropHandle::new(tokio::spawn(attached.serve(theirs, std::future::pending())));
+    let mut output = Output::default();
     let ended = async {
-        let output = read(ours).await;
+        output.read(ours).await;
         // Its end is the end of the process: the exit code is known then.
         let _ = serving.await;
-        output
     };
-    match tokio::time::timeout(limit, ended).await {
-        Ok(output) => {
-            running.0 = None;
-            let code = containers.exec_code(id).await;
-            (code, output)
-        }
-        Err(_) => {
-            running.kill().await;
-            let limit = crate::human::go_duration(limit);
-            (-1, format!("Health check exceeded timeout ({limit})"))
-        }
+    if tokio::time::timeout(limit, ended).await.is_ok() {
+        running.0 = None;
+        let code = containers.exec_code(id).await;
+        return (code, output.text());
     }
+    running.kill().await;
+    (-1, exceeded(limit, &output.text()))
+}
+
+/// What is said of a probe that took too long, with what it had said until then.
+fn exceeded(limit: Duration, output: &str) -> String {
+    let limit = crate::human::go_duration(limit);
+    let colon = if output.is_empty() { "" } else { ": " };
+    format!("Health check exceeded timeout ({limit}){colon}{output}")
 }
 
 /// A probe's session, which is forgotten with the probe, however that ends.
@@ -256,27 +258,37 @@ impl Drop for Running {
     }
 }
 
-/// The first bytes of what is in Docker's frames, until their end.
-async fn read(mut stream: tokio::io::DuplexStream) -> String {
-    let mut header = [0; 8];
-    let mut output = Vec::new();
-    let mut cut = false;
-    while stream.read_exact(&mut header).await.is_ok() {
-        let [_, _, _, _, length @ ..] = header;
-        let mut bytes = vec![0; u32::from_be_bytes(length) as usize];
-        if stream.read_exact(&mut bytes).await.is_err() {
-            break;
+/// The first bytes of what a probe says.
+#[derive(Default)]
+struct Output {
+    bytes: Vec<u8>,
+    cut: bool,
+}
+
+impl Output {
+    /// Takes what is in Docker's frames, until their end.
+    async fn read(&mut self, mut stream: tokio::io::DuplexStream) {
+        let mut header = [0; 8];
+        while stream.read_exact(&mut header).await.is_ok() {
+            let [_, _, _, _, length @ ..] = header;
+            let mut bytes = vec![0; u32::from_be_bytes(length) as usize];
+            if stream.read_exact(&mut bytes).await.is_err() {
+                break;
+            }
+            let room = MAX_OUTPUT - self.bytes.len();
+            self.cut |= bytes.len() > room;
+            bytes.truncate(room);
+            self.bytes.extend_from_slice(&bytes);
         }
-        let room = MAX_OUTPUT - output.len();
-        cut |= bytes.len() > room;
-        bytes.truncate(room);
-        output.extend_from_slice(&bytes);
     }
-    let mut text = String::from_utf8_lossy(&output).into_owned();
-    if cut {
-        text.push_str("...");
+
+    fn text(&self) -> String {
+        let mut text = String::from_utf8_lossy(&self.bytes).into_owned();
+        if self.cut {
+            text.push_str("...");
+        }
+        text
     }
-    text
 }
 
 #[cfg(test)]
@@ -338,6 +350,16 @@ mod tests {
         assert!(health.take(probe(1, 0), &check, at(0)));
         assert!(health.take(probe(2, 1), &check, at(0)));
         assert_eq!(health.status, HealthStatus::Unhealthy);
+    }
+
+    #[test]
+    fn what_took_too_long_says_what_it_had_said() {
+        let limit = Duration::from_millis(500);
+        assert_eq!(exceeded(limit, ""), "Health check exceeded timeout (500ms)");
+        assert_eq!(
+            exceeded(limit, "a\n"),
+            "Health check exceeded timeout (500ms): a\n"
+        );
     }
 
     #[test]

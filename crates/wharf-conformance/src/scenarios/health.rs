@@ -113,15 +113,15 @@ pub(crate) fn probes_that_take_too_long_or_cannot_run(case: &mut Case) -> Result
     start(
         case,
         "c1",
-        "sleep 1000",
-        &["--health-timeout", "200ms", "--health-retries", "1"],
+        "echo begun; sleep 1000",
+        &["--health-timeout", "1s", "--health-retries", "1"],
     )?;
     becomes(case, "c1", "unhealthy")?;
     let result = health(case, "c1")?["Log"][0].clone();
     ensure!(result["ExitCode"] == -1, "{result}");
     let output = result["Output"].as_str().unwrap_or_default();
     ensure!(
-        output.starts_with("Health check exceeded timeout (200ms)"),
+        output == "Health check exceeded timeout (1s): begun\n",
         "{output}"
     );
     case.ok(&["kill", "c1"])?;
@@ -203,11 +203,13 @@ pub(crate) fn stands_still_with_the_container(case: &mut Case) -> Result<()> {
     case.ok(&["pause", "c1"])?;
     let last = || health(case, "c1").map(|health| health["Log"].to_string());
     let before = last()?;
+    ensure!(status(case, "c1")? == "unhealthy", "nobody looks");
     // Far more than its interval, in which a probe could come.
     case.ok(&["run", "--rm", "busybox", "sleep", "1"])?;
     ensure!(last()? == before, "a probe came");
     case.ok(&["unpause", "c1"])?;
-    until(|| Ok(last()? != before))
+    until(|| Ok(last()? != before))?;
+    becomes(case, "c1", "healthy")
 }
 
 pub(crate) fn is_watched_by_the_next_daemon(case: &mut Case) -> Result<()> {

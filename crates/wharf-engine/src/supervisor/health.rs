@@ -15,13 +15,27 @@ impl Supervisor {
             Phase::Running { .. } | Phase::Stopping { .. }
         );
         if !runs {
-            self.monitor = None;
+            self.end_watch();
         } else if self.monitor.is_none()
             && let Some(command) = health::command(&self.record.config)
         {
             let (shared, entry) = (self.shared.clone(), self.entry.clone());
             self.monitor = Some(health::watch(shared, entry, command));
         }
+    }
+
+    /// What is not watched counts as unhealthy, as ever (moby `CloseMonitorChannel`); nobody is told.
+    fn end_watch(&mut self) {
+        if self.monitor.take().is_none() {
+            return;
+        }
+        if let Some(health) = &mut self.record.health {
+            health.status = HealthStatus::Unhealthy;
+        }
+        if let Err(error) = self.save() {
+            error!(container = %self.record.id, error = error.message(), "write the record");
+        }
+        self.publish();
     }
 
     pub(super) async fn probed(&mut self, probe: Probe) {
