@@ -144,6 +144,7 @@ fn copy_entry(
         gid(stat.st_gid),
         AtFlags::SYMLINK_NOFOLLOW,
     )?;
+    rustix::fs::utimensat(to, name, &times_of(&stat), AtFlags::SYMLINK_NOFOLLOW)?;
     Ok(None)
 }
 
@@ -164,15 +165,18 @@ fn copy_owner(from: BorrowedFd<'_>, to: BorrowedFd<'_>) -> Result<()> {
     rustix::fs::fchown(to, uid(stat.st_uid), gid(stat.st_gid))?;
     copy_attributes(from, to)?;
     rustix::fs::fchmod(to, Mode::from_raw_mode(stat.st_mode))?;
+    rustix::fs::futimens(to, &times_of(&stat))
+}
+
+fn times_of(stat: &rustix::fs::Stat) -> rustix::fs::Timestamps {
     let time = |seconds: i64, nanos: u64| rustix::fs::Timespec {
         tv_sec: seconds,
         tv_nsec: i64::try_from(nanos).unwrap_or(0),
     };
-    let times = rustix::fs::Timestamps {
+    rustix::fs::Timestamps {
         last_access: time(stat.st_atime, stat.st_atime_nsec),
         last_modification: time(stat.st_mtime, stat.st_mtime_nsec),
-    };
-    rustix::fs::futimens(to, &times)
+    }
 }
 
 fn copy_attributes(from: BorrowedFd<'_>, to: BorrowedFd<'_>) -> Result<()> {
@@ -244,6 +248,31 @@ mod tests {
         done.unwrap();
         let bottom = format!("{}bottom", "d/".repeat(150));
         assert!(to.path().join(bottom).is_file());
+    }
+
+    #[test]
+    fn links_keep_their_times() {
+        let (from, to) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let flags = OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let open = |dir: &tempfile::TempDir| rustix::fs::open(dir.path(), flags, Mode::empty());
+        let (source, target) = (open(&from).unwrap(), open(&to).unwrap());
+        std::os::unix::fs::symlink("nowhere", from.path().join("l")).unwrap();
+        let long_ago = rustix::fs::Timespec {
+            tv_sec: 1000,
+            tv_nsec: 5,
+        };
+        let times = rustix::fs::Timestamps {
+            last_access: long_ago,
+            last_modification: long_ago,
+        };
+        rustix::fs::utimensat(&source, "l", &times, AtFlags::SYMLINK_NOFOLLOW).unwrap();
+        copy_tree(source, target).unwrap();
+        let copy = std::fs::symlink_metadata(to.path().join("l")).unwrap();
+        let (seconds, nanos) = (
+            std::os::unix::fs::MetadataExt::mtime(&copy),
+            std::os::unix::fs::MetadataExt::mtime_nsec(&copy),
+        );
+        assert_eq!((seconds, nanos), (1000, 5));
     }
 
     #[test]

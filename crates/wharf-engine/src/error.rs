@@ -170,6 +170,12 @@ impl EngineError {
     }
 
     /// Of the container `id`.
+    pub(crate) fn restarting(id: &str) -> Self {
+        Self::Conflict(format!(
+            "Container {id} is restarting, wait until the container is running"
+        ))
+    }
+
     pub(crate) fn not_running(id: &str) -> Self {
         Self::Conflict(format!("container {id} is not running"))
     }

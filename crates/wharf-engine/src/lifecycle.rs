@@ -208,7 +208,7 @@ pub(crate) enum Refusal {
     AlreadyPaused,
     /// It is not frozen.
     NotPaused,
-    /// It is between two runs.
+    /// It is between two runs, and cannot be frozen.
     Restarting,
     /// A frozen one cannot be started.
     StartPaused,
@@ -218,6 +218,8 @@ pub(crate) enum Refusal {
     RemovalInProgress,
     /// A running one is not deleted without force.
     Running,
+    /// One between two runs is not deleted without force.
+    Between,
     /// A frozen one is not deleted without force.
     Paused,
 }
@@ -633,7 +635,7 @@ fn remove(state: &State, force: bool) -> Result<(State, Vec<Effect>), Refusal> {
             let effects = vec![Effect::CancelBackoff, Effect::Delete];
             Ok((at(state, Phase::Removing), effects))
         }
-        Phase::Waiting => Err(Refusal::Restarting),
+        Phase::Waiting => Err(Refusal::Between),
         Phase::Running { .. } | Phase::Paused { .. } | Phase::Stopping { .. } if force => {
             let (state, effects) = stop(state, KILL, Then::Remove)?;
             let untimed = |effect: &Effect| *effect != Effect::ArmStopTimer;

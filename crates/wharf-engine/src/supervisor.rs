@@ -14,6 +14,7 @@
 mod health;
 mod meet;
 mod network;
+mod rename;
 mod update;
 
 pub(crate) use meet::{Late, WithDaemon};
@@ -67,6 +68,8 @@ pub(crate) enum Command {
     },
     /// It is to have another name, which nobody else can have.
     Rename { hold: NameHold, reply: Reply },
+    /// Another one has another name, which stands in links.
+    Renamed { old: String, new: String },
     /// It is to be in a further network.
     Connect {
         network: String,
@@ -269,6 +272,7 @@ impl Supervisor {
             Command::Rename { hold, reply } => {
                 let _ = reply.send(self.rename(hold));
             }
+            Command::Renamed { old, new } => self.rename_links(&old, &new),
             Command::Connect {
                 network,
                 settings,
@@ -293,25 +297,6 @@ impl Supervisor {
                 let _ = reply.send(());
             }
         }
-    }
-
-    fn rename(&mut self, hold: NameHold) -> Result<(), EngineError> {
-        let name = hold.name().to_owned();
-        let old = std::mem::replace(&mut self.record.name, name);
-        let network = self.record.network.clone();
-        if self.pid().is_none() {
-            self.rename_endpoints();
-        }
-        if let Err(error) = self.save() {
-            self.record.name = old;
-            self.record.network = network;
-            return Err(error);
-        }
-        hold.keep_instead_of(&old);
-        self.renamed();
-        self.publish();
-        self.emit("rename", &[("oldName", format!("/{old}"))]);
-        Ok(())
     }
 
     async fn asked(&mut self, event: Event, patience: Patience, reply: Reply) {
@@ -849,9 +834,7 @@ impl Supervisor {
             Refusal::NotPaused => {
                 return EngineError::Failed(format!("Container {id} is not paused"));
             }
-            Refusal::Restarting => {
-                format!("container {id} is restarting, wait until the container is running")
-            }
+            Refusal::Restarting => return EngineError::restarting(id),
             Refusal::StartPaused => {
                 "cannot start a paused container, try unpause instead".to_owned()
             }
@@ -863,6 +846,10 @@ impl Supervisor {
             }
             Refusal::Running => remove(
                 "running",
+                ": stop the container before removing or force remove",
+            ),
+            Refusal::Between => remove(
+                "restarting",
                 ": stop the container before removing or force remove",
             ),
             Refusal::Paused => remove("paused", " and must be unpaused first"),

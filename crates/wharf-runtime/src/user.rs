@@ -95,9 +95,10 @@ fn by_text(text: &str, passwd: &str, group: &str) -> Result<Identity, Failure> {
         Some((user, group)) => (user, group),
         None => (text, ""),
     };
-    let number = user.parse::<u32>().ok();
-    let entry = entries(passwd)
-        .find(|entry| entry.name() == user || number.is_some() && entry.number(2) == number);
+    let number = user.parse::<i64>().ok();
+    let entry = entries(passwd).find(|entry| {
+        entry.name() == user || number.is_some() && entry.number(2).map(i64::from) == number
+    });
     // An empty user is root's number.
     let entry = if user.is_empty() {
         entries(passwd).find(|entry| entry.number(2) == Some(0))
@@ -111,12 +112,11 @@ fn by_text(text: &str, passwd: &str, group: &str) -> Result<Identity, Failure> {
             groups: Vec::new(),
             home: entry.field(5).to_owned(),
         },
-        (None, Some(uid)) if uid <= HIGHEST => Identity {
-            uid,
+        (None, Some(number)) => Identity {
+            uid: in_range(number)?,
             home: "/".into(),
             ..Identity::default()
         },
-        (None, Some(_)) => return Err(out_of_range()),
         (None, None) if user.is_empty() => Identity {
             home: "/".into(),
             ..Identity::default()
@@ -139,13 +139,13 @@ fn by_text(text: &str, passwd: &str, group: &str) -> Result<Identity, Failure> {
 }
 
 fn group_by_text(text: &str, group: &str) -> Result<u32, Failure> {
-    let number = text.parse::<u32>().ok();
-    let entry = entries(group)
-        .find(|entry| entry.name() == text || number.is_some() && entry.number(2) == number);
+    let number = text.parse::<i64>().ok();
+    let entry = entries(group).find(|entry| {
+        entry.name() == text || number.is_some() && entry.number(2).map(i64::from) == number
+    });
     match (entry.and_then(|entry| entry.number(2)), number) {
         (Some(gid), _) => Ok(gid),
-        (None, Some(gid)) if gid <= HIGHEST => Ok(gid),
-        (None, Some(_)) => Err(out_of_range()),
+        (None, Some(number)) => in_range(number),
         (None, None) => {
             let text = format!("unable to find group {text}: no matching entries in group file");
             Err(Failure::other(text))
@@ -153,8 +153,9 @@ fn group_by_text(text: &str, group: &str) -> Result<u32, Failure> {
     }
 }
 
-fn out_of_range() -> Failure {
-    Failure::other("uids and gids must be in range 0-2147483647")
+fn in_range(number: i64) -> Result<u32, Failure> {
+    let id = u32::try_from(number).ok().filter(|id| *id <= HIGHEST);
+    id.ok_or_else(|| Failure::other("uids and gids must be in range 0-2147483647"))
 }
 
 fn home_of(passwd: &str, uid: u32) -> String {
@@ -242,5 +243,11 @@ mod tests {
             find("4294967295").unwrap_err(),
             "uids and gids must be in range 0-2147483647"
         );
+        for text in ["-1", "4294967296", "0:-1"] {
+            assert_eq!(
+                find(text).unwrap_err(),
+                "uids and gids must be in range 0-2147483647"
+            );
+        }
     }
 }

@@ -87,7 +87,8 @@ impl Containers {
             }
             _ => {}
         }
-        let log = match options.logs {
+        // Whoever takes no output gets none of the log, as with dockerd.
+        let log = match options.logs && (options.stdout || options.stderr) {
             true => Some(self.logs(container, replay(&options)).await?),
             false => None,
         };

@@ -157,9 +157,7 @@ fn running(view: &View, name: &str) -> Result<(), EngineError> {
         Status::Paused => Err(EngineError::Conflict(format!(
             "Container {name} is paused, unpause the container before exec"
         ))),
-        Status::Restarting => Err(EngineError::Conflict(format!(
-            "container {id} is restarting, wait until the container is running"
-        ))),
+        Status::Restarting => Err(EngineError::restarting(id)),
         _ => Err(EngineError::Conflict(format!(
             "container {id} is not running"
         ))),

@@ -19,17 +19,13 @@ impl Containers {
     pub async fn top(&self, container: &str, ps_args: &str) -> Result<Top, EngineError> {
         let entry = self.find(container)?;
         let view = entry.now();
+        if view.state.status == Status::Restarting {
+            return Err(EngineError::restarting(&view.id));
+        }
         let task = entry.io().task.clone();
         let Some(task) = task.filter(|_| view.state.running) else {
             return Err(EngineError::not_running(&view.id));
         };
-        if view.state.status == Status::Restarting {
-            let text = format!(
-                "container {} is restarting, wait until the container is running",
-                view.id
-            );
-            return Err(EngineError::Conflict(text));
-        }
         let listing = ps::listing(ps_args).map_err(EngineError::Failed)?;
         let pids = task.pids().await;
         let pids = pids.map_err(|error| match error {

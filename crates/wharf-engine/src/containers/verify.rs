@@ -254,8 +254,9 @@ fn defaults(host: &mut HostConfig, daemon: &EngineConfig) {
     // What has the host's processes or memory could not live under labels of its own (moby `generateSecurityOpt`).
     let of_the_host =
         host.privileged || host.pid_mode == NamespaceMode::Host || host.ipc_mode == IpcMode::Host;
-    let nothing = host.security_opt.is_empty() && !host.given_empty.contains("SecurityOpt");
-    if of_the_host && nothing {
+    let mut options = host.security_opt.iter();
+    let labelled = options.any(|option| option.split('=').next() == Some("label"));
+    if of_the_host && !labelled {
         host.security_opt.push("label=disable".to_owned());
     }
     if daemon.no_new_privileges

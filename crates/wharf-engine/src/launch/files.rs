@@ -57,8 +57,20 @@ pub(crate) fn write_all(
         }),
     };
     write(&folder.join("hosts"), &hosts)?;
+    host.dns.iter().try_for_each(|server| name_server(server))?;
     let resolv = resolv_conf(shared, record, endpoints);
     write(&folder.join("resolv.conf"), &resolv)
+}
+
+/// Whether a container may be told of it; a zone is none of our business.
+fn name_server(text: &str) -> Result<(), EngineError> {
+    let address = text.split_once('%').map_or(text, |(address, _)| address);
+    match address.parse::<IpAddr>() {
+        Ok(_) => Ok(()),
+        Err(_) => Err(EngineError::Failed(format!(
+            "bad nameserver address {text}: ParseAddr({text:?}): unable to parse IP"
+        ))),
+    }
 }
 
 /// The addresses that a container goes by its name at.

@@ -55,6 +55,23 @@ pub(crate) fn check(shared: &Shared, host: &mut HostConfig, name: &str) -> Resul
     Ok(())
 }
 
+/// A container's links after `old` has become `new`, which may be itself; none if they do not mention it.
+pub(crate) fn renamed(links: &[String], old: &str, new: &str) -> Option<Vec<String>> {
+    let rename = |link: &String| {
+        let (mut other, alias) = split(link);
+        let mut own = link.split('/').nth(2).unwrap_or_default();
+        if other == old {
+            new.clone_into(&mut other);
+        }
+        if own == old {
+            own = new;
+        }
+        format!("/{other}:/{own}/{alias}")
+    };
+    let renamed: Vec<_> = links.iter().map(rename).collect();
+    (renamed != links).then_some(renamed)
+}
+
 /// `other`, `other:alias` or `/other:/name/alias`.
 fn split(link: &str) -> (String, String) {
     let (other, alias) = link.split_once(':').unwrap_or((link, link));
@@ -124,7 +141,7 @@ fn variables(view: &View, alias: &str, own: &str, ip: &str) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::split;
+    use super::{renamed, split};
 
     #[test]
     fn the_three_forms() {
@@ -132,5 +149,14 @@ mod tests {
         assert_eq!(split("db"), pair("db", "db"));
         assert_eq!(split("db:store"), pair("db", "store"));
         assert_eq!(split("/db:/web/store"), pair("db", "store"));
+    }
+
+    #[test]
+    fn both_ends_are_renamed() {
+        let links = vec!["/db:/web/store".to_owned(), "/x:/web/x".to_owned()];
+        let told = |old, new| renamed(&links, old, new);
+        assert_eq!(told("db", "d2").unwrap(), ["/d2:/web/store", "/x:/web/x"]);
+        assert_eq!(told("web", "w").unwrap(), ["/db:/w/store", "/x:/w/x"]);
+        assert_eq!(told("store", "y"), None);
     }
 }
