@@ -3,17 +3,19 @@
 //! Handlers know the newest API only. A step takes a JSON document of the newer version and makes it what the
 //! older one promised.
 
+mod create;
 mod mac_address;
+mod parameters;
 
 use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 use wharf_api_types::{
-    ContainerCreateRequest, ContainerInspect, ContainerSummary, DefaultNetworkSettings,
-    EndpointSettings, HostConfig, Mount,
+    ContainerInspect, ContainerSummary, DefaultNetworkSettings, EndpointSettings,
 };
 
-use crate::error::ApiError;
+pub(crate) use self::create::container_create;
+pub(crate) use self::parameters::is_known;
 use crate::version::{ApiVersion, Asked};
 
 /// `GET /containers/{id}/json` as it was asked for.
@@ -151,115 +153,11 @@ fn info_before_25(document: &mut Value) {
     }
 }
 
-/// The body of `POST /containers/create` of a client of `version`, and what it is told.
-///
-/// # Errors
-/// If it asks for what its version does not have.
-pub(crate) fn container_create(
-    request: &mut ContainerCreateRequest,
-    version: ApiVersion,
-) -> Result<Vec<String>, ApiError> {
-    let host = request.host_config.get_or_insert_default();
-    if version.before(40) {
-        create_before_40(host);
-    }
+/// The size of a terminal that `POST /containers/{id}/exec` or `POST /exec/{id}/start` of a client of `version` asks for.
+pub(crate) fn exec_size(size: &mut Option<[u32; 2]>, version: ApiVersion) {
     if version.before(42) {
-        // What these say came later.
-        host.console_size = [0, 0];
-    } else {
-        host.resources.kernel_memory = 0;
-        host.mounts.iter().try_for_each(options_fit)?;
+        *size = None;
     }
-    if version.before(43) {
-        host.annotations.clear();
-    }
-    if version.before(56) {
-        host.umask = None;
-    }
-    if version.before(44) {
-        create_before_44(request)?;
-        mac_address::of_before_44(request)?;
-        return Ok(Vec::new());
-    }
-    Ok(match version.before(52) {
-        true => mac_address::of_before_52(request)?,
-        false => {
-            // 1.52 does not know it any more.
-            request.config.mac_address.clear();
-            empty_bindings(request).into_iter().collect()
-        }
-    })
-}
-
-/// From 1.42 on, options of another kind of mount are a mistake; before they were passed over.
-fn options_fit(mount: &Mount) -> Result<(), ApiError> {
-    let options = [
-        ("bind", "BindOptions", mount.bind_options.is_some()),
-        ("volume", "VolumeOptions", mount.volume_options.is_some()),
-        ("tmpfs", "TmpfsOptions", mount.tmpfs_options.is_some()),
-    ];
-    let kind = &mount.kind;
-    match options.iter().find(|(of, _, given)| *given && of != kind) {
-        Some((_, name, _)) => Err(ApiError::bad(format!(
-            "{name} must not be specified on mount type {kind:?}"
-        ))),
-        None => Ok(()),
-    }
-}
-
-/// Until 1.40 memory that others may share was the default, and binds were recursive.
-fn create_before_40(host: &mut HostConfig) {
-    if host.ipc_mode.is_empty() {
-        host.ipc_mode = "shareable".to_owned();
-    }
-    host.resources.pids_limit = host.resources.pids_limit.filter(|limit| *limit > 0);
-    for mount in &mut host.mounts {
-        if let Some(options) = &mut mount.bind_options {
-            options.non_recursive = false;
-        }
-    }
-}
-
-/// Until 1.44 a container was made in one network, and read-only binds were so at the top alone.
-fn create_before_44(request: &mut ContainerCreateRequest) -> Result<(), ApiError> {
-    if let Some(health) = &mut request.config.healthcheck {
-        health.start_interval = 0;
-    }
-    let networks = request.networking_config.as_mut();
-    let mut endpoints = networks.and_then(|networks| networks.endpoints_config.as_mut());
-    for settings in endpoints.iter_mut().flat_map(|all| all.values_mut()) {
-        settings.get_or_insert_default();
-    }
-    if let Some(endpoints) = endpoints.filter(|endpoints| endpoints.len() > 1) {
-        let names: Vec<_> = endpoints.keys().map(String::as_str).collect();
-        return Err(ApiError::bad(format!(
-            "Container cannot be created with multiple network endpoints: {}",
-            names.join(", ")
-        )));
-    }
-    let host = request.host_config.get_or_insert_default();
-    let binds = host.mounts.iter_mut().filter(|mount| mount.kind == "bind");
-    for bind in binds.filter(|bind| bind.read_only) {
-        let options = bind.bind_options.get_or_insert_default();
-        options.read_only_non_recursive = true;
-        options.read_only_force_recursive = false;
-    }
-    Ok(())
-}
-
-/// From 1.52 on, who publishes a port without saying where is told that it will not be done for ever.
-fn empty_bindings(request: &ContainerCreateRequest) -> Option<String> {
-    let ports = request.host_config.as_ref()?.port_bindings.as_ref()?;
-    let empty = ports
-        .iter()
-        .filter(|(_, list)| list.as_ref().is_none_or(Vec::is_empty));
-    let names: Vec<_> = empty.map(|(port, _)| port.as_str()).collect();
-    (!names.is_empty()).then(|| {
-        format!(
-            "Following container port(s) have an empty list of port-bindings: {}. Such bindings will be discarded in a future version.",
-            names.join(", ")
-        )
-    })
 }
 
 /// The body of `POST /containers/{id}/update` of a client of `version`.

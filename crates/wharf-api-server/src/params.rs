@@ -11,13 +11,15 @@ use serde::de::DeserializeOwned;
 use wharf_api_types::go::{self, GoError};
 use wharf_engine::Filters;
 
+use crate::compat;
 use crate::error::ApiError;
 use crate::form::Form;
+use crate::version::Asked;
 
 /// The largest body of a JSON request; images and archives are streamed.
 const MAX_BODY: usize = 4 << 20;
 
-/// The query of a request, behind the parameters in its body.
+/// The query of a request, behind the parameters in its body, as far as its version knows them.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Params(Vec<(String, String)>);
 
@@ -29,7 +31,11 @@ impl<S: Sync> FromRequestParts<S> for Params {
         check_query(query)?;
         let pairs = form_urlencoded::parse(query.as_bytes());
         let form = parts.extensions.remove::<Form>().unwrap_or_default();
-        Ok(Self(form.0.into_iter().chain(pairs.into_owned()).collect()))
+        let mut all: Vec<_> = form.0.into_iter().chain(pairs.into_owned()).collect();
+        if let Some(asked) = parts.extensions.get::<Asked>() {
+            all.retain(|(name, _)| compat::is_known(parts.uri.path(), name, asked.version));
+        }
+        Ok(Self(all))
     }
 }
 

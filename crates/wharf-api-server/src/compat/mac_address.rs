@@ -65,6 +65,9 @@ pub(super) fn of_before_52(request: &mut ContainerCreateRequest) -> Result<Vec<S
             let text = "the container-wide MAC address must match the endpoint-specific MAC address for the main network, or be left empty";
             return Err(ApiError::bad(text));
         }
+    } else {
+        // Nothing has it.
+        request.config.mac_address.clear();
     }
     let text = "The container-wide MacAddress field is now deprecated. It should be specified in EndpointsConfig instead.";
     Ok(vec![text.to_owned()])

@@ -237,7 +237,7 @@ fn host_config_of(host: wire::HostConfig) -> Result<HostConfig> {
         restart_policy: self::restart_policy(restart_policy)?,
         auto_remove,
         console_size: console_size.into(),
-        annotations,
+        annotations: self::annotations(annotations)?,
         cap_add: strings(cap_add).unwrap_or_default(),
         cap_drop: strings(cap_drop).unwrap_or_default(),
         cgroupns_mode,
@@ -352,6 +352,15 @@ fn port_binding(binding: wire::PortBinding) -> Result<PortBinding> {
     })
 }
 
+fn annotations(named: BTreeMap<String, String>) -> Result<BTreeMap<String, String>> {
+    match named.contains_key("") {
+        true => Err(ApiError::bad(
+            "invalid Annotations: the empty string is not permitted as an annotation key",
+        )),
+        false => Ok(named),
+    }
+}
+
 /// A restart policy, in moby's words where it is none.
 pub(crate) fn restart_policy(policy: wire::RestartPolicy) -> Result<RestartPolicy> {
     let wire::RestartPolicy {
@@ -361,9 +370,16 @@ pub(crate) fn restart_policy(policy: wire::RestartPolicy) -> Result<RestartPolic
     let retries = u32::try_from(maximum_retry_count);
     let unlimited = |policy| match (maximum_retry_count, name.as_str()) {
         (0, _) => Ok(policy),
-        _ => Err(ApiError::bad(
-            "invalid restart policy: maximum retry count can only be used with 'on-failure'",
-        )),
+        (count, _) => {
+            let more = if count < 0 {
+                " and cannot be negative"
+            } else {
+                ""
+            };
+            Err(ApiError::bad(format!(
+                "invalid restart policy: maximum retry count can only be used with 'on-failure'{more}"
+            )))
+        }
     };
     match name.as_str() {
         "" | "no" => unlimited(RestartPolicy::No),

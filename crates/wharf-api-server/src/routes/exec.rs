@@ -12,13 +12,15 @@ use crate::params::{OptionalJson, Params};
 use crate::peer::Peer;
 use crate::reply::{self, Answer};
 use crate::version::Asked;
-use crate::{convert, hijack};
+use crate::{compat, convert, hijack};
 
 pub(crate) async fn create(
     engine: State,
+    Extension(Asked { version, .. }): Extension<Asked>,
     Path(id): Path<String>,
-    OptionalJson(request): OptionalJson<ExecCreateRequest>,
+    OptionalJson(mut request): OptionalJson<ExecCreateRequest>,
 ) -> Answer {
+    compat::exec_size(&mut request.console_size, version);
     let id = engine
         .containers
         .exec_create(&id, convert::new_exec(request))
@@ -38,7 +40,9 @@ pub(crate) async fn start(
         .remove::<hyper::upgrade::OnUpgrade>();
     let headers = request.headers().clone();
     let peer = request.extensions().get::<Peer>().cloned();
-    let OptionalJson(body) = OptionalJson::<ExecStartRequest>::from_request(request, &()).await?;
+    let OptionalJson(mut body) =
+        OptionalJson::<ExecStartRequest>::from_request(request, &()).await?;
+    compat::exec_size(&mut body.console_size, version);
     let options = ExecStartOptions {
         detach: body.detach,
         tty: body.tty,

@@ -6,6 +6,7 @@ use axum::response::Response;
 use bytes::Bytes;
 use futures_util::StreamExt as _;
 use http::{HeaderMap, HeaderValue, header};
+use jiff::Timestamp;
 use wharf_api_types::DiskUsage;
 use wharf_engine::{DfParts, Engine, EngineError, EventOptions, EventStream};
 
@@ -141,7 +142,7 @@ pub(crate) async fn events(
     headers: HeaderMap,
     params: Params,
 ) -> Answer {
-    let (since, until) = (time(&params, "since")?, time(&params, "until")?);
+    let (since, until) = (moment(&params, "since")?, moment(&params, "until")?);
     if let (Some(from), Some(to)) = (since, until)
         && from > to
     {
@@ -153,7 +154,11 @@ pub(crate) async fn events(
     }
     let options = EventOptions {
         since,
-        until,
+        // As in dockerd all of the past, and no more.
+        until: until.map(|until| match until == Timestamp::UNIX_EPOCH {
+            true => Timestamp::now(),
+            false => until,
+        }),
         filters: params.filters()?,
     };
     let stream = subscribe(&engine, options).await?;
@@ -161,6 +166,15 @@ pub(crate) async fn events(
     let lines = futures_util::stream::unfold(stream, move |stream| next(stream, version, kind));
     let lines = lines.take_until(peer.last());
     Ok(reply::stream(kind.media_type(), lines))
+}
+
+/// A time of the query, of which `0` is the first, and `-1` none.
+fn moment(params: &Params, name: &str) -> Result<Option<Timestamp>, ApiError> {
+    match params.get(name) {
+        "0" => Ok(Some(Timestamp::UNIX_EPOCH)),
+        "-1" => Ok(None),
+        _ => time(params, name),
+    }
 }
 
 /// What is asked for of the past may lie in files.

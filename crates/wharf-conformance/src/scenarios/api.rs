@@ -69,6 +69,68 @@ pub(crate) fn container_answers_are_as_described(case: &mut Case) -> Result<()> 
     Ok(())
 }
 
+/// Settings that do not go together, and starts that fail.
+pub(crate) fn odd_settings_have_their_answers(case: &mut Case) -> Result<()> {
+    if case.engine.kind == EngineKind::Dockerd {
+        // Annotations came later.
+        return Ok(());
+    }
+    let create = |name: &str, host: serde_json::Value, more: serde_json::Value| {
+        let mut body = json!({ "Image": "busybox", "Cmd": ["/nope"], "HostConfig": host });
+        for (field, value) in more.as_object().into_iter().flatten() {
+            body[field] = value.clone();
+        }
+        let target = format!("/v1.45/containers/create?name={name}");
+        case.engine.api("POST", &target, Some(&body))
+    };
+    let empty = create("x", json!({ "Annotations": { "": "x" } }), json!({}))?;
+    let text = "invalid Annotations: the empty string is not permitted as an annotation key";
+    ensure!(
+        empty.status == 400 && empty.message() == text,
+        "{}",
+        empty.text()
+    );
+    let policy = json!({ "RestartPolicy": { "Name": "always", "MaximumRetryCount": -1 } });
+    let negative = create("x", policy, json!({}))?;
+    ensure!(
+        negative.message().ends_with("and cannot be negative"),
+        "{}",
+        negative.text()
+    );
+    create(
+        "c1",
+        json!({ "Privileged": true, "SecurityOpt": ["no-new-privileges"] }),
+        json!({}),
+    )?;
+    let options =
+        case.expect("GET", "/containers/c1/json", None, 200)?["HostConfig"]["SecurityOpt"].clone();
+    ensure!(
+        options == json!(["no-new-privileges", "label=disable"]),
+        "{options}"
+    );
+    let address = json!({ "MacAddress": "02:42:ac:11:00:77" });
+    let made = create("c2", json!({ "NetworkMode": "container:c1" }), address)?;
+    ensure!(
+        made.status == 201 && made.json()["Warnings"][0].is_string(),
+        "{}",
+        made.text()
+    );
+    // Who waits for what could not be started is told why.
+    let start = case.engine.api("POST", "/containers/c1/start", None)?;
+    ensure!(start.status == 400, "{}", start.text());
+    let waited = case.expect("POST", "/containers/c1/wait", None, 200)?;
+    ensure!(
+        waited["StatusCode"] == 127 && waited["Error"]["Message"].is_string(),
+        "{waited}"
+    );
+    // The log of no stream is empty.
+    let log = case
+        .engine
+        .api("POST", "/containers/c1/attach?logs=1", None)?;
+    ensure!(log.status == 200 && log.body.is_empty(), "{log:?}");
+    Ok(())
+}
+
 pub(crate) fn errors_are_json(case: &mut Case) -> Result<()> {
     let missing = case.expect("GET", "/containers/nope/json", None, 404)?;
     ensure!(missing["message"] == "No such container: nope", "{missing}");

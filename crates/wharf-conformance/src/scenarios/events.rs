@@ -144,6 +144,14 @@ pub(crate) fn times(case: &mut Case) -> Result<()> {
         1,
         "`since` time (2208988800.000000000) cannot be after `until` time (2177452800.000000000)",
     )?;
+    // The first of all times stands for none, but ends the stream behind what there is.
+    for query in ["until=0", "since=0&until=0"] {
+        let past = case.engine.api("GET", &format!("/events?{query}"), None)?;
+        ensure!(
+            past.status == 200 && past.text().contains("\"create\""),
+            "{past:?}"
+        );
+    }
     // A time to come: the stream goes on until then, and then ends.
     let soon = std::time::SystemTime::now()
         .duration_since(std::time::UNIX_EPOCH)?

@@ -233,7 +233,7 @@ scenarios! {
         volume_plugins volumes_that_a_plugin_keeps events_of_volumes
         volumes_go_out_and_in_as_archives mounts_within_a_volume_keep_it;
     plugins: specifications_and_tls specifications_that_lead_nowhere;
-    versions: umask_of_processes rows_by_annotation prunes_as_a_stream manifests_of_containers;
+    versions: old_clients_ask_for_less umask_of_processes rows_by_annotation prunes_as_a_stream manifests_of_containers;
     mounts: parts_of_volumes links_of_a_volume_stay_inside files_of_an_image owners_are_mapped tmpfs_options
         fresh_volumes_are_filled mounts_are_checked;
     clients: networks_are_those_that_settings_are_given_for a_shared_network_has_its_names archives_that_cannot_be_loaded what_was_sent_is_loaded
@@ -242,7 +242,7 @@ scenarios! {
     sdks: docker_py docker_go aiodocker python_on_whales dockerode testcontainers_of_python testcontainers_of_node
         bollard testcontainers_of_rust;
     devcontainers: dev_containers_are_built_and_entered;
-    api: without_swarm_and_plugins ping_and_version info_is_as_described container_answers_are_as_described errors_are_json
+    api: without_swarm_and_plugins ping_and_version info_is_as_described container_answers_are_as_described errors_are_json odd_settings_have_their_answers
         unknown_routes version_limits image_answers_are_as_described;
     wire: streams_with_and_without_an_upgrade a_stream_does_not_wait_for_the_requests_end attach_over_a_websocket paths_and_methods odd_bodies
         volume_names_that_no_folder_can_have clients_of_other_years kinds_of_event_streams

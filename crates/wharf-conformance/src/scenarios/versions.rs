@@ -45,6 +45,71 @@ pub(crate) fn umask_of_processes(case: &mut Case) -> Result<()> {
     Ok(())
 }
 
+/// What a version does not know is passed over, and refused where it would be missed.
+pub(crate) fn old_clients_ask_for_less(case: &mut Case) -> Result<()> {
+    if case.engine.kind == EngineKind::Dockerd {
+        // Its newest is 1.41.
+        return Ok(());
+    }
+    let ask = |target: &str, body: Value| case.engine.api("POST", target, Some(&body));
+    let plain =
+        json!({ "Image": "busybox", "Cmd": ["true"], "HostConfig": { "AutoRemove": true } });
+    let made = ask(
+        "/v1.24/containers/create?name=c1&platform=nope/a/b/c",
+        plain,
+    )?;
+    ensure!(made.status == 201, "{}", made.text());
+    ensure!(
+        case.expect("GET", "/containers/c1/json", None, 200)?["HostConfig"]["AutoRemove"] == false
+    );
+    for (version, field, option, text) in [
+        (
+            "1.43",
+            "BindOptions",
+            "ReadOnlyForceRecursive",
+            "BindOptions.ReadOnlyForceRecursive needs API v1.44 or newer",
+        ),
+        (
+            "1.44",
+            "VolumeOptions",
+            "Subpath",
+            "VolumeOptions.Subpath needs API v1.45 or newer",
+        ),
+    ] {
+        let (kind, value) = match option {
+            "Subpath" => ("volume", json!("x")),
+            _ => ("bind", json!(true)),
+        };
+        let mount =
+            json!({ "Type": kind, "Source": "/tmp", "Target": "/x", field: { option: value } });
+        let body = json!({ "Image": "busybox", "HostConfig": { "Mounts": [mount] } });
+        let refused = ask(&format!("/v{version}/containers/create"), body)?;
+        ensure!(
+            refused.status == 400 && refused.message() == text,
+            "{}",
+            refused.text()
+        );
+    }
+    let script = "trap 'exit 4' INT; trap 'exit 5' TERM; while :; do sleep 0.1; done";
+    for (version, code) in [("1.41", 5), ("1.42", 4)] {
+        case.ok(&["run", "-d", "--name", "c2", "busybox", "sh", "-c", script])?;
+        case.ok(&["exec", "c2", "sleep", "0.2"])?;
+        let stopped = ask(
+            &format!("/v{version}/containers/c2/stop?signal=INT"),
+            json!({}),
+        )?;
+        ensure!(stopped.status == 204, "{}", stopped.text());
+        ensure!(
+            case.expect("GET", "/containers/c2/json", None, 200)?["State"]["ExitCode"] == code,
+            "{version}"
+        );
+        case.ok(&["rm", "c2"])?;
+    }
+    let waited = ask("/v1.29/containers/c1/wait?condition=nope", json!({}))?;
+    ensure!(waited.status == 200, "{}", waited.text());
+    Ok(())
+}
+
 /// 1.56: rows are filtered by annotations, by key or by key and value.
 pub(crate) fn rows_by_annotation(case: &mut Case) -> Result<()> {
     if !is_wharf(case) {
