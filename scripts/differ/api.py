@@ -11,8 +11,11 @@ import argparse
 import collections
 import fields
 import json
+import lives
 import re
+import stores
 import sys
+import talks
 import urllib.parse
 
 import differ
@@ -28,6 +31,10 @@ MEANT = [
     (r"\.Name: '/[a-z]+_[a-z]+'", "a random name"),
     (r"header api-version: ", "ours is newer"),
     (r"docker-experimental: false -> None|ostype: linux -> None|connection: Upgrade -> Upgrade, close", "the head of a stream without an upgrade"),
+    (r"header (docker-experimental|ostype|connection): None -> ", "an error of an attach has the same head as any other"),
+    (r"strconv.ParseInt: parsing|status 500 Internal Server Error -> 200 OK", "times in since and until may be dates, times and durations"),
+    (r"bridge.name: 'docker0'", "the bridge has a name of its own"),
+    (r"LogPath: \"/.* -> \"\"", "a container that could not be started has no log"),
     (r"status 500 Internal Server Error -> 400 Bad Request", "what the client did wrong is said to be so, as in newer versions"),
     (r"failed to parse value as time or duration", "the words of 28"),
     (r"SandboxI|SandboxKey", "a container that does not run has none, since 28"),
@@ -37,7 +44,7 @@ MEANT = [
     (r"digest: sha256:|Digest: 'sha|, \"Size\": \d+|Digest\": \"sha256|\.Size: \d+", "layers are compressed otherwise, and sizes counted otherwise"),
     (r"IPAM\.Config\[\d\]\.(Subnet|Gateway): '1", "the pools have other histories"),
     (r"\$\.name: extra|\$\.id: extra", "stats of one shot name their container, since 27"),
-    (r"\$\.stats\.", "the kernel's list of counters"),
+    (r"\$\.(memory_stats\.)?stats\.", "the kernel's list of counters"),
     (r"invalid name: name is empty|^ *-> 'invalid name: name is empty'", "the words of 28"),
 ]
 
@@ -233,10 +240,11 @@ def main():
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("--only", action="append")
     options.add_argument("--whole", action="store_true")
+    options.add_argument("--every", action="store_true", help="print each difference, not only the first of its kind")
     options.add_argument("judge")
     options.add_argument("tested")
     args = options.parse_args()
-    sections = dict(SECTIONS)
+    sections = {**SECTIONS, **lives.SECTIONS, **talks.SECTIONS, **stores.SECTIONS}
     if args.whole:
         sections.update({f"all-{name}": section for one in (questions, wide, fields) for name, section in one.SECTIONS.items()})
     if unknown := set(args.only or []) - set(sections):
@@ -255,7 +263,7 @@ def main():
                 if any(pattern.search(line) for pattern in meant):
                     continue
                 kinds[kind(line)] += 1
-                if kinds[kind(line)] == 1:
+                if args.every or kinds[kind(line)] == 1:
                     print(f"{asked}\n    {line}", flush=True)
     print(f"{count} requests, {len(kinds)} kinds of differences in {kinds.total()} places")
     return 1 if kinds else 0

@@ -11,6 +11,7 @@ values; `http.py` sends what is no clean HTTP.
 """
 import argparse
 import base64
+import concurrent.futures
 import io
 import json
 import re
@@ -41,10 +42,12 @@ class Answer:
         return json.loads(self.body)
 
 
-def ask(path, method, target, headers=(), body=b"", proto="HTTP/1.1", timeout=60):
-    """One request, its answer read to the end."""
+def ask(path, method, target, headers=(), body=b"", proto="HTTP/1.1", timeout=None, said=None):
+    """One request, its answer read to the end, or as far as it comes within the seconds that are given; `said` is what goes in behind
+    its head: bytes, pauses, None for the end of input."""
+    end = time.monotonic() + (timeout or 600)
     s = socket.socket(socket.AF_UNIX)
-    s.settimeout(timeout)
+    s.settimeout(timeout or 60)
     s.connect(path)
     head = [f"{method} {target} {proto}", "Host: docker", "Connection: close"]
     names = {name.lower() for name, _ in headers}
@@ -57,11 +60,22 @@ def ask(path, method, target, headers=(), body=b"", proto="HTTP/1.1", timeout=60
         pass
     data = b""
     try:
+        while said is not None and b"\r\n\r\n" not in data and (chunk := s.recv(65536)):
+            data += chunk
+        for part in said or ():
+            if part is None:
+                s.shutdown(socket.SHUT_WR)
+            elif isinstance(part, bytes):
+                s.sendall(part)
+            else:
+                time.sleep(part)
         while chunk := s.recv(65536):
             data += chunk
+            if time.monotonic() > end:
+                raise TimeoutError
     except TimeoutError:
         data += b"<no end>"
-    except ConnectionResetError:
+    except (ConnectionResetError, BrokenPipeError):
         pass
     s.close()
     return parse(data)
@@ -100,6 +114,7 @@ PATTERNS = [
     (re.compile(r"\b[0-9a-f]{12}\b"), "<id12>"),
     (re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)"), "<time>"),
     (re.compile(r"\b02:42(:[0-9a-f]{2}){4}\b"), "<mac>"),
+    (re.compile(r"\b(Less than a second|About a minute|\d+ seconds?)\b"), "<while>"),
     (re.compile(r"/(work|tmp)/[\w./-]*?/(d26|w)/"), "<root>/"),
 ]
 
@@ -142,6 +157,17 @@ def compare(a, b, at, out):
             out.append(f"{at}: {plain(a)!r}\n                   -> {plain(b)!r}")
     elif a != b:
         out.append(f"{at}: {a!r} -> {b!r}")
+
+
+def frames(body):
+    """A stream with its frames taken apart: what came on each, or the bytes as they are if it has none."""
+    found, at = {}, 0
+    while at + 8 <= len(body) and body[at] < 4 and body[at + 1:at + 4] == b"\0\0\0":
+        size = int.from_bytes(body[at + 4:at + 8], "big")
+        name = ("stdin", "stdout", "stderr", "error")[body[at]]
+        found[name] = found.get(name, "") + plain(body[at + 8:at + 8 + size].decode("latin-1"))
+        at += 8 + size
+    return {**found, "rest": plain(body[at:].decode("latin-1"))}
 
 
 def members(body):
@@ -227,9 +253,15 @@ def differences(a, b, want):
     if want.get("tar") and a.status == b.status:
         compare(members(a.body), members(b.body), "tar", out)
         return [line for line in out if not any(re.search(p, line) for p in want.get("ignore", ()))]
-    left, right = documents(a.body), documents(b.body)
+    if want.get("frames"):
+        compare(frames(a.body), frames(b.body), "frames", out)
+        return [line for line in out if not any(re.search(p, line) for p in want.get("ignore", ()))]
+    end = b"<no end>" if want.get("live") else b""
+    left, right = documents(a.body.removesuffix(end)), documents(b.body.removesuffix(end))
     if want.get("events") and left is not None and right is not None:
         left, right = [told(one) for one in left], [told(one) for one in right]
+        if want.get("unordered"):
+            left, right = sorted(left), sorted(right)
         if left != right:
             import difflib
             out += [line for line in difflib.unified_diff(left, right, lineterm="", n=1)][2:]
@@ -250,26 +282,36 @@ def differences(a, b, want):
 def ask_both(sections, judge, tested, version, show=None):
     """Asks all questions of the sections; yields each, in words, and where the answers differ."""
     ids = ({}, {})
+    pool, asides = concurrent.futures.ThreadPoolExecutor(), {}
     for name, section in sections.items():
         begin = start = time.time()
         for method, target, want in section():
             if not method:
+                if target == "join":
+                    told, want, asked = asides.pop(want["of"])
+                    yield told, differences(*(one.result() for one in asked), want)
+                    continue
                 if target == "settle":
-                    time.sleep(0.3)
+                    time.sleep(want.get("seconds", 0.3))
                 start = {"mark": time.time(), "settle": start, "whole": begin}[target]
                 continue
             for names in ids:
-                names.update(start=f"{start:.6f}", now=f"{time.time():.6f}")
+                names.update(start=f"{start:.6f}", now=f"{time.time():.6f}", soon=f"{time.time() + 2:.6f}")
             if not target.startswith("!"):
                 target = (f"/v{version}" if version and not want.get("bare") else "") + target
             target = target.lstrip("!")
+            about = want.get("json", want.get("raw", b""))
+            about = short(about) if not isinstance(about, bytes) else about[:120]
+            told = f"{name}: {method} {target} {about}"
+            if "aside" in want:
+                asides[want["aside"]] = told, want, [pool.submit(answer_of, path, names, method, target, want) for path, names in zip((judge, tested), ids)]
+                time.sleep(0.2)
+                continue
             answers = [answer_of(path, names, method, target, want) for path, names in zip((judge, tested), ids)]
             if show and re.search(show, f"{method} {target}"):
                 for answer in answers:
                     print(answer.status, answer.headers, answer.body.decode("utf-8", "replace")[:6000], sep="\n")
-            about = want.get("json", want.get("raw", b""))
-            about = short(about) if not isinstance(about, bytes) else about[:120]
-            yield f"{name}: {method} {target} {about}", [] if want.get("quiet") else differences(*answers, want)
+            yield told, [] if want.get("quiet") else differences(*answers, want)
 
 
 def answer_of(path, names, method, target, want):
@@ -281,7 +323,7 @@ def answer_of(path, names, method, target, want):
         body = fill(json.dumps(want["json"])).encode()
     if body is not None and "json" in want and not any(n.lower() == "content-type" for n, _ in headers):
         headers.append(("Content-Type", "application/json"))
-    answer = ask(path, method, fill(target), headers, body or b"", want.get("proto", "HTTP/1.1"), want.get("timeout", 60))
+    answer = ask(path, method, fill(target), headers, body or b"", want.get("proto", "HTTP/1.1"), want.get("timeout"), want.get("said"))
     if "save" in want:
         try:
             names[want["save"]] = answer.json()["Id"]
