@@ -3,6 +3,7 @@
 use std::cell::Cell;
 use std::ffi::CString;
 use std::os::fd::{AsFd as _, OwnedFd};
+use std::path::{Path, PathBuf};
 
 use oci_spec::runtime::{Hooks, Mount, Process, Spec};
 use rustix::fs::{Mode, OFlags};
@@ -152,6 +153,13 @@ fn prepare(
     Ok((ready, proc))
 }
 
+/// Where the bundle says that the root is.
+fn place_of(plan: &Plan<'_>) -> Option<PathBuf> {
+    let bundle = plan.state.as_ref()?.get("bundle")?.as_str()?;
+    let root = plan.spec.root().as_ref()?;
+    Some(Path::new(bundle).join(root.path()))
+}
+
 /// `hooked`: some hooks run before the root is entered, with this umask.
 fn build_root(plan: &Plan<'_>, sync: &sync::Child, hooked: Option<Mode>) -> Result<(), Failure> {
     let joined = Cell::new(!plan.joins_late);
@@ -188,6 +196,7 @@ fn build_root(plan: &Plan<'_>, sync: &sync::Child, hooked: Option<Mode>) -> Resu
             own_users: plan.namespaces.has_user(),
             join: &join,
             no_pivot: plan.no_pivot,
+            hooked: hooked.and_then(|_| place_of(plan)),
         };
         return tree.build(before_entering);
     }
@@ -285,11 +294,13 @@ fn name_host(spec: &Spec, namespaces: &Namespaces) -> Result<(), Failure> {
     if !namespaces.has_uts() {
         return Ok(());
     }
-    if let Some(name) = spec.hostname() {
+    // An empty one is none: the host's stays.
+    let said = |name: &&String| !name.is_empty();
+    if let Some(name) = spec.hostname().as_ref().filter(said) {
         let set = rustix::system::sethostname(name.as_bytes());
         set.map_err(|error| Failure::at("sethostname")(error.into()))?;
     }
-    if let Some(name) = spec.domainname() {
+    if let Some(name) = spec.domainname().as_ref().filter(said) {
         process::set_domain_name(name).map_err(Failure::at("setdomainname"))?;
     }
     Ok(())

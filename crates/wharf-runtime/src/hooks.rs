@@ -82,17 +82,19 @@ pub fn run_poststop(hooks: Option<&[Hook]>, mut state: Value, warn: impl Fn(Fail
 fn run(point: &str, number: usize, hook: &Hook, state: &Value) -> Result<(), Failure> {
     let failed =
         |words: String| Failure::other(format!("error running {point} hook #{number}: {words}"));
-    attempt(hook, state).map_err(failed)
+    let inside = matches!(point, "createContainer" | "startContainer");
+    attempt(hook, state, inside).map_err(failed)
 }
 
-fn attempt(hook: &Hook, state: &Value) -> Result<(), String> {
+/// `inside`: it runs in the container's namespaces, or its root.
+fn attempt(hook: &Hook, state: &Value, inside: bool) -> Result<(), String> {
     let words = |error: io::Error| {
         let path = hook.path().display();
         format!("fork/exec {path}: {}", wharf_sys::words::of(&error))
     };
     // Files in memory: nothing blocks on them, and a program that is left behind holds none of ours open.
     let (mut output, mut errors) = (file().map_err(words)?, file().map_err(words)?);
-    let mut child = command(hook, state, &output, &errors)
+    let mut child = command(hook, state, inside, (&output, &errors))
         .and_then(|mut command| wharf_sys::signals::unblocked(&mut command).spawn())
         .map_err(words)?;
     let status = wait(hook, &mut child)?;
@@ -107,7 +109,12 @@ fn attempt(hook: &Hook, state: &Value) -> Result<(), String> {
     ))
 }
 
-fn command(hook: &Hook, state: &Value, output: &File, errors: &File) -> io::Result<Command> {
+fn command(
+    hook: &Hook,
+    state: &Value,
+    inside: bool,
+    (output, errors): (&File, &File),
+) -> io::Result<Command> {
     let mut input = file()?;
     input.write_all(state.to_string().as_bytes())?;
     input.rewind()?;
@@ -115,7 +122,10 @@ fn command(hook: &Hook, state: &Value, output: &File, errors: &File) -> io::Resu
     if let Some((name, arguments)) = hook.args().as_deref().and_then(<[String]>::split_first) {
         command.arg0(name).args(arguments);
     }
-    command.env_clear();
+    // One of ours that says nothing of an environment has ours, as with runc and crun; what is ours is none of the container's.
+    if inside || hook.env().is_some() {
+        command.env_clear();
+    }
     for entry in hook.env().iter().flatten() {
         if let Some((key, value)) = entry.split_once('=').filter(|(key, _)| !key.is_empty()) {
             command.env(key, value);
@@ -153,8 +163,28 @@ fn ended(status: ExitStatus) -> String {
     use std::os::unix::process::ExitStatusExt as _;
     match (status.code(), status.signal()) {
         (Some(code), _) => format!("exit status {code}"),
-        (None, signal) => format!("signal: {}", signal.unwrap_or(0)),
+        (None, signal) => format!("signal: {}", name_of(signal.unwrap_or(0))),
     }
+}
+
+/// The signals that end programs, in Go's words.
+fn name_of(signal: i32) -> String {
+    let name = match signal {
+        1 => "hangup",
+        2 => "interrupt",
+        3 => "quit",
+        4 => "illegal instruction",
+        6 => "aborted",
+        7 => "bus error",
+        8 => "floating point exception",
+        9 => "killed",
+        11 => "segmentation fault",
+        13 => "broken pipe",
+        14 => "alarm clock",
+        15 => "terminated",
+        other => return format!("signal {other}"),
+    };
+    name.to_owned()
 }
 
 /// What it said, to a sensible length.

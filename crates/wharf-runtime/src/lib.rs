@@ -40,6 +40,7 @@ mod mounts;
 mod namespaces;
 mod net_devices;
 mod options;
+mod place;
 mod proc;
 mod rlimits;
 mod rootfs;

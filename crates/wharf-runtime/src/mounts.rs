@@ -7,16 +7,14 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use oci_spec::runtime::{Mount, Spec};
-use rustix::fs::{CWD, FileType, Mode, OFlags, fstat};
-use rustix::mount::{MountPropagationFlags, UnmountFlags, mount_change, unmount};
-use rustix::process::{chdir, fchdir, pivot_root};
+use rustix::fs::{FileType, Mode, OFlags, fstat};
 use wharf_cgroups::{Cgroup, Layout};
 use wharf_sys::mount::{self, Change, Propagation, attr};
 use wharf_sys::root::Root;
 
 use crate::ahead::Ahead;
 use crate::options::{Asked, Layers};
-use crate::{Failure, Rootfs, copy_up, devices};
+use crate::{Failure, Rootfs, copy_up, devices, place};
 
 /// What a tree is made of.
 pub(crate) struct Tree<'a> {
@@ -31,11 +29,13 @@ pub(crate) struct Tree<'a> {
     /// Sees to it that the process is in its group.
     pub(crate) join: &'a dyn Fn() -> Result<(), Failure>,
     pub(crate) no_pivot: bool,
+    /// Where hooks look for the root, if any run before it is entered.
+    pub(crate) hooked: Option<PathBuf>,
 }
 
 impl Tree<'_> {
-    /// Builds the tree and makes it this process's root; `before_entering` comes between. The working folder is
-    /// made if it is missing.
+    /// Builds the tree and makes it this process's root; `before_entering` comes between, for hooks in the root's own folder. The
+    /// working folder is made if it is missing.
     pub(crate) fn build(
         &self,
         before_entering: impl FnOnce() -> Result<(), Failure>,
@@ -55,7 +55,7 @@ impl Tree<'_> {
             Some(made) => made.try_clone().map_err(Failure::at("open the root"))?,
             None => self.rootfs.mount()?,
         };
-        attach_root(&detached)?;
+        let place = place::attach(&detached, self.hooked.as_deref())?;
         let root = Root::from_fd(detached);
         let mut readonly = Vec::new();
         for (number, mount) in spec.mounts().iter().flatten().enumerate() {
@@ -90,8 +90,10 @@ impl Tree<'_> {
             };
             mount::change(&mounted, change).map_err(Failure::at("make a mount read-only"))?;
         }
+        place::show(&place, &root)?;
         before_entering()?;
-        enter(root, self.no_pivot, shared)?;
+        place::hide(&place, &root)?;
+        place::enter(root, self.no_pivot, shared)?;
         self.finish_root(propagation)
     }
 
@@ -175,50 +177,6 @@ fn set_propagation_of_host(propagation: Propagation, recursive: bool) -> Result<
     mount::change_path("/", change).map_err(Failure::at("cut mounts off from the host"))
 }
 
-/// pivot_root wants its new root attached somewhere; in this namespace nobody else sees where.
-fn attach_root(detached: &OwnedFd) -> Result<(), Failure> {
-    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let place = rustix::fs::openat(CWD, "/", flags, Mode::empty());
-    let place = place.map_err(|error| Failure::at("open /")(error.into()))?;
-    // Its own mounts must not be part of the host's peer groups.
-    let change = Change {
-        propagation: Some(Propagation::Private),
-        recursive: false,
-        ..Change::default()
-    };
-    mount::change(detached, change).map_err(Failure::at("make the root private"))?;
-    mount::attach(detached, &place).map_err(Failure::at("attach the root"))
-}
-
-/// Makes `root` this process's root. `shared`: what is done in the host's tree would be done outside too.
-fn enter(root: Root, no_pivot: bool, shared: bool) -> Result<(), Failure> {
-    let entered = || -> rustix::io::Result<()> {
-        if no_pivot {
-            // The container's root lies on the host's already: whoever looks from here sees nothing else.
-            fchdir(root.as_fd())?;
-            rustix::process::chroot(".")?;
-            return chdir("/");
-        }
-        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let old = shared.then(|| rustix::fs::open("/", flags, Mode::empty()));
-        let old = old.transpose()?;
-        fchdir(root.as_fd())?;
-        // The old root goes on top of the new one, and off it again: nothing has to be made for it.
-        pivot_root(".", ".")?;
-        if let Some(old) = old {
-            // What is unmounted here must stay mounted on the host.
-            fchdir(old)?;
-            mount_change(
-                ".",
-                MountPropagationFlags::DOWNSTREAM | MountPropagationFlags::REC,
-            )?;
-        }
-        unmount(".", UnmountFlags::DETACH)?;
-        chdir("/")
-    };
-    entered().map_err(|error| Failure::at("pivot_root")(error.into()))
-}
-
 pub(crate) fn source_of(mount: &Mount) -> PathBuf {
     mount.source().clone().unwrap_or_default()
 }
@@ -235,7 +193,7 @@ fn new_filesystem(root: &Root, mount: &Mount, asked: &Asked, kind: &str) -> Resu
         None => folder(root, mount.destination())?,
     };
     if kind == "proc" || kind == "sysfs" {
-        refuse_links(root, mount.destination())?;
+        refuse_links(root, mount.destination(), kind)?;
     }
     let mut options: Vec<mount::FsOption<'_>> = Vec::new();
     options.extend(
@@ -387,7 +345,7 @@ fn folder(root: &Root, path: &Path) -> Result<OwnedFd, Failure> {
 }
 
 /// procfs and sysfs stand where they are meant to, not behind a link (CVE-2019-19921, CVE-2023-27561).
-fn refuse_links(root: &Root, path: &Path) -> Result<(), Failure> {
+fn refuse_links(root: &Root, path: &Path, kind: &str) -> Result<(), Failure> {
     let link = root.open_at(path, OFlags::PATH | OFlags::NOFOLLOW, Mode::empty());
     let stat = link
         .and_then(|link| fstat(&link).map_err(Into::into))
@@ -395,7 +353,7 @@ fn refuse_links(root: &Root, path: &Path) -> Result<(), Failure> {
     match FileType::from_raw_mode(stat.st_mode) {
         FileType::Directory => Ok(()),
         _ => Err(Failure::other(format!(
-            "filesystem {path:?} must be mounted on ordinary directory"
+            "filesystem {kind:?} must be mounted on ordinary directory"
         ))),
     }
 }

@@ -789,3 +789,20 @@ fn hooks_of_start_and_end_run_without_the_command_line_too() {
         }
     });
 }
+
+/// As those of CDI's vendors do, who read the spec and change the root, or mount something there.
+#[test]
+fn hooks_find_the_spec_and_the_root_in_the_bundle() {
+    in_a_world(async |world| {
+        let script = "bundle=$(sed 's/.*\"bundle\":\"\\([^\"]*\\)\".*/\\1/') && cd $bundle \
+            && grep -q '\"path\":\"rootfs\"' config.json && mkdir rootfs/hooked \
+            && mount -t tmpfs hooked rootfs/hooked && touch rootfs/hooked/inside";
+        let hook = serde_json::json!({
+            "path": "/bin/sh", "args": ["sh", "-c", script], "env": ["PATH=/usr/bin:/bin"]
+        });
+        let mut spec = world.spec(&["ls", "/hooked"]);
+        spec["hooks"] = serde_json::json!({ "createContainer": [hook] });
+        let (status, output) = world.run_config(world.config(spec)).await;
+        assert_eq!((status.code, output.as_str()), (0, "inside\n"));
+    });
+}

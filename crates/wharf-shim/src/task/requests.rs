@@ -153,6 +153,8 @@ impl Shim {
             "bundle": self.folder,
             "annotations": spec.annotations().clone().unwrap_or_default(),
         });
+        self.show_bundle(&spec)
+            .map_err(|error| Refusal::other(format!("write the bundle for hooks: {error}")))?;
         let seccomp = match seccomp {
             None => crate::filter::of(&spec, &state).map_err(Refusal::other)?,
             compiled => compiled.map(Into::into),
@@ -207,6 +209,20 @@ impl Shim {
         Ok(Reply::Process {
             pid: pid.as_raw_nonzero().get(),
         })
+    }
+
+    /// Hooks are told of a bundle, and look there for the spec and the root: while they run, the root is attached there.
+    fn show_bundle(&self, spec: &Spec) -> std::io::Result<()> {
+        let Some(hooks) = spec.hooks() else {
+            return Ok(());
+        };
+        if wharf_runtime::hooks::all(hooks).is_empty() {
+            return Ok(());
+        }
+        if let Some(root) = spec.root() {
+            std::fs::create_dir_all(self.folder.join(root.path()))?;
+        }
+        std::fs::write(self.folder.join("config.json"), serde_json::to_vec(spec)?)
     }
 
     /// As [`Shim::make`], by another runtime.
