@@ -432,7 +432,8 @@ fn wait_for_end(pidfd: &OwnedFd, until: Instant) {
 
 fn make(controller: &str, folder: &Path) -> Result<(), CgroupError> {
     match std::fs::create_dir(folder) {
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Ok(()),
+        // One that is there may have been made by somebody who has not filled it.
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             let parent = folder.parent().unwrap_or(Path::new("/"));
             make(controller, parent)?;

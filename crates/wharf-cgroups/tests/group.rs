@@ -53,6 +53,21 @@ fn a_cpuset_of_v1_below_an_empty_one_takes_processes() {
     Cgroup::open(&above).unwrap().remove().unwrap();
 }
 
+/// Somebody has made the group itself, in this hierarchy.
+#[test]
+fn a_cpuset_of_v1_that_is_there_and_empty_takes_processes() {
+    let name = path("empty");
+    if std::fs::create_dir(format!("/sys/fs/cgroup/cpuset{name}")).is_err() {
+        return; // v2: they are never empty.
+    }
+    let group = Cgroup::create(&name, Wanted::default()).unwrap();
+    let mut child = sleeper();
+    group.add(i32::try_from(child.id()).unwrap()).unwrap();
+    group.kill_all().unwrap();
+    child.wait().unwrap();
+    group.remove().unwrap();
+}
+
 #[test]
 fn a_thread_of_v1_enters_by_itself() {
     let group = create("enter");

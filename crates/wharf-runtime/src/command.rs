@@ -28,6 +28,8 @@ impl Command {
         let name = arguments.first().cloned();
         let name = name.ok_or_else(|| Failure::other("args must not be empty"))?;
         let mut environment = once(process.env().as_deref().unwrap_or_default());
+        // An empty one is none, as with runc.
+        environment.retain(|entry| entry != "HOME=");
         if !environment.iter().any(|entry| entry.starts_with("HOME=")) {
             environment.push(format!("HOME={}", identity.home));
         }

@@ -1,7 +1,7 @@
 //! The standard streams of the process: a terminal of the container's own devpts, or what it was given.
 
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd as _, OwnedFd};
 use std::path::Path;
 
 use rustix::fs::{FileType, Mode, OFlags, fchown, fstat, fstatfs, makedev};
@@ -82,10 +82,16 @@ pub(crate) fn connect_streams([stdin, stdout, stderr]: &[OwnedFd; 3]) -> Result<
 }
 
 /// Gives the streams to the root of the container's user namespace, who can give them on: others have no id there (as
-/// containerd's shim makes its pipes).
+/// containerd's shim makes its pipes). Those of the caller as well: runc puts pipes of its own between, crun does the same.
 pub(crate) fn give_to_root(io: &ProcessIo, (uid, gid): (u32, u32)) {
-    let ProcessIo::Streams(streams) = io else {
-        return;
+    let streams = match io {
+        ProcessIo::Terminal { .. } => return,
+        ProcessIo::Streams(streams) => streams.each_ref().map(|stream| stream.as_fd()),
+        ProcessIo::Inherit => [
+            rustix::stdio::stdin(),
+            rustix::stdio::stdout(),
+            rustix::stdio::stderr(),
+        ],
     };
     for stream in streams {
         if fstat(stream).is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::Fifo) {

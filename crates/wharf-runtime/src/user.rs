@@ -75,6 +75,15 @@ pub fn identify(
             Failure::other(failure.message.replacen("unable to", "Unable to", 1))
         })?);
     }
+    // To the kernel it means "as it is": root.
+    let mut ids = [identity.uid, identity.gid].into_iter();
+    if ids.any(|id| id == u32::MAX) || identity.groups.contains(&u32::MAX) {
+        let text = format!(
+            "unable to setup user: {} is no id of a user or group",
+            u32::MAX
+        );
+        return Err(Failure::other(text));
+    }
     let mut seen = Vec::new();
     identity.groups.retain(|gid| {
         let new = !seen.contains(gid);

@@ -40,6 +40,7 @@ pub(crate) fn spec(global: &Global, spec: &Spec, bundle: &Path) -> Result<(), St
             .map_err(|why| format!("invalid mount {:?}: {why}", mount.destination()))?;
     }
     devices(linux)?;
+    device_rules(linux)?;
     swappiness(linux)?;
     at_least_one(linux)?;
     error_numbers(linux)?;
@@ -279,6 +280,9 @@ fn host_network(linux: &Linux) -> bool {
 }
 
 fn mount(global: &Global, mount: &Mount, linux: &Linux) -> Result<(), String> {
+    if mount.destination().as_os_str().is_empty() {
+        return Err("the destination must not be empty".to_owned());
+    }
     if !mount.destination().is_absolute() {
         let text = format!(
             "mount {:?}: relative destination path is **deprecated**, using it as relative to /",
@@ -292,6 +296,12 @@ fn mount(global: &Global, mount: &Mount, linux: &Linux) -> Result<(), String> {
     let mapped = |mappings: &Option<Vec<_>>| mappings.as_ref().is_some_and(|all| !all.is_empty());
     let (users, groups) = (mapped(mount.uid_mappings()), mapped(mount.gid_mappings()));
     let asked = options.iter().any(|one| one == "idmap" || one == "ridmap");
+    // crun's way to say mappings; a bind has no other options that the kernel would refuse.
+    let said = |one: &&String| one.starts_with("idmap=") || one.starts_with("ridmap=");
+    if let Some(option) = options.iter().find(said) {
+        let text = "mappings are told by uidMappings and gidMappings";
+        return Err(format!("unsupported option {option:?}: {text}"));
+    }
     if !users && !groups && !asked {
         return Ok(());
     }
@@ -321,6 +331,18 @@ fn devices(linux: &Linux) -> Result<(), String> {
         }
         if device.major() < 0 || device.minor() < 0 {
             return Err("cannot mkdev() device with wildcards".to_owned());
+        }
+    }
+    Ok(())
+}
+
+/// A rule without an access is refused, as by runc and crun: it could be meant as none or as all.
+fn device_rules(linux: &Linux) -> Result<(), String> {
+    let resources = linux.resources().as_ref();
+    let rules = resources.and_then(|all| all.devices().as_deref());
+    for (number, rule) in rules.unwrap_or_default().iter().enumerate() {
+        if rule.access().as_deref().unwrap_or_default().is_empty() {
+            return Err(format!("device access at {number} field cannot be empty"));
         }
     }
     Ok(())

@@ -5,15 +5,14 @@ use std::path::{Path, PathBuf};
 
 use oci_spec::runtime::{LinuxNamespaceType, LinuxResources, Spec};
 use rustix::fs::{CWD, FileType, Mode, OFlags};
-use serde_json::Value;
-use wharf_cgroups::{Cgroup, CgroupError, Wanted};
+use wharf_cgroups::{Cgroup, CgroupError};
 use wharf_runtime::{Config, Created, ProcessIo, Rootfs, session_keyring};
 
 use super::container::{Container, FIFO, start_time};
 use super::flags::{Command, Flag, Said, Takes};
 use super::global::Global;
 use super::notify::{self, Notify};
-use super::{Outcome, check, devices, foreground, load, log, terminal};
+use super::{Outcome, check, devices, foreground, group, load, log, terminal};
 
 const BUNDLE: Flag = (
     "bundle",
@@ -106,31 +105,40 @@ pub(crate) const RUN: Command = Command {
 
 /// `create`: made, and waiting for `start`.
 pub(crate) fn create(global: &Global, said: &Said) -> Outcome {
-    let (made, _) = Made::new(global, said, true)?;
+    // The bundle is entered; what else is named is the caller's.
+    let said = &said.with_absolute("pid-file");
+    let asked = Asked::read(global, said, true)?;
+    let (made, _) = Made::new(global, said, asked, true)?;
     made.created.release();
     Ok(0)
 }
 
 /// `run`: made, started, and with `--detach` left alone, else waited for.
 pub(crate) fn run(global: &Global, said: &Said) -> Outcome {
+    let said = &said.with_absolute("pid-file");
+    let asked = Asked::read(global, said, false)?;
     if said.has("detach") {
-        let (made, spec) = Made::new(global, said, false)?;
-        let notify = made.listen(global)?;
+        let (made, spec) = Made::new(global, said, asked, false)?;
+        let notify = made.listen(global);
         made.start(global, &spec)?;
         if let Some(notify) = notify {
             notify.pass_on(made.created.pidfd.as_fd(), Some(made.container.pid))?;
         }
         return Ok(0);
     }
+    // From here on our signals are the container's.
     let signals = foreground::listen()?;
-    let (mut made, spec) = Made::new(global, said, false)?;
+    let (mut made, spec) = Made::new(global, said, asked, false)?;
     let master = made.created.terminal.take();
-    let notify = made.listen(global)?;
+    let notify = made.listen(global);
     made.start(global, &spec)?;
     made.pass_on_beside(notify)?;
     let code = foreground::wait(&made.created, master, &signals);
-    if !said.has("keep") {
-        made.container.remove_of(global, Some(&spec))?;
+    if !said.has("keep")
+        && let Err(message) = made.container.remove_of(global, Some(&spec))
+    {
+        // How the program has ended is what the caller waits for. The rest is there for `delete`.
+        log::warning(global, &message);
     }
     code
 }
@@ -140,19 +148,54 @@ struct Made {
     created: Created,
 }
 
-impl Made {
-    /// With the spec that it was made of.
-    fn new(global: &Global, said: &Said, create: bool) -> Result<(Self, Spec), String> {
+/// What is asked for: read, and found to be possible.
+struct Asked {
+    id: String,
+    bundle: PathBuf,
+    spec: Spec,
+    text: Vec<u8>,
+    /// How many descriptors from 3 on go along.
+    extra: u32,
+}
+
+impl Asked {
+    /// `waits`: for a `start`.
+    fn read(global: &Global, said: &Said, waits: bool) -> Result<Self, String> {
         let id = said.id()?.to_owned();
         let bundle = enter_bundle(said)?;
         let (mut spec, text) = load::spec(global, &bundle)?;
         notify::tell(&mut spec, &global.root.join(&id))?;
         check::spec(global, &spec, &bundle)?;
-        if spec.process().is_none() && !create {
+        if spec.process().is_none() && !waits {
             return Err("process property must not be empty".to_owned());
         }
-        check_terminal(said, &spec, create || said.has("detach"))?;
+        check_terminal(said, &spec, waits || said.has("detach"))?;
         let extra = extra_descriptors(said, &mut spec)?;
+        Ok(Self {
+            id,
+            bundle,
+            spec,
+            text,
+            extra,
+        })
+    }
+}
+
+impl Made {
+    /// With the spec that it was made of.
+    fn new(
+        global: &Global,
+        said: &Said,
+        asked: Asked,
+        waits: bool,
+    ) -> Result<(Self, Spec), String> {
+        let Asked {
+            id,
+            bundle,
+            spec,
+            text,
+            extra,
+        } = asked;
         let prepare = || Prepared::new(global, said, &spec, bundle, id, &text);
         let (prepared, network) = match makes_network(global, &spec) {
             true => {
@@ -162,7 +205,7 @@ impl Made {
             }
             false => (prepare()?, None),
         };
-        let made = prepared.into_made(global, said, &spec, network, (create, extra));
+        let made = prepared.into_made(global, said, &spec, network, (waits, extra));
         log::debug(global, || "the container is made".to_owned());
         Ok((made?, spec))
     }
@@ -172,14 +215,14 @@ impl Made {
         self.container.pid = self.created.pid.as_raw_nonzero().get();
         self.container.start_time = start_time(self.container.pid).unwrap_or(0);
         self.container.save()?;
-        if let Some(path) = said.value("pid-file") {
+        if let Some(path) = said.path("pid-file") {
             write_pid(Path::new(path), self.container.pid)?;
         }
-        if let Some(socket) = said.value("pidfd-socket") {
+        if let Some(socket) = said.path("pidfd-socket") {
             terminal::send(self.created.pidfd.as_fd(), "pidfd", Path::new(socket))
                 .map_err(|error| format!("dial unix {socket}: connect: {error}"))?;
         }
-        let (Some(master), Some(socket)) = (&self.created.terminal, said.value("console-socket"))
+        let (Some(master), Some(socket)) = (&self.created.terminal, said.path("console-socket"))
         else {
             return Ok(());
         };
@@ -187,8 +230,11 @@ impl Made {
             .map_err(|error| format!("dial unix {socket}: connect: {error}"))
     }
 
-    fn listen(&self, global: &Global) -> Result<Option<Notify>, String> {
-        Notify::listen(&self.container).map_err(|message| discard(global, &self.container, message))
+    /// A manager that is not there keeps no container from running, as with runc.
+    fn listen(&self, global: &Global) -> Option<Notify> {
+        let warn = |message: &String| log::warning(global, message);
+        let listening = Notify::listen(&self.container).inspect_err(warn);
+        listening.unwrap_or_default()
     }
 
     /// As long as the process lives, while it is waited for. The thread holds no lock that a hook of the end, which is started beside it, could want. The manager watches us, and so is told of no
@@ -293,11 +339,8 @@ fn begin(
     id: String,
 ) -> Result<Container, String> {
     let folder = global.root.join(&id);
-    let cgroup = cgroup_name(global, spec, &id)?;
-    let used = Cgroup::open(&cgroup).and_then(|cgroup| cgroup.processes());
-    // Those that have ended stay listed until they are switched away from.
-    let lives = |pid: &i32| start_time(*pid).is_some();
-    let used = used.map_or(0, |pids| pids.into_iter().filter(lives).count());
+    let cgroup = group::name(global, spec, &id)?;
+    let used = group::used(&cgroup)?;
     make_folder(&global.root, &folder)?;
     if used > 0 {
         let _ = std::fs::remove_dir(&folder);
@@ -350,41 +393,6 @@ fn make_folder(root: &Path, folder: &Path) -> Result<(), String> {
     })
 }
 
-/// The name of its control group, as [`Cgroup::open`] knows it.
-fn cgroup_name(global: &Global, spec: &Spec, id: &str) -> Result<String, String> {
-    let linux = spec.linux().as_ref();
-    let named = linux.and_then(|linux| linux.cgroups_path().as_ref());
-    if !global.systemd {
-        return Ok(cgroup_path(named, id));
-    }
-    match named.map(|path| path.to_string_lossy()) {
-        None => Ok(format!(":runc:{id}")),
-        Some(name) if name.is_empty() => Ok(format!(":runc:{id}")),
-        Some(name) if name.split(':').count() == 3 && !name.starts_with('/') => {
-            Ok(name.into_owned())
-        }
-        Some(name) => Err(format!(
-            "expected cgroupsPath to be of format \"slice:prefix:name\" for systemd cgroups, got \"{name}\" instead"
-        )),
-    }
-}
-
-/// Where it is below the hierarchy's root, whatever the spec writes.
-fn cgroup_path(named: Option<&PathBuf>, id: &str) -> String {
-    let mut path = PathBuf::from("/");
-    for part in named.into_iter().flat_map(|path| path.components()) {
-        match part {
-            std::path::Component::Normal(name) => path.push(name),
-            std::path::Component::ParentDir => drop(path.pop()),
-            _ => {}
-        }
-    }
-    if path == Path::new("/") {
-        path.push(id);
-    }
-    path.display().to_string()
-}
-
 /// What stands before there is a process: the record, so that whoever dies from here on leaves word of what is to be removed,
 /// and the control group.
 struct Prepared {
@@ -419,7 +427,11 @@ impl Prepared {
     fn make_cgroup(&mut self, global: &Global, spec: &Spec) -> Result<(), String> {
         let linux = spec.linux().as_ref();
         let resources = linux.and_then(|linux| linux.resources().as_ref());
-        let resources = resources.map(devices::with_defaults).transpose()?;
+        let resources = match resources {
+            // Who may make no groups may filter no devices either.
+            None if global.rootless => None,
+            resources => Some(devices::with_defaults(resources)?),
+        };
         let path = self.container.cgroup.as_deref().unwrap_or_default();
         let unmade = Cgroup::open(path).map_err(|error| chain(&error));
         match unmade {
@@ -428,7 +440,7 @@ impl Prepared {
                 self.to_make = Some(resources);
             }
             _ => {
-                self.cgroup = make_cgroup(global, path, resources.as_ref(), spec)?;
+                self.cgroup = group::make(global, path, resources.as_ref(), spec)?;
                 if self.cgroup.is_none() {
                     self.container.cgroup = None;
                 }
@@ -448,7 +460,10 @@ impl Prepared {
     ) -> Result<Made, String> {
         let created = match self.create_process(said, spec, network, asked) {
             Ok(created) => created,
-            Err(message) => return Err(discard(global, &self.container, message)),
+            Err(message) => {
+                let message = self.with_kills(message);
+                return Err(discard(global, &self.container, message));
+            }
         };
         // What holds systemd's scope while it is empty goes with the group's handle.
         let Self {
@@ -507,6 +522,19 @@ impl Prepared {
         wharf_runtime::create(config).map_err(|error| not_started(&error))
     }
 
+    /// A process that has died without a word may have been the kernel's victim: a limit that is too low for a start.
+    fn with_kills(&self, message: String) -> String {
+        let killed = message.ends_with("died while it was made")
+            && self
+                .cgroup
+                .as_ref()
+                .is_some_and(|cgroup| cgroup.oom_kills() > 0);
+        match killed {
+            true => format!("container init was OOM-killed (memory limit too low?): {message}"),
+            false => message,
+        }
+    }
+
     fn make_and_limit(&self) -> Result<(), CgroupError> {
         let (Some(cgroup), Some(resources)) = (&self.cgroup, &self.to_make) else {
             return Ok(());
@@ -555,57 +583,6 @@ fn makes_network(global: &Global, spec: &Spec) -> bool {
     };
     let is_new = find(LinuxNamespaceType::Network).is_some_and(|one| one.path().is_none());
     is_new && find(LinuxNamespaceType::User).is_none() && !global.systemd
-}
-
-/// `None`: there is to be none.
-fn make_cgroup(
-    global: &Global,
-    path: &str,
-    resources: Option<&LinuxResources>,
-    spec: &Spec,
-) -> Result<Option<Cgroup>, String> {
-    let wanted = Wanted {
-        resources,
-        annotations: spec.annotations().as_ref(),
-    };
-    let made = Cgroup::create(path, wanted);
-    let cgroup = match made {
-        // Somebody who may make none goes on without, unless limits are asked for.
-        Err(_) if global.rootless => {
-            return match resources.and_then(first_limit) {
-                Some(kind) => Err(format!(
-                    "cannot set {kind} limit: container could not join or create cgroup"
-                )),
-                None => Ok(None),
-            };
-        }
-        made => made.map_err(|error| chain(&error))?,
-    };
-    if let Some(resources) = resources {
-        cgroup.apply(resources).map_err(|error| chain(&error))?;
-    }
-    Ok(Some(cgroup))
-}
-
-/// A kind of limit that is asked for. Rules of devices are none: who is not root can make no devices.
-fn first_limit(resources: &LinuxResources) -> Option<String> {
-    let says_something = |value: &Value| match value {
-        Value::Null => false,
-        Value::Number(number) => number.as_i64() != Some(0),
-        Value::Array(all) => !all.is_empty(),
-        Value::Bool(is_on) => *is_on,
-        Value::String(text) => !text.is_empty(),
-        Value::Object(_) => true,
-    };
-    let Ok(Value::Object(kinds)) = serde_json::to_value(resources) else {
-        return None;
-    };
-    let asked = kinds.into_iter().filter(|(kind, _)| kind != "devices");
-    let mut asked = asked.filter(|(_, value)| match value {
-        Value::Object(limits) => limits.values().any(says_something),
-        other => says_something(other),
-    });
-    asked.next().map(|(kind, _)| kind)
 }
 
 /// Anybody in the container may write to it: that is how its process, whoever it is, says that it goes on.

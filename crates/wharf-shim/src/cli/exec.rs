@@ -144,14 +144,14 @@ pub(crate) fn exec(global: &Global, said: &Said) -> Outcome {
 }
 
 fn settle(said: &Said, created: &Created) -> Result<(), String> {
-    if let Some(path) = said.value("pid-file") {
+    if let Some(path) = said.path("pid-file") {
         write_pid(Path::new(path), created.pid.as_raw_nonzero().get())?;
     }
-    if let Some(socket) = said.value("pidfd-socket") {
+    if let Some(socket) = said.path("pidfd-socket") {
         terminal::send(created.pidfd.as_fd(), "pidfd", Path::new(socket))
             .map_err(|error| format!("dial unix {socket}: connect: {error}"))?;
     }
-    match (&created.terminal, said.value("console-socket")) {
+    match (&created.terminal, said.path("console-socket")) {
         (Some(master), Some(socket)) => terminal::hand_over(master, Path::new(socket))
             .map_err(|error| format!("dial unix {socket}: connect: {error}")),
         _ => Ok(()),
@@ -254,7 +254,7 @@ fn existing(folder: std::path::PathBuf) -> Result<(), String> {
 }
 
 fn process(global: &Global, said: &Said, spec: &Spec) -> Result<Process, String> {
-    if let Some(path) = said.value("process") {
+    if let Some(path) = said.path("process") {
         let mut process = load::process(global, Path::new(path))?;
         if let Some(first) = spec.process() {
             complete(&mut process, first);

@@ -35,7 +35,7 @@ pub(crate) struct Command {
 }
 
 /// What was said.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Said {
     flags: Vec<(&'static str, String)>,
     /// What is no flag.
@@ -106,10 +106,27 @@ impl Said {
         self.all(flag).last()
     }
 
+    /// A path; an empty one is none, as in Go.
+    pub(crate) fn path(&self, flag: &str) -> Option<&str> {
+        self.value(flag).filter(|path| !path.is_empty())
+    }
+
     /// Each value of a flag.
     pub(crate) fn all<'a>(&'a self, flag: &str) -> impl Iterator<Item = &'a str> {
         let said = self.flags.iter().filter(move |(name, _)| *name == flag);
         said.map(|(_, value)| value.as_str())
+    }
+
+    /// With a path that stays the same when the folder is left, as Go cleans it.
+    pub(crate) fn with_absolute(&self, flag: &str) -> Self {
+        let mut said = self.clone();
+        let named = said.flags.iter_mut().filter(|(name, _)| *name == flag);
+        for (_, path) in named.filter(|(_, path)| !path.is_empty()) {
+            if let Ok(absolute) = std::path::absolute(&*path) {
+                *path = wharf_go::path::clean(&absolute.to_string_lossy());
+            }
+        }
+        said
     }
 
     /// A flag's value as a number.

@@ -12,6 +12,7 @@ mod features;
 mod flags;
 mod foreground;
 mod global;
+mod group;
 mod kill;
 mod list;
 mod load;

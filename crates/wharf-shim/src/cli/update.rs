@@ -26,7 +26,7 @@ pub(crate) const UPDATE: Command = Command {
         (
             "blkio-weight",
             "",
-            Takes::Value,
+            Takes::Number,
             "Specifies per cgroup weight, range is from 10 to 1000",
         ),
         (
@@ -162,7 +162,10 @@ fn read(path: &str) -> Result<LinuxResources, String> {
         _ => std::fs::File::open(path).and_then(|mut file| file.read_to_end(&mut text)),
     };
     read.map_err(|error| format!("open {path}: {error}"))?;
-    serde_json::from_slice(&text).map_err(|error| error.to_string())
+    if text.trim_ascii().is_empty() {
+        return Err("EOF".to_owned());
+    }
+    serde_json::from_slice(&text).map_err(|error| super::wrong::said(&text, &error))
 }
 
 fn resources(said: &Said) -> Result<LinuxResources, String> {
@@ -177,12 +180,7 @@ fn resources(said: &Said) -> Result<LinuxResources, String> {
         let Some(text) = said.value(flag).filter(|text| !text.is_empty()) else {
             continue;
         };
-        let number: i64 = text.parse().map_err(|_| {
-            format!(
-                "invalid value for {flag}: strconv.ParseInt: parsing \"{text}\": invalid syntax"
-            )
-        })?;
-        resources[group][field] = Value::from(number);
+        resources[group][field] = number(flag, text)?;
     }
     for (flag, field) in SIZES {
         let Some(text) = said.value(flag).filter(|text| !text.is_empty()) else {
@@ -200,6 +198,20 @@ fn resources(said: &Said) -> Result<LinuxResources, String> {
     serde_json::from_value(resources).map_err(|error| error.to_string())
 }
 
+/// Those that may be negative, as -1 is "without end".
+const SIGNED: &[&str] = &["cpu-quota", "cpu-rt-runtime", "cpu-idle", "pids-limit"];
+
+/// A flag's number, or in runc's words why it is none.
+fn number(flag: &str, text: &str) -> Result<Value, String> {
+    let (read, function) = match SIGNED.contains(&flag) {
+        true => (text.parse::<i64>().ok().map(Value::from), "ParseInt"),
+        false => (text.parse::<u64>().ok().map(Value::from), "ParseUint"),
+    };
+    read.ok_or_else(|| {
+        format!("invalid value for {flag}: strconv.{function}: parsing \"{text}\": invalid syntax")
+    })
+}
+
 /// `10m`, `1.5GiB`, `-1`: as Docker's `units.RAMInBytes`.
 fn size(text: &str) -> Option<i64> {
     match text {
@@ -210,7 +222,18 @@ fn size(text: &str) -> Option<i64> {
 
 #[cfg(test)]
 mod tests {
-    use super::size;
+    use super::{number, size};
+
+    #[test]
+    fn numbers() {
+        assert_eq!(number("cpu-quota", "-1"), Ok((-1).into()));
+        assert_eq!(number("cpu-share", "5"), Ok(5.into()));
+        let said = number("cpu-share", "-1").expect_err("refused");
+        assert_eq!(
+            said,
+            "invalid value for cpu-share: strconv.ParseUint: parsing \"-1\": invalid syntax"
+        );
+    }
 
     #[test]
     fn sizes() {
