@@ -1,11 +1,12 @@
 #!/usr/bin/env python3
 """Gives two OCI runtimes the same commands and prints where exit code, output or words differ.
 
-    inworld run-of-this runtime.py RUNC RUNTIME [FILTER] [--all]
+    inworld run-of-this runtime.py RUNC RUNTIME [FILTER] [--all] [--beside CRUN]
 
 The first is the judge (runc, or crun), the second the runtime under test. It must run as root in a world of its own
 (`crates/wharf-testkit/src/world`): every case has a bundle, a root of states and a control group of its own. The cases are
-in `runtime_cases.py`. Numbers, times and paths are made the same first. `--all` shows what is the same, too.
+in `runtime_*.py`. Numbers, times and paths are made the same first. `--all` shows what is the same, too; `--beside` what a third
+runtime does where the two differ; `--module runtime_lives` takes the cases of that file.
 """
 import argparse
 import copy
@@ -19,6 +20,9 @@ import tempfile
 import time
 
 import runtime_cases
+import runtime_fields  # noqa: F401
+import runtime_flags  # noqa: F401
+import runtime_lives  # noqa: F401
 
 APPLETS = """sh echo cat sleep true false mount id ls stat hostname touch rm ln mv mkdir grep ip uname tty stty kill wc env readlink
 test dd ps head sort tr cut printf dnsdomainname nice ionice pwd""".split()
@@ -43,6 +47,7 @@ class Bundle:
     def fill(self, word):
         pid = os.path.join(self.folder, "pid")
         return (str(word).replace("{b}", f"{self.folder}/b").replace("{t}", self.folder).replace("{n}", os.path.basename(self.folder))
+                .replace("{r}", f"{self.runtime} --root {self.folder}/state").replace("{h}", os.path.dirname(os.path.realpath(__file__)))
                 .replace("{p}", open(pid).read() if "{p}" in str(word) and os.path.exists(pid) else "{p}"))
 
     def run(self, command):
@@ -66,7 +71,7 @@ class Bundle:
 
     def wait(self, name, status):
         """Until the container has that status."""
-        for _ in range(1000):
+        for _ in range(300):
             shown = subprocess.run([self.runtime, "--root", f"{self.folder}/state", "state", name], capture_output=True)
             if shown.returncode == 0 and json.loads(shown.stdout)["status"] == status:
                 return 0, "", ""
@@ -124,17 +129,20 @@ def main():
     parser.add_argument("runtime")
     parser.add_argument("filter", nargs="?", default="")
     parser.add_argument("--all", action="store_true")
+    parser.add_argument("--beside", help="a third runtime")
+    parser.add_argument("--module", default="", help="the cases of that file")
     parser.add_argument("--kept", help="a file of the judge's answers: read if it is there, written at the end")
     asked = parser.parse_args()
     steps = codes = outputs = words = 0
     kept = json.load(open(asked.kept)) if asked.kept and os.path.exists(asked.kept) else {}
     for number, case in enumerate(runtime_cases.CASES):
-        if asked.filter not in case.name:
+        if asked.filter not in case.name or asked.module not in case.module:
             continue
+        beside = None
         key = f"{case.name} {case.steps} {case.plan()}"
         judged = kept[key] = kept.get(key) or play(asked.judge, number, case)
         got = play(asked.runtime, number, case)
-        for step, one, other in zip(case.steps, judged, got):
+        for index, (step, one, other) in enumerate(zip(case.steps, judged, got)):
             steps += 1
             code, output = one[0] != other[0], not same_output(one[1], other[1])
             said = message(one[2]) != message(other[2])
@@ -146,6 +154,10 @@ def main():
                 print(f"## {case.name}: {' '.join(map(str, step))}  [{kind}] {case.on_purpose or ''}")
                 for who, answer in (("judge", one), ("ours ", other)):
                     print(f"  {who} {answer[0]} {answer[1].rstrip()!r}\n        {message(answer[2])!r}")
+                if asked.beside and (code or output):
+                    beside = beside or play(asked.beside, number, case)
+                    answer = beside[index]
+                    print(f"  third {answer[0]} {answer[1].rstrip()!r}\n        {message(answer[2])!r}")
     if asked.kept:
         json.dump(kept, open(asked.kept, "w"))
     print(f"{steps} steps; differ: {codes} codes, {outputs} outputs, {words} words")

@@ -2,6 +2,7 @@
 
 import copy
 import json
+import sys
 
 PATH = "PATH=/bin"
 SPEC = {
@@ -63,6 +64,7 @@ ON_PURPOSE = {
 class Case:
     def __init__(self, name, change, *steps):
         self.name, self.change, self.steps = name, change, steps
+        self.module = sys._getframe(1).f_globals["__name__"]
         self.on_purpose = next((why for begin, why in ON_PURPOSE.items() if name.startswith(begin)), None)
         CASES.append(self)
 
@@ -91,7 +93,7 @@ def put(pointer, value, text=None):
         place = spec
         for parent in parents:
             place = place[int(parent)] if isinstance(place, list) else place.setdefault(parent, {})
-        place[name] = value
+        place[int(name) if isinstance(place, list) else name] = value
     return change
 
 
