@@ -7,6 +7,7 @@ use std::path::Path;
 
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, Stat, openat, readlinkat, statat};
 use sha2::{Digest as _, Sha256};
+use wharf_layer::kept_content;
 use wharf_sys::root::Root;
 
 use crate::{Selection, tree};
@@ -14,8 +15,9 @@ use crate::{Selection, tree};
 /// What of files counts.
 #[derive(Clone, Copy, Debug)]
 pub struct Counting<'a> {
-    /// Whether their owners will be kept.
-    pub owner: bool,
+    /// Whether it is a folder that a client has sent: owners do not count, and what is kept of contents is right, as nobody writes
+    /// to its files.
+    pub is_client: bool,
     /// Which of those below the top are taken.
     pub selection: &'a Selection,
 }
@@ -117,7 +119,7 @@ fn entry(
     };
     field(path);
     field(&stat.st_mode.to_le_bytes());
-    if counting.owner {
+    if !counting.is_client {
         field(&stat.st_uid.to_le_bytes());
         field(&stat.st_gid.to_le_bytes());
     }
@@ -129,21 +131,30 @@ fn entry(
         FileType::Symlink => field(readlinkat(parent, name, Vec::new())?.as_bytes()),
         FileType::CharacterDevice | FileType::BlockDevice => field(&stat.st_rdev.to_le_bytes()),
         FileType::RegularFile => {
-            let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-            let mut file = File::from(openat(parent, name, flags, Mode::empty())?);
-            let mut inner = Sha256::new();
-            let mut buffer = vec![0; 128 * 1024];
-            loop {
-                match file.read(&mut buffer)? {
-                    0 => break,
-                    count => inner.update(&buffer[..count]),
-                }
+            let size = u64::try_from(stat.st_size).unwrap_or(0);
+            let kept = counting.is_client.then(|| kept_content(parent, name, size));
+            match kept.flatten() {
+                Some(digest) => field(&digest),
+                None => field(&content(parent, name)?),
             }
-            field(&inner.finalize());
         }
         _ => {}
     }
     Ok(())
+}
+
+/// The SHA-256 of what is in a file.
+fn content(parent: BorrowedFd<'_>, name: &[u8]) -> io::Result<[u8; 32]> {
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let mut file = File::from(openat(parent, name, flags, Mode::empty())?);
+    let mut hasher = Sha256::new();
+    let mut buffer = vec![0; 128 * 1024];
+    loop {
+        match file.read(&mut buffer)? {
+            0 => return Ok(hasher.finalize().into()),
+            count => hasher.update(&buffer[..count]),
+        }
+    }
 }
 
 #[cfg(test)]
@@ -158,7 +169,7 @@ mod tests {
         std::fs::write(&file, "x").unwrap();
         let root = Root::open(dir.path()).unwrap();
         let counting = Counting {
-            owner: false,
+            is_client: true,
             selection: &Selection::default(),
         };
         let digest = || of(&root, Path::new("d"), counting).unwrap();
@@ -176,6 +187,33 @@ mod tests {
         std::fs::rename(&file, dir.path().join("d/g")).unwrap();
         assert_ne!(digest(), second);
     }
+    /// Files of a client are replaced and never written to.
+    #[test]
+    fn what_is_kept_of_contents_counts_for_a_clients_files_alone() {
+        let dir = tempfile::tempdir_in("/var/tmp").unwrap();
+        let root = Root::open(dir.path()).unwrap();
+        let digest = |is_client| {
+            let selection = Selection::default();
+            let counting = Counting {
+                is_client,
+                selection: &selection,
+            };
+            of(&root, Path::new("."), counting).unwrap()
+        };
+        std::fs::write(dir.path().join("f"), "one").unwrap();
+        let (client, other) = (digest(true), digest(false));
+        let mut content = wharf_layer::Content::default();
+        content.update(b"one");
+        content.keep(std::fs::File::open(dir.path().join("f")).unwrap());
+        assert_eq!(
+            (digest(true), digest(false)),
+            (client.clone(), other.clone())
+        );
+        std::fs::write(dir.path().join("f"), "two").unwrap();
+        assert_eq!(digest(true), client);
+        assert_ne!(digest(false), other);
+    }
+
     /// The digest changes with what a copy takes, and with nothing else.
     #[test]
     fn what_patterns_choose_counts_and_the_rest_does_not() {
@@ -199,7 +237,7 @@ mod tests {
             let root = Root::open(dir.path()).unwrap();
             let selection = Selection::new(&of(include), &of(exclude)).unwrap();
             let counting = Counting {
-                owner: false,
+                is_client: true,
                 selection: &selection,
             };
             let digest = || super::of(&root, Path::new("."), counting).unwrap();
@@ -216,7 +254,7 @@ mod tests {
         std::fs::write(&file, "x").unwrap();
         let root = Root::open(dir.path()).unwrap();
         let counting = Counting {
-            owner: false,
+            is_client: true,
             selection: &Selection::default(),
         };
         let digest = || of(&root, Path::new("."), counting).unwrap();

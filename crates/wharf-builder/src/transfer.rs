@@ -1,7 +1,7 @@
-//! Files from one tree into another, both by descriptor: packed on one side and unpacked on the other, by the same code as
-//! layers, so that attributes are kept and nothing leaves its tree.
+//! Files from one tree into another, both by descriptor: read on one side and made on the other by the same code as layers, so that
+//! attributes are kept and nothing leaves its tree.
 
-use std::io::{self, Read};
+use std::io;
 use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, Stat, Uid, chownat, fstat, mkdirat};
 use rustix::io::Errno;
 use wharf_engine::resolve;
-use wharf_layer::{ApplyOptions, LayerError, PackOptions, Plain, apply, pack_only, pack_path};
+use wharf_layer::{ApplyOptions, LayerError, PackOptions, Plain, apply, copy_only, copy_path};
 use wharf_sys::root::Root;
 
 use crate::{BuildError, Selection};
@@ -100,12 +100,12 @@ pub fn folder(
     looks: Looks,
     selection: &Selection,
 ) -> Result<(), BuildError> {
-    let failed = BuildError::io("failed to copy files");
+    let unread = BuildError::io("failed to copy files");
     let flags = OFlags::RDONLY | OFlags::DIRECTORY;
     let folder = source.open_at(from, flags, Mode::empty());
-    let folder = folder.map_err(&failed)?;
+    let folder = folder.map_err(&unread)?;
     let paths = selection.is_deep().then(|| selection.paths(folder.as_fd()));
-    let paths = paths.transpose().map_err(failed)?;
+    let paths = paths.transpose().map_err(unread)?;
     let to = make_folders(target, to, looks.owner, MODE)?;
     let wanted = |path: &[u8]| match &paths {
         Some(paths) => paths.contains(path),
@@ -115,10 +115,9 @@ pub fn folder(
         whole_seconds: true,
         ..PackOptions::default()
     };
-    let pack = |out: io::PipeWriter| {
-        pack_only(folder.as_fd(), out, &options, &|path, _| wanted(path)).map(drop)
-    };
-    through(pack, target, to, looks)
+    let (from, into) = ((folder.as_fd(), &options), made(to, looks));
+    let copied = copy_only(from, (target.as_fd(), &into), &|path, _| wanted(path));
+    copied.map_err(|error| failed(&error))
 }
 
 /// Copies the file (or link, or device) `from` to the path `to`, whose folder is made if it is missing.
@@ -138,10 +137,12 @@ pub fn file(
     let folder = source.open_at(folder.unwrap_or(Path::new(".")), flags, Mode::empty());
     let folder = folder.map_err(BuildError::io("failed to copy files"))?;
     let own = from.file_name().unwrap_or_default();
-    let pack = |out: io::PipeWriter| {
-        pack_path(folder.as_fd(), own.as_bytes(), name.as_bytes(), None, out).map(drop)
-    };
-    through(pack, target, parent, looks)
+    let copied = copy_path(
+        (folder.as_fd(), own.as_bytes()),
+        (target.as_fd(), name.as_bytes()),
+        &made(parent, looks),
+    );
+    copied.map_err(|error| failed(&error))
 }
 
 /// Unpacks the archive in `from` into the folder `to`.
@@ -155,7 +156,8 @@ pub fn archive(
 ) -> Result<(), BuildError> {
     let to = make_folders(target, to, looks.owner, MODE)?;
     let archive = open_file(source, from).map_err(BuildError::io("failed to copy files"))?;
-    unpack(archive, target, to, looks).map_err(|error| failed(&error))
+    let unpacked = apply(archive, target.as_fd(), &made(to, looks));
+    unpacked.map(drop).map_err(|error| failed(&error))
 }
 
 /// Opens a regular file for reading, and nothing else.
@@ -171,28 +173,9 @@ pub fn open_file(root: &Root, path: &Path) -> io::Result<std::fs::File> {
     }
 }
 
-fn through(
-    pack: impl FnOnce(io::PipeWriter) -> Result<(), LayerError> + Send,
-    target: &Root,
-    to: PathBuf,
-    looks: Looks,
-) -> Result<(), BuildError> {
-    let (reader, writer) = io::pipe().map_err(BuildError::io("failed to copy files"))?;
-    let (packed, unpacked) = std::thread::scope(|scope| {
-        let packer = scope.spawn(move || pack(writer));
-        let unpacked = unpack(reader, target, to, looks);
-        (packer.join(), unpacked)
-    });
-    // Where both fail, the unpacking is the cause: the other end of its pipe is gone.
-    unpacked.map_err(|error| failed(&error))?;
-    match packed {
-        Ok(packed) => packed.map_err(|error| failed(&error)),
-        Err(panic) => std::panic::resume_unwind(panic),
-    }
-}
-
-fn unpack(archive: impl Read, target: &Root, to: PathBuf, looks: Looks) -> Result<(), LayerError> {
-    let options = ApplyOptions {
+/// What is made in the folder `to`.
+fn made(to: PathBuf, looks: Looks) -> ApplyOptions {
+    ApplyOptions {
         plain: Some(Plain {
             folder: to,
             owner: looks.owner,
@@ -202,8 +185,7 @@ fn unpack(archive: impl Read, target: &Root, to: PathBuf, looks: Looks) -> Resul
             ..Plain::default()
         }),
         ..ApplyOptions::default()
-    };
-    apply(archive, target.as_fd(), &options).map(drop)
+    }
 }
 
 fn failed(error: &LayerError) -> BuildError {

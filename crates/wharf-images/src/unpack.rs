@@ -108,11 +108,12 @@ impl Stores {
             commit(ingest, &plan.blob.digest, "filesystem layer")?;
         }
         let applied = applied.map_err(|error| ImageError::unpack(&error))?;
-        if applied.diff_id != plan.diff_id {
+        if applied.diff_id != Some(plan.diff_id) {
+            let found = applied.diff_id.map(|digest| digest.to_string());
             return Err(ImageError::DiffId {
                 blob: plan.blob.digest.to_string(),
                 expected: plan.diff_id.to_string(),
-                found: applied.diff_id.to_string(),
+                found: found.unwrap_or_default(),
             });
         }
         stage

@@ -24,7 +24,9 @@ fn main() -> Result<(), Box<dyn Error>> {
     let megabytes = applied.uncompressed_size as f64 / 1e6;
     println!(
         "{} {} members, {megabytes:.0} MB in {seconds:.2} s: {:.0} MB/s",
-        applied.diff_id,
+        applied
+            .diff_id
+            .map_or_else(String::new, |digest| digest.to_string()),
         applied.files,
         megabytes / seconds
     );

@@ -1,4 +1,4 @@
-//! Unpacks a layer: the thread that calls reads and inflates, a second one hashes and writes.
+//! Unpacks an archive: the thread that calls reads and inflates, a second one hashes and writes.
 
 use std::io::{self, Cursor, Read};
 use std::os::fd::BorrowedFd;
@@ -44,6 +44,8 @@ pub struct Plain {
     pub rename: Option<(PathBuf, PathBuf)>,
     /// The archive's owners, and [`Plain::owner`], are those of a user namespace.
     pub ids: Option<IdMaps>,
+    /// Files get the digests of their contents ([`crate::kept_content`]): nobody is going to write to them.
+    pub keeps_contents: bool,
 }
 
 impl Default for ApplyOptions {
@@ -61,8 +63,8 @@ impl Default for ApplyOptions {
 /// What [`apply`] did.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Applied {
-    /// Digest of the uncompressed archive, to its last byte.
-    pub diff_id: Digest,
+    /// Digest of the uncompressed archive, to its last byte; none of plain files.
+    pub diff_id: Option<Digest>,
     /// Sum of the sizes of the files, in bytes, holes included.
     pub uncompressed_size: u64,
     /// Members of the archive.

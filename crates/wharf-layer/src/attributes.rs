@@ -12,6 +12,7 @@ use rustix::fs::{
 use rustix::io::Errno;
 
 use crate::LayerError;
+use crate::content::OURS;
 use crate::error::{at, path_of};
 use crate::tar::{Member, Time};
 
@@ -160,15 +161,19 @@ fn owner(member: &Member) -> Result<(Uid, Gid), LayerError> {
     }
 }
 
-/// An archive must not speak to overlay: its attributes could redirect a folder or hide what is below.
+/// An archive must not speak to overlay: its attributes could redirect a folder or hide what is below. Nor may it say what we
+/// know of contents.
 fn wanted_xattrs(member: &Member) -> impl Iterator<Item = (&[u8], &[u8])> {
-    let is_overlays =
-        |name: &[u8]| name.starts_with(b"trusted.overlay.") || name.starts_with(b"user.overlay.");
+    let is_refused = |name: &[u8]| {
+        name.starts_with(b"trusted.overlay.")
+            || name.starts_with(b"user.overlay.")
+            || name.starts_with(OURS)
+    };
     member
         .xattrs
         .iter()
         .map(|(name, value)| (&name[..], &value[..]))
-        .filter(move |(name, _)| !is_overlays(name))
+        .filter(move |(name, _)| !is_refused(name))
 }
 
 /// What the file system does not know, and what only files can have, is left out, as by Docker.

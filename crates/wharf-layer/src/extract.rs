@@ -15,6 +15,7 @@ use rustix::io::Errno;
 use crate::attributes::{
     first_mode, set_by_fd, set_by_name, set_by_second_name, set_times, times_of,
 };
+use crate::content::Content;
 use crate::error::{at, path_of};
 use crate::tar::{Archive, Kind, Member};
 use crate::tree::{Tree, Was, open_dir, set_opaque};
@@ -29,30 +30,55 @@ pub(crate) fn extract(
     target: BorrowedFd<'_>,
     options: &ApplyOptions,
 ) -> Result<Applied, LayerError> {
-    let mut archive = Archive::new(input, options.max_bytes);
-    let mut extractor = Extractor {
-        tree: Tree::new(target, plain::folder(options)),
-        waiting: Vec::new(),
-        waiting_bytes: 0,
-        size: 0,
-        files: 0,
-    };
+    let is_layer = options.plain.is_none();
+    let mut archive = Archive::new(input, options.max_bytes, is_layer);
+    let mut extractor = Extractor::new(target, options);
     while let Some(member) = archive.next_member()? {
-        extractor.files += 1;
         extractor.member(&mut archive, &member, options)?;
-        if extractor.files + extractor.tree.implied > options.max_entries {
-            return Err(LayerError::Limit("members"));
-        }
     }
-    extractor.set_waiting_times();
+    let (uncompressed_size, files) = extractor.finish();
     Ok(Applied {
-        uncompressed_size: extractor.size,
-        files: extractor.files,
+        uncompressed_size,
+        files,
         diff_id: archive.finish()?,
     })
 }
 
-struct Extractor<'a> {
+/// Where the content of a file comes from.
+pub(crate) trait Contents {
+    /// Writes all of it into an empty file, and what of it is to be known to `content`.
+    fn fill(
+        &mut self,
+        file: &mut File,
+        member: &Member,
+        path: &[u8],
+        content: Option<&mut Content>,
+    ) -> Result<(), LayerError>;
+}
+
+impl<R: BufRead> Contents for Archive<R> {
+    fn fill(
+        &mut self,
+        file: &mut File,
+        member: &Member,
+        path: &[u8],
+        mut content: Option<&mut Content>,
+    ) -> Result<(), LayerError> {
+        let Some(pieces) = &member.sparse else {
+            return self.data(|piece| {
+                if let Some(content) = &mut content {
+                    content.update(piece);
+                }
+                file.write_all(piece).map_err(at("write file", path))
+            });
+        };
+        write_pieces(self, file, pieces, path)?;
+        file.set_len(member.size).map_err(at("write file", path))
+    }
+}
+
+/// Makes members below a folder.
+pub(crate) struct Extractor<'a> {
     tree: Tree<'a>,
     /// Folders, whose times change as long as something is made in them.
     waiting: Vec<(Vec<u8>, Timestamps)>,
@@ -74,10 +100,41 @@ impl Place<'_> {
     }
 }
 
-impl Extractor<'_> {
-    fn member<R: BufRead>(
+impl<'a> Extractor<'a> {
+    pub(crate) fn new(target: BorrowedFd<'a>, options: &ApplyOptions) -> Self {
+        Self {
+            tree: Tree::new(target, plain::folder(options)),
+            waiting: Vec::new(),
+            waiting_bytes: 0,
+            size: 0,
+            files: 0,
+        }
+    }
+
+    /// The sum of the sizes of the files, and the number of members.
+    pub(crate) fn finish(mut self) -> (u64, u64) {
+        self.set_waiting_times();
+        (self.size, self.files)
+    }
+
+    /// Makes the next member.
+    pub(crate) fn member(
         &mut self,
-        archive: &mut Archive<R>,
+        contents: &mut impl Contents,
+        member: &Member,
+        options: &ApplyOptions,
+    ) -> Result<(), LayerError> {
+        self.files += 1;
+        self.place_member(contents, member, options)?;
+        match self.files + self.tree.implied > options.max_entries {
+            true => Err(LayerError::Limit("members")),
+            false => Ok(()),
+        }
+    }
+
+    fn place_member(
+        &mut self,
+        contents: &mut impl Contents,
         member: &Member,
         options: &ApplyOptions,
     ) -> Result<(), LayerError> {
@@ -96,7 +153,7 @@ impl Extractor<'_> {
             };
             plain::check(plain, place.parent(), &place, member)?;
             let member = plain::adapted(plain, member, options)?;
-            return self.make(archive, &place, &member, options);
+            return self.make(contents, &place, &member, options);
         }
         if name == WHITEOUT_OPAQUE {
             return self.opaque(parent);
@@ -115,18 +172,21 @@ impl Extractor<'_> {
                 ..place
             });
         }
-        self.make(archive, &place, member, options)
+        self.make(contents, &place, member, options)
     }
 
-    fn make<R: BufRead>(
+    fn make(
         &mut self,
-        archive: &mut Archive<R>,
+        contents: &mut impl Contents,
         place: &Place<'_>,
         member: &Member,
         options: &ApplyOptions,
     ) -> Result<(), LayerError> {
         match member.kind {
-            Kind::File => self.file(archive, place, member),
+            Kind::File => {
+                let keeps = options.plain.as_ref().is_some_and(|one| one.keeps_contents);
+                self.file(contents, place, member, keeps)
+            }
             Kind::Dir => self.dir(place, member),
             Kind::Symlink => self.symlink(place, member),
             Kind::HardLink => self.hard_link(place, member),
@@ -160,11 +220,12 @@ impl Extractor<'_> {
             .map_err(fault)
     }
 
-    fn file<R: BufRead>(
+    fn file(
         &mut self,
-        archive: &mut Archive<R>,
+        contents: &mut impl Contents,
         place: &Place<'_>,
         member: &Member,
+        keeps: bool,
     ) -> Result<(), LayerError> {
         let flags =
             OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
@@ -173,15 +234,11 @@ impl Extractor<'_> {
             openat(parent, name, flags, mode)
         })?;
         let mut file = File::from(fd);
-        match &member.sparse {
-            None => {
-                archive.data(|piece| file.write_all(piece).map_err(at("write file", place.path)))?
-            }
-            Some(pieces) => write_pieces(archive, &file, pieces, place.path)?,
-        }
-        if member.sparse.is_some() {
-            file.set_len(member.size)
-                .map_err(at("write file", place.path))?;
+        // What has holes is read again by who wants to know what is in it.
+        let mut content = (keeps && member.sparse.is_none()).then(Content::default);
+        contents.fill(&mut file, member, place.path, content.as_mut())?;
+        if let Some(content) = content {
+            content.keep(&file);
         }
         set_by_fd(file.as_fd(), member)?;
         set_times(file.as_fd(), &times_of(member)).map_err(at("set the time of", place.path))?;

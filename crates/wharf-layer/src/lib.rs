@@ -13,6 +13,8 @@
 mod apply;
 mod attributes;
 mod compression;
+mod content;
+mod copy;
 mod error;
 mod extract;
 mod ids;
@@ -24,6 +26,8 @@ mod tree;
 
 pub use apply::{Applied, ApplyOptions, Plain, apply};
 pub use compression::{Compression, Decompressor, decompress, detect};
+pub use content::{Content, kept_content};
+pub use copy::{copy_only, copy_path};
 pub use error::LayerError;
 pub use ids::{IdMaps, IdRow};
 pub use pack::{PackOptions, Packed, Times, kept_xattrs, pack, pack_only, pack_path};

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::fs::File;
-use std::io::{self, Read, Write};
+use std::io::{self, Write};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 
 use rustix::fs::{
@@ -90,10 +90,22 @@ pub fn pack_only(
     options: &PackOptions,
     wanted: &dyn Fn(&[u8], &Stat) -> bool,
 ) -> Result<Packed, LayerError> {
-    let mut packer = Packer::new(out, options.clone(), wanted);
+    let mut packer = Packer::new(archive(out), options.clone(), wanted);
     let top = open_dir(root, b".").map_err(at("open folder", b"."))?;
     packer.folder(top.as_fd(), &mut Vec::new(), 0)?;
     packer.finish()
+}
+
+/// Shows everything below `root` to `sink`, in the order of names.
+pub(crate) fn show(
+    root: BorrowedFd<'_>,
+    sink: &mut impl Sink,
+    options: &PackOptions,
+    wanted: &dyn Fn(&[u8], &Stat) -> bool,
+) -> Result<(), LayerError> {
+    let mut packer = Packer::new(sink, options.clone(), wanted);
+    let top = open_dir(root, b".").map_err(at("open folder", b"."))?;
+    packer.folder(top.as_fd(), &mut Vec::new(), 0)
 }
 
 /// Writes `name` in `dir` (a link as a link; `.` for the folder itself), and what is below it, under the name `to`
@@ -108,24 +120,59 @@ pub fn pack_path(
     ids: Option<IdMaps>,
     out: impl Write,
 ) -> Result<Packed, LayerError> {
-    let options = PackOptions {
-        whole_seconds: true,
-        ids,
-        ..PackOptions::default()
-    };
-    let mut packer = Packer::new(out, options, &|_, _| true);
-    let stat = statat(dir, name, AtFlags::SYMLINK_NOFOLLOW).map_err(at("look at", name))?;
-    let mut path = match to {
-        // A folder's name gets its slash later.
-        b"/" => Vec::new(),
-        to => to.to_vec(),
-    };
-    packer.entry(dir, name, &stat, &mut path, 0)?;
+    let mut packer = Packer::new(archive(out), whole_seconds(ids), &|_, _| true);
+    packer.path(dir, name, to)?;
     packer.finish()
 }
 
-struct Packer<'a, W: Write> {
-    writer: Writer<io::BufWriter<W>>,
+/// Shows `name` in `dir`, and what is below it, to `sink` under the name `to`.
+pub(crate) fn show_path(
+    dir: BorrowedFd<'_>,
+    name: &[u8],
+    to: &[u8],
+    sink: &mut impl Sink,
+) -> Result<(), LayerError> {
+    Packer::new(sink, whole_seconds(None), &|_, _| true).path(dir, name, to)
+}
+
+fn whole_seconds(ids: Option<IdMaps>) -> PackOptions {
+    PackOptions {
+        whole_seconds: true,
+        ids,
+        ..PackOptions::default()
+    }
+}
+
+/// Who takes members as they come.
+pub(crate) trait Sink {
+    /// The next member; `content` of a regular file, whose size `meta` says.
+    fn take(&mut self, meta: &Meta<'_>, content: Option<File>) -> Result<(), LayerError>;
+}
+
+type Archive<W> = Writer<io::BufWriter<W>>;
+
+fn archive<W: Write>(out: W) -> Archive<W> {
+    Writer::new(io::BufWriter::with_capacity(256 * 1024, out))
+}
+
+impl<W: Write> Sink for Archive<W> {
+    fn take(&mut self, meta: &Meta<'_>, content: Option<File>) -> Result<(), LayerError> {
+        let taken = match content {
+            Some(file) => self.append(meta, file),
+            None => self.append(meta, io::empty()),
+        };
+        taken.map_err(LayerError::Write)
+    }
+}
+
+impl<S: Sink> Sink for &mut S {
+    fn take(&mut self, meta: &Meta<'_>, content: Option<File>) -> Result<(), LayerError> {
+        (**self).take(meta, content)
+    }
+}
+
+struct Packer<'a, S> {
+    sink: S,
     options: PackOptions,
     wanted: &'a dyn Fn(&[u8], &Stat) -> bool,
     /// First name of everything that has several.
@@ -133,10 +180,18 @@ struct Packer<'a, W: Write> {
     files: u64,
 }
 
-impl<'a, W: Write> Packer<'a, W> {
-    fn new(out: W, options: PackOptions, wanted: &'a dyn Fn(&[u8], &Stat) -> bool) -> Self {
+impl<W: Write> Packer<'_, Archive<W>> {
+    fn finish(self) -> Result<Packed, LayerError> {
+        let files = self.files;
+        let (_, size) = self.sink.finish().map_err(LayerError::Write)?;
+        Ok(Packed { size, files })
+    }
+}
+
+impl<'a, S: Sink> Packer<'a, S> {
+    fn new(sink: S, options: PackOptions, wanted: &'a dyn Fn(&[u8], &Stat) -> bool) -> Self {
         Packer {
-            writer: Writer::new(io::BufWriter::with_capacity(256 * 1024, out)),
+            sink,
             options,
             wanted,
             links: HashMap::new(),
@@ -144,10 +199,15 @@ impl<'a, W: Write> Packer<'a, W> {
         }
     }
 
-    fn finish(self) -> Result<Packed, LayerError> {
-        let files = self.files;
-        let (_, size) = self.writer.finish().map_err(LayerError::Write)?;
-        Ok(Packed { size, files })
+    /// `name` in `dir`, under the name `to`.
+    fn path(&mut self, dir: BorrowedFd<'_>, name: &[u8], to: &[u8]) -> Result<(), LayerError> {
+        let stat = statat(dir, name, AtFlags::SYMLINK_NOFOLLOW).map_err(at("look at", name))?;
+        let mut path = match to {
+            // A folder's name gets its slash later.
+            b"/" => Vec::new(),
+            to => to.to_vec(),
+        };
+        self.entry(dir, name, &stat, &mut path, 0)
     }
 
     /// Everything in the folder `dir`, whose path (with a slash at its end, or empty) is `path`.
@@ -199,7 +259,7 @@ impl<'a, W: Write> Packer<'a, W> {
                     link: &first,
                     ..self.meta_of(path, stat)
                 };
-                return self.append(&meta, io::empty());
+                return self.append(&meta, None);
             }
             self.links.insert(inode, path.clone());
         }
@@ -208,7 +268,7 @@ impl<'a, W: Write> Packer<'a, W> {
             return self.directory(dir, name, stat, path, depth, xattrs);
         }
         let mut link = Vec::new();
-        let mut content: Box<dyn Read> = Box::new(io::empty());
+        let mut content = None;
         let flag = match kind {
             FileType::Symlink => {
                 link = match readlinkat(dir, name, Vec::new()) {
@@ -222,7 +282,7 @@ impl<'a, W: Write> Packer<'a, W> {
             FileType::Fifo => b'6',
             _ => {
                 content = match open_file(dir, name) {
-                    Ok(Some(file)) => Box::new(file),
+                    Ok(Some(file)) => Some(file),
                     // Gone, or something else by now.
                     Ok(None) | Err(Errno::NOENT) => return Ok(()),
                     Err(error) => return Err(at("open", path)(error)),
@@ -264,7 +324,7 @@ impl<'a, W: Write> Packer<'a, W> {
             xattrs,
             ..self.meta_of(path, stat)
         };
-        self.append(&meta, io::empty())?;
+        self.append(&meta, None)?;
         if self.options.from_overlay && is_opaque(child.as_fd()) {
             let length = path.len();
             path.extend_from_slice(WHITEOUT_OPAQUE);
@@ -283,19 +343,17 @@ impl<'a, W: Write> Packer<'a, W> {
             minor: 0,
             ..self.meta_of(path, stat)
         };
-        self.append(&meta, io::empty())
+        self.append(&meta, None)
     }
 
-    fn append(&mut self, meta: &Meta<'_>, content: impl Read) -> Result<(), LayerError> {
+    fn append(&mut self, meta: &Meta<'_>, content: Option<File>) -> Result<(), LayerError> {
         self.files += 1;
         let mut meta = meta.clone();
         meta.mtime = self.options.times.of(meta.mtime);
         if self.options.whole_seconds {
             meta.mtime.nanos = 0;
         }
-        self.writer
-            .append(&meta, content)
-            .map_err(LayerError::Write)
+        self.sink.take(&meta, content)
     }
 
     fn meta_of<'p>(&self, path: &'p [u8], stat: &Stat) -> Meta<'p> {

@@ -218,7 +218,7 @@ fn digest_of(job: &Job, tree: &Ref, takes: &[Takes]) -> Result<String, SolveErro
         let failed = |error: std::io::Error| checksum(&takes.path, &error);
         let selection = takes.selection()?;
         let counting = Counting {
-            owner: !is_folder,
+            is_client: is_folder,
             selection: &selection,
         };
         for path in takes.found(&tree.root).map_err(failed)? {

@@ -49,8 +49,8 @@ pub(crate) enum Inner {
     /// A folder that a client sent, or that was fetched.
     Folder {
         local: wharf_builder::Local,
-        /// What is in it, if that is known; else it is only itself.
-        content: Option<Digest>,
+        /// What is in it, if that is known; else it is like nothing else.
+        content: Digest,
     },
 }
 
@@ -163,10 +163,7 @@ impl Ref {
                 let parts = layers.iter().map(|layer| layer.diff_id.to_string());
                 Digest::sha256(parts.collect::<Vec<_>>().join(" ").as_bytes())
             }
-            Inner::Folder { content, local } => content.unwrap_or_else(|| {
-                let text = format!("folder {} {:p}", local.folder.display(), &*self.0);
-                Digest::sha256(text.as_bytes())
-            }),
+            Inner::Folder { content, .. } => *content,
         }
     }
 

@@ -319,7 +319,7 @@ impl Solver {
         }
     }
 
-    pub(crate) fn shared(&self) -> &Shared {
+    pub(crate) fn shared(&self) -> &Arc<Shared> {
         &self.0
     }
 }
@@ -352,6 +352,15 @@ impl Shared {
         let parent = self.folder.join("step");
         let folder = tempfile::Builder::new().prefix("step-").tempdir_in(parent);
         folder.map_err(SolveError::io("make a folder for a step"))
+    }
+
+    /// A folder that is in memory and that nobody else may look into.
+    pub(crate) fn volatile(&self) -> Result<TempDir, SolveError> {
+        let failed = SolveError::io("make a folder for a step");
+        let parent = self.engine.config.exec_root.join("solver");
+        std::fs::create_dir_all(&parent).map_err(&failed)?;
+        let folder = tempfile::Builder::new().prefix("step-").tempdir_in(parent);
+        folder.map_err(failed)
     }
 
     /// The right to work.
@@ -572,11 +581,7 @@ impl Job {
 
     /// A folder that is in memory and that nobody else may look into.
     pub(crate) fn volatile(&self) -> Result<TempDir, SolveError> {
-        let failed = SolveError::io("make a folder for a step");
-        let parent = self.engine().config.exec_root.join("solver");
-        std::fs::create_dir_all(&parent).map_err(&failed)?;
-        let folder = tempfile::Builder::new().prefix("step-").tempdir_in(parent);
-        folder.map_err(failed)
+        self.solver().volatile()
     }
 
     /// The tree as layers: a client's folder is copied into one. Blocks.

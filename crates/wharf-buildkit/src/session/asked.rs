@@ -99,7 +99,6 @@ impl Asked {
     }
 
     async fn files(&self, wanted: &LocalRequest, told: watch::Sender<u64>) -> Result<Local, Error> {
-        let folder = self.solver.scratch()?;
         let local = Wanted {
             name: wanted.name.clone(),
             purpose: wanted.shared_key_hint.clone(),
@@ -111,13 +110,8 @@ impl Asked {
         let tell = move |bytes| {
             told.send_replace(bytes);
         };
-        self.contexts
-            .fetch(&session, &local, folder.path(), tell)
-            .await?;
-        Ok(Local {
-            folder: folder.path().to_owned(),
-            keep: Arc::new(folder),
-        })
+        let aside = || Ok(self.solver.scratch()?);
+        self.contexts.fetch(&session, &local, aside, tell).await
     }
 }
 

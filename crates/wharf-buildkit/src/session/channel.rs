@@ -12,6 +12,8 @@ use tonic::body::Body;
 /// What may be on its way to us, of one stream and of all.
 const STREAM_WINDOW: u32 = 2 << 20;
 const WINDOW: u32 = 16 << 20;
+/// Bytes of what is on its way that come in one piece.
+const FRAME: u32 = 1 << 20;
 
 /// A way to call the client. Clones share the connection.
 #[derive(Clone, Debug)]
@@ -32,6 +34,7 @@ impl Channel {
         builder
             .initial_stream_window_size(STREAM_WINDOW)
             .initial_connection_window_size(WINDOW)
+            .max_frame_size(FRAME)
             .max_header_list_size(64 << 10);
         let (sender, connection) = builder.handshake(TokioIo::new(stream)).await?;
         Ok((Self(sender), Box::pin(connection)))

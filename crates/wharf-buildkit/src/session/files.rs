@@ -1,10 +1,11 @@
 //! Folders of the client (`local` sources), kept from build to build so that only what has changed is sent.
 
 use std::collections::HashMap;
+use std::fmt::Debug;
 use std::io;
-use std::os::fd::AsFd as _;
+use std::os::fd::{AsFd as _, OwnedFd};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use bollard_buildkit_proto::fsutil::types::Packet;
 use bollard_buildkit_proto::moby::filesync::packet::file_sync_client::FileSyncClient;
@@ -12,6 +13,7 @@ use futures_util::StreamExt as _;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use rustix::fs::{Mode, OFlags};
 use sha2::Digest as _;
+use tempfile::TempDir;
 use tokio::sync::{OwnedMutexGuard, mpsc};
 use tokio::task::JoinHandle;
 use tokio_stream::wrappers::UnboundedReceiverStream;
@@ -47,8 +49,21 @@ pub(crate) struct Local {
 #[derive(Clone, Debug)]
 pub(crate) struct Contexts {
     folder: PathBuf,
-    locks: Arc<Mutex<HashMap<String, Arc<tokio::sync::Mutex<()>>>>>,
+    locks: Arc<Mutex<HashMap<String, Lock>>>,
 }
+
+/// Who brings a kept folder in line has it.
+type Lock = Arc<tokio::sync::Mutex<Use>>;
+
+/// Whether somebody reads a kept folder.
+#[derive(Debug, Default)]
+struct Use {
+    user: Weak<User>,
+}
+
+/// A build that reads a kept folder. It holds the lock's place among the others, not the lock.
+#[derive(Debug)]
+struct User(#[expect(dead_code, reason = "it is only held")] Lock);
 
 /// A folder that is kept.
 #[derive(Debug)]
@@ -70,8 +85,8 @@ impl Contexts {
         }
     }
 
-    /// Fetches a folder of the client to `to`, which is empty and on the same file system. `progress` is told how many
-    /// bytes have come.
+    /// Fetches a folder of the client. While a build has it, it stays as it is: another one gets a twin of it in a folder that
+    /// `aside` makes on the same file system. `progress` is told how many bytes have come.
     ///
     /// # Errors
     /// If the client does not let have it, or says what it may not.
@@ -79,9 +94,9 @@ impl Contexts {
         &self,
         session: &Session,
         local: &Local,
-        to: &Path,
+        aside: impl Fn() -> Result<TempDir, Error>,
         progress: impl FnMut(u64) + Send + 'static,
-    ) -> Result<(), Error> {
+    ) -> Result<wharf_builder::Local, Error> {
         let key = match session.shared_key.as_str() {
             "" => session.id.as_str(),
             key => key,
@@ -90,40 +105,41 @@ impl Contexts {
             "{}\0{}\0{key}",
             local.name, local.purpose
         )));
-        let held = Arc::new(self.lock(&key).await);
+        let mut held = self.lock(&key).await;
         let place = self.folder.join(&key);
-        let (files, beside) = (place.join("files"), place.join("beside"));
-        let receiver = |requests| {
-            let open = || {
-                // What a transfer that was cut off has left.
-                match std::fs::remove_dir_all(&beside) {
-                    Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-                    _ => {}
-                }
-                std::fs::create_dir_all(&files)?;
-                std::fs::create_dir_all(&beside)?;
-                let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-                let beside = rustix::fs::open(&beside, flags, Mode::empty())?;
-                Ok((Root::open(&files)?, beside))
-            };
-            let open = open().map_err(Error::io("open the kept folder"));
-            open.map(|(root, beside)| Receiver::new(root, beside, requests))
+        let (files, keep): (PathBuf, Arc<dyn Debug + Send + Sync>) = match held.user.upgrade() {
+            Some(_) => {
+                let twin = aside()?;
+                let files = twin.path().join("files");
+                twin_of(&place.join("files"), &files).await?;
+                (files, Arc::new(twin))
+            }
+            None => {
+                let user = Arc::new(User(OwnedMutexGuard::mutex(&held).clone()));
+                held.user = Arc::downgrade(&user);
+                (place.join("files"), user)
+            }
+        };
+        let held = Arc::new(held);
+        let receiver = {
+            let (files, beside) = (files.clone(), files.with_file_name("beside"));
+            move |requests| {
+                let opened = opened(&files, &beside);
+                let (root, beside) = opened.map_err(Error::io("open the kept folder"))?;
+                Ok(Receiver::new(root, beside, requests))
+            }
         };
         sync(session, local, (receiver, held.clone()), progress).await?;
-        let to = to.to_owned();
-        let work = move || -> io::Result<()> {
-            let _held = held;
-            let (from, to) = (Root::open(&files)?, Root::open(&to)?);
-            tree::twin(from.as_fd(), to.as_fd())?;
-            let now = std::time::SystemTime::now();
-            std::fs::File::open(&place)?.set_modified(now)
-        };
-        let done = tokio::task::spawn_blocking(work).await;
-        let done = done.map_err(|error| Error::Failed(error.to_string()))?;
-        done.map_err(Error::io("take over the files"))
+        let used = std::fs::File::open(&place);
+        let used = used.and_then(|place| place.set_modified(std::time::SystemTime::now()));
+        used.map_err(Error::io("take over the files"))?;
+        Ok(wharf_builder::Local {
+            folder: files,
+            keep,
+        })
     }
 
-    async fn lock(&self, key: &str) -> OwnedMutexGuard<()> {
+    async fn lock(&self, key: &str) -> OwnedMutexGuard<Use> {
         let lock = {
             let mut locks = self.locks.lock().unwrap_or_else(PoisonError::into_inner);
             locks.retain(|_, lock| Arc::strong_count(lock) > 1);
@@ -171,6 +187,9 @@ impl Contexts {
         let Ok(held) = lock.try_lock_owned() else {
             return Ok(false);
         };
+        if held.user.strong_count() > 0 {
+            return Ok(false);
+        }
         let place = self.folder.join(key);
         let remove = move || {
             let _held = held;
@@ -184,7 +203,33 @@ impl Contexts {
 }
 
 /// The right to a kept folder. A thread that works on it has its own share of it, as it goes on when nobody waits any more.
-type Held = Arc<OwnedMutexGuard<()>>;
+type Held = Arc<OwnedMutexGuard<Use>>;
+
+/// Opens a kept folder and the one beside it, which gets rid of what a transfer that was cut off has left. Blocks.
+fn opened(files: &Path, beside: &Path) -> io::Result<(Root, OwnedFd)> {
+    match std::fs::remove_dir_all(beside) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    std::fs::create_dir_all(files)?;
+    std::fs::create_dir_all(beside)?;
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let beside = rustix::fs::open(beside, flags, Mode::empty())?;
+    Ok((Root::open(files)?, beside))
+}
+
+/// Makes `to` the same tree as `from`.
+async fn twin_of(from: &Path, to: &Path) -> Result<(), Error> {
+    let (from, to) = (from.to_owned(), to.to_owned());
+    let work = move || -> io::Result<()> {
+        std::fs::create_dir_all(&to)?;
+        let (from, to) = (Root::open(&from)?, Root::open(&to)?);
+        tree::twin(from.as_fd(), to.as_fd())
+    };
+    let done = tokio::task::spawn_blocking(work).await;
+    let done = done.map_err(|error| Error::Failed(error.to_string()))?;
+    done.map_err(Error::io("take over the files"))
+}
 
 async fn sync(
     session: &Session,
@@ -339,5 +384,25 @@ mod tests {
             drop(sender);
             assert!(matches!(work.await.unwrap().unwrap(), Ok(Ended::Cut(_))));
         });
+    }
+
+    /// A build reads it, though nobody brings it in line now.
+    #[tokio::test]
+    async fn a_folder_that_is_read_is_not_forgotten() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::create_dir(dir.path().join("k")).unwrap();
+        let contexts = Contexts::new(dir.path().to_owned());
+        let user = {
+            let mut held = contexts.lock("k").await;
+            let user = Arc::new(User(OwnedMutexGuard::mutex(&held).clone()));
+            held.user = Arc::downgrade(&user);
+            user
+        };
+        // Somebody else's lock is of the same folder.
+        contexts.lock("other").await;
+        assert!(contexts.lock("k").await.user.upgrade().is_some());
+        assert!(!contexts.forget("k").await.unwrap());
+        drop(user);
+        assert!(contexts.forget("k").await.unwrap());
     }
 }

@@ -4,12 +4,14 @@
 //! A file is written beside the tree and moved into it when it is whole, so that a transfer that is cut off at any
 //! point leaves only whole files, which the next one does not ask for again.
 
+use std::cell::RefCell;
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::fs::File;
 use std::io::{self, Write as _};
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use bollard_buildkit_proto::fsutil::types::packet::PacketType;
 use bollard_buildkit_proto::fsutil::types::{Packet, Stat};
@@ -21,6 +23,7 @@ use rustix::fs::{
 use rustix::fs::{Gid, Uid};
 use rustix::io::Errno;
 use tokio::sync::mpsc;
+use wharf_layer::Content;
 use wharf_sys::root::Root;
 
 use super::stat::{Entries, Entry, Kind};
@@ -45,6 +48,8 @@ pub(crate) struct Receiver {
     folders: Vec<Entry>,
     described: bool,
     requests: mpsc::UnboundedSender<Packet>,
+    /// The folder that was used last: what is in it comes one after the other.
+    last: RefCell<Option<(PathBuf, Arc<OwnedFd>)>>,
 }
 
 /// Brings the folder behind `root` in line with what a client has sent, who hears nothing of it. Files are in `beside`, on the
@@ -77,6 +82,7 @@ struct Coming {
     entry: Entry,
     file: File,
     name: String,
+    content: Content,
 }
 
 fn failed(path: &Path) -> impl Fn(io::Error) -> Error + use<> {
@@ -101,6 +107,7 @@ impl Receiver {
             folders: Vec::new(),
             described: false,
             requests,
+            last: RefCell::new(None),
         }
     }
 
@@ -169,14 +176,21 @@ impl Receiver {
     }
 
     /// The folder that holds `path`, and its name there.
-    fn place<'a>(&self, path: &'a Path) -> io::Result<(OwnedFd, &'a [u8])> {
+    fn place<'a>(&self, path: &'a Path) -> io::Result<(Arc<OwnedFd>, &'a [u8])> {
         let flags = OFlags::PATH | OFlags::DIRECTORY;
         let parent = match path.parent() {
             Some(parent) if parent != Path::new("") => parent,
             _ => Path::new("."),
         };
-        let folder = self.root.open_at(parent, flags, Mode::empty())?;
         let name = path.file_name().ok_or(io::ErrorKind::InvalidInput)?;
+        let mut last = self.last.borrow_mut();
+        if let Some((path, folder)) = &*last
+            && path == parent
+        {
+            return Ok((folder.clone(), name.as_bytes()));
+        }
+        let folder = Arc::new(self.root.open_at(parent, flags, Mode::empty())?);
+        *last = Some((parent.to_owned(), folder.clone()));
         Ok((folder, name.as_bytes()))
     }
 
@@ -245,7 +259,13 @@ impl Receiver {
             let mode = Mode::from_raw_mode(0o600);
             let file = openat(&self.beside, name.as_str(), flags | OFlags::CLOEXEC, mode)?;
             let file = File::from(file);
-            self.coming.insert(number, Coming { entry, file, name });
+            let coming = Coming {
+                entry,
+                file,
+                name,
+                content: Content::default(),
+            };
+            self.coming.insert(number, coming);
             self.send(PacketType::PacketReq, number);
         }
         Ok(())
@@ -256,6 +276,7 @@ impl Receiver {
             return Err(Error::Invalid(format!("invalid file request {number}")));
         };
         if !data.is_empty() {
+            coming.content.update(data);
             let written = coming.file.write_all(data);
             return written.map_err(failed(&coming.entry.path));
         }
@@ -269,7 +290,14 @@ impl Receiver {
 
     /// Moves a whole file into the tree.
     fn settle(&self, coming: Coming) -> io::Result<()> {
-        let Coming { entry, file, name } = coming;
+        let Coming {
+            entry,
+            file,
+            name,
+            content,
+        } = coming;
+        // So that the next builds do not read it to know that it is the same.
+        content.keep(&file);
         for (attribute, value) in &entry.xattrs {
             match fsetxattr(&file, attribute.as_str(), value, XattrFlags::empty()) {
                 Ok(()) | Err(Errno::OPNOTSUPP | Errno::PERM) => {}

@@ -1,4 +1,4 @@
-//! Reads members one after the other, and hashes everything that goes by.
+//! Reads members one after the other, and hashes everything that goes by if that is asked for.
 
 use std::io::BufRead;
 
@@ -12,7 +12,7 @@ use crate::LayerError;
 /// An archive on its way through.
 pub(crate) struct Archive<R> {
     input: R,
-    hasher: Hasher,
+    hasher: Option<Hasher>,
     /// Bytes that went by.
     position: u64,
     /// No more than so many bytes may go by.
@@ -33,11 +33,11 @@ struct Before {
 }
 
 impl<R: BufRead> Archive<R> {
-    /// An archive of at most `limit` bytes.
-    pub(crate) fn new(input: R, limit: u64) -> Archive<R> {
+    /// An archive of at most `limit` bytes, and whether its digest is wanted.
+    pub(crate) fn new(input: R, limit: u64, is_hashed: bool) -> Archive<R> {
         Archive {
             input,
-            hasher: Hasher::sha256(),
+            hasher: is_hashed.then(Hasher::sha256),
             position: 0,
             limit,
             left: 0,
@@ -169,12 +169,12 @@ impl<R: BufRead> Archive<R> {
         Ok(())
     }
 
-    /// Reads to the end of the input, which may be behind the end of the archive, and returns the digest of all.
-    pub(crate) fn finish(mut self) -> Result<Digest, LayerError> {
+    /// Reads to the end of the input, which may be behind the end of the archive, and returns the digest of all, if it is wanted.
+    pub(crate) fn finish(mut self) -> Result<Option<Digest>, LayerError> {
         loop {
             let count = fill(&mut self.input)?.len();
             if count == 0 {
-                return Ok(self.hasher.finish());
+                return Ok(self.hasher.map(Hasher::finish));
             }
             self.consume(count)?;
         }
@@ -255,7 +255,9 @@ impl<R: BufRead> Archive<R> {
 
     fn consume(&mut self, count: usize) -> Result<(), LayerError> {
         let piece = fill(&mut self.input)?;
-        self.hasher.update(&piece[..count]);
+        if let Some(hasher) = &mut self.hasher {
+            hasher.update(&piece[..count]);
+        }
         self.input.consume(count);
         self.position += count as u64;
         match self.position > self.limit {

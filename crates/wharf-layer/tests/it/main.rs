@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 mod build;
+mod contents;
 mod gnu;
 mod hostile;
 mod round_trip;

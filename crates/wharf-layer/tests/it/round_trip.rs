@@ -9,10 +9,10 @@ use proptest::prelude::*;
 use rustix::fs::{
     AtFlags, CWD, FileType, Mode, Timespec, Timestamps, XattrFlags, mknodat, utimensat,
 };
-use wharf_layer::{PackOptions, pack};
+use wharf_layer::{ApplyOptions, PackOptions, Plain, copy_only, pack};
 use wharf_oci::Digest;
 
-use crate::build::unpack;
+use crate::build::{unpack, unpack_with};
 use crate::tree::tree;
 
 #[derive(Debug, Clone)]
@@ -134,12 +134,43 @@ proptest! {
         let packed = pack(File::open(&source).unwrap().as_fd(), &mut archive, &PackOptions::default()).unwrap();
         prop_assert_eq!(packed.size, archive.len() as u64);
         let applied = unpack(&archive, &target).unwrap();
-        prop_assert_eq!(applied.diff_id, Digest::sha256(&archive));
+        prop_assert_eq!(applied.diff_id, Some(Digest::sha256(&archive)));
         prop_assert_eq!(applied.files, packed.files);
         prop_assert_eq!(tree(&target), tree(&source));
         let mut again = Vec::new();
         pack(File::open(&target).unwrap().as_fd(), &mut again, &PackOptions::default()).unwrap();
         prop_assert_eq!(again, archive, "the same tree is the same archive");
+    }
+
+    #[test]
+    fn a_copy_is_what_an_archive_makes(children in prop::collection::vec((name(), item()), 0..6), owner in prop::option::of((0..9_u32, 0..9_u32))) {
+        let top = tempfile::tempdir().unwrap();
+        let [source, target, copy] = ["source", "target", "copy"].map(|name| top.path().join(name));
+        let root = Item { node: Node::Dir(children), mode: 0o755, owner: (0, 0), time: (0, 0), xattr: None };
+        make(&source, &root, &mut None);
+        let options = PackOptions { whole_seconds: true, ..PackOptions::default() };
+        let plain = Plain { folder: "in".into(), owner, ..Plain::default() };
+        let apply = ApplyOptions { plain: Some(plain), ..ApplyOptions::default() };
+        for folder in [&target, &copy] {
+            fs::create_dir_all(folder.join("in/d")).unwrap();
+            fs::write(folder.join("in/a"), "is replaced").unwrap();
+            File::open(folder.join("in/a")).unwrap().set_modified(std::time::UNIX_EPOCH).unwrap();
+        }
+        let source = File::open(&source).unwrap();
+        let mut archive = Vec::new();
+        pack(source.as_fd(), &mut archive, &options).unwrap();
+        let unpacked = unpack_with(&archive, &target, &apply).unwrap();
+        prop_assert_eq!(unpacked.diff_id, None);
+        let into = File::open(&copy).unwrap();
+        copy_only((source.as_fd(), &options), (into.as_fd(), &apply), &|_, _| true).unwrap();
+        let without_times = |folder: &Path| {
+            let mut all = tree(folder);
+            // What was there before has the time of this test.
+            all.remove(Path::new("in"));
+            all.remove(Path::new("in/d"));
+            all
+        };
+        prop_assert_eq!(without_times(&copy), without_times(&target));
     }
 
     #[test]

@@ -83,7 +83,8 @@ impl Doing<'_> {
         let local = transfer(self.job, &wanted, name, self.voice).await?;
         Ok(Ref(Arc::new(Inner::Folder {
             local,
-            content: None,
+            // The folder may have been another build's before, with other files.
+            content: Digest::sha256(wharf_engine::new_id().as_bytes()),
         })))
     }
 
@@ -359,10 +360,7 @@ fn folder_ref(dir: TempDir, folder: PathBuf, content: Digest) -> Ref {
         folder,
         keep: Arc::new(dir),
     };
-    Ref(Arc::new(Inner::Folder {
-        local,
-        content: Some(content),
-    }))
+    Ref(Arc::new(Inner::Folder { local, content }))
 }
 
 /// A folder of a repository. Links in it do not lead out (CVE-2026-33748).

@@ -2,22 +2,16 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::os::fd::AsFd as _;
 use std::path::{Component, Path};
-use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
 use rustix::fs::{AtFlags, unlinkat};
-use tempfile::TempDir;
 use tokio::io::AsyncRead;
 use tokio::sync::watch;
-use tokio_util::io::SyncIoBridge;
 use tokio_util::task::AbortOnDropHandle;
-use wharf_builder::transfer::chain;
 use wharf_builder::{BuildError, Client, Local, LocalRequest, fetch};
 use wharf_distribution::Credentials;
 use wharf_dockerfile::Ignore;
-use wharf_layer::{ApplyOptions, LayerError, Plain, apply};
 use wharf_sys::root::Root;
 
 use super::super::files::Remote;
@@ -33,6 +27,8 @@ pub enum BuildSource {
     Archive(Box<dyn AsyncRead + Send + Unpin>),
     /// An address: of an archive, of a Dockerfile, or of a git repository.
     Remote(String),
+    /// A folder that a client's session is asked for.
+    Folder(BoxFuture<'static, Result<Local, BuildError>>),
 }
 
 /// The client of a classic build: it has said all it has to say. It has no secrets and no agents.
@@ -41,25 +37,6 @@ pub(super) struct Uploaded {
     /// What it sent; nothing where the context is elsewhere.
     pub(super) files: Option<Local>,
     pub(super) credentials: BTreeMap<String, Credentials>,
-}
-
-impl Uploaded {
-    /// Unpacks an archive into a folder of its own in `parent`.
-    ///
-    /// # Errors
-    /// If it is none, or the disk refuses.
-    pub(super) async fn unpack(
-        archive: Box<dyn AsyncRead + Send + Unpin>,
-        folder: TempDir,
-    ) -> Result<Local, BuildError> {
-        let root = Root::open(folder.path())
-            .map_err(SolveError::io("open the folder of the build context"))?;
-        unpack(archive, Arc::new(root)).await?;
-        Ok(Local {
-            folder: folder.path().to_owned(),
-            keep: Arc::new(folder),
-        })
-    }
 }
 
 impl Client for Uploaded {
@@ -228,40 +205,4 @@ fn unlink(root: &Root, path: &Path) {
         // What cannot be taken away is only there to be copied.
         let _ = unlinkat(&folder, name, AtFlags::empty());
     }
-}
-
-/// Unpacks an archive of plain files. Nothing at all is an empty folder.
-async fn unpack(
-    archive: Box<dyn AsyncRead + Send + Unpin>,
-    root: Arc<Root>,
-) -> Result<(), BuildError> {
-    let mut archive = SyncIoBridge::new(archive);
-    let work = move || {
-        let options = ApplyOptions {
-            skip_devices: true,
-            plain: Some(Plain::default()),
-            ..ApplyOptions::default()
-        };
-        let mut first = [0; 1];
-        let count = io::Read::read(&mut archive, &mut first)
-            .map_err(|error| format!("error reading the build context: {error}"))?;
-        if count == 0 {
-            return Ok(());
-        }
-        let whole = io::Read::chain(&first[..], &mut archive);
-        let done = apply(whole, root.as_fd(), &options);
-        if done.is_err() {
-            // A client that is still sending does not read why; and what it sends is not wanted any more.
-            let _ = io::copy(&mut archive, &mut io::sink());
-        }
-        done.map(drop).map_err(|error| match error {
-            // As Go's reader of archives says it.
-            LayerError::Truncated => "unexpected EOF".to_owned(),
-            LayerError::Header { .. } => "archive/tar: invalid tar header".to_owned(),
-            error => format!("Error processing tar file: {}", chain(&error)),
-        })
-    };
-    let done = wharf_images::at_clients_pace(work).await;
-    let done = done.map_err(|error| BuildError::Failed(error.to_string()))?;
-    done.map_err(BuildError::Failed)
 }

@@ -16,6 +16,7 @@ mod options;
 mod output;
 mod squash;
 mod steps;
+mod upload;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -125,9 +126,10 @@ impl Classic {
     ) -> Result<(Job, Context, mpsc::Receiver<Progress>), BuildError> {
         let (address, files) = match source {
             BuildSource::Remote(address) => (Some(address), None),
+            BuildSource::Folder(folder) => (None, Some(folder.await?)),
             BuildSource::Archive(archive) => {
-                let folder = self.0.shared().scratch()?;
-                (None, Some(Uploaded::unpack(archive, folder).await?))
+                let unpacked = upload::unpack(archive, self.0.shared().clone()).await?;
+                (None, Some(unpacked))
             }
         };
         let (progress, mut said) = mpsc::channel(64);

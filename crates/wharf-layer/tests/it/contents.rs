@@ -1,0 +1,54 @@
+//! What is kept of files' contents.
+
+use std::fs::File;
+use std::os::fd::AsFd as _;
+use std::path::Path;
+
+use wharf_layer::{ApplyOptions, Plain, kept_content};
+use wharf_oci::Digest;
+
+use crate::build::{archive, file, unpack_with};
+
+fn kept(dir: &Path, size: u64) -> Option<Vec<u8>> {
+    let dir = File::open(dir).unwrap();
+    kept_content(dir.as_fd(), b"f", size).map(Vec::from)
+}
+
+fn options(keeps_contents: bool) -> ApplyOptions {
+    let plain = Plain {
+        keeps_contents,
+        ..Plain::default()
+    };
+    ApplyOptions {
+        plain: Some(plain),
+        ..ApplyOptions::default()
+    }
+}
+
+#[test]
+fn a_file_keeps_the_digest_of_its_content() {
+    let dir = tempfile::tempdir_in("/var/tmp").unwrap();
+    unpack_with(&archive(&[file("f", "text")]), dir.path(), &options(true)).unwrap();
+    let digest = Digest::sha256(b"text").as_bytes().to_vec();
+    assert_eq!(kept(dir.path(), 4), Some(digest));
+    // A power cut has taken the rest of it.
+    assert_eq!(kept(dir.path(), 3), None);
+}
+
+/// Else it could pass for another file.
+#[test]
+fn no_archive_brings_a_digest() {
+    let mut said = 4_u64.to_le_bytes().to_vec();
+    said.extend_from_slice(Digest::sha256(b"other").as_bytes());
+    let member = file("f", "text").pax("SCHILY.xattr.trusted.wharf.content", &said);
+    for options in [ApplyOptions::default(), options(false)] {
+        let dir = tempfile::tempdir_in("/var/tmp").unwrap();
+        unpack_with(
+            &archive(std::slice::from_ref(&member)),
+            dir.path(),
+            &options,
+        )
+        .unwrap();
+        assert_eq!(kept(dir.path(), 4), None);
+    }
+}
