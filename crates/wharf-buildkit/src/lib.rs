@@ -34,4 +34,4 @@ mod usage;
 
 pub use rest::{RestBuild, RestEvent};
 pub use service::BuildKit;
-pub use session::receive;
+pub use session::{OFFERED, Offer, receive};

@@ -20,6 +20,7 @@ use tokio::sync::Notify;
 use tonic::service::Routes;
 use tonic::{Request, Response, Status};
 use tower::Service as _;
+use wharf_builder::{BuildError, Client as _, LocalRequest};
 use wharf_engine::Engine;
 use wharf_solver::{CacheRecord, PruneOptions, Solver};
 
@@ -28,7 +29,7 @@ use crate::control::Control;
 use crate::history::History;
 use crate::job::Jobs;
 use crate::rest::Named;
-use crate::session::{Contexts, Introduction, Sessions};
+use crate::session::{Asked, Contexts, Introduction, Sessions};
 
 /// The largest message of a client (BuildKit's own limit).
 const LARGEST: usize = 16 << 20;
@@ -138,6 +139,23 @@ impl BuildKit {
         if let Err(error) = served.await {
             tracing::debug!(%error, "gRPC connection");
         }
+    }
+
+    /// The folder that a session offers as `context`, for a build by the classic builder.
+    ///
+    /// # Errors
+    /// If there is no such session, or it does not let have it.
+    pub async fn folder(&self, session: &str) -> Result<wharf_builder::Local, BuildError> {
+        let wanted = LocalRequest {
+            name: "context".to_owned(),
+            shared_key_hint: "classic".to_owned(),
+            ..LocalRequest::default()
+        };
+        let (told, _) = tokio::sync::watch::channel(0);
+        let folder = Asked::new(&self.kit, session).local(&wanted, told).await;
+        // There may be more now than is to be kept.
+        self.kit.built.notify_one();
+        folder
     }
 
     /// Reads what a client says of the session that it opens (`POST /session`).

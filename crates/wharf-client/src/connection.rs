@@ -237,6 +237,33 @@ impl Client {
         Ok(Hijacked::new(hyper::upgrade::on(response).await?, &kind))
     }
 
+    /// A session (`POST /session`) that the daemon asks things of, on a connection that goes on as HTTP/2; `None` if its builds without
+    /// BuildKit ask none.
+    pub async fn session(&self, headers: &[(&'static str, String)]) -> Result<Option<Hijacked>> {
+        let url = Url::new(["session"]);
+        let request = || {
+            let mut request = self.request(Method::POST, &url, NO_BODY)?;
+            let own = request.headers_mut();
+            own.insert(CONNECTION, http::HeaderValue::from_static("Upgrade"));
+            own.insert(UPGRADE, http::HeaderValue::from_static("h2c"));
+            for (name, value) in headers {
+                if let Ok(value) = http::HeaderValue::from_str(value) {
+                    own.insert(*name, value);
+                }
+            }
+            Ok(request)
+        };
+        let (response, _sender) = match self.call(request).await {
+            Err(Error::Api { .. }) => return Ok(None),
+            called => called?,
+        };
+        let is_ours = response.headers().contains_key("wharf-session");
+        if !is_ours || response.status() != StatusCode::SWITCHING_PROTOCOLS {
+            return Ok(None);
+        }
+        Ok(Some(Hijacked::new(hyper::upgrade::on(response).await?, "")))
+    }
+
     async fn send_stream(&self, request: impl Fn() -> Result<Request<Body>>) -> Result<BodyStream> {
         let (response, _) = self.call(request).await?;
         Ok(stream_of(response))

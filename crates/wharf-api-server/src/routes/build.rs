@@ -54,6 +54,10 @@ pub(crate) async fn build(
     };
     let quiet = params.flag("q");
     let source = match params.some("remote") {
+        Some(remote) if remote == "client-session" && params.some("session").is_some() => {
+            let session = params.get("session").to_owned();
+            BuildSource::Folder(Box::pin(async move { buildkit.folder(&session).await }))
+        }
         Some(url) => BuildSource::Remote(url),
         None => {
             let body = request.into_body().into_data_stream();

@@ -35,7 +35,11 @@ pub(crate) async fn session(Extension(kit): Extension<BuildKit>, mut request: Re
             Err(error) => tracing::debug!(%error, "a client did not take its session"),
         }
     });
-    Ok(switching())
+    let mut response = switching();
+    // Ours asks for it: dockerd's classic builder takes no session.
+    let offers = HeaderValue::from_static("classic");
+    response.headers_mut().insert("Wharf-Session", offers);
+    Ok(response)
 }
 
 fn asks_for_h2c(request: &Request) -> Result<(), ApiError> {

@@ -1,10 +1,12 @@
 //! Builds. What a Dockerfile means is in the folder `builds`, as data.
 
 use std::io::Write as _;
+use std::os::unix::ffi::OsStrExt as _;
 use std::process::Stdio;
 
 use anyhow::{Context as _, Result, ensure};
 use tempfile::TempDir;
+use wharf_testkit::EngineKind;
 
 use super::containers::until;
 use crate::{Case, corpus};
@@ -179,7 +181,11 @@ pub(crate) fn what_is_removed_is_forgotten(case: &mut Case) -> Result<()> {
     let (_folder, path) = context(&[("Dockerfile", file), ("f", "one\n")])?;
     case.ok(&["build", "-q", "-t", "made", &path])?;
     let cache = || case.ok(&["system", "df", "--format", "{{.Type}} {{.TotalCount}}"]);
-    ensure!(cache()?.contains("Build Cache 0"), "{}", cache()?);
+    // Our command's folder is kept, so that it is not sent again; of the steps nothing is.
+    let kept =
+        usize::from(case.client == crate::Client::Wharf && case.engine.kind == EngineKind::Wharf);
+    let wanted = format!("Build Cache {kept}");
+    ensure!(cache()?.contains(&wanted), "{}", cache()?);
     case.ok(&["rmi", "made"])?;
     let said = case.ok(&["build", "-t", "made", &path])?;
     ensure!(!said.contains(" ---> Using cache"), "{said}");
@@ -350,4 +356,48 @@ pub(crate) fn a_client_that_goes_stops_only_its_steps(case: &mut Case) -> Result
     ensure!(second.wait()?.success(), "the other one's build");
     case.prints(&["run", "--rm", "made", "cat", "/x"], "done")?;
     until(|| Ok(case.ok(&["ps", "-aq"])?.is_empty()))
+}
+
+/// Our command offers its folder, and the daemon asks for what it has not got.
+pub(crate) fn what_is_there_is_not_sent_again(case: &mut Case) -> Result<()> {
+    if case.client == crate::Client::Docker || case.engine.kind != EngineKind::Wharf {
+        return Ok(());
+    }
+    let file = "FROM busybox\nCOPY . /c/\nCMD cat /c/small /c/d/* 2>&1; ls -1A /c\n";
+    let large = "x".repeat(300_000);
+    let files = [
+        ("Dockerfile", file),
+        ("small", "one\n"),
+        ("large", large.as_str()),
+        ("d/gone", "G\n"),
+    ];
+    let (folder, path) = context(&files)?;
+    let place = |name: &str| folder.path().join(name);
+    std::fs::write(place(".dockerignore"), "large*\n!large\nDockerfile\n")?;
+    std::fs::hard_link(place("small"), place("d/same"))?;
+    std::os::unix::fs::symlink("small", place("link"))?;
+    let sent = |wanted: &str, out: &str| -> Result<()> {
+        let said = case.ok(&["build", "-t", "made", &path])?;
+        let line = format!("Sending build context to Wharf daemon  {wanted}\n");
+        ensure!(said.starts_with(&line), "{said}");
+        case.prints(&["run", "--rm", "made"], out)
+    };
+    let names = ".dockerignore\nd\nlarge\nlink\nsmall";
+    sent("300.1kB", &format!("one\nG\none\n{names}"))?;
+    // The Dockerfile is hidden from the build, and so it is sent each time.
+    sent("64B", &format!("one\nG\none\n{names}"))?;
+    std::fs::write(place("small"), "two\n")?;
+    std::fs::remove_file(place("d/gone"))?;
+    sent("68B", &format!("two\ntwo\n{names}"))?;
+    // What has no text as its name is told in an archive only.
+    std::fs::write(
+        place("d").join(std::ffi::OsStr::from_bytes(b"\xff")),
+        "odd\n",
+    )?;
+    let said = case.ok(&["build", "-t", "made", &path])?;
+    ensure!(
+        said.contains("Sending build context to Wharf daemon  3"),
+        "{said}"
+    );
+    case.prints(&["run", "--rm", "made"], &format!("two\ntwo\nodd\n{names}"))
 }

@@ -176,7 +176,8 @@ scenarios! {
     push: there_and_back layers_are_taken_over all_tags what_cannot_be_pushed what_was_built_is_pushed;
     builds: settings files commands stages mistakes words contexts edges archives_are_unpacked added_archives_stay_inside triggers_come_before_the_arrow
         steps_are_used_again steps_of_another_image what_is_removed_is_forgotten options containers_of_steps standard_input
-        a_client_that_goes_stops_its_build a_client_that_goes_stops_only_its_steps squashed_into_one_layer;
+        a_client_that_goes_stops_its_build a_client_that_goes_stops_only_its_steps squashed_into_one_layer
+        what_is_there_is_not_sent_again;
     buildx: images_are_built_and_used_again build_goes_through_the_plugin secrets_and_arguments errors_show_the_place
         results_go_where_they_are_wanted other_contexts a_client_that_goes_stops_its_steps what_builds_keep
         bake_builds_several compose_builds_and_comes_up platforms_in_one_build

@@ -6,9 +6,11 @@ use std::path::{Path, PathBuf};
 
 use base64::Engine as _;
 use serde_json::{Map, Value, json};
+use wharf_buildkit::Offer;
 use wharf_client::{Body, Method, Url, upload};
 
 use super::build_context::{self, Packing};
+use super::build_session;
 use crate::cli::command::COMMAND as EMPTY;
 use crate::cli::context::{line, out};
 use crate::cli::{
@@ -97,14 +99,28 @@ pub static COMMAND: Command = Command {
 /// What is sent, and how it is told.
 struct Source {
     body: Option<(Body, Option<Packing>)>,
+    /// The folder, and what it offers, if nothing speaks against that.
+    offer: Option<(PathBuf, Offer)>,
     remote: Option<String>,
     /// The Dockerfile's path as the daemon is to know it.
     dockerfile: String,
 }
 
 async fn run(context: &Context, matches: &Matches) -> Outcome {
-    let source = source(matches)?;
-    let mut url = url(context, matches)?.with("dockerfile", source.dockerfile);
+    let mut source = source(matches)?;
+    let mut url = url(context, matches)?.with("dockerfile", &source.dockerfile);
+    let client = context.client().await?;
+    let mut session = None;
+    if let Some((folder, offer)) = source.offer.take() {
+        session = build_session::open(client, &folder, offer).await?;
+        match &session {
+            Some(session) => {
+                url = url.with("session", &session.id);
+                source.remote = Some("client-session".to_owned());
+            }
+            None => source.body = Some(packed(&folder, &source.dockerfile, None, false)?),
+        }
+    }
     if let Some(remote) = &source.remote {
         url = url.with("remote", remote);
     }
@@ -112,13 +128,15 @@ async fn run(context: &Context, matches: &Matches) -> Outcome {
         .map(|value| ("x-registry-config", value))
         .into_iter()
         .collect();
-    let client = context.client().await?;
     let quiet = matches.on("quiet");
     let stream = match source.body {
         None => {
-            client
-                .stream_with_headers(Method::POST, url, &headers)
-                .await?
+            let stream = client.stream_with_headers(Method::POST, url, &headers);
+            let stream = stream.await;
+            if let Some(session) = session.as_ref().filter(|_| !quiet) {
+                say_sent(session.sent())?;
+            }
+            stream?
         }
         Some((body, packing)) => {
             let kind = "application/x-tar";
@@ -151,11 +169,15 @@ async fn sent(packing: Packing, accepted: bool, quiet: bool) -> Outcome {
         Err(_) if !accepted => return Ok(()),
         Err(exit) => return Err(exit),
     };
-    if !quiet {
-        let size = human_size(i64::try_from(size).unwrap_or(i64::MAX), 4);
-        line(format!("Sending build context to Wharf daemon  {size}"))?;
+    match quiet {
+        true => Ok(()),
+        false => say_sent(size),
     }
-    Ok(())
+}
+
+fn say_sent(size: u64) -> Outcome {
+    let size = human_size(i64::try_from(size).unwrap_or(i64::MAX), 4);
+    line(format!("Sending build context to Wharf daemon  {size}"))
 }
 
 fn source(matches: &Matches) -> Outcome<Source> {
@@ -164,6 +186,7 @@ fn source(matches: &Matches) -> Outcome<Source> {
     if build_context::is_remote(place) {
         return Ok(Source {
             body: None,
+            offer: None,
             remote: Some(place.to_owned()),
             dockerfile: file.unwrap_or_default().to_owned(),
         });
@@ -185,12 +208,30 @@ fn source(matches: &Matches) -> Outcome<Source> {
         )));
     }
     let (dockerfile, extra) = dockerfile(&folder, file)?;
-    let (pipe, packing) = build_context::pack(&folder, &dockerfile, extra, compress)?;
+    let mut offer = None;
+    if extra.is_none() && !compress {
+        offer = build_context::offer(&folder, &dockerfile)?;
+    }
+    let body = match offer {
+        Some(_) => None,
+        None => Some(packed(&folder, &dockerfile, extra, compress)?),
+    };
     Ok(Source {
-        body: Some((upload(reader(pipe)?), Some(packing))),
+        body,
+        offer: offer.map(|offer| (folder, offer)),
         remote: None,
         dockerfile,
     })
+}
+
+fn packed(
+    folder: &Path,
+    dockerfile: &str,
+    extra: Option<Vec<u8>>,
+    compress: bool,
+) -> Outcome<(Body, Option<Packing>)> {
+    let (pipe, packing) = build_context::pack(folder, dockerfile, extra, compress)?;
+    Ok((upload(reader(pipe)?), Some(packing)))
 }
 
 fn reader(pipe: OwnedFd) -> Outcome<tokio::net::unix::pipe::Receiver> {
@@ -254,6 +295,7 @@ fn standard_input(file: Option<&str>, compress: bool) -> Outcome<Source> {
         });
         return Ok(Source {
             body: Some((upload(reader(read.into())?), None)),
+            offer: None,
             remote: None,
             dockerfile: file.unwrap_or_default().to_owned(),
         });
@@ -263,6 +305,7 @@ fn standard_input(file: Option<&str>, compress: bool) -> Outcome<Source> {
     let (pipe, packing) = build_context::only(start, compress)?;
     Ok(Source {
         body: Some((upload(reader(pipe)?), Some(packing))),
+        offer: None,
         remote: None,
         dockerfile: "Dockerfile".to_owned(),
     })

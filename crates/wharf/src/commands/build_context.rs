@@ -8,6 +8,7 @@ use std::thread::JoinHandle;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use rustix::fs::{FileType, Mode, OFlags};
+use wharf_buildkit::Offer;
 use wharf_dockerfile::Ignore;
 use wharf_layer::{PackOptions, pack_only};
 
@@ -81,16 +82,11 @@ pub fn pack(
         let wanted = |path: &[u8], stat: &rustix::fs::Stat| {
             let path = String::from_utf8_lossy(path);
             let is_folder = FileType::from_raw_mode(stat.st_mode) == FileType::Directory;
-            // What a build cannot do without; the daemon hides it again.
-            if path == ".dockerignore" {
-                return !is_extra;
+            match is_extra && path == ".dockerignore" {
+                true => false,
+                // The name of one that is not in the folder is that of nothing there.
+                false => wants(&ignore, &kept, &path, is_folder),
             }
-            let needed = path == kept.as_str() && !is_extra;
-            let above = is_folder && kept.starts_with(&format!("{path}/"));
-            needed
-                || above
-                || !ignore.ignores(&path)
-                || (is_folder && ignore.has_exception_in(&path))
         };
         let options = PackOptions {
             whole_seconds: true,
@@ -99,6 +95,24 @@ pub fn pack(
         let packed = pack_only(root.as_fd(), &mut out, &options, &wanted);
         packed.map(drop).map_err(|error| error.to_string())
     })
+}
+
+/// A folder that is described in a session, which sends what is asked for of it. `None` if only an archive can say what is in it.
+pub fn offer(folder: &Path, dockerfile: &str) -> Outcome<Option<Offer>> {
+    let ignore = ignore(folder, dockerfile)?;
+    let wanted = |path: &str, is_folder| wants(&ignore, dockerfile, path, is_folder);
+    let offer = Offer::read(folder, &wanted);
+    offer.map_err(|error| Exit::new(format!("error reading the build context: {error}")))
+}
+
+/// Whether a path is sent: what is not ignored, what leads to such, and what a build cannot do without; the daemon hides that again.
+fn wants(ignore: &Ignore, dockerfile: &str, path: &str, is_folder: bool) -> bool {
+    let above = is_folder && dockerfile.starts_with(&format!("{path}/"));
+    path == ".dockerignore"
+        || path == dockerfile
+        || above
+        || !ignore.ignores(path)
+        || (is_folder && ignore.has_exception_in(path))
 }
 
 /// A context of nothing but a Dockerfile.

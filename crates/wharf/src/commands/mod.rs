@@ -4,6 +4,7 @@ pub mod api_socket;
 pub mod attach;
 pub mod build;
 pub mod build_context;
+mod build_session;
 pub mod builder;
 pub mod check;
 pub mod commit;
