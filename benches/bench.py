@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 
+import builds
 import containers
 import images
 import network
@@ -21,7 +22,7 @@ parser.add_argument("fixtures")
 parser.add_argument("work")
 parser.add_argument("--rounds", type=int, default=20)
 parser.add_argument("--only", default="")
-parser.add_argument("--share", type=float, default=1.0, help="of the networks, containers, ports and seconds that benches/network.py takes: 0.1 is a trial")
+parser.add_argument("--share", type=float, default=1.0, help="of the networks, containers, ports and seconds of benches/network.py, and of the files and bytes of builds.py: 0.1 is a trial")
 parser.add_argument("--containers", type=int, default=1000, help="how many there are for lists")
 parser.add_argument("--running", type=int, default=100, help="how many run when a daemon starts again")
 args = parser.parse_args()
@@ -37,7 +38,9 @@ class Engine:
         self.root = os.path.join(args.work, name)
         os.makedirs(self.root)
         self.socket = f"{self.root}/engine.sock"
-        self.command = [*command, "-H", f"unix://{self.socket}", "--data-root", f"{self.root}/data", "--exec-root", f"{self.root}/exec"]
+        self.command = [*command, "-H", f"unix://{self.socket}", "--data-root", f"{self.root}/data"]
+        # As by default, in memory.
+        self.command += ["--exec-root", f"/run/{name}"]
         self.command += ["--pidfile", f"{self.root}/pid", "--config-file", f"{self.root}/daemon.json"]
         self.env = dict(os.environ, DOCKER_HOST=f"unix://{self.socket}", HOME=self.root)
         self.configure("{}")
@@ -57,10 +60,13 @@ class Engine:
                 sys.exit(f"{self.name} did not start: {open(f'{self.root}/log', encoding='utf-8').read()}")
             time.sleep(0.002)
 
-    def restart(self):
-        """Ends the daemon, and starts it again."""
+    def stop(self):
         self.daemon.terminate()
         self.daemon.wait()
+
+    def restart(self):
+        """Ends the daemon, and starts it again."""
+        self.stop()
         self.launch()
 
     def answers(self):
@@ -384,18 +390,32 @@ def main():
     registry = subprocess.Popen(["docker-registry", "serve", f"{args.work}/registry.yml"], stdout=log, stderr=log)
     wharf = Engine("wharf", [f"{args.bin}/wharf", "daemon"])
     dockerd = Engine("dockerd", ["dockerd", "--bip", "172.31.0.1/16"])
+    busybox = ("load", "-q", "-i", f"{args.fixtures}/busybox.tar")
     for engine in (wharf, dockerd):
-        engine.run("docker", "load", "-q", "-i", f"{args.fixtures}/busybox.tar")
+        engine.run("docker", *busybox)
     own = (bench_idle, bench_bundle, bench_run, bench_exec, bench_burst, bench_pull, bench_logs, bench_read_logs)
-    for bench in own + containers.benches(row, in_turn, args) + images.benches(row, args, REGISTRY, processor) + network.benches(row, in_turn, args.rounds, args.share):
+    measure(own + containers.benches(row, in_turn, args) + images.benches(row, args, REGISTRY, processor) + network.benches(row, in_turn, args.rounds, args.share), wharf, dockerd)
+    dockerd.stop()
+    built = builds.benches(row, args)
+    if any(args.only in bench.__name__ for bench in built):
+        # Both have a containerd of their own, and a bridge of the same name.
+        os.environ["PATH"] = f"{os.environ['WHARF_DOCKERD']}:{os.environ['PATH']}"
+        dockerd = Engine("dockerd-26", ["dockerd", "--bip", "172.31.0.1/16"])
+        dockerd.run("docker", *busybox)
+        measure(built, wharf, dockerd)
+        dockerd.stop()
+    wharf.stop()
+    registry.terminate()
+    registry.wait()
+
+
+def measure(benches, wharf, dockerd):
+    for bench in benches:
         if args.only in bench.__name__:
             try:
                 bench(wharf, dockerd)
             except (RuntimeError, OSError) as error:
                 print(f"{bench.__name__}: {error}")
-    for process in (wharf.daemon, dockerd.daemon, registry):
-        process.terminate()
-        process.wait()
 
 
 main()

@@ -17,7 +17,13 @@ cleanup() {
 trap cleanup EXIT
 fixtures=$(bash "$kit/fixtures/large.sh")
 WHARF_CLIENTS=$(bash "$kit/fixtures/clients.sh")
-export WHARF_CLIENTS
+# Builds are measured beside the newest dockerd, buildx and buildah that Debian has.
+WHARF_DOCKERD=$(bash "$kit/fixtures/dockerd-26.sh")
+WHARF_PLUGINS=$(bash "$kit/fixtures/cli-plugins.sh")
+WHARF_BUILDAH=$(bash "$kit/fixtures/buildah.sh")
+WHARF_APPLICATIONS=$(bash "$kit/fixtures/applications.sh")
+WHARF_SOURCES=$(bash "$kit/fixtures/sources.sh")
+export WHARF_CLIENTS WHARF_DOCKERD WHARF_PLUGINS WHARF_BUILDAH WHARF_APPLICATIONS WHARF_SOURCES
 bash "$kit/src/world/enter.sh" "$name" \
     "$(cat "$kit/src/world/mounts.sh"; echo 'exec python3 "$@"')" \
     "$root/benches/bench.py" "$bin" "$fixtures" "$work" "$@"
