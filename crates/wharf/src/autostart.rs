@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use wharf_client::{Client, Error};
 
 use crate::cli::{Exit, Outcome};
-use crate::commands::daemon::LOCKED;
+use crate::daemon::LOCKED;
 
 /// Where a daemon started this way logs.
 const LOG: &str = "/var/log/wharf.log";

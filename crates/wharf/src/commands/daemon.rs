@@ -3,7 +3,6 @@
 use std::os::unix::process::CommandExt;
 
 use clap::Parser;
-use wharf_engine::EngineError;
 use wharf_sys::words::plain;
 
 use crate::cli::command::COMMAND as EMPTY;
@@ -12,9 +11,6 @@ use crate::daemon::DaemonArgs;
 
 /// Hidden first word with which [`crate::autostart`] starts a daemon in a session of its own.
 pub const BACKGROUND: &str = "__background-daemon";
-
-/// Exit code of a daemon that finds another one at work on its folders (`EX_TEMPFAIL` of sysexits.h).
-pub const LOCKED: i32 = 75;
 
 /// Listed in the help; [`start_if_asked`] runs it before any runtime of the client is made.
 pub static COMMAND: Command = Command {
@@ -79,8 +75,7 @@ pub fn start_if_asked(words: &[String]) -> Option<i32> {
         Ok(()) => Some(0),
         Err(error) => {
             eprintln!("{}", plain(&format!("wharf daemon: {error:#}")));
-            let locked = matches!(error.downcast_ref(), Some(EngineError::Locked { .. }));
-            Some(if locked { LOCKED } else { 1 })
+            Some(crate::daemon::exit_code(&error))
         }
     }
 }

@@ -24,11 +24,22 @@ use std::sync::Arc;
 use anyhow::{Context as _, Result};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use wharf_api_server::{Api, Listener};
-use wharf_engine::Engine;
+use wharf_engine::{Engine, EngineError};
 
 pub use args::DaemonArgs;
 pub(crate) use refused::flag as refused_flag;
 use settings::Settings;
+
+/// Exit code of a daemon that finds another one at work on its folders (`EX_TEMPFAIL` of sysexits.h).
+pub const LOCKED: i32 = 75;
+
+/// What a daemon ends with that could not start, or go on.
+pub fn exit_code(error: &anyhow::Error) -> i32 {
+    match error.downcast_ref() {
+        Some(EngineError::Locked { .. }) => LOCKED,
+        _ => 1,
+    }
+}
 
 /// Runs the daemon until it is told to stop.
 pub fn run(args: DaemonArgs) -> Result<()> {
