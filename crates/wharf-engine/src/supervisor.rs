@@ -422,6 +422,7 @@ impl Supervisor {
         }
         (self.stop_at, self.kill_at) = (None, None);
         self.entry.io().task = None;
+        self.shared.execs.forget_idle(&self.record.id);
         let phase = self.record.state.phase;
         let duration = ("execDuration", ran.as_secs().to_string());
         self.shared

@@ -123,6 +123,27 @@ pub(crate) fn odd_settings_have_their_answers(case: &mut Case) -> Result<()> {
         waited["StatusCode"] == 127 && waited["Error"]["Message"].is_string(),
         "{waited}"
     );
+    case.ok(&["run", "-d", "--name", "c3", "busybox", "sleep", "1000"])?;
+    let session = || -> Result<String> {
+        let exec = json!({ "Cmd": ["/nope"], "AttachStdout": true, "Tty": true });
+        let exec = case.expect("POST", "/containers/c3/exec", Some(&exec), 201)?;
+        Ok(format!("/exec/{}", exec["Id"].as_str().unwrap_or_default()))
+    };
+    let (failed, idle) = (session()?, session()?);
+    let start = json!({ "Detach": true, "Tty": true });
+    case.engine
+        .api("POST", &format!("{failed}/start"), Some(&start))?;
+    let resized = case
+        .engine
+        .api("POST", &format!("{failed}/resize?h=2&w=2"), None)?;
+    ensure!(
+        resized.status == 400 && resized.message() == "exec process is not started",
+        "{}",
+        resized.text()
+    );
+    case.ok(&["kill", "c3"])?;
+    case.expect("POST", "/containers/c3/wait", None, 200)?;
+    case.expect("GET", &format!("{idle}/json"), None, 404)?;
     // The log of no stream is empty.
     let log = case
         .engine

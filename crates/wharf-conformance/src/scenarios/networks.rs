@@ -869,6 +869,16 @@ pub(crate) fn links_of_the_default_bridge(case: &mut Case) -> Result<()> {
         &["inspect", "-f", "{{json .HostConfig.Links}}", "c1"],
         "[\"/db:/c1/my-db\"]",
     )?;
+    // A link goes to the container, whatever either is called.
+    for (old, new) in [("db", "store"), ("c1", "web")] {
+        case.ok(&["rename", old, new])?;
+    }
+    super::containers::until(|| {
+        let links = ["inspect", "-f", "{{json .HostConfig.Links}}", "web"];
+        Ok(case.ok(&links)? == "[\"/store:/web/my-db\"]")
+    })?;
+    case.ok(&["restart", "-t", "0", "web"])?;
+    case.ok(&["rename", "store", "db"])?;
     case.fails(
         &["run", "--link", "nope", "busybox", "true"],
         125,

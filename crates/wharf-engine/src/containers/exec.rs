@@ -135,6 +135,17 @@ impl Execs {
         }
     }
 
+    /// A run of the container has ended: what nobody has started by then is no more (moby `Daemon.Cleanup`).
+    pub(crate) fn forget_idle(&self, container: &str) {
+        let mut sessions = self.lock();
+        let live = sessions.live.get(container).cloned().unwrap_or_default();
+        for id in live {
+            if sessions.by_id.get(&id).is_some_and(|one| !one.started) {
+                sessions.remove(&id);
+            }
+        }
+    }
+
     fn lock(&self) -> MutexGuard<'_, Sessions> {
         self.sessions.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -404,10 +415,15 @@ impl Containers {
             let text = "timeout waiting for exec session ready";
             return Err(EngineError::Failed(text.to_owned()));
         }
-        let (task, tty) = execs.change(exec, |session| {
-            (session.task.clone(), session.view.spec.tty)
+        let (task, tty, pid) = execs.change(exec, |session| {
+            let view = &session.view;
+            (session.task.clone(), view.spec.tty, view.pid)
         })?;
         let Some(task) = task else {
+            if pid == 0 {
+                let text = "exec process is not started";
+                return Err(EngineError::Invalid(text.to_owned()));
+            }
             let text = format!("process does not exist {exec}: not found");
             return Err(EngineError::NotFound(text));
         };
@@ -476,6 +492,10 @@ mod tests {
         execs.lock().remove("e");
         assert!(!execs.lock().end("e", 0, now));
         execs.lock().end("b", 0, now);
+        execs.lock().add(session("g", "c"), now);
+        execs.change("g", |session| session.started = true).unwrap();
+        execs.forget_idle("c");
+        assert_eq!(execs.ids_of("c"), ["g"]);
         execs.forget("c");
         assert!(code("b").is_err() && code("f").is_err() && code("d").is_ok());
         assert!(execs.lock().live.len() == 1 && execs.lock().over.is_empty());
