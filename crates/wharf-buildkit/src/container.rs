@@ -20,6 +20,7 @@ use wharf_solver::{NewProcess, Process, Solver};
 
 use crate::error::Error;
 use crate::job::Job;
+use crate::sizes::Sizes;
 use crate::spool::{Reader, Teller, spool};
 
 /// What waits for the client.
@@ -62,11 +63,14 @@ pub(crate) fn serve(
                         id: id.clone(),
                         said: said.clone(),
                     };
-                    let work = tokio::spawn(line.run(job.clone(), init, (reader, orders)));
+                    let sizes = Sizes::default();
+                    let inputs = (reader, orders, sizes.clone());
+                    let work = tokio::spawn(line.run(job.clone(), init, inputs));
                     let work = AbortOnDropHandle::new(work);
                     let known = Known {
                         told,
                         ordered,
+                        sizes,
                         work,
                     };
                     processes.insert(id, known);
@@ -112,6 +116,7 @@ struct Known {
     told: Teller,
     /// Signals and sizes: they do not wait until it has read.
     ordered: mpsc::Sender<Input>,
+    sizes: Sizes,
     work: AbortOnDropHandle<()>,
 }
 
@@ -120,6 +125,7 @@ impl Known {
     async fn hear(&self, input: Input) -> Result<(), Status> {
         match input {
             Input::File(file) if file.fd == 0 => {
+                self.sizes.told(file.data.len());
                 let written = self.told.write(file.data).await;
                 written.map_err(|error| {
                     Status::unknown(format!("failed to keep what a process is to read: {error}"))
@@ -129,20 +135,28 @@ impl Known {
                 }
                 Ok(())
             }
-            Input::Signal(_) | Input::Resize(_) => match self.ordered.try_send(input) {
-                Err(TrySendError::Full(_)) => Err(Status::resource_exhausted(
-                    "too many signals for a process that takes none",
-                )),
-                _ => Ok(()),
-            },
+            Input::Signal(_) => self.order(input),
+            Input::Resize(_) => {
+                self.sizes.mark();
+                self.order(input).inspect_err(|_| self.sizes.unmark())
+            }
             // It says nothing to a process.
+            _ => Ok(()),
+        }
+    }
+
+    fn order(&self, input: Input) -> Result<(), Status> {
+        match self.ordered.try_send(input) {
+            Err(TrySendError::Full(_)) => Err(Status::resource_exhausted(
+                "too many signals for a process that takes none",
+            )),
             _ => Ok(()),
         }
     }
 }
 
-/// What comes for a process: what it reads, and orders.
-type Inputs = (Reader, mpsc::Receiver<Input>);
+/// What comes for a process: what it reads, and orders; and which of them comes first.
+type Inputs = (Reader, mpsc::Receiver<Input>, Sizes);
 
 /// What one process says to its client.
 #[derive(Clone)]
@@ -211,7 +225,7 @@ impl Line {
         &self,
         process: &Process<'_>,
         (reader, writer): (OwnedReadHalf, OwnedWriteHalf),
-        (inputs, orders): Inputs,
+        (inputs, orders, sizes): Inputs,
         (tty, fds): (bool, &[u32]),
     ) -> Result<i32, Error> {
         let hear = async {
@@ -232,8 +246,8 @@ impl Line {
         };
         tokio::select! {
             code = hear => code,
-            never = tell(writer, inputs) => match never {},
-            never = order(process, orders) => match never {},
+            never = tell(writer, inputs, &sizes) => match never {},
+            never = order(process, orders, &sizes) => match never {},
         }
     }
 
@@ -282,12 +296,21 @@ impl Line {
 }
 
 /// Tells the process what the client has for it, for as long as it lives.
-async fn tell(mut writer: impl AsyncWrite + Unpin, mut inputs: Reader) -> std::convert::Infallible {
+async fn tell(
+    mut writer: impl AsyncWrite + Unpin,
+    mut inputs: Reader,
+    sizes: &Sizes,
+) -> std::convert::Infallible {
+    let mut at = 0;
     loop {
         match inputs.read().await {
-            // Who has ended is told nothing any more; that it has is heard elsewhere.
-            Ok(Some(data)) if writer.write_all(&data).await.is_err() => break,
-            Ok(Some(_)) => {}
+            Ok(Some(data)) => {
+                let written = sizes.write(&mut writer, &data, &mut at).await;
+                // Who has ended is told nothing any more; that it has is heard elsewhere.
+                if written.is_err() {
+                    break;
+                }
+            }
             Ok(None) => break,
             Err(error) => {
                 tracing::warn!(%error, "read what a process is to read");
@@ -306,12 +329,14 @@ async fn tell(mut writer: impl AsyncWrite + Unpin, mut inputs: Reader) -> std::c
 async fn order(
     process: &Process<'_>,
     mut orders: mpsc::Receiver<Input>,
+    sizes: &Sizes,
 ) -> std::convert::Infallible {
     while let Some(input) = orders.recv().await {
         match input {
             Input::Resize(size) => {
                 let number = |number: u32| u16::try_from(number).unwrap_or(u16::MAX);
                 let _ = process.resize(number(size.rows), number(size.cols)).await;
+                sizes.pass();
             }
             Input::Signal(signal) => {
                 if let Err(error) = process.signal(&signal.name).await {

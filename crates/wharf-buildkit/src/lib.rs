@@ -28,6 +28,7 @@ mod progress;
 mod rest;
 mod service;
 mod session;
+mod sizes;
 mod spool;
 mod time;
 mod usage;

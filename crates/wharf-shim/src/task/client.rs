@@ -26,6 +26,8 @@ pub(crate) struct Client {
     /// Input that the process has not taken yet.
     input: Vec<u8>,
     input_ended: bool,
+    /// Nobody reads its input: what comes is taken all the same, as it would wait for ever.
+    forgotten: bool,
     /// It has said that it sends no more, though perhaps not all of it is read.
     said_all: bool,
     /// Its other end is closed: nobody reads, and what was sent is all that comes.
@@ -44,6 +46,7 @@ impl Client {
             sent: 0,
             input: Vec::new(),
             input_ended: !streams.stdin,
+            forgotten: false,
             said_all: false,
             lost: false,
             dead: false,
@@ -84,6 +87,10 @@ impl Client {
 
     /// No more input of it is waited for than what it has sent by now: one that sends on and on keeps nobody.
     pub(crate) fn end_input(&mut self) {
+        if self.forgotten {
+            self.input_ended = true;
+            return;
+        }
         let sent = rustix::io::ioctl_fionread(&self.socket).unwrap_or(0);
         let end = self.input.len() as u64 + sent;
         while !self.dead && !self.input_ended && (self.input.len() as u64) < end {
@@ -116,11 +123,11 @@ impl Client {
         self.streams.stdin && self.input_ended && self.input.is_empty()
     }
 
-    /// Nothing more is asked of its input.
+    /// Nobody reads its input any more: what comes of it goes nowhere.
     pub(crate) fn forget_input(&mut self) {
         self.streams.stdin = false;
-        self.input_ended = true;
-        self.input.clear();
+        self.forgotten = true;
+        self.input = Vec::new();
     }
 
     /// Sends `bytes`, or keeps what does not go now.
@@ -174,7 +181,9 @@ impl Client {
         match rustix::io::read(&self.socket, &mut buffer) {
             Ok(0) => self.input_ended = true,
             Ok(length) => {
-                self.input.extend_from_slice(&buffer[..length]);
+                if !self.forgotten {
+                    self.input.extend_from_slice(&buffer[..length]);
+                }
                 return true;
             }
             Err(Errno::INTR) => return true,
@@ -222,6 +231,23 @@ mod tests {
         client.end_input();
         assert_eq!(client.input.len(), 3 * INPUT + 1);
         assert!(!client.wants_input());
+    }
+
+    #[test]
+    fn input_that_nobody_reads_goes_nowhere() {
+        let (ours, mut theirs) = UnixStream::pair().unwrap();
+        let mut client = Client::new(ours.into(), INWARD, false).unwrap();
+        client.forget_input();
+        for _ in 0..3 {
+            theirs.write_all(&[1; INPUT]).unwrap();
+            assert!(client.wants_input() && client.take_input());
+            assert!(!client.has_input() && !client.input_is_over());
+        }
+        theirs.write_all(&[1]).unwrap();
+        client.end_input();
+        assert!(!client.wants_input() && !client.has_input() && !client.is_dead());
+        client.lose();
+        assert!(client.is_dead());
     }
 
     /// The shim has one thread: it would never do anything else.

@@ -500,10 +500,7 @@ fn add_process<'a>(
     for (number, client) in clients.filter(|(_, client)| !client.is_lost()) {
         let mut flags = PollFlags::empty();
         flags.set(PollFlags::OUT, client.is_behind());
-        flags.set(
-            PollFlags::IN,
-            client.wants_input() && streams.stdin.is_some(),
-        );
+        flags.set(PollFlags::IN, client.wants_input());
         // It may be long before the process takes what comes before this, and the client be lost by then.
         flags.set(PollFlags::RDHUP, !client.has_said_all());
         add(Source::Client(index, number), client.socket(), flags);
