@@ -3,6 +3,8 @@
 //! What opens a repository, passwords and tokens, and whom ssh trusts is written into a folder in memory that git has for its
 //! home. So nothing of it is in an argument, which everybody on the host sees, nor in the repository, which a build may keep.
 
+mod redirect;
+
 use std::io::Write as _;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
@@ -174,7 +176,7 @@ pub async fn clone(
     };
     let (repository, login) = parted(&url.repository);
     let git = Git::new(path, access)?;
-    access.write(&repository, login.as_ref())?;
+    let header = access.write(&repository, login.as_ref())?;
     std::fs::create_dir(path).map_err(BuildError::io("make a folder for the repository"))?;
     git.run(&["init", "--quiet"]).await?;
     git.run(&["remote", "add", "origin", "--", &repository])
@@ -182,7 +184,15 @@ pub async fn clone(
     let fetch = [
         "fetch", "--quiet", "--depth", "1", "origin", "--", reference,
     ];
-    if let Err(shallow) = git.run(&fetch).await {
+    let mut fetched = git.run(&fetch).await;
+    let redirected = match (&fetched, header) {
+        (Err(_), Some(value)) => git.follow(&repository, value).await?,
+        _ => false,
+    };
+    if redirected {
+        fetched = git.run(&fetch).await;
+    }
+    if let Err(shallow) = fetched {
         // Servers that give no single commit by its digest, or know no depth, give everything. Their own choice is no branch of
         // ours then, and is fetched by its name.
         let whole = ["fetch", "--quiet", "--tags", "origin", "HEAD"];
@@ -195,6 +205,10 @@ pub async fn clone(
     } else {
         git.run(&["checkout", "--quiet", "FETCH_HEAD", "--"])
             .await?;
+    }
+    if redirected {
+        // What it calls its origin is what was asked for, and so are the places beside it.
+        git.move_origin(&repository).await?;
     }
     let modules = [
         "submodule",
@@ -217,8 +231,12 @@ pub async fn clone(
 }
 
 impl Access<'_> {
-    /// Writes into git's home what opens `repository`.
-    fn write(&self, repository: &str, login: Option<&Login>) -> Result<(), BuildError> {
+    /// Writes into git's home what opens `repository`; the value of the header that goes there, if one does.
+    fn write<'b>(
+        &'b self,
+        repository: &str,
+        login: Option<&'b Login>,
+    ) -> Result<Option<&'b str>, BuildError> {
         let (mut settings, mut authorization) = (String::new(), self.authorization);
         match login {
             Some(Login::Stored(line)) => {
@@ -229,19 +247,15 @@ impl Access<'_> {
             Some(Login::Header(value)) => authorization = authorization.or(Some(value)),
             None => {}
         }
-        if let Some(value) = authorization.filter(|_| web_host(repository).is_some()) {
-            let (scope, header) = (
-                quoted(scope(repository))?,
-                format!("Authorization: {value}"),
-            );
-            let header = quoted(&header)?;
-            settings.push_str(&format!("[http {scope}]\n\textraHeader = {header}\n"));
+        let header = authorization.filter(|_| web_host(repository).is_some());
+        if let Some(value) = header {
+            settings.push_str(&header_for(repository, value)?);
         }
         self.file(SETTINGS, &settings)?;
-        match self.known_hosts {
-            Some(lines) => self.file(KNOWN_HOSTS, lines),
-            None => Ok(()),
+        if let Some(lines) = self.known_hosts {
+            self.file(KNOWN_HOSTS, lines)?;
         }
+        Ok(header)
     }
 
     fn file(&self, name: &str, text: &str) -> Result<(), BuildError> {
@@ -258,6 +272,16 @@ impl Access<'_> {
 const CREDENTIALS: &str = ".git-credentials";
 const SETTINGS: &str = ".gitconfig";
 const KNOWN_HOSTS: &str = "known_hosts";
+
+/// Settings by which the header goes to `repository`. git would take it along where that redirects to: so it follows no
+/// redirect, and we do ([`redirect`]). The empty value takes those back that other settings have for it.
+fn header_for(repository: &str, value: &str) -> Result<String, BuildError> {
+    let (own, scope) = (quoted(repository)?, quoted(scope(repository))?);
+    let header = quoted(&format!("Authorization: {value}"))?;
+    Ok(format!(
+        "[http {scope}]\n\textraHeader =\n\textraHeader = {header}\n[http {own}]\n\tfollowRedirects = false\n"
+    ))
+}
 
 /// Where a header goes: to the repository alone, but at GitHub also to those that it has in it (BuildKit's `tokenScope`).
 fn scope(repository: &str) -> &str {
@@ -368,7 +392,11 @@ impl<'a> Git<'a> {
 
     /// Runs it; what it says.
     async fn run(&self, arguments: &[&str]) -> Result<String, BuildError> {
-        let output = self.command(arguments).output().await;
+        self.finish(self.command(arguments), arguments).await
+    }
+
+    async fn finish(&self, mut command: Command, arguments: &[&str]) -> Result<String, BuildError> {
+        let output = command.output().await;
         let output = output.map_err(|error| {
             BuildError::Failed(format!(
                 "unable to find git on the host, which git contexts need: {error}"
