@@ -180,6 +180,14 @@ impl EngineError {
         Self::Conflict(format!("container {id} is not running"))
     }
 
+    /// Of the container `id`.
+    pub(crate) fn silent(id: &str) -> Self {
+        Self::Failed(format!(
+            "container {id}: {}",
+            wharf_tasks::TaskError::Silent
+        ))
+    }
+
     pub(crate) fn failed(error: &dyn std::error::Error) -> Self {
         Self::Failed(chain(error))
     }

@@ -15,6 +15,7 @@ mod health;
 mod meet;
 mod network;
 mod rename;
+mod silent;
 mod update;
 
 pub(crate) use meet::{Late, WithDaemon};
@@ -54,8 +55,6 @@ const DYING: Duration = Duration::from_secs(12);
 const READERS: Duration = Duration::from_secs(10);
 /// The least time until a start that could not be written down is tried again.
 const UNWRITTEN: Duration = Duration::from_secs(1);
-/// How long a shim may take to answer. One that is stopped never does.
-const ANSWER: Duration = Duration::from_secs(10);
 
 /// A request to a supervisor.
 pub(crate) enum Command {
@@ -144,6 +143,7 @@ enum Input {
     Command(Option<Command>),
     Exit(ExitStatus),
     Found(Found),
+    Overdue,
     OutOfMemory,
     StopTimeout,
     Undying,
@@ -193,6 +193,7 @@ impl Supervisor {
                 Input::Command(Some(command)) => self.obey(command).await,
                 Input::Exit(status) => self.ended(&status).await,
                 Input::Found(found) => self.meet_late(found).await,
+                Input::Overdue => self.overdue().await,
                 Input::OutOfMemory => self.out_of_memory(),
                 Input::StopTimeout => self.feed(Event::StopTimeout).await,
                 Input::Undying => {
@@ -209,12 +210,6 @@ impl Supervisor {
         if let Some(command) = self.backlog.pop_front() {
             return Input::Command(Some(command));
         }
-        let at = |deadline: Option<Instant>| async move {
-            match deadline {
-                Some(deadline) => tokio::time::sleep_until(deadline).await,
-                None => std::future::pending().await,
-            }
-        };
         let exit = async {
             match &mut self.exit {
                 Some(exit) => exit.await,
@@ -230,6 +225,7 @@ impl Supervisor {
                 std::future::pending::<()>().await;
             }
         };
+        let overdue_at = self.late.as_ref().and_then(Unmet::overdue_at);
         let late = async {
             match &mut self.late {
                 Some(unmet) => (&mut unmet.found).await,
@@ -238,6 +234,7 @@ impl Supervisor {
         };
         tokio::select! {
             found = late => Input::Found(found),
+            () = at(overdue_at) => Input::Overdue,
             () = memory => Input::OutOfMemory,
             status = exit => {
                 self.exit = None;
@@ -503,11 +500,7 @@ impl Supervisor {
             Effect::Launch => return Ok(Some(self.launch(cause).await)),
             Effect::Signal(number) => self.signal(number).await?,
             Effect::Freeze => {
-                let paused = match &self.task {
-                    Some(task) => answered(task.pause()).await,
-                    None => Ok(()),
-                };
-                if let Err(error) = paused {
+                if let Err(error) = self.freeze().await {
                     self.feed_back_unfrozen();
                     return Err(match error {
                         TaskError::Gone => self.refused(Refusal::NotRunning),
@@ -516,20 +509,16 @@ impl Supervisor {
                 }
                 self.emit("pause", &[]);
             }
-            Effect::Thaw => {
-                let resumed = match &self.task {
-                    Some(task) => answered(task.resume()).await,
-                    None => Ok(()),
-                };
-                match resumed {
-                    Ok(()) => self.emit("unpause", &[]),
-                    Err(TaskError::Gone) => return Err(self.refused(Refusal::NotRunning)),
-                    Err(error) => {
-                        self.feed_back_frozen();
-                        return Err(self.failed("unpause", &error));
-                    }
+            Effect::Thaw => match self.thaw().await {
+                Ok(()) => self.emit("unpause", &[]),
+                // What was to end has ended.
+                Err(TaskError::Gone) if cause != Event::Unpause => {}
+                Err(TaskError::Gone) => return Err(self.refused(Refusal::NotRunning)),
+                Err(error) => {
+                    self.feed_back_frozen();
+                    return Err(self.failed("unpause", &error));
                 }
-            }
+            },
             Effect::ArmStopTimer => {
                 self.stop_at = self.patience.limit.map(|limit| Instant::now() + limit);
             }
@@ -603,7 +592,7 @@ impl Supervisor {
         self.record.app_armor_profile = crate::apparmor::profile(&self.record.host);
         let mounted = crate::volumes::mount_all(&self.shared, &mut self.record).await;
         let launched = match mounted {
-            Ok(()) => launch::launch(&self.shared, &self.entry, &self.record).await,
+            Ok(()) => self.launch_in_time().await,
             Err(error) => Err(error.into()),
         };
         if launched.is_err() {
@@ -689,32 +678,6 @@ impl Supervisor {
     /// What does not lead to a launch, inside of one.
     fn obey_within(&mut self, command: Command) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
         Box::pin(self.obey(command))
-    }
-
-    async fn signal(&mut self, number: i32) -> Result<(), EngineError> {
-        if number == signal::KILL {
-            self.kill_at = Some(Instant::now() + DYING);
-        }
-        let Some(task) = self.task.clone() else {
-            return Ok(());
-        };
-        if let Phase::Stopping { pid, .. } = self.record.state.phase
-            && number != signal::KILL
-            && !self.patience.named
-            && crate::proc::ignores(pid, number)
-            && is_alone(&task).await
-        {
-            // The kernel drops a signal that the first process of a PID namespace has no handler for, and one
-            // that any process ignores: to wait for it to work would be in vain.
-            self.patience.limit = Some(Duration::ZERO);
-        }
-        match answered(task.kill(number)).await {
-            // It has ended, and we are about to hear of it.
-            Ok(()) | Err(TaskError::Gone) => {}
-            Err(error) => return Err(self.failed("kill", &error)),
-        }
-        self.emit("kill", &[("signal", number.to_string())]);
-        Ok(())
     }
 
     /// Ports are given back before anybody hears of the end, so that they can be had again at once; what takes
@@ -875,17 +838,17 @@ fn ends_a_start(event: &Event) -> bool {
     }
 }
 
-/// What a shim answers, if it does.
-async fn answered<T>(answer: impl Future<Output = Result<T, TaskError>>) -> Result<T, TaskError> {
-    let late = TaskError::Shim("no answer");
-    tokio::time::timeout(ANSWER, answer)
-        .await
-        .unwrap_or(Err(late))
+/// Until then; for ever if there is no such time.
+async fn at(deadline: Option<Instant>) {
+    match deadline {
+        Some(deadline) => tokio::time::sleep_until(deadline).await,
+        None => std::future::pending().await,
+    }
 }
 
 /// Whether nobody but the first process could end by a signal that this one does not hear, or learn to hear it.
 async fn is_alone(task: &Task) -> bool {
-    let pids = answered(task.pids()).await;
+    let pids = task.pids().await;
     pids.is_ok_and(|pids| pids.len() <= 1)
 }
 

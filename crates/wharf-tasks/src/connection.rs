@@ -16,8 +16,9 @@ use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::Duration;
 
 use rustix::fs::{Mode, OFlags};
 use tokio::io::unix::AsyncFd;
@@ -36,6 +37,11 @@ pub(crate) type Who = Option<String>;
 
 type Socket = AsyncFd<OwnedFd>;
 
+/// How long a shim may take to answer what it has nothing to wait for. One that is stopped never does.
+const ANSWER: Duration = Duration::from_secs(10);
+/// How long one may take that has kept somebody waiting in vain, and has said nothing since.
+const SILENT: Duration = Duration::from_secs(1);
+
 #[derive(Debug)]
 pub(crate) struct Connection {
     /// `None` once the shim has gone.
@@ -51,6 +57,8 @@ pub(crate) struct Connection {
     out_of_memory: watch::Sender<u64>,
     /// Something that the shim has said is lost since it was last asked where all execs stand.
     unheard: AtomicBool,
+    /// It has not answered in time, and has answered nothing since.
+    silent: AtomicBool,
     reader: OnceLock<AbortHandle>,
 }
 
@@ -85,6 +93,7 @@ impl Connection {
             exits: Mutex::default(),
             out_of_memory: watch::Sender::new(0),
             unheard: AtomicBool::new(false),
+            silent: AtomicBool::new(false),
             reader: OnceLock::new(),
         });
         let reader = tokio::spawn(reader::read(connection.clone(), record));
@@ -112,6 +121,40 @@ impl Connection {
         };
         let answer = self.deliver(request, descriptors, register).await?;
         outcome(answer.await)
+    }
+
+    /// As [`Connection::ask`], for what a shim does at once.
+    ///
+    /// # Errors
+    /// Also [`TaskError::Silent`].
+    pub(crate) async fn ask_soon(
+        &self,
+        request: &Request,
+        descriptors: &[BorrowedFd<'_>],
+    ) -> Result<Reply, TaskError> {
+        self.in_time(ANSWER, self.ask(request, descriptors)).await
+    }
+
+    /// What comes of `work`, which waits for the shim, within a time; a short one if it has kept silent before.
+    async fn in_time<T>(
+        &self,
+        limit: Duration,
+        work: impl Future<Output = Result<T, TaskError>>,
+    ) -> Result<T, TaskError> {
+        let limit = match self.silent.load(Ordering::Relaxed) {
+            true => SILENT,
+            false => limit,
+        };
+        let done = tokio::time::timeout(limit, work).await;
+        done.unwrap_or_else(|_| {
+            self.silent.store(true, Ordering::Relaxed);
+            Err(TaskError::Silent)
+        })
+    }
+
+    /// Kills the shim, which does not answer; the end of all that it looks after is told as that of a shim that was killed.
+    pub(crate) async fn end(&self) -> Result<(), TaskError> {
+        crate::shim::end(&self.folder()).await
     }
 
     /// Sends, once somebody is there to hear it. What is made by `register`, in the order of the requests, waits for the answer.
@@ -173,6 +216,7 @@ impl Connection {
 
     /// The answer to the oldest request that has none yet.
     fn answered(self: &Arc<Self>, reply: Reply) {
+        self.silent.store(false, Ordering::Relaxed);
         let waiter = lock(&self.waiting).pop_front();
         match waiter {
             Some(Waiter::Asker(sender)) => {

@@ -22,6 +22,9 @@ pub enum TaskError {
     /// Its shim does not answer as it should.
     #[error("the shim of the container: {0}")]
     Shim(&'static str),
+    /// Its shim lives, and does not answer.
+    #[error("the shim of the container does not answer")]
+    Silent,
     /// Its shim could not be started.
     #[error("start the shim of the container")]
     Spawn(#[source] io::Error),

@@ -96,7 +96,7 @@ impl ExecTask {
     pub async fn kill(&self, signal: i32) -> Result<(), TaskError> {
         let exec = Some(self.id.to_string());
         self.connection
-            .ask(&Request::Kill { exec, signal }, &[])
+            .ask_soon(&Request::Kill { exec, signal }, &[])
             .await
             .map(drop)
     }
@@ -112,6 +112,6 @@ impl ExecTask {
             rows,
             columns,
         };
-        self.connection.ask(&request, &[]).await.map(drop)
+        self.connection.ask_soon(&request, &[]).await.map(drop)
     }
 }

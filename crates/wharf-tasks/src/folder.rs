@@ -21,7 +21,8 @@ pub(crate) struct TaskRecord {
     pub(crate) owner: String,
 }
 
-const RECORD: &str = "task.json";
+/// The name of the file that holds it.
+pub(crate) const RECORD: &str = "task.json";
 
 pub(crate) fn make(path: &Path, mode: u32) -> Result<(), TaskError> {
     let made = DirBuilder::new().recursive(true).mode(mode).create(path);

@@ -80,6 +80,11 @@ impl Tasks {
         pids.into_iter().flatten().map(i32::unsigned_abs).collect()
     }
 
+    /// Whether there is a shim of the task `id`, though it may not answer.
+    pub fn has_shim(&self, id: &str) -> bool {
+        folder::is_id(id) && shim::lives(&self.folder.join(id))
+    }
+
     /// The ids of this owner's tasks that have a folder, running or not, and of those that were never begun, which are
     /// nobody's; but for those that are `known`.
     ///

@@ -48,10 +48,22 @@ impl Tasks {
             return Ok(Found::Exited((&status).into()));
         }
         let record = TaskRecord::read(&folder);
-        if let Some(record) = record.map_err(|source| TaskError::io("read", &folder, source))? {
+        let failed = |source| TaskError::io("read", &folder.join(folder::RECORD), source);
+        if let Some(record) = record.map_err(failed)? {
             kill_leftovers(record).await;
         }
         Ok(Found::Gone)
+    }
+
+    /// Ends the task `id`, whose shim does not answer, by killing that; what has become of it. None of that id is fine.
+    ///
+    /// # Errors
+    /// If the shim cannot be killed; as [`Tasks::load`].
+    pub async fn end(&self, id: &str) -> Result<Found, TaskError> {
+        if folder::is_id(id) {
+            shim::end(&self.folder.join(id)).await?;
+        }
+        self.load(id).await
     }
 
     /// `None`: no shim answers.
@@ -140,7 +152,9 @@ pub(crate) async fn dial_when_ready(folder: &Path) -> Result<Option<OwnedFd>, Ta
 }
 
 /// A path longer than a socket's address may be (107 bytes) is taken through the folder's descriptor.
-fn dial(folder: &Path) -> rustix::io::Result<OwnedFd> {
+///
+/// It does not wait for one that takes no connections: nobody may be waited for here.
+pub(crate) fn dial(folder: &Path) -> rustix::io::Result<OwnedFd> {
     use std::os::fd::AsRawFd as _;
     let flags = rustix::fs::OFlags::PATH | rustix::fs::OFlags::CLOEXEC;
     let folder = rustix::fs::open(folder, flags, rustix::fs::Mode::empty())?;
@@ -148,7 +162,7 @@ fn dial(folder: &Path) -> rustix::io::Result<OwnedFd> {
     let socket = socket_with(
         AddressFamily::UNIX,
         SocketType::SEQPACKET,
-        SocketFlags::CLOEXEC,
+        SocketFlags::CLOEXEC | SocketFlags::NONBLOCK,
         None,
     )?;
     connect(&socket, &SocketAddrUnix::new(path.as_str())?)?;

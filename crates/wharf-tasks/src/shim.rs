@@ -1,15 +1,26 @@
 //! The program that every task runs in.
 
-use std::os::fd::{AsRawFd as _, OwnedFd};
+use std::io;
+use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use std::process::Stdio;
+use std::time::{Duration, Instant};
 
 use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
+use rustix::net::sockopt::socket_peercred;
+use rustix::process::{PidfdFlags, pidfd_open};
 use tokio::process::{Child, Command};
+use wharf_sys::process::send_signal;
 use wharf_sys::{memfd, socket};
 
-use crate::TaskError;
+use crate::{TaskError, delete, load};
+
+/// How long one that was killed may take to be gone.
+const DYING: Duration = Duration::from_secs(5);
+/// Between two looks at it.
+const AGAIN: Duration = Duration::from_millis(2);
 
 /// The shim, in memory that nobody can change any more (CVE-2019-5736): an upgrade of the file on disk does not
 /// touch it, and a container that gets hold of it can only read it.
@@ -28,6 +39,52 @@ pub(crate) fn lives(folder: &Path) -> bool {
     };
     // Ours is gone with the descriptor.
     flock(&log, FlockOperation::NonBlockingLockExclusive) == Err(Errno::WOULDBLOCK)
+}
+
+/// Kills the shim of the task in `folder`, which does not answer, and waits until it is gone; none there is fine. The kernel
+/// does not keep it waiting as it does: not even one that is stopped.
+///
+/// # Errors
+/// If it cannot be told who it is; if it hangs in the kernel.
+pub(crate) async fn end(folder: &Path) -> Result<(), TaskError> {
+    if !lives(folder) {
+        return Ok(());
+    }
+    let shim = match process(folder) {
+        Ok(shim) => shim,
+        // It has gone by itself.
+        Err(_) if !lives(folder) => return Ok(()),
+        Err(error) => return Err(TaskError::Connection("find the process of", error)),
+    };
+    tracing::warn!(folder = %folder.display(), "a shim that does not answer is killed");
+    match send_signal(shim.as_fd(), delete::KILL) {
+        Err(error) if error.raw_os_error() != Some(Errno::SRCH.raw_os_error()) => {
+            return Err(TaskError::Connection("kill", error));
+        }
+        Ok(()) | Err(_) => {}
+    }
+    let limit = Instant::now() + DYING;
+    while lives(folder) {
+        if Instant::now() > limit {
+            return Err(TaskError::Shim("it was killed, and lives on"));
+        }
+        tokio::time::sleep(AGAIN).await;
+    }
+    Ok(())
+}
+
+/// Who listens in `folder`: the kernel has noted it.
+fn process(folder: &Path) -> io::Result<OwnedFd> {
+    let socket = load::dial(folder)?;
+    let pid = socket_peercred(&socket)?.pid;
+    let process = pidfd_open(pid, PidfdFlags::empty())?;
+    // Asked after it was opened: the number may have been another process's by then, but that one does not write here.
+    let own = std::fs::metadata(folder.join(LOG))?;
+    let its = std::fs::metadata(format!("/proc/{}/fd/2", pid.as_raw_nonzero()))?;
+    match (own.dev(), own.ino()) == (its.dev(), its.ino()) {
+        true => Ok(process),
+        false => Err(io::ErrorKind::NotFound.into()),
+    }
 }
 
 impl ShimProgram {

@@ -16,6 +16,8 @@ use crate::{AttachOptions, ExitStatus, TaskError, delete};
 const ENDING: Duration = Duration::from_millis(500);
 
 /// A container's first process and all that runs beside it. Clones are the same task.
+///
+/// What is asked of its shim, but for [`Task::start`], has its time: then it is [`TaskError::Silent`].
 #[derive(Clone, Debug)]
 pub struct Task {
     id: Arc<str>,
@@ -62,7 +64,8 @@ impl Task {
     /// # Errors
     /// [`TaskError::Runtime`] if the program cannot be executed: the process has ended then.
     pub async fn start(&self) -> Result<(), TaskError> {
-        self.ask(&Request::Start).await.map(drop)
+        // Hooks may take their time.
+        self.connection.ask(&Request::Start, &[]).await.map(drop)
     }
 
     /// Waits for the end; any number of callers may. A task whose shim was killed has ended with it, with 137.
@@ -109,7 +112,7 @@ impl Task {
         let failed = |error| TaskError::Connection("attach to", error);
         let (near, far) = pair.map_err(failed)?;
         let request = Request::Attach(options.into());
-        self.connection.ask(&request, &[far.as_fd()]).await?;
+        self.connection.ask_soon(&request, &[far.as_fd()]).await?;
         near.set_nonblocking(true).map_err(failed)?;
         UnixStream::from_std(near).map_err(failed)
     }
@@ -161,12 +164,26 @@ impl Task {
     /// # Errors
     /// If the folder cannot be removed.
     pub async fn delete(&self) -> Result<(), TaskError> {
-        if self.exited().is_none() {
-            // It may end by itself at this moment.
-            let _ = self.kill(delete::KILL).await;
+        if self.exited().is_none()
+            && matches!(self.kill(delete::KILL).await, Err(TaskError::Silent))
+        {
+            // Otherwise it has ended, or does so at this moment.
+            self.end().await?;
         }
-        self.connection.closed().await;
+        let closed = tokio::time::timeout(delete::OVER, self.connection.closed()).await;
+        if closed.is_err() {
+            self.end().await?;
+            self.connection.closed().await;
+        }
         delete::folder(&self.folder)
+    }
+
+    /// Ends it though its shim does not answer, by killing that: it has ended with 137 then.
+    ///
+    /// # Errors
+    /// If the shim cannot be killed.
+    pub async fn end(&self) -> Result<(), TaskError> {
+        self.connection.end().await
     }
 
     /// Throws away what its log holds.
@@ -186,6 +203,6 @@ impl Task {
     }
 
     async fn ask(&self, request: &Request) -> Result<Reply, TaskError> {
-        self.connection.ask(request, &[]).await
+        self.connection.ask_soon(request, &[]).await
     }
 }

@@ -806,3 +806,65 @@ fn hooks_find_the_spec_and_the_root_in_the_bundle() {
         assert_eq!((status.code, output.as_str()), (0, "inside\n"));
     });
 }
+
+/// What a process that lives on does not read goes nowhere, and who sends it does not wait.
+#[test]
+fn input_that_a_process_has_closed_is_taken_all_the_same() {
+    in_a_world(async |world| {
+        let task = sleeper(world, "a").await;
+        let mut config = exec_config(
+            world,
+            "e",
+            &["sh", "-c", "exec <&-; echo closed; exec sleep 1000"],
+        );
+        config.attach = Some(AttachOptions {
+            stdin: true,
+            ..OUTPUT
+        });
+        let exec = task.exec(config).await.unwrap();
+        let mut stream = exec.take_stream().unwrap();
+        let mut said = [0; 15];
+        stream.read_exact(&mut said).await.unwrap();
+        assert_eq!(&said[8..], b"closed\n");
+        let much = vec![b'x'; 8 << 20];
+        let sent = tokio::time::timeout(NEVER, stream.write_all(&much)).await;
+        sent.expect("nobody takes it").unwrap();
+        exec.kill(9).await.unwrap();
+        assert_eq!(exec.wait().await.code, 137);
+        task.delete().await.unwrap();
+    });
+}
+
+/// Longer than anything here takes.
+const NEVER: std::time::Duration = std::time::Duration::from_secs(60);
+
+#[test]
+fn a_shim_that_is_stopped_keeps_nobody_waiting() {
+    in_a_world(async |world| {
+        let task = sleeper(world, "a").await;
+        let pid = task.pid();
+        let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+        let parent = status.lines().find_map(|line| line.strip_prefix("PPid:"));
+        let shim = rustix::process::Pid::from_raw(parent.unwrap().trim().parse().unwrap());
+        rustix::process::kill_process(shim.unwrap(), rustix::process::Signal::STOP).unwrap();
+        let work = async {
+            assert!(matches!(task.kill(15).await, Err(TaskError::Silent)));
+            // It is known by now.
+            let begun = std::time::Instant::now();
+            assert!(matches!(task.pids().await, Err(TaskError::Silent)));
+            let attached = task.attach(OUTPUT).await;
+            assert!(matches!(attached, Err(TaskError::Silent)));
+            let exec = task.exec(exec_config(world, "e", &["true"])).await;
+            assert!(matches!(exec, Err(TaskError::Silent)));
+            assert!(begun.elapsed() < std::time::Duration::from_secs(8));
+            task.end().await.unwrap();
+            assert_eq!(task.wait().await.code, 137);
+            // Whoever is to bury it now may take their time.
+            let stat = std::fs::read_to_string(format!("/proc/{pid}/stat"));
+            assert!(stat.is_err() || stat.unwrap().contains(") Z "));
+            task.delete().await.unwrap();
+            assert!(matches!(world.tasks.load("a").await, Ok(Found::Gone)));
+        };
+        tokio::time::timeout(NEVER, work).await.expect("it waits");
+    });
+}

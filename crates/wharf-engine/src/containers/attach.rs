@@ -130,6 +130,9 @@ impl Containers {
             let mut io = entry.io();
             match io.task.clone() {
                 Some(task) => task,
+                None if io.unmet && entry.now().state.running => {
+                    return Err(EngineError::silent(&entry.id));
+                }
                 None => {
                     io.pending.retain(|pending| !pending.connect.is_closed());
                     io.pending.push(Pending { options, connect });

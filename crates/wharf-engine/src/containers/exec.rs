@@ -242,11 +242,8 @@ impl Containers {
             exec,
             &[],
         );
-        let task = entry.io().task.clone();
-        let Some(task) = task else {
-            self.exec_never_ran(exec);
-            return Err(EngineError::not_running(&view.id));
-        };
+        let task = entry.task();
+        let task = task.inspect_err(|_| self.exec_never_ran(exec))?;
         let folder = &session.spec.working_dir;
         if !folder.is_empty() && !folder.starts_with('/') {
             self.exec_never_ran(exec);

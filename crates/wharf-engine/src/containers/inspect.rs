@@ -42,13 +42,7 @@ impl Containers {
         columns: u16,
     ) -> Result<(), EngineError> {
         let entry = self.find(container)?;
-        let task = entry.io().task.clone();
-        let Some(task) = task else {
-            return Err(EngineError::Conflict(format!(
-                "container {} is not running",
-                entry.id
-            )));
-        };
+        let task = entry.task()?;
         // Without a terminal there is nothing to do, which dockerd does not take for an error.
         if entry.now().config.tty {
             let resized = task.resize(rows, columns).await;

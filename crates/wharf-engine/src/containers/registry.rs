@@ -83,6 +83,8 @@ pub(crate) struct Entry {
 pub(crate) struct Io {
     /// The process, from before it runs.
     pub(crate) task: Option<Task>,
+    /// It may run, and its shim has not said so to this daemon.
+    pub(crate) unmet: bool,
     /// Clients that attached before there was one.
     pub(crate) pending: Vec<Pending>,
     /// What the next run finds of its stdin.
@@ -111,6 +113,19 @@ impl Io {
 impl Entry {
     pub(crate) fn io(&self) -> MutexGuard<'_, Io> {
         self.io.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The process, from before it runs.
+    ///
+    /// # Errors
+    /// If there is none, or nobody knows.
+    pub(crate) fn task(&self) -> Result<Task, EngineError> {
+        let io = self.io();
+        match &io.task {
+            Some(task) => Ok(task.clone()),
+            None if io.unmet && self.now().state.running => Err(EngineError::silent(&self.id)),
+            None => Err(EngineError::not_running(&self.id)),
+        }
     }
 
     /// The container as it is now.

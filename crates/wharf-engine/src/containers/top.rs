@@ -22,16 +22,24 @@ impl Containers {
         if view.state.status == Status::Restarting {
             return Err(EngineError::restarting(&view.id));
         }
-        let task = entry.io().task.clone();
-        let Some(task) = task.filter(|_| view.state.running) else {
+        if !view.state.running {
             return Err(EngineError::not_running(&view.id));
-        };
+        }
         let listing = ps::listing(ps_args).map_err(EngineError::Failed)?;
-        let pids = task.pids().await;
-        let pids = pids.map_err(|error| match error {
-            TaskError::Gone => EngineError::not_running(&view.id),
-            error => EngineError::failed(&error),
+        let task = entry.io().task.clone();
+        let pids = match task {
+            Some(task) => task.pids().await,
+            None => Err(TaskError::Silent),
+        };
+        let pids = pids.or_else(|error| match error {
+            TaskError::Gone => Err(EngineError::not_running(&view.id)),
+            TaskError::Silent => Ok(self.shared.tasks.processes(&view.id)),
+            error => Err(EngineError::failed(&error)),
         })?;
+        if pids.is_empty() {
+            // It ends at this moment.
+            return Err(EngineError::not_running(&view.id));
+        }
         // A process may have thousands of threads, and each has files in /proc.
         let look = tokio::task::spawn_blocking(move || look(pids, listing));
         let top = look.await.map_err(|error| EngineError::failed(&error))?;

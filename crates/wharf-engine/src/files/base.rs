@@ -10,6 +10,7 @@ use wharf_snapshots::Rootfs;
 use wharf_sys::mount;
 use wharf_sys::process::unshare;
 use wharf_sys::root::Root;
+use wharf_tasks::TaskError;
 
 use super::failed;
 use crate::EngineError;
@@ -31,12 +32,22 @@ impl Base {
     /// The root of `entry`. The caller holds `entry.files`, so that it is not started meanwhile.
     pub(crate) async fn of(shared: &Shared, entry: &Entry) -> Result<Self, EngineError> {
         let task = entry.io().task.clone();
-        if let Some(task) = task.filter(|task| task.exited().is_none()) {
-            let pid = task.pid();
+        let pid = match &task {
+            Some(task) => task.exited().is_none().then(|| task.pid()),
+            None => Some(entry.now().state.pid).filter(|pid| *pid > 0),
+        };
+        if let Some(pid) = pid {
             let namespace = File::open(format!("/proc/{pid}/ns/mnt"));
             // Asked after it was opened: the number is the container's still, so what was opened is, too.
-            let alive = task.pids().await.is_ok_and(|pids| pids.contains(&pid));
-            if let Some(namespace) = namespace.ok().filter(|_| alive) {
+            let pids = match &task {
+                Some(task) => task.pids().await,
+                None => Err(TaskError::Silent),
+            };
+            let pids = match pids {
+                Err(TaskError::Silent) => shared.tasks.processes(&entry.id),
+                pids => pids.unwrap_or_default(),
+            };
+            if let Some(namespace) = namespace.ok().filter(|_| pids.contains(&pid)) {
                 return Ok(Self::Running(namespace.into()));
             }
         }

@@ -4,13 +4,14 @@ use std::collections::VecDeque;
 use std::pin::Pin;
 
 use jiff::Timestamp;
+use tokio::time::Instant;
 use tracing::{info, warn};
-use wharf_cgroups::Cgroup;
 use wharf_tasks::{ExitStatus, Found, Task, Tasks};
 
-use super::{Command, Supervisor, ends_a_start};
+use super::{Command, Supervisor, ends_a_start, silent};
 use crate::error::chain;
 use crate::lifecycle::{Event, Phase};
+use crate::signal;
 
 /// What dockerd gives a run whose end nobody saw.
 const UNKNOWN_EXIT: i32 = 255;
@@ -34,6 +35,10 @@ pub(super) struct Unmet {
     kept: VecDeque<Command>,
     /// Somebody has told it to end, which its policy does not undo.
     is_told_to_end: bool,
+    /// Somebody has killed it.
+    is_killed: bool,
+    /// When that, or a command that is kept, does not wait any more for an answer.
+    overdue_at: Option<Instant>,
 }
 
 impl Unmet {
@@ -51,6 +56,52 @@ impl Unmet {
             event => phase == Phase::Starting && ends_a_start(event),
         }
     }
+
+    pub(super) fn overdue_at(&self) -> Option<Instant> {
+        self.overdue_at
+    }
+
+    /// It is to be dead by then.
+    pub(super) fn kill(&mut self, overdue_at: Instant) {
+        self.is_killed = true;
+        self.overdue_at = silent::earlier(self.overdue_at, Some(overdue_at));
+    }
+
+    /// Whether somebody wants the end of what runs, or nothing is to run.
+    pub(super) fn is_to_end(&self, phase: Phase) -> bool {
+        let ends = |command: &Command| matches!(command, Command::Ask { event, .. } if ends_a_start(event));
+        match phase {
+            Phase::Starting => self.kept.iter().any(ends),
+            phase => phase.pid().is_none() || self.is_killed,
+        }
+    }
+
+    /// Those of the commands that are kept whose askers do not wait any more, and whether it was killed in vain. What only
+    /// the daemon asks for still comes.
+    pub(super) fn refuse(&mut self) -> (Vec<Command>, bool) {
+        self.overdue_at = None;
+        let (kept, refused) = std::mem::take(&mut self.kept)
+            .into_iter()
+            .partition(is_the_daemons);
+        self.kept = kept;
+        (refused.into(), std::mem::take(&mut self.is_killed))
+    }
+
+    /// It has ended, and is not started with the daemon. What was asked meanwhile.
+    pub(super) fn over(self) -> VecDeque<Command> {
+        self.start.done();
+        self.kept
+    }
+}
+
+fn is_the_daemons(command: &Command) -> bool {
+    matches!(
+        command,
+        Command::Ask {
+            event: Event::NeedsMet,
+            ..
+        }
+    )
 }
 
 impl Supervisor {
@@ -62,14 +113,20 @@ impl Supervisor {
             start,
             kept: VecDeque::new(),
             is_told_to_end: false,
+            is_killed: false,
+            overdue_at: None,
         });
+        self.entry.io().unmet = true;
     }
 
     /// Keeps a command that must wait for what has become of the process.
     pub(super) fn hold_back(&mut self, command: Command) -> Option<Command> {
         let phase = self.record.state.phase;
         match &mut self.late {
-            Some(unmet) if unmet.holds_back(&command, phase) => unmet.kept.push_back(command),
+            Some(unmet) if unmet.holds_back(&command, phase) => {
+                unmet.overdue_at = silent::earlier(unmet.overdue_at, silent::deadline(&command));
+                unmet.kept.push_back(command);
+            }
             _ => return Some(command),
         }
         None
@@ -86,7 +143,14 @@ impl Supervisor {
         let Some(unmet) = self.late.take() else {
             return;
         };
+        self.entry.io().unmet = false;
         self.meet(found).await;
+        if unmet.is_killed && self.pid().is_some() {
+            self.feed(Event::Kill {
+                signal: signal::KILL,
+            })
+            .await;
+        }
         match unmet.is_told_to_end {
             true => unmet.start.done(),
             false => self.start_with_daemon(unmet.start).await,
@@ -154,7 +218,7 @@ impl Supervisor {
     }
 
     /// Whether this end is in the record.
-    fn knows(&self, status: &ExitStatus) -> bool {
+    pub(super) fn knows(&self, status: &ExitStatus) -> bool {
         self.record.last.finished_at == Some(status.at)
     }
 
@@ -173,33 +237,11 @@ impl Supervisor {
         info!(container = %self.record.id, pid, "found running");
         self.finish_changes(pid).await;
         self.adopt(task);
-        self.freeze_as_written().await;
-        self.feed(Event::Launched { pid }).await;
-    }
-
-    /// The last daemon may have been killed between the record and the freezer.
-    async fn freeze_as_written(&mut self) {
-        let frozen = matches!(self.record.state.phase, Phase::Paused { .. });
-        let Some(name) = self.shared.tasks.cgroup(&self.record.id) else {
-            return;
-        };
-        let set = move || {
-            let group = Cgroup::open(&name)?;
-            match (group.is_frozen(), frozen) {
-                (false, true) => group.freeze(),
-                (true, false) => group.thaw(),
-                _ => Ok(()),
-            }
-        };
-        match tokio::task::spawn_blocking(set).await {
-            Ok(Err(error)) => {
-                warn!(container = %self.record.id, error = chain(&error), "freeze or thaw it as its record says");
-            }
-            Err(error) => {
-                warn!(container = %self.record.id, error = chain(&error), "freeze or thaw it")
-            }
-            Ok(Ok(())) => {}
+        // The last daemon may have been killed between the record and the freezer.
+        if let Err(error) = self.freeze_as_written().await {
+            warn!(container = %self.record.id, error = chain(&error), "freeze or thaw it as its record says");
         }
+        self.feed(Event::Launched { pid }).await;
     }
 
     /// Removes what a task has left; a launch waits for it.

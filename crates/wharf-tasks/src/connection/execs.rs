@@ -11,6 +11,7 @@ use std::collections::{HashMap, HashSet};
 use std::os::fd::BorrowedFd;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use tokio::sync::{oneshot, watch};
 use wharf_shim_api::{Exec, ExecStage, KnownExecs, Reply, Request};
@@ -20,6 +21,8 @@ use crate::{ExitStatus, TaskError};
 
 /// `SIGKILL`
 const KILL: i32 = 9;
+/// How long a shim may take to begin one; another runtime than the shim's own is waited for in it.
+const BEGINNING: Duration = Duration::from_secs(30);
 
 /// What has become of an exec that was asked for.
 #[derive(Debug)]
@@ -33,26 +36,48 @@ enum Made {
 /// The pid of an exec, and where its end is told.
 pub(crate) type Running = (i32, watch::Receiver<Option<ExitStatus>>);
 
+/// Who waits for an exec.
+#[derive(Debug)]
+struct Asker {
+    /// Told that it is being made, once.
+    begun: Option<oneshot::Sender<()>>,
+    made: oneshot::Sender<Made>,
+}
+
+/// What an [`Asker`] hears.
+type Told = (oneshot::Receiver<()>, oneshot::Receiver<Made>);
+
 #[derive(Debug, Default)]
 pub(super) struct Execs {
     /// Those that have no program yet.
-    making: Mutex<HashMap<String, oneshot::Sender<Made>>>,
+    making: Mutex<HashMap<String, Asker>>,
     /// Those that were given up, and may yet come to run.
     unowned: Mutex<HashSet<String>>,
 }
 
 impl Execs {
-    fn register(&self, exec: &str) -> oneshot::Receiver<Made> {
-        let (sender, receiver) = oneshot::channel();
-        lock(&self.making).insert(exec.to_owned(), sender);
-        receiver
+    fn register(&self, exec: &str) -> Told {
+        let ((begun, begins), (made, receiver)) = (oneshot::channel(), oneshot::channel());
+        let begun = Some(begun);
+        lock(&self.making).insert(exec.to_owned(), Asker { begun, made });
+        (begins, receiver)
+    }
+
+    /// It is being made.
+    fn begun(&self, exec: &str) {
+        let mut making = lock(&self.making);
+        let begun = making.get_mut(exec).and_then(|asker| asker.begun.take());
+        if let Some(begun) = begun {
+            // As below.
+            let _ = begun.send(());
+        }
     }
 
     /// Tells who waits for it; false if nobody is registered.
     fn tell(&self, exec: &str, made: Made) -> bool {
-        let sender = lock(&self.making).remove(exec);
+        let asker = lock(&self.making).remove(exec);
         // Who asked may have gone.
-        sender.map(|sender| sender.send(made)).is_some()
+        asker.map(|asker| asker.made.send(made)).is_some()
     }
 
     /// Nobody waits for it.
@@ -95,6 +120,9 @@ impl Connection {
         if made.is_err() {
             self.forget(&who);
         }
+        if let (Err(TaskError::Silent), Some(exec)) = (&made, who) {
+            lock(&self.execs.unowned).insert(exec);
+        }
         made
     }
 
@@ -110,8 +138,21 @@ impl Connection {
             (Waiter::Exec(id.to_owned()), receivers)
         };
         loop {
-            let (made, exit) = self.deliver(request, descriptors, register).await?;
-            let reply = match made.await {
+            let delivered = self.deliver(request, descriptors, register);
+            let ((begun, mut made), exit) = self.in_time(BEGINNING, delivered).await?;
+            let first = async {
+                tokio::select! {
+                    biased;
+                    answer = &mut made => Ok(Some(answer)),
+                    Ok(()) = begun => Ok(None),
+                }
+            };
+            let answer = match self.in_time(BEGINNING, first).await? {
+                Some(answer) => answer,
+                // What its program needs may take its time.
+                None => made.await,
+            };
+            let reply = match answer {
                 Ok(Made::NeverCame) => continue,
                 Ok(Made::Answered(reply)) => outcome(Ok(reply))?,
                 Err(gone) => outcome(Err(gone))?,
@@ -130,8 +171,9 @@ impl Connection {
 
     /// The answer to the request itself.
     pub(super) fn exec_answered(self: &Arc<Self>, exec: &str, reply: Reply) {
-        if !matches!(reply, Reply::Begun) {
-            self.made(exec, reply);
+        match reply {
+            Reply::Begun => self.execs.begun(exec),
+            reply => self.made(exec, reply),
         }
     }
 
@@ -177,7 +219,7 @@ impl Connection {
     fn meet(self: &Arc<Self>, exec: String, fate: Fate) {
         let process = |pid| Reply::Process { pid };
         match fate {
-            Fate::Stands(ExecStage::Making) => {}
+            Fate::Stands(ExecStage::Making) => self.execs.begun(&exec),
             Fate::Stands(ExecStage::Running { pid }) => self.made(&exec, process(pid)),
             Fate::Stands(ExecStage::Failed { kind, message }) => {
                 self.made(&exec, Reply::Failed { kind, message });

@@ -98,6 +98,17 @@ fn known(stage: Option<ExecStage>) -> Option<KnownExecs> {
     })
 }
 
+fn some_exec() -> Exec {
+    let exec = serde_json::json!({
+        "id": "e",
+        "process": {"cwd": "/", "user": {"uid": 0, "gid": 0}},
+        "user": "",
+        "streams": {"stdin": false, "stdout": false, "stderr": false},
+        "behind": true,
+    });
+    serde_json::from_value(exec).unwrap()
+}
+
 /// A connection that has sent the exec `e`, and what becomes of it.
 struct Sent {
     fake: Fake,
@@ -109,14 +120,7 @@ impl Sent {
     fn new() -> Self {
         let fake = Fake::new();
         let (connection, far) = fake.connection();
-        let exec = serde_json::json!({
-            "id": "e",
-            "process": {"cwd": "/", "user": {"uid": 0, "gid": 0}},
-            "user": "",
-            "streams": {"stdin": false, "stdout": false, "stderr": false},
-            "behind": true,
-        });
-        let exec = serde_json::from_value(exec).unwrap();
+        let exec = some_exec();
         let exec = tokio::spawn(async move { connection.exec(exec, &[]).await });
         Self { fake, far, exec }
     }
@@ -435,4 +439,25 @@ async fn a_shim_that_cannot_be_understood_is_hung_up_on() {
     say(&far, &Message::Reply(Reply::Done));
     loaded.await.unwrap().unwrap_err();
     assert!(socket_has_ended(&far).await);
+}
+
+/// Who asked was told that there was no answer, and may have asked for another.
+#[tokio::test]
+async fn an_exec_that_is_begun_too_late_is_killed() {
+    let fake = Fake::new();
+    let (connection, far) = fake.connection();
+    connection.silent.store(true, Ordering::Relaxed);
+    let asked = connection.exec(some_exec(), &[]).await;
+    assert!(matches!(asked, Err(TaskError::Silent)), "{asked:?}");
+    assert!(matches!(requested(&far).await, Request::Exec(_)));
+    say(&far, &BEGUN);
+    let exec = "e".to_owned();
+    let reply = PROCESS;
+    say(&far, &Message::Made { exec, reply });
+    let killed = requested(&far).await;
+    assert!(
+        matches!(&killed, Request::Kill { exec: Some(exec), signal: 9 } if exec == "e"),
+        "{killed:?}"
+    );
+    assert!(!connection.silent.load(Ordering::Relaxed));
 }
