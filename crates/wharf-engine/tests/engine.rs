@@ -561,3 +561,52 @@ fn a_plugin_that_hangs_stops_nobody_else() {
         engine.shutdown().await;
     });
 }
+
+/// Each of them is a connection that nobody would close before the start.
+#[test]
+fn clients_that_send_and_go_before_the_start_are_not_kept_without_end() {
+    let name = "clients_that_send_and_go_before_the_start_are_not_kept_without_end";
+    isolated(name, async |world| {
+        use tokio::io::AsyncWriteExt as _;
+        let engine = world.open().await;
+        let mut new = container("c1", &["cat"]);
+        new.config.open_stdin = true;
+        engine.containers.create(new).await.unwrap();
+        let options = AttachOptions {
+            stdin: true,
+            stream: true,
+            ..AttachOptions::default()
+        };
+        let mut served = tokio::task::JoinSet::new();
+        for _ in 0..70 {
+            let attached = engine.containers.attach("c1", options.clone());
+            let attached = attached.await.unwrap();
+            let (mut client, server) = tokio::net::UnixStream::pair().unwrap();
+            client.write_all(b"said\n").await.unwrap();
+            drop(client);
+            served.spawn(attached.serve(server, std::future::ready(())));
+        }
+        for _ in 0..6 {
+            let end = served.join_next().await.unwrap().unwrap();
+            assert!(matches!(end, AttachEnd::Gone));
+        }
+        engine.containers.start("c1").await.unwrap();
+        // What the others have sent is all there.
+        while served.join_next().await.is_some() {}
+        let options = LogOptions {
+            stdout: true,
+            follow: true,
+            ..LogOptions::default()
+        };
+        let mut logs = engine.containers.logs("c1", options).await.unwrap();
+        for _ in 0..64 {
+            assert_eq!(logs.next().await.unwrap().unwrap().log, b"said\n");
+        }
+        let force = RemoveOptions {
+            force: true,
+            ..RemoveOptions::default()
+        };
+        engine.containers.remove("c1", force).await.unwrap();
+        engine.shutdown().await;
+    });
+}

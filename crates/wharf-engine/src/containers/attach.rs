@@ -19,6 +19,9 @@ use crate::{EngineError, Status};
 /// How much of a client's input is read at once, in bytes.
 const PIECE: usize = 32 * 1024;
 
+/// The most clients of a container that have sent something and are gone before its start.
+const LEFT: usize = 64;
+
 /// A client that waits for the start.
 pub(crate) struct Pending {
     pub(crate) options: wharf_tasks::AttachOptions,
@@ -27,7 +30,7 @@ pub(crate) struct Pending {
 
 enum Source {
     Ready(UnixStream),
-    Later(oneshot::Receiver<UnixStream>),
+    Later(oneshot::Receiver<UnixStream>, Arc<super::Entry>),
     /// Only the log is wanted.
     Nothing,
 }
@@ -122,7 +125,7 @@ impl Containers {
 
     async fn connect(
         &self,
-        entry: &super::Entry,
+        entry: &Arc<super::Entry>,
         options: wharf_tasks::AttachOptions,
     ) -> Result<Source, EngineError> {
         let (connect, connected) = oneshot::channel();
@@ -136,7 +139,7 @@ impl Containers {
                 None => {
                     io.pending.retain(|pending| !pending.connect.is_closed());
                     io.pending.push(Pending { options, connect });
-                    return Ok(Source::Later(connected));
+                    return Ok(Source::Later(connected, entry.clone()));
                 }
             }
         };
@@ -225,7 +228,7 @@ impl Attachment {
         let stream = match self.source {
             Source::Ready(stream) => Ok(stream),
             Source::Nothing => return finish(&mut to_client, AttachEnd::Ended).await,
-            Source::Later(mut connected) => tokio::select! {
+            Source::Later(mut connected, entry) => tokio::select! {
                 stream = &mut connected => stream,
                 () = hung_up(&mut from_client, self.stdin) => return AttachEnd::Gone,
                 () = &mut gone => {
@@ -234,6 +237,10 @@ impl Attachment {
                         self.once.iter().for_each(|entry| end_input_to_come(entry));
                         return AttachEnd::Gone;
                     }
+                    // Each of them is a connection that nobody else would close.
+                    let Some(_left) = Left::of(entry) else {
+                        return AttachEnd::Gone;
+                    };
                     left = Some(bytes);
                     connected.await
                 },
@@ -281,6 +288,30 @@ impl Attachment {
             told();
         }
         finish(&mut to_client, end).await
+    }
+}
+
+/// One of those whose input is kept though they are gone before the start.
+struct Left(Arc<super::Entry>);
+
+impl Left {
+    /// `None` if there are too many.
+    fn of(entry: Arc<super::Entry>) -> Option<Self> {
+        {
+            let mut io = entry.io();
+            if io.left >= LEFT {
+                tracing::warn!(container = %entry.id, "input of a client that is gone is dropped: there is so much of it");
+                return None;
+            }
+            io.left += 1;
+        }
+        Some(Self(entry))
+    }
+}
+
+impl Drop for Left {
+    fn drop(&mut self) {
+        self.0.io().left -= 1;
     }
 }
 

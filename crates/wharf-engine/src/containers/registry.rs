@@ -87,6 +87,8 @@ pub(crate) struct Io {
     pub(crate) unmet: bool,
     /// Clients that attached before there was one.
     pub(crate) pending: Vec<Pending>,
+    /// How many of them have sent something and are gone.
+    pub(crate) left: usize,
     /// What the next run finds of its stdin.
     pub(crate) input: Input,
 }
