@@ -74,19 +74,19 @@ impl Address {
         let dialled = |network: &str, error: &std::io::Error| {
             format!("dial {network}: connect: {}", words::of(error))
         };
+        let tcp = |address: &str| {
+            let stream = Until::tcp(address, end);
+            stream.map_err(|error| dialled(&format!("tcp {address}"), &error))
+        };
         let answer = match self {
             Self::Unix(path) => {
                 let stream = Until::unix(path, end)
                     .map_err(|error| dialled(&format!("unix {}", path.display()), &error))?;
                 exchange(stream, request)
             }
-            Self::Tcp(address) | Self::Tls(address, _) => {
-                let stream = Until::tcp(address, end)
-                    .map_err(|error| dialled(&format!("tcp {address}"), &error))?;
-                match self {
-                    Self::Tls(_, config) => exchange(tls::wrap(stream, address, config)?, request),
-                    _ => exchange(stream, request),
-                }
+            Self::Tcp(address) => exchange(tcp(address)?, request),
+            Self::Tls(address, config) => {
+                exchange(tls::wrap(tcp(address)?, address, config)?, request)
             }
         };
         answer.map_err(|error| words::of(&error))
