@@ -62,9 +62,10 @@ impl Images {
         let (store, spool) = (self.clone(), spool.clone());
         // Compressed layers are read to know what they are.
         let described = move || {
-            let one = |image| {
-                let lease = store.lease_of(&image)?;
-                Ok((store.incoming(&spool, image)?, lease))
+            let one = |image: FoundImage| {
+                let config = ImageConfig::parse(image.config.clone())?;
+                let lease = store.lease_of(&config, &image.layers);
+                Ok((store.incoming(&spool, config, image)?, lease))
             };
             images.into_iter().map(one).collect::<Result<Vec<_>, _>>()
         };
@@ -111,27 +112,30 @@ impl Images {
 
     /// From here on until the image is recorded, nobody collects those of its layers that are here and that the archive may
     /// lack, nor what they are packed into.
-    fn lease_of(&self, image: &FoundImage) -> Result<Lease, ImageError> {
-        let config = ImageConfig::parse(image.config.clone())?;
+    fn lease_of(&self, config: &ImageConfig, layers: &Layers) -> Lease {
         let chains = config.chain();
         let mut blobs = config.rootfs.diff_ids.clone();
         let known = chains.iter().filter_map(|chain| self.known_blob(chain));
         blobs.extend(known.map(|blob| blob.digest));
-        if let Layers::Blobs(layers) = &image.layers {
+        if let Layers::Blobs(layers) = layers {
             blobs.extend(layers.iter().map(|(blob, _)| blob.digest));
         }
-        Ok(self.lease(blobs, chains))
+        self.lease(blobs, chains)
     }
 
     /// An image of the archive as one that is to be brought in. Blocks.
-    fn incoming(&self, spool: &Spool, image: FoundImage) -> Result<Incoming, ImageError> {
+    fn incoming(
+        &self,
+        spool: &Spool,
+        config: ImageConfig,
+        image: FoundImage,
+    ) -> Result<Incoming, ImageError> {
         let FoundImage {
-            config,
+            config: _,
             layers,
             manifest,
             extras,
         } = image;
-        let config = ImageConfig::parse(config)?;
         let count = match &layers {
             Layers::Places(places) => places.len(),
             Layers::Blobs(blobs) => blobs.len(),
