@@ -66,9 +66,7 @@ pub struct EngineConfig {
     pub debug: bool,
     /// Experimental features are wanted (a fact of `info` and `version`).
     pub experimental: bool,
-    /// Clients are told to build by BuildKit's protocol, else by the classic builder's (feature `buildkit`).
-    pub buildkit: bool,
-    /// The features that were switched, as `reload` events tell.
+    /// The features that were switched, as `reload` events tell; [`EngineConfig::builds_by_buildkit`] goes by one.
     pub features: BTreeMap<String, bool>,
     /// `http-proxy`, `https-proxy`, `no-proxy` (facts of `info`).
     pub proxies: [String; 3],
@@ -88,6 +86,11 @@ pub struct Revision {
 }
 
 impl EngineConfig {
+    /// Whether clients are told to build by BuildKit's protocol, else by the classic builder's: unless the feature is switched off.
+    pub fn builds_by_buildkit(&self) -> bool {
+        self.features.get("buildkit") != Some(&false)
+    }
+
     /// Whether a daemon could start with these settings, as far as they can be judged without it.
     ///
     /// # Errors
@@ -141,7 +144,6 @@ impl Default for EngineConfig {
             shutdown_timeout: 15,
             debug: false,
             experimental: false,
-            buildkit: true,
             features: BTreeMap::new(),
             proxies: Default::default(),
             build: BuildConfig::default(),
@@ -274,5 +276,24 @@ impl Default for BridgeConfig {
             userland_proxy: true,
             default_binding: IpAddr::V4(Ipv4Addr::UNSPECIFIED),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn clients_are_told_of_buildkit_unless_it_is_switched_off() {
+        let with = |features: &[(&str, bool)]| {
+            let features = features.iter().map(|(name, on)| ((*name).to_owned(), *on));
+            let config = EngineConfig {
+                features: features.collect(),
+                ..EngineConfig::default()
+            };
+            config.builds_by_buildkit()
+        };
+        assert!(with(&[]) && with(&[("buildkit", true)]) && with(&[("cdi", false)]));
+        assert!(!with(&[("buildkit", false)]));
     }
 }

@@ -28,7 +28,6 @@ impl Engine {
             default_shm_size: new.default_shm_size,
             default_ipc_mode: new.default_ipc_mode.clone(),
             default_cgroupns_mode: new.default_cgroupns_mode.clone(),
-            buildkit: new.buildkit,
             features: new.features.clone(),
             labels: new.labels.clone(),
             debug: new.debug,

@@ -22,7 +22,11 @@ use crate::version::{ApiVersion, Asked};
 use crate::{compat, convert};
 
 pub(crate) async fn ping(engine: State, method: http::Method) -> Response {
-    let builder = if engine.settings().buildkit { "2" } else { "1" };
+    let builder = if engine.settings().builds_by_buildkit() {
+        "2"
+    } else {
+        "1"
+    };
     let body = if method == http::Method::HEAD {
         ""
     } else {

@@ -116,7 +116,6 @@ fn engine(said: &Directives) -> Result<EngineConfig> {
         shutdown_timeout: timeout.unwrap_or(defaults.shutdown_timeout),
         debug: said.debug == Some(true),
         experimental: said.experimental == Some(true),
-        buildkit: !is_off(said, "buildkit"),
         features: said
             .features
             .iter()
