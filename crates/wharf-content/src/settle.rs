@@ -48,10 +48,7 @@ impl Settle {
     /// # Errors
     /// If the folder cannot be made or read.
     pub fn open(dir: &Path) -> io::Result<(Settle, Vec<String>)> {
-        let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id")?
-            .trim()
-            .to_owned();
-        Settle::open_in_boot(dir, boot)
+        Settle::open_in_boot(dir, wharf_sys::boot::id()?)
     }
 
     pub(crate) fn open_in_boot(dir: &Path, boot: String) -> io::Result<(Settle, Vec<String>)> {

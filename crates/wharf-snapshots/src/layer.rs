@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use tracing::warn;
 use wharf_oci::ChainId;
+use wharf_sys::boot;
 
 use crate::error::io_at;
 use crate::store::{Index, chain_id, read_about};
@@ -163,9 +164,8 @@ impl Snapshots {
 
 /// The end of the name of what is put aside until the machine is started again.
 fn aside_of_this_boot() -> Result<String, SnapshotError> {
-    let boot = Path::new("/proc/sys/kernel/random/boot_id");
-    let id = fs::read_to_string(boot).map_err(io_at("read", boot))?;
-    Ok(format!(".{}{ASIDE}", id.trim()))
+    let read = io_at("read", Path::new(boot::ID));
+    Ok(format!(".{}{ASIDE}", boot::id().map_err(read)?))
 }
 
 fn read_layer(about: &Path) -> Result<(ChainId, u64), SnapshotError> {

@@ -5,6 +5,7 @@
 //!
 //! Architecture invariant: nothing here knows a container, a log or a file format.
 
+pub mod boot;
 pub mod bpf;
 pub mod exec;
 pub mod memfd;
