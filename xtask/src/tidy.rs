@@ -41,6 +41,7 @@ pub(crate) fn run() -> Result<()> {
     sorted_dependencies(root, &mut faults)?;
     dependencies_have_reasons(root, &mut faults)?;
     dependencies_are_used(root, &packages, &mut faults)?;
+    fuzz_lock(root, &packages, &mut faults)?;
     if faults.is_empty() {
         println!("tidy: {} crates in order", packages.len());
         return Ok(());
@@ -69,6 +70,38 @@ fn packages(root: &Path) -> Result<BTreeMap<String, Vec<String>>> {
         packages.insert(name, names.collect());
     }
     Ok(packages)
+}
+
+/// What to do about a lock that is out of date.
+const MEND: &str = "`cargo metadata` in `fuzz` mends it";
+
+/// Rule: the lock of `fuzz`, which is no member of the workspace, knows what our crates depend on.
+fn fuzz_lock(
+    root: &Path,
+    packages: &BTreeMap<String, Vec<String>>,
+    faults: &mut Vec<String>,
+) -> Result<()> {
+    let read = |name: &str| std::fs::read_to_string(root.join("fuzz").join(name));
+    let (lock, own) = (read("Cargo.lock")?, read("Cargo.toml")?);
+    let named = own.lines().filter_map(|line| line.split_once(" = "));
+    for (name, _) in named.filter(|(name, _)| packages.contains_key(*name)) {
+        if !lock.contains(&format!("\nname = \"{name}\"\n")) {
+            faults.push(format!("fuzz/Cargo.lock lacks {name}: {MEND}"));
+        }
+    }
+    for entry in lock.split("[[package]]") {
+        let name = entry
+            .lines()
+            .find_map(|line| line.strip_prefix("name = \"")?.strip_suffix('"'));
+        let Some((name, needed)) = name.and_then(|name| packages.get_key_value(name)) else {
+            continue;
+        };
+        let ours = needed.iter().filter(|one| packages.contains_key(*one));
+        for lacking in ours.filter(|one| !entry.contains(&format!("\n \"{one}\",\n"))) {
+            faults.push(format!("fuzz/Cargo.lock: {name} lacks {lacking}: {MEND}"));
+        }
+    }
+    Ok(())
 }
 
 /// Rule: a crate depends only on crates above it in ARCHITECTURE.md's table.
