@@ -155,12 +155,29 @@ pub(crate) fn watch(
 /// How long until the next probe.
 fn pause(check: &Health, entry: &Entry, started: Timestamp) -> Duration {
     let since_start = Duration::try_from(started.duration_until(Timestamp::now()));
-    let in_start =
-        since_start.unwrap_or_default() < nanoseconds(check.start_period, Duration::ZERO);
-    let health = entry.now().state.health.clone().unwrap_or_default();
-    match in_start && health.status == HealthStatus::Starting {
-        true => nanoseconds(check.start_interval, START_INTERVAL),
-        false => nanoseconds(check.interval, INTERVAL),
+    let status = entry
+        .now()
+        .state
+        .health
+        .as_ref()
+        .map(|health| health.status);
+    pause_after(
+        check,
+        status.unwrap_or_default(),
+        since_start.unwrap_or_default(),
+    )
+}
+
+/// The same, so long after the start. One probe falls on the end of the start period, as since 29: a container that starts faster than
+/// dockerd's own start takes would else wait five seconds for its first.
+fn pause_after(check: &Health, status: HealthStatus, since_start: Duration) -> Duration {
+    let period = nanoseconds(check.start_period, Duration::ZERO);
+    let left = period.saturating_sub(since_start);
+    match status {
+        HealthStatus::Starting if !left.is_zero() => {
+            nanoseconds(check.start_interval, START_INTERVAL).min(left)
+        }
+        _ => nanoseconds(check.interval, INTERVAL),
     }
 }
 
@@ -360,6 +377,26 @@ mod tests {
             exceeded(limit, "a\n"),
             "Health check exceeded timeout (500ms): a\n"
         );
+    }
+
+    #[test]
+    fn a_probe_falls_on_the_end_of_the_start_period() {
+        let seconds = Duration::from_secs;
+        let check = |start_period: i64, start_interval: i64| Health {
+            start_period: start_period * 1_000_000_000,
+            start_interval: start_interval * 1_000_000_000,
+            interval: 7_000_000_000,
+            ..Health::default()
+        };
+        let starting =
+            |check: &Health, since| pause_after(check, HealthStatus::Starting, seconds(since));
+        assert_eq!(starting(&check(0, 0), 0), seconds(7));
+        assert_eq!(starting(&check(1, 0), 0), seconds(1));
+        assert_eq!(starting(&check(1, 0), 1), seconds(7));
+        assert_eq!(starting(&check(60, 0), 0), seconds(5));
+        assert_eq!(starting(&check(60, 2), 59), seconds(1));
+        let healthy = pause_after(&check(60, 2), HealthStatus::Healthy, seconds(1));
+        assert_eq!(healthy, seconds(7));
     }
 
     #[test]

@@ -141,6 +141,16 @@ impl Process {
             "ruser" => id_name("/etc/passwd", self.ruid),
             "group" | "egroup" => id_name("/etc/group", self.gid),
             "gid" | "egid" => self.gid.to_string(),
+            "rgid" => self.id("Gid:", 0).to_string(),
+            "rgroup" => id_name("/etc/group", self.id("Gid:", 0)),
+            "suid" | "svuid" => self.id("Uid:", 2).to_string(),
+            "suser" | "svuser" => id_name("/etc/passwd", self.id("Uid:", 2)),
+            "sgid" | "svgid" => self.id("Gid:", 2).to_string(),
+            "sgroup" | "svgroup" => id_name("/etc/group", self.id("Gid:", 2)),
+            "fuid" | "fsuid" => self.id("Uid:", 3).to_string(),
+            "fuser" | "fsuser" => id_name("/etc/passwd", self.id("Uid:", 3)),
+            "fgid" | "fsgid" => self.id("Gid:", 3).to_string(),
+            "fgroup" | "fsgroup" => id_name("/etc/group", self.id("Gid:", 3)),
             "pid" | "tgid" => self.pid.to_string(),
             "lwp" | "spid" | "tid" => self.tid.to_string(),
             "c" => (self.permille() / 10).min(99).to_string(),
@@ -165,6 +175,13 @@ impl Process {
             "cgroup" => self.file("cgroup").replace('\n', ","),
             name => self.number(name),
         }
+    }
+
+    /// One of the four ids of a kind in proc_pid_status(5): the real, effective, saved and the file system's.
+    fn id(&self, kind: &str, which: usize) -> u32 {
+        let ids = self.status.lines().find_map(|line| line.strip_prefix(kind));
+        let id = ids.and_then(|ids| ids.split_whitespace().nth(which)?.parse().ok());
+        id.unwrap_or_default()
     }
 
     /// A column that is a field of proc_pid_stat(5), or follows from some.
@@ -377,6 +394,9 @@ mod tests {
         assert!(process.column("rss").parse::<u64>().unwrap() > 0);
         assert_eq!(process.column("user"), "root");
         assert_eq!(process.column("uid"), "0");
+        for (column, text) in [("rgroup", "root"), ("suid", "0"), ("fsgroup", "root")] {
+            assert_eq!(process.column(column), text);
+        }
         assert_eq!(process.column("tid"), process.column("pid"));
         let threads = Process::read_threads(std::process::id());
         assert_eq!(threads[0].column("pid"), process.column("pid"));
