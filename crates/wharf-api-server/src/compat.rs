@@ -2,6 +2,9 @@
 //!
 //! Handlers know the newest API only. A step takes a JSON document of the newer version and makes it what the
 //! older one promised.
+//!
+//! What 1.52 and 1.53 took out is given beside what replaced it, in all versions: docker-py, aiodocker and Ansible ask for the newest
+//! that the daemon has, and hand it to programs of all years; who looks for no such field passes over it.
 
 mod create;
 mod mac_address;
@@ -16,21 +19,15 @@ use wharf_api_types::{
 
 pub(crate) use self::create::container_create;
 pub(crate) use self::parameters::is_known;
-use crate::version::{ApiVersion, Asked};
+use crate::version::ApiVersion;
 
 /// `GET /containers/{id}/json` as it was asked for.
-pub(crate) fn container_inspect(inspect: &mut ContainerInspect, asked: Asked) {
-    let version = asked.version;
+pub(crate) fn container_inspect(inspect: &mut ContainerInspect, version: ApiVersion) {
     if version.before(56) {
         inspect.host_config.umask = None;
     }
-    // Scripts of all years ask so for an address.
-    if version.before(52) || asked.is_unversioned() {
-        inspect.network_settings.of_bridge = Some(of_bridge(&inspect.network_settings.networks));
-    }
-    if version.before(52) {
-        inspect.config.on_build.get_or_insert(None);
-    }
+    inspect.network_settings.of_bridge = Some(of_bridge(&inspect.network_settings.networks));
+    inspect.config.on_build.get_or_insert(None);
     if version.before(48) {
         inspect.image_manifest_descriptor = None;
     }
@@ -209,9 +206,7 @@ pub(crate) fn container_summary(row: &mut ContainerSummary, version: ApiVersion)
 /// `GET /networks` as `version` has it: until 1.52 a row was a whole network, whose containers were not looked up.
 pub(crate) fn network_list(networks: &mut Value, version: ApiVersion) {
     for network in networks.as_array_mut().into_iter().flatten() {
-        if version.before(52)
-            && let Some(fields) = network.as_object_mut()
-        {
+        if let Some(fields) = network.as_object_mut() {
             fields.entry("Containers").or_insert_with(|| json!({}));
         }
         network_before_48(network, version);
@@ -235,9 +230,6 @@ pub(crate) fn network_inspect(document: &mut Value, version: ApiVersion) {
 
 /// `GET /images/{name}/json` as `version` has it.
 pub(crate) fn image_inspect(document: &mut Value, version: ApiVersion, config: &[u8]) {
-    if !version.before(52) {
-        return drop_empty(document);
-    }
     if version.before(53) {
         remove(document, &["Identity"]);
     }
@@ -254,38 +246,6 @@ pub(crate) fn image_inspect(document: &mut Value, version: ApiVersion, config: &
     if version.before(44) {
         document["VirtualSize"] = document["Size"].clone();
     }
-}
-
-/// 1.52 leaves out what an image does not say.
-fn drop_empty(document: &mut Value) {
-    let is_empty = |value: &Value| match value {
-        Value::Null => true,
-        Value::String(text) => text.is_empty(),
-        Value::Array(list) => list.is_empty(),
-        Value::Object(fields) => fields.is_empty(),
-        _ => false,
-    };
-    let mut drop = |place: &str, names: &[&str]| {
-        let fields = document.pointer_mut(place).and_then(Value::as_object_mut);
-        let Some(fields) = fields else { return };
-        for name in names {
-            if fields.get(*name).is_some_and(is_empty) {
-                fields.shift_remove(*name);
-            }
-        }
-    };
-    drop("", &["Parent", "Comment", "DockerVersion", "Author"]);
-    let settings = [
-        "Cmd",
-        "Entrypoint",
-        "Env",
-        "Labels",
-        "OnBuild",
-        "User",
-        "Volumes",
-        "WorkingDir",
-    ];
-    drop("/Config", &settings);
 }
 
 /// 1.50 took fields out of `Config` that are a container's, not an image's. Their values are what the image's
@@ -341,9 +301,9 @@ fn remove(document: &mut Value, names: &[&str]) {
 }
 
 /// Whether `GET /system/df` has the fields of before 1.52, where all objects are there, and null what was not asked for.
-/// 1.52 has them beside the new ones, unless its details are asked for.
+/// They are beside the new ones, unless the details of those are asked for.
 pub(crate) fn has_old_disk_usage(version: ApiVersion, verbose: bool) -> bool {
-    version.before(52) || (version.before(53) && !verbose)
+    version.before(52) || !verbose
 }
 
 /// A container of `GET /system/df` of before 1.52.
@@ -408,6 +368,7 @@ pub(crate) fn image_summary(row: &mut Value, version: ApiVersion) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::version::Asked;
 
     fn shown(version: Option<&str>) -> Value {
         let names = ["c1", "0123456789ab"].map(str::to_owned).to_vec();
@@ -424,7 +385,7 @@ mod tests {
         inspect.host_config.umask = Some(18);
         let networks = &mut inspect.network_settings.networks;
         networks.insert("bridge".to_owned(), endpoint);
-        container_inspect(&mut inspect, Asked::of(version));
+        container_inspect(&mut inspect, Asked::of(version).version);
         serde_json::to_value(&inspect).unwrap()
     }
 
@@ -447,9 +408,9 @@ mod tests {
     #[test]
     fn a_container_is_shown_as_of_its_version() {
         for (version, expected) in [
-            (Some("1.56"), [true, false, false, true, true, false]),
-            (None, [true, true, false, true, true, false]),
-            (Some("1.55"), [false, false, false, true, true, false]),
+            (Some("1.56"), [true, true, true, true, true, false]),
+            (None, [true, true, true, true, true, false]),
+            (Some("1.55"), [false, true, true, true, true, false]),
             (Some("1.51"), [false, true, true, true, true, false]),
             (Some("1.47"), [false, true, true, false, false, false]),
             (Some("1.44"), [false, true, true, false, false, true]),

@@ -26,6 +26,7 @@ mod rest;
 mod routes;
 mod server;
 mod takeover;
+mod target;
 mod version;
 mod websocket;
 

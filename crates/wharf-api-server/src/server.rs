@@ -425,8 +425,10 @@ async fn answer(
     // An answer that goes on and on does not wait for a request that does so, too (`attach` without an upgrade).
     let goes_on = response.body().size_hint().exact().is_none();
     let switches = response.status() == StatusCode::SWITCHING_PROTOCOLS;
-    if !switches && !goes_on {
-        rest.drain().await;
+    match goes_on {
+        _ if switches => {}
+        true => rest.drain_announced().await,
+        false => rest.drain().await,
     }
     if !switches && goes_on {
         response = response.map(|body| Body::new(Attended::by(peer, body)));

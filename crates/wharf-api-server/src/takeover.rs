@@ -2,12 +2,13 @@
 //!
 //! The oldest way to attach: `POST …/attach` or `…/exec/{id}/start` without `Upgrade`, answered by dockerd with
 //! `200 OK`, after which either side writes what it likes. hyper gives a connection away for `101` alone. So
-//! the first request of a connection is looked at before hyper reads it: one of that kind is made to ask for
+//! each request of a connection is looked at before hyper reads it: one of that kind is made to ask for
 //! an upgrade, and the head of the `101` becomes that of a `200` on its way out. Any other request passes
-//! untouched, and so does every later one of a connection: those get what they ask for as a body.
+//! untouched. Where a later request begins is told by who answers ([`Turn`]); one that was sent before the answer to that
+//! before it is not looked at, and gets what it asks for as a body.
 //!
-//! The line of each request is mended as well: curl sends `?filters={"label":["a"]}` as it was typed, Go's server takes it,
-//! and hyper would refuse it without a word. Where a later request begins is told by who answers ([`Turn`]).
+//! The line of each request is mended as well: curl sends `?filters={"label":["a"]}` as it was typed, systeminformation
+//! `http:/info`; Go's server takes both, and hyper would refuse them without a word.
 
 use std::io;
 use std::pin::Pin;
@@ -16,6 +17,8 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, ReadBuf};
+
+use crate::target;
 
 /// The longest head that is looked at.
 const MOST: usize = 16 << 10;
@@ -64,15 +67,15 @@ impl Turn {
     }
 }
 
-/// A connection, its first request perhaps rewritten.
+/// A connection, its requests perhaps rewritten.
 pub(crate) struct Connection<S> {
     stream: S,
     turn: Turn,
-    /// What was read of the first request and hyper has not read.
+    /// What was read of a request and hyper has not read.
     front: Vec<u8>,
     read: usize,
-    /// What is known of the line of a further request.
-    line: Vec<u8>,
+    /// What is known of the beginning of a further request.
+    next: Vec<u8>,
     head: Head,
     has_long_head: bool,
 }
@@ -94,21 +97,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     /// If it cannot be read.
     pub(crate) async fn open(mut stream: S) -> io::Result<Self> {
         let mut front = Vec::with_capacity(1024);
-        let mut head = Head::Pass;
-        while could_attach(&front) && front.len() < MOST {
-            if let Some(end) = find(&front, END) {
-                if let Some(asking) = ask_to_upgrade(&front[..end]) {
-                    front.splice(..end, asking);
-                    head = Head::Wait(Vec::new());
-                }
-                break;
-            }
-            if stream.read_buf(&mut front).await? == 0 {
-                break;
-            }
-        }
-        while is_line_open(&front) && stream.read_buf(&mut front).await? > 0 {}
-        mend_line(&mut front);
+        while is_open(&front) && stream.read_buf(&mut front).await? > 0 {}
+        let head = match ask_for_stream(&mut front) {
+            true => Head::Wait(Vec::new()),
+            false => Head::Pass,
+        };
+        target::mend(&mut front);
         let mut looked = 0;
         while is_head_open(&front, looked) {
             looked = front.len();
@@ -127,7 +121,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             stream,
             front,
             read: 0,
-            line: Vec::new(),
+            next: Vec::new(),
             head,
         })
     }
@@ -146,6 +140,26 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     pub(crate) fn is_raw(&self) -> bool {
         !matches!(self.head, Head::Pass)
     }
+}
+
+/// Whether more of a request has to be known before it is mended: its line, or its head if it may be one for a stream.
+fn is_open(front: &[u8]) -> bool {
+    front.is_empty() || is_attach_open(front) || is_line_open(front)
+}
+
+fn is_attach_open(front: &[u8]) -> bool {
+    could_attach(front) && front.len() < MOST && find(front, END).is_none()
+}
+
+/// Makes a request for a stream, if this is the beginning of one, ask for an upgrade; whether it is one.
+fn ask_for_stream(front: &mut Vec<u8>) -> bool {
+    let end = could_attach(front).then(|| find(front, END)).flatten();
+    let Some(end) = end else { return false };
+    let Some(asking) = ask_to_upgrade(&front[..end]) else {
+        return false;
+    };
+    front.splice(..end, asking);
+    true
 }
 
 /// Whether this is a part of a request's line, and not the beginning of HTTP/2.
@@ -171,39 +185,6 @@ fn head_end(front: &[u8], from: usize) -> Option<usize> {
 fn is_long(front: &[u8]) -> bool {
     let head = &front[..head_end(front, 0).unwrap_or(front.len())];
     head.iter().filter(|byte| **byte == b'\n').count() > FEW || head.len() > LONGEST_LINE
-}
-
-/// Escapes what may not stand in the target of a request as it is.
-fn mend_line(front: &mut Vec<u8>) {
-    let Some(end) = front.iter().position(|byte| *byte == b'\n') else {
-        return;
-    };
-    let line = &front[..end];
-    let start = line.iter().position(|byte| *byte == b' ').map(|at| at + 1);
-    let stop = line.windows(6).rposition(|window| window == b" HTTP/");
-    let (Some(start), Some(stop)) = (start, stop) else {
-        return;
-    };
-    let Some(target) = line
-        .get(start..stop)
-        .filter(|target| target.iter().any(is_odd))
-    else {
-        return;
-    };
-    let escaped: Vec<u8> = target.iter().flat_map(escaped).collect();
-    front.splice(start..stop, escaped);
-}
-
-/// Bytes that Go's server takes in a target, and hyper does not. A fragment is no part of a request: it belongs to the path.
-fn is_odd(byte: &u8) -> bool {
-    matches!(byte, b'"' | b'<' | b'>' | b'`' | b'#') || !byte.is_ascii()
-}
-
-fn escaped(byte: &u8) -> Vec<u8> {
-    match is_odd(byte) {
-        true => format!("%{byte:02X}").into_bytes(),
-        false => vec![*byte],
-    }
 }
 
 fn find(text: &[u8], what: &[u8]) -> Option<usize> {
@@ -283,25 +264,29 @@ impl<S: AsyncRead + Unpin> AsyncRead for Connection<S> {
         if !this.turn.is_between() {
             return Pin::new(&mut this.stream).poll_read(context, buffer);
         }
-        ready!(this.poll_line(context))?;
+        ready!(this.poll_next(context))?;
         Pin::new(this).poll_read(context, buffer)
     }
 }
 
 impl<S: AsyncRead + Unpin> Connection<S> {
-    /// Reads the line of a further request, and what comes with it; less than that at the end.
-    fn poll_line(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+    /// Reads the beginning of a further request, and what comes with it; less than that at the end.
+    fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         loop {
             let mut piece = [0; 4096];
             let mut piece = ReadBuf::new(&mut piece);
             ready!(Pin::new(&mut self.stream).poll_read(context, &mut piece))?;
-            self.line.extend_from_slice(piece.filled());
-            if piece.filled().is_empty() || !is_line_open(&self.line) {
+            self.next.extend_from_slice(piece.filled());
+            if piece.filled().is_empty() || !is_open(&self.next) {
                 break;
             }
         }
-        mend_line(&mut self.line);
-        self.front = std::mem::take(&mut self.line);
+        // The answer to the request before has gone out, or its client did not wait for it.
+        if matches!(self.head, Head::Pass) && ask_for_stream(&mut self.next) {
+            self.head = Head::Wait(Vec::new());
+        }
+        target::mend(&mut self.next);
+        self.front = std::mem::take(&mut self.next);
         self.turn.begun();
         Poll::Ready(Ok(()))
     }
@@ -422,15 +407,13 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_target_may_be_as_it_was_typed() {
-        let typed =
-            "GET /containers/json?filters={\"label\":[\"a`b\"]}&x=é#y HTTP/1.1\r\nA: \"b\"\r\n\r\n";
-        let (head, tail) = typed.split_at(40);
+    async fn a_target_may_come_in_pieces() {
+        let (head, tail) = ("GET /containers/json?filters={", "\"a\"} HTTP/1.1\r\n\r\n");
         let (connection, read) = opened(&[head, tail]).await;
         assert!(!connection.is_raw());
         assert_eq!(
             read,
-            "GET /containers/json?filters={%22label%22:[%22a%60b%22]}&x=%C3%A9%23y HTTP/1.1\r\nA: \"b\"\r\n\r\n"
+            "GET /containers/json?filters={%22a%22} HTTP/1.1\r\n\r\n"
         );
         let long = format!("GET /?{} HTTP/1.1\r\n\r\n", "\"".repeat(5000));
         let (_, read) = opened(&[long.as_str()]).await;
@@ -461,6 +444,15 @@ mod tests {
         };
         let (said, ()) = tokio::join!(next(&mut connection), write);
         assert_eq!(said, "GET /%22b%22 HTTP/1.1\r\nA: \"b\"\r\n\r\n");
+        // So is one for a stream, which need not be the first.
+        turn.answered();
+        let attach = b"POST /containers/a/attach HTTP/1.1\r\nHost: x\r\n\r\nearly";
+        theirs.write_all(attach).await.unwrap();
+        assert_eq!(
+            next(&mut connection).await,
+            "POST /containers/a/attach HTTP/1.1\r\nConnection: Upgrade\r\nUpgrade: tcp\r\nHost: x\r\n\r\nearly"
+        );
+        assert!(connection.is_raw());
         // What has been taken over is let be.
         turn.leave();
         turn.answered();

@@ -48,7 +48,6 @@ impl Prefix {
         let Some(text) = &self.0 else {
             return Ok(Asked {
                 version: ApiVersion::newest(),
-                by: By::Default,
             });
         };
         let version = ApiVersion::parse(text);
@@ -62,8 +61,7 @@ impl Prefix {
                 "client version {text} is too old. Minimum supported API version is {MIN_API_VERSION}, please upgrade your client to a newer version"
             )));
         }
-        let by = By::Name;
-        Ok(Asked { version, by })
+        Ok(Asked { version })
     }
 }
 
@@ -71,31 +69,14 @@ impl Prefix {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Asked {
     pub(crate) version: ApiVersion,
-    by: By,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum By {
-    Name,
-    Default,
 }
 
 impl Asked {
-    /// Whether no version was named: the answer is the newest's, to clients of whatever year.
-    pub(crate) fn is_unversioned(self) -> bool {
-        self.by == By::Default
-    }
-
     /// As a path with this prefix asks.
     #[cfg(test)]
     pub(crate) fn of(text: Option<&str>) -> Self {
         let prefix = Prefix(text.map(str::to_owned));
         prefix.asked().expect("a version that is spoken")
-    }
-
-    /// See [`ApiVersion::before`].
-    pub(crate) fn before(self, minor: u32) -> bool {
-        self.version.before(minor)
     }
 }
 
@@ -156,7 +137,6 @@ mod tests {
         let uri: Uri = uri.parse().expect("uri");
         let (prefix, rest) = split(&uri);
         let asked = prefix.asked().map_err(|error| error.message)?;
-        assert_eq!(asked.is_unversioned(), rest == uri);
         Ok((asked.version.0, rest.to_string()))
     }
 

@@ -43,14 +43,11 @@ pub(crate) fn container_create(
         super::mac_address::of_before_44(request)?;
         return Ok(Vec::new());
     }
-    Ok(match version.before(52) {
-        true => super::mac_address::of_before_52(request)?,
-        false => {
-            // 1.52 does not know it any more.
-            request.config.mac_address.clear();
-            empty_bindings(request).into_iter().collect()
-        }
-    })
+    let mut warnings = super::mac_address::of_container(request)?;
+    if !version.before(52) {
+        warnings.extend(empty_bindings(request));
+    }
+    Ok(warnings)
 }
 
 /// From 1.42 on, options of another kind of mount are a mistake; before they were passed over.

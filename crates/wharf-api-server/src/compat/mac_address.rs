@@ -1,4 +1,5 @@
-//! The hardware address of a container: until 1.44 it was the container's, since then it is its endpoint's.
+//! The hardware address of a container: until 1.44 it was the container's, since then it is its endpoint's. 1.52 does not know the
+//! container's; but docker-py sends no other, by the newest version there is.
 
 use wharf_api_types::{ContainerCreateRequest, EndpointSettings};
 
@@ -47,7 +48,7 @@ pub(super) fn of_before_44(request: &mut ContainerCreateRequest) -> Result<(), A
 ///
 /// # Errors
 /// If the endpoint's own is another one, or it is not said which endpoint is meant.
-pub(super) fn of_before_52(request: &mut ContainerCreateRequest) -> Result<Vec<String>, ApiError> {
+pub(super) fn of_container(request: &mut ContainerCreateRequest) -> Result<Vec<String>, ApiError> {
     let address = request.config.mac_address.clone();
     if address.is_empty() {
         return Ok(Vec::new());

@@ -7,7 +7,6 @@ use wharf_solver::CacheRecord;
 
 use super::reply::{self, bytes};
 use super::{images, nil};
-use crate::version::ApiVersion;
 
 /// `GET /version`.
 pub(crate) fn version(facts: VersionFacts) -> wire::VersionResponse {
@@ -293,8 +292,8 @@ fn count(number: usize) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
 }
 
-/// A line of `GET /events`.
-pub(crate) fn event(event: &Event, version: ApiVersion) -> wire::EventMessage {
+/// A line of `GET /events`, with the fields that 1.52 took out (see [`crate::compat`]).
+pub(crate) fn event(event: &Event) -> wire::EventMessage {
     let Event {
         kind,
         action,
@@ -302,7 +301,7 @@ pub(crate) fn event(event: &Event, version: ApiVersion) -> wire::EventMessage {
         attributes,
         time,
     } = event.clone();
-    let old = version.before(52) && matches!(kind.as_str(), "container" | "image");
+    let old = matches!(kind.as_str(), "container" | "image");
     wire::EventMessage {
         status: if old { action.clone() } else { String::new() },
         id: if old { actor.clone() } else { String::new() },

@@ -82,7 +82,7 @@ pub(crate) async fn create(
 
 pub(crate) async fn inspect(
     engine: State,
-    Extension(asked): Extension<Asked>,
+    Extension(Asked { version, .. }): Extension<Asked>,
     Path(id): Path<String>,
     params: Params,
 ) -> Answer {
@@ -92,10 +92,10 @@ pub(crate) async fn inspect(
         false => None,
     };
     let mut inspect = convert::container_inspect(&view, size);
-    if !asked.before(48) {
+    if !version.before(48) {
         inspect.image_manifest_descriptor = manifest_of(&engine, &view.image);
     }
-    compat::container_inspect(&mut inspect, asked);
+    compat::container_inspect(&mut inspect, version);
     reply::ok(&inspect)
 }
 

@@ -66,10 +66,9 @@ pub(crate) async fn info(
 pub(crate) async fn df(
     engine: State,
     Extension(buildkit): Extension<BuildKit>,
-    Extension(asked): Extension<Asked>,
+    Extension(Asked { version, .. }): Extension<Asked>,
     params: Params,
 ) -> Answer {
-    let version = asked.version;
     let kinds = params.all("type");
     let wanted = |kind: &str| kinds.is_empty() || kinds.iter().any(|one| one == kind);
     let known = ["container", "image", "volume", "build-cache"];
@@ -97,11 +96,7 @@ pub(crate) async fn df(
     };
     let mut usage = convert::disk_usage(report, cache);
     let verbose = params.flag("verbose");
-    // Who names no version may be of before 1.52 and look for the old fields; others pass over what they do not know.
-    if !compat::has_old_disk_usage(version, verbose) && !asked.is_unversioned() {
-        if !verbose {
-            usage.without_items();
-        }
+    if !compat::has_old_disk_usage(version, verbose) {
         return reply::ok(&json(&usage)?);
     }
     let mut document = compat::old_disk_usage(&json(&usage)?, version);
@@ -167,7 +162,7 @@ pub(crate) async fn events(
     };
     let stream = subscribe(&engine, options).await?;
     let kind = Lines::accepted(&headers, version);
-    let lines = futures_util::stream::unfold(stream, move |stream| next(stream, version, kind));
+    let lines = futures_util::stream::unfold(stream, move |stream| next(stream, kind));
     let lines = lines.take_until(peer.last());
     Ok(reply::stream(kind.media_type(), lines))
 }
@@ -234,7 +229,6 @@ impl Lines {
 
 async fn next(
     mut stream: EventStream,
-    version: ApiVersion,
     kind: Lines,
 ) -> Option<(std::io::Result<Bytes>, EventStream)> {
     let event = stream.next().await?;
@@ -242,7 +236,7 @@ async fn next(
         Lines::Seq => vec![0x1e],
         _ => Vec::new(),
     };
-    serde_json::to_writer(&mut line, &convert::event(&event, version)).ok()?;
+    serde_json::to_writer(&mut line, &convert::event(&event)).ok()?;
     line.push(b'\n');
     Some((Ok(line.into()), stream))
 }

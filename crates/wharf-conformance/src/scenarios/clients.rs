@@ -2,7 +2,9 @@
 
 use std::collections::BTreeSet;
 use std::io::{Read as _, Write as _};
+use std::net::Shutdown;
 use std::os::unix::net::UnixStream;
+use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
@@ -238,6 +240,90 @@ pub(crate) fn odd_requests(case: &mut Case) -> Result<()> {
                 "{target}: {list:?}"
             );
         }
+    }
+    Ok(())
+}
+
+/// systeminformation, for Node, asks so: with a scheme and no host, by HTTP/1.0.
+pub(crate) fn a_scheme_without_a_host(case: &mut Case) -> Result<()> {
+    for target in ["http:/_ping", "http:///v1.41/_ping", "unix:/_ping?a=b"] {
+        let mut connection = UnixStream::connect(case.engine.socket())?;
+        write!(connection, "GET {target} HTTP/1.0\r\n\r\n")?;
+        let answer = api::read_answer(&mut std::io::BufReader::new(connection), false)?;
+        ensure!(
+            answer.status == 200 && answer.text() == "OK",
+            "{target}: {answer:?}"
+        );
+    }
+    Ok(())
+}
+
+/// docker-run, for Node, attaches on whatever connection its pool has, asks for no upgrade, and talks on.
+pub(crate) fn a_stream_on_a_connection_that_was_used_before(case: &mut Case) -> Result<()> {
+    case.ok(&["create", "-i", "--name", "cat", "busybox", "cat"])?;
+    let mut connection = UnixStream::connect(case.engine.socket())?;
+    connection.set_read_timeout(Some(Duration::from_secs(30)))?;
+    for _ in 0..2 {
+        write!(connection, "GET /_ping HTTP/1.1\r\nHost: docker\r\n\r\n")?;
+        let head = api::read_head(&mut connection)?;
+        ensure!(head.starts_with("HTTP/1.1 200 OK"), "{head}");
+        connection.read_exact(&mut [0; 2])?;
+    }
+    let target = "/v1.41/containers/cat/attach?stream=1&stdin=1&stdout=1";
+    write!(
+        connection,
+        "POST {target} HTTP/1.1\r\nHost: docker\r\nContent-Length: 0\r\n\r\n"
+    )?;
+    let head = api::read_head(&mut connection)?;
+    ensure!(
+        head == "HTTP/1.1 200 OK\r\nContent-Type: application/vnd.docker.raw-stream\r\n\r\n",
+        "{head}"
+    );
+    case.expect("POST", "/containers/cat/start", None, 204)?;
+    connection.write_all(b"hello\n")?;
+    connection.shutdown(Shutdown::Write)?;
+    let mut heard = Vec::new();
+    connection.read_to_end(&mut heard)?;
+    ensure!(heard == b"\x01\0\0\0\0\0\0\x06hello\n", "{heard:?}");
+    case.prints(&["wait", "cat"], "0")
+}
+
+/// dockerpty attaches to the streams one by one, and asks for the log with each.
+pub(crate) fn a_stream_to_write_to_alone(case: &mut Case) -> Result<()> {
+    case.ok(&["create", "-i", "--name", "cat", "busybox", "cat"])?;
+    let mut connection = UnixStream::connect(case.engine.socket())?;
+    connection.set_read_timeout(Some(Duration::from_secs(30)))?;
+    let target = "/v1.41/containers/cat/attach?stdin=1&stream=1&logs=1";
+    let asked = "Connection: Upgrade\r\nUpgrade: tcp\r\nContent-Length: 0";
+    write!(
+        connection,
+        "POST {target} HTTP/1.1\r\nHost: docker\r\n{asked}\r\n\r\n"
+    )?;
+    let head = api::read_head(&mut connection)?;
+    ensure!(head.starts_with("HTTP/1.1 101 "), "{head}");
+    case.ok(&["start", "cat"])?;
+    connection.write_all(b"hello\n")?;
+    until(|| Ok(case.ok(&["logs", "cat"])? == "hello"))
+}
+
+/// docker-py's `push` sends a body that nobody wants, in a packet of its own, and then asks on.
+pub(crate) fn a_connection_outlives_a_body_that_comes_late(case: &mut Case) -> Result<()> {
+    let connection = UnixStream::connect(case.engine.socket())?;
+    connection.set_read_timeout(Some(Duration::from_secs(30)))?;
+    let mut reader = std::io::BufReader::new(connection.try_clone()?);
+    let mut writer = connection;
+    for _ in 0..2 {
+        let head = "POST /v1.41/images/localhost:5000/nope/push?tag=x HTTP/1.1\r\nHost: docker\r\nX-Registry-Auth: e30=";
+        write!(writer, "{head}\r\nContent-Length: 2\r\n\r\n")?;
+        // The answer is there by then, if it does not wait.
+        std::thread::sleep(Duration::from_millis(200));
+        writer.write_all(b"{}")?;
+        let answer = api::read_answer(&mut reader, false)?;
+        let old = case.engine.kind.is_dockerd() && answer.status == 404;
+        ensure!(answer.status == 200 || old, "{answer:?}");
+        write!(writer, "GET /_ping HTTP/1.1\r\nHost: docker\r\n\r\n")?;
+        let answer = api::read_answer(&mut reader, false)?;
+        ensure!(answer.status == 200 && answer.text() == "OK", "{answer:?}");
     }
     Ok(())
 }

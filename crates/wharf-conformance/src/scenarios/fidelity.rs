@@ -1,9 +1,10 @@
 //! Answers word for word as dockerd 26.1 has them, where clients have been seen to look.
 
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
 use wharf_testkit::{EngineKind, Registry, api, fixtures};
 
+use super::events::story_since;
 use crate::Case;
 
 /// Docker's clients read the operating system out of `Server`, and the rest out of headers of its own.
@@ -225,32 +226,62 @@ pub(crate) fn hardware_addresses(case: &mut Case) -> Result<()> {
     Ok(())
 }
 
-/// Clients that name no version are of all years: the fields of before 1.52 are beside the new ones.
-pub(crate) fn unversioned_answers_have_old_fields(case: &mut Case) -> Result<()> {
-    let sleep = json!({ "Image": "busybox", "Cmd": ["sleep", "1000"] });
-    case.expect("POST", "/containers/create?name=c1", Some(&sleep), 201)?;
-    case.expect("POST", "/containers/c1/start", None, 204)?;
-    let usage = case.expect("GET", "/system/df", None, 200)?;
-    for list in ["Images", "Containers", "Volumes"] {
-        ensure!(usage[list].is_array(), "{list}: {usage}");
+/// Clients that name no version, or the newest that the daemon has, are of all years: what 1.52 took out is beside the new.
+pub(crate) fn answers_have_old_fields(case: &mut Case) -> Result<()> {
+    let mac = "02:42:c0:00:02:01";
+    let sleep =
+        json!({ "Image": "busybox", "Cmd": ["sleep", "1000"], "MacAddress": mac, "Labels": {} });
+    let newest = case.engine.api("GET", "/version", None)?.json();
+    let newest = newest["ApiVersion"].as_str().context("no version")?;
+    for version in ["", "/v1.44", "/v1.52", &format!("/v{newest}")] {
+        if version == "/v1.52" && case.engine.kind.is_dockerd() {
+            continue;
+        }
+        let ask = |method: &str, path: &str, body: Option<&Value>, status: u16| {
+            case.expect(method, &format!("{version}{path}"), body, status)
+        };
+        ask("POST", "/containers/create?name=c1", Some(&sleep), 201)?;
+        ask("POST", "/containers/c1/start", None, 204)?;
+        let usage = ask("GET", "/system/df", None, 200)?;
+        for list in ["Images", "Containers", "Volumes"] {
+            ensure!(usage[list].is_array(), "{version} {list}: {usage}");
+        }
+        ensure!(usage.get("BuildCache").is_some(), "{usage}");
+        ensure!(usage["LayersSize"].is_u64(), "{usage}");
+        let inspect = ask("GET", "/containers/c1/json", None, 200)?;
+        let settings = &inspect["NetworkSettings"];
+        for field in ["IPAddress", "Gateway", "MacAddress"] {
+            let of_bridge = &settings["Networks"]["bridge"][field];
+            ensure!(
+                settings[field].is_string() && settings[field] == *of_bridge,
+                "{version} {field}: {inspect}"
+            );
+        }
+        ensure!(settings["MacAddress"] == mac, "{version}: {settings}");
+        let image = ask("GET", "/images/busybox/json", None, 200)?;
+        for field in ["Entrypoint", "Labels", "Volumes"] {
+            ensure!(image["Config"].get(field).is_some(), "{version}: {image}");
+        }
+        for field in ["Author", "Parent"] {
+            ensure!(image[field] == "", "{version}: {image}");
+        }
+        let networks = ask("GET", "/networks", None, 200)?;
+        ensure!(networks[0]["Containers"].is_object(), "{networks}");
+        ask("DELETE", "/containers/c1?force=1", None, 204)?;
     }
-    ensure!(usage.get("BuildCache").is_some(), "{usage}");
-    ensure!(usage["LayersSize"].is_u64(), "{usage}");
-    let inspect = case.expect("GET", "/containers/c1/json", None, 200)?;
-    let address = &inspect["NetworkSettings"]["IPAddress"];
-    let of_bridge = &inspect["NetworkSettings"]["Networks"]["bridge"]["IPAddress"];
-    ensure!(address.is_string() && address == of_bridge, "{inspect}");
-    if case.engine.kind.is_dockerd() {
-        return Ok(());
+    let told = story_since(
+        case,
+        "1",
+        &json!({ "type": ["container"], "event": ["create"] }),
+    )?;
+    for event in &told {
+        ensure!(
+            event["status"] == "create" && event["from"] == "busybox",
+            "{event}"
+        );
+        ensure!(event["id"] == event["Actor"]["ID"], "{event}");
     }
-    ensure!(usage["ImageUsage"]["TotalCount"] == 1, "{usage}");
-    let usage = case.expect("GET", "/v1.56/system/df", None, 200)?;
-    ensure!(usage.get("Images").is_none(), "{usage}");
-    let inspect = case.expect("GET", "/v1.56/containers/c1/json", None, 200)?;
-    ensure!(
-        inspect["NetworkSettings"].get("IPAddress").is_none(),
-        "{inspect}"
-    );
+    ensure!(told.len() >= 3, "{told:?}");
     Ok(())
 }
 

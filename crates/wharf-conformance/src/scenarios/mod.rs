@@ -239,8 +239,10 @@ scenarios! {
         fresh_volumes_are_filled mounts_are_checked;
     clients: networks_are_those_that_settings_are_given_for a_shared_network_has_its_names archives_that_cannot_be_loaded what_was_sent_is_loaded
         rows_hold_addresses_alone what_was_never_started_has_no_files odd_requests an_import_is_told_with_its_tag
-        events_are_asked_for_by_beginnings booleans_of_filters ports_are_filtered_by_side names_that_a_pipe_gets_whole;
-    sdks: docker_py docker_go aiodocker python_on_whales dockerode testcontainers_of_python testcontainers_of_node
+        events_are_asked_for_by_beginnings booleans_of_filters ports_are_filtered_by_side names_that_a_pipe_gets_whole
+        a_scheme_without_a_host a_stream_on_a_connection_that_was_used_before
+        a_connection_outlives_a_body_that_comes_late a_stream_to_write_to_alone;
+    sdks: docker_py docker_py_by_the_newest_version docker_go aiodocker python_on_whales dockerode testcontainers_of_python testcontainers_of_node
         bollard testcontainers_of_rust;
     devcontainers: dev_containers_are_built_and_entered;
     api: without_swarm_and_plugins ping_and_version info_is_as_described container_answers_are_as_described errors_are_json odd_settings_have_their_answers
@@ -253,5 +255,5 @@ scenarios! {
         requests_as_they_are_typed sessions_are_resized requests_with_many_headers
         settings_that_fail_at_the_start;
     fidelity: headers_of_answers pulls_are_told pulls_of_another_platform pulls_show_bars hardware_addresses
-        unversioned_answers_have_old_fields wrong_types networks_asked_for_twice;
+        answers_have_old_fields wrong_types networks_asked_for_twice;
 }

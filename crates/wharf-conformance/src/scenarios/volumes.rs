@@ -137,7 +137,7 @@ pub(crate) fn volume_api(case: &mut Case) -> Result<()> {
     disk_usage_by_version(case)
 }
 
-/// 1.52 has the fields of before beside its own, unless details are asked for; 1.53 has its own alone.
+/// 1.52 and later have the fields of before beside their own, unless details are asked for.
 fn disk_usage_by_version(case: &mut Case) -> Result<()> {
     if case.engine.kind != wharf_testkit::EngineKind::Wharf {
         return Ok(());
@@ -146,7 +146,7 @@ fn disk_usage_by_version(case: &mut Case) -> Result<()> {
         ("/v1.51/system/df", true, false, false),
         ("/v1.52/system/df", true, true, false),
         ("/v1.52/system/df?verbose=1", false, true, true),
-        ("/v1.53/system/df", false, true, false),
+        ("/v1.53/system/df", true, true, false),
         ("/v1.53/system/df?verbose=1", false, true, true),
     ] {
         let usage = case.expect("GET", asked, None, 200)?;
