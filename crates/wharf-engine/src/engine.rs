@@ -186,14 +186,6 @@ impl Engine {
             tracing::warn!(error = crate::error::chain(&error), "shut tasks down");
         }
         self.networks.store.shutdown().await;
-        let events = self.events.clone();
-        let flush = async {
-            // What is not written is lost, and nothing else.
-            let _ = tokio::task::spawn_blocking(move || events.flush()).await;
-        };
-        if !within(Some(GRACE), flush).await {
-            tracing::warn!("the disk does not take the last events");
-        }
     }
 
     /// The file of records, for what is built on the engine and keeps some of its own.

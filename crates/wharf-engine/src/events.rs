@@ -2,7 +2,6 @@
 //! is ever read back from it but for those who ask what has happened.
 
 mod history;
-mod writer;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::path::PathBuf;
@@ -157,14 +156,6 @@ impl Events {
             backlog: backlog.cloned().collect(),
             receiver: inner.sender.subscribe(),
             options,
-        }
-    }
-
-    /// Waits until all that was published is in the files. Blocks on the disk.
-    pub(crate) fn flush(&self) {
-        let flush = self.lock().history.flush();
-        if let Some(flush) = flush {
-            flush();
         }
     }
 

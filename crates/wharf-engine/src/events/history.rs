@@ -5,40 +5,41 @@
 
 use std::collections::VecDeque;
 use std::fs::File;
-use std::io::{BufRead as _, BufReader};
-use std::os::unix::fs::MetadataExt as _;
-use std::path::PathBuf;
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::Event;
-use super::writer::{WAITING, Writer, old};
 
-/// How many events are kept in memory (moby `daemon/events`, `eventsLimit`), and those that are not written yet.
+/// How many events are kept in memory (moby `daemon/events`, `eventsLimit`).
 const RECENT: usize = 256;
+/// How large a file grows, bytes; two of them are kept.
+const LARGEST: u64 = 2 << 20;
 
 /// An event and its place among all.
 #[derive(Serialize, Deserialize)]
-pub(super) struct Line {
-    pub(super) number: u64,
-    pub(super) event: Event,
+struct Line {
+    number: u64,
+    event: Event,
 }
 
 #[derive(Default)]
 pub(super) struct History {
     /// Files are kept if there is a folder for them.
     path: Option<PathBuf>,
-    writer: Option<Writer>,
+    file: Option<File>,
+    size: u64,
     /// The number of the next event.
     next: u64,
     recent: VecDeque<Arc<Event>>,
 }
 
-/// What files know, to be read without anybody waiting.
+/// The files as they were at some time, to be read without anybody waiting.
 pub(super) struct Older {
-    path: PathBuf,
+    files: Vec<(File, u64)>,
     /// The first event that is known already.
     before: u64,
 }
@@ -46,20 +47,18 @@ pub(super) struct Older {
 impl History {
     /// Goes on where the last daemon ended. What cannot be read is not there.
     pub(super) fn open(path: PathBuf) -> Self {
+        let mut history = Self {
+            path: Some(path),
+            ..Self::default()
+        };
         let older = Older {
-            path: path.clone(),
+            files: history.files(),
             before: u64::MAX,
         };
-        let mut history = Self::default();
         for line in older.lines() {
             history.next = line.number + 1;
             history.remember(Arc::new(line.event));
         }
-        let writer = Writer::start(path.clone(), history.next);
-        history.path = Some(path);
-        history.writer = writer
-            .inspect_err(|error| tracing::warn!(%error, "start a thread that keeps events"))
-            .ok();
         history
     }
 
@@ -69,16 +68,13 @@ impl History {
     }
 
     pub(super) fn push(&mut self, event: Arc<Event>) {
-        if let Some(writer) = &mut self.writer {
-            writer.keep(self.next, event.clone());
+        if let Err(error) = self.write(&event) {
+            // The next one tries again; listeners hear of it all the same.
+            tracing::warn!(%error, "keep an event");
+            self.file = None;
         }
         self.next += 1;
         self.remember(event);
-    }
-
-    /// What waits until the events are in the files.
-    pub(super) fn flush(&self) -> Option<impl FnOnce() + use<>> {
-        self.writer.as_ref().map(Writer::flush)
     }
 
     /// The last events, oldest first.
@@ -89,27 +85,56 @@ impl History {
     /// Those before [`History::recent`], if any of them can be later than `since`.
     pub(super) fn older(&self, since: Timestamp) -> Option<Older> {
         let first = self.recent.front().filter(|first| first.time >= since)?;
-        let before = self.first();
-        (before > 0 && first.time >= since).then_some(Older {
-            path: self.path.clone()?,
+        let count = u64::try_from(self.recent.len()).unwrap_or_default();
+        let before = self.next.saturating_sub(count);
+        (before > 0 && first.time >= since).then(|| Older {
+            files: self.files(),
             before,
         })
     }
 
-    /// The number of the first that is in memory.
-    fn first(&self) -> u64 {
-        let count = u64::try_from(self.recent.len()).unwrap_or_default();
-        self.next.saturating_sub(count)
-    }
-
     fn remember(&mut self, event: Arc<Event>) {
-        self.recent.push_back(event);
-        let reached = self.writer.as_ref().map_or(u64::MAX, Writer::reached);
-        while self.recent.len() > RECENT
-            && (self.first() < reached || self.recent.len() > RECENT + WAITING)
-        {
+        if self.recent.len() == RECENT {
             self.recent.pop_front();
         }
+        self.recent.push_back(event);
+    }
+
+    fn write(&mut self, event: &Event) -> std::io::Result<()> {
+        let Some(path) = &self.path else {
+            return Ok(());
+        };
+        let mut line = serde_json::to_vec(&Line {
+            number: self.next,
+            event: event.clone(),
+        })?;
+        line.push(b'\n');
+        if self.file.is_some() && self.size >= LARGEST {
+            std::fs::rename(path, old(path))?;
+            self.file = None;
+        }
+        if self.file.is_none() {
+            let mut file = File::options().create(true).append(true).open(path)?;
+            self.size = file.metadata()?.len();
+            // A daemon that was killed, or a full disk, may have left half a line.
+            file.write_all(b"\n")?;
+            self.file = Some(file);
+        }
+        if let Some(file) = &mut self.file {
+            file.write_all(&line)?;
+        }
+        self.size += u64::try_from(line.len()).unwrap_or_default();
+        Ok(())
+    }
+
+    fn files(&self) -> Vec<(File, u64)> {
+        let paths = self.path.iter().flat_map(|path| [old(path), path.clone()]);
+        let open = |path: PathBuf| {
+            let file = File::open(path).ok()?;
+            let size = file.metadata().ok()?.len();
+            Some((file, size))
+        };
+        paths.filter_map(open).collect()
     }
 }
 
@@ -124,45 +149,28 @@ impl Older {
 
     fn lines(self) -> impl Iterator<Item = Line> {
         let before = self.before;
+        let files = self.files.into_iter();
         // What is no line is what a kill has left of one.
-        let lines = self
-            .files()
-            .into_iter()
-            .flat_map(|file| BufReader::new(file).split(b'\n').map_while(Result::ok));
+        let lines = files.flat_map(|(file, size)| {
+            BufReader::new(file.take(size))
+                .split(b'\n')
+                .map_while(Result::ok)
+        });
         // And bytes that are no text are a line that is none, too; those after it are.
         lines
             .filter_map(|line| serde_json::from_slice::<Line>(&line).ok())
             .filter(move |line| line.number < before)
     }
+}
 
-    /// The newer one is opened first: should it become the older one at this moment, it is met twice, and not missed.
-    fn files(&self) -> Vec<File> {
-        let identity = |file: &File| {
-            let data = file.metadata().ok()?;
-            Some((data.dev(), data.ino()))
-        };
-        let newer = File::open(&self.path).ok();
-        let older = File::open(old(&self.path)).ok();
-        let older = older.filter(|older| {
-            let same = newer.as_ref().map(identity);
-            same != Some(identity(older))
-        });
-        older.into_iter().chain(newer).collect()
-    }
+fn old(path: &Path) -> PathBuf {
+    path.with_extension("old")
 }
 
 #[cfg(test)]
 mod tests {
-    use std::io::Write as _;
-    use std::path::Path;
-
-    use super::super::writer::LARGEST;
     use super::*;
     use crate::EventKind;
-
-    fn flush(history: &History) {
-        history.flush().expect("a writer")();
-    }
 
     fn event(number: i64) -> Arc<Event> {
         Arc::new(Event {
@@ -182,14 +190,12 @@ mod tests {
         for number in 0..300 {
             history.push(event(number));
         }
-        flush(&history);
         // Half a line.
         let mut file = File::options().append(true).open(&path).expect("open");
         file.write_all(b"{\"number\":300,\"ev").expect("write");
         let mut history = History::open(path.clone());
         assert_eq!(history.count(), 300);
         history.push(event(300));
-        flush(&history);
         let since = Timestamp::from_second(10).expect("time");
         let mut all = history.older(since).expect("older").since(since);
         all.extend(history.recent().cloned());
@@ -208,11 +214,9 @@ mod tests {
         let path = folder.path().join("events.jsonl");
         let mut history = History::open(path.clone());
         history.push(event(0));
-        flush(&history);
         let mut file = File::options().append(true).open(&path).expect("open");
         file.write_all(b"\xff\xfe\n").expect("write");
         history.push(event(1));
-        flush(&history);
         let history = History::open(path);
         assert_eq!(history.count(), 2);
         assert_eq!(history.recent().count(), 2);
@@ -225,42 +229,9 @@ mod tests {
         let mut history = History::open(path.clone());
         for number in 0..30_000 {
             history.push(event(number));
-            if number % 1000 == 0 {
-                flush(&history);
-            }
         }
-        flush(&history);
         let size = |path: &Path| std::fs::metadata(path).expect("file").len();
         assert!(size(&path) <= LARGEST + 1024 && size(&old(&path)) <= LARGEST + 1024);
         assert_eq!(History::open(path).count(), 30_000);
-    }
-
-    /// A FIFO that nobody reads is a disk that does not answer.
-    #[test]
-    fn a_disk_that_does_not_answer_holds_up_nobody_and_loses_nothing_that_has_room() {
-        let folder = tempfile::tempdir().expect("folder");
-        let path = folder.path().join("events.jsonl");
-        let mut history = History::open(path.clone());
-        let mode = rustix::fs::Mode::RWXU;
-        rustix::fs::mknodat(rustix::fs::CWD, &path, rustix::fs::FileType::Fifo, mode, 0)
-            .expect("fifo");
-        for number in 0..1000 {
-            history.push(event(number));
-        }
-        assert_eq!(history.recent().count(), 1000);
-        assert_eq!(history.count(), 1000);
-        // It does now.
-        let reader = std::thread::spawn(move || {
-            let lines = BufReader::new(File::open(path).expect("open")).lines();
-            lines
-                .map_while(Result::ok)
-                .filter(|line| !line.is_empty())
-                .count()
-        });
-        flush(&history);
-        history.push(event(1000));
-        assert_eq!(history.recent().count(), RECENT);
-        drop(history);
-        assert_eq!(reader.join().expect("reader"), 1001);
     }
 }
