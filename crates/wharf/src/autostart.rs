@@ -13,12 +13,15 @@ use crate::daemon::LOCKED;
 const LOG: &str = "/var/log/wharf.log";
 /// How long a daemon may take until it listens.
 const PATIENCE: Duration = Duration::from_secs(30);
+/// How long one may take that was started at the same time. One that has run for longer listens elsewhere.
+const WINNER: Duration = Duration::from_secs(5);
 
 /// Starts `wharf daemon` and returns when it listens.
 pub async fn start(client: &Client) -> Outcome {
     let mut child = spawn().map_err(|error| Exit::new(format!("starting a daemon: {error}")))?;
     eprintln!("wharf: started a daemon in the background (log: {LOG})");
-    let deadline = Instant::now() + PATIENCE;
+    let mut deadline = Instant::now() + PATIENCE;
+    let mut lost_the_race = false;
     loop {
         match client.connect().await {
             Ok(()) => return Ok(()),
@@ -26,10 +29,18 @@ pub async fn start(client: &Client) -> Outcome {
             Err(error) => return Err(error.into()),
         }
         let ended = child.try_wait().ok().flatten();
+        if !lost_the_race && ended.and_then(|status| status.code()) == Some(LOCKED) {
+            lost_the_race = true;
+            deadline = Instant::now() + WINNER;
+        }
         let give_up = Instant::now() > deadline || ended.is_some_and(is_failure);
         if give_up && client.connect().await.is_err() {
+            let words = match lost_the_race {
+                true => "another daemon runs, and does not listen on this socket",
+                false => "the daemon did not start",
+            };
             return Err(Exit::new(format!(
-                "the daemon did not start; the end of {LOG}:\n{}",
+                "{words}; the end of {LOG}:\n{}",
                 log_tail()
             )));
         }
