@@ -276,10 +276,10 @@ const KNOWN_HOSTS: &str = "known_hosts";
 /// Settings by which the header goes to `repository`. git would take it along where that redirects to: so it follows no
 /// redirect, and we do ([`redirect`]). The empty value takes those back that other settings have for it.
 fn header_for(repository: &str, value: &str) -> Result<String, BuildError> {
-    let (own, scope) = (quoted(repository)?, quoted(scope(repository))?);
+    let scope = quoted(scope(repository))?;
     let header = quoted(&format!("Authorization: {value}"))?;
     Ok(format!(
-        "[http {scope}]\n\textraHeader =\n\textraHeader = {header}\n[http {own}]\n\tfollowRedirects = false\n"
+        "[http {scope}]\n\textraHeader =\n\textraHeader = {header}\n\tfollowRedirects = false\n"
     ))
 }
 

@@ -16,6 +16,7 @@ use futures_util::stream::BoxStream;
 use hyper::body::Incoming;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, readlinkat, statat};
+use rustix::io::Errno;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
@@ -109,7 +110,11 @@ impl Walk<'_> {
                 "" => text.to_owned(),
                 path => format!("{path}/{text}"),
             };
-            let stat = statat(at, &name[..], AtFlags::SYMLINK_NOFOLLOW)?;
+            let stat = match statat(at, &name[..], AtFlags::SYMLINK_NOFOLLOW) {
+                // It has gone since the folder was read.
+                Err(Errno::NOENT) => continue,
+                stat => stat?,
+            };
             let kind = FileType::from_raw_mode(stat.st_mode);
             let is_folder = kind == FileType::Directory;
             if kind == FileType::Socket || !(self.wanted)(&path, is_folder) {
@@ -119,7 +124,9 @@ impl Walk<'_> {
                 return Ok(false);
             }
             if is_folder {
-                let inner = tree::folder(at, &name)?;
+                let Some(inner) = there(tree::folder(at, &name))? else {
+                    continue;
+                };
                 if !self.folder(inner.as_fd(), &path, depth + 1)? {
                     return Ok(false);
                 }
@@ -138,8 +145,13 @@ impl Walk<'_> {
         let mut described = describe(stat, path);
         match FileType::from_raw_mode(stat.st_mode) {
             FileType::Symlink => {
-                let target = readlinkat(at, name, Vec::new())?.into_string();
-                let Ok(target) = target else { return Ok(false) };
+                let Some(target) = there(readlinkat(at, name, Vec::new()).map_err(Into::into))?
+                else {
+                    return Ok(true);
+                };
+                let Ok(target) = target.into_string() else {
+                    return Ok(false);
+                };
                 described.linkname = target;
             }
             FileType::RegularFile if stat.st_nlink > 1 => {
@@ -152,14 +164,23 @@ impl Walk<'_> {
             FileType::RegularFile | FileType::Directory | FileType::Fifo => {}
             _ => return Ok(false),
         }
-        for (name, value) in wharf_layer::kept_xattrs(at, name)? {
-            let Ok(name) = String::from_utf8(name) else {
-                return Ok(false);
-            };
-            described.xattrs.insert(name, value);
+        // The other end does not compare them, and a change of them changes no time: an archive tells them.
+        let Some(xattrs) = there(wharf_layer::kept_xattrs(at, name).map_err(Into::into))? else {
+            return Ok(true);
+        };
+        if !xattrs.is_empty() {
+            return Ok(false);
         }
         self.entries.push(described);
         Ok(true)
+    }
+}
+
+/// Nothing for what has gone since its folder was read.
+fn there<T>(found: std::io::Result<T>) -> std::io::Result<Option<T>> {
+    match found {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        found => found.map(Some),
     }
 }
 

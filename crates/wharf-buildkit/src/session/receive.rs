@@ -235,6 +235,7 @@ impl Receiver {
                     symlinkat(target.as_str(), &folder, name)?;
                 }
                 own(&folder, name, &entry)?;
+                times(&folder, name, entry.modified)?;
             }
             Kind::Same(target) => self.links.push((target.clone(), entry.path.clone())),
             Kind::Fifo => {
@@ -298,13 +299,14 @@ impl Receiver {
         } = coming;
         // So that the next builds do not read it to know that it is the same.
         content.keep(&file);
+        look(&self.beside, name.as_bytes(), &entry)?;
+        // After the owner, whose change takes capabilities away.
         for (attribute, value) in &entry.xattrs {
             match fsetxattr(&file, attribute.as_str(), value, XattrFlags::empty()) {
                 Ok(()) | Err(Errno::OPNOTSUPP | Errno::PERM) => {}
                 Err(error) => return Err(error.into()),
             }
         }
-        look(&self.beside, name.as_bytes(), &entry)?;
         drop(file);
         let (folder, target) = self.place(&entry.path)?;
         match renameat(&self.beside, name.as_str(), &folder, target) {

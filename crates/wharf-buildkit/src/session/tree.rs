@@ -54,10 +54,16 @@ pub(crate) fn sweep(
 pub(crate) fn twin(from: BorrowedFd<'_>, to: BorrowedFd<'_>) -> io::Result<()> {
     for name in names(from)? {
         let name = &name[..];
-        let stat = statat(from, name, AtFlags::SYMLINK_NOFOLLOW)?;
+        // What a build that is done with it takes away meanwhile (a `.dockerignore` of its own) is sent again.
+        let stat = match statat(from, name, AtFlags::SYMLINK_NOFOLLOW) {
+            Err(Errno::NOENT) => continue,
+            stat => stat?,
+        };
         if FileType::from_raw_mode(stat.st_mode) != FileType::Directory {
-            linkat(from, name, to, name, AtFlags::empty())?;
-            continue;
+            match linkat(from, name, to, name, AtFlags::empty()) {
+                Ok(()) | Err(Errno::NOENT) => continue,
+                Err(error) => return Err(error.into()),
+            }
         }
         mkdirat(to, name, Mode::from_raw_mode(0o700))?;
         twin(folder(from, name)?.as_fd(), folder(to, name)?.as_fd())?;

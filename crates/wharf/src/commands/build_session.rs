@@ -1,5 +1,6 @@
 //! The session in which `wharf build` offers its folder: what the daemon has of it from earlier builds is not sent again.
 
+use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -52,5 +53,7 @@ pub(super) async fn open(client: &Client, folder: &Path, offer: Offer) -> Outcom
 /// By what the daemon knows the folder again: it may have clients on several machines.
 fn key_of(folder: &Path) -> String {
     let machine = std::fs::read_to_string("/etc/machine-id").unwrap_or_default();
-    Digest::sha256(format!("{machine}\0{}", folder.display()).as_bytes()).hex()
+    // Machines of one image have one id, and their folders one name.
+    let inode = std::fs::metadata(folder).map_or((0, 0), |of| (of.dev(), of.ino()));
+    Digest::sha256(format!("{machine}\0{inode:?}\0{}", folder.display()).as_bytes()).hex()
 }
