@@ -55,7 +55,7 @@ impl Tree<'_> {
             Some(made) => made.try_clone().map_err(Failure::at("open the root"))?,
             None => self.rootfs.mount()?,
         };
-        let place = place::attach(&detached, self.hooked.as_deref())?;
+        let place = place::attach(&detached, self.hooked.as_deref(), shared)?;
         let root = Root::from_fd(detached);
         let mut readonly = Vec::new();
         for (number, mount) in spec.mounts().iter().flatten().enumerate() {

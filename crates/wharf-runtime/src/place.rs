@@ -21,14 +21,22 @@ pub(crate) enum Place {
 }
 
 /// pivot_root wants its new root attached somewhere; in this namespace nobody else sees where. `folder` is where hooks look for it.
-pub(crate) fn attach(detached: &OwnedFd, folder: Option<&Path>) -> Result<Place, Failure> {
+/// `shared`: the host's mounts are shared here, not slaves.
+pub(crate) fn attach(
+    detached: &OwnedFd,
+    folder: Option<&Path>,
+    shared: bool,
+) -> Result<Place, Failure> {
     // Its own mounts must not be part of the host's peer groups.
     make_private(detached).map_err(Failure::at("make the root private"))?;
     let folder = folder.filter(|folder| *folder != Path::new("/"));
     // The root of a user namespace may not get there: then no hook finds it either.
     if let Some(place) = folder.and_then(|folder| open(folder).ok()) {
-        let parent = folder.map_or(Ok(()), make_parent_private);
-        parent.map_err(Failure::at("cut the root's folder off from the host"))?;
+        // From a slave nothing goes out, and what is bound of it is to get the host's later mounts still.
+        if let Some(folder) = folder.filter(|_| shared) {
+            let cut = make_parent_private(folder);
+            cut.map_err(Failure::at("cut the root's folder off from the host"))?;
+        }
         mount::attach(detached, &place).map_err(Failure::at("attach the root"))?;
         return Ok(Place::Folder);
     }

@@ -69,6 +69,28 @@ fn hooks_find_the_container_s_root_in_its_folder() {
     }
 }
 
+/// Where the root is attached for hooks gives nothing to the host, and gets from it still; and so does what is bound from there.
+#[test]
+fn a_slave_from_beside_the_root_stays_one_with_hooks() {
+    let bundle = Bundle::new(&["grep", " /tmp ", "/proc/self/mountinfo"]);
+    bundle.mount(json!({
+        "destination": "/tmp", "type": "bind", "source": bundle.path(""), "options": ["rbind", "rslave"]
+    }));
+    bundle.change(|spec| spec["hooks"] = json!({"createContainer": [shell("true")]}));
+    let command = bundle.command(&["run", "one"]);
+    let own_mount = "mount --bind . . && mount --make-rshared / && cd \"$PWD\" && exec \"$@\"";
+    let output = Command::new("unshare")
+        .args(["-m", "sh", "-c", own_mount, "sh"])
+        .arg(command.get_program())
+        .args(command.get_args())
+        .current_dir(bundle.path(""))
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{output:?}");
+    let mount = String::from_utf8(output.stdout).unwrap();
+    assert!(mount.contains(" master:"), "{mount}");
+}
+
 /// A hook that says nothing of an environment has the runtime's; one that says what it has has that.
 #[test]
 fn hooks_have_an_environment() {

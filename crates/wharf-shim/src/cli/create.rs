@@ -458,10 +458,11 @@ impl Prepared {
         network: Option<OwnedFd>,
         asked: (bool, u32),
     ) -> Result<Made, String> {
+        let kills = self.kills();
         let created = match self.create_process(said, spec, network, asked) {
             Ok(created) => created,
             Err(message) => {
-                let message = self.with_kills(message);
+                let message = self.with_kills(message, kills);
                 return Err(discard(global, &self.container, message));
             }
         };
@@ -523,16 +524,17 @@ impl Prepared {
     }
 
     /// A process that has died without a word may have been the kernel's victim: a limit that is too low for a start.
-    fn with_kills(&self, message: String) -> String {
-        let killed = message.ends_with("died while it was made")
-            && self
-                .cgroup
-                .as_ref()
-                .is_some_and(|cgroup| cgroup.oom_kills() > 0);
+    /// `before`: the kills in a group that was there already.
+    fn with_kills(&self, message: String, before: u64) -> String {
+        let killed = message.ends_with("died while it was made") && self.kills() > before;
         match killed {
             true => format!("container init was OOM-killed (memory limit too low?): {message}"),
             false => message,
         }
+    }
+
+    fn kills(&self) -> u64 {
+        self.cgroup.as_ref().map_or(0, Cgroup::oom_kills)
     }
 
     fn make_and_limit(&self) -> Result<(), CgroupError> {
