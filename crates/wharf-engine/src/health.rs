@@ -92,8 +92,7 @@ impl HealthView {
             self.status = HealthStatus::Healthy;
         } else if !forgiven {
             self.failing_streak += 1;
-            let retries = u32::try_from(check.retries).ok().filter(|count| *count > 0);
-            if self.failing_streak >= retries.unwrap_or(RETRIES) {
+            if self.failing_streak >= retries(check) {
                 self.status = HealthStatus::Unhealthy;
             }
         }
@@ -102,6 +101,17 @@ impl HealthView {
         self.log.push(probe);
         self.status != old
     }
+
+    /// Whether the last result was the one failure that was too many. What is not watched counts as unhealthy already, so that the
+    /// status need not be another one for it.
+    pub(crate) fn has_just_failed(&self, check: &Health) -> bool {
+        self.failing_streak == retries(check)
+    }
+}
+
+fn retries(check: &Health) -> u32 {
+    let retries = u32::try_from(check.retries).ok();
+    retries.filter(|count| *count > 0).unwrap_or(RETRIES)
 }
 
 fn nanoseconds(value: i64, default: Duration) -> Duration {
@@ -354,6 +364,27 @@ mod tests {
         assert!(health.take(probe(20, 0), &check, at(0)));
         assert_eq!(health.log.len(), MAX_LOG);
         assert_eq!(health.log[0].start, at(16));
+    }
+
+    /// After a pause it counts as unhealthy: its failure is one all the same.
+    #[test]
+    fn one_that_is_unhealthy_already_fails_once() {
+        let check = Health {
+            retries: 2,
+            ..Health::default()
+        };
+        let mut health = HealthView {
+            status: HealthStatus::Unhealthy,
+            ..HealthView::default()
+        };
+        let mut failed = |seconds, code| {
+            let changed = health.take(probe(seconds, code), &check, at(0));
+            (changed, health.has_just_failed(&check))
+        };
+        assert_eq!(failed(1, 1), (false, false));
+        assert_eq!(failed(2, 1), (false, true));
+        assert_eq!(failed(3, 1), (false, false));
+        assert_eq!(failed(4, 0), (true, false));
     }
 
     #[test]

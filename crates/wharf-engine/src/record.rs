@@ -9,7 +9,9 @@ use wharf_oci::{ChainId, Digest, Platform};
 use wharf_records::Table;
 
 use crate::lifecycle::{Phase, State};
-use crate::{Config, HealthView, HostConfig, MountPoint, NetworkView, StateView, Status, View};
+use crate::{
+    Config, HealthStatus, HealthView, HostConfig, MountPoint, NetworkView, StateView, Status, View,
+};
 
 pub(crate) const CONTAINERS: Table<Record> = Table::new("containers", 1);
 
@@ -49,6 +51,9 @@ pub(crate) struct LastRun {
     pub(crate) exit_code: i32,
     pub(crate) oom_killed: bool,
     pub(crate) error: String,
+    /// Whether that is why the last start failed, and not of a record or a removal.
+    #[serde(default)]
+    pub(crate) start_failed: bool,
     /// How many runs have ended.
     pub(crate) exits: u64,
 }
@@ -85,6 +90,11 @@ impl Record {
         // While the policy starts it again it is restarting still.
         let again = self.state.phase == Phase::Starting && self.state.restarts > 0;
         let status = if again { Status::Restarting } else { status };
+        let mut health = self.health.clone();
+        if let Some(health) = health.as_mut().filter(|_| status == Status::Paused) {
+            // It is not watched, which is written down only once it is frozen.
+            health.status = HealthStatus::Unhealthy;
+        }
         StateView {
             status,
             running: matches!(
@@ -100,7 +110,7 @@ impl Record {
             error: self.last.error.clone(),
             started_at: self.last.started_at,
             finished_at: self.last.finished_at,
-            health: self.health.clone(),
+            health,
         }
     }
 
@@ -134,6 +144,7 @@ impl Record {
             exec_ids: Vec::new(),
             layers: None,
             app_armor_profile: self.app_armor_profile.clone(),
+            start_failed: self.last.start_failed,
             exits: self.last.exits,
             unkilled: 0,
             removed,

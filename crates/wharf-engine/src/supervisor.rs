@@ -615,6 +615,7 @@ impl Supervisor {
                 let last = &mut self.record.last;
                 last.started_at = Some(Timestamp::now());
                 last.error.clear();
+                last.start_failed = false;
                 (last.exit_code, last.oom_killed) = (0, false);
                 if crate::health::command(&self.record.config).is_some() {
                     self.record.health.get_or_insert_default().begin();
@@ -630,6 +631,7 @@ impl Supervisor {
                 let last = &mut self.record.last;
                 last.exit_code = failure.code;
                 last.error = failure.message.clone();
+                last.start_failed = true;
                 self.entry.io().drop_pending();
                 self.failure = Some(EngineError::Start {
                     message: failure.message,

@@ -38,6 +38,7 @@ pub(crate) fn container_inspect(view: &View, size: Option<Size>) -> wire::Contai
         exec_ids,
         layers,
         app_armor_profile,
+        start_failed: _,
         exits: _,
         unkilled: _,
         log_store: _,

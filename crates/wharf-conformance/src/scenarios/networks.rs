@@ -870,7 +870,7 @@ pub(crate) fn links_of_the_default_bridge(case: &mut Case) -> Result<()> {
         "[\"/db:/c1/my-db\"]",
     )?;
     // A link goes to the container, whatever either is called.
-    for (old, new) in [("db", "store"), ("c1", "web")] {
+    for (old, new) in [("db", "shop"), ("shop", "store"), ("c1", "web")] {
         case.ok(&["rename", old, new])?;
     }
     super::containers::until(|| {

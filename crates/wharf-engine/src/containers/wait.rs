@@ -44,8 +44,8 @@ impl Waiter {
         // Without a supervisor there is no container: the last view stands.
         let view = found.map(|view| view.clone());
         let view = view.unwrap_or_else(|_| self.view.borrow().clone());
-        // Of one that could not be started, too.
-        let failed = view.state.status == Status::Dead || !view.state.error.is_empty();
+        // Of one that could not be started, too; but a run that has ended has not failed for what went wrong after it.
+        let failed = view.state.status == Status::Dead || view.start_failed;
         WaitResult {
             code: view.state.exit_code,
             error: failed.then(|| view.state.error.clone()),

@@ -60,6 +60,8 @@ pub struct View {
     pub layers: Option<(Vec<PathBuf>, PathBuf, PathBuf)>,
     /// Name of the AppArmor profile; empty without.
     pub app_armor_profile: String,
+    /// Whether the last start failed.
+    pub start_failed: bool,
     /// How many times a process of it has ended; for waiters.
     pub exits: u64,
     /// How many kills have not ended it; for waiters.

@@ -47,7 +47,7 @@ impl Supervisor {
         let started = self.record.last.started_at.unwrap_or(probe.start);
         let health = self.record.health.get_or_insert_default();
         let changed = health.take(probe, &check, started);
-        let status = health.status;
+        let (status, failed) = (health.status, health.has_just_failed(&check));
         if let Err(error) = self.save() {
             error!(container = %self.record.id, error = error.message(), "write the record");
         }
@@ -55,7 +55,7 @@ impl Supervisor {
         if changed {
             self.emit(&format!("health_status: {}", status.as_str()), &[]);
         }
-        if changed && status == HealthStatus::Unhealthy {
+        if failed {
             self.patience = stop::patience(&self.record.config, None);
             self.feed(Event::Unhealthy).await;
         }
