@@ -75,7 +75,7 @@ impl Content {
                 continue;
             }
             // Asked again for each: an ingest that begins while we work counts.
-            let state = self.state();
+            let mut state = self.state();
             if state.busy.contains(&digest) {
                 continue;
             }
@@ -83,6 +83,7 @@ impl Content {
             match self.discard_file(&self.path(&digest)) {
                 Ok(()) => {
                     self.shared.settle.forget(&flat_name(&digest));
+                    state.unchecked.remove(&digest);
                     freed += size;
                 }
                 Err(error) => failure = failure.or(Some(error)),
@@ -128,6 +129,7 @@ impl Content {
     /// The system's.
     pub fn discard(&self, digest: &Digest) -> Result<(), ContentError> {
         let path = self.path(digest);
+        let mut state = self.state();
         match fs::remove_file(&path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
                 return Err(io_at("remove", &path)(error));
@@ -135,6 +137,7 @@ impl Content {
             _ => {}
         }
         self.shared.settle.forget(&flat_name(digest));
+        state.unchecked.remove(digest);
         Ok(())
     }
 

@@ -34,10 +34,10 @@ impl Content {
             return Err(ContentError::Busy(*expected));
         }
         // Looked at behind the gate: the one before us may just have committed.
-        let begun = if self.contains(expected) {
-            Err(ContentError::Exists(*expected))
-        } else {
-            self.begin(expected, size)
+        let begun = match self.look(expected) {
+            Err(error) => Err(error),
+            Ok(()) if self.contains(expected) => Err(ContentError::Exists(*expected)),
+            Ok(()) => self.begin(expected, size),
         };
         match begun {
             Ok((file, hasher, offset)) => Ok(Ingest {

@@ -32,6 +32,8 @@ pub(crate) struct Shared {
 pub(crate) struct State {
     /// Blobs that are being ingested.
     pub(crate) busy: HashSet<Digest>,
+    /// Blobs that were not settled when the machine went down, and that nobody has looked at since: perhaps not whole.
+    pub(crate) unchecked: HashSet<Digest>,
 }
 
 impl Content {
@@ -60,32 +62,59 @@ impl Content {
         };
         // What is not swept now is with the next collection.
         let _ = content.sweep_in_background();
-        content.check(&lost)?;
+        content.check(&lost);
         content.expire_partials()?;
         Ok(content)
     }
 
-    /// Hashes the blobs that were not settled when the machine went down. One that cannot be read now keeps its marker, for the
-    /// next start: nothing is known of it.
-    fn check(&self, names: &[String]) -> Result<(), ContentError> {
+    /// Hashes the blobs that were not settled when the machine went down. What cannot be looked at now keeps its marker.
+    fn check(&self, names: &[String]) {
         for name in names {
-            if let Ok(digest) = Digest::parse(&name.replacen('-', ":", 1)) {
-                let path = self.path(&digest);
-                match File::open(&path).and_then(|file| hash(&file, digest.algorithm())) {
-                    Ok(found) if found == digest => {}
-                    Ok(_) => fs::remove_file(&path).map_err(io_at("remove", &path))?,
-                    Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-                    Err(_) => continue,
+            match Digest::parse(&name.replacen('-', ":", 1)) {
+                Ok(digest) => {
+                    self.state().unchecked.insert(digest);
+                    // It is asked again when somebody needs it, or at the next start.
+                    let _ = self.look(&digest);
                 }
+                Err(_) => self.shared.settle.forget(name),
             }
-            self.shared.settle.forget(name);
         }
+    }
+
+    /// Hashes a blob that was not looked at since the machine went down: afterwards it is whole or gone.
+    ///
+    /// # Errors
+    /// If the machine has no room to look, or what is damaged cannot be removed. Nothing is known of the blob then.
+    pub(crate) fn look(&self, digest: &Digest) -> Result<(), ContentError> {
+        if !self.state().unchecked.contains(digest) {
+            return Ok(());
+        }
+        let path = self.path(digest);
+        let found = File::open(&path).and_then(|file| hash(&file, digest.algorithm()));
+        let mut state = self.state();
+        // Somebody else has looked meanwhile, and there may be another file by now.
+        if !state.unchecked.contains(digest) {
+            return Ok(());
+        }
+        match found {
+            Ok(found) if found == *digest => {}
+            Err(error) if is_shortage(&error) => return Err(io_at("read", &path)(error)),
+            // What the disk does not give is no better than damaged: it can be fetched again.
+            _ => match fs::remove_file(&path) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                    return Err(io_at("remove", &path)(error));
+                }
+                _ => {}
+            },
+        }
+        self.shared.settle.forget(&flat_name(digest));
+        state.unchecked.remove(digest);
         Ok(())
     }
 
     /// Whether the whole blob is here.
     pub fn contains(&self, digest: &Digest) -> bool {
-        self.path(digest).exists()
+        self.look(digest).is_ok() && self.path(digest).exists()
     }
 
     /// Opens a blob for reading.
@@ -93,6 +122,7 @@ impl Content {
     /// # Errors
     /// [`ContentError::NotFound`], or the system's.
     pub fn open_blob(&self, digest: &Digest) -> Result<File, ContentError> {
+        self.look(digest)?;
         let path = self.path(digest);
         File::open(&path).map_err(|error| match error.kind() {
             io::ErrorKind::NotFound => ContentError::NotFound(*digest),
@@ -105,6 +135,7 @@ impl Content {
     /// # Errors
     /// As [`Content::open_blob`].
     pub fn size(&self, digest: &Digest) -> Result<u64, ContentError> {
+        self.look(digest)?;
         let path = self.path(digest);
         match fs::metadata(&path) {
             Ok(metadata) => Ok(metadata.len()),
@@ -230,9 +261,62 @@ pub(crate) fn flat_name(digest: &Digest) -> String {
     digest.to_string().replacen(':', "-", 1)
 }
 
+/// Whether it is the machine that is short of something, which says nothing about the file.
+fn is_shortage(error: &io::Error) -> bool {
+    use rustix::io::Errno;
+    let errno = Errno::from_io_error(error);
+    matches!(errno, Some(Errno::MFILE | Errno::NFILE | Errno::NOMEM))
+}
+
 /// The digest of a file's content, from where it stands.
 pub(crate) fn hash(mut file: impl Read, algorithm: Algorithm) -> io::Result<Digest> {
     let mut hasher = Hasher::new(algorithm);
     io::copy(&mut file, &mut hasher)?;
     Ok(hasher.finish())
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test may panic")]
+mod tests {
+    use std::process::Command;
+
+    use rustix::process::{Resource, Rlimit, setrlimit};
+
+    use super::*;
+
+    /// In a process of its own, as that has no descriptors to spare.
+    #[test]
+    fn without_descriptors_nothing_is_known_of_a_blob() {
+        const NAME: &str = "store::tests::without_descriptors_nothing_is_known_of_a_blob";
+        if std::env::var_os("WHARF_TEST_ALONE").is_none() {
+            let mut alone = Command::new(std::env::current_exe().unwrap());
+            alone.args([NAME, "--exact"]).env("WHARF_TEST_ALONE", "1");
+            assert!(alone.status().unwrap().success());
+            return;
+        }
+        let dir = tempfile::tempdir().unwrap();
+        let content = Content::open(dir.path()).unwrap();
+        let blobs = ["one", "two"].map(|text| Digest::sha256(text.as_bytes()));
+        fs::write(content.path(&blobs[0]), "one").unwrap();
+        fs::write(content.path(&blobs[1]), "tw").unwrap();
+        let names = blobs.map(|digest| flat_name(&digest));
+        for name in &names {
+            let marker = dir.path().join("unsettled").join(name);
+            fs::write(marker, "another boot").unwrap();
+        }
+        let markers = || fs::read_dir(dir.path().join("unsettled")).unwrap().count();
+        let limit = Rlimit {
+            current: Some(64),
+            maximum: Some(64),
+        };
+        setrlimit(Resource::Nofile, limit).unwrap();
+        let held: Vec<File> = std::iter::from_fn(|| File::open("/").ok()).collect();
+        content.check(&names);
+        assert!(!blobs.iter().any(|blob| content.contains(blob)));
+        assert!(content.open_blob(&blobs[0]).is_err() && content.ingest(&blobs[0], None).is_err());
+        drop(held);
+        assert_eq!(markers(), 2);
+        assert!(content.contains(&blobs[0]) && !content.contains(&blobs[1]));
+        assert_eq!(markers(), 0);
+    }
 }

@@ -180,39 +180,47 @@ fn a_power_cut_leaves_no_half_blob() {
     );
 }
 
-/// Nothing is known then of what it holds: the next start looks again.
-#[test]
-fn a_blob_that_cannot_be_read_after_a_power_cut_is_kept_and_asked_again() {
-    let dir = tempfile::tempdir().unwrap();
-    let content = Content::open(dir.path()).unwrap();
+/// A content with the blobs `one` and `two`, as another boot left it.
+fn left_by_another_boot(dir: &Path) -> [Digest; 2] {
+    let content = Content::open(dir).unwrap();
     let blobs = [put(&content, b"one"), put(&content, b"two")];
-    let paths = blobs.map(|digest| blob_path(dir.path(), &digest));
     content.settle().unwrap();
-    drop(content);
-    // One cannot be opened, the other one not be read.
+    for digest in &blobs {
+        let marker = format!("unsettled/sha256-{}", digest.hex());
+        fs::write(dir.join(marker), "another boot").unwrap();
+    }
+    blobs
+}
+
+fn markers(dir: &Path) -> usize {
+    fs::read_dir(dir.join("unsettled")).unwrap().count()
+}
+
+#[test]
+fn a_blob_that_cannot_be_read_after_a_power_cut_is_fetched_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let blobs = left_by_another_boot(dir.path());
+    let paths = blobs.map(|digest| blob_path(dir.path(), &digest));
+    // One cannot be opened; the other one not be read, and not be removed.
     for path in &paths {
         fs::remove_file(path).unwrap();
     }
     std::os::unix::fs::symlink(&paths[0], &paths[0]).unwrap();
     fs::create_dir(&paths[1]).unwrap();
-    let markers = dir.path().join("unsettled");
-    for digest in &blobs {
-        let marker = markers.join(format!("sha256-{}", digest.hex()));
-        fs::write(marker, "another boot").unwrap();
-    }
     let content = Content::open(dir.path()).unwrap();
-    put(&content, b"three");
+    assert!(paths[0].symlink_metadata().is_err());
+    assert!(!blobs.iter().any(|blob| content.contains(blob)));
+    assert!(content.open_blob(&blobs[1]).is_err());
+    put(&content, b"one");
     content.settle().unwrap();
-    assert_eq!(fs::read_dir(&markers).unwrap().count(), 2);
-    assert!(paths.iter().all(|path| path.symlink_metadata().is_ok()));
-    // What turns out to be damaged then, or is gone, is forgotten.
-    fs::remove_file(&paths[0]).unwrap();
+    assert!(content.contains(&blobs[0]));
+    assert_eq!(markers(dir.path()), 1);
+    // What can be looked at later is.
     fs::remove_dir(&paths[1]).unwrap();
-    fs::write(&paths[1], "tw").unwrap();
-    drop(content);
-    let content = Content::open(dir.path()).unwrap();
-    assert!(!content.contains(&blobs[1]));
-    assert_eq!(fs::read_dir(&markers).unwrap().count(), 0);
+    put(&content, b"two");
+    content.settle().unwrap();
+    assert!(content.contains(&blobs[1]));
+    assert_eq!(markers(dir.path()), 0);
 }
 
 #[test]

@@ -55,7 +55,7 @@ impl Engine {
         if parts.volumes {
             let service = self.volumes.clone();
             let measure = move || Ok(volumes(&service));
-            report.volumes = Some(self.volumes.at_their_pace(measure).await?);
+            report.volumes = Some(self.volumes.ask(measure).await?);
         }
         Ok(report)
     }

@@ -126,11 +126,7 @@ impl Engine {
                 containers: containers.clone(),
                 events: events.clone(),
             },
-            volumes: VolumeService {
-                store: volumes,
-                containers: containers.clone(),
-                events: events.clone(),
-            },
+            volumes: VolumeService::new(volumes, containers.clone(), events.clone()),
             networks: NetworkService {
                 store: networks,
                 containers: containers.clone(),

@@ -722,7 +722,7 @@ impl Supervisor {
             // A plugin may take its time.
             let (shared, record) = (self.shared.clone(), self.record.clone());
             let remove = move || shared.remove_anonymous_volumes(&record);
-            if let Err(error) = wharf_images::at_clients_pace(remove).await {
+            if let Err(error) = wharf_images::at_clients_pace_or_in_turn(remove).await {
                 error!(container = %id, error = crate::error::chain(&error), "remove its volumes");
             }
         }

@@ -4,7 +4,9 @@ mod archive;
 mod hold;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
+use tokio::sync::Semaphore;
 use wharf_volumes::{
     Created, LOCAL, Listed, NewVolume, Volume, VolumeError, VolumeName, VolumeRemoval, Volumes,
 };
@@ -18,15 +20,29 @@ use crate::{
 /// What marks a volume that nobody named.
 pub(crate) const ANONYMOUS: &str = "com.docker.volume.anonymous";
 
+/// How many questions of clients are before plugins at once: each holds a thread, which one that does not answer keeps.
+const MOST_ASKED: usize = 16;
+
 /// Volumes, with the containers that use them and events about them.
 #[derive(Clone)]
 pub struct VolumeService {
     pub(crate) store: Volumes,
     pub(crate) containers: Containers,
     pub(crate) events: Events,
+    /// Places for clients' questions to plugins.
+    asking: Arc<Semaphore>,
 }
 
 impl VolumeService {
+    pub(crate) fn new(store: Volumes, containers: Containers, events: Events) -> Self {
+        Self {
+            store,
+            containers,
+            events,
+            asking: Arc::new(Semaphore::new(MOST_ASKED)),
+        }
+    }
+
     /// Makes a volume; an empty name asks for an anonymous one.
     ///
     /// # Errors
@@ -57,7 +73,13 @@ impl VolumeService {
     /// `get x: no such volume`.
     pub async fn inspect(&self, name: &str) -> Result<Volume, EngineError> {
         let (store, name) = (self.store.clone(), name.to_owned());
-        self.at_their_pace(move || Ok(store.get(&name)?)).await
+        let is_local = store.driver_of(&name).is_some_and(|driver| driver == LOCAL);
+        let get = move || Ok(store.get(&name)?);
+        match is_local {
+            // No plugin is asked, so that none of them keeps it waiting.
+            true => self.at_their_pace(get).await,
+            false => self.ask(get).await,
+        }
     }
 
     /// Volumes that fit the filters `name label dangling driver`.
@@ -69,7 +91,7 @@ impl VolumeService {
         let dangling = filters.boolean("dangling")?;
         let name = filters.patterns("name");
         let store = self.store.clone();
-        let mut listed = self.at_their_pace(move || Ok(store.list())).await?;
+        let mut listed = self.ask(move || Ok(store.list())).await?;
         listed.volumes.retain(|volume| {
             let labels = volume.labels.as_ref();
             name.fit(volume.name.as_str())
@@ -172,12 +194,16 @@ impl VolumeService {
     }
 
     fn empty_trash(&self) {
-        self.store.empty_trash_in_background(|error| {
-            tracing::warn!(
-                error = crate::error::chain(&error),
-                "empty the trash of volumes"
-            );
-        });
+        self.containers.shared.empty_trash();
+    }
+
+    /// As [`VolumeService::at_their_pace`], for what clients may ask again and again: in turn. `work` must not ask so itself.
+    pub(crate) async fn ask<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> Result<T, EngineError> + Send + 'static,
+    ) -> Result<T, EngineError> {
+        let work = in_a_place(Arc::clone(&self.asking), work).await?;
+        self.at_their_pace(work).await
     }
 
     /// A plugin can take its time, and so can a file server.
@@ -190,8 +216,45 @@ impl VolumeService {
     }
 }
 
+/// `work` with one of `places`, once there is one; it has it until it is done, though whoever asked may be gone.
+async fn in_a_place<T>(
+    places: Arc<Semaphore>,
+    work: impl FnOnce() -> T,
+) -> Result<impl FnOnce() -> T, EngineError> {
+    let place = places.acquire_owned().await;
+    let place = place.map_err(|error| EngineError::failed(&error))?;
+    Ok(move || {
+        let _place = place;
+        work()
+    })
+}
+
 /// An event of the volume `name`.
 pub(crate) fn emit(events: &Events, action: &str, name: &VolumeName, driver: &str) {
     let attributes = BTreeMap::from([("driver".to_owned(), driver.to_owned())]);
     events.emit(EventKind::Volume, action, name.as_str(), attributes);
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test may panic")]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn who_goes_away_leaves_the_place_to_the_work() {
+        let places = Arc::new(Semaphore::new(1));
+        let (release, wait) = std::sync::mpsc::channel::<()>();
+        let work = in_a_place(places.clone(), move || wait.recv().is_err());
+        let asked = wharf_images::at_clients_pace(work.await.unwrap());
+        let gone = tokio::time::timeout(Duration::from_millis(50), asked).await;
+        assert!(gone.is_err());
+        assert_eq!(places.available_permits(), 0);
+        drop(release);
+        let next =
+            tokio::time::timeout(Duration::from_secs(10), in_a_place(places.clone(), || 1)).await;
+        assert_eq!(next.unwrap().unwrap()(), 1);
+        assert_eq!(places.available_permits(), 1);
+    }
 }

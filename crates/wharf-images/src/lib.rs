@@ -53,4 +53,4 @@ pub use types::{
     PushOptions, RemoveOptions, Removed, SearchResults,
 };
 pub use variants::{ManifestKind, ManifestView};
-pub use work::at_clients_pace;
+pub use work::{at_clients_pace, at_clients_pace_or_in_turn};

@@ -1,6 +1,8 @@
 //! Work off the runtime's own threads.
 
 use std::io;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
 
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
@@ -26,9 +28,46 @@ pub(crate) async fn blocking<T: Send + 'static>(
 pub async fn at_clients_pace<T: Send + 'static>(
     work: impl FnOnce() -> T + Send + 'static,
 ) -> io::Result<T> {
+    on(thread::Builder::new(), work).await
+}
+
+/// As [`at_clients_pace`], for what must not be left undone: where no thread can be started, it waits for one of the runtime's.
+///
+/// # Errors
+/// If `work` ends in a panic.
+pub async fn at_clients_pace_or_in_turn<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> io::Result<T> {
+    on_or_in_turn(thread::Builder::new(), work).await
+}
+
+async fn on_or_in_turn<T: Send + 'static>(
+    thread: thread::Builder,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> io::Result<T> {
+    // A thread that cannot be started drops what it was to do.
+    let kept = Arc::new(Mutex::new(Some(work)));
+    let work = move || {
+        let work = kept.lock().unwrap_or_else(PoisonError::into_inner).take();
+        work.map(|work| work())
+    };
+    let refused = match on(thread, work.clone()).await {
+        Ok(Some(done)) => return Ok(done),
+        Ok(None) => io::ErrorKind::NotFound.into(),
+        Err(error) => error,
+    };
+    let done = tokio::task::spawn_blocking(work).await;
+    // It was begun, and has panicked, if it is not there any more.
+    done.map_err(io::Error::other)?.ok_or(refused)
+}
+
+async fn on<T: Send + 'static>(
+    thread: thread::Builder,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> io::Result<T> {
     let (sender, done) = oneshot::channel();
     let runtime = Handle::current();
-    let thread = std::thread::Builder::new().name("client".into());
+    let thread = thread.name("client".into());
     thread.spawn(move || {
         let _entered = runtime.enter();
         // Whoever asked may be gone.
@@ -50,6 +89,17 @@ mod tests {
             other => panic!("{other:?}"),
         }
         assert!(at_clients_pace::<()>(|| panic!("oh")).await.is_err());
+        let told = at_clients_pace_or_in_turn::<()>(|| panic!("oh")).await;
+        assert!(told.unwrap_err().to_string().contains("panic"));
+    }
+
+    #[tokio::test]
+    async fn what_must_be_done_is_done_without_a_thread_of_its_own() {
+        // No address space has room for its stack.
+        let thread = || thread::Builder::new().stack_size(1 << 50);
+        assert!(on(thread(), || 1).await.is_err());
+        assert_eq!(on_or_in_turn(thread(), || 1).await.unwrap(), 1);
+        assert_eq!(at_clients_pace_or_in_turn(|| 2).await.unwrap(), 2);
     }
 
     #[test]

@@ -69,15 +69,19 @@ impl Sweeper {
         self.0.swap(AGAIN, Ordering::AcqRel) == IDLE
     }
 
-    /// Sweeps until nothing was thrown away since the last sweep began.
+    /// Sweeps until nothing was thrown away since the last sweep began. After a panic, whoever asks next sweeps.
     pub fn run(&self, mut sweep: impl FnMut()) {
+        let panicked = GiveUp(self);
         loop {
-            self.0.store(SWEEPS, Ordering::Release);
+            // Whatever was thrown away before an `ask` that this takes note of is seen by this sweep.
+            self.0.swap(SWEEPS, Ordering::AcqRel);
             sweep();
             let done = self
                 .0
                 .compare_exchange(SWEEPS, IDLE, Ordering::AcqRel, Ordering::Acquire);
             if done.is_ok() {
+                // Somebody else may sweep by now.
+                std::mem::forget(panicked);
                 return;
             }
         }
@@ -86,6 +90,15 @@ impl Sweeper {
     /// Nobody sweeps, as there is no thread to be had: whoever asks next does.
     pub fn give_up(&self) {
         self.0.store(IDLE, Ordering::Release);
+    }
+}
+
+/// Gives up when it is dropped.
+struct GiveUp<'a>(&'a Sweeper);
+
+impl Drop for GiveUp<'_> {
+    fn drop(&mut self) {
+        self.0.give_up();
     }
 }
 
@@ -219,6 +232,15 @@ mod tests {
         assert_eq!(sweeps, 4);
         assert!(sweeper.ask());
         sweeper.give_up();
+        assert!(sweeper.ask());
+    }
+
+    #[test]
+    fn after_a_panic_whoever_asks_next_sweeps() {
+        let sweeper = Sweeper::default();
+        assert!(sweeper.ask());
+        let run = std::panic::AssertUnwindSafe(|| sweeper.run(|| panic!("oh")));
+        assert!(std::panic::catch_unwind(run).is_err());
         assert!(sweeper.ask());
     }
 

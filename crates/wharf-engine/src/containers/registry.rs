@@ -446,14 +446,14 @@ impl Shared {
         }
     }
 
-    /// Deletes what removed volumes have left.
+    /// Sees to it that what removed volumes have left is deleted.
     pub(crate) fn empty_trash(&self) {
-        if let Err(error) = self.volumes.empty_trash() {
+        self.volumes.empty_trash_in_background(|error| {
             warn!(
                 error = crate::error::chain(&error),
                 "empty the trash of volumes"
             );
-        }
+        });
     }
 
     fn read(&self) -> std::sync::RwLockReadGuard<'_, Registry> {

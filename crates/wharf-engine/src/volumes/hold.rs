@@ -89,7 +89,7 @@ async fn unmount_named(volumes: &Volumes, names: Vec<String>, holder: &str) {
             .for_each(|name| let_go(&volumes, name, &holder))
     };
     // A panic is its own.
-    let done = wharf_images::at_clients_pace(unmount).await;
+    let done = wharf_images::at_clients_pace_or_in_turn(unmount).await;
     if let Err(error) = done {
         warn!(holder = told, error = chain(&error), "unmount the volumes");
     }

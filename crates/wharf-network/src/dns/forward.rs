@@ -138,9 +138,14 @@ async fn within<T: Send + 'static>(
     let From::Container { netns, places, .. } = from else {
         return make();
     };
-    let _place = places.acquire().await.map_err(io::Error::other)?;
+    let place = Arc::clone(places).acquire_owned().await;
+    let place = place.map_err(io::Error::other)?;
     let netns = Arc::clone(netns);
-    let work = move || inside(&netns, || make().map_err(NetworkError::Resolver));
+    // It has its place until it is done, though whoever asked may have given it up.
+    let work = move || {
+        let _place = place;
+        inside(&netns, || make().map_err(NetworkError::Resolver))
+    };
     let made = tokio::task::spawn_blocking(work).await;
     made.map_err(io::Error::other)?.map_err(io::Error::other)
 }
@@ -208,6 +213,33 @@ mod tests {
             let work = tokio::task::spawn_blocking(|| ());
             let done = tokio::time::timeout(Duration::from_secs(2), work).await;
             done.unwrap().unwrap();
+        });
+    }
+
+    #[test]
+    fn who_gives_up_leaves_the_place_to_what_is_in_the_queue() {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .max_blocking_threads(1)
+            .enable_all()
+            .build()
+            .unwrap();
+        runtime.block_on(async {
+            let (release, wait) = std::sync::mpsc::channel::<()>();
+            let busy = tokio::task::spawn_blocking(move || wait.recv().is_err());
+            let netns = std::fs::File::open("/proc/thread-self/ns/net").unwrap();
+            let places = Arc::new(Semaphore::new(1));
+            let from = From::Container {
+                netns: Arc::new(netns.into()),
+                servers: Vec::new(),
+                places: Arc::clone(&places),
+            };
+            let asked = tokio::time::timeout(Duration::from_millis(50), within(&from, || Ok(())));
+            assert!(asked.await.is_err());
+            assert_eq!(places.available_permits(), 0);
+            drop(release);
+            busy.await.unwrap();
+            let free = tokio::time::timeout(Duration::from_secs(10), places.acquire()).await;
+            drop(free.unwrap().unwrap());
         });
     }
 }
