@@ -69,7 +69,7 @@ pub enum Clients {
 
 /// What is served on a listener.
 #[derive(Clone)]
-enum Face {
+enum Served {
     /// The API; with BuildKit's gRPC.
     Engine(BuildKit),
     /// Metrics alone, to so many at a time.
@@ -82,7 +82,7 @@ pub struct Api {
     router: Router,
     /// What the header `Docker-Experimental` says.
     experimental: &'static str,
-    face: Face,
+    served: Served,
     /// Names that this machine goes by, beside those that every machine knows.
     names: Arc<[String]>,
     handshakes: Arc<Semaphore>,
@@ -107,7 +107,7 @@ impl Api {
         Ok(Self {
             router: routes::all(engine, builder, buildkit.clone()),
             experimental,
-            face: Face::Engine(buildkit),
+            served: Served::Engine(buildkit),
             names: Arc::default(),
             handshakes: Arc::new(Semaphore::new(HANDSHAKES)),
             closing: Closing::default(),
@@ -130,7 +130,7 @@ impl Api {
         Self {
             router: crate::metrics::routes(engine),
             experimental: "false",
-            face: Face::Metrics(Arc::new(Semaphore::new(METRICS_READERS))),
+            served: Served::Metrics(Arc::new(Semaphore::new(METRICS_READERS))),
             ..self.clone()
         }
     }
@@ -168,7 +168,7 @@ impl Api {
                     self.spawn(stream, peer.unproven(), place);
                 }),
                 Listener::Tls(socket, acceptor, clients) => {
-                    let hands = self.handshakes.clone().acquire_owned().await.ok();
+                    let handshake_permit = self.handshakes.clone().acquire_owned().await.ok();
                     socket.accept().await.map(|(stream, _)| {
                         keep_lively(&stream);
                         let peer = Peer::of(&stream, Socket::Tcp, &self.closing);
@@ -178,7 +178,7 @@ impl Api {
                         };
                         let handshake = acceptor.accept(stream);
                         let api = self.clone();
-                        tokio::spawn(api.secure(handshake, peer, hands, place));
+                        tokio::spawn(api.secure(handshake, peer, handshake_permit, place));
                     })
                 }
             };
@@ -192,9 +192,9 @@ impl Api {
 
     /// Room for one more connection, where there is not room for any number.
     async fn place(&self) -> Option<OwnedSemaphorePermit> {
-        match &self.face {
-            Face::Engine(_) => None,
-            Face::Metrics(places) => places.clone().acquire_owned().await.ok(),
+        match &self.served {
+            Served::Engine(_) => None,
+            Served::Metrics(places) => places.clone().acquire_owned().await.ok(),
         }
     }
 
@@ -203,11 +203,11 @@ impl Api {
         self,
         handshake: tokio_rustls::Accept<TcpStream>,
         peer: Peer,
-        hands: Option<OwnedSemaphorePermit>,
+        handshake_permit: Option<OwnedSemaphorePermit>,
         place: Option<OwnedSemaphorePermit>,
     ) {
         let handshake = tokio::time::timeout(HANDSHAKE, handshake).await;
-        drop(hands);
+        drop(handshake_permit);
         match handshake {
             Ok(Ok(stream)) => self.spawn(stream, peer, place),
             Ok(Err(error)) => tracing::warn!(%error, "TLS handshake"),
@@ -222,9 +222,9 @@ impl Api {
         let api = self.clone();
         tokio::spawn(async move {
             let talk = api.talk(stream, peer);
-            let talked = match api.face {
-                Face::Engine(_) => talk.await,
-                Face::Metrics(_) => match tokio::time::timeout(METRICS, talk).await {
+            let talked = match api.served {
+                Served::Engine(_) => talk.await,
+                Served::Metrics(_) => match tokio::time::timeout(METRICS, talk).await {
                     Ok(talked) => talked,
                     Err(elapsed) => Err(elapsed.into()),
                 },
@@ -276,9 +276,9 @@ impl Api {
             .max_concurrent_streams(250)
             .max_header_list_size(64 * 1024)
             .max_pending_accept_reset_streams(Some(20));
-        match self.face {
-            Face::Engine(_) => builder,
-            Face::Metrics(_) => {
+        match self.served {
+            Served::Engine(_) => builder,
+            Served::Metrics(_) => {
                 builder.http1().keep_alive(false);
                 builder.http1_only()
             }
@@ -294,15 +294,15 @@ impl Api {
             return Ok(ApiError::from(EngineError::ShuttingDown).into_response());
         }
         // Metrics are for whoever asks, by whatever name.
-        if matches!(self.face, Face::Engine(_))
+        if matches!(self.served, Served::Engine(_))
             && peer.is_unproven()
             && let Err(error) = origin::check(request.headers(), request.uri(), &self.names)
         {
             return Ok(error.into_response());
         }
-        match &self.face {
+        match &self.served {
             // BuildKit's services, by HTTP/2 from the first byte.
-            Face::Engine(kit) if is_grpc(&request) => Ok(kit.call(request).await.map(Body::new)),
+            Served::Engine(kit) if is_grpc(&request) => Ok(kit.call(request).await.map(Body::new)),
             _ => answer(self.router.clone(), self.experimental, peer, request).await,
         }
     }
@@ -315,7 +315,7 @@ fn by_turns<A, F>(
     answer: A,
 ) -> impl Service<
     http::Request<Incoming>,
-    Response = Response<Given>,
+    Response = Response<CountedBody>,
     Error = Infallible,
     Future: Send + 'static,
 >
@@ -331,26 +331,26 @@ where
 }
 
 /// Tells when the answer has been given, or that the connection is given away.
-fn in_turn(response: Response, turn: Turn) -> Response<Given> {
+fn in_turn(response: Response, turn: Turn) -> Response<CountedBody> {
     if response.status() == StatusCode::SWITCHING_PROTOCOLS {
         turn.leave();
     }
-    response.map(|body| Given { body, turn })
+    response.map(|body| CountedBody { body, turn })
 }
 
 /// A body whose end is the end of an answer.
-struct Given {
+struct CountedBody {
     body: Body,
     turn: Turn,
 }
 
-impl Drop for Given {
+impl Drop for CountedBody {
     fn drop(&mut self) {
         self.turn.answered();
     }
 }
 
-impl hyper::body::Body for Given {
+impl hyper::body::Body for CountedBody {
     type Data = axum::body::Bytes;
     type Error = axum::Error;
 

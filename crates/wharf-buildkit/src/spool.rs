@@ -110,9 +110,9 @@ impl Teller {
         let mut done = 0;
         while done < data.len() {
             let room = match self.take_room(data.len() - done) {
-                Given::Room(room) => room,
-                Given::Unread => return Ok(()),
-                Given::Nothing => {
+                Grant::Room(room) => room,
+                Grant::Unread => return Ok(()),
+                Grant::Nothing => {
                     self.0.room.notified().await;
                     continue;
                 }
@@ -145,20 +145,20 @@ impl Teller {
     }
 
     /// Room for so many bytes, or for the first of them.
-    fn take_room(&self, wanted: usize) -> Given {
+    fn take_room(&self, wanted: usize) -> Grant {
         let mut state = self.0.state();
         if state.phase == Phase::Unread {
-            return Given::Unread;
+            return Grant::Unread;
         }
         let free = usize::try_from(self.0.most - state.taken).unwrap_or(usize::MAX);
         let length = wanted.min(free);
         if length == 0 {
-            return Given::Nothing;
+            return Grant::Nothing;
         }
         let at = state.end;
         state.end += length as u64;
         state.taken += length as u64;
-        Given::Room(Room { at, length })
+        Grant::Room(Room { at, length })
     }
 
     /// Nothing more comes.
@@ -172,7 +172,7 @@ impl Teller {
 }
 
 /// What somebody gets who asks for room in the file.
-enum Given {
+enum Grant {
     Room(Room),
     /// It is full.
     Nothing,

@@ -44,14 +44,14 @@ pub(crate) enum Phase {
         pid: u32,
         /// It had been told to stop before; that time runs on, and this is what comes after its end.
         #[serde(default)]
-        then: Option<Then>,
+        then: Option<AfterExit>,
     },
     /// It was told to stop, and still runs.
     Stopping {
         /// The first process.
         pid: u32,
         /// What comes after its end.
-        then: Then,
+        then: AfterExit,
     },
     /// It has ended, and the back-off before its restart runs.
     Waiting,
@@ -67,7 +67,7 @@ pub(crate) enum Phase {
 
 /// What follows the end of a container that was told to stop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) enum Then {
+pub(crate) enum AfterExit {
     /// Nothing.
     Rest,
     /// It is started again (`restart`).
@@ -115,7 +115,7 @@ pub(crate) enum Event {
     /// The launch failed; nothing runs.
     LaunchFailed,
     /// The launch was not begun: somebody has decided otherwise, and that comes next.
-    PutOff,
+    LaunchDeferred,
     /// Somebody asks for an end.
     Stop {
         /// With this signal.
@@ -128,7 +128,7 @@ pub(crate) enum Event {
     /// The time that a stop may take is over.
     StopTimeout,
     /// It has been killed, and lives on: it hangs in the kernel, or its shim does.
-    Undying,
+    KillTimedOut,
     /// Somebody sends a signal.
     Kill {
         /// This one.
@@ -166,7 +166,7 @@ pub(crate) enum Event {
         /// Exit code of its last run, though that has ended while there was no daemon.
         code: i32,
         /// Whether it needs others, which have to be started before it.
-        needy: bool,
+        has_dependencies: bool,
     },
     /// All that it needs has been started with the daemon.
     NeedsMet,
@@ -233,17 +233,17 @@ pub(crate) fn step(state: &State, event: &Event) -> Result<(State, Vec<Effect>),
         Event::Start => start(state),
         Event::Launched { pid } => launched(state, pid),
         Event::LaunchFailed => Ok(launch_failed(state)),
-        Event::PutOff => Ok(match state.phase {
+        Event::LaunchDeferred => Ok(match state.phase {
             Phase::Starting => (at(state, Phase::Waiting), vec![]),
             _ => (*state, vec![]),
         }),
-        Event::Stop { signal } => stop(state, signal, Then::Rest),
+        Event::Stop { signal } => stop(state, signal, AfterExit::Rest),
         Event::Shutdown => {
             // It is not started by this daemon any more, but by the next one.
             if state.phase == Phase::Held {
                 return Err(Refusal::NotModified);
             }
-            let (next, effects) = stop(state, state.stop_signal, Then::Rest)?;
+            let (next, effects) = stop(state, state.stop_signal, AfterExit::Rest)?;
             let stopped_by_hand = state.stopped_by_hand;
             Ok((
                 State {
@@ -255,7 +255,7 @@ pub(crate) fn step(state: &State, event: &Event) -> Result<(State, Vec<Effect>),
         }
         Event::Unhealthy => Ok(unhealthy(state)),
         Event::StopTimeout => Ok(stop_timeout(state)),
-        Event::Undying => Ok(undying(state)),
+        Event::KillTimedOut => Ok(kill_timed_out(state)),
         Event::Kill { signal } => kill(state, signal),
         Event::Restart { signal } => restart(state, signal),
         Event::Exited { code, ran_long } => Ok(exited(state, code, ran_long)),
@@ -270,7 +270,10 @@ pub(crate) fn step(state: &State, event: &Event) -> Result<(State, Vec<Effect>),
             Phase::Removing => (at(state, Phase::Dead), vec![]),
             _ => (*state, vec![]),
         }),
-        Event::DaemonStarted { code, needy } => Ok(daemon_started(state, code, needy)),
+        Event::DaemonStarted {
+            code,
+            has_dependencies,
+        } => Ok(daemon_started(state, code, has_dependencies)),
         Event::NeedsMet => Ok(match state.phase {
             Phase::Held => (at(state, Phase::Starting), vec![Effect::Launch]),
             // Somebody has decided meanwhile.
@@ -305,12 +308,12 @@ impl Phase {
 impl State {
     /// Whether a start follows the end that it has been told.
     pub(crate) fn is_to_start_again(&self) -> bool {
-        told(self.phase) == Some(Then::Start)
+        follow_up(self.phase) == Some(AfterExit::Start)
     }
 }
 
 /// What follows the end that one was told which still runs.
-pub(crate) fn told(phase: Phase) -> Option<Then> {
+pub(crate) fn follow_up(phase: Phase) -> Option<AfterExit> {
     match phase {
         Phase::Stopping { then, .. } => Some(then),
         Phase::Paused { then, .. } => then,
@@ -393,7 +396,7 @@ fn launched(state: &State, pid: u32) -> Result<(State, Vec<Effect>), Refusal> {
         Phase::Starting => (at(state, Phase::Running { pid }), vec![]),
         // A daemon that finds its container again: the rest of what it was doing goes on.
         Phase::Stopping { then, .. } => {
-            let signal = if then == Then::Remove {
+            let signal = if then == AfterExit::Remove {
                 KILL
             } else {
                 state.stop_signal
@@ -418,7 +421,7 @@ fn launch_failed(state: &State) -> (State, Vec<Effect>) {
     }
 }
 
-fn stop(state: &State, signal: i32, then: Then) -> Result<(State, Vec<Effect>), Refusal> {
+fn stop(state: &State, signal: i32, then: AfterExit) -> Result<(State, Vec<Effect>), Refusal> {
     let by_hand = State {
         stopped_by_hand: true,
         last_run: true,
@@ -433,7 +436,7 @@ fn stop(state: &State, signal: i32, then: Then) -> Result<(State, Vec<Effect>), 
         }
         // The later wish wins, but nothing undoes a removal.
         Phase::Stopping { pid, then: earlier } => {
-            let then = if earlier == Then::Remove {
+            let then = if earlier == AfterExit::Remove {
                 earlier
             } else {
                 then
@@ -453,7 +456,7 @@ fn unhealthy(state: &State) -> (State, Vec<Effect>) {
         (Phase::Running { pid }, RestartPolicy::OnUnhealthy { .. })
             if !state.last_run && wants_restart(state, 1) =>
         {
-            let then = Then::Again;
+            let then = AfterExit::Again;
             let effects = vec![Effect::Signal(state.stop_signal), Effect::ArmStopTimer];
             (at(state, Phase::Stopping { pid, then }), effects)
         }
@@ -484,7 +487,7 @@ fn stop_timeout(state: &State) -> (State, Vec<Effect>) {
 }
 
 /// Whoever asked for its end is told so, and what was to follow is off (moby `daemon.Kill`).
-fn undying(state: &State) -> (State, Vec<Effect>) {
+fn kill_timed_out(state: &State) -> (State, Vec<Effect>) {
     match state.phase {
         Phase::Stopping { pid, .. } => (at(state, Phase::Running { pid }), vec![]),
         Phase::Paused { pid, .. } => (at(state, Phase::Paused { pid, then: None }), vec![]),
@@ -493,7 +496,7 @@ fn undying(state: &State) -> (State, Vec<Effect>) {
 }
 
 /// A frozen one that is thawed.
-pub(crate) fn thawed(pid: u32, then: Option<Then>) -> Phase {
+pub(crate) fn thawed(pid: u32, then: Option<AfterExit>) -> Phase {
     match then {
         None => Phase::Running { pid },
         Some(then) => Phase::Stopping { pid, then },
@@ -532,7 +535,7 @@ fn kill(state: &State, signal: i32) -> Result<(State, Vec<Effect>), Refusal> {
 fn restart(state: &State, signal: i32) -> Result<(State, Vec<Effect>), Refusal> {
     match state.phase {
         Phase::Running { .. } | Phase::Paused { .. } | Phase::Stopping { .. } => {
-            stop(state, signal, Then::Start)
+            stop(state, signal, AfterExit::Start)
         }
         Phase::Waiting => Ok((fresh(state), vec![Effect::CancelBackoff, Effect::Launch])),
         Phase::Created | Phase::Exited | Phase::Held => start(state),
@@ -552,15 +555,15 @@ fn exited(state: &State, code: i32, ran_long: bool) -> (State, Vec<Effect>) {
         | Phase::Removing
         | Phase::Dead => return (*state, vec![]),
     }
-    match told(state.phase) {
-        Some(Then::Start) => (fresh(state), vec![Effect::Release, Effect::Launch]),
-        Some(Then::Remove) => (
+    match follow_up(state.phase) {
+        Some(AfterExit::Start) => (fresh(state), vec![Effect::Release, Effect::Launch]),
+        Some(AfterExit::Remove) => (
             at(state, Phase::Removing),
             vec![Effect::Release, Effect::Delete],
         ),
         // However it ends, it was unhealthy.
-        Some(Then::Again) => after_exit(state, if code == 0 { 1 } else { code }, ran_long),
-        Some(Then::Rest) | None => after_exit(state, code, ran_long),
+        Some(AfterExit::Again) => after_exit(state, if code == 0 { 1 } else { code }, ran_long),
+        Some(AfterExit::Rest) | None => after_exit(state, code, ran_long),
     }
 }
 
@@ -603,7 +606,7 @@ fn pause(state: &State) -> Result<(State, Vec<Effect>), Refusal> {
             Ok((at(state, paused), vec![Effect::Freeze]))
         }
         // It still runs and may be frozen, as in dockerd, which kills it all the same when its time is over.
-        Phase::Stopping { pid, then } if then != Then::Remove => {
+        Phase::Stopping { pid, then } if then != AfterExit::Remove => {
             let then = Some(then);
             let paused = Phase::Paused { pid, then };
             Ok((at(state, paused), vec![Effect::Freeze]))
@@ -629,7 +632,8 @@ fn remove(state: &State, force: bool) -> Result<(State, Vec<Effect>), Refusal> {
         Phase::Starting => Err(Refusal::Running),
         Phase::Removing => Err(Refusal::RemovalInProgress),
         Phase::Stopping {
-            then: Then::Remove, ..
+            then: AfterExit::Remove,
+            ..
         } => Err(Refusal::RemovalInProgress),
         Phase::Waiting if force => {
             let effects = vec![Effect::CancelBackoff, Effect::Delete];
@@ -637,7 +641,7 @@ fn remove(state: &State, force: bool) -> Result<(State, Vec<Effect>), Refusal> {
         }
         Phase::Waiting => Err(Refusal::Between),
         Phase::Running { .. } | Phase::Paused { .. } | Phase::Stopping { .. } if force => {
-            let (state, effects) = stop(state, KILL, Then::Remove)?;
+            let (state, effects) = stop(state, KILL, AfterExit::Remove)?;
             let untimed = |effect: &Effect| *effect != Effect::ArmStopTimer;
             Ok((state, effects.into_iter().filter(untimed).collect()))
         }
@@ -647,8 +651,8 @@ fn remove(state: &State, force: bool) -> Result<(State, Vec<Effect>), Refusal> {
 }
 
 /// moby `daemon.restore`: a policy that wants its container up starts it with the daemon.
-fn daemon_started(state: &State, code: i32, needy: bool) -> (State, Vec<Effect>) {
-    let launched = |state: &State| match needy {
+fn daemon_started(state: &State, code: i32, has_dependencies: bool) -> (State, Vec<Effect>) {
+    let launched = |state: &State| match has_dependencies {
         true => (at(state, Phase::Held), vec![Effect::CancelBackoff]),
         false => (at(state, Phase::Starting), vec![Effect::Launch]),
     };

@@ -69,12 +69,15 @@ pub(crate) async fn recover(shared: &Arc<Shared>) -> Result<(), EngineError> {
     let mut met = Vec::with_capacity(records.len());
     for ((record, (entry, supervisor)), loaded) in records.iter().zip(entered).zip(loaded) {
         let needed = needs.get(&record.id);
-        let needy = needed.is_some();
+        let has_dependencies = needed.is_some();
         let done = starts.done(&record.id);
-        let told = (!needy).then(|| done.clone());
+        let told = (!has_dependencies).then(|| done.clone());
         let (tell, hears) = oneshot::channel();
         met.push(hears);
-        let start = WithDaemon { needy, told };
+        let start = WithDaemon {
+            has_dependencies,
+            told,
+        };
         tokio::spawn(begin(supervisor, loaded, start, tell));
         let Some(needed) = needed else {
             continue;

@@ -28,7 +28,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use meet::Unmet;
+use meet::Unresolved;
 use tokio::sync::{OwnedRwLockWriteGuard, mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
@@ -40,7 +40,7 @@ use crate::containers::stop::Patience;
 use crate::containers::{DeviceLists, Entry, NameHold, Shared, stop};
 use crate::launch::{self, Launched};
 use crate::lifecycle::{
-    Effect, Event, Phase, Refusal, State, Then, Unwritten, step, thawed, told, unwritten,
+    AfterExit, Effect, Event, Phase, Refusal, State, Unwritten, follow_up, step, thawed, unwritten,
 };
 use crate::record::{CONTAINERS, Record};
 use crate::{
@@ -131,7 +131,7 @@ pub(crate) struct Supervisor {
     /// Commands that came while a launch waited for its turn.
     backlog: VecDeque<Command>,
     /// What its shim has not said yet, and what comes then.
-    late: Option<Unmet>,
+    late: Option<Unresolved>,
     /// What a launch failed with; for whoever asked for it.
     failure: Option<EngineError>,
     /// Watches its health while it runs.
@@ -146,7 +146,7 @@ enum Input {
     Overdue,
     OutOfMemory,
     StopTimeout,
-    Undying,
+    KillTimedOut,
     BackoffOver,
 }
 
@@ -196,9 +196,9 @@ impl Supervisor {
                 Input::Overdue => self.overdue().await,
                 Input::OutOfMemory => self.out_of_memory(),
                 Input::StopTimeout => self.feed(Event::StopTimeout).await,
-                Input::Undying => {
+                Input::KillTimedOut => {
                     self.unkilled += 1;
-                    self.feed(Event::Undying).await;
+                    self.feed(Event::KillTimedOut).await;
                 }
                 Input::BackoffOver => self.feed(Event::BackoffOver).await,
             }
@@ -225,10 +225,10 @@ impl Supervisor {
                 std::future::pending::<()>().await;
             }
         };
-        let overdue_at = self.late.as_ref().and_then(Unmet::overdue_at);
+        let overdue_at = self.late.as_ref().and_then(Unresolved::overdue_at);
         let late = async {
             match &mut self.late {
-                Some(unmet) => (&mut unmet.found).await,
+                Some(unresolved) => (&mut unresolved.found).await,
                 None => std::future::pending().await,
             }
         };
@@ -247,7 +247,7 @@ impl Supervisor {
             }
             () = at(self.kill_at) => {
                 self.kill_at = None;
-                Input::Undying
+                Input::KillTimedOut
             }
             () = at(self.backoff_at) => {
                 self.backoff_at = None;
@@ -304,7 +304,7 @@ impl Supervisor {
         self.patience = patience;
         let done = self.apply(event).await;
         if done.is_ok() && self.record.state.last_run && ends(&event) {
-            self.end_unmet();
+            self.end_unresolved();
         }
         if matches!(event, Event::Restart { .. }) && done.is_ok() {
             if self.record.state.is_to_start_again() {
@@ -427,7 +427,7 @@ impl Supervisor {
         self.shared.emit_volumes("unmount", &self.record);
         self.emit("die", &[("exitCode", status.code.to_string()), duration]);
         launch::network::forget_all(&mut self.record.network);
-        if told(phase).is_some_and(|then| then != Then::Remove) {
+        if follow_up(phase).is_some_and(|then| then != AfterExit::Remove) {
             self.emit("stop", &[]);
         }
         let ran_long = ran >= LONG_RUN;
@@ -542,7 +542,7 @@ impl Supervisor {
 
     /// It could not be thawed, so it is frozen still; a stop that is under way goes on, and thaws it with its kill.
     fn feed_back_frozen(&mut self) {
-        let then = told(self.record.state.phase);
+        let then = follow_up(self.record.state.phase);
         if let Phase::Running { pid } | Phase::Stopping { pid, .. } = self.record.state.phase {
             self.found(Phase::Paused { pid, then });
         }
@@ -571,7 +571,7 @@ impl Supervisor {
         self.entry.io().drop_pending();
         match cause {
             Event::Start | Event::Restart { .. } => Event::LaunchFailed,
-            _ => Event::PutOff,
+            _ => Event::LaunchDeferred,
         }
     }
 
@@ -586,7 +586,7 @@ impl Supervisor {
                 "container {} was stopped before it could be started",
                 self.record.id
             )));
-            return Event::PutOff;
+            return Event::LaunchDeferred;
         };
         self.attempts += 1;
         self.record.app_armor_profile = crate::apparmor::profile(&self.record.host);
@@ -733,7 +733,7 @@ impl Supervisor {
             return Some(Event::RemoveFailed);
         }
         self.gone = true;
-        self.bury_unmet();
+        self.discard_unresolved();
         self.entry.io().drop_pending();
         self.shared.forget(&self.record);
         self.emit("destroy", &[]);

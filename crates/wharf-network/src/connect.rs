@@ -15,7 +15,7 @@ use wharf_records::RecordError;
 use crate::error::kernel;
 use crate::networks::{Family, Inner, ServedPorts, State, rank};
 use crate::ports::{Held, Reach, Request};
-use crate::reaper::{Flows, Going, Job};
+use crate::reaper::{Flows, Job, LinkTeardown};
 use crate::record::{ENDPOINTS, HALF_MADE, endpoint_key, random_id};
 use crate::sandbox::Sandbox;
 use crate::{
@@ -387,7 +387,7 @@ impl Inner {
             None => state.release_addresses(&info.network_id, ip, ip6),
             Some(host_interface) => {
                 let key = (info.container.clone(), info.network_id.clone());
-                let going = Going {
+                let going = LinkTeardown {
                     host_interface: host_interface.clone(),
                     ip,
                     ip6,

@@ -154,7 +154,7 @@ impl Inner {
             self.ports_changed(&info.ports, Flows::All);
         }
         self.take_back(&gone, sandbox.as_ref())?;
-        self.lead_out(container)
+        self.update_default_routes(container)
     }
 
     /// Takes the link into a running container down, gives back what it had, and forgets it.
@@ -191,7 +191,7 @@ impl Inner {
     }
 
     /// Leads a container's default routes by way of the endpoints that it has now.
-    pub(crate) fn lead_out(&self, container: &str) -> Result<(), NetworkError> {
+    pub(crate) fn update_default_routes(&self, container: &str) -> Result<(), NetworkError> {
         let (sandbox, ways) = {
             let state = self.lock();
             let way = |family| state.way_of(container, family).cloned();
@@ -253,7 +253,10 @@ impl Inner {
             None => self.give_back(info),
             Some(sandbox) => {
                 warn("take a link back", self.take_back(info, Some(sandbox)));
-                warn("lead outside again", self.lead_out(&info.container));
+                warn(
+                    "lead outside again",
+                    self.update_default_routes(&info.container),
+                );
             }
         }
     }

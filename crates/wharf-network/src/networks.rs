@@ -20,7 +20,7 @@ use crate::ipam6::Pool6;
 use crate::pool::{NamespaceMaker, Pool};
 use crate::ports::Allocator;
 use crate::proxy::{Served, Target};
-use crate::reaper::{self, Going, Job};
+use crate::reaper::{self, Job, LinkTeardown};
 use crate::record::{ENDPOINTS, NETWORKS, endpoint_key};
 use crate::sandbox::Sandbox;
 use crate::{Config, EndpointInfo, Network, NetworkError, built_in, ipam};
@@ -61,7 +61,7 @@ pub(crate) struct State {
     /// Namespaces by container id.
     pub(crate) sandboxes: HashMap<String, Sandbox>,
     /// Links that are being taken down, by container id and network id.
-    pub(crate) going: HashMap<(String, String), Arc<Mutex<Option<Going>>>>,
+    pub(crate) going: HashMap<(String, String), Arc<Mutex<Option<LinkTeardown>>>>,
     /// Resolvers by container id.
     pub(crate) resolvers: HashMap<String, Resolver>,
     /// Addresses by network id.

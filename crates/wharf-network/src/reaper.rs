@@ -62,7 +62,7 @@ impl Way {
 }
 
 /// A link that is to be taken down; its addresses are free afterwards.
-pub(crate) struct Going {
+pub(crate) struct LinkTeardown {
     pub(crate) host_interface: String,
     pub(crate) ip: Option<Ipv4Addr>,
     pub(crate) ip6: Option<Ipv6Addr>,

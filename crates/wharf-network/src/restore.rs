@@ -196,7 +196,7 @@ impl Inner {
                 ..info
             };
             self.take_back(&bare, sandbox.as_ref())?;
-            self.lead_out(&bare.container)?;
+            self.update_default_routes(&bare.container)?;
         }
         Ok(())
     }

@@ -15,7 +15,7 @@ use wharf_images::Image;
 use wharf_oci::{Platform, Reference};
 
 use crate::attributes::is_on;
-use crate::progress::Shown;
+use crate::progress::InternalVertex;
 use crate::{Job, Ref, SolveError, SolveResult, blocking};
 
 pub use archive::{Archived, Files, Writing};
@@ -38,7 +38,7 @@ impl Job {
         attrs: &BTreeMap<String, String>,
         provenance: Option<Provenance>,
     ) -> Result<BTreeMap<String, String>, SolveError> {
-        let mut shown = Shown::begin(self, "exporting to image").await;
+        let mut shown = InternalVertex::begin(self, "exporting to image").await;
         let exported = self.image(result, attrs, provenance, &shown).await;
         shown.end(exported.as_ref().err()).await;
         exported
@@ -49,7 +49,7 @@ impl Job {
         result: &SolveResult,
         attrs: &BTreeMap<String, String>,
         provenance: Option<Provenance>,
-        shown: &Shown,
+        shown: &InternalVertex,
     ) -> Result<BTreeMap<String, String>, SolveError> {
         let names = names(attrs)?;
         let pushes = is_on(attrs, "push")?;
@@ -91,7 +91,7 @@ impl Job {
         result: &SolveResult,
         attrs: &BTreeMap<String, String>,
         names: &[Reference],
-        shown: &Shown,
+        shown: &InternalVertex,
     ) -> Result<(Image, BTreeMap<String, String>), SolveError> {
         let started = Timestamp::now();
         let part = only(result)?;
@@ -125,7 +125,7 @@ impl Job {
         documents: &Documents,
         attrs: &BTreeMap<String, String>,
         names: &[Reference],
-        shown: &Shown,
+        shown: &InternalVertex,
     ) -> Result<(Image, BTreeMap<String, String>), SolveError> {
         let store = self.engine().images.store();
         // One that goes by its digest has no name, here neither.
@@ -152,7 +152,7 @@ impl Job {
         names: &[Reference],
         image: &Image,
         by_digest: bool,
-        shown: &Shown,
+        shown: &InternalVertex,
     ) -> Result<(), SolveError> {
         let images = &self.engine().images;
         for name in names {

@@ -9,7 +9,7 @@ use tokio::sync::watch;
 use tokio::task::AbortHandle;
 use wharf_oci::Digest;
 
-use crate::voice::Voice;
+use crate::vertex_progress::VertexProgress;
 use crate::{ProgressSender, Ref, SolveError};
 
 /// What comes out of a vertex: a tree for each output that it has.
@@ -21,7 +21,7 @@ type Outcome = Option<Result<Outputs, SolveError>>;
 pub(crate) struct Flights(Mutex<HashMap<Digest, Weak<Flight>>>);
 
 struct Flight {
-    voice: Voice,
+    progress: VertexProgress,
     outcome: watch::Receiver<Outcome>,
     task: AbortHandle,
 }
@@ -38,13 +38,13 @@ impl Flights {
         &self,
         key: &Digest,
         (digest, listener): (&str, &ProgressSender),
-        work: impl FnOnce(Voice) -> F,
+        work: impl FnOnce(VertexProgress) -> F,
     ) -> Result<Outputs, SolveError>
     where
         F: Future<Output = Result<Outputs, SolveError>> + Send + 'static,
     {
         let flight = self.board(key, work);
-        flight.voice.join(digest, listener).await;
+        flight.progress.join(digest, listener).await;
         let mut outcome = flight.outcome.clone();
         // Its sender goes with the task: an end without a word is a task that was given up.
         let ended = outcome.wait_for(Option::is_some).await;
@@ -52,7 +52,7 @@ impl Flights {
         result.unwrap_or(Err(SolveError::Cancelled))
     }
 
-    fn board<F>(&self, key: &Digest, work: impl FnOnce(Voice) -> F) -> Arc<Flight>
+    fn board<F>(&self, key: &Digest, work: impl FnOnce(VertexProgress) -> F) -> Arc<Flight>
     where
         F: Future<Output = Result<Outputs, SolveError>> + Send + 'static,
     {
@@ -64,16 +64,16 @@ impl Flights {
             return flight;
         }
         flights.retain(|_, flight| flight.strong_count() > 0);
-        let voice = Voice::default();
+        let progress = VertexProgress::default();
         let (end, outcome) = watch::channel(None);
-        let work = work(voice.clone());
+        let work = work(progress.clone());
         let task = tokio::spawn(async move {
             let result = work.await;
             // Nobody waits any more if this fails.
             let _ = end.send(Some(result));
         });
         let flight = Arc::new(Flight {
-            voice,
+            progress,
             outcome,
             task: task.abort_handle(),
         });

@@ -10,13 +10,16 @@ use wharf_oci::{Digest, Hasher};
 use wharf_sys::root::Root;
 
 use crate::flight::Outputs;
-use crate::frontend::classic::Housing;
+use crate::frontend::classic::ContainerRunner;
 use crate::graph::{Graph, Node};
 use crate::{Job, Ref, SolveError, blocking};
 
 /// The key of each vertex by its definition; `None` for one that stands on what only a client knows.
 /// Commands of a classic build are other ones by the settings of its containers.
-pub(crate) fn definitions(graph: &Graph, housing: Option<&Housing>) -> Vec<Option<Digest>> {
+pub(crate) fn definitions(
+    graph: &Graph,
+    container_runner: Option<&ContainerRunner>,
+) -> Vec<Option<Digest>> {
     let mut keys: Vec<Option<Digest>> = Vec::with_capacity(graph.nodes.len());
     for node in &graph.nodes {
         let key = match &node.op {
@@ -28,7 +31,7 @@ pub(crate) fn definitions(graph: &Graph, housing: Option<&Housing>) -> Vec<Optio
                 });
                 let inputs: Option<Vec<String>> = inputs.collect();
                 inputs.map(|mut inputs| {
-                    inputs.extend(housed(node, housing));
+                    inputs.extend(housed(node, container_runner));
                     joined(node, &inputs)
                 })
             }
@@ -65,9 +68,9 @@ fn is_fixed(source: &pb::SourceOp) -> bool {
     is_web && source.attrs.contains_key("http.checksum")
 }
 
-fn housed(node: &Node, housing: Option<&Housing>) -> Option<String> {
-    let housing = housing.filter(|_| matches!(node.op, pb::op::Op::Exec(_)))?;
-    Some(format!("housed {}", housing.settings()))
+fn housed(node: &Node, container_runner: Option<&ContainerRunner>) -> Option<String> {
+    let container_runner = container_runner.filter(|_| matches!(node.op, pb::op::Op::Exec(_)))?;
+    Some(format!("housed {}", container_runner.settings()))
 }
 
 fn joined(node: &Node, inputs: &[String]) -> Digest {
@@ -97,7 +100,7 @@ pub(crate) async fn content(
         };
         parts.push(format!("content {part}#{}", edge.output));
     }
-    parts.extend(housed(node, job.housing()));
+    parts.extend(housed(node, job.container_runner()));
     Ok(joined(node, &parts))
 }
 

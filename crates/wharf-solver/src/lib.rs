@@ -30,7 +30,7 @@ mod result;
 mod solve;
 mod solver;
 mod stores;
-mod voice;
+mod vertex_progress;
 
 pub use attestation::{Attestation, AttestationKind};
 pub use attributes::flag;

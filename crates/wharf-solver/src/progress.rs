@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use tokio::sync::mpsc;
 use wharf_oci::Digest;
 
-use crate::voice::Voice;
+use crate::vertex_progress::VertexProgress;
 use crate::{Job, SolveError};
 
 /// One thing said.
@@ -100,14 +100,14 @@ pub struct Warning {
 pub type ProgressSender = mpsc::Sender<Progress>;
 
 /// Work that is no operation, shown as a vertex all the same. One that is given up is told to have ended.
-pub(crate) struct Shown {
+pub(crate) struct InternalVertex {
     job: Job,
     vertex: Option<Vertex>,
     /// Where parts of it are told.
-    pub(crate) voice: Voice,
+    pub(crate) progress: VertexProgress,
 }
 
-impl Shown {
+impl InternalVertex {
     /// It begins; nothing is shown of what has no name.
     pub(crate) async fn begin(job: &Job, name: &str) -> Self {
         let vertex = (!name.is_empty()).then(|| Vertex {
@@ -116,22 +116,22 @@ impl Shown {
             started: Some(Timestamp::now()),
             ..Vertex::default()
         });
-        let voice = Voice::default();
+        let progress = VertexProgress::default();
         if let Some(vertex) = &vertex {
             job.tell(Progress::Vertex(vertex.clone())).await;
-            voice.join(&vertex.digest, job.progress()).await;
+            progress.join(&vertex.digest, job.progress()).await;
         }
         Self {
             job: job.clone(),
             vertex,
-            voice,
+            progress,
         }
     }
 
     /// A part of it has been done.
     pub(crate) async fn did(&self, id: impl Into<String>, started: Timestamp) {
         let now = Timestamp::now();
-        self.voice
+        self.progress
             .status(VertexStatus {
                 id: id.into(),
                 timestamp: Some(now),
@@ -152,7 +152,7 @@ impl Shown {
     }
 }
 
-impl Drop for Shown {
+impl Drop for InternalVertex {
     fn drop(&mut self) {
         if let Some(mut vertex) = self.vertex.take() {
             vertex.completed = Some(Timestamp::now());

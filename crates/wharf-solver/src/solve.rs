@@ -13,8 +13,8 @@ use wharf_oci::Digest;
 use crate::cache::Record;
 use crate::flight::Outputs;
 use crate::graph::{Graph, Node};
-use crate::ops::Doing;
-use crate::voice::Voice;
+use crate::ops::VertexRun;
+use crate::vertex_progress::VertexProgress;
 use crate::{Job, Progress, Ref, SolveError, Vertex, keys, ops};
 
 type Outcome = Option<Result<Outputs, SolveError>>;
@@ -32,7 +32,7 @@ pub(crate) async fn solve(job: &Job, definition: &pb::Definition) -> Result<Ref,
                 .map_err(|error| error.at(&node.digest, node.sources.clone()))?;
         }
     }
-    let keys = Arc::new(keys::definitions(&graph, job.housing()));
+    let keys = Arc::new(keys::definitions(&graph, job.container_runner()));
     let mut known: Vec<Option<Outputs>> = vec![None; graph.nodes.len()];
     let renewed = keys::renewed(&graph);
     let needed = plan(job, &graph, (&keys, &renewed), &mut known).await?;
@@ -188,7 +188,7 @@ impl Task {
             .into_iter()
             .map(async |mut input| wait(&mut input).await);
         let trees = try_join_all(waits).await?;
-        let mut shown = Shown::new(&self);
+        let mut shown = VertexView::new(&self);
         let result = self.look(trees, &mut shown).await;
         let result = result.map_err(|error| {
             let node = self.node();
@@ -199,17 +199,21 @@ impl Task {
     }
 
     /// What is in the cache by content, or is done now.
-    async fn look(&self, inputs: Vec<Outputs>, shown: &mut Shown) -> Result<Outputs, SolveError> {
+    async fn look(
+        &self,
+        inputs: Vec<Outputs>,
+        shown: &mut VertexView,
+    ) -> Result<Outputs, SolveError> {
         let node = self.node();
         if let pb::op::Op::Source(source) = &node.op {
             shown.begin().await;
-            let voice = Voice::default();
-            voice.join(&node.digest, self.job.progress()).await;
-            let doing = Doing {
+            let progress = VertexProgress::default();
+            progress.join(&node.digest, self.job.progress()).await;
+            let doing = VertexRun {
                 job: &self.job,
                 node,
                 inputs: &inputs,
-                voice: &voice,
+                progress: &progress,
             };
             let fetch = || doing.source(source);
             let tree = self.job.sources().get(&node.digest, fetch).await?;
@@ -258,8 +262,9 @@ impl Task {
         definition: Option<Digest>,
     ) -> Result<Outputs, SolveError> {
         let node = self.node();
-        let alone =
-            node.metadata.ignore_cache || self.job.housing().is_some() || !self.job.remembers();
+        let alone = node.metadata.ignore_cache
+            || self.job.container_runner().is_some()
+            || !self.job.remembers();
         let flight = match (alone, asks_the_client(&node.op)) {
             // Nobody else's work will do.
             (true, _) => {
@@ -270,13 +275,13 @@ impl Task {
             (false, false) => key,
         };
         let (job, graph, at) = (self.job.clone(), self.graph.clone(), self.at);
-        let work = |voice: Voice| async move {
+        let work = |progress: VertexProgress| async move {
             let node = &graph.nodes[at];
-            let doing = Doing {
+            let doing = VertexRun {
                 job: &job,
                 node,
                 inputs: &inputs,
-                voice: &voice,
+                progress: &progress,
             };
             // First these: who waits for another step's cache is in nobody's way.
             let _caches = doing.reserve().await?;
@@ -306,13 +311,13 @@ fn asks_the_client(op: &pb::op::Op) -> bool {
 }
 
 /// A vertex as its client sees it. One that is given up is told to have ended.
-struct Shown {
+struct VertexView {
     job: Job,
     vertex: Vertex,
     ended: bool,
 }
 
-impl Shown {
+impl VertexView {
     fn new(task: &Task) -> Self {
         Self {
             job: task.job.clone(),
@@ -342,7 +347,7 @@ impl Shown {
     }
 }
 
-impl Drop for Shown {
+impl Drop for VertexView {
     fn drop(&mut self) {
         if self.ended || self.vertex.started.is_none() {
             return;

@@ -16,7 +16,7 @@ use wharf_oci::{Digest, Platform};
 
 use crate::cache::{Cache, hold};
 use crate::flight::Flights;
-use crate::frontend::classic::Housing;
+use crate::frontend::classic::ContainerRunner;
 use crate::remote::Imports;
 use crate::{
     Entitlement, Layer, Policies, Progress, ProgressSender, Provenance, Ref, SolveError,
@@ -75,7 +75,7 @@ pub struct JobOptions {
 pub struct Job {
     inner: Arc<JobInner>,
     /// How its commands are run; as bare tasks if nothing is said.
-    housing: Option<Arc<Housing>>,
+    container_runner: Option<Arc<ContainerRunner>>,
 }
 
 pub(crate) struct JobInner {
@@ -315,7 +315,7 @@ impl Solver {
         };
         Job {
             inner: Arc::new(inner),
-            housing: None,
+            container_runner: None,
         }
     }
 
@@ -416,7 +416,7 @@ impl Job {
     ) -> Result<ResolvedImage, SolveError> {
         let key = platform.map(frontend::key_of).unwrap_or_default();
         let find = || async {
-            let mut shown = crate::progress::Shown::begin(self, log_name).await;
+            let mut shown = crate::progress::InternalVertex::begin(self, log_name).await;
             let found = match self.allowed_image(reference) {
                 Ok(reference) => ops::resolve(self, &reference, platform, mode).await,
                 Err(error) => Err(error),
@@ -457,7 +457,7 @@ impl Job {
         platform: Option<&Platform>,
         log_name: &str,
     ) -> Result<ResolvedImage, SolveError> {
-        let mut shown = crate::progress::Shown::begin(self, log_name).await;
+        let mut shown = crate::progress::InternalVertex::begin(self, log_name).await;
         let found = ops::layout::resolve(self, name, place, platform).await;
         shown.end(found.as_ref().err()).await;
         found
@@ -522,8 +522,8 @@ impl Job {
     }
 
     pub(crate) fn remembers(&self) -> bool {
-        match &self.housing {
-            Some(housing) => housing.remembers(),
+        match &self.container_runner {
+            Some(container_runner) => container_runner.remembers(),
             None => self.inner.options.remembers,
         }
     }
@@ -542,15 +542,15 @@ impl Job {
     }
 
     /// The same job, with its commands in containers.
-    pub(crate) fn housed(&self, housing: Arc<Housing>) -> Self {
+    pub(crate) fn housed(&self, container_runner: Arc<ContainerRunner>) -> Self {
         Self {
             inner: self.inner.clone(),
-            housing: Some(housing),
+            container_runner: Some(container_runner),
         }
     }
 
-    pub(crate) fn housing(&self) -> Option<&Housing> {
-        self.housing.as_deref()
+    pub(crate) fn container_runner(&self) -> Option<&ContainerRunner> {
+        self.container_runner.as_deref()
     }
 
     pub(crate) fn taken(&self) -> &Once<String> {

@@ -133,7 +133,7 @@ impl Containers {
             let mut io = entry.io();
             match io.task.clone() {
                 Some(task) => task,
-                None if io.unmet && entry.now().state.running => {
+                None if io.unresolved && entry.now().state.running => {
                     return Err(EngineError::silent(&entry.id));
                 }
                 None => {

@@ -30,7 +30,8 @@ impl Containers {
         })?;
         if number == signal::KILL {
             let ended = ended_since(&entry, &view).await;
-            return ended.map_err(|undying| EngineError::Failed(refused(undying.to_owned())));
+            return ended
+                .map_err(|kill_timed_out| EngineError::Failed(refused(kill_timed_out.to_owned())));
         }
         Ok(())
     }

@@ -84,7 +84,7 @@ pub(crate) struct Io {
     /// The process, from before it runs.
     pub(crate) task: Option<Task>,
     /// It may run, and its shim has not said so to this daemon.
-    pub(crate) unmet: bool,
+    pub(crate) unresolved: bool,
     /// Clients that attached before there was one.
     pub(crate) pending: Vec<Pending>,
     /// How many of them have sent something and are gone.
@@ -125,7 +125,7 @@ impl Entry {
         let io = self.io();
         match &io.task {
             Some(task) => Ok(task.clone()),
-            None if io.unmet && self.now().state.running => Err(EngineError::silent(&self.id)),
+            None if io.unresolved && self.now().state.running => Err(EngineError::silent(&self.id)),
             None => Err(EngineError::not_running(&self.id)),
         }
     }

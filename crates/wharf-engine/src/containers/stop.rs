@@ -44,7 +44,7 @@ impl Containers {
         entry.ask_with(Event::Stop { signal }, patience).await?;
         ended_since(&entry, &view)
             .await
-            .map_err(|undying| EngineError::Failed(failed(undying)))
+            .map_err(|kill_timed_out| EngineError::Failed(failed(kill_timed_out)))
     }
 
     /// Stops it if it runs, and starts it. Returns when it runs again.

@@ -153,7 +153,7 @@ fn restarts_back_off_and_end() {
         EXIT_1,
         Event::DaemonStarted {
             code: 1,
-            needy: false,
+            has_dependencies: false,
         },
         Event::Start,
     ];
@@ -169,7 +169,7 @@ Start !! NotModified
 BackoffOver -> Starting [Launch]
 Launched { pid: 3 } -> Running { pid: 3 } []
 Exited { code: 1, ran_long: false } -> Exited [Release]
-DaemonStarted { code: 1, needy: false } -> Exited []
+DaemonStarted { code: 1, has_dependencies: false } -> Exited []
 Start -> Starting [Launch]
 ";
     let policy = RestartPolicy::OnFailure { max_retries: 2 };
@@ -191,7 +191,7 @@ fn a_long_run_resets_the_back_off_and_a_stop_ends_it() {
         Event::Stop { signal: 15 },
         Event::DaemonStarted {
             code: 0,
-            needy: false,
+            has_dependencies: false,
         },
     ];
     let expected = "\
@@ -202,7 +202,7 @@ BackoffOver -> Starting [Launch]
 Launched { pid: 2 } -> Running { pid: 2 } []
 Exited { code: 0, ran_long: true } -> Waiting [Release, ArmBackoff(100)]
 Stop { signal: 15 } -> Exited [CancelBackoff]
-DaemonStarted { code: 0, needy: false } -> Exited []
+DaemonStarted { code: 0, has_dependencies: false } -> Exited []
 ";
     let policy = RestartPolicy::UnlessStopped;
     assert_eq!(transcript(state(policy, false), &events), expected);
@@ -255,7 +255,7 @@ fn a_stop_goes_on_though_it_is_frozen_meanwhile() {
         Event::Unpause,
         Event::Pause,
         Event::StopTimeout,
-        Event::Undying,
+        Event::KillTimedOut,
         Event::Restart { signal: 15 },
         Event::Pause,
         Event::Launched { pid: 1 },
@@ -269,7 +269,7 @@ Pause -> Paused { pid: 1, then: Some(Rest) } [Freeze]
 Unpause -> Stopping { pid: 1, then: Rest } [Thaw]
 Pause -> Paused { pid: 1, then: Some(Rest) } [Freeze]
 StopTimeout -> Stopping { pid: 1, then: Rest } [Signal(9), Thaw]
-Undying -> Running { pid: 1 } []
+KillTimedOut -> Running { pid: 1 } []
 Restart { signal: 15 } -> Stopping { pid: 1, then: Start } [Signal(15), ArmStopTimer]
 Pause -> Paused { pid: 1, then: Some(Start) } [Freeze]
 Launched { pid: 1 } -> Paused { pid: 1, then: Some(Start) } [ArmStopTimer]
@@ -283,7 +283,7 @@ Exited { code: 1, ran_long: false } -> Starting [Release, Launch]
 fn who_needs_others_is_held_until_somebody_decides() {
     let daemon = Event::DaemonStarted {
         code: 0,
-        needy: true,
+        has_dependencies: true,
     };
     let exit = Event::Exited {
         code: 0,
@@ -312,7 +312,7 @@ fn who_needs_others_is_held_until_somebody_decides() {
     ];
     let expected = "\
 Start -> Starting [Launch]
-DaemonStarted { code: 0, needy: true } -> Held [CancelBackoff]
+DaemonStarted { code: 0, has_dependencies: true } -> Held [CancelBackoff]
 Kill { signal: 9 } !! NotRunning
 Pause !! NotRunning
 Start -> Starting [Launch]
@@ -320,14 +320,14 @@ Launched { pid: 1 } -> Running { pid: 1 } []
 Stop { signal: 15 } -> Stopping { pid: 1, then: Rest } [Signal(15), ArmStopTimer]
 Exited { code: 0, ran_long: false } -> Exited [Release]
 NeedsMet -> Exited []
-DaemonStarted { code: 0, needy: true } -> Held [CancelBackoff]
+DaemonStarted { code: 0, has_dependencies: true } -> Held [CancelBackoff]
 Shutdown !! NotModified
 NeedsMet -> Starting [Launch]
 Launched { pid: 2 } -> Running { pid: 2 } []
 Exited { code: 0, ran_long: false } -> Waiting [Release, ArmBackoff(100)]
-DaemonStarted { code: 0, needy: true } -> Held [CancelBackoff]
+DaemonStarted { code: 0, has_dependencies: true } -> Held [CancelBackoff]
 Stop { signal: 15 } -> Exited [CancelBackoff]
-DaemonStarted { code: 0, needy: true } -> Held [CancelBackoff]
+DaemonStarted { code: 0, has_dependencies: true } -> Held [CancelBackoff]
 Remove { force: false, volumes: false } -> Removing [Delete]
 ";
     let always = state(RestartPolicy::Always, false);
@@ -376,16 +376,19 @@ fn any_event() -> impl Strategy<Value = Event> {
     ];
     let seldom = prop_oneof![
         Just(Event::LaunchFailed),
-        Just(Event::PutOff),
+        Just(Event::LaunchDeferred),
         Just(Event::StopTimeout),
-        Just(Event::Undying),
+        Just(Event::KillTimedOut),
         Just(Event::Shutdown),
         Just(Event::Unhealthy),
         signal().prop_map(|signal| Event::Kill { signal }),
         Just(Event::BackoffOver),
         any::<bool>().prop_map(remove_it),
         Just(Event::RemoveFailed),
-        (0..3, any::<bool>()).prop_map(|(code, needy)| Event::DaemonStarted { code, needy }),
+        (0..3, any::<bool>()).prop_map(|(code, has_dependencies)| Event::DaemonStarted {
+            code,
+            has_dependencies
+        }),
         Just(Event::NeedsMet),
         any_policy().prop_map(Event::Policy),
     ];
@@ -476,7 +479,7 @@ proptest! {
                 prop_assert!(timed || effects.contains(&Effect::Signal(KILL)), "{event:?}: {effects:?}");
                 owed = true;
             }
-            owed &= runs(next.phase) && event != Event::Undying;
+            owed &= runs(next.phase) && event != Event::KillTimedOut;
             state = next;
             if owed {
                 let (killed, effects) = after(&state, Event::StopTimeout);
@@ -487,7 +490,7 @@ proptest! {
                 prop_assert!(owed, "{state:?} is never left");
                 let (again, effects) = after(&state, EXIT_1);
                 prop_assert!(!again.is_to_start_again() && effects.contains(&Effect::Launch));
-                prop_assert!(!after(&state, Event::Undying).0.is_to_start_again());
+                prop_assert!(!after(&state, Event::KillTimedOut).0.is_to_start_again());
             }
         }
     }
@@ -505,7 +508,7 @@ proptest! {
                 prop_assert!(next.phase != Phase::Starting || effects.contains(&Effect::Launch));
             }
             state = next;
-            let busy = matches!(state.phase, Phase::Starting | Phase::Removing) || told(state.phase) == Some(Then::Remove);
+            let busy = matches!(state.phase, Phase::Starting | Phase::Removing) || follow_up(state.phase) == Some(AfterExit::Remove);
             prop_assert!(busy || step(&state, &remove_it(true)).is_ok(), "{state:?} cannot be removed");
             prop_assert!(runs(state.phase) || busy || state.phase == Phase::Waiting || state.phase == Phase::Dead
                 || step(&state, &Event::Start).is_ok(), "{state:?} cannot be started");

@@ -22,13 +22,13 @@ pub(crate) type Late = Pin<Box<dyn Future<Output = Found> + Send>>;
 /// How a container is started with the daemon, as far as it is to be.
 pub(crate) struct WithDaemon {
     /// Whether it needs others, which have to be started before it.
-    pub(crate) needy: bool,
+    pub(crate) has_dependencies: bool,
     /// Told when that is done; for those that need it.
     pub(crate) told: Option<tokio::sync::watch::Sender<bool>>,
 }
 
 /// A container whose process is not known yet.
-pub(super) struct Unmet {
+pub(super) struct Unresolved {
     pub(super) found: Late,
     start: WithDaemon,
     /// What could lead to a launch, beside a process that may be there.
@@ -41,7 +41,7 @@ pub(super) struct Unmet {
     overdue_at: Option<Instant>,
 }
 
-impl Unmet {
+impl Unresolved {
     /// Whether the command has to wait until it is known what has become of the process.
     fn holds_back(&self, command: &Command, phase: Phase) -> bool {
         let Command::Ask { event, .. } = command else {
@@ -108,7 +108,7 @@ impl Supervisor {
     /// What has become of the process is not known yet; as soon as it is, the container meets it, and hears then that the
     /// daemon has started.
     pub(crate) fn expect(&mut self, found: Late, start: WithDaemon) {
-        self.late = Some(Unmet {
+        self.late = Some(Unresolved {
             found,
             start,
             kept: VecDeque::new(),
@@ -116,16 +116,17 @@ impl Supervisor {
             is_killed: false,
             overdue_at: None,
         });
-        self.entry.io().unmet = true;
+        self.entry.io().unresolved = true;
     }
 
     /// Keeps a command that must wait for what has become of the process.
     pub(super) fn hold_back(&mut self, command: Command) -> Option<Command> {
         let phase = self.record.state.phase;
         match &mut self.late {
-            Some(unmet) if unmet.holds_back(&command, phase) => {
-                unmet.overdue_at = silent::earlier(unmet.overdue_at, silent::deadline(&command));
-                unmet.kept.push_back(command);
+            Some(unresolved) if unresolved.holds_back(&command, phase) => {
+                unresolved.overdue_at =
+                    silent::earlier(unresolved.overdue_at, silent::deadline(&command));
+                unresolved.kept.push_back(command);
             }
             _ => return Some(command),
         }
@@ -133,30 +134,30 @@ impl Supervisor {
     }
 
     /// If it was not met yet, its policy does not start it any more.
-    pub(super) fn end_unmet(&mut self) {
-        if let Some(unmet) = &mut self.late {
-            unmet.is_told_to_end = true;
+    pub(super) fn end_unresolved(&mut self) {
+        if let Some(unresolved) = &mut self.late {
+            unresolved.is_told_to_end = true;
         }
     }
 
     pub(super) async fn meet_late(&mut self, found: Found) {
-        let Some(unmet) = self.late.take() else {
+        let Some(unresolved) = self.late.take() else {
             return;
         };
-        self.entry.io().unmet = false;
+        self.entry.io().unresolved = false;
         self.meet(found).await;
-        if unmet.is_killed && self.pid().is_some() {
+        if unresolved.is_killed && self.pid().is_some() {
             self.feed(Event::Kill {
                 signal: signal::KILL,
             })
             .await;
         }
-        match unmet.is_told_to_end {
-            true => unmet.start.done(),
-            false => self.start_with_daemon(unmet.start).await,
+        match unresolved.is_told_to_end {
+            true => unresolved.start.done(),
+            false => self.start_with_daemon(unresolved.start).await,
         }
         // In their order, and before what comes now.
-        for command in unmet.kept.into_iter().rev() {
+        for command in unresolved.kept.into_iter().rev() {
             self.backlog.push_front(command);
         }
     }
@@ -165,21 +166,25 @@ impl Supervisor {
     /// container has met it.
     pub(crate) async fn start_with_daemon(&mut self, start: WithDaemon) {
         let code = self.record.last.exit_code;
-        let needy = start.needy;
-        self.feed(Event::DaemonStarted { code, needy }).await;
+        let has_dependencies = start.has_dependencies;
+        self.feed(Event::DaemonStarted {
+            code,
+            has_dependencies,
+        })
+        .await;
         start.done();
     }
 
     /// A container that is gone was not met any more: whatever is found goes after it.
-    pub(super) fn bury_unmet(&mut self) {
-        let Some(unmet) = self.late.take() else {
+    pub(super) fn discard_unresolved(&mut self) {
+        let Some(unresolved) = self.late.take() else {
             return;
         };
-        unmet.start.done();
+        unresolved.start.done();
         let (tasks, id) = (self.shared.tasks.clone(), self.record.id.clone());
         // Nobody waits for it, not even the end of the daemon: the next one finds it again.
         tokio::spawn(async move {
-            let task = match unmet.found.await {
+            let task = match unresolved.found.await {
                 Found::Running(task) => Some(task),
                 Found::Exited(_) | Found::Gone => None,
             };

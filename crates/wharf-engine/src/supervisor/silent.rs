@@ -97,12 +97,12 @@ impl Supervisor {
     /// Nobody is there who could be asked to send it. What it is told to do by its record, it is told when it is met.
     fn signal_unmet(&mut self, number: i32) -> Result<(), EngineError> {
         let later = self.is_killed_later();
-        let Some(unmet) = &mut self.late else {
+        let Some(unresolved) = &mut self.late else {
             return Ok(());
         };
         if number == signal::KILL {
             self.kill_at = None;
-            unmet.kill(Instant::now() + PATIENCE);
+            unresolved.kill(Instant::now() + PATIENCE);
             return Ok(());
         }
         match later {
@@ -114,10 +114,10 @@ impl Supervisor {
     /// Nobody has said what runs, and somebody has waited enough for it.
     pub(super) async fn overdue(&mut self) {
         let phase = self.record.state.phase;
-        let Some(unmet) = &mut self.late else {
+        let Some(unresolved) = &mut self.late else {
             return;
         };
-        let ends = unmet.is_to_end(phase);
+        let ends = unresolved.is_to_end(phase);
         let (tasks, id) = (self.shared.tasks.clone(), self.record.id.clone());
         if !ends && tasks.has_shim(&id) {
             return self.refuse_kept(&TaskError::Silent).await;
@@ -139,10 +139,10 @@ impl Supervisor {
 
     /// It was ended together with its shim, and nothing starts it again.
     async fn bury(&mut self, found: Found, phase: Phase) {
-        let Some(unmet) = self.late.take() else {
+        let Some(unresolved) = self.late.take() else {
             return;
         };
-        self.entry.io().unmet = false;
+        self.entry.io().unresolved = false;
         let state = &mut self.record.state;
         (state.stopped_by_hand, state.last_run) = (true, true);
         match found {
@@ -161,7 +161,7 @@ impl Supervisor {
                 self.ended(&status).await;
             }
         }
-        for command in unmet.over().into_iter().rev() {
+        for command in unresolved.over().into_iter().rev() {
             match command {
                 Command::Ask { event, reply, .. } if is_done(&event) => {
                     // Who asked may have gone.
@@ -174,10 +174,10 @@ impl Supervisor {
 
     /// Who waits for what cannot be known is told why.
     async fn refuse_kept(&mut self, error: &TaskError) {
-        let Some(unmet) = &mut self.late else {
+        let Some(unresolved) = &mut self.late else {
             return;
         };
-        let (refused, killed) = unmet.refuse();
+        let (refused, killed) = unresolved.refuse();
         for command in refused {
             if let Command::Ask { event, reply, .. } = command {
                 let refusal = self.failed(verb(&event), error);
@@ -186,7 +186,7 @@ impl Supervisor {
         }
         if killed {
             self.unkilled += 1;
-            self.feed(Event::Undying).await;
+            self.feed(Event::KillTimedOut).await;
         }
     }
 

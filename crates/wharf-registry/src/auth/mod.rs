@@ -123,7 +123,7 @@ impl Auth {
                     return Err(unauthorized(file.challenge(), access));
                 }
                 let may = file.rights(&name);
-                Given {
+                Identity {
                     name,
                     may: Box::new(may),
                 }
@@ -133,7 +133,7 @@ impl Auth {
                     return Err(unauthorized(tokens.challenge(access, None), access));
                 };
                 match tokens.verify(token, SystemTime::now()) {
-                    Ok(claims) => Given {
+                    Ok(claims) => Identity {
                         name: claims.subject.clone(),
                         may: Box::new(move |access: &Access| claims.allow(access)),
                     },
@@ -173,7 +173,7 @@ impl Auth {
 }
 
 /// Who was recognised, and what they may do.
-struct Given<'a> {
+struct Identity<'a> {
     name: String,
     may: Box<dyn Fn(&Access) -> bool + Send + 'a>,
 }

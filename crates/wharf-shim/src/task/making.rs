@@ -169,7 +169,7 @@ impl Shim {
             let (id, stage) = (process.exec.clone()?, ExecStage::Running { pid });
             (!process.announced).then_some(KnownExec { id, stage })
         });
-        self.untold.and(making.chain(running))
+        self.unreported.and(making.chain(running))
     }
 
     fn taken_over(&mut self, process: Process) -> Reply {

@@ -20,7 +20,7 @@ pub(crate) mod output;
 mod process;
 mod requests;
 mod state;
-mod untold;
+mod unreported;
 
 use std::ffi::OsString;
 use std::path::PathBuf;

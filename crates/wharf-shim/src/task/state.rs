@@ -21,7 +21,7 @@ use super::foreign::Foreign;
 use super::making::Making;
 use super::output::Log;
 use super::process::Process;
-use super::untold::Untold;
+use super::unreported::UnreportedExecs;
 
 /// What a service manager or a terminal could send us: a shim ends with its container, not before.
 const IGNORED: &[i32] = &[1, 2, 3, 13, 15];
@@ -81,7 +81,7 @@ pub(crate) struct Shim {
     recorded: Option<Instant>,
     /// How often memory has run out.
     pub(crate) out_of_memory: u64,
-    pub(crate) untold: Untold,
+    pub(crate) unreported: UnreportedExecs,
 }
 
 /// What a descriptor in the poll set stands for.
@@ -134,7 +134,7 @@ impl Shim {
             failed: false,
             recorded: None,
             out_of_memory: 0,
-            untold: Untold::default(),
+            unreported: UnreportedExecs::default(),
         })
     }
 
@@ -378,7 +378,8 @@ impl Shim {
     /// For a daemon that could not be told.
     pub(crate) fn keep_failure(&mut self, exec: String, reply: Reply) {
         if let Reply::Failed { kind, message } = reply {
-            self.untold.keep(exec, ExecStage::Failed { kind, message });
+            self.unreported
+                .keep(exec, ExecStage::Failed { kind, message });
         }
     }
 
@@ -389,7 +390,7 @@ impl Shim {
         };
         let (exec, told) = (Some(id.clone()), status.clone());
         if !self.tell_of_exec(&Message::Exited { exec, status: told }) {
-            self.untold.keep(id, ExecStage::Ended { pid, status });
+            self.unreported.keep(id, ExecStage::Ended { pid, status });
         }
     }
 

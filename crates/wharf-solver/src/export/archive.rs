@@ -14,7 +14,7 @@ use wharf_sys::root::Root;
 
 use super::documents::Documents;
 use super::{Provenance, epoch, names, only};
-use crate::progress::Shown;
+use crate::progress::InternalVertex;
 use crate::{ArchiveKind, Job, Ref, SolveError, SolveResult, Tree};
 
 /// A result that is about to be written as an archive.
@@ -22,7 +22,7 @@ pub struct Archived {
     /// What the exporter says of it (`containerimage.digest`, …).
     pub response: BTreeMap<String, String>,
     write: Option<Writing>,
-    shown: Shown,
+    shown: InternalVertex,
     started: Timestamp,
 }
 
@@ -51,7 +51,7 @@ impl Archived {
 pub struct Files {
     tree: Tree,
     epoch: Option<i64>,
-    shown: Shown,
+    shown: InternalVertex,
     started: Timestamp,
 }
 
@@ -86,7 +86,7 @@ impl Job {
         result: &SolveResult,
         attrs: &BTreeMap<String, String>,
     ) -> Result<Files, SolveError> {
-        let mut shown = Shown::begin(self, "exporting to client directory").await;
+        let mut shown = InternalVertex::begin(self, "exporting to client directory").await;
         let tree = async {
             let epoch = epoch(result, attrs)?;
             let part = only(result)?;
@@ -117,7 +117,7 @@ impl Job {
         attrs: &BTreeMap<String, String>,
         provenance: Option<Provenance>,
     ) -> Result<Archived, SolveError> {
-        let mut shown = Shown::begin(self, kind.shown()).await;
+        let mut shown = InternalVertex::begin(self, kind.shown()).await;
         match self.prepared(result, kind, attrs, provenance, &shown).await {
             Ok((response, write)) => Ok(Archived {
                 response,
@@ -143,7 +143,7 @@ impl Job {
         attrs: &BTreeMap<String, String>,
         provenance: Option<Provenance>,
     ) -> Result<BTreeMap<String, String>, SolveError> {
-        let mut shown = Shown::begin(self, kind.shown()).await;
+        let mut shown = InternalVertex::begin(self, kind.shown()).await;
         let sent = async {
             let image = self
                 .image_archive(result, kind, attrs, provenance, &shown)
@@ -164,7 +164,7 @@ impl Job {
         kind: ArchiveKind,
         attrs: &BTreeMap<String, String>,
         provenance: Option<Provenance>,
-        shown: &Shown,
+        shown: &InternalVertex,
     ) -> Result<(BTreeMap<String, String>, Writing), SolveError> {
         if kind == ArchiveKind::Tar {
             let (job, tree) = (self.clone(), only(result)?.tree);
@@ -187,7 +187,7 @@ impl Job {
         kind: ArchiveKind,
         attrs: &BTreeMap<String, String>,
         provenance: Option<Provenance>,
-        shown: &Shown,
+        shown: &InternalVertex,
     ) -> Result<Image, SolveError> {
         let mut result = result.clone();
         if kind == ArchiveKind::Docker {

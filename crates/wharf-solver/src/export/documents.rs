@@ -13,7 +13,7 @@ use super::layers::{Compression, blobs_of};
 use super::provenance::{self, Provenance};
 use super::{document, epoch, names, parts};
 use crate::attestation::Predicate;
-use crate::progress::Shown;
+use crate::progress::InternalVertex;
 use crate::{Job, Ref, SolveError, SolveResult, blocking};
 
 /// The type of a statement.
@@ -92,7 +92,7 @@ impl Job {
         result: &SolveResult,
         attrs: &BTreeMap<String, String>,
         provenance: Option<Provenance>,
-        shown: &Shown,
+        shown: &InternalVertex,
     ) -> Result<Documents, SolveError> {
         let started = Timestamp::now();
         let compression = Compression::read(attrs)?;

@@ -7,7 +7,7 @@ use wharf_sys::root::Root;
 use super::llb::{About, Builder, Output};
 use super::options::Options;
 use super::remote_source;
-use crate::progress::Shown;
+use crate::progress::InternalVertex;
 use crate::{Job, Ref, SolveError, blocking, ops, solve};
 
 /// The largest Dockerfile; a larger one is none.
@@ -130,9 +130,9 @@ async fn small_files<T: Send + 'static>(
     word: &str,
     read: impl FnOnce(&Root) -> Result<T, SolveError> + Send + 'static,
 ) -> Result<T, SolveError> {
-    let mut shown = Shown::begin(job, shown).await;
+    let mut shown = InternalVertex::begin(job, shown).await;
     let fetch = async {
-        let local = ops::transfer(job, &wanted, word, &shown.voice).await?;
+        let local = ops::transfer(job, &wanted, word, &shown.progress).await?;
         blocking(move || {
             let root = Root::open(&local.folder).map_err(SolveError::io("open the Dockerfile"))?;
             read(&root)

@@ -8,11 +8,11 @@ use tokio::sync::OnceCell;
 use wharf_engine::{Step, Workspace};
 use wharf_oci::Digest;
 
-use super::Doing;
+use super::VertexRun;
 use super::mounts::{Mounts, Reserved};
 use crate::flight::Outputs;
 use crate::graph::{Edge, Node, check_root};
-use crate::voice::Voice;
+use crate::vertex_progress::VertexProgress;
 use crate::{Job, Ref, SolveError, blocking};
 
 /// What a container has that all its processes share.
@@ -113,12 +113,12 @@ impl Container {
             return Err(SolveError::Invalid("no command specified".to_owned()));
         }
         let node = self.node(&exec);
-        let voice = Voice::default();
-        let doing = Doing {
+        let progress = VertexProgress::default();
+        let doing = VertexRun {
             job: &self.job,
             node: &node,
             inputs: &self.inputs,
-            voice: &voice,
+            progress: &progress,
         };
         let caches = doing.reserve().await?;
         let started = doing.started(&exec, &wanted, &self.root).await;
@@ -163,7 +163,7 @@ impl Container {
     }
 }
 
-impl Doing<'_> {
+impl VertexRun<'_> {
     async fn started(
         &self,
         exec: &pb::ExecOp,

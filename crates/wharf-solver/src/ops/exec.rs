@@ -8,10 +8,10 @@ use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncReadExt as _};
 use wharf_engine::{Config, HostConfig, NetworkMode, NewStep, Resources, Ulimit, Workspace};
 
-use super::Doing;
+use super::VertexRun;
 use super::mounts::Mounts;
 use crate::flight::Outputs;
-use crate::frontend::classic::Housing;
+use crate::frontend::classic::ContainerRunner;
 use crate::{Entitlement, Job, Ref, SolveError, blocking};
 
 /// `PATH` of a command that has none (`util/system`).
@@ -19,7 +19,7 @@ const DEFAULT_PATH: &str = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/b
 /// BuildKit's default name of a step's host.
 const HOSTNAME: &str = "buildkitsandbox";
 
-impl Doing<'_> {
+impl VertexRun<'_> {
     pub(super) async fn exec(&self, exec: &pb::ExecOp) -> Result<Outputs, SolveError> {
         let meta = exec.meta.clone().unwrap_or_default();
         let root = exec.mounts.iter().find(|mount| mount.dest == "/");
@@ -29,9 +29,9 @@ impl Doing<'_> {
         let below = blocking(move || job.layered(&below)).await?;
         let mut mounts = self.mounts(exec, &meta.cwd).await?;
         let step = self.step(exec, &meta, &root, &mut mounts);
-        let written = match self.job.housing() {
+        let written = match self.job.container_runner() {
             None => self.bare(step, &below, &meta).await?,
-            Some(housing) => self.housed(housing, step, &below, &meta).await?,
+            Some(container_runner) => self.housed(container_runner, step, &below, &meta).await?,
         };
         self.seal(&root, (written, below), mounts).await
     }
@@ -66,22 +66,22 @@ impl Doing<'_> {
     /// Runs it as a container; what it has written.
     async fn housed(
         &self,
-        housing: &Housing,
+        container_runner: &ContainerRunner,
         step: NewStep,
         below: &Ref,
         meta: &pb::Meta,
     ) -> Result<Arc<Workspace>, SolveError> {
-        let running = housing.open(self.job, step).await?;
+        let running = container_runner.open(self.job, step).await?;
         let ended = async {
             self.listen(running.start().await?).await;
             judge(meta, running.code().await?)
         };
         if let Err(error) = ended.await {
-            housing.failed(running).await;
+            container_runner.failed(running).await;
             return Err(error);
         }
         let (containers, id) = (self.job.engine().containers.clone(), running.id.clone());
-        let (keeps, chains) = (housing.keeps(), below.chains());
+        let (keeps, chains) = (container_runner.keeps(), below.chains());
         let workspace = blocking(move || {
             let written = match keeps {
                 true => containers.copied(&id, &chains)?,
@@ -90,7 +90,7 @@ impl Doing<'_> {
             Ok(Arc::new(written))
         });
         let workspace = workspace.await?;
-        housing.succeeded(running).await?;
+        container_runner.succeeded(running).await?;
         Ok(workspace)
     }
 
@@ -161,7 +161,7 @@ impl Doing<'_> {
             if output.read_exact(&mut bytes).await.is_err() {
                 break;
             }
-            self.voice.log(i64::from(kind), Bytes::from(bytes)).await;
+            self.progress.log(i64::from(kind), Bytes::from(bytes)).await;
         }
     }
 

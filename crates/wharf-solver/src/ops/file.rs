@@ -18,7 +18,7 @@ use wharf_builder::{has_wildcards, paths, transfer, tree};
 use wharf_engine::{Workspace, resolve};
 use wharf_sys::root::Root;
 
-use super::{Doing, copy};
+use super::{VertexRun, copy};
 use crate::flight::Outputs;
 use crate::{Job, Ref, SolveError, blocking};
 
@@ -31,7 +31,7 @@ enum Stage {
     Open(Arc<Workspace>, Ref),
 }
 
-impl Doing<'_> {
+impl VertexRun<'_> {
     pub(super) async fn file(&self, file: &pb::FileOp) -> Result<Outputs, SolveError> {
         let mut inputs = Vec::new();
         for at in 0..self.node.inputs.len() {

@@ -13,11 +13,11 @@ use wharf_builder::transfer::{self, Looks};
 use wharf_builder::tree;
 use wharf_sys::root::Root;
 
-use super::Doing;
+use super::VertexRun;
 use crate::result::Inner;
 use crate::{Job, Ref, SolveError, blocking};
 
-impl Doing<'_> {
+impl VertexRun<'_> {
     /// All layers of all inputs on top of each other: nothing is copied.
     pub(super) async fn merge(&self, merge: &pb::MergeOp) -> Result<Ref, SolveError> {
         let inputs = merge.inputs.iter().map(|input| self.input(input.input));

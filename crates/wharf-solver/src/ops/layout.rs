@@ -9,11 +9,11 @@ use wharf_oci::{
     Platform, Reference,
 };
 
-use super::{Doing, platform_of};
+use super::{VertexRun, platform_of};
 use crate::cache::hold;
 use crate::{Job, Layer, Ref, ResolvedImage, SolveError};
 
-impl Doing<'_> {
+impl VertexRun<'_> {
     pub(super) async fn layout(
         &self,
         name: &str,

@@ -14,7 +14,7 @@ use bollard_buildkit_proto::pb;
 use crate::flight::Outputs;
 use crate::graph::Node;
 use crate::keys;
-use crate::voice::Voice;
+use crate::vertex_progress::VertexProgress;
 use crate::{Job, Ref, SolveError};
 
 pub use container::{Container, NewContainer, NewProcess, Process};
@@ -24,14 +24,14 @@ pub(crate) use mounts::Caches;
 pub(crate) use source::{platform_of, resolve, transfer};
 
 /// A vertex that is being done.
-pub(crate) struct Doing<'a> {
+pub(crate) struct VertexRun<'a> {
     pub(crate) job: &'a Job,
     pub(crate) node: &'a Node,
     pub(crate) inputs: &'a [Outputs],
-    pub(crate) voice: &'a Voice,
+    pub(crate) progress: &'a VertexProgress,
 }
 
-impl Doing<'_> {
+impl VertexRun<'_> {
     /// Does it.
     ///
     /// # Errors

@@ -13,7 +13,7 @@ use tokio_util::task::AbortOnDropHandle;
 use wharf_engine::{LayerMount, MountPoint, Workspace, resolve};
 use wharf_oci::Digest;
 
-use super::Doing;
+use super::VertexRun;
 use super::file::clean;
 use crate::keys::located;
 use crate::result::Tree;
@@ -121,7 +121,7 @@ impl std::fmt::Debug for Mounts {
     }
 }
 
-impl Doing<'_> {
+impl VertexRun<'_> {
     /// Waits for the turn at all caches that the command mounts, each once and in one order for everybody: so nobody waits
     /// for himself, nor two for each other.
     pub(crate) async fn reserve(&self) -> Result<Vec<Reserved>, SolveError> {

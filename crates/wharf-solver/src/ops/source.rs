@@ -18,14 +18,14 @@ use wharf_images::{Fetched, Image, ImagePin, LayerState, Progress, ProgressSende
 use wharf_oci::{Digest, Platform, Reference};
 use wharf_sys::root::Root;
 
-use super::Doing;
+use super::VertexRun;
 use crate::cache::{Record, hold};
 use crate::keys::located;
 use crate::result::Inner;
-use crate::voice::Voice;
+use crate::vertex_progress::VertexProgress;
 use crate::{Job, Layer, Ref, ResolvedImage, SolveError, VertexStatus, blocking};
 
-impl Doing<'_> {
+impl VertexRun<'_> {
     pub(crate) async fn source(&self, source: &pb::SourceOp) -> Result<Ref, SolveError> {
         let (scheme, rest) = source.identifier.split_once("://").unwrap_or_default();
         match scheme {
@@ -47,7 +47,7 @@ impl Doing<'_> {
         let mode = source.attrs.get("image.resolvemode").map(String::as_str);
         let mode = mode.unwrap_or("default");
         let platform = platform.as_ref();
-        let tree = image_layers(self.job, name, platform, mode, self.voice).await?;
+        let tree = image_layers(self.job, name, platform, mode, self.progress).await?;
         let mut layers = tree.layers().to_vec();
         let store = self.job.engine().images.store();
         limit(&mut layers, &source.attrs, "image.layerlimit")?;
@@ -80,7 +80,7 @@ impl Doing<'_> {
             shared_key_hint: text("local.sharedkeyhint"),
             session: text("local.sessionid"),
         };
-        let local = transfer(self.job, &wanted, name, self.voice).await?;
+        let local = transfer(self.job, &wanted, name, self.progress).await?;
         Ok(Ref(Arc::new(Inner::Folder {
             local,
             // The folder may have been another build's before, with other files.
@@ -256,12 +256,12 @@ pub(super) fn limit<T>(
 /// How often a transfer says how far it has come.
 const OFTEN: Duration = Duration::from_millis(100);
 
-/// Files of the client; `voice` tells how far they have come.
+/// Files of the client; `progress` tells how far they have come.
 pub(crate) async fn transfer(
     job: &Job,
     wanted: &LocalRequest,
     word: &str,
-    voice: &Voice,
+    progress: &VertexProgress,
 ) -> Result<Local, SolveError> {
     let started = Timestamp::now();
     let status = |bytes: u64, ended: bool| {
@@ -283,11 +283,11 @@ pub(crate) async fn transfer(
             if said.elapsed() >= OFTEN {
                 said = Instant::now();
                 let now = *bytes.borrow_and_update();
-                voice.status(status(now, false)).await;
+                progress.status(status(now, false)).await;
             }
         }
         let last = *bytes.borrow();
-        voice.status(status(last, true)).await;
+        progress.status(status(last, true)).await;
     };
     let (local, ()) = tokio::join!(job.client().local(wanted, told), follow);
     Ok(local?)
@@ -389,7 +389,7 @@ async fn image_layers(
     name: &str,
     platform: Option<&Platform>,
     mode: &str,
-    voice: &Voice,
+    progress: &VertexProgress,
 ) -> Result<Ref, SolveError> {
     let store = job.engine().images.store();
     if let Some((image, _pin)) = present(job, name, platform, mode).await? {
@@ -405,7 +405,7 @@ async fn image_layers(
     {
         return Ok(tree);
     }
-    let fetched = fetch(job, name, platform, Some(voice)).await?;
+    let fetched = fetch(job, name, platform, Some(progress)).await?;
     let layers = fetched.layers.iter().map(|(chain, layer)| Layer {
         chain: *chain,
         diff_id: layer.diff_id,
@@ -426,7 +426,7 @@ async fn fetch(
     job: &Job,
     name: &str,
     platform: Option<&Platform>,
-    voice: Option<&Voice>,
+    progress: Option<&VertexProgress>,
 ) -> Result<Fetched, SolveError> {
     let reference = reference_of(name)?;
     let options = PullOptions {
@@ -435,17 +435,17 @@ async fn fetch(
         all_tags: false,
         referrers: false,
     };
-    let (progress, mut events) = ProgressSender::channel();
+    let (sender, mut events) = ProgressSender::channel();
     let store = job.engine().images.store();
     let fetch = async {
-        let fetched = store.fetch(&reference, &options, &progress).await;
-        drop(progress);
+        let fetched = store.fetch(&reference, &options, &sender).await;
+        drop(sender);
         fetched
     };
     let report = async {
         while let Some(event) = events.recv().await {
-            if let (Some(voice), Progress::Layer { id, state }) = (voice, event) {
-                layer_status(voice, &id, &state).await;
+            if let (Some(progress), Progress::Layer { id, state }) = (progress, event) {
+                layer_status(progress, &id, &state).await;
             }
         }
     };
@@ -483,7 +483,7 @@ async fn present(
     Ok(found.filter(|(image, _)| fits(image)))
 }
 
-async fn layer_status(voice: &Voice, id: &str, state: &LayerState) {
+async fn layer_status(progress: &VertexProgress, id: &str, state: &LayerState) {
     let now = Timestamp::now();
     let (word, current, total, done) = match state {
         LayerState::Downloading { current, total } => ("downloading", *current, *total, false),
@@ -493,7 +493,7 @@ async fn layer_status(voice: &Voice, id: &str, state: &LayerState) {
         _ => return,
     };
     let number = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
-    voice
+    progress
         .status(VertexStatus {
             id: format!("{word} sha256:{id}"),
             name: word.to_owned(),

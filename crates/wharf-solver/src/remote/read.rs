@@ -11,7 +11,7 @@ use wharf_oci::{ChainId, Descriptor, Digest, Index, Manifest, Reference};
 use super::{CONFIG, Document, INLINE, Imported, Known, Place, folder};
 use crate::cache::{Record, hold};
 use crate::flight::Outputs;
-use crate::progress::Shown;
+use crate::progress::InternalVertex;
 use crate::{CacheOption, Job, Layer, SolveError};
 
 impl Job {
@@ -33,7 +33,7 @@ impl Job {
 
     async fn import_cache(&self, cache: &CacheOption, place: &str) {
         let shown = format!("importing cache manifest from {place}");
-        let mut shown = Shown::begin(self, &shown).await;
+        let mut shown = InternalVertex::begin(self, &shown).await;
         let read = match cache.kind.as_str() {
             "registry" => self.import_registry(place).await,
             "local" => self.import_local(cache).await.map(|one| vec![one]),

@@ -14,7 +14,7 @@ use super::{Annotations, CONFIG, CacheLayer, CacheRecord, CacheResult, Document,
 use crate::attributes::{flag, is_on};
 use crate::export::{Compression, blobs_of};
 use crate::flight::Outputs;
-use crate::progress::Shown;
+use crate::progress::InternalVertex;
 use crate::{CacheOption, Job, Ref, SolveError, SolveResult, blocking};
 
 /// Where a cache is written.
@@ -205,7 +205,7 @@ impl Job {
             Target::Registry(_) => "exporting cache to registry",
             Target::Client(_) => "exporting cache to client directory",
         };
-        let mut shown = Shown::begin(self, name).await;
+        let mut shown = InternalVertex::begin(self, name).await;
         let written = self.write_cache(&wanted, result, &shown).await;
         shown.end(written.as_ref().err()).await;
         match written {
@@ -221,7 +221,7 @@ impl Job {
         &self,
         wanted: &Wanted,
         result: &SolveResult,
-        shown: &Shown,
+        shown: &InternalVertex,
     ) -> Result<BTreeMap<String, String>, SolveError> {
         let started = Timestamp::now();
         let cache = self.prepared_cache(wanted, result).await?;

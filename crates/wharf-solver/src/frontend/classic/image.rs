@@ -7,8 +7,8 @@ use wharf_images::Image;
 use wharf_oci::{ChainId, Digest, History};
 
 use super::base::Standing;
-use super::housing::Running;
-use super::{Build, Housing};
+use super::container_runner::Running;
+use super::{Build, ContainerRunner};
 use crate::{Job, Ref};
 
 /// An archive without a member: a layer that changes nothing is none (Docker's `EmptyLayer`).
@@ -109,7 +109,7 @@ impl Build<'_> {
         &self,
         standing: &Standing,
         created_by: &str,
-    ) -> Result<Option<(Housing, Running)>, BuildError> {
+    ) -> Result<Option<(ContainerRunner, Running)>, BuildError> {
         let Some(image) = standing.image else {
             return Ok(None);
         };
@@ -124,14 +124,17 @@ impl Build<'_> {
             host: HostConfig::default(),
             mounts: Vec::new(),
         };
-        let housing = self.housing(image);
-        let running = housing.open(self.job, step).await?;
-        Ok(Some((housing, running)))
+        let container_runner = self.container_runner(image);
+        let running = container_runner.open(self.job, step).await?;
+        Ok(Some((container_runner, running)))
     }
 
-    async fn dismiss(&self, container: Option<(Housing, Running)>) -> Result<(), BuildError> {
-        if let Some((housing, running)) = container {
-            housing.succeeded(running).await?;
+    async fn dismiss(
+        &self,
+        container: Option<(ContainerRunner, Running)>,
+    ) -> Result<(), BuildError> {
+        if let Some((container_runner, running)) = container {
+            container_runner.succeeded(running).await?;
         }
         Ok(())
     }

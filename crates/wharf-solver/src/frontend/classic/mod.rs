@@ -8,9 +8,9 @@
 //! builder never learned.
 
 mod base;
+mod container_runner;
 mod context;
 mod copy;
-mod housing;
 mod image;
 mod options;
 mod output;
@@ -32,8 +32,8 @@ use super::convert::Converter;
 use super::options::Options;
 use crate::{Entitlement, Job, JobOptions, Progress, SolveError, Solver};
 
+pub(crate) use container_runner::ContainerRunner;
 pub use context::BuildSource;
-pub(crate) use housing::Housing;
 pub use options::BuildOptions;
 pub use output::{BuildEvent, Output};
 

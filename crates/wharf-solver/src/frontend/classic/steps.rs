@@ -10,7 +10,7 @@ use wharf_oci::{Digest, Healthcheck};
 
 use super::base::Standing;
 use super::image::Work;
-use super::{Build, BuildEvent, Housing};
+use super::{Build, BuildEvent, ContainerRunner};
 use crate::frontend::convert::Line;
 use crate::frontend::llb::Output;
 use crate::frontend::run::Ran;
@@ -116,11 +116,11 @@ impl Build<'_> {
                 wharf_dockerfile::quoted(&program)
             )));
         };
-        let housing = Housing {
+        let container_runner = ContainerRunner {
             remembers: !is_told,
-            ..self.housing(image)
+            ..self.container_runner(image)
         };
-        let job = self.job.housed(Arc::new(housing));
+        let job = self.job.housed(Arc::new(container_runner));
         match is_told {
             true => self.step(standing, &created_by, Work::Command(&job)).await,
             false => self.untold(standing, &created_by, &job).await,
@@ -128,8 +128,8 @@ impl Build<'_> {
     }
 
     /// Where containers of the build are made, on this image.
-    pub(super) fn housing(&self, image: Digest) -> Housing {
-        Housing {
+    pub(super) fn container_runner(&self, image: Digest) -> ContainerRunner {
+        ContainerRunner {
             image,
             options: self.options.clone(),
             output: self.output.clone(),

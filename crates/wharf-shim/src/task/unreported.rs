@@ -11,12 +11,12 @@ const MOST: usize = 256;
 
 /// Execs whose end, or failure, was not told to everybody.
 #[derive(Default)]
-pub(crate) struct Untold {
+pub(crate) struct UnreportedExecs {
     execs: VecDeque<KnownExec>,
     forgotten: bool,
 }
 
-impl Untold {
+impl UnreportedExecs {
     pub(crate) fn keep(&mut self, id: String, stage: ExecStage) {
         if self.execs.len() == MOST {
             self.execs.pop_front();
@@ -40,13 +40,13 @@ mod tests {
 
     #[test]
     fn it_is_bounded_and_says_so() {
-        let mut untold = Untold::default();
+        let mut unreported = UnreportedExecs::default();
         for number in 0..MOST {
-            untold.keep(number.to_string(), ExecStage::Making);
+            unreported.keep(number.to_string(), ExecStage::Making);
         }
-        assert!(untold.and(std::iter::empty()).whole);
-        untold.keep("more".to_owned(), ExecStage::Making);
-        let known = untold.and(std::iter::empty());
+        assert!(unreported.and(std::iter::empty()).whole);
+        unreported.keep("more".to_owned(), ExecStage::Making);
+        let known = unreported.and(std::iter::empty());
         assert!(!known.whole && known.execs.len() == MOST);
         assert_eq!(known.execs.last().map(|one| one.id.as_str()), Some("more"));
     }

@@ -13,7 +13,7 @@ use crate::{Job, SolveError};
 
 /// How the commands of a job are run that is a classic build's: in containers on an image.
 #[derive(Debug)]
-pub(crate) struct Housing {
+pub(crate) struct ContainerRunner {
     /// The image of the step before.
     pub(super) image: Digest,
     pub(super) options: Arc<BuildOptions>,
@@ -29,7 +29,7 @@ const FORCE: RemoveOptions = RemoveOptions {
     link: false,
 };
 
-impl Housing {
+impl ContainerRunner {
     /// Makes the container of a command. If it is dropped, the container goes.
     ///
     /// # Errors
@@ -209,13 +209,13 @@ mod tests {
             let mut options = BuildOptions::default();
             change(&mut options);
             let (output, _) = Output::channel();
-            let housing = Housing {
+            let container_runner = ContainerRunner {
                 image: Digest::sha256(b""),
                 options: Arc::new(options),
                 output,
                 remembers: true,
             };
-            housing.settings()
+            container_runner.settings()
         };
         let plain = of(&|_| ());
         assert_eq!(of(&|options| options.no_cache = true), plain);

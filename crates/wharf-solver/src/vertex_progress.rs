@@ -14,9 +14,9 @@ const HISTORY: usize = 4_096;
 /// and so many bytes of output.
 const HISTORY_BYTES: usize = 2 << 20;
 
-/// A voice. Clones are the same.
+/// Progress of a vertex. Clones are the same.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Voice(Arc<Mutex<State>>);
+pub(crate) struct VertexProgress(Arc<Mutex<State>>);
 
 #[derive(Debug, Default)]
 struct State {
@@ -55,7 +55,7 @@ impl Said {
     }
 }
 
-impl Voice {
+impl VertexProgress {
     /// Tells one more, who knows the vertex as `digest`; first what was said so far. What is said meanwhile waits.
     pub(crate) async fn join(&self, digest: &str, listener: &ProgressSender) {
         let mut state = self.0.lock().await;
@@ -113,12 +113,12 @@ mod tests {
     /// Who comes late hears all in its order, also while more is said.
     #[tokio::test]
     async fn the_past_comes_before_the_present() {
-        let voice = Voice::default();
-        voice.log(1, Bytes::from_static(b"0")).await;
-        voice.log(1, Bytes::from_static(b"1")).await;
+        let progress = VertexProgress::default();
+        progress.log(1, Bytes::from_static(b"0")).await;
+        progress.log(1, Bytes::from_static(b"1")).await;
         let (sender, mut heard) = mpsc::channel(1);
-        let join = voice.join("d", &sender);
-        let more = voice.log(1, Bytes::from_static(b"2"));
+        let join = progress.join("d", &sender);
+        let more = progress.log(1, Bytes::from_static(b"2"));
         let hear = async {
             let mut all = Vec::new();
             while all.len() < 3 {
@@ -135,24 +135,24 @@ mod tests {
 
     #[tokio::test]
     async fn who_has_gone_is_forgotten() {
-        let voice = Voice::default();
-        let listeners = async || voice.0.lock().await.listeners.len();
+        let progress = VertexProgress::default();
+        let listeners = async || progress.0.lock().await.listeners.len();
         let (gone, (stays, mut heard)) = (mpsc::channel(1).0, mpsc::channel(8));
-        voice.join("gone", &gone).await;
-        voice.join("stays", &stays).await;
+        progress.join("gone", &gone).await;
+        progress.join("stays", &stays).await;
         assert_eq!(listeners().await, 1);
-        voice.join("gone", &gone).await;
-        voice.log(1, Bytes::from_static(b"x")).await;
+        progress.join("gone", &gone).await;
+        progress.log(1, Bytes::from_static(b"x")).await;
         assert_eq!(listeners().await, 1);
         assert!(matches!(heard.recv().await, Some(Progress::Log(log)) if log.vertex == "stays"));
     }
 
     #[tokio::test]
     async fn only_so_much_is_kept_for_who_comes_late() {
-        let voice = Voice::default();
+        let progress = VertexProgress::default();
         for _ in 0..5 {
-            voice.log(1, vec![0; HISTORY_BYTES / 2].into()).await;
+            progress.log(1, vec![0; HISTORY_BYTES / 2].into()).await;
         }
-        assert_eq!(voice.0.lock().await.said.len(), 2);
+        assert_eq!(progress.0.lock().await.said.len(), 2);
     }
 }
