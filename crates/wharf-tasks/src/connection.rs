@@ -40,7 +40,7 @@ type Socket = AsyncFd<OwnedFd>;
 /// How long a shim may take to answer what it has nothing to wait for. One that is stopped never does.
 const ANSWER: Duration = Duration::from_secs(10);
 /// How long one may take that has kept somebody waiting in vain, and has said nothing since.
-const SILENT: Duration = Duration::from_secs(5);
+const SILENT: Duration = Duration::from_secs(2);
 
 #[derive(Debug)]
 pub(crate) struct Connection {
