@@ -627,6 +627,15 @@ mod tests {
         address
     }
 
+    /// Makes the repository `r` in a folder, as a server of plain files has it.
+    pub(super) fn repository(folder: &Path) {
+        let script = "git init -q -b main r && cd r && echo x > f && git add . \
+                      && git -c user.name=n -c user.email=e@x commit -qm one && git update-server-info";
+        let mut made = std::process::Command::new("sh");
+        made.args(["-c", script]).current_dir(folder);
+        assert!(made.status().unwrap().success());
+    }
+
     /// Every file below a folder, as text.
     fn texts(folder: &Path) -> Vec<String> {
         let entries = std::fs::read_dir(folder).unwrap();
@@ -641,11 +650,7 @@ mod tests {
     #[tokio::test]
     async fn a_repository_behind_a_password_is_kept_without_it() {
         let dir = tempfile::tempdir().unwrap();
-        let script = "git init -q -b main r && cd r && echo x > f && git add . \
-                      && git -c user.name=n -c user.email=e@x commit -qm one && git update-server-info";
-        let mut made = std::process::Command::new("sh");
-        made.args(["-c", script]).current_dir(dir.path());
-        assert!(made.status().unwrap().success());
+        repository(dir.path());
         // `u:hush`, `hush:` and `:hush`.
         for (number, (user, authorization, login)) in [
             ("u:hush@", None, "dTpodXNo"),

@@ -73,15 +73,7 @@ impl Sink for Copier<'_> {
 
 fn member_of(meta: &Meta<'_>) -> Member {
     Member {
-        kind: match meta.flag {
-            b'1' => Kind::HardLink,
-            b'2' => Kind::Symlink,
-            b'3' => Kind::CharDevice,
-            b'4' => Kind::BlockDevice,
-            b'5' => Kind::Dir,
-            b'6' => Kind::Fifo,
-            _ => Kind::File,
-        },
+        kind: Kind::of(meta.flag),
         path: meta.path.to_vec(),
         link: meta.link.to_vec(),
         mode: meta.mode,

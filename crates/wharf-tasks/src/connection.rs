@@ -135,6 +135,11 @@ impl Connection {
         self.in_time(ANSWER, self.ask(request, descriptors)).await
     }
 
+    /// The next request has the time of a shim that was never silent.
+    pub(crate) fn forget_silence(&self) {
+        self.silent.store(false, Ordering::Relaxed);
+    }
+
     /// What comes of `work`, which waits for the shim, within a time; a short one if it has kept silent before.
     async fn in_time<T>(
         &self,

@@ -133,6 +133,7 @@ mod tests {
     use std::path::Path;
     use std::sync::{Arc, Mutex};
 
+    use super::super::tests::repository;
     use super::super::{Access, GitUrl, Own, clone};
     use super::*;
 
@@ -294,11 +295,7 @@ mod tests {
     #[tokio::test]
     async fn a_header_reaches_the_server_alone_that_it_is_for() {
         let dir = tempfile::tempdir().unwrap();
-        let script = "git init -q -b main r && cd r && echo x > f && git add . \
-                      && git -c user.name=n -c user.email=e@x commit -qm one && git update-server-info";
-        let mut made = std::process::Command::new("sh");
-        made.args(["-c", script]).current_dir(dir.path());
-        assert!(made.status().unwrap().success());
+        repository(dir.path());
         let other = Server::new(dir.path(), None, "");
         let own = Server::new(dir.path(), None, &format!("http://{}", other.address));
         let known = |address: &str| format!(":hush@{address}");

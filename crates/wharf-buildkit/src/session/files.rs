@@ -334,6 +334,7 @@ fn insert(
 mod tests {
     use futures_util::FutureExt as _;
 
+    use super::super::narrow::{assert_a_thread_is_free, narrow};
     use super::*;
 
     /// The next build of this folder would find another one's thread at work in it.
@@ -363,12 +364,7 @@ mod tests {
     #[test]
     fn a_client_that_sends_nothing_holds_none_of_the_runtimes_threads() {
         let dir = tempfile::tempdir().unwrap();
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .max_blocking_threads(1)
-            .enable_all()
-            .build()
-            .unwrap();
-        runtime.block_on(async {
+        narrow().block_on(async {
             let root = Root::open(dir.path()).unwrap();
             let beside = std::fs::File::open(dir.path()).unwrap().into();
             let contexts = Contexts::new(dir.path().to_owned());
@@ -377,10 +373,7 @@ mod tests {
             let (sender, received) = mpsc::channel(1);
             let receiver = Receiver::new(root, beside, requests);
             let work = receive(held, receiver, received, |_| {});
-            tokio::time::sleep(std::time::Duration::from_millis(100)).await;
-            let other = tokio::task::spawn_blocking(|| ());
-            let done = tokio::time::timeout(std::time::Duration::from_secs(5), other).await;
-            done.unwrap().unwrap();
+            assert_a_thread_is_free().await;
             drop(sender);
             assert!(matches!(work.await.unwrap().unwrap(), Ok(Ended::Cut(_))));
         });

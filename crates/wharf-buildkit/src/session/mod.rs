@@ -4,6 +4,8 @@ mod agent;
 mod asked;
 mod channel;
 mod files;
+#[cfg(test)]
+mod narrow;
 mod offer;
 mod receive;
 mod send;

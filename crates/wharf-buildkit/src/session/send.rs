@@ -379,25 +379,9 @@ async fn on_the_disk<T: Send + 'static>(
 #[allow(clippy::unwrap_used, reason = "a test may panic")]
 mod tests {
     use std::io::Write as _;
-    use std::time::Duration;
 
+    use super::super::narrow::{assert_a_thread_is_free, narrow};
     use super::*;
-
-    /// A runtime that has one thread for what blocks.
-    fn narrow() -> tokio::runtime::Runtime {
-        tokio::runtime::Builder::new_current_thread()
-            .max_blocking_threads(1)
-            .enable_all()
-            .build()
-            .unwrap()
-    }
-
-    async fn assert_a_thread_is_free() {
-        tokio::time::sleep(Duration::from_millis(100)).await;
-        let work = tokio::task::spawn_blocking(|| ());
-        let done = tokio::time::timeout(Duration::from_secs(5), work).await;
-        done.unwrap().unwrap();
-    }
 
     #[test]
     fn an_archive_that_nobody_takes_holds_none_of_the_runtimes_threads() {

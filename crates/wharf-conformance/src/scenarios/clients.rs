@@ -1,7 +1,7 @@
 //! What libraries and programs rely on without saying so: answers of dockerd 26.1 that are in no description.
 
 use std::collections::BTreeSet;
-use std::io::{Read as _, Write as _};
+use std::io::{BufRead as _, Read as _, Write as _};
 use std::net::Shutdown;
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
@@ -311,12 +311,14 @@ pub(crate) fn a_connection_outlives_a_body_that_comes_late(case: &mut Case) -> R
     let connection = UnixStream::connect(case.engine.socket())?;
     connection.set_read_timeout(Some(Duration::from_secs(30)))?;
     let mut reader = std::io::BufReader::new(connection.try_clone()?);
-    let mut writer = connection;
+    let mut writer = &connection;
     for _ in 0..2 {
         let head = "POST /v1.41/images/localhost:5000/nope/push?tag=x HTTP/1.1\r\nHost: docker\r\nX-Registry-Auth: e30=";
         write!(writer, "{head}\r\nContent-Length: 2\r\n\r\n")?;
-        // The answer is there by then, if it does not wait.
-        std::thread::sleep(Duration::from_millis(200));
+        // The answer begins before the body is there, if it does not wait for it.
+        connection.set_read_timeout(Some(Duration::from_millis(200)))?;
+        let _ = reader.fill_buf();
+        connection.set_read_timeout(Some(Duration::from_secs(30)))?;
         writer.write_all(b"{}")?;
         let answer = api::read_answer(&mut reader, false)?;
         let old = case.engine.kind.is_dockerd() && answer.status == 404;

@@ -49,17 +49,7 @@ impl<'a> Header<'a> {
     }
 
     pub(crate) fn kind(&self) -> Kind {
-        match self.flag() {
-            0 | b'0' | b'7' | b'S' => Kind::File,
-            b'1' => Kind::HardLink,
-            b'2' => Kind::Symlink,
-            b'3' => Kind::CharDevice,
-            b'4' => Kind::BlockDevice,
-            b'5' => Kind::Dir,
-            b'6' => Kind::Fifo,
-            b'V' => Kind::Label,
-            flag => Kind::Unknown(flag),
-        }
+        Kind::of(self.flag())
     }
 
     /// The name, with its prefix where the dialect has one.

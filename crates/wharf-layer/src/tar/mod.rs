@@ -33,6 +33,23 @@ pub(crate) enum Kind {
     Unknown(u8),
 }
 
+impl Kind {
+    /// By the type flag of a header (`tar(5)`).
+    pub(crate) fn of(flag: u8) -> Self {
+        match flag {
+            0 | b'0' | b'7' | b'S' => Self::File,
+            b'1' => Self::HardLink,
+            b'2' => Self::Symlink,
+            b'3' => Self::CharDevice,
+            b'4' => Self::BlockDevice,
+            b'5' => Self::Dir,
+            b'6' => Self::Fifo,
+            b'V' => Self::Label,
+            flag => Self::Unknown(flag),
+        }
+    }
+}
+
 /// A moment: seconds since 1970 and nanoseconds.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Time {

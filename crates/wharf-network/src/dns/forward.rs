@@ -186,15 +186,19 @@ mod tests {
         made.join().unwrap()
     }
 
-    #[test]
-    fn a_silent_server_holds_none_of_the_runtimes_threads() {
-        let (netns, _held) = silent();
-        let runtime = tokio::runtime::Builder::new_current_thread()
+    /// A runtime that has one thread for what blocks.
+    fn narrow() -> tokio::runtime::Runtime {
+        tokio::runtime::Builder::new_current_thread()
             .max_blocking_threads(1)
             .enable_all()
             .build()
-            .unwrap();
-        runtime.block_on(async {
+            .unwrap()
+    }
+
+    #[test]
+    fn a_silent_server_holds_none_of_the_runtimes_threads() {
+        let (netns, _held) = silent();
+        narrow().block_on(async {
             let servers = vec![IpAddr::from(Ipv4Addr::LOCALHOST)];
             let from = Arc::new(From::Container {
                 netns: Arc::new(netns),
@@ -207,8 +211,8 @@ mod tests {
                     tokio::spawn(async move { ask(&from, &servers, &[0; 12], true).await })
                 })
                 .collect();
-            // All of them wait for the server.
-            tokio::time::sleep(Duration::from_millis(500)).await;
+            // They have asked for what they need before we do.
+            tokio::task::yield_now().await;
             assert!(asked.iter().all(|asked| !asked.is_finished()));
             let work = tokio::task::spawn_blocking(|| ());
             let done = tokio::time::timeout(Duration::from_secs(2), work).await;
@@ -218,12 +222,7 @@ mod tests {
 
     #[test]
     fn who_gives_up_leaves_the_place_to_what_is_in_the_queue() {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .max_blocking_threads(1)
-            .enable_all()
-            .build()
-            .unwrap();
-        runtime.block_on(async {
+        narrow().block_on(async {
             let (release, wait) = std::sync::mpsc::channel::<()>();
             let busy = tokio::task::spawn_blocking(move || wait.recv().is_err());
             let netns = std::fs::File::open("/proc/thread-self/ns/net").unwrap();
