@@ -12,8 +12,10 @@
 //! `select`, never inside an effect; but a launch waits for its turn with the files, and obeys meanwhile.
 
 mod health;
+mod launching;
 mod meet;
 mod network;
+mod release;
 mod rename;
 mod silent;
 mod update;
@@ -29,16 +31,16 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use meet::Unresolved;
-use tokio::sync::{OwnedRwLockWriteGuard, mpsc, oneshot, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tokio_util::task::AbortOnDropHandle;
-use tracing::{debug, error, warn};
+use tracing::{error, warn};
 use wharf_tasks::{ExitStatus, Found, Task, TaskError};
 
 use crate::containers::stop::Patience;
 use crate::containers::{DeviceLists, Entry, NameHold, Shared, stop};
-use crate::launch::{self, Launched};
+use crate::launch;
 use crate::lifecycle::{
     AfterExit, Effect, Event, Phase, Refusal, State, Unwritten, follow_up, step, thawed, unwritten,
 };
@@ -51,8 +53,6 @@ use crate::{
 const LONG_RUN: Duration = Duration::from_secs(10);
 /// How long the end of what was killed is waited for (moby `daemon.Kill`: ten seconds, and two more).
 const DYING: Duration = Duration::from_secs(12);
-/// How long a start waits for those who look at the files.
-const READERS: Duration = Duration::from_secs(10);
 /// The least time until a start that could not be written down is tried again.
 const UNWRITTEN: Duration = Duration::from_secs(1);
 
@@ -557,202 +557,6 @@ impl Supervisor {
         self.publish();
     }
 
-    async fn launch(&mut self, cause: Event) -> Event {
-        self.backoff_at = None;
-        match self.shared.stopping.load(Ordering::SeqCst) {
-            false => self.launch_now(cause).await,
-            true => self.refuse_launch(cause),
-        }
-    }
-
-    /// What a policy would start, the next daemon does.
-    fn refuse_launch(&mut self, cause: Event) -> Event {
-        self.failure = Some(EngineError::ShuttingDown);
-        self.entry.io().drop_pending();
-        match cause {
-            Event::Start | Event::Restart { .. } => Event::LaunchFailed,
-            _ => Event::LaunchDeferred,
-        }
-    }
-
-    async fn launch_now(&mut self, cause: Event) -> Event {
-        if let Some(release) = self.release.take() {
-            // Its panic is its own; what it did not give back, the launch will meet and say.
-            let _ = release.await;
-        }
-        // Layers are mounted once at a time.
-        let Some(_files) = self.files_alone().await else {
-            self.failure = Some(EngineError::Conflict(format!(
-                "container {} was stopped before it could be started",
-                self.record.id
-            )));
-            return Event::LaunchDeferred;
-        };
-        self.attempts += 1;
-        self.record.app_armor_profile = crate::apparmor::profile(&self.record.host);
-        let mounted = crate::volumes::mount_all(&self.shared, &mut self.record).await;
-        let launched = match mounted {
-            Ok(()) => self.launch_in_time().await,
-            Err(error) => Err(error.into()),
-        };
-        if launched.is_err() {
-            // As dockerd, which tells it of what never came to be mounted, too.
-            self.shared.emit_volumes("unmount", &self.record);
-            let Record { id, mounts, .. } = &self.record;
-            crate::volumes::unmount_all(&self.shared, id, mounts).await;
-        }
-        match launched {
-            Ok(Launched { task, pid, network }) => {
-                self.launches += 1;
-                // Who asked before the process could have ended is heard before its end is: another start asks for this run.
-                while let Ok(command) = self.mailbox.try_recv() {
-                    self.backlog.push_back(command);
-                }
-                self.exit = Some(exit_of(&task));
-                self.memory = Some(task.out_of_memory());
-                self.task = Some(task);
-                self.record.network = network;
-                let last = &mut self.record.last;
-                last.started_at = Some(Timestamp::now());
-                last.error.clear();
-                last.start_failed = false;
-                (last.exit_code, last.oom_killed) = (0, false);
-                if crate::health::command(&self.record.config).is_some() {
-                    self.record.health.get_or_insert_default().begin();
-                }
-                self.shared
-                    .emit_networks("connect", &self.record.id, &self.record.network);
-                self.shared.emit_volumes("mount", &self.record);
-                self.emit("start", &[]);
-                Event::Launched { pid }
-            }
-            Err(failure) => {
-                debug!(container = %self.record.id, ?cause, message = failure.message, "start failed");
-                let last = &mut self.record.last;
-                last.exit_code = failure.code;
-                last.error = failure.message.clone();
-                last.start_failed = true;
-                self.entry.io().drop_pending();
-                self.failure = Some(EngineError::Start {
-                    message: failure.message,
-                    code: failure.code,
-                    kind: failure.kind,
-                });
-                self.record.remove_volumes |= self.record.state.auto_remove;
-                Event::LaunchFailed
-            }
-        }
-    }
-
-    /// Waits until nobody looks at the files any more, and obeys meanwhile; `None` if there is to be no launch. Readers that
-    /// take too long are ended.
-    async fn files_alone(&mut self) -> Option<OwnedRwLockWriteGuard<()>> {
-        let entry = self.entry.clone();
-        let mut turn = std::pin::pin!(entry.files.alone());
-        let mut patience = std::pin::pin!(tokio::time::sleep(READERS));
-        let mut evicted = false;
-        loop {
-            let command = tokio::select! {
-                biased;
-                files = &mut turn => return Some(files),
-                () = &mut patience, if !evicted => {
-                    evicted = true;
-                    entry.files.evict();
-                    continue;
-                }
-                command = self.mailbox.recv() => command?,
-            };
-            match &command {
-                Command::Ask { event, .. } if ends_a_start(event) => {
-                    self.backlog.push_back(command);
-                    return None;
-                }
-                // After the start that it comes behind.
-                Command::Ask {
-                    event: Event::Restart { .. },
-                    ..
-                } => self.backlog.push_back(command),
-                _ => self.obey_within(command).await,
-            }
-        }
-    }
-
-    /// What does not lead to a launch, inside of one.
-    fn obey_within(&mut self, command: Command) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
-        Box::pin(self.obey(command))
-    }
-
-    /// Ports are given back before anybody hears of the end, so that they can be had again at once; what takes
-    /// time and nobody waits for goes on behind.
-    async fn release(&mut self) {
-        self.exit = None;
-        (self.stop_at, self.kill_at) = (None, None);
-        let task = self.task.take();
-        self.entry.io().task = None;
-        let (shared, id) = (self.shared.clone(), self.record.id.clone());
-        let mounts = self.record.mounts.clone();
-        let earlier = self.release.take();
-        // And so are volumes, which are removed as soon as nobody is seen to use them.
-        let awaited = !self.record.host.port_bindings.is_empty()
-            || self.record.host.publish_all_ports
-            || crate::volumes::any_mounted(&shared, &mounts);
-        let work = async move {
-            if let Err(error) = shared.networks.disconnect(&id).await {
-                warn!(container = %id, error = crate::error::chain(&error), "disconnect");
-            }
-            if let Some(earlier) = earlier {
-                // As for a launch.
-                let _ = earlier.await;
-            }
-            meet::delete_task(&shared.tasks, &id, task).await;
-            crate::volumes::unmount_all(&shared, &id, &mounts).await;
-        };
-        let handle = self.shared.background.spawn(work);
-        if awaited {
-            let _ = handle.await;
-        } else {
-            self.release = Some(handle);
-        }
-    }
-
-    async fn delete(&mut self) -> Option<Event> {
-        let id = self.record.id.clone();
-        let removes = self.record.remove_volumes || self.record.state.auto_remove;
-        if removes && self.record.mounts.iter().any(|mount| mount.anonymous) {
-            // A plugin may take its time.
-            let (shared, record) = (self.shared.clone(), self.record.clone());
-            let remove = move || shared.remove_anonymous_volumes(&record);
-            if let Err(error) = wharf_images::at_clients_pace_or_in_turn(remove).await {
-                error!(container = %id, error = crate::error::chain(&error), "remove its volumes");
-            }
-        }
-        let deleted = self.shared.db.write(|tx| CONTAINERS.delete(tx, &id));
-        if let Err(error) = deleted {
-            error!(container = %id, error = crate::error::chain(&error), "delete the record");
-            self.record.last.error = crate::error::chain(&error);
-            return Some(Event::RemoveFailed);
-        }
-        self.gone = true;
-        self.discard_unresolved();
-        self.entry.io().drop_pending();
-        self.shared.forget(&self.record);
-        self.emit("destroy", &[]);
-        let view = self.record.view(&self.shared.folders, true);
-        self.view.send_replace(Arc::new(view));
-        let (shared, release) = (self.shared.clone(), self.release.take());
-        self.shared.background.spawn(async move {
-            if let Some(release) = release {
-                let _ = release.await;
-            }
-            let clean = move || {
-                shared.remove_files(&id);
-                shared.empty_trash();
-            };
-            let _ = tokio::task::spawn_blocking(clean).await;
-        });
-        None
-    }
-
     fn save(&self) -> Result<(), EngineError> {
         let record = &self.record;
         Ok(self
@@ -778,7 +582,7 @@ impl Supervisor {
     }
 
     fn failed(&self, what: &str, error: &dyn std::error::Error) -> EngineError {
-        let text = crate::error::chain(error);
+        let text = wharf_sys::words::chain(error);
         EngineError::Failed(format!(
             "cannot {what} container: {}: {text}",
             self.record.id

@@ -88,6 +88,9 @@ impl Command {
                     .into_iter()
                     .chain(self.arguments.iter().cloned())
                     .collect();
+                // A first process that has no handlers yet would never see what is sent to it meanwhile; one that
+                // may not block it is as others are.
+                let _ = wharf_sys::signals::block_all();
                 exec::fexecve(
                     std::os::fd::AsFd::as_fd(init),
                     &arguments,

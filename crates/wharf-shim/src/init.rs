@@ -7,7 +7,7 @@ use std::process::Command;
 
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::process::{Pid, PidfdFlags, WaitOptions, WaitStatus, pidfd_open, wait};
-use wharf_sys::signals::SignalFd;
+use wharf_sys::signals::{SignalFd, unblocked};
 
 /// `SIGCHLD`
 const CHILD: i32 = 17;
@@ -34,10 +34,13 @@ fn supervise(program: Vec<OsString>) -> std::io::Result<i32> {
     let Some((name, arguments)) = program.split_first() else {
         return Err(std::io::ErrorKind::InvalidInput.into());
     };
-    // The library's fork, not our clone3: Docker's seccomp profile answers that with ENOSYS. The program
-    // inherits our signal mask, so nothing may be blocked before it is there. Until we listen, the kernel drops
-    // what is sent to us, as it does for every first process without a handler.
-    let spawned = Command::new(name).args(arguments).process_group(0).spawn();
+    // The runtime has blocked every signal before it started us: what has come since is for the program.
+    let watched: Vec<i32> = PASSED.iter().copied().chain([CHILD]).collect();
+    let signals = SignalFd::new(&watched)?;
+    // The library's fork, not our clone3: Docker's seccomp profile answers that with ENOSYS.
+    let mut command = Command::new(name);
+    command.args(arguments).process_group(0);
+    let spawned = unblocked(&mut command).spawn();
     let child = match spawned {
         Ok(child) => child,
         Err(error) => {
@@ -53,14 +56,12 @@ fn supervise(program: Vec<OsString>) -> std::io::Result<i32> {
     // The foreground of the terminal is the program's, as tini makes it; without a terminal there is none.
     let _ = rustix::termios::tcsetpgrp(rustix::stdio::stdin(), pid);
     let pidfd = pidfd_open(pid, PidfdFlags::empty())?;
-    let watched: Vec<i32> = PASSED.iter().copied().chain([CHILD]).collect();
-    let signals = SignalFd::new(&watched)?;
     look_after(&signals, pid, &pidfd)
 }
 
 fn look_after(signals: &SignalFd, program: Pid, pidfd: &OwnedFd) -> std::io::Result<i32> {
     loop {
-        // First, as it may have ended before we listened.
+        // First: several ends may be told by one signal.
         while let Ok(Some((pid, status))) = wait(WaitOptions::NOHANG) {
             if pid == program {
                 return Ok(code_of(status));

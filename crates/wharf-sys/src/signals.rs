@@ -60,6 +60,17 @@ pub fn reset() -> io::Result<()> {
     change_mask(libc::SIG_SETMASK, &set_of(&[]))
 }
 
+/// Blocks every signal that can be blocked: what comes waits until somebody asks for it, also over an exec, and also for the
+/// first process of a PID namespace, which the kernel else keeps signals from that it has no handler for (signal(7),
+/// pid_namespaces(7)).
+///
+/// # Errors
+/// The kernel's.
+pub fn block_all() -> io::Result<()> {
+    let every: Vec<i32> = (1..=64).collect();
+    change_mask(libc::SIG_SETMASK, &set_of(&every))
+}
+
 /// Starts the program of `command` with every signal unblocked, though this process has blocked some: the standard library
 /// passes its mask on.
 pub fn unblocked(command: &mut std::process::Command) -> &mut std::process::Command {

@@ -594,6 +594,22 @@ fn the_small_init_reaps_and_passes_signals_on() {
 }
 
 #[test]
+fn a_signal_right_after_the_start_reaches_the_program_below_the_small_init() {
+    in_a_world(async |world| {
+        for round in 0..20 {
+            let mut config = world.config(world.spec(&["sleep", "1000"]));
+            config.init = true;
+            let task = world.tasks.create(&format!("i{round}"), config).await;
+            let task = task.unwrap();
+            task.start().await.unwrap();
+            task.kill(2).await.unwrap();
+            assert_eq!(task.wait().await.code, 130);
+            task.delete().await.unwrap();
+        }
+    });
+}
+
+#[test]
 fn a_client_that_does_not_read_stops_the_process_and_loses_nothing() {
     in_a_world(async |world| {
         let config = world.config(world.spec(&["sh", "-c", "seq 1 200000"]));

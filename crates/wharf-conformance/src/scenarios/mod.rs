@@ -150,6 +150,7 @@ scenarios! {
     image_api: a_registry_is_asked_about_an_image images_are_listed_as_asked manifests_of_an_image one_platform_of_several
         attestations_are_told a_push_says_who_it_is_of an_import_is_what_it_is_told what_is_pruned_and_removed repositories_are_found;
     network: bridge_gives_an_address published_port_answers port_conflict_is_refused none_has_only_loopback
+        a_network_goes_right_after_its_containers
         containers_reach_each_other;
     resources: stats_of_a_container stats_stream_and_table
         update_changes_what_runs update_is_refused_as_a_whole update_that_the_kernel_refuses update_of_limits_for_devices pause_stops_everything oom_kills_are_seen;

@@ -1,6 +1,10 @@
 //! The default bridge, published ports, none.
 
+use std::io::{BufReader, Write as _};
+use std::os::unix::net::UnixStream;
+
 use anyhow::{Result, ensure};
+use wharf_testkit::api;
 
 use super::containers::until;
 use crate::Case;
@@ -139,4 +143,33 @@ pub(crate) fn containers_reach_each_other(case: &mut Case) -> Result<()> {
         ],
         &format!("{peer}/16"),
     )
+}
+
+/// In one breath: who removes a container may remove its network next.
+pub(crate) fn a_network_goes_right_after_its_containers(case: &mut Case) -> Result<()> {
+    let remove = |path: &str| format!("DELETE {path} HTTP/1.1\r\nHost: x\r\n\r\n");
+    for round in 0..20 {
+        let network = format!("n{round}");
+        case.ok(&["network", "create", &network])?;
+        case.ok(&[
+            "run",
+            "-d",
+            "--name",
+            "c1",
+            "--network",
+            &network,
+            "busybox",
+            "sleep",
+            "1000",
+        ])?;
+        let mut stream = UnixStream::connect(case.engine.socket())?;
+        let asked = remove("/containers/c1?force=1") + &remove(&format!("/networks/{network}"));
+        stream.write_all(asked.as_bytes())?;
+        let mut answers = BufReader::new(stream);
+        for _ in 0..2 {
+            let answer = api::read_answer(&mut answers, false)?;
+            ensure!(answer.status == 204, "{round}: {}", answer.text());
+        }
+    }
+    Ok(())
 }

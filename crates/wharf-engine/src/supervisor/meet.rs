@@ -9,9 +9,9 @@ use tracing::{info, warn};
 use wharf_tasks::{ExitStatus, Found, Task, Tasks};
 
 use super::{Command, Supervisor, ends_a_start, silent};
-use crate::error::chain;
 use crate::lifecycle::{Event, Phase};
 use crate::signal;
+use wharf_sys::words::chain;
 
 /// What dockerd gives a run whose end nobody saw.
 const UNKNOWN_EXIT: i32 = 255;

@@ -138,7 +138,7 @@ impl Supervisor {
         }
         let config = launch::files::dns_config(&self.shared, &self.record);
         if let Err(error) = self.shared.networks.serve_names(&self.record.id, config) {
-            let error = crate::error::chain(&error);
+            let error = wharf_sys::words::chain(&error);
             warn!(container = %self.record.id, error, "resolve names");
         }
         self.record.network = launch::network::view(&self.record, &after, pid);
@@ -248,7 +248,7 @@ impl Supervisor {
             launch::network::dns_names(&record.id, &record.name, hostname, aliases)
         };
         if let Err(error) = self.shared.networks.rename(&record.id, &record.name, names) {
-            let error = crate::error::chain(&error);
+            let error = wharf_sys::words::chain(&error);
             warn!(container = %record.id, error, "rename its endpoints");
         }
         if let Some(pid) = self.pid() {
