@@ -11,6 +11,7 @@ use rustix::io::Errno;
 use wharf_engine::resolve;
 use wharf_layer::{ApplyOptions, LayerError, PackOptions, Plain, apply, copy_only, copy_path};
 use wharf_sys::root::Root;
+use wharf_sys::words::chain;
 
 use crate::{BuildError, Selection};
 
@@ -190,14 +191,4 @@ fn made(to: PathBuf, looks: Looks) -> ApplyOptions {
 
 fn failed(error: &LayerError) -> BuildError {
     BuildError::Failed(format!("failed to copy files: {}", chain(error)))
-}
-/// An error of an archive with all that is behind it.
-pub fn chain(error: &LayerError) -> String {
-    let mut text = error.to_string();
-    let mut source = std::error::Error::source(error);
-    while let Some(inner) = source {
-        text.push_str(&format!(": {inner}"));
-        source = inner.source();
-    }
-    text
 }

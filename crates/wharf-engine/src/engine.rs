@@ -114,7 +114,7 @@ impl Engine {
         shared.background.spawn_blocking(move || {
             if let Err(error) = store.collect() {
                 tracing::warn!(
-                    error = crate::error::chain(&error),
+                    error = wharf_sys::words::chain(&error),
                     "collect layers and blobs"
                 );
             }
@@ -179,7 +179,7 @@ impl Engine {
             tracing::warn!("what goes on behind has not come to its end");
         }
         if let Err(error) = shared.tasks.shutdown() {
-            tracing::warn!(error = crate::error::chain(&error), "shut tasks down");
+            tracing::warn!(error = wharf_sys::words::chain(&error), "shut tasks down");
         }
         self.networks.store.shutdown().await;
     }

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use wharf_images::ImageError;
 use wharf_network::NetworkError;
 use wharf_records::RecordError;
+use wharf_sys::words::chain;
 use wharf_volumes::VolumeError;
 
 /// The class of an error; the API's face makes an HTTP status of it, the command line an exit code.
@@ -191,22 +192,6 @@ impl EngineError {
     pub(crate) fn failed(error: &dyn std::error::Error) -> Self {
         Self::Failed(chain(error))
     }
-}
-
-/// An error and its causes as one line.
-pub(crate) fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let more = error.to_string();
-        // Some libraries repeat their cause in their own text.
-        if !text.ends_with(&more) {
-            text.push_str(": ");
-            text.push_str(&more);
-        }
-        cause = error.source();
-    }
-    text
 }
 
 fn image_kind(kind: wharf_images::ErrorKind) -> ErrorKind {

@@ -8,9 +8,9 @@ use wharf_shim_api::FailureKind;
 use wharf_tasks::{Task, TaskConfig, TaskError};
 
 use crate::containers::{Entry, Input, Shared, mounts};
-use crate::error::chain;
 use crate::record::Record;
 use crate::{EngineError, ErrorKind, NetworkView, spec};
+use wharf_sys::words::chain;
 
 /// Names of the runtime that the shim is itself; the last two are dockerd's own.
 pub(crate) const OWN_RUNTIMES: &[&str] = &["wharf", "runc", "io.containerd.runc.v2"];

@@ -17,13 +17,13 @@ use wharf_network::LiveContainer;
 use wharf_tasks::{Found, TaskError, Tasks};
 
 use crate::containers::{Entry, Shared, container_of};
-use crate::error::chain;
 use crate::launch::files;
 use crate::lifecycle::{Event, Phase};
 use crate::record::{CONTAINERS, Record};
 use crate::supervisor::{Late, Supervisor, WithDaemon};
 use crate::{EngineError, HealthStatus, NetworkMode};
 use order::Condition;
+use wharf_sys::words::chain;
 
 /// How long shims may take to answer before the daemon goes on without them.
 const ANSWER: Duration = Duration::from_secs(5);

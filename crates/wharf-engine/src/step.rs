@@ -16,7 +16,6 @@ use wharf_snapshots::Rootfs;
 use wharf_tasks::{ExitStatus, Task, TaskConfig};
 
 use crate::containers::{Layers, scaffold};
-use crate::error::chain;
 use crate::launch::{self, files, network};
 use crate::lifecycle::{Phase, State};
 use crate::record::{LastRun, Record};
@@ -25,6 +24,7 @@ use crate::{
     Config, EndpointView, EngineError, HostConfig, MountPoint, NetworkMode, NetworkView,
     RestartPolicy, spec,
 };
+use wharf_sys::words::chain;
 
 /// A command and its surroundings. Everything is taken as it is: no image completes it.
 #[derive(Clone, Debug, Default)]

@@ -324,7 +324,7 @@ type Raw = (Descriptor, Bytes);
 fn document_of(spool: &Spool, descriptor: &Descriptor) -> Result<(Raw, Document), ImageError> {
     let bytes = blob(spool, &descriptor.digest, MAX_MANIFEST_SIZE)?;
     let document = Document::parse(&bytes, Some(&descriptor.media_type))
-        .map_err(|error| ImageError::Archive(crate::error::chain(&error)))?;
+        .map_err(|error| ImageError::Archive(wharf_sys::words::chain(&error)))?;
     let size = bytes.len() as u64;
     let plain = Descriptor::new(document.media_type(), descriptor.digest, size);
     Ok(((plain, bytes.into()), document))

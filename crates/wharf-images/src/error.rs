@@ -7,6 +7,7 @@ use std::sync::Arc;
 use wharf_distribution::RegistryError;
 use wharf_oci::ReferenceError;
 use wharf_records::RecordError;
+use wharf_sys::words::chain;
 
 /// The class of an error; the API's face makes an HTTP status of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -243,17 +244,6 @@ impl ImageError {
             disk_full: is_disk_full(error),
         }
     }
-}
-
-/// An error and all its causes in one line. It ends here, so `source` is folded in.
-pub(crate) fn chain(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut current = error.source();
-    while let Some(cause) = current {
-        text = format!("{text}: {cause}");
-        current = cause.source();
-    }
-    text
 }
 
 fn is_disk_full(error: &(dyn Error + 'static)) -> bool {

@@ -59,7 +59,7 @@ impl Spool {
     pub(crate) fn read(archive: impl Read, root: &Path) -> Result<Spool, ImageError> {
         let file = tempfile::tempfile_in(root)
             .map_err(|source| ImageError::io("make a spool file in", root, source))?;
-        let broken = |error: io::Error| ImageError::Archive(crate::error::chain(&error));
+        let broken = |error: io::Error| ImageError::Archive(wharf_sys::words::chain(&error));
         let spooled = |source| ImageError::io("write a spool file in", root, source);
         let plain = wharf_layer::decompress(archive).map_err(broken)?;
         let mut writer = io::BufWriter::with_capacity(256 * 1024, &file);

@@ -39,6 +39,18 @@ pub fn of(error: &io::Error) -> String {
         .map_or_else(|| error.to_string(), of_number)
 }
 
+/// An error with its causes as one line, each behind a colon. Some libraries repeat their cause in their own text: said once.
+pub fn chain(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(error.source(), |error| error.source());
+    causes.fold(error.to_string(), |text, cause| {
+        let cause = cause.to_string();
+        match text.ends_with(&cause) {
+            true => text,
+            false => format!("{text}: {cause}"),
+        }
+    })
+}
+
 fn of_number(number: i32) -> String {
     let known = DIFFERENT
         .iter()
@@ -94,6 +106,27 @@ mod tests {
             );
         }
         assert_eq!(of(&io::Error::other("Odd")), "Odd");
+    }
+
+    #[test]
+    fn causes_are_told_once() {
+        #[derive(Debug)]
+        struct Told(&'static str, Option<Box<Told>>);
+        impl std::fmt::Display for Told {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str(self.0)
+            }
+        }
+        impl std::error::Error for Told {
+            fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+                self.1.as_ref().map(|cause| cause.as_ref() as _)
+            }
+        }
+        let cause = Told("disk", Some(Box::new(Told("full", None))));
+        assert_eq!(
+            chain(&Told("write: disk", Some(Box::new(cause)))),
+            "write: disk: full"
+        );
     }
 
     #[test]

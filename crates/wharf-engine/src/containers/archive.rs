@@ -13,9 +13,9 @@ use wharf_layer::{ApplyOptions, IdMaps, Plain, apply, pack_path};
 use wharf_sys::root::Root;
 
 use super::Containers;
-use crate::error::chain;
 use crate::files::{self, Base, FileStream, Scene};
 use crate::{EngineError, View};
+use wharf_sys::words::chain;
 
 /// What is at a path in a container.
 #[derive(Clone, Debug, PartialEq)]

@@ -7,8 +7,8 @@ use wharf_snapshots::{Rootfs, SnapshotError};
 
 use super::Shared;
 use crate::EngineError;
-use crate::error::chain;
 use crate::record::Record;
+use wharf_sys::words::chain;
 
 impl Shared {
     /// A writable layer `id` on the layers of `image`. Blocks; must be called within the runtime.

@@ -411,7 +411,7 @@ impl Shared {
                 Err(error) => {
                     warn!(
                         volume = mount.name,
-                        error = crate::error::chain(&error),
+                        error = wharf_sys::words::chain(&error),
                         "remove the volume"
                     );
                 }
@@ -427,7 +427,7 @@ impl Shared {
                 warn!(
                     container = id,
                     layer,
-                    error = crate::error::chain(&error),
+                    error = wharf_sys::words::chain(&error),
                     "remove the layer"
                 );
             }
@@ -450,7 +450,7 @@ impl Shared {
     pub(crate) fn empty_trash(&self) {
         self.volumes.empty_trash_in_background(|error| {
             warn!(
-                error = crate::error::chain(&error),
+                error = wharf_sys::words::chain(&error),
                 "empty the trash of volumes"
             );
         });

@@ -33,10 +33,10 @@ use wharf_sys::process::{namespace, unshare};
 use wharf_sys::root::Root;
 
 use crate::containers::Shared;
-use crate::error::chain;
 use crate::userns::MountUser;
 use crate::volumes::Hold;
 use crate::{EngineError, MountPoint, Remap, View, copy_up, userns};
+use wharf_sys::words::chain;
 
 /// Something that is mounted over the root.
 #[derive(Clone, Debug)]

@@ -9,7 +9,7 @@ use tokio::sync::mpsc;
 
 use super::Evicted;
 use crate::EngineError;
-use crate::error::chain;
+use wharf_sys::words::chain;
 
 /// Why an archive is not whole.
 type Fault = Arc<Mutex<Option<String>>>;

@@ -88,7 +88,7 @@ pub(crate) async fn join(
     let made = shared.networks.connect(&record.id, network, config).await;
     Ok(made
         .inspect_err(|error| {
-            let (id, text) = (&record.id, crate::error::chain(error));
+            let (id, text) = (&record.id, wharf_sys::words::chain(error));
             tracing::debug!(container = %id, error = text, "connect");
         })?
         .netns)

@@ -140,7 +140,7 @@ fn parse(text: &str) -> Result<Profile, EngineError> {
     let invalid = |error| {
         EngineError::Invalid(format!(
             "decoding seccomp profile failed: {}",
-            crate::error::chain(&error)
+            wharf_sys::words::chain(&error)
         ))
     };
     Profile::parse(text).map_err(invalid)

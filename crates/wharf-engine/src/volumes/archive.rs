@@ -11,9 +11,9 @@ use wharf_layer::{ApplyOptions, LayerError, PackOptions, Plain, apply, pack};
 use wharf_volumes::{NewVolume, Volumes};
 
 use super::{VolumeService, emit};
-use crate::error::chain;
 use crate::files::{self, FileStream};
 use crate::{EngineError, names};
+use wharf_sys::words::chain;
 
 /// A volume that stays, mounted if it must be, until this is dropped. To drop it blocks.
 struct Held {

@@ -7,6 +7,7 @@ use oci_spec::runtime::{LinuxNamespaceType, LinuxResources, Spec};
 use rustix::fs::{CWD, FileType, Mode, OFlags};
 use wharf_cgroups::{Cgroup, CgroupError};
 use wharf_runtime::{Config, Created, ProcessIo, Rootfs, session_keyring};
+use wharf_sys::words::chain;
 
 use super::container::{Container, FIFO, start_time};
 use super::flags::{Command, Flag, Said, Takes};
@@ -564,12 +565,6 @@ pub(super) fn not_started(error: &wharf_runtime::RuntimeError) -> String {
         "unable to start container process: {inside}{}",
         chain(error)
     )
-}
-
-/// An error with its causes.
-pub(super) fn chain(error: &dyn std::error::Error) -> String {
-    let causes = std::iter::successors(error.source(), |error| error.source());
-    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }
 
 /// Whether its network namespace can be made while its record and its group are: it is new, it belongs to our own user namespace, and nothing

@@ -8,9 +8,9 @@ use wharf_cgroups::{Cgroup, Cpuset, Details, IoEntry, MemoryStats, Pressure, Sta
 
 use super::Outcome;
 use super::container::Container;
-use super::create::chain;
 use super::flags::{Command, Said, Takes, span};
 use super::global::Global;
+use wharf_sys::words::chain;
 
 pub(crate) const EVENTS: Command = Command {
     name: "events",

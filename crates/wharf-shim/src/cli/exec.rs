@@ -6,9 +6,10 @@ use std::path::Path;
 use oci_spec::runtime::{Capability, LinuxCapabilities, Process, Spec};
 use wharf_cgroups::{Cgroup, Layout};
 use wharf_runtime::{Created, ExecConfig, ProcessIo, session_keyring};
+use wharf_sys::words::chain;
 
 use super::container::{Container, Status};
-use super::create::{chain, preserved, terminal_fits, write_pid};
+use super::create::{preserved, terminal_fits, write_pid};
 use super::flags::{Command, Said, Takes};
 use super::global::Global;
 use super::{Outcome, check, foreground, load, terminal};

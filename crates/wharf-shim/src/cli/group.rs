@@ -7,8 +7,8 @@ use serde_json::Value;
 use wharf_cgroups::{Cgroup, Wanted};
 
 use super::container::start_time;
-use super::create::chain;
 use super::global::Global;
+use wharf_sys::words::chain;
 
 /// The name of its control group, as [`Cgroup::open`] knows it.
 pub(super) fn name(global: &Global, spec: &Spec, id: &str) -> Result<String, String> {

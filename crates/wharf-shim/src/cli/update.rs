@@ -7,9 +7,9 @@ use serde_json::{Value, json};
 
 use super::Outcome;
 use super::container::Container;
-use super::create::chain;
 use super::flags::{Command, Said, Takes};
 use super::global::Global;
+use wharf_sys::words::chain;
 
 pub(crate) const UPDATE: Command = Command {
     name: "update",

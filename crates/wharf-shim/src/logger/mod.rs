@@ -19,6 +19,7 @@ use wharf_shim_api::{Log, Remote};
 
 use frame::{Frame, Kind};
 use queue::Queue;
+use wharf_sys::words::chain;
 
 use crate::trouble::Trouble;
 
@@ -202,15 +203,4 @@ fn send(mut sink: Sink, queue: &Queue<Item>, ending: &Ending) {
     if let Some(text) = trouble.over() {
         eprintln!("wharf-shim: logger: {text}");
     }
-}
-
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        cause = error.source();
-    }
-    text
 }

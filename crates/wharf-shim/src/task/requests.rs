@@ -6,6 +6,7 @@ use oci_spec::runtime::{LinuxNamespaceType, Spec};
 use wharf_cgroups::{Cgroup, Wanted};
 use wharf_runtime::{Config, Filter, ProcessIo, Rootfs, RuntimeError, create, session_keyring};
 use wharf_shim_api::{Create, FailureKind, MAX_FILE, Reply, Request, VERSION};
+use wharf_sys::words::chain;
 
 use super::client::Client;
 use super::foreign::Foreign;
@@ -73,18 +74,6 @@ impl From<wharf_runtime::Failure> for Refusal {
     fn from(failure: wharf_runtime::Failure) -> Self {
         RuntimeError::Child(failure).into()
     }
-}
-
-/// An error with all its causes.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        cause = error.source();
-    }
-    text
 }
 
 impl Shim {

@@ -13,6 +13,7 @@ use tokio::sync::mpsc;
 use wharf_api_types::ContainerPathStat;
 use wharf_client::{BodyStream, Client, Url, upload};
 use wharf_layer::{ApplyOptions, LayerError, Plain, apply, pack_path};
+use wharf_sys::words::chain;
 
 use super::cp_paths::{self as paths, End};
 use crate::cli::command::COMMAND as EMPTY;
@@ -384,14 +385,4 @@ impl Read for Pieces {
         buffer[..count].copy_from_slice(&self.current.split_to(count));
         Ok(count)
     }
-}
-
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text = format!("{text}: {error}");
-        cause = error.source();
-    }
-    text
 }

@@ -8,10 +8,10 @@ use std::sync::Arc;
 use tempfile::TempDir;
 use tokio::io::AsyncRead;
 use tokio_util::io::SyncIoBridge;
-use wharf_builder::transfer::chain;
 use wharf_builder::{BuildError, Local};
 use wharf_layer::{ApplyOptions, LayerError, Plain, apply};
 use wharf_sys::root::Root;
+use wharf_sys::words::chain;
 
 use crate::solver::Shared;
 
