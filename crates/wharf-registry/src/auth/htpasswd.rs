@@ -50,7 +50,7 @@ struct User {
     known: Option<Vec<u8>>,
 }
 
-/// bcrypt of nobody's password, for names that are not there: the time must not tell.
+/// bcrypt of nobody's password, for a file without users.
 const NOBODY: &str = "$2y$05$abcdefghijklmnopqrstuuGm2XKKsVzwGo5lDIOOVSZ5sCSHqEoRS";
 
 impl Htpasswd {
@@ -151,29 +151,37 @@ impl Shared {
 
     fn verify(&self, name: &str, password: &str) -> bool {
         let short = digest::digest(&digest::SHA256, password.as_bytes());
-        let hash = match self.state().users.get(name) {
-            Some(user) => {
-                let known = user.known.as_deref();
-                if known.is_some_and(|known| hmac::verify(&self.key, short.as_ref(), known).is_ok())
-                {
-                    return true;
-                }
-                user.hash.clone()
+        let hash = {
+            let state = self.state();
+            let user = state.users.get(name);
+            let known = user.and_then(|user| user.known.as_deref());
+            if known.is_some_and(|known| hmac::verify(&self.key, short.as_ref(), known).is_ok()) {
+                return true;
             }
-            None => {
-                let _ = bcrypt::verify(password, NOBODY);
-                return false;
-            }
+            // As much work for who is not there as for anybody: the time must not tell.
+            user.map(|user| user.hash.clone())
+                .or_else(|| costliest(&state.users))
+                .unwrap_or_else(|| NOBODY.to_owned())
         };
         let is_right = bcrypt::verify(password, &hash).unwrap_or(false);
-        if is_right
-            && let Some(user) = self.state().users.get_mut(name)
-            && user.hash == hash
-        {
-            user.known = Some(hmac::sign(&self.key, short.as_ref()).as_ref().to_vec());
-        }
-        is_right
+        let mut state = self.state();
+        let user = state.users.get_mut(name);
+        let Some(user) = user.filter(|user| is_right && user.hash == hash) else {
+            return false;
+        };
+        user.known = Some(hmac::sign(&self.key, short.as_ref()).as_ref().to_vec());
+        true
     }
+}
+
+/// The hash that takes longest to compare with: `$2y$COST$...`.
+fn costliest(users: &HashMap<String, User>) -> Option<String> {
+    let hashes = users.values().map(|user| &user.hash);
+    hashes.max_by_key(|hash| cost(hash)).cloned()
+}
+
+fn cost(hash: &str) -> Option<u32> {
+    hash.split('$').nth(2)?.parse().ok()
 }
 
 /// Users with their hashes; or the number of the line that is none.
@@ -226,6 +234,13 @@ mod tests {
         std::fs::write(&path, "somebody:{SHA}x\n").unwrap();
         assert!(file.shared.reload().is_err());
         assert!(file.shared.verify("other", "secret"));
+    }
+
+    #[test]
+    fn whoever_is_not_there_costs_as_much_as_anybody() {
+        let users = parse("a:$2y$05$x\nb:$2y$12$y\nc:$2a$10$z\n").unwrap();
+        assert_eq!(costliest(&users).as_deref(), Some("$2y$12$y"));
+        assert_eq!(costliest(&HashMap::new()), None);
     }
 
     #[test]

@@ -166,7 +166,7 @@ impl Store {
         if whole.is_some() {
             self.complete(name, &manifest)?;
         }
-        self.usage.may_link(name, bytes.len() as u64)?;
+        let counting = self.usage.link(name, bytes.len() as u64)?;
         self.put_blob(&digest, bytes)?;
         let subject = manifest.subject.as_ref().map(|subject| subject.digest);
         let text = digest.to_string();
@@ -177,7 +177,7 @@ impl Store {
         let key = keys::revision(name, &digest);
         if self.storage.stat(&key)?.is_none() {
             self.storage.put(&key, text.as_bytes())?;
-            self.usage.linked(name, bytes.len() as u64);
+            counting.keep();
             self.cache.forget_manifest(name, &digest);
         }
         if let Which::Tag(tag) = which {

@@ -36,7 +36,7 @@ pub(crate) use storage::Opened;
 use storage::Storage;
 pub(crate) use upload::Upload;
 pub(crate) use usage::Quotas;
-use usage::Usage;
+use usage::{Counting, Usage};
 
 /// A registry's content.
 #[derive(Debug)]
@@ -163,19 +163,18 @@ impl Store {
         Ok(stat.map(|(size, _)| size))
     }
 
-    /// Links a repository to a blob that is here. The caller holds the gate.
-    fn link(&self, name: &Name, digest: &Digest, size: u64) -> Result<(), Error> {
+    /// Links a repository to a blob that is here. Returns whether it was not linked before. The caller holds the gate, and counts.
+    fn link(&self, name: &Name, digest: &Digest) -> Result<bool, Error> {
         self.touch(name, Some(digest));
         if let Some(marked) = &mut self.activity().marked {
             marked.insert(*digest);
         }
         let key = keys::layer(name, digest);
-        if self.storage.stat(&key)?.is_none() {
-            self.usage.may_link(name, size)?;
+        let is_new = self.storage.stat(&key)?.is_none();
+        if is_new {
             self.storage.put(&key, digest.to_string().as_bytes())?;
-            self.usage.linked(name, size);
         }
-        Ok(())
+        Ok(is_new)
     }
 
     /// Takes a blob of the repository `from` over into `name`, without a copy. Returns whether it was there to take.
@@ -184,10 +183,17 @@ impl Store {
     /// [`Error::Quota`], or the system's.
     pub(crate) fn mount(&self, name: &Name, from: &Name, digest: &Digest) -> Result<bool, Error> {
         let _gate = self.gate();
-        match self.linked(from, digest)? {
-            Some(size) => self.link(name, digest, size).map(|()| true),
-            None => Ok(false),
+        let Some(size) = self.linked(from, digest)? else {
+            return Ok(false);
+        };
+        let counting = match self.linked(name, digest)? {
+            Some(_) => None,
+            None => Some(self.usage.link(name, size)?),
+        };
+        if self.link(name, digest)? {
+            counting.map(Counting::keep);
         }
+        Ok(true)
     }
 
     /// Takes a blob out of a repository. Its bytes go with the next collection, if nobody else has it.
@@ -209,9 +215,9 @@ impl Store {
     fn put_blob(&self, digest: &Digest, bytes: &[u8]) -> Result<(), Error> {
         let key = keys::blob(digest);
         if self.storage.stat(&key)?.is_none() {
-            self.usage.may_store(bytes.len() as u64)?;
+            let counting = self.usage.store(bytes.len() as u64)?;
             self.storage.put(&key, bytes)?;
-            self.usage.stored(bytes.len() as u64);
+            counting.keep();
         }
         Ok(())
     }

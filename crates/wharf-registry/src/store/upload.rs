@@ -119,7 +119,6 @@ impl Store {
     /// # Errors
     /// [`Error::UploadUnknown`], or the system's.
     pub(crate) fn resume_upload(&self, name: &Name, id: &UploadId) -> Result<Upload, Error> {
-        self.touch(name, None);
         let path = self.storage.local.path(&keys::upload_data(name, id));
         let mut file = match OpenOptions::new().read(true).write(true).open(&path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
@@ -130,6 +129,9 @@ impl Store {
         let offset = file
             .seek(SeekFrom::End(0))
             .map_err(io_at("look at", &path))?;
+        // Not before: names of no repository are nobody's to be remembered.
+        self.touch(name, None);
+        self.usage.found(id, name, offset);
         Ok(Upload {
             name: name.clone(),
             id: id.clone(),
@@ -146,8 +148,8 @@ impl Store {
     /// [`Error::Quota`], or the system's; the upload is as before.
     pub(crate) fn append(&self, upload: &mut Upload, pieces: &[Bytes]) -> Result<(), Error> {
         let more: u64 = pieces.iter().map(|piece| piece.len() as u64).sum();
-        self.usage.may_link(&upload.name, upload.offset + more)?;
-        self.usage.may_store(upload.offset + more)?;
+        self.usage
+            .hold(&upload.id, &upload.name, upload.offset + more)?;
         self.touch(&upload.name, None);
         upload.append(pieces)
     }
@@ -155,7 +157,7 @@ impl Store {
     /// Makes an upload a blob of its repository, if its bytes have the digest. Returns the size in bytes.
     ///
     /// # Errors
-    /// [`Error::DigestInvalid`], [`Error::Quota`], or the system's.
+    /// [`Error::DigestInvalid`], or the system's.
     pub(crate) fn finish_upload(&self, upload: &mut Upload, digest: &Digest) -> Result<u64, Error> {
         let found = upload.digest(digest.algorithm())?;
         if found != *digest {
@@ -173,19 +175,19 @@ impl Store {
             // Without the gate, which others would wait for as long; the lease holds the blob until the repository does.
             self.touch(&upload.name, Some(digest));
             if self.storage.stat(&key)?.is_none() {
-                self.usage.may_store(size)?;
                 self.storage.place(&upload.path, &key)?;
-                self.usage.stored(size);
+                self.usage.stored(&upload.id, size);
             }
         }
+        // Its bytes have been counted as they came: there is a place for them.
         let _gate = self.gate();
-        self.usage.may_link(&upload.name, size)?;
         if self.storage.stat(&key)?.is_none() {
-            self.usage.may_store(size)?;
             self.storage.place(&upload.path, &key)?;
-            self.usage.stored(size);
+            self.usage.stored(&upload.id, size);
         }
-        self.link(&upload.name, digest, size)?;
+        let is_new = self.link(&upload.name, digest)?;
+        let bytes = if is_new { size } else { 0 };
+        self.usage.linked(&upload.id, &upload.name, bytes);
         self.drop_upload(&upload.name, &upload.id)?;
         Ok(size)
     }
@@ -195,7 +197,9 @@ impl Store {
     /// # Errors
     /// The system's.
     pub(crate) fn drop_upload(&self, name: &Name, id: &UploadId) -> Result<(), Error> {
-        self.storage.local.remove_folder(&keys::upload(name, id))
+        self.storage.local.remove_folder(&keys::upload(name, id))?;
+        self.usage.dropped(id);
+        Ok(())
     }
 
     /// Takes uploads away that nobody has gone on with for so long. Returns how many.
