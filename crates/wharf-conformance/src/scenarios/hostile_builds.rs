@@ -54,6 +54,25 @@ pub(crate) fn mounts_stay_inside(case: &mut Case) -> Result<()> {
     Ok(())
 }
 
+/// A Dockerfile is somebody else's: it gets the host's network if the client says so, and not else.
+pub(crate) fn the_hosts_network_takes_the_clients_word(case: &mut Case) -> Result<()> {
+    let files = Files::new(&[("Dockerfile", "FROM busybox\nRUN --network=host true\n")])?;
+    let build = |more: &[&str]| {
+        let mut command = case.command(&[&["build"], more, &[&files.path(".")]].concat());
+        command.env("DOCKER_BUILDKIT", "0").output()
+    };
+    let refused = build(&[])?;
+    let said = String::from_utf8_lossy(&refused.stderr);
+    ensure!(
+        !refused.status.success() && said.contains("network.host is not allowed"),
+        "{said}"
+    );
+    let allowed = build(&["--network", "host"])?;
+    let said = String::from_utf8_lossy(&allowed.stderr);
+    ensure!(allowed.status.success(), "{said}");
+    Ok(())
+}
+
 /// Files of an image by which names of users are looked up are read with care, and no further than the image goes
 /// (CVE-2024-9676): not for ever, not whole if they have no end, and none of the host's.
 pub(crate) fn lists_of_users_are_read_with_care(case: &mut Case) -> Result<()> {

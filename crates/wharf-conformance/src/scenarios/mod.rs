@@ -189,7 +189,7 @@ scenarios! {
     built_programs: busybox_is_built_from_its_sources redis_and_nginx_are_built_from_their_sources a_node_application_by_every_client
         cpython_is_built_from_its_sources a_rust_program_is_built_with_its_crates;
     frontends: commands_of_frontends;
-    hostile_builds: mounts_stay_inside lists_of_users_are_read_with_care repositories_stay_inside frontends_of_others_are_not_run secrets_are_nowhere agents_are_forwarded
+    hostile_builds: mounts_stay_inside the_hosts_network_takes_the_clients_word lists_of_users_are_read_with_care repositories_stay_inside frontends_of_others_are_not_run secrets_are_nowhere agents_are_forwarded
         tokens_of_addresses_are_nowhere the_disk_is_full_in_builds the_daemon_is_killed_in_builds the_daemon_is_killed_in_classic_builds;
     llb: graphs_of_clients_are_solved what_is_no_graph_is_refused names_lead_nowhere the_past_is_told;
     logs: options_that_no_driver_has_are_refused wrong_values_are_refused_at_the_start details_are_the_attributes

@@ -13,6 +13,7 @@ use tokio::sync::Semaphore;
 
 use super::upstream;
 use crate::NetworkError;
+use crate::record::random_bytes;
 use crate::sandbox::inside;
 
 /// moby's `extIOTimeout`.
@@ -21,6 +22,11 @@ const LARGEST: usize = 65_535;
 const PORT: u16 = 53;
 /// Response codes after which the next server is asked: a failure of its own, a refusal.
 const NEXT: [u8; 2] = [2, 5];
+/// Bytes of a message's header.
+const HEADER: usize = 12;
+/// In its third byte: it answers (RFC 1035, 4.1.1).
+const RESPONSE: u8 = 0x80;
+const LONGEST_LABEL: usize = 63;
 
 /// Sockets of one container that are made at the same time: each takes one of the threads that the whole daemon shares, and
 /// one of its own.
@@ -59,11 +65,14 @@ pub(super) async fn ask(
     let mut last = None;
     for server in servers {
         let server = SocketAddr::new(*server, PORT);
+        let own = under_own_id(query);
         let asked = async {
-            match tcp {
-                true => over_tcp(from, server, query).await,
-                false => over_udp(from, server, query).await,
-            }
+            let mut answer = match tcp {
+                true => over_tcp(from, server, &own).await?,
+                false => over_udp(from, server, &own).await?,
+            };
+            answer[..2].copy_from_slice(&query[..2]);
+            Ok::<_, io::Error>(answer)
         };
         match tokio::time::timeout(PATIENCE, asked).await {
             Ok(Ok(answer)) if NEXT.contains(&(answer[3] & 0xf)) => last = Some(answer),
@@ -75,9 +84,44 @@ pub(super) async fn ask(
     last
 }
 
-/// Whether it is long enough for a header, and of this question.
+/// Whether it is an answer to this question, which comes first in both. Errors may leave the question out, and are not kept.
 fn belongs(answer: &[u8], query: &[u8]) -> bool {
-    answer.len() >= 12 && answer[..2] == query[..2]
+    if answer.len() < HEADER || answer[..2] != query[..2] || answer[2] & RESPONSE == 0 {
+        return false;
+    }
+    let question = |message: &[u8]| {
+        message
+            .get(HEADER..question_end(message)?)
+            .map(<[u8]>::to_vec)
+    };
+    match answer[4..6] {
+        [0, 0] => !matches!(answer[3] & 0xf, 0 | 3),
+        [0, 1] => match (question(answer), question(query)) {
+            (Some(of_answer), Some(asked)) => of_answer.eq_ignore_ascii_case(&asked),
+            _ => false,
+        },
+        _ => false,
+    }
+}
+
+/// Where the first question of a message ends: behind its labels, type and class (RFC 1035, 4.1.2). `None` if it does not.
+fn question_end(message: &[u8]) -> Option<usize> {
+    let mut at = HEADER;
+    loop {
+        match usize::from(*message.get(at)?) {
+            0 => return Some(at + 1 + 4).filter(|end| *end <= message.len()),
+            // Nothing stands before it that it could point to.
+            length if length > LONGEST_LABEL => return None,
+            length => at += 1 + length,
+        }
+    }
+}
+
+/// `query` under an identifier of our own: who asks us may know the one that he has given it, and forge the answer.
+fn under_own_id(query: &[u8]) -> Vec<u8> {
+    let mut own = query.to_vec();
+    own[..2].copy_from_slice(&random_bytes::<2>());
+    own
 }
 
 async fn over_udp(from: &From, server: SocketAddr, query: &[u8]) -> io::Result<Vec<u8>> {
@@ -184,6 +228,50 @@ mod tests {
             (netns.into(), held)
         });
         made.join().unwrap()
+    }
+
+    /// A message of this identifier, flags' bytes and count of questions, with a question for `name`.
+    fn message(id: u16, flags: [u8; 2], questions: u8, name: &str) -> Vec<u8> {
+        let mut message = id.to_be_bytes().to_vec();
+        message.extend(flags);
+        message.extend([0, questions, 0, 0, 0, 0, 0, 0]);
+        for label in name.split('.') {
+            message.push(u8::try_from(label.len()).unwrap());
+            message.extend(label.as_bytes());
+        }
+        message.extend([0, 0, 1, 0, 1]);
+        message
+    }
+
+    #[test]
+    fn only_answers_to_the_question_belong_to_it() {
+        let query = message(7, [1, 0], 1, "example.test");
+        let answer = [0x81, 0x80];
+        for (belonging, candidate) in [
+            (true, message(7, answer, 1, "example.test")),
+            (true, message(7, answer, 1, "EXAMPLE.test")),
+            // A refusal without the question.
+            (true, vec![0, 7, 0x81, 0x81, 0, 0, 0, 0, 0, 0, 0, 0]),
+            (false, vec![0, 7, 0x81, 0x80, 0, 0, 0, 0, 0, 0, 0, 0]),
+            (false, vec![0, 7, 0x81, 0x83, 0, 0, 0, 0, 0, 0, 0, 0]),
+            (false, message(8, answer, 1, "example.test")),
+            (false, message(7, answer, 1, "examples.test")),
+            (false, message(7, answer, 2, "example.test")),
+            (false, query.clone()),
+            (false, message(7, answer, 1, "example.test")[..20].to_vec()),
+        ] {
+            assert_eq!(belongs(&candidate, &query), belonging, "{candidate:?}");
+        }
+    }
+
+    #[test]
+    fn servers_see_identifiers_of_our_own() {
+        let query = message(7, [1, 0], 1, "example.test");
+        let ids: std::collections::HashSet<Vec<u8>> = (0..64)
+            .map(|_| under_own_id(&query)[..2].to_vec())
+            .collect();
+        assert!(ids.len() > 32, "{ids:?}");
+        assert_eq!(under_own_id(&query)[2..], query[2..]);
     }
 
     /// A runtime that has one thread for what blocks.

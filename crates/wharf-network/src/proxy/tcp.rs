@@ -22,6 +22,12 @@ const BUFFER: usize = 64 * 1024;
 /// The same of a connection that has filled its pipe: as large as the kernel lets a pipe be by default.
 const LARGE: usize = 1 << 20;
 
+/// Connections of a port at a time, of six descriptors each: a container that connects to its own port must not use up the
+/// daemon's. More wait in the listener's queue.
+const MOST_CONNECTIONS: usize = 1024;
+/// How long a container's server may take to accept.
+const ACCEPTING: Duration = Duration::from_secs(60);
+
 /// Serves until it is stopped; its connections end with it.
 pub(super) async fn serve(
     listener: TcpListener,
@@ -31,7 +37,7 @@ pub(super) async fn serve(
     let mut connections = JoinSet::new();
     loop {
         tokio::select! {
-            accepted = listener.accept() => match accepted {
+            accepted = listener.accept(), if connections.len() < MOST_CONNECTIONS => match accepted {
                 Ok((client, _)) => {
                     connections.spawn(carry(client, to.now()));
                 }
@@ -46,7 +52,8 @@ pub(super) async fn serve(
 async fn carry(mut client: TcpStream, target: Option<SocketAddr>) {
     let Some(target) = target else { return };
     // Nobody to tell: a client whose server cannot be reached sees its connection close.
-    let Ok(mut server) = TcpStream::connect(target).await else {
+    let connecting = tokio::time::timeout(ACCEPTING, TcpStream::connect(target));
+    let Ok(Ok(mut server)) = connecting.await else {
         return;
     };
     let _ = client.set_nodelay(true);

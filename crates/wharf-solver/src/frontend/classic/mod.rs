@@ -24,7 +24,7 @@ use std::sync::Arc;
 use tokio::sync::mpsc;
 use wharf_builder::BuildError;
 use wharf_dockerfile::{Dockerfile, Instruction, Located, Mistake, ParseError};
-use wharf_engine::Engine;
+use wharf_engine::{Engine, NetworkMode};
 use wharf_images::{ImagePin, Images};
 use wharf_oci::{Digest, Platform};
 
@@ -141,7 +141,7 @@ impl Classic {
                 credentials: options.credentials.clone(),
             }),
             progress,
-            entitlements: BTreeSet::from([Entitlement::NetworkHost]),
+            entitlements: entitlements(options),
             attestations: BTreeMap::new(),
             writes_cache: false,
             inline_cache: false,
@@ -158,6 +158,15 @@ impl Classic {
         };
         Ok((job, context, said))
     }
+}
+
+/// What steps may ask for: the host's network only if the client has said that all of them are to be in it. A Dockerfile is
+/// somebody else's.
+fn entitlements(options: &BuildOptions) -> BTreeSet<Entitlement> {
+    let host = options.network == NetworkMode::Host;
+    host.then_some(Entitlement::NetworkHost)
+        .into_iter()
+        .collect()
 }
 
 /// Waits for work that tells what it does to a reader who does not care.
