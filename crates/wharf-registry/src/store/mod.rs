@@ -190,8 +190,10 @@ impl Store {
             Some(_) => None,
             None => Some(self.usage.link(name, size)?),
         };
-        if self.link(name, digest)? {
-            counting.map(Counting::keep);
+        if self.link(name, digest)?
+            && let Some(counting) = counting
+        {
+            counting.keep();
         }
         Ok(true)
     }
