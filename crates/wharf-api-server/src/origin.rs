@@ -61,8 +61,13 @@ fn is_here(host: &str, own: &[String]) -> bool {
     host.parse::<IpAddr>().is_ok() || is_localhost(host) || is_known()
 }
 
-/// The names that `hosts` (hosts(5)) gives to loopback: nobody but the machine's own administrator can.
-pub(crate) fn names_of_loopback(hosts: &str) -> Vec<String> {
+/// The names that /etc/hosts gives to loopback now: nobody but the machine's own administrator can.
+pub(crate) fn names_of_this_machine() -> Vec<String> {
+    names_of_loopback(&std::fs::read_to_string("/etc/hosts").unwrap_or_default())
+}
+
+/// Those of a hosts(5) file.
+fn names_of_loopback(hosts: &str) -> Vec<String> {
     let lines = hosts
         .lines()
         .map(|line| line.split('#').next().unwrap_or_default());

@@ -119,8 +119,7 @@ impl Api {
     /// loopback now, if it is not known who sends them.
     #[must_use]
     pub fn with_names(self, mut names: Vec<String>) -> Self {
-        let hosts = std::fs::read_to_string("/etc/hosts").unwrap_or_default();
-        names.extend(origin::names_of_loopback(&hosts));
+        names.extend(origin::names_of_this_machine());
         let names = names.into();
         Self { names, ..self }
     }

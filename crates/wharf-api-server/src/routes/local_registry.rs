@@ -3,6 +3,7 @@
 //! The reading half of the distribution specification ("Pull" and the lists of "Content Discovery"), over the blobs as they
 //! lie in the store.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
@@ -22,6 +23,7 @@ use wharf_oci::Digest;
 
 use super::State;
 use crate::error::ApiError;
+use crate::origin;
 use crate::params::Params;
 use crate::reply::{self, Answer};
 
@@ -31,6 +33,14 @@ const DEFAULT: &str = "127.0.0.1:5000";
 const BEAT: Duration = Duration::from_secs(1);
 /// Bytes that are read at a time.
 const PIECE: usize = 256 * 1024;
+
+/// What a request is answered from.
+#[derive(Clone)]
+struct Served {
+    images: Images,
+    /// On loopback, the names that are ours: a browser of this machine must not read images for a foreign page.
+    names: Option<Arc<Vec<String>>>,
+}
 
 /// Ends the server with the request.
 struct Serving(tokio::task::JoinHandle<()>);
@@ -49,9 +59,14 @@ pub(crate) async fn serve(engine: State, params: Params) -> Answer {
     let failed = |error: std::io::Error| ApiError::bad(format!("listen on {wanted}: {error}"));
     let listener = TcpListener::bind(wanted).await.map_err(failed)?;
     let addr = listener.local_addr().map_err(failed)?;
-    let router = Router::new()
-        .fallback(answer)
-        .with_state(engine.images.store().clone());
+    let served = Served {
+        images: engine.images.store().clone(),
+        names: addr
+            .ip()
+            .is_loopback()
+            .then(|| Arc::new(origin::names_of_this_machine())),
+    };
+    let router = Router::new().fallback(answer).with_state(served);
     let serving = Serving(tokio::spawn(async move {
         if let Err(error) = axum::serve(listener, router).await {
             tracing::warn!(%error, "the local registry ended");
@@ -67,11 +82,16 @@ pub(crate) async fn serve(engine: State, params: Params) -> Answer {
 }
 
 async fn answer(
-    Shared(images): Shared<Images>,
+    Shared(Served { images, names }): Shared<Served>,
     method: Method,
     uri: Uri,
     headers: HeaderMap,
 ) -> Response {
+    if let Some(names) = names
+        && let Err(error) = origin::check(&headers, &uri, &names)
+    {
+        return refusal(error.status, "DENIED", &error.message).into_response();
+    }
     if method != Method::GET && method != Method::HEAD {
         return refusal(
             StatusCode::METHOD_NOT_ALLOWED,

@@ -67,6 +67,16 @@ pub(crate) fn the_daemons_images_are_served(case: &mut Case) -> Result<()> {
         list["repositories"] == serde_json::json!(["127.0.0.1_5000/library/debian", "busybox"]),
         "{list}"
     );
+    // A page of somebody's that has pointed its name here (DNS rebinding).
+    for (header, status) in [
+        ("Host: evil.test", "403"),
+        ("Origin: http://evil.test", "403"),
+        ("Host: localhost:5055", "200"),
+    ] {
+        let words = format!("-o /dev/null -w '%{{http_code}}' -H '{header}' {base}/_catalog");
+        let found = curl(case, &words)?;
+        ensure!(found == status, "{header}: {found}");
+    }
     // Docker Hub's, though it looks like another registry's.
     case.ok(&["tag", "busybox", "docker.io/a.b/c:1"])?;
     for (repository, status) in [("docker.io/a.b/c", "200"), ("a.b/c", "404")] {

@@ -36,7 +36,7 @@ pub(crate) use storage::Opened;
 use storage::Storage;
 pub(crate) use upload::Upload;
 pub(crate) use usage::Quotas;
-use usage::{Counting, Usage};
+use usage::Usage;
 
 /// A registry's content.
 #[derive(Debug)]
