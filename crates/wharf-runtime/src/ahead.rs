@@ -2,7 +2,7 @@
 //! may not reach every folder of the host or map owners there.
 
 use std::cell::OnceCell;
-use std::os::fd::{AsFd as _, OwnedFd};
+use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::path::Path;
 
 use oci_spec::runtime::{Mount, Spec};
@@ -69,6 +69,12 @@ impl Ahead {
             ahead.mounts.push(made.transpose().map_err(failed)?);
         }
         Ok(ahead)
+    }
+
+    /// All of them.
+    pub(crate) fn descriptors(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+        let mounts = self.mounts.iter().flatten();
+        self.rootfs.iter().chain(mounts).map(|mount| mount.as_fd())
     }
 
     /// The one made for the spec's mount of that number.

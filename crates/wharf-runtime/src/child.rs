@@ -2,7 +2,7 @@
 
 use std::cell::Cell;
 use std::ffi::CString;
-use std::os::fd::{AsFd as _, OwnedFd};
+use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use oci_spec::runtime::{Hooks, Mount, Process, Spec};
@@ -55,30 +55,79 @@ pub(crate) struct Plan<'a> {
     pub(crate) state: Option<Value>,
 }
 
-/// Becomes the container's program; if that fails, says why and gives the exit code.
-pub(crate) fn run(plan: Plan<'_>, sync: sync::Child) -> i32 {
+impl Plan<'_> {
+    /// What must stay open until the program is executed.
+    fn descriptors(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+        let all = [&self.init, &self.start_fifo].into_iter().flatten();
+        all.map(|one| one.as_fd())
+    }
+
+    /// Closes what the process does not need that comes after a [`stage`].
+    pub(crate) fn close_before_stage(&self, sync: &sync::Child) -> Result<(), Failure> {
+        let streams: &[OwnedFd] = match &self.io {
+            ProcessIo::Streams(streams) => streams,
+            ProcessIo::Terminal { .. } | ProcessIo::Inherit => &[],
+        };
+        let streams = streams.iter().map(|stream| stream.as_fd());
+        let needed = streams
+            .chain(self.descriptors())
+            .chain(self.ahead.descriptors());
+        keep_only(self.preserve_fds, needed, sync)
+    }
+}
+
+/// Closes all but the standard streams, the program's further descriptors, our socket, and what is `needed` still.
+pub(crate) fn keep_only<'a>(
+    preserve_fds: u32,
+    needed: impl IntoIterator<Item = BorrowedFd<'a>>,
+    sync: &sync::Child,
+) -> Result<(), Failure> {
+    let extra: Vec<OwnedFd> = (3..3 + preserve_fds)
+        .filter_map(|number| process::inherited_fd(number as i32).ok())
+        .collect();
+    let closed = {
+        let mut keep: Vec<BorrowedFd<'_>> = needed.into_iter().collect();
+        keep.extend(extra.iter().map(|descriptor| descriptor.as_fd()));
+        keep.extend([
+            sync.0.as_fd(),
+            rustix::stdio::stdin(),
+            rustix::stdio::stdout(),
+            rustix::stdio::stderr(),
+        ]);
+        process::close_all_but(&keep)
+    };
+    // They stay open, for the program.
+    extra.into_iter().for_each(std::mem::forget);
+    closed.map_err(Failure::at("close descriptors"))
+}
+
+/// Becomes the container's program; if that fails, says why and ends. What the plan names has been closed behind its back by
+/// then: it is not dropped.
+pub(crate) fn run(mut plan: Plan<'_>, sync: sync::Child) -> ! {
     let staged = match plan.staged {
-        true => stage::run(plan.spec, plan.namespaces, &sync),
+        true => stage::run(&plan, &sync),
         false => Ok(None),
     };
     // Held until all is said: a terminal that closes hangs up on us, who lead its session.
     let mut master = None;
     let prepared = match staged {
-        Ok(Some(())) => return 0,
+        Ok(Some(())) => process::exit_now(0),
         Ok(None) => prepare(&plan, &sync, &mut master),
         Err(failure) => Err(failure),
     };
-    match prepared {
+    let code = match prepared {
         Ok((ready, proc)) => {
             drop(master);
             let hooks = plan.spec.hooks().as_ref().zip(plan.state.as_ref());
-            ready.go(sync, plan.start_fifo, &proc, plan.init.as_ref(), hooks)
+            let fifo = plan.start_fifo.take().zip(proc);
+            ready.go(sync, fifo, plan.init.as_ref(), hooks)
         }
         Err(failure) => {
             sync.failed(&failure);
             1
         }
-    }
+    };
+    process::exit_now(code)
 }
 
 /// `master` becomes the other side of its terminal, if it has one.
@@ -86,16 +135,16 @@ fn prepare(
     plan: &Plan<'_>,
     sync: &sync::Child,
     master: &mut Option<OwnedFd>,
-) -> Result<(Ready, Proc), Failure> {
+) -> Result<(Ready, Option<Proc>), Failure> {
     if plan.namespaces.has_new(namespace::USER) {
         // Before we hide: a caller without rights could not write the mappings otherwise.
         sync.wait_for_mapped()?;
     }
     // Until it is in its group nobody else would find it.
     let mask = begin(plan.die_with_caller || plan.joins_late)?;
-    enter_group(plan.entrance)?;
     let in_group = plan.born_in_cgroup || plan.entrance.is_some();
     if !plan.staged {
+        enter_group(plan.entrance)?;
         plan.namespaces.enter()?;
     }
     if plan.namespaces.has_user() {
@@ -117,8 +166,14 @@ fn prepare(
         wharf_sys::netns::loopback_up().map_err(Failure::at("bring the loopback device up"))?;
     }
     build_root(plan, sync, hooked.then_some(mask))?;
-    let proc = Proc::open()?;
-    sysctl::write(plan.spec, &proc)?;
+    let whole = sysctl::write(plan.spec)?;
+    if let Some(program) = plan.spec.process() {
+        // To mount a procfs, and to get rid of it, takes more than all that is written there.
+        write_own(program, plan.namespaces.has_user(), whole)?;
+    }
+    // By the time that the FIFO is opened there is no right to mount one.
+    let fifo = plan.start_fifo.as_ref();
+    let proc = fifo.map(|_| Proc::of_processes()).transpose()?;
     if !early && !late {
         sync.wait_for_go()?;
     }
@@ -133,6 +188,11 @@ fn prepare(
     }
     schedule::personality(plan.spec)?;
     schedule::memory_policy(plan.spec)?;
+    // "Close on exec" is too late: who waits for its start is seen by those who have come in meanwhile.
+    let proc_fd = proc.iter().map(Proc::as_fd);
+    let master_fd = master.iter().map(|master| master.as_fd());
+    let needed = plan.descriptors().chain(proc_fd).chain(master_fd);
+    keep_only(plan.preserve_fds, needed, sync)?;
     let ready = match plan.spec.process() {
         Some(program) => {
             let identity = user::resolve(program, &plan.user, &plan.groups)?;
@@ -144,7 +204,7 @@ fn prepare(
                 preserve_fds: plan.preserve_fds,
                 helped: plan.namespaces.has_user(),
             };
-            last.prepare(&proc, sync)?
+            last.prepare(sync)?
         }
         // It is made, and cannot be started (OCI, `config.md`).
         None => Ready::nothing()?,
@@ -344,18 +404,13 @@ pub(crate) struct Ready {
 }
 
 impl Last<'_> {
-    pub(crate) fn prepare(self, proc: &Proc, sync: &sync::Child) -> Result<Ready, Failure> {
+    pub(crate) fn prepare(self, sync: &sync::Child) -> Result<Ready, Failure> {
         let (program, identity) = (self.program, self.identity);
         let command = Command::of(program, identity)?;
         schedule::apply(program)?;
         if !self.helped {
             rlimits::apply(program)?;
-            if let Some(score) = program.oom_score_adj() {
-                let written = proc.write_own("oom_score_adj", &score.to_string());
-                written.map_err(Failure::at("set the oom score"))?;
-            }
         }
-        label(program, proc)?;
         terminal::give_to(identity.uid)?;
         process::close_on_exec_from(3 + self.preserve_fds)
             .map_err(Failure::at("close descriptors"))?;
@@ -392,15 +447,28 @@ impl Last<'_> {
     }
 }
 
-/// The label that the program gets at its exec, through a procfs that is one (CVE-2019-16884).
-fn label(program: &Process, proc: &Proc) -> Result<(), Failure> {
-    let Some(profile) = program
-        .apparmor_profile()
-        .as_deref()
-        .filter(|name| !name.is_empty())
-    else {
+/// What the process writes to files of its own in procfs: its score, and the label that the program gets at its exec, through
+/// a procfs that is one (CVE-2019-16884): `known`, if there is one already. `helped`: the score is the caller's to write.
+pub(crate) fn write_own(
+    program: &Process,
+    helped: bool,
+    known: Option<Proc>,
+) -> Result<(), Failure> {
+    let score = program.oom_score_adj().filter(|_| !helped);
+    let profile = program.apparmor_profile().as_deref();
+    let profile = profile.filter(|name| !name.is_empty());
+    if score.is_none() && profile.is_none() {
         return Ok(());
-    };
+    }
+    let proc = known.map_or_else(Proc::of_processes, Ok)?;
+    if let Some(score) = score {
+        let written = proc.write_own("oom_score_adj", &score.to_string());
+        written.map_err(Failure::at("set the oom score"))?;
+    }
+    profile.map_or(Ok(()), |profile| label(profile, &proc))
+}
+
+fn label(profile: &str, proc: &Proc) -> Result<(), Failure> {
     let value = format!("exec {profile}");
     let written = proc
         .write_own("attr/apparmor/exec", &value)
@@ -427,8 +495,7 @@ impl Ready {
     pub(crate) fn go(
         self,
         sync: sync::Child,
-        start_fifo: Option<OwnedFd>,
-        proc: &Proc,
+        start_fifo: Option<(OwnedFd, Proc)>,
         init: Option<&OwnedFd>,
         hooks: Option<(&Hooks, &Value)>,
     ) -> i32 {
@@ -436,9 +503,9 @@ impl Ready {
         let released = sync.wait_for_start();
         let starter = released.and_then(|()| match start_fifo {
             None => Ok(Starter::Caller(sync)),
-            Some(fifo) => {
+            Some((fifo, proc)) => {
                 drop(sync);
-                wait_at(&fifo, proc)
+                wait_at(&fifo, &proc)
             }
         });
         let starter = match starter {

@@ -4,13 +4,10 @@ use std::fs::File;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use oci_spec::runtime::{Hooks, Process, Spec};
-use rustix::process::{
-    DumpableBehavior, Pid, PidfdGetfdFlags, WaitOptions, dumpable_behavior, pidfd_getfd,
-    set_dumpable_behavior, waitpid,
-};
+use rustix::process::{Pid, PidfdGetfdFlags, WaitOptions, pidfd_getfd, waitpid};
 use serde_json::Value;
 use wharf_cgroups::{Cgroup, CgroupError};
-use wharf_sys::process::{CloneOptions, Cloned, clone, exit_now, namespace};
+use wharf_sys::process::{CloneOptions, Cloned, clone, namespace};
 
 use crate::ahead::Ahead;
 use crate::child::{self, Plan};
@@ -83,24 +80,6 @@ pub struct Created {
     pub(crate) sync: sync::Caller,
 }
 
-/// This process cannot be looked into, and no child that it makes meanwhile; then it is as before.
-struct Hidden(DumpableBehavior);
-
-impl Hidden {
-    fn begin() -> rustix::io::Result<Self> {
-        let before = dumpable_behavior()?;
-        set_dumpable_behavior(DumpableBehavior::NotDumpable)?;
-        Ok(Self(before))
-    }
-}
-
-impl Drop for Hidden {
-    fn drop(&mut self) {
-        // What was set once can be set; but for "root only", which only the kernel sets.
-        let _ = set_dumpable_behavior(self.0);
-    }
-}
-
 /// Makes the process: all is set up, and it waits for [`Created::start`].
 ///
 /// # Errors
@@ -127,10 +106,7 @@ pub fn create(config: Config<'_>) -> Result<Created, RuntimeError> {
         }
         can_wait
     };
-    let birthplace = config
-        .cgroup
-        .and_then(Cgroup::birthplace)
-        .filter(|_| !staged);
+    let birthplace = config.cgroup.and_then(Cgroup::birthplace);
     let waiting = config.cgroup.filter(|_| !made_later);
     let entrance = waiting.map(Cgroup::entrance).transpose()?.flatten();
     let plan = Plan {
@@ -155,28 +131,16 @@ pub fn create(config: Config<'_>) -> Result<Created, RuntimeError> {
         no_pivot: config.no_pivot,
         state: config.state,
     };
-    // Who is in that namespace already sees the child at once: it is born hidden (CVE-2016-9962).
-    let is_watched = namespaces.joins_pid() && rustix::process::geteuid().is_root();
-    let hidden = is_watched.then(Hidden::begin).transpose();
-    let hidden = hidden.map_err(|error| RuntimeError::system("hide from ptrace")(error.into()))?;
     let options = CloneOptions {
         namespaces: if staged { 0 } else { namespaces.new },
         cgroup: birthplace,
         sibling: false,
     };
-    let make = || clone(options).map_err(RuntimeError::system("clone a process"));
-    let cloned = match staged {
-        true => make()?,
-        false => in_pid_namespace(&namespaces, make)?,
-    };
-    if let Cloned::Parent { .. } = &cloned {
-        drop(hidden);
-    }
+    let cloned = clone(options).map_err(RuntimeError::system("clone a process"))?;
     let (pid, pidfd) = match cloned {
         Cloned::Child => {
             drop(ours);
-            let code = child::run(plan, theirs);
-            exit_now(code)
+            child::run(plan, theirs)
         }
         Cloned::Parent { pid, .. } if staged => {
             drop(theirs);
@@ -228,23 +192,6 @@ fn builds_anything(spec: &Spec) -> bool {
 fn maps_of(spec: &Spec) -> Option<Maps<'_>> {
     let linux = spec.linux().as_ref()?;
     Maps::of(linux.uid_mappings(), linux.gid_mappings())
-}
-
-/// Runs `make` while this process's children are born in the pid namespace that is joined, if one is.
-fn in_pid_namespace<T>(
-    namespaces: &Namespaces,
-    make: impl FnOnce() -> Result<T, RuntimeError>,
-) -> Result<T, RuntimeError> {
-    if !namespaces.joins_pid() {
-        return make();
-    }
-    let own = File::open("/proc/self/ns/pid").map_err(RuntimeError::system("open a namespace"))?;
-    namespaces.enter_pid()?;
-    let made = make();
-    // The child comes by here too: it cannot go back up, and need not, as it makes no children.
-    let kind = Some(rustix::thread::LinkNameSpaceType::ProcessID);
-    let _ = rustix::thread::move_into_link_name_space(own.as_fd(), kind);
-    made
 }
 
 /// What the caller does while the child makes its way; [`create`] and [`crate::exec`] share it.
@@ -434,20 +381,5 @@ impl Created {
     /// Kills and reaps the process.
     pub fn discard(self) {
         discard(self.pid, &self.pidfd);
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn who_hides_for_a_moment_can_be_seen_again() {
-        let before = dumpable_behavior().expect("look");
-        assert_eq!(before, DumpableBehavior::Dumpable);
-        let hidden = Hidden::begin().expect("hide");
-        assert_eq!(dumpable_behavior(), Ok(DumpableBehavior::NotDumpable));
-        drop(hidden);
-        assert_eq!(dumpable_behavior(), Ok(before));
     }
 }

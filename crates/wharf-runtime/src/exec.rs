@@ -1,8 +1,10 @@
 //! A further process in a container.
 //!
-//! The caller forks a first child, which closes everything of the caller's, joins the pid namespace and forks
-//! the process itself, as a child of the caller. So what appears among the container's processes has at no time
-//! a descriptor of the host's that is not meant for it (CVE-2016-9962, CVE-2024-21626).
+//! The caller forks a first child, which goes into the container's group, closes everything of the caller's, joins all of
+//! the container's namespaces and forks the process itself, as a child of the caller. So what appears among the container's
+//! processes has at no time a descriptor of the host's that is not meant for it, nor the host's root or a folder below it
+//! (CVE-2016-9962, CVE-2024-21626): that it cannot be looked into does not hold for who has the right to trace, and
+//! "close on exec" comes too late.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::MetadataExt as _;
@@ -11,11 +13,10 @@ use oci_spec::runtime::Process;
 use rustix::process::{Pid, WaitOptions, waitpid};
 use rustix::thread::{ThreadNameSpaceType, move_into_thread_name_spaces};
 use wharf_cgroups::{Cgroup, Entrance};
-use wharf_sys::process::{CloneOptions, Cloned, clone, close_all_but, exit_now};
+use wharf_sys::process::{CloneOptions, Cloned, clone, exit_now};
 
-use crate::child::{self, Last, Ready, begin, connect};
+use crate::child::{self, Last, Ready, begin, connect, keep_only};
 use crate::create::{Created, Heard, Help, ProcessIo, discard};
-use crate::proc::Proc;
 use crate::{Failure, Filter, Listener, RuntimeError, schedule, sync, terminal, user};
 
 /// Everything a further process is made of.
@@ -155,7 +156,11 @@ pub fn exec(config: ExecConfig<'_>) -> Result<Created, RuntimeError> {
 /// As [`exec`].
 pub fn begin_exec(config: ExecConfig<'_>) -> Result<Making, RuntimeError> {
     let (ours, theirs) = sync::pair().map_err(RuntimeError::system("make a socket"))?;
+    // Who is in the group already may not go to processors that the group has not.
+    let affinity = config.process.exec_cpu_affinity().as_ref();
+    let elsewhere = affinity.is_some_and(|cpus| cpus.initial().is_some());
     let birthplace = config.cgroup.and_then(Cgroup::birthplace);
+    let birthplace = birthplace.filter(|_| !elsewhere);
     let entrance = config.cgroup.map(Cgroup::entrance).transpose()?.flatten();
     let to_move = config
         .cgroup
@@ -164,12 +169,9 @@ pub fn begin_exec(config: ExecConfig<'_>) -> Result<Making, RuntimeError> {
     if let Some(root) = differ.user.then(|| root_of(config.container)).flatten() {
         terminal::give_to_root(&config.io, root);
     }
-    let cloned = clone(CloneOptions::default());
+    let cloned = clone_in(&config, &differ, birthplace);
     match cloned.map_err(RuntimeError::system("clone a process"))? {
-        Cloned::Child => {
-            let code = first(&config, &differ, birthplace, entrance.as_ref(), theirs);
-            exit_now(code)
-        }
+        Cloned::Child => exit_now(first(&config, &differ, entrance.as_ref(), theirs)),
         Cloned::Parent { pid, .. } => {
             drop(theirs);
             Ok(Making {
@@ -183,6 +185,31 @@ pub fn begin_exec(config: ExecConfig<'_>) -> Result<Making, RuntimeError> {
             })
         }
     }
+}
+
+/// The first child, born in the container's group: its own child is too, without holding the group's folder. As long as a
+/// descriptor of that is among the container's processes, `..` leads from there to the host's root.
+fn clone_in(
+    config: &ExecConfig<'_>,
+    differ: &Differ,
+    birthplace: Option<BorrowedFd<'_>>,
+) -> std::io::Result<Cloned> {
+    let options = CloneOptions {
+        cgroup: birthplace,
+        ..CloneOptions::default()
+    };
+    let cloned = clone(options);
+    if let (Some(cgroup), Err(error)) = (config.cgroup.filter(|_| birthplace.is_some()), &cloned)
+        && wharf_cgroups::is_closed(error)
+        // Its first process has ended otherwise, and why is said already.
+        && let Ok(other) = cgroup.birthplace_beside(differ.container)
+    {
+        return clone(CloneOptions {
+            cgroup: Some(other.as_fd()),
+            ..options
+        });
+    }
+    cloned
 }
 
 /// The ids of the root of the container's user namespace, as we count; none if it has ended, or has no root.
@@ -252,19 +279,18 @@ impl Differ {
 fn first(
     config: &ExecConfig<'_>,
     differ: &Differ,
-    birthplace: Option<BorrowedFd<'_>>,
     entrance: Option<&Entrance>,
     sync: sync::Child,
 ) -> i32 {
-    match forked(config, differ, birthplace, entrance, &sync) {
+    match forked(config, differ, entrance, &sync) {
         Ok(Some(())) => 0,
         Ok(None) => {
             // Held until all is said: a terminal that closes hangs up on us, who lead its session.
             let mut master = None;
-            match prepare(config, differ, entrance, &sync, &mut master) {
-                Ok((ready, proc)) => {
+            match prepare(config, differ, &sync, &mut master) {
+                Ok(ready) => {
                     drop(master);
-                    ready.go(sync, None, &proc, None, None)
+                    ready.go(sync, None, None, None)
                 }
                 Err(failure) => {
                     sync.failed(&failure);
@@ -283,14 +309,16 @@ fn first(
 fn forked(
     config: &ExecConfig<'_>,
     differ: &Differ,
-    birthplace: Option<BorrowedFd<'_>>,
     entrance: Option<&Entrance>,
     sync: &sync::Child,
 ) -> Result<Option<()>, Failure> {
-    keep_only(config, birthplace, entrance, sync).map_err(Failure::at("close descriptors"))?;
+    terminal::connect_early(&config.io)?;
+    let needed = entrance.into_iter().flat_map(Entrance::descriptors);
+    keep_only(config.preserve_fds, needed.chain([config.container]), sync)?;
     begin(false)?;
     let affinity = config.process.exec_cpu_affinity().as_ref();
     schedule::affinity(affinity.and_then(|cpus| cpus.initial().as_deref()))?;
+    child::enter_group(entrance)?;
     let mut kinds = ThreadNameSpaceType::PROCESS_ID;
     if differ.user && differ.unprivileged {
         // Only its user namespace, which is his, gives the right to any other.
@@ -298,74 +326,34 @@ fn forked(
     }
     let entered = move_into_thread_name_spaces(config.container, kinds);
     entered.map_err(|error| Failure::at("join the container's pid namespace")(error.into()))?;
+    join(config.container, differ)?;
+    keep_only(config.preserve_fds, [], sync)?;
     let options = CloneOptions {
-        namespaces: 0,
-        cgroup: birthplace,
         sibling: true,
+        ..CloneOptions::default()
     };
-    let mut cloned = clone(options);
-    if let (Some(cgroup), Err(error)) = (config.cgroup.filter(|_| birthplace.is_some()), &cloned)
-        && wharf_cgroups::is_closed(error)
-        // Its first process has ended otherwise, and why is said already.
-        && let Ok(other) = cgroup.birthplace_beside(differ.container)
-    {
-        cloned = clone(CloneOptions {
-            cgroup: Some(other.as_fd()),
-            ..options
-        });
-    }
-    match cloned.map_err(Failure::at("clone a process"))? {
+    match clone(options).map_err(Failure::at("clone a process"))? {
         Cloned::Child => Ok(None),
         Cloned::Parent { pid, pidfd } => sync.give_process(pid, pidfd.as_fd()).map(Some),
     }
 }
 
-fn keep_only(
-    config: &ExecConfig<'_>,
-    birthplace: Option<BorrowedFd<'_>>,
-    entrance: Option<&Entrance>,
-    sync: &sync::Child,
-) -> std::io::Result<()> {
-    let streams: &[OwnedFd] = match &config.io {
-        ProcessIo::Streams(streams) => streams,
-        ProcessIo::Terminal { .. } | ProcessIo::Inherit => &[],
-    };
-    let mut keep: Vec<BorrowedFd<'_>> = streams.iter().map(|stream| stream.as_fd()).collect();
-    keep.extend([sync.0.as_fd(), config.container]);
-    keep.extend(birthplace);
-    keep.extend(entrance.into_iter().flat_map(Entrance::descriptors));
-    let extra: Vec<OwnedFd> = (3..3 + config.preserve_fds)
-        .filter_map(|number| wharf_sys::process::inherited_fd(number as i32).ok())
-        .collect();
-    keep.extend(extra.iter().map(|descriptor| descriptor.as_fd()));
-    keep.extend([
-        rustix::stdio::stdin(),
-        rustix::stdio::stdout(),
-        rustix::stdio::stderr(),
-    ]);
-    let closed = close_all_but(&keep);
-    // They stay open, for the program.
-    extra.into_iter().for_each(std::mem::forget);
-    closed
-}
-
 fn prepare(
     config: &ExecConfig<'_>,
     differ: &Differ,
-    entrance: Option<&Entrance>,
     sync: &sync::Child,
     master: &mut Option<OwnedFd>,
-) -> Result<(Ready, Proc), Failure> {
+) -> Result<Ready, Failure> {
     begin(config.die_with_caller)?;
-    child::enter_group(entrance)?;
-    join(config.container, differ)?;
     child::join_keyring(config.keyring.as_deref())?;
-    let proc = Proc::open()?;
-    *master = connect(&config.io, config.process, false)?;
+    if let ProcessIo::Terminal { .. } = config.io {
+        *master = connect(&config.io, config.process, false)?;
+    }
     let identity = user::resolve(config.process, &config.user, &config.groups)?;
     sync.wait_for_go()?;
     let affinity = config.process.exec_cpu_affinity().as_ref();
     schedule::affinity(affinity.and_then(|cpus| cpus.cpu_affinity_final().as_deref()))?;
+    child::write_own(config.process, differ.user, None)?;
     let last = Last {
         program: config.process,
         identity: &identity,
@@ -374,9 +362,9 @@ fn prepare(
         preserve_fds: config.preserve_fds,
         helped: differ.user,
     };
-    let ready = last.prepare(&proc, sync)?;
+    let ready = last.prepare(sync)?;
     sync.ready(master.as_ref().map(|master| master.as_fd()))?;
-    Ok((ready, proc))
+    Ok(ready)
 }
 
 /// Joins the container's namespaces, but for pid.

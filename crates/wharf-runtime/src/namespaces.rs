@@ -96,13 +96,13 @@ impl Namespaces {
             .map(|(_, fd)| fd)
     }
 
-    /// A joined pid namespace is entered by the caller, as it is for children only.
-    pub(crate) fn enter_pid(&self) -> Result<(), RuntimeError> {
+    /// Enters a joined pid namespace, for children.
+    pub(crate) fn enter_pid(&self) -> Result<(), Failure> {
         let pid = self.joined.iter().find(|(flag, _)| *flag == namespace::PID);
         let entered = pid.map_or(Ok(()), |(_, fd)| {
             move_into_link_name_space(fd.as_fd(), Some(LinkNameSpaceType::ProcessID))
         });
-        entered.map_err(|error| RuntimeError::system("enter the pid namespace")(error.into()))
+        entered.map_err(|error| Failure::at("enter the pid namespace")(error.into()))
     }
 
     /// Whether the container has a user namespace that is not ours.
@@ -152,14 +152,6 @@ impl Namespaces {
             entered.map_err(|error| Failure::at("join a namespace")(error.into()))?;
         }
         Ok(())
-    }
-
-    /// Enters a joined pid namespace, for children.
-    pub(crate) fn enter_pid_in_child(&self) -> Result<(), Failure> {
-        self.enter_pid().map_err(|error| match error {
-            RuntimeError::System { operation, source } => Failure::at(operation)(source),
-            other => Failure::other(other.to_string()),
-        })
     }
 }
 

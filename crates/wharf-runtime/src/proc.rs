@@ -5,7 +5,7 @@
 
 use std::fs::File;
 use std::io::{self, Write as _};
-use std::os::fd::{AsRawFd as _, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd};
 use std::path::Path;
 
 use rustix::fs::{Mode, OFlags, ResolveFlags, fstat, fstatfs, openat2};
@@ -18,16 +18,35 @@ use crate::Failure;
 const PROC_SUPER_MAGIC: i128 = 0x9fa0;
 const PROC_ROOT_INO: u64 = 1;
 
-/// A private procfs of the calling process's pid namespace.
+/// A private procfs of the calling process's pid namespace. Who may trace this process gets at it as long as it is open, past
+/// all that is covered in the container's own: it is dropped as soon as what is to be written is written.
 pub(crate) struct Proc(OwnedFd);
 
+/// Of processes nothing but what the reader may see anyway, and of the kernel nothing (Linux 5.8).
+const PROCESSES: [(&str, Option<&str>); 2] =
+    [("subset", Some("pid")), ("hidepid", Some("ptraceable"))];
+
 impl Proc {
-    pub(crate) fn open() -> Result<Self, Failure> {
+    /// One without the kernel's settings.
+    pub(crate) fn of_processes() -> Result<Self, Failure> {
+        match mount::filesystem("proc", &PROCESSES, 0) {
+            Ok(mounted) => Ok(Self(mounted)),
+            Err(_) => Self::of_container().or_else(|_| Self::whole()),
+        }
+    }
+
+    /// One with the kernel's settings, writable.
+    pub(crate) fn whole() -> Result<Self, Failure> {
         match mount::filesystem("proc", &[], 0) {
             Ok(mounted) => Ok(Self(mounted)),
             // In a user namespace only who sees a whole procfs already may have another.
             Err(_) => Self::of_container(),
         }
+    }
+
+    /// For who keeps it.
+    pub(crate) fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
     }
 
     /// The container's own, if it is one: writes do not cross into what covers parts of it.

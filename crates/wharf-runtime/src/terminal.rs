@@ -73,6 +73,25 @@ fn bind_console(root: &Root, slave: &OwnedFd) -> io::Result<()> {
     mount::attach(mount::bind(slave, "", false)?, &console)
 }
 
+/// What can be connected before the process is among those of a container: the streams that it is given. In the place of a
+/// terminal, which only the process itself can open, it has nothing of the caller's until then.
+pub(crate) fn connect_early(io: &ProcessIo) -> Result<(), Failure> {
+    match io {
+        ProcessIo::Streams(streams) => connect_streams(streams),
+        ProcessIo::Inherit => Ok(()),
+        ProcessIo::Terminal { .. } => {
+            let flags = OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC;
+            let null = rustix::fs::open("/dev/null", flags, Mode::empty());
+            let connected = null.and_then(|null| {
+                dup2_stdin(&null)?;
+                dup2_stdout(&null)?;
+                dup2_stderr(&null)
+            });
+            connected.map_err(|error| Failure::at("connect the standard streams")(error.into()))
+        }
+    }
+}
+
 /// Makes three descriptors the standard streams.
 pub(crate) fn connect_streams([stdin, stdout, stderr]: &[OwnedFd; 3]) -> Result<(), Failure> {
     dup2_stdin(stdin)

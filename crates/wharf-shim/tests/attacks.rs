@@ -10,15 +10,33 @@ use std::path::{Path, PathBuf};
 use common::Bundle;
 use serde_json::json;
 
+/// The shim, which has the host's root open as the descriptors 3 to 7, all of which the program is to inherit: nobody can say
+/// that there is nothing to be found.
+fn with_the_host_open(bundle: &Bundle, words: &[&str]) -> std::process::Output {
+    let script = "exec 3</ 4</ 5</ 6</ 7</; exec \"$0\" --root state \"$@\"";
+    let mut command = std::process::Command::new("/bin/bash");
+    command.args(["-c", script, env!("CARGO_BIN_EXE_wharf-shim"), words[0]]);
+    command.args(["--preserve-fds", "5"]).args(&words[1..]);
+    command.current_dir(bundle.0.path());
+    command.stdin(std::process::Stdio::null());
+    command.output().unwrap()
+}
+
 /// CVE-2024-21626: a working folder through a descriptor of the runtime's.
 #[test]
 fn a_descriptor_is_no_working_folder() {
-    let bundle = Bundle::new(&["true"]);
+    let bundle = Bundle::new(&["ls"]);
     for number in 3..20 {
         bundle.change(|spec| spec["process"]["cwd"] = format!("/proc/self/fd/{number}").into());
-        let output = bundle.shim(&["run", "cwd"]);
+        let output = with_the_host_open(&bundle, &["run", "cwd"]);
         assert!(!output.status.success(), "fd {number}");
     }
+    // They were there.
+    bundle.script("ls /proc/self/fd/7/");
+    bundle.change(|spec| spec["process"]["cwd"] = "/".into());
+    let output = with_the_host_open(&bundle, &["run", "cwd"]);
+    let seen = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(seen.lines().any(|name| name == "usr"), "{seen}");
 }
 
 /// CVE-2025-31133: a masked path is covered by the null device, and by nothing that an image calls so.
@@ -412,12 +430,14 @@ fn entered_under_watch(caps: &serde_json::Value, watch: &str) -> String {
     bundle.leave(&["run", "-d", "looked"]);
     common::until(|| bundle.rootfs().join("tmp/up").exists());
     let path = format!("PATH={}/bin", "/none:".repeat(15_000));
-    let script = "exec 7</etc/hostname; exec \"$0\" --root state exec -e \"$1\" looked sleep 0";
+    let script = "exec 7</etc/hostname 8</; exec \"$0\" --root state exec -e \"$1\" looked sleep 0";
     let enter = || {
         std::process::Command::new("/bin/bash")
             .args(["-c", script, env!("CARGO_BIN_EXE_wharf-shim"), &path])
             .current_dir(bundle.0.path())
             .stdin(std::process::Stdio::null())
+            .stdout(std::process::Stdio::null())
+            .stderr(std::process::Stdio::null())
             .status()
     };
     let seen = bundle.rootfs().join("tmp/seen");
@@ -439,9 +459,21 @@ fn entered_under_watch(caps: &serde_json::Value, watch: &str) -> String {
 #[test]
 fn what_enters_has_no_descriptors_of_the_host() {
     let caps = json!(["CAP_SYS_PTRACE", "CAP_DAC_OVERRIDE", "CAP_KILL"]);
-    let seen = entered_under_watch(&caps, "ls -l $process/fd >> /tmp/seen");
+    // A link out of a container's mount namespace reads as the path there, or as nothing: whose folder it is its files tell.
+    let watch = "ls -l $process/fd >> /tmp/seen; for place in $process/fd/* $process/cwd $process/root; do \
+           [ -e $place/../../../usr ] && echo \"leads out: $place\" >> /tmp/seen; done";
+    let seen = entered_under_watch(&caps, watch);
     assert!(seen.contains("socket:"), "it could not look: {seen}");
-    assert!(!seen.contains("/etc/hostname"), "{seen}");
+    assert!(!seen.contains("leads out"), "{seen}");
+    let own = ["socket:", "/dev/null", "/etc/passwd", "/etc/group", "/", ""];
+    for target in seen.lines().filter_map(|line| line.split_once(" -> ")) {
+        let target = target.1;
+        let known = own.iter().any(|kind| match *kind {
+            "socket:" => target.starts_with(kind),
+            kind => target == kind,
+        });
+        assert!(known, "{target} in {seen}");
+    }
 }
 
 /// CVE-2016-9962: who has the same rights as what enters, but not that to trace, cannot look into it at all.
@@ -464,9 +496,13 @@ fn a_descriptor_is_no_working_folder_of_an_exec() {
     bundle.leave(&["run", "-d", "cwd"]);
     for number in 3..20 {
         let folder = format!("/proc/self/fd/{number}");
-        let output = bundle.shim(&["exec", "--cwd", &folder, "cwd", "ls", "../../../.."]);
+        let words = ["exec", "--cwd", &folder, "cwd", "ls", "../../../.."];
+        let output = with_the_host_open(&bundle, &words);
         assert_eq!(output.status.code(), Some(255), "fd {number}");
     }
+    let output = with_the_host_open(&bundle, &["exec", "cwd", "ls", "/proc/self/fd/7/"]);
+    let seen = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(seen.lines().any(|name| name == "usr"), "{seen}");
 }
 
 /// CVE-2022-29162 by exec: nothing inheritable, nothing ambient.

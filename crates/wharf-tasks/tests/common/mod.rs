@@ -250,11 +250,11 @@ impl World {
             self.tasks.delete(&id).await.unwrap();
         }
         let mut left = Vec::new();
-        for hierarchy in std::fs::read_dir("/sys/fs/cgroup").unwrap() {
-            let folder = hierarchy
-                .unwrap()
-                .path()
-                .join(self.cgroup.trim_matches('/'));
+        let top = Path::new("/sys/fs/cgroup");
+        let hierarchies = std::fs::read_dir(top).unwrap();
+        let hierarchies = hierarchies.map(|hierarchy| hierarchy.unwrap().path());
+        for hierarchy in hierarchies.chain([top.to_owned()]) {
+            let folder = hierarchy.join(self.cgroup.trim_matches('/'));
             let groups = std::fs::read_dir(&folder).into_iter().flatten().flatten();
             left.extend(
                 groups
@@ -270,8 +270,10 @@ impl World {
 /// A test that fails leaves no container behind: they would outlive it, as is their duty.
 impl Drop for World {
     fn drop(&mut self) {
-        let groups = Path::new("/sys/fs/cgroup/pids").join(self.cgroup.trim_matches('/'));
-        for group in std::fs::read_dir(groups).into_iter().flatten().flatten() {
+        let groups = ["/sys/fs/cgroup/pids", "/sys/fs/cgroup"]
+            .map(|top| Path::new(top).join(self.cgroup.trim_matches('/')));
+        let groups = groups.iter().flat_map(std::fs::read_dir).flatten();
+        for group in groups.flatten() {
             let pids =
                 std::fs::read_to_string(group.path().join("cgroup.procs")).unwrap_or_default();
             for pid in pids.lines().filter_map(|pid| pid.parse().ok()) {
