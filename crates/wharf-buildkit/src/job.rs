@@ -208,12 +208,17 @@ impl Jobs {
         id: &str,
         ready: impl Fn(&Job) -> bool,
     ) -> Result<Arc<Job>, Error> {
+        self.wait(id, || self.jobs().get(id).cloned().filter(|job| ready(job)))
+            .await
+    }
+
+    /// What `found` finds of the build of that id, now or when something has changed.
+    async fn wait<T>(&self, id: &str, found: impl Fn() -> Option<T>) -> Result<T, Error> {
         let wait = async {
             loop {
                 let changed = self.0.changed.notified();
-                let found = self.jobs().get(id).cloned();
-                if let Some(job) = found.filter(|job| ready(job)) {
-                    return job;
+                if let Some(found) = found() {
+                    return found;
                 }
                 changed.await;
             }
@@ -222,15 +227,21 @@ impl Jobs {
         found.map_err(|_| Error::NotFound(format!("no such job {id}")))
     }
 
-    /// What a build says that goes on, or is about to, or has just ended.
+    /// What a build says that goes on, or is about to, or has just ended: on a busy machine one may begin and end before who waits
+    /// for it looks again.
     ///
     /// # Errors
     /// If there is none of that id.
     pub(crate) async fn trace(&self, id: &str) -> Result<Arc<Trace>, Error> {
-        if let Some((_, trace)) = self.ended().iter().find(|(ended, _)| ended == id) {
-            return Ok(trace.clone());
-        }
-        Ok(self.get(id, |_| true).await?.trace.clone())
+        self.wait(id, || {
+            let goes_on = self.jobs().get(id).map(|job| job.trace.clone());
+            goes_on.or_else(|| {
+                let ended = self.ended();
+                let (_, trace) = ended.iter().find(|(ended, _)| ended == id)?;
+                Some(trace.clone())
+            })
+        })
+        .await
     }
 
     fn ended(&self) -> std::sync::MutexGuard<'_, VecDeque<(String, Arc<Trace>)>> {
@@ -260,5 +271,24 @@ impl Drop for Running {
             hosted.1.released.cancel();
         }
         self.job.trace.finish();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The client asks for what a build says before it asks for the build; on a busy machine that is over then.
+    #[tokio::test]
+    async fn a_build_that_was_waited_for_and_has_ended_is_found() {
+        let jobs = Jobs::default();
+        let mut waits = std::pin::pin!(jobs.trace("b"));
+        assert!(futures_util::poll!(&mut waits).is_pending());
+        jobs.changed();
+        jobs.ended().push_front(("b".to_owned(), Trace::new()));
+        assert!(matches!(
+            futures_util::poll!(waits),
+            std::task::Poll::Ready(Ok(_))
+        ));
     }
 }

@@ -16,6 +16,10 @@ use crate::time;
 /// How much of a step's output is kept and shown (BuildKit's `BUILDKIT_STEP_LOG_MAX_SIZE`).
 const MAX_LOG: usize = 2 << 20;
 
+/// A piece of output counts as so many bytes at least: it takes room however short it is, and who writes one letter at a time
+/// may mean harm.
+const LEAST: usize = 16;
+
 /// Everything that a build has said.
 #[derive(Debug)]
 pub(crate) struct Trace {
@@ -154,7 +158,7 @@ fn clipped(logged: &mut usize, data: &[u8]) -> Option<Vec<u8>> {
     }
     let room = MAX_LOG - *logged;
     let mut message = data[..data.len().min(room)].to_vec();
-    *logged += data.len();
+    *logged += data.len().max(LEAST);
     if *logged > MAX_LOG {
         message.extend_from_slice(b"\n[output clipped, log limit 2MiB reached]\n");
     }
@@ -242,5 +246,17 @@ mod tests {
         let bytes: usize = logs.iter().map(|log| log.msg.len()).sum();
         assert!(bytes < (2 << 20) + 100, "{bytes}");
         assert!(logs.last().unwrap().msg.ends_with(b"reached]\n"));
+    }
+
+    #[test]
+    fn output_in_many_pieces_is_clipped_sooner() {
+        let trace = Trace::new();
+        for _ in 0..MAX_LOG / LEAST + 100 {
+            trace.take(output(b"x".to_vec()));
+        }
+        let said = trace.said.lock().unwrap();
+        let last = said.responses.last().unwrap().logs.last().unwrap();
+        assert!(last.msg.ends_with(b"reached]\n"));
+        assert!(said.responses.len() <= MAX_LOG / LEAST + 1);
     }
 }

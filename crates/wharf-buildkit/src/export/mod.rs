@@ -43,9 +43,9 @@ pub(crate) fn check(exporters: &[Exporter]) -> Result<(), Error> {
             "docker" | "oci" => ExporterKind::Archive,
             "tar" | "local" => ExporterKind::Files,
             other => {
-                return Err(Error::NotFound(format!(
-                    "exporter {other:?} could not be found"
-                )));
+                // As BuildKit has it: a code of its own would be printed before the text.
+                let text = format!("exporter {other:?} could not be found");
+                return Err(Error::Invalid(text));
             }
         };
         check_export(kind, &attributes)?;
