@@ -56,6 +56,8 @@ pub enum Instruction {
     Maintainer(String),
     /// `ONBUILD`: the text of the trigger, which has been checked.
     Onbuild(String),
+    /// `RESET`: unsets what the base image or a line before it has set. Docker has no such.
+    Reset(Reset),
     /// `RUN`.
     Run(Run),
     /// `SHELL`.
@@ -85,6 +87,7 @@ impl Instruction {
             Self::Label(_) => "LABEL",
             Self::Maintainer(_) => "MAINTAINER",
             Self::Onbuild(_) => "ONBUILD",
+            Self::Reset(_) => "RESET",
             Self::Run(_) => "RUN",
             Self::Shell(_) => "SHELL",
             Self::StopSignal(_) => "STOPSIGNAL",
@@ -102,6 +105,71 @@ pub struct Arg {
     pub name: String,
     /// Its default.
     pub default: Option<String>,
+}
+
+/// `RESET`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reset {
+    /// What is unset.
+    pub setting: Setting,
+    /// Which of them, where there may be several; none for all of them.
+    pub names: Vec<String>,
+}
+
+/// A setting of an image, by the instruction that sets it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Setting {
+    /// `CMD`.
+    Cmd,
+    /// `ENTRYPOINT`.
+    Entrypoint,
+    /// `ENV`.
+    Env,
+    /// `EXPOSE`.
+    Expose,
+    /// `HEALTHCHECK`.
+    Healthcheck,
+    /// `LABEL`.
+    Label,
+    /// `SHELL`.
+    Shell,
+    /// `STOPSIGNAL`.
+    StopSignal,
+    /// `USER`.
+    User,
+    /// `VOLUME`.
+    Volume,
+    /// `WORKDIR`.
+    Workdir,
+}
+
+impl Setting {
+    /// All of them by their keywords.
+    pub(crate) const ALL: &[(&str, Self)] = &[
+        ("CMD", Self::Cmd),
+        ("ENTRYPOINT", Self::Entrypoint),
+        ("ENV", Self::Env),
+        ("EXPOSE", Self::Expose),
+        ("HEALTHCHECK", Self::Healthcheck),
+        ("LABEL", Self::Label),
+        ("SHELL", Self::Shell),
+        ("STOPSIGNAL", Self::StopSignal),
+        ("USER", Self::User),
+        ("VOLUME", Self::Volume),
+        ("WORKDIR", Self::Workdir),
+    ];
+
+    /// Its keyword.
+    pub fn name(self) -> &'static str {
+        let mut all = Self::ALL.iter();
+        all.find(|(_, one)| *one == self)
+            .map_or("", |(name, _)| name)
+    }
+
+    /// Whether an image has several, by name.
+    pub(crate) fn has_names(self) -> bool {
+        matches!(self, Self::Env | Self::Expose | Self::Label | Self::Volume)
+    }
 }
 
 /// One source of `COPY` or `ADD`.

@@ -26,8 +26,8 @@ pub use expand::{Expander, Variables};
 pub use heredoc::Heredoc;
 pub use ignore::{Ignore, PatternError};
 pub use instruction::{
-    Add, Arg, CommandLine, Copy, HealthTest, Healthcheck, Instruction, Located, MountFlag, Run,
-    Source, Span,
+    Add, Arg, CommandLine, Copy, HealthTest, Healthcheck, Instruction, Located, MountFlag, Reset,
+    Run, Setting, Source, Span,
 };
 pub use quote::quoted;
 pub use stages::{Dockerfile, From, Stage};

@@ -6,8 +6,8 @@ use crate::heredoc::{self, Heredoc};
 use crate::lines::Line;
 use crate::stages::From;
 use crate::{
-    Add, Arg, CommandLine, Copy, HealthTest, Healthcheck, Instruction, MountFlag, Run, Source,
-    json, quoted, suggest, words,
+    Add, Arg, CommandLine, Copy, HealthTest, Healthcheck, Instruction, MountFlag, Reset, Run,
+    Setting, Source, json, quoted, suggest, words,
 };
 
 /// A line of a Dockerfile: a stage's begin, or something in it.
@@ -53,6 +53,7 @@ fn instruction(
         "LABEL" => Instruction::Label(pairs(name, rest, escape)?),
         "MAINTAINER" => Instruction::Maintainer(exactly_one(name, rest)?),
         "ONBUILD" => return onbuild(rest, heredocs, escape),
+        "RESET" => Instruction::Reset(reset(rest, escape)?),
         "RUN" => Instruction::Run(run(&mut flags, rest, heredocs)?),
         "SHELL" => Instruction::Shell(shell(rest)?),
         "STOPSIGNAL" => Instruction::StopSignal(exactly_one(name, rest)?),
@@ -65,7 +66,7 @@ fn instruction(
     Ok(parsed)
 }
 
-/// The instructions of BuildKit's language.
+/// The instructions of BuildKit's language, and ours behind them: of two that are as near, theirs was meant.
 const INSTRUCTIONS: &[&str] = &[
     "ADD",
     "ARG",
@@ -85,6 +86,7 @@ const INSTRUCTIONS: &[&str] = &[
     "USER",
     "VOLUME",
     "WORKDIR",
+    "RESET",
 ];
 
 /// BuildKit's words for a typing mistake, with what was probably meant.
@@ -244,6 +246,30 @@ fn pairs(name: &str, rest: &str, escape: char) -> Result<Vec<(String, String)>, 
         ))),
     };
     words.into_iter().map(pair).collect()
+}
+
+/// `RESET ENV NAME...`, or all that there is: `RESET ENV`.
+fn reset(rest: &str, escape: char) -> Result<Reset, Fault> {
+    let (keyword, rest) = split_keyword(rest);
+    if keyword.is_empty() {
+        return Err("RESET requires at least one argument".into());
+    }
+    let name = keyword.to_ascii_uppercase();
+    let known = Setting::ALL.iter().find(|(known, _)| *known == name);
+    let Some((_, setting)) = known else {
+        let names: Vec<&str> = Setting::ALL.iter().map(|(name, _)| *name).collect();
+        let hint = suggest::nearest(&name, &names).map(suggest::question);
+        let hint = hint.unwrap_or_default();
+        return Err(format!("RESET knows no setting {keyword}{hint}").into());
+    };
+    let names = json::array(rest)?.unwrap_or_else(|| words::raw(rest, escape));
+    match names.is_empty() || setting.has_names() {
+        true => Ok(Reset {
+            setting: *setting,
+            names,
+        }),
+        false => Err(format!("RESET {name} takes no arguments").into()),
+    }
 }
 
 fn healthcheck(flags: &mut Flags, rest: &str) -> Result<Healthcheck, Fault> {

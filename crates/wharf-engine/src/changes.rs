@@ -4,7 +4,8 @@
 use std::collections::BTreeMap;
 
 use wharf_dockerfile::{
-    CommandLine, Dockerfile, Expander, HealthTest, Healthcheck, Instruction, Located,
+    CommandLine, Dockerfile, Expander, HealthTest, Healthcheck, Instruction, Located, Reset,
+    Setting,
 };
 use wharf_oci::{Empty, RunConfig};
 
@@ -18,6 +19,7 @@ const ALLOWED: &[&str] = &[
     "HEALTHCHECK",
     "LABEL",
     "ONBUILD",
+    "RESET",
     "STOPSIGNAL",
     "USER",
     "VOLUME",
@@ -111,6 +113,7 @@ impl<'a> Settings<'a> {
                 triggers.push(trigger.clone());
                 format!("ONBUILD {trigger}")
             }
+            Instruction::Reset(reset) => self.reset(reset)?,
             Instruction::Shell(words) => {
                 self.config.shell = Some(words.clone());
                 format!("SHELL [{}]", words.join(" "))
@@ -268,6 +271,46 @@ impl<'a> Settings<'a> {
         Ok(format!("VOLUME [{}]", all.join(" ")))
     }
 
+    /// Unsets what was set; what was not set is no error.
+    fn reset(&mut self, reset: &Reset) -> Result<String, String> {
+        let expand = self.expansion();
+        let names = reset.names.iter().map(|name| expand.one(name));
+        let names = names.collect::<Result<Vec<String>, _>>()?;
+        let text = format!("RESET {}", reset.setting.name());
+        if names.iter().any(String::is_empty) {
+            return Err(format!("{text} names can not be blank"));
+        }
+        let goes = |name: &str| names.is_empty() || names.iter().any(|one| one == name);
+        let config = &mut *self.config;
+        match reset.setting {
+            Setting::Cmd => config.cmd = None,
+            Setting::Entrypoint => config.entrypoint = None,
+            Setting::Env => {
+                let env = config.env.get_or_insert_default();
+                env.retain(|pair| !goes(pair.split('=').next().unwrap_or_default()));
+            }
+            Setting::Expose => {
+                let ports = names.iter().map(|name| ports_of(name));
+                let ports = ports.collect::<Result<Vec<_>, _>>()?.concat();
+                let goes = |port: &String| names.is_empty() || ports.contains(port);
+                config.exposed_ports.retain(|port, _| !goes(port));
+            }
+            Setting::Healthcheck => config.healthcheck = None,
+            Setting::Label => config.labels.retain(|name, _| !goes(name)),
+            Setting::Shell => config.shell = None,
+            Setting::StopSignal => config.stop_signal.clear(),
+            Setting::User => config.user.clear(),
+            // As folders they are the same, with and without a slash at the end.
+            Setting::Volume => config.volumes.retain(|path, _| {
+                let bare = |path: &str| path.trim_end_matches('/').to_owned();
+                !(names.is_empty() || names.iter().any(|name| bare(name) == bare(path)))
+            }),
+            Setting::Workdir => "/".clone_into(&mut config.working_dir),
+        }
+        let words = std::iter::once(text).chain(names);
+        Ok(words.collect::<Vec<_>>().join(" "))
+    }
+
     /// Relative to the one before.
     fn work_dir(&mut self, text: &str) -> Result<(), String> {
         let path = self.expansion().one(text)?;
@@ -416,6 +459,64 @@ mod tests {
         );
         let config = changed(&["CMD [\"x\"]", "ENTRYPOINT [\"y\"]"]).unwrap();
         assert_eq!(config.cmd.as_deref(), Some(&["x".to_owned()][..]));
+    }
+
+    #[test]
+    fn what_was_set_is_unset() {
+        let set = [
+            "ENV B=2 C=3",
+            "LABEL l=1 m=2",
+            "EXPOSE 80 90/udp 100-102",
+            "USER u",
+            "VOLUME /v /w/",
+            "HEALTHCHECK CMD true",
+            "STOPSIGNAL SIGINT",
+            "ENTRYPOINT [\"e\"]",
+            "CMD [\"c\"]",
+        ];
+        let with = |changes: &[&str]| changed(&[&set[..], changes].concat()).unwrap();
+        let some = with(&[
+            "RESET ENV A $UNKNOWN${B:+C}",
+            "RESET LABEL l none",
+            "RESET EXPOSE 80 101-102",
+            "RESET VOLUME /v/ /w",
+        ]);
+        assert_eq!(some.env.as_deref(), Some(&["B=2".to_owned()][..]));
+        assert_eq!(some.labels.keys().collect::<Vec<_>>(), ["m"]);
+        let ports: Vec<_> = some.exposed_ports.keys().collect();
+        assert_eq!(ports, ["100/tcp", "90/udp"]);
+        assert!(some.volumes.is_empty() && some.user == "u");
+        let all = with(&[
+            "RESET ENV",
+            "reset label",
+            "RESET EXPOSE",
+            "RESET VOLUME",
+            "RESET USER",
+            "RESET HEALTHCHECK",
+            "RESET STOPSIGNAL",
+            "RESET ENTRYPOINT",
+            "RESET CMD",
+            "RESET SHELL",
+            "RESET WORKDIR",
+        ]);
+        let bare = RunConfig {
+            env: Some(Vec::new()),
+            working_dir: "/".to_owned(),
+            ..RunConfig::default()
+        };
+        assert_eq!(format!("{all:?}"), format!("{bare:?}"));
+        for (change, refusal) in [
+            ("RESET", "RESET requires at least one argument"),
+            ("RESET CMD x", "RESET CMD takes no arguments"),
+            (
+                "RESET ENW",
+                "RESET knows no setting ENW (did you mean ENV?)",
+            ),
+            ("RESET ENV $NONE", "RESET ENV names can not be blank"),
+            ("RESET EXPOSE x", "Invalid containerPort: x"),
+        ] {
+            assert_eq!(changed(&[change]).unwrap_err(), refusal);
+        }
     }
 
     #[test]

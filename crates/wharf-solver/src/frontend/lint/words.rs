@@ -149,6 +149,7 @@ fn words(instruction: &Instruction) -> Vec<&str> {
         Instruction::Expose(list) | Instruction::Volume(list) => {
             list.iter().map(String::as_str).collect()
         }
+        Instruction::Reset(reset) => reset.names.iter().map(String::as_str).collect(),
         Instruction::StopSignal(text) | Instruction::User(text) | Instruction::Workdir(text) => {
             vec![text]
         }
