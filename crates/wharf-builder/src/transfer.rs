@@ -91,6 +91,18 @@ pub fn make_folders(
     Ok(resolved)
 }
 
+/// The folder that something is put into, made if it is missing.
+fn folder_for(target: &Root, to: &Path, looks: Looks) -> Result<PathBuf, BuildError> {
+    let made = make_folders(target, to, looks.owner, MODE)?;
+    match is_folder(target, &made) {
+        true => Ok(made),
+        false => Err(BuildError::Failed(format!(
+            "failed to copy files: mkdir {}: not a directory",
+            made.display()
+        ))),
+    }
+}
+
 /// Copies what is selected in the folder `from` into the folder `to`, which is made if it is missing.
 ///
 /// # Errors
@@ -107,7 +119,7 @@ pub fn folder(
     let folder = folder.map_err(&unread)?;
     let paths = selection.is_deep().then(|| selection.paths(folder.as_fd()));
     let paths = paths.transpose().map_err(unread)?;
-    let to = make_folders(target, to, looks.owner, MODE)?;
+    let to = folder_for(target, to, looks)?;
     let wanted = |path: &[u8]| match &paths {
         Some(paths) => paths.contains(path),
         None => selection.takes(path),
@@ -155,7 +167,7 @@ pub fn archive(
     (target, to): (&Root, &Path),
     looks: Looks,
 ) -> Result<(), BuildError> {
-    let to = make_folders(target, to, looks.owner, MODE)?;
+    let to = folder_for(target, to, looks)?;
     let archive = open_file(source, from).map_err(BuildError::io("failed to copy files"))?;
     let unpacked = apply(archive, target.as_fd(), &made(to, looks));
     unpacked.map(drop).map_err(|error| failed(&error))

@@ -152,13 +152,25 @@ fn one(
     let into = match into_folder() {
         true => target.path.join(base),
         // Wherever a link there leads.
-        false => resolve(to, &target.path).map_err(lost)?.path,
+        false => {
+            resolve(to, &target.path)
+                .map_err(|error| in_the_way(target, &error))?
+                .path
+        }
     };
     transfer::file((root, &below), (to, &into), looks)?;
     match change.filter(|_| is_file) {
         Some(change) => change_modes(change, (to, &into), None, 0).map_err(changed),
         None => Ok(()),
     }
+}
+
+/// What is on the way to a target is no folder.
+fn in_the_way(target: &Target, error: &std::io::Error) -> SolveError {
+    SolveError::Failed(format!(
+        "failed to copy files: lstat {}: {error}",
+        target.path.display()
+    ))
 }
 
 fn folder(
@@ -331,10 +343,22 @@ mod tests {
         }
         assert!(std::fs::read(trees.out.join("followed")).is_ok());
         assert!(!has(&trees, "none"));
-        let error = run(&trees, "nothing", "/none", |_| ())
-            .unwrap_err()
-            .to_string();
-        assert_eq!(error, "lstat /nothing: no such file or directory");
+        for (src, dest, said) in [
+            (
+                "nothing",
+                "/none",
+                "lstat /nothing: no such file or directory",
+            ),
+            (
+                "a.txt",
+                "/x/y",
+                "failed to copy files: lstat /x/y: not a directory",
+            ),
+            ("d", "/x", "failed to copy files: mkdir /x: not a directory"),
+        ] {
+            let error = run(&trees, src, dest, |_| ()).unwrap_err();
+            assert_eq!(wharf_sys::words::plain(&error.to_string()), said);
+        }
     }
 
     #[test]
