@@ -91,8 +91,11 @@ pub(crate) fn config(config: wire::ContainerConfig) -> Result<Config> {
         labels: labels.unwrap_or_default(),
         exposed_ports: exposed_ports
             .into_keys()
-            .map(|text| port(&text))
-            .collect::<Result<_>>()?,
+            .map(|text| ports(&text))
+            .collect::<Result<Vec<_>>>()?
+            .concat()
+            .into_iter()
+            .collect(),
         volumes: volumes.unwrap_or_default().into_keys().collect(),
         stop_signal: Some(stop_signal).filter(|signal| !signal.is_empty()),
         stop_timeout,
@@ -128,6 +131,24 @@ fn port(text: &str) -> Result<Port> {
     let number = text.split('/').next().unwrap_or_default();
     Port::parse(text)
         .ok_or_else(|| ApiError::bad(format!("invalid port specification: {number:?}")))
+}
+
+/// A port, or a range of them: `100-102/udp`, as Compose passes on what its `expose` says.
+fn ports(text: &str) -> Result<Vec<Port>> {
+    let (range, protocol) = text.split_once('/').unwrap_or((text, "tcp"));
+    let Some((first, last)) = range.split_once('-') else {
+        return Ok(vec![port(text)?]);
+    };
+    let numbers = (first.parse::<u16>(), last.parse::<u16>());
+    let (Ok(first @ 1..), Ok(last)) = numbers else {
+        return Ok(vec![port(text)?]);
+    };
+    match first <= last {
+        true => (first..=last)
+            .map(|number| port(&format!("{number}/{protocol}")))
+            .collect(),
+        false => Ok(vec![port(text)?]),
+    }
 }
 
 /// Which lists and maps are there and hold nothing: `Dns`, `Mounts[0].BindOptions`.
@@ -818,6 +839,26 @@ mod tests {
             new.config.exposed_ports,
             BTreeSet::from([port, Port::parse("53/udp").expect("port")])
         );
+    }
+
+    #[test]
+    fn a_range_is_its_ports() {
+        let exposed = |text: &str| {
+            let ports = serde_json::json!({ text: {} });
+            let new = create(serde_json::json!({ "Image": "x", "ExposedPorts": ports }));
+            let ports = new.map(|new| new.config.exposed_ports.into_iter());
+            ports.map(|ports| ports.map(|port| port.to_string()).collect::<Vec<_>>())
+        };
+        let range = exposed("100-102/udp").expect("a range");
+        assert_eq!(range, ["100/udp", "101/udp", "102/udp"]);
+        assert_eq!(exposed("7-7").expect("one"), ["7/tcp"]);
+        for wrong in ["102-100", "0-3", "1-70000", "1-2/nope", "a-b", "1-", "-"] {
+            let refused = exposed(wrong).expect_err(wrong).message;
+            assert!(
+                refused.starts_with("invalid port specification"),
+                "{refused}"
+            );
+        }
     }
 
     #[test]
