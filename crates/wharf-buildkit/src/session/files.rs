@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use bollard_buildkit_proto::fsutil::types::Packet;
 use bollard_buildkit_proto::moby::filesync::packet::file_sync_client::FileSyncClient;
-use futures_util::StreamExt as _;
+use futures_util::{FutureExt as _, Stream, StreamExt as _};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use rustix::fs::{Mode, OFlags};
 use sha2::Digest as _;
@@ -17,8 +17,8 @@ use tempfile::TempDir;
 use tokio::sync::{OwnedMutexGuard, mpsc};
 use tokio::task::JoinHandle;
 use tokio_stream::wrappers::UnboundedReceiverStream;
-use tonic::Request;
 use tonic::metadata::MetadataValue;
+use tonic::{Request, Status};
 use wharf_images::at_clients_pace;
 use wharf_sys::root::Root;
 
@@ -29,6 +29,10 @@ use crate::error::Error;
 const SYNC: &str = "/moby.filesync.v1.FileSync/DiffCopy";
 /// The largest message of a client.
 const LARGEST: usize = 4 << 20;
+/// Packets that are handed on at once, and bytes of files in them (but for the last of them): to wake a thread for each takes longer
+/// than what it does with it.
+const AT_ONCE: usize = 512;
+const BYTES: usize = 1 << 20;
 
 /// What is wanted of a folder.
 #[derive(Clone, Debug, Default)]
@@ -262,20 +266,16 @@ async fn sync(
         .await
         .map_err(Error::Client)?
         .into_inner();
-    let (sender, received) = mpsc::channel(64);
+    let (sender, received) = mpsc::channel(4);
     let work = receive(held, receiver, received, progress);
     let mut broken = None;
-    while let Some(packet) = packets.next().await {
-        match packet {
-            Ok(packet) => {
-                if sender.send(packet).await.is_err() {
-                    break;
-                }
-            }
-            Err(status) => {
-                broken = Some(status);
-                break;
-            }
+    while broken.is_none()
+        && let Some(first) = packets.next().await
+    {
+        let several;
+        (several, broken) = at_once(first, &mut packets);
+        if sender.send(several).await.is_err() {
+            break;
         }
     }
     drop(sender);
@@ -288,11 +288,34 @@ async fn sync(
     }
 }
 
+/// A packet, and those that are here already; and why there are no more, if something broke.
+fn at_once(
+    first: Result<Packet, Status>,
+    packets: &mut (impl Stream<Item = Result<Packet, Status>> + Unpin),
+) -> (Vec<Packet>, Option<Status>) {
+    let (mut several, mut bytes) = (Vec::new(), 0);
+    let mut next = Some(first);
+    while let Some(packet) = next {
+        match packet {
+            Ok(packet) => {
+                bytes += packet.data.len();
+                several.push(packet);
+            }
+            Err(status) => return (several, Some(status)),
+        }
+        if several.len() == AT_ONCE || bytes >= BYTES {
+            break;
+        }
+        next = packets.next().now_or_never().flatten();
+    }
+    (several, None)
+}
+
 /// Takes packets until they end, as fast as they come.
 fn receive(
     held: Held,
     receiver: Receiver,
-    mut received: mpsc::Receiver<Packet>,
+    mut received: mpsc::Receiver<Vec<Packet>>,
     progress: impl FnMut(u64) + Send + 'static,
 ) -> JoinHandle<io::Result<Result<Ended, Error>>> {
     tokio::spawn(at_clients_pace(move || {
@@ -332,8 +355,6 @@ fn insert(
 
 #[cfg(test)]
 mod tests {
-    use futures_util::FutureExt as _;
-
     use super::super::narrow::{assert_a_thread_is_free, narrow};
     use super::*;
 

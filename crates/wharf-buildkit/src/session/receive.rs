@@ -1,11 +1,13 @@
 //! The receiving half of BuildKit's file sync (`fsutil`): a folder here becomes what the client says its folder is.
 //!
 //! The client describes its tree, entry by entry; what differs from ours is asked for by number, and comes in pieces.
-//! A file is written beside the tree and moved into it when it is whole, so that a transfer that is cut off at any
-//! point leaves only whole files, which the next one does not ask for again.
+//! A new file is written into its place, and has its time last; one that takes the place of another is written beside the tree and
+//! moved into it when it is whole. So what a transfer that is cut off at any point leaves of a file has another time than the client's,
+//! and the next one asks for it again; for whole ones it does not.
 
 use std::cell::RefCell;
-use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, Write as _};
 use std::os::fd::{AsFd as _, OwnedFd};
@@ -17,8 +19,9 @@ use bollard_buildkit_proto::fsutil::types::packet::PacketType;
 use bollard_buildkit_proto::fsutil::types::{Packet, Stat};
 use prost::Message as _;
 use rustix::fs::{
-    AtFlags, FileType, Mode, OFlags, Timespec, Timestamps, XattrFlags, chmodat, chownat, fsetxattr,
-    linkat, mkdirat, mknodat, openat, readlinkat, renameat, statat, symlinkat, utimensat,
+    AtFlags, FileType, Mode, OFlags, Timespec, Timestamps, XattrFlags, chmodat, chownat, fchmod,
+    fchown, fsetxattr, futimens, linkat, mkdirat, mknodat, openat, readlinkat, renameat, statat,
+    symlinkat, utimensat,
 };
 use rustix::fs::{Gid, Uid};
 use rustix::io::Errno;
@@ -32,24 +35,34 @@ use crate::error::Error;
 
 /// Files that are on their way at the same time.
 const IN_FLIGHT: usize = 64;
+/// Folders that are kept open.
+const OPEN: usize = 64;
 
 /// A tree that is being brought in line.
 pub(crate) struct Receiver {
     root: Root,
-    /// Where files are until they are whole: on the same file system.
+    /// Where files are until they are whole that take the place of others: on the same file system.
     beside: OwnedFd,
     entries: Entries,
     /// Everything that is to be there.
-    there: BTreeSet<PathBuf>,
-    wanted: VecDeque<(u32, Entry)>,
+    there: HashSet<OsString>,
+    wanted: VecDeque<Wanted>,
     coming: HashMap<u32, Coming>,
     /// Done when every file is there.
     links: Vec<(PathBuf, PathBuf)>,
     folders: Vec<Entry>,
     described: bool,
     requests: mpsc::UnboundedSender<Packet>,
-    /// The folder that was used last: what is in it comes one after the other.
-    last: RefCell<Option<(PathBuf, Arc<OwnedFd>)>>,
+    /// Folders that were used lately. None of them is replaced any more: that was done when it came, before what is in it.
+    open: RefCell<HashMap<PathBuf, Arc<OwnedFd>>>,
+}
+
+/// A file that is to be asked for.
+struct Wanted {
+    number: u32,
+    entry: Entry,
+    /// Whether nothing is in its place.
+    is_new: bool,
 }
 
 /// Brings the folder behind `root` in line with what a client has sent, who hears nothing of it. Files are in `beside`, on the
@@ -58,16 +71,22 @@ pub(crate) struct Receiver {
 /// # Errors
 /// If the packets say what they may not, or not all of it; or the disk refuses.
 pub fn receive(root: Root, beside: OwnedFd, packets: Vec<Packet>) -> Result<(), String> {
-    let (sender, mut receiver) = mpsc::channel(packets.len().max(1));
-    for packet in packets {
-        sender.try_send(packet).map_err(|error| error.to_string())?;
-    }
+    let (sender, mut receiver) = mpsc::channel(1);
+    sender
+        .try_send(packets)
+        .map_err(|error| error.to_string())?;
     drop(sender);
     let (requests, _) = mpsc::unbounded_channel();
     match Receiver::new(root, beside, requests).run(&mut receiver, |_| {}) {
         Ok(Ended::Whole) => Ok(()),
         Ok(Ended::Cut(error)) | Err(error) => Err(error.to_string()),
     }
+}
+
+/// The client says no more, and not all is here.
+fn gone() -> Ended {
+    let error = "the client went away while it sent files";
+    Ended::Cut(Error::Failed(error.to_owned()))
 }
 
 /// How a transfer ended that nothing here was in the way of.
@@ -81,7 +100,8 @@ pub(crate) enum Ended {
 struct Coming {
     entry: Entry,
     file: File,
-    name: String,
+    /// Its name beside the tree; none for one that is in its place.
+    beside: Option<String>,
     content: Content,
 }
 
@@ -100,14 +120,14 @@ impl Receiver {
             root,
             beside,
             entries: Entries::default(),
-            there: BTreeSet::new(),
+            there: HashSet::new(),
             wanted: VecDeque::new(),
             coming: HashMap::new(),
             links: Vec::new(),
             folders: Vec::new(),
             described: false,
             requests,
-            last: RefCell::new(None),
+            open: RefCell::default(),
         }
     }
 
@@ -118,35 +138,45 @@ impl Receiver {
     /// If the client says what it may not, or the disk refuses.
     pub(crate) fn run(
         mut self,
-        packets: &mut mpsc::Receiver<Packet>,
+        packets: &mut mpsc::Receiver<Vec<Packet>>,
         mut progress: impl FnMut(u64),
     ) -> Result<Ended, Error> {
         let mut bytes = 0;
-        while let Some(packet) = packets.blocking_recv() {
-            bytes += packet.encoded_len() as u64;
+        while let Some(several) = packets.blocking_recv() {
+            let sizes = several.iter().map(Packet::encoded_len);
+            bytes += sizes.sum::<usize>() as u64;
             progress(bytes);
-            match packet.r#type() {
-                PacketType::PacketStat => self.stat(packet.stat)?,
-                PacketType::PacketData => self.data(packet.id, &packet.data)?,
-                PacketType::PacketErr => {
-                    let text = String::from_utf8_lossy(&packet.data);
-                    let error = Error::Failed(format!("error from sender: {text}"));
-                    return Ok(Ended::Cut(error));
+            for packet in several {
+                if let Some(ended) = self.packet(packet)? {
+                    return Ok(ended);
                 }
-                // Its answer to ours.
-                PacketType::PacketFin => break,
-                PacketType::PacketReq => {
-                    return Err(Error::Invalid("a request from the sender".to_owned()));
-                }
-            }
-            if self.described && self.coming.is_empty() && self.wanted.is_empty() {
-                self.finish()?;
-                self.send(PacketType::PacketFin, 0);
-                return Ok(Ended::Whole);
             }
         }
-        let error = "the client went away while it sent files";
-        Ok(Ended::Cut(Error::Failed(error.to_owned())))
+        Ok(gone())
+    }
+
+    /// Takes one; how it ends, if it does.
+    fn packet(&mut self, packet: Packet) -> Result<Option<Ended>, Error> {
+        match packet.r#type() {
+            PacketType::PacketStat => self.stat(packet.stat)?,
+            PacketType::PacketData => self.data(packet.id, &packet.data)?,
+            PacketType::PacketErr => {
+                let text = String::from_utf8_lossy(&packet.data);
+                let error = Error::Failed(format!("error from sender: {text}"));
+                return Ok(Some(Ended::Cut(error)));
+            }
+            // Its answer to ours.
+            PacketType::PacketFin => return Ok(Some(gone())),
+            PacketType::PacketReq => {
+                return Err(Error::Invalid("a request from the sender".to_owned()));
+            }
+        }
+        if !self.described || !self.coming.is_empty() || !self.wanted.is_empty() {
+            return Ok(None);
+        }
+        self.finish()?;
+        self.send(PacketType::PacketFin, 0);
+        Ok(Some(Ended::Whole))
     }
 
     fn send(&self, kind: PacketType, id: u32) {
@@ -170,7 +200,7 @@ impl Receiver {
         let path = entry.path.clone();
         let kept = self.entry(number, entry).map_err(failed(&path))?;
         if kept {
-            self.there.insert(path);
+            self.there.insert(path.into_os_string());
         }
         self.ask().map_err(failed(Path::new("files")))
     }
@@ -183,14 +213,15 @@ impl Receiver {
             _ => Path::new("."),
         };
         let name = path.file_name().ok_or(io::ErrorKind::InvalidInput)?;
-        let mut last = self.last.borrow_mut();
-        if let Some((path, folder)) = &*last
-            && path == parent
-        {
+        let mut open = self.open.borrow_mut();
+        if let Some(folder) = open.get(parent) {
             return Ok((folder.clone(), name.as_bytes()));
         }
         let folder = Arc::new(self.root.open_at(parent, flags, Mode::empty())?);
-        *last = Some((parent.to_owned(), folder.clone()));
+        if open.len() >= OPEN {
+            open.clear();
+        }
+        open.insert(parent.to_owned(), folder.clone());
         Ok((folder, name.as_bytes()))
     }
 
@@ -224,7 +255,11 @@ impl Receiver {
                     if kind == Some(FileType::Directory) {
                         tree::remove(&folder, name)?;
                     }
-                    self.wanted.push_back((number, entry));
+                    self.wanted.push_back(Wanted {
+                        number,
+                        entry,
+                        is_new: now.is_none_or(|_| kind == Some(FileType::Directory)),
+                    });
                 }
             }
             Kind::Link(target) => {
@@ -253,17 +288,28 @@ impl Receiver {
     /// Asks for the next files.
     fn ask(&mut self) -> io::Result<()> {
         while self.coming.len() < IN_FLIGHT
-            && let Some((number, entry)) = self.wanted.pop_front()
+            && let Some(wanted) = self.wanted.pop_front()
         {
-            let name = number.to_string();
-            let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC | OFlags::NOFOLLOW;
+            let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
             let mode = Mode::from_raw_mode(0o600);
-            let file = openat(&self.beside, name.as_str(), flags | OFlags::CLOEXEC, mode)?;
-            let file = File::from(file);
+            let number = wanted.number;
+            let (file, beside) = match wanted.is_new {
+                true => {
+                    let (folder, name) = self.place(&wanted.entry.path)?;
+                    let file = openat(&folder, name, flags | OFlags::EXCL, mode)?;
+                    (file, None)
+                }
+                false => {
+                    let name = number.to_string();
+                    let flags = flags | OFlags::TRUNC;
+                    let file = openat(&self.beside, name.as_str(), flags, mode)?;
+                    (file, Some(name))
+                }
+            };
             let coming = Coming {
-                entry,
-                file,
-                name,
+                entry: wanted.entry,
+                file: file.into(),
+                beside,
                 content: Content::default(),
             };
             self.coming.insert(number, coming);
@@ -289,17 +335,20 @@ impl Receiver {
         Ok(())
     }
 
-    /// Moves a whole file into the tree.
+    /// A whole file gets its looks and its place in the tree.
     fn settle(&self, coming: Coming) -> io::Result<()> {
         let Coming {
             entry,
             file,
-            name,
+            beside,
             content,
         } = coming;
         // So that the next builds do not read it to know that it is the same.
         content.keep(&file);
-        look(&self.beside, name.as_bytes(), &entry)?;
+        // Also of what is to be root's: its folder may give its own group to what is made in it.
+        let (uid, gid) = entry.owner;
+        fchown(&file, Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)))?;
+        fchmod(&file, Mode::from_raw_mode(entry.mode))?;
         // After the owner, whose change takes capabilities away.
         for (attribute, value) in &entry.xattrs {
             match fsetxattr(&file, attribute.as_str(), value, XattrFlags::empty()) {
@@ -307,7 +356,12 @@ impl Receiver {
                 Err(error) => return Err(error.into()),
             }
         }
+        // Last: by its time it is known to be whole.
+        futimens(&file, &timestamps(entry.modified))?;
         drop(file);
+        let Some(name) = beside else {
+            return Ok(());
+        };
         let (folder, target) = self.place(&entry.path)?;
         match renameat(&self.beside, name.as_str(), &folder, target) {
             Ok(()) => Ok(()),
@@ -324,7 +378,7 @@ impl Receiver {
         for (target, path) in std::mem::take(&mut self.links) {
             self.link(&target, &path).map_err(failed(&path))?;
         }
-        let keep = |path: &Path| self.there.contains(path);
+        let keep = |path: &Path| self.there.contains(path.as_os_str());
         tree::sweep(self.root.as_fd(), &mut PathBuf::new(), &keep)
             .map_err(Error::io("remove what is not sent any more"))?;
         for entry in self.folders.iter().rev() {
@@ -384,13 +438,120 @@ fn own(folder: &OwnedFd, name: &[u8], entry: &Entry) -> io::Result<()> {
 }
 
 fn times(folder: &OwnedFd, name: &[u8], nanoseconds: i64) -> io::Result<()> {
+    let times = timestamps(nanoseconds);
+    Ok(utimensat(folder, name, &times, AtFlags::SYMLINK_NOFOLLOW)?)
+}
+
+fn timestamps(nanoseconds: i64) -> Timestamps {
     let time = Timespec {
         tv_sec: nanoseconds.div_euclid(1_000_000_000),
         tv_nsec: nanoseconds.rem_euclid(1_000_000_000),
     };
-    let times = Timestamps {
+    Timestamps {
         last_access: time,
         last_modification: time,
-    };
-    Ok(utimensat(folder, name, &times, AtFlags::SYMLINK_NOFOLLOW)?)
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test may panic")]
+mod tests {
+    use super::*;
+
+    fn packet(kind: PacketType, stat: Option<Stat>, data: &[u8]) -> Packet {
+        Packet {
+            r#type: kind.into(),
+            stat,
+            data: data.to_vec(),
+            ..Packet::default()
+        }
+    }
+
+    /// What a client sends of a file `f` with this text.
+    fn sent(text: &[u8], modified: i64) -> Vec<Packet> {
+        let stat = Stat {
+            path: "f".to_owned(),
+            mode: 0o640,
+            size: i64::try_from(text.len()).unwrap(),
+            mod_time: modified,
+            ..Stat::default()
+        };
+        vec![
+            packet(PacketType::PacketStat, Some(stat), b""),
+            packet(PacketType::PacketStat, None, b""),
+            packet(PacketType::PacketData, None, text),
+            packet(PacketType::PacketData, None, b""),
+        ]
+    }
+
+    #[test]
+    fn a_folder_that_gives_its_group_away_gives_it_to_no_file() {
+        use super::super::stat::{FOLDER, SETGID};
+        let dir = tempfile::tempdir().unwrap();
+        let (files, beside) = (dir.path().join("files"), dir.path().join("beside"));
+        std::fs::create_dir(&files).unwrap();
+        std::fs::create_dir(&beside).unwrap();
+        let folder = Stat {
+            path: "d".to_owned(),
+            mode: FOLDER | SETGID | 0o755,
+            gid: 8,
+            ..Stat::default()
+        };
+        let file = Stat {
+            path: "d/f".to_owned(),
+            mode: 0o644,
+            ..Stat::default()
+        };
+        let mut packets = vec![
+            packet(PacketType::PacketStat, Some(folder), b""),
+            packet(PacketType::PacketStat, Some(file), b""),
+            packet(PacketType::PacketStat, None, b""),
+            packet(PacketType::PacketData, None, b""),
+        ];
+        packets[3].id = 1;
+        let root = Root::open(&files).unwrap();
+        receive(root, File::open(&beside).unwrap().into(), packets).unwrap();
+        use std::os::unix::fs::MetadataExt as _;
+        let (folder, file) = (files.join("d"), files.join("d/f"));
+        assert_eq!(folder.metadata().unwrap().gid(), 8);
+        assert_eq!(file.metadata().unwrap().gid(), 0);
+    }
+
+    /// All of it has come but the word that this is all.
+    #[test]
+    fn what_is_not_known_to_be_whole_is_asked_for_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let (files, beside) = (dir.path().join("files"), dir.path().join("beside"));
+        std::fs::create_dir(&files).unwrap();
+        std::fs::create_dir(&beside).unwrap();
+        let run = |mut packets: Vec<Packet>, count: usize| {
+            packets.truncate(count);
+            let (sender, mut receiver) = mpsc::channel(1);
+            sender.try_send(packets).unwrap();
+            drop(sender);
+            let (requests, mut requested) = mpsc::unbounded_channel();
+            let beside = File::open(&beside).unwrap().into();
+            let receiver_of = Receiver::new(Root::open(&files).unwrap(), beside, requests);
+            let ended = receiver_of.run(&mut receiver, |_| {}).unwrap();
+            let mut asked = 0;
+            while let Ok(request) = requested.try_recv() {
+                asked += usize::from(request.r#type() == PacketType::PacketReq);
+            }
+            (matches!(ended, Ended::Whole), asked)
+        };
+        assert_eq!(run(sent(b"one", 5), 3), (false, 1));
+        assert_eq!(run(sent(b"one", 5), 4), (true, 1));
+        let inode = || std::os::unix::fs::MetadataExt::ino(&files.join("f").metadata().unwrap());
+        let first = inode();
+        assert_eq!(run(sent(b"one", 5), 2), (true, 0));
+        assert_eq!(first, inode());
+        // One that is there is replaced and never written to: others may have it under another name.
+        std::fs::hard_link(files.join("f"), dir.path().join("twin")).unwrap();
+        assert_eq!(run(sent(b"two", 6), 3), (false, 1));
+        assert_eq!(std::fs::read(files.join("f")).unwrap(), b"one");
+        assert_eq!(run(sent(b"two", 6), 4), (true, 1));
+        assert_eq!(std::fs::read(files.join("f")).unwrap(), b"two");
+        assert_eq!(std::fs::read(dir.path().join("twin")).unwrap(), b"one");
+        assert_eq!(std::fs::read_dir(&beside).unwrap().count(), 0);
+    }
 }

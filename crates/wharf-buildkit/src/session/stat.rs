@@ -86,7 +86,14 @@ impl Entries {
             return Err(Error::Invalid(format!("changes out of order: {shown}")));
         }
         let parent = entry.path.parent().unwrap_or(Path::new(""));
-        self.folders.retain(|folder| parent.starts_with(folder));
+        // Each is in the one before it.
+        while self
+            .folders
+            .last()
+            .is_some_and(|folder| !parent.starts_with(folder))
+        {
+            self.folders.pop();
+        }
         let known = parent == Path::new("") || self.folders.last().is_some_and(|at| at == parent);
         if !known {
             return Err(Error::Invalid(format!("invalid order: {shown}")));
@@ -110,7 +117,16 @@ impl Entries {
 
 /// The order of a walk: what is in a folder comes right after it.
 pub(crate) fn compare(one: &Path, other: &Path) -> Ordering {
-    one.components().cmp(other.components())
+    letters(one).cmp(letters(other))
+}
+
+/// As its components compare: a slash comes before whatever a name goes on with.
+fn letters(path: &Path) -> impl Iterator<Item = u8> {
+    let bytes = path.as_os_str().as_bytes().iter();
+    bytes.map(|byte| match byte {
+        b'/' => 0,
+        byte => *byte,
+    })
 }
 
 /// Checks that `text` stays below a root by its words alone.
