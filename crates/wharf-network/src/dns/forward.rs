@@ -97,9 +97,20 @@ fn belongs(answer: &[u8], query: &[u8]) -> bool {
     match answer[4..6] {
         [0, 0] => !matches!(answer[3] & 0xf, 0 | 3),
         [0, 1] => match (question(answer), question(query)) {
-            (Some(of_answer), Some(asked)) => of_answer.eq_ignore_ascii_case(&asked),
+            (Some(of_answer), Some(asked)) => is_same(&of_answer, &asked),
             _ => false,
         },
+        _ => false,
+    }
+}
+
+/// Whether these are the same question: the case of a name does not count, its type and class do.
+fn is_same(one: &[u8], other: &[u8]) -> bool {
+    let split = |question: &[u8]| question.len().checked_sub(4);
+    match (split(one), split(other)) {
+        (Some(at), Some(other_at)) => {
+            one[..at].eq_ignore_ascii_case(&other[..other_at]) && one[at..] == other[other_at..]
+        }
         _ => false,
     }
 }

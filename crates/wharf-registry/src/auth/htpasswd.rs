@@ -151,22 +151,30 @@ impl Shared {
 
     fn verify(&self, name: &str, password: &str) -> bool {
         let short = digest::digest(&digest::SHA256, password.as_bytes());
-        let hash = {
+        let (hash, costliest) = {
             let state = self.state();
             let user = state.users.get(name);
             let known = user.and_then(|user| user.known.as_deref());
             if known.is_some_and(|known| hmac::verify(&self.key, short.as_ref(), known).is_ok()) {
                 return true;
             }
-            // As much work for who is not there as for anybody: the time must not tell.
-            user.map(|user| user.hash.clone())
-                .or_else(|| costliest(&state.users))
-                .unwrap_or_else(|| NOBODY.to_owned())
+            let hash = user.map(|user| user.hash.clone());
+            (hash, costliest(&state.users))
         };
-        let is_right = bcrypt::verify(password, &hash).unwrap_or(false);
+        let costliest = costliest.unwrap_or_else(|| NOBODY.to_owned());
+        let fits = |hash: &String| bcrypt::verify(password, hash).unwrap_or(false);
+        let is_right = hash.as_ref().is_some_and(fits);
+        if !is_right
+            && hash
+                .as_ref()
+                .is_none_or(|hash| cost(hash) < cost(&costliest))
+        {
+            // As much work for everybody who is refused: the time must not tell who is there.
+            let _ = bcrypt::verify(password, &costliest);
+        }
         let mut state = self.state();
         let user = state.users.get_mut(name);
-        let Some(user) = user.filter(|user| is_right && user.hash == hash) else {
+        let Some(user) = user.filter(|user| is_right && Some(&user.hash) == hash.as_ref()) else {
             return false;
         };
         user.known = Some(hmac::sign(&self.key, short.as_ref()).as_ref().to_vec());

@@ -175,8 +175,8 @@ fn follows(context: &Context, session: &Session) -> Result<(), Error> {
     }
 }
 
-/// Takes the body in; what came is kept if it breaks off, but for an upload that the disk has no room for: it would only be in the
-/// way of others.
+/// Takes the body in; what came is kept if it breaks off, but for an upload that the disk or a quota has no room for: it would only be
+/// in the way of others.
 async fn take_in(
     context: &Context,
     session: Session,
@@ -186,7 +186,7 @@ async fn take_in(
     match received {
         Ok(()) => Ok(session),
         Err(error) => {
-            if error.is_full() {
+            if error.is_full() || matches!(error, Error::Quota(_)) {
                 abandon(context, session).await;
             }
             Err(error)

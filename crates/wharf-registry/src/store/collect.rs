@@ -215,7 +215,7 @@ impl Store {
         }
         let size = self.storage.stat(&key)?.map_or(0, |(size, _)| size);
         self.storage.remove_file(&key, "blobs")?;
-        self.usage.freed(size);
+        self.usage.freed(digest);
         Ok(Some(size))
     }
 

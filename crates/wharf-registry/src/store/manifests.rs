@@ -166,7 +166,13 @@ impl Store {
         if whole.is_some() {
             self.complete(name, &manifest)?;
         }
-        let counting = self.usage.link(name, bytes.len() as u64)?;
+        let _turn = self.usage.turn();
+        let key = keys::revision(name, &digest);
+        // Another tag for what is here takes no place.
+        let counting = match self.storage.stat(&key)? {
+            Some(_) => None,
+            None => Some(self.usage.link(name, bytes.len() as u64)?),
+        };
         self.put_blob(&digest, bytes)?;
         let subject = manifest.subject.as_ref().map(|subject| subject.digest);
         let text = digest.to_string();
@@ -174,8 +180,7 @@ impl Store {
             self.storage
                 .put(&keys::referrer(name, subject, &digest), text.as_bytes())?;
         }
-        let key = keys::revision(name, &digest);
-        if self.storage.stat(&key)?.is_none() {
+        if let Some(counting) = counting {
             self.storage.put(&key, text.as_bytes())?;
             counting.keep();
             self.cache.forget_manifest(name, &digest);

@@ -18,7 +18,7 @@ mod usage;
 
 use std::collections::HashMap;
 use std::path::Path;
-use std::sync::{Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
 use std::time::{Duration, Instant};
 
 use wharf_oci::Digest;
@@ -43,7 +43,7 @@ use usage::Usage;
 pub(crate) struct Store {
     storage: Storage,
     cache: Cache,
-    usage: Usage,
+    usage: Arc<Usage>,
     /// Held for reading while links to content are made that was just seen to be there; the collector takes it to
     /// look once more and delete.
     gate: RwLock<()>,
@@ -73,17 +73,15 @@ impl Store {
         quotas: Quotas,
     ) -> Result<Store, Error> {
         let bucket = bucket.map(Bucket::open).transpose()?;
-        let mut store = Store {
+        let store = Store {
             storage: Storage::new(Directory::open(root)?, bucket),
             cache: Cache::default(),
-            usage: Usage::new(quotas),
+            usage: Arc::new(Usage::new(quotas)),
             gate: RwLock::default(),
             activity: Mutex::default(),
             opened: Instant::now(),
         };
-        if store.usage.is_limited() {
-            store.usage.fill(store.count()?);
-        }
+        store.count()?;
         Ok(store)
     }
 
@@ -183,6 +181,7 @@ impl Store {
     /// [`Error::Quota`], or the system's.
     pub(crate) fn mount(&self, name: &Name, from: &Name, digest: &Digest) -> Result<bool, Error> {
         let _gate = self.gate();
+        let _turn = self.usage.turn();
         let Some(size) = self.linked(from, digest)? else {
             return Ok(false);
         };
@@ -217,7 +216,7 @@ impl Store {
     fn put_blob(&self, digest: &Digest, bytes: &[u8]) -> Result<(), Error> {
         let key = keys::blob(digest);
         if self.storage.stat(&key)?.is_none() {
-            let counting = self.usage.store(bytes.len() as u64)?;
+            let counting = self.usage.store(digest, bytes.len() as u64)?;
             self.storage.put(&key, bytes)?;
             counting.keep();
         }

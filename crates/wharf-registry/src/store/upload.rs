@@ -3,11 +3,13 @@
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use wharf_oci::{Algorithm, Digest, Hasher};
 
+use super::usage::Usage;
 use super::{Store, keys};
 use crate::Error;
 use crate::error::io_at;
@@ -25,9 +27,28 @@ pub(crate) struct Upload {
     offset: u64,
     /// Of what came; `None` when another process took it in, and it must be read.
     hasher: Option<(Algorithm, Hasher)>,
+    place: Place,
+}
+
+/// What an upload holds of the quotas, as long as it is open.
+#[derive(Debug)]
+struct Place {
+    usage: Arc<Usage>,
+    id: UploadId,
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.usage.let_go(&self.id);
+    }
 }
 
 impl Upload {
+    /// Is about to have so many bytes.
+    fn hold(&self, bytes: u64) -> Result<(), Error> {
+        self.place.usage.hold(&self.id, &self.name, bytes)
+    }
+
     /// Bytes that came.
     pub(crate) fn offset(&self) -> u64 {
         self.offset
@@ -106,6 +127,7 @@ impl Store {
         )?;
         Ok(Upload {
             name: name.clone(),
+            place: self.place(&id),
             id,
             file,
             path,
@@ -131,7 +153,6 @@ impl Store {
             .map_err(io_at("look at", &path))?;
         // Not before: names of no repository are nobody's to be remembered.
         self.touch(name, None);
-        self.usage.found(id, name, offset);
         Ok(Upload {
             name: name.clone(),
             id: id.clone(),
@@ -139,7 +160,15 @@ impl Store {
             path,
             offset,
             hasher: None,
+            place: self.place(id),
         })
+    }
+
+    fn place(&self, id: &UploadId) -> Place {
+        Place {
+            usage: self.usage.clone(),
+            id: id.clone(),
+        }
     }
 
     /// Takes in the next bytes of an upload, within the quotas.
@@ -148,8 +177,7 @@ impl Store {
     /// [`Error::Quota`], or the system's; the upload is as before.
     pub(crate) fn append(&self, upload: &mut Upload, pieces: &[Bytes]) -> Result<(), Error> {
         let more: u64 = pieces.iter().map(|piece| piece.len() as u64).sum();
-        self.usage
-            .hold(&upload.id, &upload.name, upload.offset + more)?;
+        upload.hold(upload.offset + more)?;
         self.touch(&upload.name, None);
         upload.append(pieces)
     }
@@ -157,7 +185,7 @@ impl Store {
     /// Makes an upload a blob of its repository, if its bytes have the digest. Returns the size in bytes.
     ///
     /// # Errors
-    /// [`Error::DigestInvalid`], or the system's.
+    /// [`Error::DigestInvalid`], [`Error::Quota`], or the system's.
     pub(crate) fn finish_upload(&self, upload: &mut Upload, digest: &Digest) -> Result<u64, Error> {
         let found = upload.digest(digest.algorithm())?;
         if found != *digest {
@@ -170,21 +198,22 @@ impl Store {
             .sync_data()
             .map_err(io_at("sync", &upload.path))?;
         let size = upload.offset;
+        // It does already, unless it was closed meanwhile, by this process or with an earlier one.
+        upload.hold(size)?;
         let key = keys::blob(digest);
         if self.storage.is_remote() {
             // Without the gate, which others would wait for as long; the lease holds the blob until the repository does.
             self.touch(&upload.name, Some(digest));
             if self.storage.stat(&key)?.is_none() {
                 self.storage.place(&upload.path, &key)?;
-                self.usage.stored(&upload.id, size);
             }
         }
-        // Its bytes have been counted as they came: there is a place for them.
         let _gate = self.gate();
+        let _turn = self.usage.turn();
         if self.storage.stat(&key)?.is_none() {
             self.storage.place(&upload.path, &key)?;
-            self.usage.stored(&upload.id, size);
         }
+        self.usage.stored(&upload.id, digest, size);
         let is_new = self.link(&upload.name, digest)?;
         let bytes = if is_new { size } else { 0 };
         self.usage.linked(&upload.id, &upload.name, bytes);
@@ -198,7 +227,7 @@ impl Store {
     /// The system's.
     pub(crate) fn drop_upload(&self, name: &Name, id: &UploadId) -> Result<(), Error> {
         self.storage.local.remove_folder(&keys::upload(name, id))?;
-        self.usage.dropped(id);
+        self.usage.let_go(id);
         Ok(())
     }
 

@@ -3,6 +3,8 @@
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use wharf_oci::Digest;
+
 use super::{Store, keys};
 use crate::Error;
 use crate::names::{Name, UploadId};
@@ -19,9 +21,12 @@ pub(crate) struct Quotas {
 /// Bytes that are used.
 #[derive(Debug, Default)]
 pub(super) struct Counted {
-    pub(super) total: u64,
-    pub(super) repositories: HashMap<Name, u64>,
-    /// What uploads under way hold: they are promised the place that their bytes have taken.
+    /// The size of each blob.
+    blobs: HashMap<Digest, u64>,
+    /// All of them together.
+    total: u64,
+    repositories: HashMap<Name, u64>,
+    /// What open uploads hold: they are promised the place that their bytes have taken.
     uploads: HashMap<UploadId, Held>,
 }
 
@@ -36,6 +41,13 @@ struct Held {
 }
 
 impl Counted {
+    /// Counts a blob; nothing, if that has been done.
+    fn add(&mut self, digest: &Digest, bytes: u64) {
+        if self.blobs.insert(*digest, bytes).is_none() {
+            self.total += bytes;
+        }
+    }
+
     /// Without what the upload `but` holds.
     fn total_but(&self, but: Option<&UploadId>) -> u64 {
         let held = self.uploads.iter().filter(|(id, _)| Some(*id) != but);
@@ -54,24 +66,28 @@ impl Counted {
 #[must_use]
 pub(super) struct Counting<'a> {
     usage: &'a Usage,
-    /// The repository that they are linked to; else they are stored.
-    name: Option<&'a Name>,
-    bytes: u64,
+    /// What is to be undone; nothing, if nothing was to be counted or it is there.
+    of: Option<Of<'a>>,
+}
+
+enum Of<'a> {
+    Blob(&'a Digest),
+    Link(&'a Name, u64),
 }
 
 impl Counting<'_> {
     /// They are there.
     pub(super) fn keep(mut self) {
-        self.bytes = 0;
+        self.of = None;
     }
 }
 
 impl Drop for Counting<'_> {
     fn drop(&mut self) {
-        match self.name {
-            _ if self.bytes == 0 => {}
-            Some(name) => self.usage.unlinked(name, self.bytes),
-            None => self.usage.freed(self.bytes),
+        match &self.of {
+            Some(Of::Blob(digest)) => self.usage.freed(digest),
+            Some(Of::Link(name, bytes)) => self.usage.unlinked(name, *bytes),
+            None => {}
         }
     }
 }
@@ -80,6 +96,7 @@ impl Drop for Counting<'_> {
 pub(super) struct Usage {
     quotas: Quotas,
     counted: Mutex<Counted>,
+    turn: Mutex<()>,
 }
 
 impl Usage {
@@ -87,6 +104,7 @@ impl Usage {
         Usage {
             quotas,
             counted: Mutex::default(),
+            turn: Mutex::default(),
         }
     }
 
@@ -94,26 +112,38 @@ impl Usage {
         self.quotas != Quotas::default()
     }
 
-    pub(super) fn fill(&mut self, counted: Counted) {
-        self.counted = Mutex::new(counted);
+    fn fill(&self, counted: Counted) {
+        *self.counted() = counted;
+    }
+
+    /// Held from the look whether a repository has something until that is counted: of two that bring it the same, one counts.
+    pub(super) fn turn(&self) -> Option<MutexGuard<'_, ()>> {
+        let turn = || self.turn.lock().unwrap_or_else(PoisonError::into_inner);
+        self.is_limited().then(turn)
     }
 
     fn counted(&self) -> MutexGuard<'_, Counted> {
         self.counted.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Counts so many bytes that are about to be stored.
+    /// Counts a blob of so many bytes that is about to be stored.
     ///
     /// # Errors
-    /// [`Error::Quota`] if there is no place for them.
-    pub(super) fn store(&self, more: u64) -> Result<Counting<'_>, Error> {
+    /// [`Error::Quota`] if there is no place for it.
+    pub(super) fn store<'a>(
+        &'a self,
+        digest: &'a Digest,
+        bytes: u64,
+    ) -> Result<Counting<'a>, Error> {
         let mut counted = self.counted();
-        self.fits(&counted, None, more)?;
-        counted.total += more;
+        let is_new = self.is_limited() && !counted.blobs.contains_key(digest);
+        if is_new {
+            self.fits(&counted, None, bytes)?;
+            counted.add(digest, bytes);
+        }
         Ok(Counting {
             usage: self,
-            name: None,
-            bytes: more,
+            of: is_new.then_some(Of::Blob(digest)),
         })
     }
 
@@ -121,17 +151,16 @@ impl Usage {
     ///
     /// # Errors
     /// [`Error::Quota`] if there is no place for them.
-    pub(super) fn link<'a>(&'a self, name: &'a Name, more: u64) -> Result<Counting<'a>, Error> {
+    pub(super) fn link<'a>(&'a self, name: &'a Name, bytes: u64) -> Result<Counting<'a>, Error> {
         let mut counted = self.counted();
-        self.repository_fits(&counted, name, None, more)?;
-        let more = if self.is_limited() { more } else { 0 };
-        if more > 0 {
-            *counted.repositories.entry(name.clone()).or_default() += more;
+        self.repository_fits(&counted, name, None, bytes)?;
+        let is_counted = self.is_limited();
+        if is_counted {
+            *counted.repositories.entry(name.clone()).or_default() += bytes;
         }
         Ok(Counting {
             usage: self,
-            name: Some(name),
-            bytes: more,
+            of: is_counted.then_some(Of::Link(name, bytes)),
         })
     }
 
@@ -152,19 +181,13 @@ impl Usage {
         Ok(())
     }
 
-    /// An upload that has so many bytes already is gone on with.
-    pub(super) fn found(&self, upload: &UploadId, name: &Name, bytes: u64) {
-        if self.is_limited() {
-            let mut counted = self.counted();
-            let held = Held::of(name, bytes);
-            counted.uploads.entry(upload.clone()).or_insert(held);
+    /// What an upload held is a blob of so many bytes, or was one already.
+    pub(super) fn stored(&self, upload: &UploadId, digest: &Digest, bytes: u64) {
+        if !self.is_limited() {
+            return;
         }
-    }
-
-    /// What an upload held is a blob of so many bytes; 0 if that was here already.
-    pub(super) fn stored(&self, upload: &UploadId, bytes: u64) {
         let mut counted = self.counted();
-        counted.total += bytes;
+        counted.add(digest, bytes);
         if let Some(held) = counted.uploads.get_mut(upload) {
             held.total = 0;
         }
@@ -182,14 +205,17 @@ impl Usage {
         }
     }
 
-    /// An upload is no more.
-    pub(super) fn dropped(&self, upload: &UploadId) {
+    /// An upload is over, or nobody is at it.
+    pub(super) fn let_go(&self, upload: &UploadId) {
         self.counted().uploads.remove(upload);
     }
 
-    pub(super) fn freed(&self, less: u64) {
+    /// A blob is no more.
+    pub(super) fn freed(&self, digest: &Digest) {
         let mut counted = self.counted();
-        counted.total = counted.total.saturating_sub(less);
+        if let Some(bytes) = counted.blobs.remove(digest) {
+            counted.total = counted.total.saturating_sub(bytes);
+        }
     }
 
     pub(super) fn unlinked(&self, name: &Name, less: u64) {
@@ -242,14 +268,15 @@ impl Held {
 }
 
 impl Store {
-    /// Counts all there is.
-    pub(super) fn count(&self) -> Result<Counted, Error> {
+    /// Counts all there is, if there are quotas.
+    pub(super) fn count(&self) -> Result<(), Error> {
+        if !self.usage.is_limited() {
+            return Ok(());
+        }
         let mut counted = Counted::default();
         for digest in self.all_blobs()? {
-            counted.total += self
-                .storage
-                .stat(&keys::blob(&digest))?
-                .map_or(0, |(size, _)| size);
+            let stat = self.storage.stat(&keys::blob(&digest))?;
+            counted.add(&digest, stat.map_or(0, |(size, _)| size));
         }
         self.walk("", &mut |name| {
             let mut digests = self.linked_digests(&keys::layers(name))?;
@@ -264,7 +291,8 @@ impl Store {
             counted.repositories.insert(name.clone(), used);
             Ok(())
         })?;
-        Ok(counted)
+        self.usage.fill(counted);
+        Ok(())
     }
 }
 
@@ -288,12 +316,11 @@ mod tests {
             usage.hold(&a, &name("one"), 70).unwrap();
             assert!(usage.hold(&b, &name("one"), 40).is_err());
             usage.hold(&b, &name("one"), 30).unwrap();
-            // What has been taken in can be finished.
-            usage.stored(&a, 70);
+            usage.stored(&a, &Digest::sha256(b"a"), 70);
             usage.linked(&a, &name("one"), 70);
-            usage.dropped(&a);
+            usage.let_go(&a);
             assert!(usage.hold(&b, &name("one"), 31).is_err());
-            usage.dropped(&b);
+            usage.let_go(&b);
             let c = UploadId::random();
             usage.hold(&c, &name("one"), 30).unwrap();
         }
@@ -302,16 +329,39 @@ mod tests {
     #[test]
     fn the_last_place_is_taken_once() {
         let usage = usage(Some(100), Some(50));
-        let kept = usage.store(60).unwrap();
-        assert!(usage.store(41).is_err());
+        let (a, b, c) = (
+            Digest::sha256(b"a"),
+            Digest::sha256(b"b"),
+            Digest::sha256(b"c"),
+        );
+        let kept = usage.store(&a, 60).unwrap();
+        assert!(usage.store(&b, 41).is_err());
         kept.keep();
-        drop(usage.store(40).unwrap());
-        usage.store(40).unwrap().keep();
+        drop(usage.store(&b, 40).unwrap());
+        usage.store(&c, 40).unwrap().keep();
         let (one, other) = (name("one"), name("other"));
         let linked = usage.link(&one, 50).unwrap();
         assert!(usage.link(&one, 1).is_err());
         usage.link(&other, 50).unwrap().keep();
         drop(linked);
         usage.link(&one, 1).unwrap().keep();
+    }
+
+    #[test]
+    fn a_blob_is_counted_once() {
+        let usage = usage(Some(100), None);
+        let (digest, one) = (Digest::sha256(b"a"), name("one"));
+        for _ in 0..3 {
+            let upload = UploadId::random();
+            usage.hold(&upload, &one, 30).unwrap();
+            usage.stored(&upload, &digest, 30);
+            usage.let_go(&upload);
+        }
+        usage.store(&digest, 30).unwrap().keep();
+        usage.store(&Digest::sha256(b"b"), 70).unwrap().keep();
+        usage.freed(&digest);
+        usage.freed(&digest);
+        assert!(usage.store(&Digest::sha256(b"c"), 31).is_err());
+        usage.store(&Digest::sha256(b"c"), 30).unwrap().keep();
     }
 }

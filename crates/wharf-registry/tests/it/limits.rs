@@ -53,6 +53,74 @@ fn quotas() {
     server.send("POST", &path, &[], &bytes).expect(201);
 }
 
+/// Of those that come at the same time, no two get the same room.
+#[test]
+fn quotas_hold_for_who_comes_at_the_same_time() {
+    let server = Server::with("  quota: {repository: 2000, total: 9000}");
+    let push = |name: &str, fill: u8| {
+        let bytes = vec![fill; 1500];
+        let digest = Digest::sha256(&bytes);
+        let path = format!("/v2/{name}/blobs/uploads/?digest={digest}");
+        server.send("POST", &path, &[], &bytes).status
+    };
+    let at_once = |names: &[&str], fills: std::ops::Range<u8>| {
+        let mut taken = 0;
+        std::thread::scope(|scope| {
+            let pushes: Vec<_> = fills
+                .map(|fill| {
+                    let name = names[usize::from(fill) % names.len()];
+                    scope.spawn(move || push(name, fill))
+                })
+                .collect();
+            for one in pushes {
+                let status = one.join().unwrap();
+                assert!([201, 403].contains(&status), "{status}");
+                taken += usize::from(status == 201);
+            }
+        });
+        taken
+    };
+    for round in 0..3 {
+        let name = format!("r{round}");
+        assert_eq!(at_once(&[&name], round * 8..round * 8 + 8), 1, "{name}");
+    }
+    // Of the whole, 4500 are left: three times 1500.
+    assert_eq!(at_once(&["s0", "s1", "s2", "s3", "s4", "s5"], 30..48), 3);
+    // Two who bring the same thing take its room once.
+    let server = Server::with("  quota: {repository: 9000, total: 9000}");
+    std::thread::scope(|scope| {
+        for _ in 0..6 {
+            scope.spawn(|| {
+                let path = format!("/v2/a/blobs/uploads/?digest={}", Digest::sha256(&[1; 1500]));
+                server.send("POST", &path, &[], &[1; 1500]).expect(201);
+            });
+        }
+    });
+    let path = format!("/v2/a/blobs/uploads/?digest={}", Digest::sha256(&[2; 7000]));
+    server.send("POST", &path, &[], &[2; 7000]).expect(201);
+}
+
+/// What is given up holds nothing back, and what is gone on with later is measured again.
+#[test]
+fn quotas_and_uploads_that_are_given_up() {
+    let server = Server::with("  quota: {repository: 2000, total: 2000}");
+    let begin = || {
+        let answer = server
+            .send("POST", "/v2/a/blobs/uploads/", &[], b"")
+            .expect(202);
+        answer.header("location").to_owned()
+    };
+    // More than there is place for: the upload is gone, and what came of it.
+    let large = begin();
+    server.send("PATCH", &large, &[], &[1; 1500]).expect(202);
+    server
+        .send("PATCH", &large, &[], &[1; 1500])
+        .refused(403, "DENIED");
+    server.get(&large).refused(404, "BLOB_UPLOAD_UNKNOWN");
+    let path = format!("/v2/a/blobs/uploads/?digest={}", Digest::sha256(&[2; 1800]));
+    server.send("POST", &path, &[], &[2; 1800]).expect(201);
+}
+
 #[test]
 fn read_only_and_without_deletes() {
     let server = Server::with("  delete: {enabled: false}");
