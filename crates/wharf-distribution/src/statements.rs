@@ -82,7 +82,7 @@ impl Client {
         let (mut all, mut found) = (Vec::new(), BTreeSet::new());
         let mut subjects = subjects.to_vec();
         while let Some(subject) = subjects.pop() {
-            for entry in self.referrers_of(source, &subject).await? {
+            for entry in self.listed_referrers(source, &subject).await? {
                 if found.len() == MAX_REFERRERS {
                     tracing::warn!(%subject, "more than {MAX_REFERRERS} referrers: no more are fetched");
                     return Ok(all);
@@ -97,7 +97,11 @@ impl Client {
         Ok(all)
     }
 
-    async fn referrers_of(
+    /// The manifests that a registry says are about `subject`, by its list or by the tag that stands for one.
+    ///
+    /// # Errors
+    /// Those of the registry.
+    pub async fn listed_referrers(
         &self,
         source: &Source,
         subject: &Digest,

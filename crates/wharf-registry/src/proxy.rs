@@ -21,7 +21,7 @@ use crate::http::{Answer, Body, Context, described};
 use crate::names::{Name, Which};
 use crate::notify::{Event, Verb};
 use crate::registry::blocking;
-use crate::store::{Store, Stored};
+use crate::store::{Referrer, Store, Stored};
 
 /// Pieces of a blob that wait for a client.
 const AHEAD: usize = 16;
@@ -208,7 +208,7 @@ impl Proxy {
             .with_body(Body::pieces(receiver)))
     }
 
-    /// Tags of a repository there.
+    /// Tags of a repository there; those that are here if the other registry is away.
     ///
     /// # Errors
     /// Why they cannot be had.
@@ -219,12 +219,54 @@ impl Proxy {
             .client
             .tags(&reference, self.credentials.as_ref())
             .await;
-        let mut tags = listed.map_err(|error| match refused(&error) {
-            Some(RegistryErrorKind::NotFound) => Error::NameUnknown(name.to_string()),
-            _ => error.into(),
-        })?;
-        tags.sort_unstable();
-        Ok(tags)
+        match listed.map_err(|error| (refused(&error), error)) {
+            Ok(mut tags) => {
+                tags.sort_unstable();
+                Ok(tags)
+            }
+            Err((Some(RegistryErrorKind::NotFound), _)) => {
+                Err(Error::NameUnknown(name.to_string()))
+            }
+            Err((None, error)) => {
+                let (store, of) = (self.store.clone(), name.clone());
+                let here = blocking(move || store.tags(&of)).await?;
+                if here.is_empty() {
+                    return Err(error.into());
+                }
+                tracing::warn!(%error, "answered from the cache");
+                Ok(here)
+            }
+            Err((_, error)) => Err(error.into()),
+        }
+    }
+
+    /// What is about a manifest there; what is known of it here if the other registry is away.
+    ///
+    /// # Errors
+    /// Why it cannot be had.
+    pub(crate) async fn referrers(
+        &self,
+        name: &Name,
+        subject: Digest,
+    ) -> Result<Vec<Referrer>, Error> {
+        let listed = self
+            .client
+            .listed_referrers(&self.source(name)?, &subject)
+            .await;
+        match listed.map_err(|error| (refused(&error), error)) {
+            Ok(listed) => {
+                let mut all: Vec<Referrer> = listed.into_iter().map(Referrer::from).collect();
+                all.sort_unstable_by_key(|one| one.digest);
+                all.dedup_by_key(|one| one.digest);
+                Ok(all)
+            }
+            Err((None, error)) => {
+                tracing::warn!(%error, "answered from the cache");
+                let (store, of) = (self.store.clone(), name.clone());
+                blocking(move || store.referrers(&of, &subject)).await
+            }
+            Err((_, error)) => Err(error.into()),
+        }
     }
 
     /// Deletes manifests that were fetched too long ago; their blobs go with the next collection.

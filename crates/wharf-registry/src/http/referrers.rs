@@ -19,7 +19,10 @@ const MAX_PAGE: usize = 3 << 20;
 /// `GET`.
 pub(super) async fn list(context: &Context, name: Name, subject: Digest) -> Result<Answer, Error> {
     let (store, of) = (context.shared.store.clone(), name.clone());
-    let mut referrers = blocking(move || store.referrers(&of, &subject)).await?;
+    let mut referrers = match &context.shared.proxy {
+        Some(proxy) => proxy.referrers(&name, subject).await?,
+        None => blocking(move || store.referrers(&of, &subject)).await?,
+    };
     let filter = context.query.get("artifactType");
     if let Some(kind) = filter {
         referrers.retain(|one| one.artifact_type.as_deref() == Some(kind));

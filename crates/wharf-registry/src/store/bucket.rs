@@ -314,6 +314,21 @@ impl Bucket {
         Ok(all)
     }
 
+    /// Names right below a key that have an object at `below`, by name. One list tells of a thousand objects: a look at each would be a
+    /// request for each.
+    pub(super) fn with(&self, key: &str, below: &str) -> Result<Vec<String>, Error> {
+        let (prefix, end) = (format!("{}/", self.object(key)), format!("/{below}"));
+        let pages = self.pages(&prefix, None).map_err(self.at("list", key))?;
+        let objects = pages.into_iter().flat_map(|page| page.contents);
+        let names = objects.filter_map(|object| {
+            let name = object.key.strip_prefix(&prefix)?.strip_suffix(&end)?;
+            (!name.contains('/')).then(|| name.to_owned())
+        });
+        let mut names: Vec<String> = names.collect();
+        names.sort_unstable();
+        Ok(names)
+    }
+
     fn pages(
         &self,
         prefix: &str,

@@ -70,8 +70,11 @@ pub(crate) fn tag_folder(name: &Name, tag: &str) -> String {
     format!("{}/{tag}", tags(name))
 }
 
+/// What there is in the folder of a tag that means something.
+pub(crate) const CURRENT: &str = "current/link";
+
 pub(crate) fn tag(name: &Name, tag: &str) -> String {
-    format!("{}/current/link", tag_folder(name, tag))
+    format!("{}/{CURRENT}", tag_folder(name, tag))
 }
 
 pub(crate) fn tag_index(name: &Name, tag: &str, digest: &Digest) -> String {

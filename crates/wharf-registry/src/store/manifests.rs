@@ -14,6 +14,9 @@ use crate::Error;
 use crate::manifest::{MAX_SIZE, Manifest};
 use crate::names::{Name, Which};
 
+/// So many tags are looked at one by one.
+const SMALL_PAGE: usize = 32;
+
 /// What a manifest that was put is known as.
 #[derive(Debug)]
 pub(crate) struct Put {
@@ -33,6 +36,18 @@ pub(crate) struct Referrer {
     pub(crate) artifact_type: Option<String>,
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub(crate) annotations: BTreeMap<String, String>,
+}
+
+impl From<wharf_oci::Descriptor> for Referrer {
+    fn from(listed: wharf_oci::Descriptor) -> Self {
+        Self {
+            media_type: listed.media_type,
+            size: listed.size,
+            digest: listed.digest,
+            artifact_type: listed.artifact_type,
+            annotations: listed.annotations,
+        }
+    }
 }
 
 impl Store {
@@ -333,12 +348,15 @@ impl Store {
     /// # Errors
     /// The system's.
     pub(crate) fn tags(&self, name: &Name) -> Result<Vec<String>, Error> {
-        self.meaningful(name, self.tag_folders(name)?, usize::MAX)
+        let mut tags = self.storage.with(&keys::tags(name), keys::CURRENT)?;
+        tags.retain(|tag| is_tag(tag));
+        Ok(tags)
     }
 
     /// Tags of a repository that mean something, in the order of the API; those behind `after`, `limit` of them at most.
     ///
-    /// Only those that may be on the page are looked at: in a bucket each look is a request.
+    /// In a bucket each look is a request: of a small page only those are looked at that may be on it, for a large one there is one look
+    /// at all of them.
     ///
     /// # Errors
     /// The system's.
@@ -348,6 +366,12 @@ impl Store {
         after: Option<&str>,
         limit: usize,
     ) -> Result<Vec<String>, Error> {
+        if limit > SMALL_PAGE {
+            let mut tags = self.tags(name)?;
+            in_order(&mut tags, after);
+            tags.truncate(limit);
+            return Ok(tags);
+        }
         let mut tags = self.tag_folders(name)?;
         in_order(&mut tags, after);
         self.meaningful(name, tags, limit)

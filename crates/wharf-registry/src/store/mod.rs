@@ -223,3 +223,27 @@ impl Store {
         Ok(())
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use super::*;
+
+    /// Who asks for many blobs must not make the registry remember them for ever.
+    #[test]
+    fn leases_end_with_their_time() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(dir.path(), None, Quotas::default()).unwrap();
+        let name = Name::parse("a/b").unwrap();
+        store.touch(&name, Some(&Digest::sha256(b"one")));
+        store.touch(&name, Some(&Digest::sha256(b"two")));
+        let held = || {
+            let activity = store.activity();
+            (activity.blobs.len(), activity.repositories.len())
+        };
+        store.expire_leases(Duration::from_secs(3600));
+        assert_eq!(held(), (2, 1));
+        store.expire_leases(Duration::ZERO);
+        assert_eq!(held(), (0, 0));
+    }
+}

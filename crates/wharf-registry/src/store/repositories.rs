@@ -73,13 +73,8 @@ impl Store {
         let mut digests = Vec::new();
         for algorithm in [Algorithm::Sha256, Algorithm::Sha512] {
             let folder = format!("{key}/{}", algorithm.as_str());
-            for entry in self.storage.list(&folder)? {
-                if let Ok(digest) = Digest::parse(&format!("{}:{}", algorithm.as_str(), entry.name))
-                    && self
-                        .storage
-                        .stat(&format!("{folder}/{}/link", entry.name))?
-                        .is_some()
-                {
+            for name in self.storage.with(&folder, "link")? {
+                if let Ok(digest) = Digest::parse(&format!("{}:{name}", algorithm.as_str())) {
                     digests.push(digest);
                 }
             }

@@ -116,6 +116,21 @@ impl Storage {
         }
     }
 
+    /// Names of the folders right below a key that have something at `below`, by name.
+    pub(super) fn with(&self, key: &str, below: &str) -> Result<Vec<String>, Error> {
+        if let Some(bucket) = &self.bucket {
+            return bucket.with(key, below);
+        }
+        let mut names = Vec::new();
+        for entry in self.local.list(key)? {
+            let path = format!("{key}/{}/{below}", entry.name);
+            if entry.is_folder && self.local.stat(&path)?.is_some() {
+                names.push(entry.name);
+            }
+        }
+        Ok(names)
+    }
+
     /// Whether content can be put.
     pub(super) fn probe(&self) -> Result<(), Error> {
         self.put(".wharf/probe", b"")

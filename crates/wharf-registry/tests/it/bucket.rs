@@ -123,6 +123,14 @@ fn a_page_costs_no_look_at_what_is_not_on_it() {
     // One more than the page has, and what the overloaded store was asked twice.
     let looks = objects.looks() - before;
     assert!(looks <= 6, "{looks}");
+    // Of all of them, a list says as much.
+    let before = objects.looks();
+    let all = server.get("/v2/a/tags/list").expect(200).json();
+    assert_eq!(all["tags"].as_array().unwrap().len(), 20);
+    let page = server.get("/v2/a/tags/list?n=1000&last=t03").expect(200);
+    assert_eq!(page.json()["tags"].as_array().unwrap().len(), 16);
+    assert_eq!(page.header("link"), "");
+    assert_eq!(objects.looks(), before);
 }
 
 #[test]
@@ -145,6 +153,8 @@ fn garbage_costs_no_look_into_every_repository() {
     let some = collect(3 * 9);
     // At each its link, its age and its size twice, and what the overloaded store was asked twice.
     assert!(some <= none + 30, "{none} {some}");
+    // What is linked is listed, not looked at: of each repository three digests.
+    assert!(none <= 4, "{none}");
 }
 
 #[test]

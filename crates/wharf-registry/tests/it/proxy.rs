@@ -71,7 +71,33 @@ fn what_was_fetched_stays_when_the_other_is_away() {
         assert!(Instant::now() < deadline, "the blob is not kept");
         std::thread::sleep(Duration::from_millis(5));
     }
+    let about = json!({
+        "schemaVersion": 2, "mediaType": "application/vnd.oci.image.manifest.v1+json",
+        "artifactType": "a/signature", "subject": newer.descriptor(), "annotations": {"by": "me"},
+        "config": newer.manifest["config"],
+        "layers": [],
+    });
+    let about = upstream.put_manifest("a/b", "about", &about).expect(201);
+    let about = about.header("docker-content-digest").to_owned();
+    let referrers = || {
+        let path = format!(
+            "/v2/a/b/referrers/{}?artifactType=a/signature",
+            newer.digest
+        );
+        cache.get(&path).expect(200).json()["manifests"].clone()
+    };
+    let listed = referrers();
+    assert_eq!(listed[0]["digest"], json!(about));
+    assert_eq!(listed[0]["artifactType"], "a/signature");
+    assert_eq!(listed[0]["annotations"], json!({"by": "me"}));
+    cache.get(&format!("/v2/a/b/manifests/{about}")).expect(200);
     drop(upstream);
+    assert_eq!(referrers(), listed);
+    assert_eq!(
+        cache.get("/v2/a/b/tags/list").expect(200).json()["tags"],
+        json!(["index", "one"])
+    );
+    assert_eq!(cache.get("/v2/never/seen/tags/list").status, 502);
     assert_eq!(
         cache.get("/v2/a/b/manifests/one").expect(200).text(),
         newer.manifest.to_string()
