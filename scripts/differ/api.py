@@ -37,6 +37,7 @@ MEANT = [
     (r"LogPath: \"/.* -> \"\"", "a container that could not be started has no log"),
     (r"status 500 Internal Server Error -> 400 Bad Request", "what the client did wrong is said to be so, as in newer versions"),
     (r"failed to parse value as time or duration", "the words of 28"),
+    (r'"Action": "create".*"Type": "image"', "an image that a commit makes is told of, as by the containerd store"),
     (r"SandboxI|SandboxKey", "a container that does not run has none, since 28"),
     (r"runc create failed", "the runtime is our own"),
     (r"InsecureRegistryCIDRs", "::1 is local, too, since 28"),

@@ -11,15 +11,15 @@ use crate::warnings::Warnings;
 use crate::{Client, Credentials, RegistryError, Source};
 
 impl Client {
-    /// Shows the registry `domain` the credentials. A token server may give a refresh token for them, which is to be
-    /// kept in the password's place.
+    /// Shows the registry `domain` the credentials, if there are some: others are asked whether nobody may come in. A token server
+    /// may give a refresh token for them, which is to be kept in the password's place.
     ///
     /// # Errors
     /// [`RegistryError::Unauthorized`] in Docker's words if it does not take them; others if it cannot be asked.
     pub async fn login(
         &self,
         domain: &str,
-        credentials: &Credentials,
+        credentials: Option<&Credentials>,
     ) -> Result<Option<String>, RegistryError> {
         let endpoints = self.endpoints(domain)?;
         // The mirrors before it are nobody's account.
@@ -38,7 +38,9 @@ impl Client {
             .parse()
             .map_err(|_| invalid("not an address".to_owned()))?;
         let mut call = Call::get(uri);
-        if let Some(Challenge::Bearer(bearer)) = &reached.challenge {
+        if let Some(Challenge::Bearer(bearer)) = &reached.challenge
+            && let Some(credentials) = credentials
+        {
             let (value, refresh) = Tokens::login(&self.0.http, bearer, credentials).await?;
             call.headers
                 .extend(value.map(|value| (AUTHORIZATION, value)));
@@ -50,7 +52,7 @@ impl Client {
             endpoint,
             reference: nobody.map_err(|error| invalid(error.to_string()))?,
             repository: String::new(),
-            credentials: Some(credentials.clone()),
+            credentials: credentials.cloned(),
             scope: String::new(),
             warnings: Warnings::default(),
         };

@@ -1,7 +1,7 @@
 //! Images as the engine's users see them: the store's verbs, told of containers, with Docker's events.
 
 use std::cell::RefCell;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io::{BufWriter, Write as _};
 use std::sync::Arc;
 
@@ -135,13 +135,12 @@ impl ImageService {
         })
     }
 
-    /// Says that images went into an archive.
+    /// Says that images went into an archive: of each once, by however many names.
     fn saved(&self, names: &[String]) {
-        for image in names
-            .iter()
-            .filter_map(|name| self.store.resolve(name).ok())
-        {
-            let id = image.id.to_string();
+        let mut told = BTreeSet::new();
+        let images = names.iter().filter_map(|name| self.store.id_of(name));
+        for id in images.filter(|id| told.insert(*id)) {
+            let id = id.to_string();
             self.emit("save", &id, &id);
         }
     }
@@ -163,7 +162,7 @@ impl ImageService {
     pub async fn login(
         &self,
         domain: &str,
-        credentials: &Credentials,
+        credentials: Option<&Credentials>,
     ) -> Result<Option<String>, EngineError> {
         let shown = self.store.registry().login(domain, credentials).await;
         shown.map_err(|error| match error.kind() {
@@ -315,8 +314,11 @@ impl ImageService {
     fn announce(&self, removed: &[Removed]) {
         for one in removed {
             match one {
-                Removed::Untagged { image, .. } => {
-                    self.emit("untag", &image.to_string(), &image.to_string())
+                Removed::Untagged { is_told: false, .. } => {}
+                Removed::Untagged { image, labels, .. } => {
+                    let (id, mut attributes) = (image.to_string(), labels.clone());
+                    attributes.insert("name".to_owned(), id.clone());
+                    self.events.emit(EventKind::Image, "untag", &id, attributes);
                 }
                 Removed::Image(id) => self.emit("delete", &id.to_string(), &id.to_string()),
                 Removed::Layer(_) => {}

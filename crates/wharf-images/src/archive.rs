@@ -20,12 +20,14 @@ const MAX_EXTRA_SIZE: u64 = 32 * 1024 * 1024;
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 struct Item {
+    // Go takes names by any case, and writers have theirs.
+    #[serde(alias = "config")]
     config: String,
-    #[serde(default)]
+    #[serde(default, alias = "repoTags", alias = "repotags")]
     repo_tags: Option<Vec<String>>,
-    #[serde(default)]
+    #[serde(default, alias = "layers")]
     layers: Option<Vec<String>>,
-    #[serde(default)]
+    #[serde(default, alias = "parent")]
     parent: Option<Digest>,
 }
 
@@ -57,32 +59,43 @@ pub(crate) struct Found {
     pub(crate) index: Option<(Descriptor, Bytes)>,
 }
 
-/// The images of an archive, in its order; of those for several platforms only `platforms`, unless there are none.
-pub(crate) fn images(spool: &Spool, platforms: &[Platform]) -> Result<Vec<Found>, ImageError> {
+/// The images of an archive, in its order, or what is wrong with one; of those for several platforms only `platforms`, unless there are none.
+pub(crate) fn images(
+    spool: &Spool,
+    platforms: &[Platform],
+) -> Result<Vec<Result<Found, ImageError>>, ImageError> {
     let items: Option<Vec<Item>> = match spool.small("manifest.json", MAX_LIST_SIZE)? {
-        // "null" is what Docker writes when nothing was asked for.
-        Some(list) => serde_json::from_slice::<Option<Vec<Item>>>(&list)
-            .map_err(|error| ImageError::Archive(format!("manifest.json: {error}")))?
-            .or_else(|| Some(Vec::new())),
+        Some(list) => {
+            let items = serde_json::from_slice::<Option<Vec<Item>>>(&list);
+            let items =
+                items.map_err(|error| ImageError::Archive(format!("manifest.json: {error}")))?;
+            let null = "invalid manifest, manifest cannot be null (but can be [])";
+            Some(items.ok_or_else(|| ImageError::Unloadable(null.to_owned()))?)
+        }
         None => None,
     };
     if let Some(bytes) = spool.small("index.json", MAX_MANIFEST_SIZE)? {
         let index: Index = serde_json::from_slice(&bytes)
             .map_err(|error| ImageError::Archive(format!("index.json: {error}")))?;
         if !index.manifests.is_empty() {
-            return from_index(spool, &index, items.unwrap_or_default(), platforms);
+            return Ok(from_index(
+                spool,
+                &index,
+                items.unwrap_or_default(),
+                platforms,
+            ));
         }
     }
     let Some(items) = items else {
         let what = "there is neither a manifest.json nor an index.json in it";
         return Err(ImageError::Archive(what.to_owned()));
     };
-    let found = items.into_iter().map(|item| from_item(spool, item));
-    let found = found.collect::<Result<Vec<_>, _>>()?;
-    for one in &found {
-        check_platform(one, platforms)?;
-    }
-    Ok(found)
+    let found = items.into_iter().map(|item| {
+        let found = from_item(spool, item)?;
+        check_platform(&found, platforms)?;
+        Ok(found)
+    });
+    Ok(found.collect())
 }
 
 /// An image that is for one platform only must be for one that was asked for.
@@ -124,8 +137,8 @@ fn from_item(spool: &Spool, item: Item) -> Result<Found, ImageError> {
         .iter()
         .map(|tag| match Reference::parse_normalized(tag) {
             Ok(name) if name.tag().is_some() && name.digest().is_none() => Ok(name),
-            Ok(_) => Err(ImageError::Archive(format!("invalid tag {tag:?}"))),
-            Err(error) => Err(ImageError::Archive(format!("invalid tag {tag:?}: {error}"))),
+            Ok(_) => Err(ImageError::Unloadable(format!("invalid tag {tag:?}"))),
+            Err(error) => Err(ImageError::Unloadable(error.to_string())),
         })
         .collect::<Result<_, _>>()?;
     Ok(Found {
@@ -147,32 +160,35 @@ fn from_index(
     index: &Index,
     items: Vec<Item>,
     platforms: &[Platform],
-) -> Result<Vec<Found>, ImageError> {
-    let mut all: Vec<(Digest, Found)> = Vec::new();
+) -> Vec<Result<Found, ImageError>> {
+    let mut all: Vec<(Digest, Result<Found, ImageError>)> = Vec::new();
     for entry in &index.manifests {
         let names = name_of(entry);
         if let Some((_, found)) = all.iter_mut().find(|(digest, _)| *digest == entry.digest) {
-            found.names.extend(names);
+            if let Ok(found) = found {
+                found.names.extend(names);
+            }
             continue;
         }
         // A builder's statements are listed beside the images by some tools.
         if entry.is_attestation() {
             continue;
         }
-        let found = from_entry(spool, entry, names.into_iter().collect(), platforms)?;
+        let found = from_entry(spool, entry, names.into_iter().collect(), platforms);
         all.push((entry.digest, found));
     }
     // Only Docker's own list knows of parents.
     for item in items {
-        let of = |found: &&mut (Digest, Found)| {
-            let mut images = found.1.images.iter();
+        let of = |found: &&mut Found| {
+            let mut images = found.images.iter();
             images.any(|image| item.config.ends_with(&Digest::sha256(&image.config).hex()))
         };
-        if let Some((_, found)) = all.iter_mut().find(of) {
+        let mut found = all.iter_mut().filter_map(|(_, found)| found.as_mut().ok());
+        if let Some(found) = found.find(of) {
             found.parent = item.parent;
         }
     }
-    Ok(all.into_iter().map(|(_, found)| found).collect())
+    all.into_iter().map(|(_, found)| found).collect()
 }
 
 fn from_entry(

@@ -108,7 +108,7 @@ pub enum ImageError {
     #[error("layers from manifest don't match image configuration")]
     RootFsMismatch,
     /// The configuration cannot be read.
-    #[error("invalid image configuration: {0}")]
+    #[error(transparent)]
     Config(#[from] wharf_oci::ImageConfigError),
     /// The content of a layer is not what the configuration promises.
     #[error(
@@ -125,6 +125,9 @@ pub enum ImageError {
     /// An archive given to `load` is not one.
     #[error("invalid archive: {0}")]
     Archive(String),
+    /// An archive's list, or one of its images, cannot be: in Docker's words.
+    #[error("{0}")]
+    Unloadable(String),
     /// A layer could not be unpacked.
     #[error("failed to register layer: {message}")]
     Unpack {
@@ -199,7 +202,8 @@ impl ImageError {
             | ImageError::InvalidFilter(_)
             | ImageError::NotAnImage(_)
             | ImageError::OtherClass { .. }
-            | ImageError::Archive(_) => ErrorKind::InvalidParameter,
+            | ImageError::Archive(_)
+            | ImageError::Unloadable(_) => ErrorKind::InvalidParameter,
             ImageError::ReferenceInUse { .. } | ImageError::DeleteConflict { .. } => {
                 ErrorKind::Conflict
             }

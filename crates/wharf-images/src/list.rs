@@ -1,8 +1,8 @@
 //! Which images are shown (moby's `daemon/images/images.go`).
 
 use std::collections::HashMap;
-use std::time::UNIX_EPOCH;
 
+use jiff::Timestamp;
 use wharf_oci::{Digest, Reference};
 
 use crate::glob;
@@ -12,18 +12,20 @@ use crate::{Image, ImageError, ListOptions};
 impl State {
     /// The images that the options ask for, newest first.
     pub(crate) fn list(&self, options: &ListOptions) -> Result<Vec<Image>, ImageError> {
-        let created = |name: &String| -> Result<i64, ImageError> {
+        let created = |name: &String| -> Result<Timestamp, ImageError> {
             let id = self.lookup(name)?;
-            Ok(self.images.get(&id).map_or(0, |entry| entry.created_unix()))
+            let entry = self.images.get(&id);
+            Ok(entry.map_or_else(Timestamp::default, |entry| entry.created()))
         };
-        let before = options.before.as_ref().map(created).transpose()?;
-        let since = options.since.as_ref().map(created).transpose()?;
+        let all = |names: &[String]| names.iter().map(created).collect::<Result<Vec<_>, _>>();
+        let before = all(&options.before)?.into_iter().min();
+        let since = all(&options.since)?.into_iter().max();
         for pattern in &options.references {
             glob::validate(pattern).map_err(ImageError::InvalidFilter)?;
         }
         let mut images = Vec::new();
         for (id, entry) in &self.images {
-            let at = entry.created_unix();
+            let at = entry.created();
             if before.is_some_and(|limit| at >= limit)
                 || since.is_some_and(|limit| at <= limit)
                 || !is_before(entry, options)
@@ -92,13 +94,8 @@ impl State {
 }
 
 fn is_before(entry: &Entry, options: &ListOptions) -> bool {
-    let Some(until) = options.until else {
-        return true;
-    };
-    let limit = until
-        .duration_since(UNIX_EPOCH)
-        .map_or(0, |since| since.as_secs() as i64);
-    entry.created_unix() < limit
+    let limit = options.until.map(Timestamp::try_from);
+    limit.is_none_or(|limit| limit.is_ok_and(|limit| entry.created() < limit))
 }
 
 fn has_labels(entry: &Entry, options: &ListOptions) -> bool {

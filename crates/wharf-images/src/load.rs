@@ -41,7 +41,7 @@ impl Images {
         let (spool, all) = read.map_err(|error| ImageError::Panicked(error.to_string()))??;
         let mut ids = Vec::new();
         for found in all {
-            ids.push(self.load_one(&spool, found, &progress).await?);
+            ids.push(self.load_one(&spool, found?, &progress).await?);
         }
         Ok(ids)
     }
@@ -63,7 +63,7 @@ impl Images {
         // Compressed layers are read to know what they are.
         let described = move || {
             let one = |image: FoundImage| {
-                let config = ImageConfig::parse(image.config.clone())?;
+                let config = configuration(&image.config)?;
                 let lease = store.lease_of(&config, &image.layers);
                 Ok((store.incoming(&spool, config, image)?, lease))
             };
@@ -142,7 +142,7 @@ impl Images {
         };
         let expected = config.rootfs.diff_ids.len();
         if count != expected {
-            return Err(ImageError::Archive(format!(
+            return Err(ImageError::Unloadable(format!(
                 "invalid manifest, layers length mismatch: expected {count}, got {expected}"
             )));
         }
@@ -190,11 +190,40 @@ impl Images {
         all.map(|((name, place), (chain, diff_id))| {
             let descriptor = match place {
                 Some(place) => archive::describe(spool, place, diff_id)?,
-                None if self.stores().snapshots.has(&chain) => self.layer_blob(&chain, diff_id)?,
+                None if self.stores().snapshots.has(&chain) => {
+                    // A folder may outlive its blob, until the container is gone that it stays for.
+                    self.layer_blob(&chain, diff_id)
+                        .map_err(|error| match error {
+                            ImageError::Content { .. } => archive::missing(&name),
+                            other => other,
+                        })?
+                }
                 None => return Err(archive::missing(&name)),
             };
             Ok((descriptor, place))
         })
         .collect()
+    }
+}
+
+/// A configuration as dockerd takes one, in the order in which it looks.
+fn configuration(bytes: &[u8]) -> Result<ImageConfig, ImageError> {
+    #[derive(serde::Deserialize)]
+    struct Keys {
+        rootfs: Option<serde::de::IgnoredAny>,
+    }
+    let config = ImageConfig::parse(bytes.to_vec())?;
+    let unloadable = |what: &str| Err(ImageError::Unloadable(what.to_owned()));
+    if !serde_json::from_slice::<Keys>(bytes).is_ok_and(|keys| keys.rootfs.is_some()) {
+        return unloadable("invalid image JSON, no RootFS key");
+    }
+    let os = config.platform().os;
+    if os != "linux" {
+        return unloadable(&format!("cannot load {os} image on linux"));
+    }
+    let steps = config.history.iter().filter(|step| !step.empty_layer);
+    match steps.count() > config.rootfs.diff_ids.len() {
+        true => Err(ImageError::HistoryMismatch),
+        false => Ok(config),
     }
 }

@@ -79,8 +79,10 @@ impl Entry {
         self.record.layers.iter().map(|layer| layer.size).sum()
     }
 
-    pub(crate) fn created_unix(&self) -> i64 {
-        crate::types::unix_seconds(self.config.created.as_deref().unwrap_or_default())
+    /// When the image was made; the beginning of 1970 if it does not say so.
+    pub(crate) fn created(&self) -> jiff::Timestamp {
+        let created = self.config.created.as_deref().unwrap_or_default();
+        created.parse().unwrap_or_default()
     }
 }
 

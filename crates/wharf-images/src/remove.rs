@@ -1,5 +1,7 @@
 //! Untag or delete, and when neither (moby's `daemon/images/image_delete.go`, rule by rule).
 
+use std::collections::BTreeMap;
+
 use wharf_oci::{Digest, Reference};
 
 use crate::lookup::{is_id_prefix, key_of};
@@ -165,6 +167,9 @@ impl<'a> Plan<'a> {
             // Digests of a repository do not outlive its last tag.
             for digest in remaining.into_iter().filter(same_repository) {
                 self.untag(digest, id);
+                if let Some(Removed::Untagged { is_told, .. }) = self.removed.last_mut() {
+                    *is_told = false;
+                }
             }
         }
         Ok(self.names(id).is_empty())
@@ -361,9 +366,12 @@ impl<'a> Plan<'a> {
     }
 
     fn untag(&mut self, name: Reference, id: &Digest) {
+        let entry = self.state.images.get(id);
         self.removed.push(Removed::Untagged {
             name: name.familiar(),
             image: *id,
+            labels: entry.map_or_else(BTreeMap::new, |entry| entry.config.config.labels.clone()),
+            is_told: true,
         });
         self.change.delete_names.push(name);
     }

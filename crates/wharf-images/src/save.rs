@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, HashSet};
 use std::io::{self, Read, Write};
 
-use wharf_oci::{Descriptor, Digest, Index, Manifest, Platform, Reference, media_type};
+use wharf_oci::{Descriptor, Digest, Document, Index, Manifest, Platform, Reference, media_type};
 
 use crate::ImageError;
 use crate::records::{Entry, State};
@@ -25,7 +25,7 @@ pub(crate) struct Picked {
 struct Group {
     /// The best for this machine first.
     images: Vec<Picked>,
-    /// The index, if more than one platform goes.
+    /// The index, if more than one platform goes, or all that it has.
     index: Option<(Descriptor, Vec<u8>)>,
     names: Vec<Reference>,
 }
@@ -144,14 +144,12 @@ impl Images {
         };
         let group = |ids: Vec<Digest>| {
             let images = ids.iter().map(describe).collect::<Result<Vec<_>, _>>()?;
-            let index = match images.len() {
-                1 => None,
-                _ => state.images.get(&ids[0]).and_then(|entry| {
-                    let descriptor = entry.record.index.clone()?;
-                    let bytes = self.stores().read_config(&descriptor.digest)?;
-                    Some((descriptor, bytes))
-                }),
-            };
+            let index = state.images.get(&ids[0]).and_then(|entry| {
+                let descriptor = entry.record.index.clone()?;
+                let bytes = self.stores().read_config(&descriptor.digest)?;
+                Some((descriptor, bytes))
+            });
+            let index = index.filter(|(_, bytes)| images.len() > 1 || is_all(bytes, &images));
             Ok(Group {
                 images,
                 index,
@@ -215,6 +213,18 @@ impl Images {
                 .collect(),
         })
     }
+}
+
+/// Whether an index has no other images than these: builders write one for a single platform, too, to have their statements in it.
+fn is_all(index: &[u8], images: &[Picked]) -> bool {
+    let Ok(Document::Index(index)) = Document::parse(index, None) else {
+        return false;
+    };
+    let mut others = index.manifests.iter().filter(|one| !one.is_attestation());
+    others.all(|one| {
+        let mut goes = images.iter();
+        goes.any(|image| image.manifest.0.digest == one.digest)
+    })
 }
 
 /// What an argument of `docker save` means (moby's `image/tarexport/save.go`).

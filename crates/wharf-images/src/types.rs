@@ -1,5 +1,6 @@
 //! What callers hand in and get back.
 
+use std::collections::BTreeMap;
 use std::time::SystemTime;
 
 use wharf_distribution::Credentials;
@@ -91,10 +92,10 @@ pub struct ListOptions {
     pub references: Vec<String>,
     /// Only images without (`true`) or with (`false`) a tag.
     pub dangling: Option<bool>,
-    /// Only images made before this one (name or id).
-    pub before: Option<String>,
-    /// Only images made after this one (name or id).
-    pub since: Option<String>,
+    /// Only images made before each of these (names or ids).
+    pub before: Vec<String>,
+    /// Only images made after each of these (names or ids).
+    pub since: Vec<String>,
     /// `key` or `key=value`; all of them.
     pub labels: Vec<String>,
     /// `key` or `key=value`; none of them (prune's `label!=`).
@@ -117,8 +118,8 @@ impl ListOptions {
             until,
         } = self;
         references.is_empty()
-            && before.is_none()
-            && since.is_none()
+            && before.is_empty()
+            && since.is_empty()
             && labels.is_empty()
             && without_labels.is_empty()
             && until.is_none()
@@ -150,12 +151,16 @@ pub struct RemoveOptions {
 /// One thing that a removal did, in order.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Removed {
-    /// A name is gone; familiar form. An `untag` event belongs to it.
+    /// A name is gone; familiar form.
     Untagged {
         /// The name.
         name: String,
         /// The image it meant.
         image: Digest,
+        /// That image's labels; it may be gone itself by now.
+        labels: BTreeMap<String, String>,
+        /// Whether an `untag` event belongs to it: not to a digest that went along with the last tag, as with dockerd.
+        is_told: bool,
     },
     /// An image is gone. A `delete` event belongs to it.
     Image(Digest),

@@ -207,3 +207,89 @@ async fn an_archive_is_not_whole_if_a_layer_is_not() {
     let error = saved.unwrap_err().to_string();
     assert!(error.contains("pull the image again"), "{error}");
 }
+
+/// In Docker's words; and what stood before the broken one is here.
+#[tokio::test(flavor = "multi_thread")]
+async fn of_several_images_those_before_a_broken_one_stay() {
+    let image = fixture(&["base"]);
+    let config = |change: &dyn Fn(&mut serde_json::Value)| {
+        let mut config: serde_json::Value = serde_json::from_slice(&image.config).unwrap();
+        change(&mut config);
+        config.to_string().into_bytes()
+    };
+    let load_with = async |item: serde_json::Value, config: Vec<u8>| {
+        let world = World::new(client());
+        let list = serde_json::json!([
+            {"Config": "c", "RepoTags": ["first:1"], "Layers": ["l"]},
+            item,
+        ]);
+        let archive = tar(&[
+            ("c", &image.config),
+            ("other", &config),
+            ("l", &image.tars[0]),
+            ("manifest.json", list.to_string().as_bytes()),
+        ]);
+        let failed = load(&world, archive).await.unwrap_err().to_string();
+        assert_eq!(world.images.resolve("first:1").unwrap().id, image.id());
+        failed
+    };
+    let item = |config: &str, tag: &str| serde_json::json!({"Config": config, "RepoTags": [tag], "Layers": ["l"]});
+    let same = || image.config.clone();
+    for (item, config, words) in [
+        (
+            item("no", "a:1"),
+            same(),
+            "invalid archive: open no: no such file or directory",
+        ),
+        (item("c", "justname"), same(), "invalid tag \"justname\""),
+        (
+            item("c", "UP:1"),
+            same(),
+            "invalid reference format: repository name (library/UP) must be lowercase",
+        ),
+        (
+            item("other", "a:1"),
+            config(&|config| drop(config.as_object_mut().unwrap().remove("rootfs"))),
+            "invalid image JSON, no RootFS key",
+        ),
+        (
+            item("other", "a:1"),
+            config(&|config| config["os"] = "windows".into()),
+            "cannot load windows image on linux",
+        ),
+        (
+            item("other", "a:1"),
+            config(&|config| config["history"] = serde_json::json!([{}, {}])),
+            "too many non-empty layers in History section",
+        ),
+        (
+            serde_json::json!({"Config": "c", "Layers": []}),
+            same(),
+            "invalid manifest, layers length mismatch: expected 0, got 1",
+        ),
+    ] {
+        assert_eq!(load_with(item, config).await, words);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_list_is_read_as_go_reads_it() {
+    let (image, world) = (fixture(&["base"]), World::new(client()));
+    let archive = |list: &str| {
+        tar(&[
+            ("c", &image.config),
+            ("l", &image.tars[0]),
+            ("manifest.json", list.as_bytes()),
+        ])
+    };
+    let failed = load(&world, archive("null")).await.unwrap_err();
+    assert_eq!(
+        failed.to_string(),
+        "invalid manifest, manifest cannot be null (but can be [])"
+    );
+    let (none, _) = load(&world, archive("[]")).await.unwrap();
+    assert!(none.is_empty());
+    let list = r#"[{"config": "c", "repoTags": ["low:1"], "layers": ["l"]}]"#;
+    let (ids, _) = load(&world, archive(list)).await.unwrap();
+    assert_eq!(ids, [image.id()]);
+}

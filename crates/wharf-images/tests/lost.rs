@@ -175,6 +175,8 @@ async fn an_image_without_its_configuration_comes_back_by_a_pull() {
     let untagged = Removed::Untagged {
         name: name.familiar(),
         image: id,
+        labels: Default::default(),
+        is_told: true,
     };
     assert!(removed.contains(&untagged), "{removed:?}");
     assert!(removed.contains(&Removed::Image(id)));

@@ -117,6 +117,15 @@ async fn what_an_index_names_often_is_sent_once() {
     let source = from.reference("lib/app:1");
     world.pull(&source).await.unwrap();
 
+    // An archive has all of it, for who loads it: the index of a single platform, and what is said of that.
+    let again = World::new(client());
+    load(&again, saved(&world, &source.familiar())).await;
+    let image = again.images.resolve(&source.familiar()).unwrap();
+    let index = world.images.resolve(&source.familiar()).unwrap().index;
+    assert!(index.is_some() && image.index == index);
+    assert_eq!(again.images.manifests(&image.id).unwrap().len(), 3);
+    assert!(saved(&again, &source.familiar()) == saved(&world, &source.familiar()));
+
     let to = Registry::start(|request| taking(request).unwrap_or_default());
     let target = to.reference("to:1");
     world.images.tag(&source.familiar(), &target).unwrap();

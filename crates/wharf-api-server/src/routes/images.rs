@@ -5,7 +5,7 @@ use std::io;
 
 use axum::Extension;
 use axum::extract::{Path, Request};
-use axum::response::IntoResponse as _;
+use axum::response::{IntoResponse as _, Response};
 use base64::Engine as _;
 use bytes::Bytes;
 use futures_util::StreamExt as _;
@@ -88,27 +88,26 @@ async fn manifests(
 }
 
 fn list_options(filters: &Filters) -> Result<ListOptions, ApiError> {
-    let one = |key: &str| filters.values(key).next().map(str::to_owned);
-    let until = one("until").map(|text| {
-        let time = parse_time(&text, jiff::Timestamp::now());
+    let all = |key: &str| filters.values(key).map(str::to_owned).collect();
+    let times = filters.values("until").map(|text| {
+        let time = parse_time(text, jiff::Timestamp::now());
         time.map(std::time::SystemTime::from).ok_or_else(|| {
             ApiError::bad(format!(
                 "failed to parse value as time or duration: {text:?}"
             ))
         })
     });
-    if filters.values("until").count() > 1 {
-        return Err(ApiError::bad("more than one until filter specified"));
-    }
+    let times = times.collect::<Result<Vec<_>, _>>()?;
     Ok(ListOptions {
         all: false,
-        references: filters.values("reference").map(str::to_owned).collect(),
+        references: all("reference"),
         dangling: filters.boolean("dangling")?,
-        before: one("before"),
-        since: one("since"),
-        labels: filters.values("label").map(str::to_owned).collect(),
-        without_labels: filters.values("label!").map(str::to_owned).collect(),
-        until: until.transpose()?,
+        before: all("before"),
+        since: all("since"),
+        labels: all("label"),
+        without_labels: all("label!"),
+        // Who says several means all of them.
+        until: times.into_iter().min(),
     })
 }
 
@@ -147,12 +146,16 @@ pub(crate) async fn create(
     headers: HeaderMap,
     request: Request,
 ) -> Answer {
-    if let Some(source) = params.some("fromSrc") {
+    let (name, tag) = (params.get("fromImage"), params.get("tag"));
+    // Who says both pulls, as with dockerd.
+    if let Some(source) = params.some("fromSrc").filter(|_| name.is_empty()) {
         return super::registry::import(engine, &source, &params, request).await;
     }
-    let (name, tag) = (params.get("fromImage"), params.get("tag"));
     if reference(name, "")?.familiar_name() == "scratch" {
-        return Err(ApiError::bad("'scratch' is a reserved name"));
+        return Err(ApiError::new(
+            StatusCode::FORBIDDEN,
+            "'scratch' is a reserved name",
+        ));
     }
     let reference = match tag.starts_with("sha256:") {
         true => {
@@ -243,7 +246,8 @@ pub(crate) async fn load(
     params: Params,
     request: Request,
 ) -> Answer {
-    let quiet = params.flag("quiet");
+    // As dockerd, which tells of layers whom it says `quiet=0` alone.
+    let quiet = params.flag_or("quiet", true);
     let platforms = match version.before(48) {
         true => Vec::new(),
         false => match json_platforms(&params, "platform") {
@@ -386,6 +390,10 @@ pub(crate) async fn prune(
 ) -> Answer {
     let filters = params.filters()?;
     filters.check(&["dangling", "label", "label!", "until"])?;
+    // A list takes several.
+    if filters.values("until").count() > 1 {
+        return Err(ApiError::bad("more than one until filter specified"));
+    }
     let mut options = list_options(&filters)?;
     options.dangling = options.dangling.or(Some(true));
     let work = |watcher| async move {
@@ -528,7 +536,10 @@ async fn push(engine: State, name: &str, params: &Params, request: Request) -> A
     let credentials = pusher(request).await?;
     let reference = self::reference(name, params.get("tag"))?;
     if reference.digest().is_some() {
-        return Err(EngineError::Failed("cannot push a digest reference".to_owned()).into());
+        if params.some("tag").is_some() {
+            return Err(ApiError::bad("cannot import digest reference"));
+        }
+        return Ok(not_pushed(&reference));
     }
     let platform = json_platform(params.get("platform"))?;
     let options = PushOptions {
@@ -539,6 +550,16 @@ async fn push(engine: State, name: &str, params: &Params, request: Request) -> A
     let (progress, events) = ProgressSender::channel();
     let work = async move { engine.0.images.push(&reference, options, progress).await };
     report(work, events).await
+}
+
+/// dockerd finds out that a digest cannot be pushed after it has begun to tell.
+fn not_pushed(reference: &Reference) -> Response {
+    let begun = line(&Progress::PushTo {
+        repository: reference.name(),
+    });
+    let failed = reply::line(&last_line("cannot push a digest reference", 0));
+    let lines = futures_util::stream::iter([Ok::<_, io::Error>(begun), Ok(failed)]);
+    reply::stream("application/json", lines)
 }
 
 fn tag(engine: &Engine, name: &str, params: &Params) -> Answer {

@@ -31,13 +31,11 @@ pub(crate) async fn auth(engine: State, Json(auth): Json<AuthConfig>) -> Answer 
     } else {
         host
     };
-    let Some(credentials) = identity(auth) else {
-        return Err(ApiError::bad(
-            "a user name and a password are needed to log in",
-        ));
-    };
-    let token = engine.images.login(domain, &credentials).await?;
-    let token = token.unwrap_or_default();
+    // Without a name it is asked whether nobody may come in.
+    let known = auth.identitytoken.clone();
+    let credentials = identity(auth);
+    let token = engine.images.login(domain, credentials.as_ref()).await?;
+    let token = token.unwrap_or(known);
     reply::ok(&serde_json::json!({ "IdentityToken": token, "Status": "Login Succeeded" }))
 }
 
@@ -128,14 +126,41 @@ fn options(source: &str, params: &Params) -> Result<ImportOptions, ApiError> {
         "" => format!("Imported from {source}"),
         message => message.to_owned(),
     };
+    let platform = platform(params.get("platform"))?;
+    if platform
+        .as_ref()
+        .is_some_and(|platform| platform.os != "linux")
+    {
+        return Err(ApiError::bad("operating system is not supported"));
+    }
     let changes = params.all("changes");
     apply_changes(&mut RunConfig::default(), &changes)?;
     Ok(ImportOptions {
         name,
         message,
         changes,
-        platform: platform(params.get("platform"))?,
+        platform,
     })
+}
+
+/// Why something is not there, in the server's words too, as far as they are few.
+async fn refused(url: &str, mut answer: Download) -> ApiError {
+    const MAX_WORDS: usize = 8 * 1024;
+    let status = answer.status();
+    let mut words = Vec::new();
+    while words.len() < MAX_WORDS
+        && let Ok(Some(piece)) = answer.chunk().await
+    {
+        words.extend_from_slice(&piece);
+    }
+    words.truncate(MAX_WORDS);
+    let words = String::from_utf8_lossy(&words);
+    let text = format!("failed to GET {url} with status {status}: {}", words.trim());
+    let code = match status.starts_with("404") {
+        true => http::StatusCode::NOT_FOUND,
+        false => http::StatusCode::INTERNAL_SERVER_ERROR,
+    };
+    ApiError::new(code, text)
 }
 
 async fn download(
@@ -146,8 +171,7 @@ async fn download(
     let answer = Download::open(engine.config.registry.clone(), url).await;
     let answer = answer.map_err(|error| failed(error.to_string()))?;
     if !answer.is_success() {
-        let status = answer.status();
-        return Err(failed(format!("failed to GET {url} with status {status}")));
+        return Err(refused(url, answer).await);
     }
     let pieces = futures_util::stream::try_unfold(answer, |mut answer| async move {
         let piece = answer.chunk().await.map_err(io::Error::other)?;

@@ -135,6 +135,11 @@ pub(crate) fn images_are_listed_as_asked(case: &mut Case) -> Result<()> {
         (json!({"before": ["busybox"]}), vec![MULTI]),
         (json!({"since": ["busybox"]}), vec![id.as_str()]),
         (json!({"until": ["2024-06-01T00:00:00Z"]}), vec![MULTI]),
+        (
+            json!({"until": ["2100-01-01T00:00:00Z", "2024-06-01T00:00:00Z"]}),
+            vec![MULTI],
+        ),
+        (json!({"since": ["busybox", MULTI]}), vec![id.as_str()]),
     ] {
         if case.engine.kind == wharf_testkit::EngineKind::Dockerd && wanted.get("until").is_some() {
             continue;
@@ -571,5 +576,99 @@ pub(crate) fn a_push_says_who_it_is_of(case: &mut Case) -> Result<()> {
         let text = answer.text();
         ensure!(answer.status == 200 && text.contains(unknown), "{text}");
     }
+    Ok(())
+}
+
+/// As dockerd 26.1 has it; 20.10 has other words for some.
+pub(crate) fn odd_requests_have_dockerds_answers(case: &mut Case) -> Result<()> {
+    if case.engine.kind == wharf_testkit::EngineKind::Dockerd {
+        return skip("it has other words");
+    }
+    let (_registry, _) = with_index(case)?;
+    let ask = |target: &str, headers: &[(&str, &str)], body: &[u8]| {
+        api::raw(&case.engine.socket(), "POST", target, headers, body)
+    };
+    // Layers are told of when somebody asks for it.
+    let archive = case.engine.api("GET", "/images/busybox/get", None)?.body;
+    let tar = [("Content-Type", "application/x-tar")];
+    for (query, is_told) in [("", false), ("?quiet=1", false), ("?quiet=0", true)] {
+        case.ok(&["rmi", "busybox"])?;
+        let said = ask(&format!("/images/load{query}"), &tar, &archive)?.text();
+        ensure!(
+            said.contains("Loaded image: busybox:latest"),
+            "{query}: {said}"
+        );
+        ensure!(said.contains("Loading layer") == is_told, "{query}: {said}");
+    }
+    let json = [("Content-Type", "application/json")];
+    let nobody = ask("/auth", &json, br#"{"serveraddress":"localhost:5000"}"#)?;
+    ensure!(
+        nobody.status == 200 && nobody.text().contains("Login Succeeded"),
+        "{nobody:?}"
+    );
+    let auth = [("X-Registry-Auth", "e30=")];
+    let digest = format!("localhost:5000/one@sha256:{}", "0".repeat(64));
+    let pushed = ask(&format!("/images/{digest}/push"), &auth, b"")?;
+    ensure!(
+        pushed.status == 200
+            && pushed.text().contains("The push refers to repository")
+            && pushed.text().contains("cannot push a digest reference"),
+        "{pushed:?}"
+    );
+    for (target, status, words) in [
+        (
+            format!("/images/{digest}/push?tag=x"),
+            400,
+            "cannot import digest reference",
+        ),
+        (
+            "/images/create?fromImage=scratch".to_owned(),
+            403,
+            "'scratch' is a reserved name",
+        ),
+        (
+            "/images/create?fromSrc=http://localhost:5000/nope".to_owned(),
+            404,
+            "failed to GET http://localhost:5000/nope with status 404 Not Found: 404 page not found",
+        ),
+        (
+            "/images/create?fromSrc=-&platform=windows/amd64".to_owned(),
+            400,
+            "operating system is not supported",
+        ),
+    ] {
+        let refused = ask(&target, &auth, b"")?;
+        ensure!(
+            refused.status == status && refused.message() == words,
+            "{target}: {refused:?}"
+        );
+    }
+    Ok(())
+}
+
+pub(crate) fn events_of_names_and_archives(case: &mut Case) -> Result<()> {
+    if case.engine.kind == wharf_testkit::EngineKind::Dockerd {
+        return skip("it tells otherwise");
+    }
+    let (_registry, _) = with_index(case)?;
+    let named = "localhost:5000/told:1";
+    case.ok(&["create", "--name", "c1", "busybox"])?;
+    case.ok(&["commit", "-c", "LABEL a=b", "c1", named])?;
+    case.ok(&["push", "-q", named])?;
+    let path = case.engine.world.path().join("two.tar");
+    case.ok(&["tag", named, "told:2"])?;
+    case.ok(&["save", "-o", &path.display().to_string(), named, "told:2"])?;
+    case.ok(&["rmi", named])?;
+    case.ok(&["rmi", "told:2"])?;
+    let told = |event: &str| {
+        let filter = format!("event={event}");
+        let format = "{{.Action}} {{.Actor.Attributes.a}}";
+        let since = ["events", "--since", "1h", "--until", "0s"];
+        case.ok(&[&since[..], &["--filter", &filter, "--format", format]].concat())
+    };
+    // The digest that the push gave went along with the first; and one image went into the archive, whatever its names.
+    let (untagged, saved) = (told("untag")?, told("save")?);
+    ensure!(untagged == "untag b\nuntag b", "{untagged}");
+    ensure!(saved == "save b", "{saved}");
     Ok(())
 }

@@ -148,7 +148,7 @@ scenarios! {
     images: list_tag_and_remove history_and_inspect in_use_is_refused malformed_names pull_from_a_registry
         unknown_images df_adds_up df_says_what_the_disk_says save_archive_loads_again a_save_that_breaks_off;
     image_api: a_registry_is_asked_about_an_image images_are_listed_as_asked manifests_of_an_image one_platform_of_several
-        attestations_are_told a_push_says_who_it_is_of an_import_is_what_it_is_told what_is_pruned_and_removed repositories_are_found;
+        attestations_are_told odd_requests_have_dockerds_answers events_of_names_and_archives a_push_says_who_it_is_of an_import_is_what_it_is_told what_is_pruned_and_removed repositories_are_found;
     network: bridge_gives_an_address published_port_answers port_conflict_is_refused none_has_only_loopback
         a_network_goes_right_after_its_containers
         containers_reach_each_other;

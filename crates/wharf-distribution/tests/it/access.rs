@@ -221,7 +221,7 @@ async fn a_login_may_give_a_refresh_token() {
         password: "secret".into(),
     };
     let domain = registry.address.to_string();
-    let token = client().login(&domain, &credentials).await.unwrap();
+    let token = client().login(&domain, Some(&credentials)).await.unwrap();
     assert_eq!(token.as_deref(), Some("refresh"));
     let asked = &registry.requests("/token")[0].path;
     for part in ["offline_token=true", "client_id=docker", "account=somebody"] {

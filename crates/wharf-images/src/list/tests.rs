@@ -68,6 +68,35 @@ fn hides_nameless_parents_only() {
 }
 
 #[test]
+fn images_of_one_second_have_an_order() {
+    let mut state = State::default();
+    let at = |state: &mut State, fraction: &str| {
+        let created = format!("2026-01-01T00:00:00.{fraction}Z");
+        let config = serde_json::json!({"os": "linux", "created": created}).to_string();
+        let config = ImageConfig::parse(config.into_bytes()).unwrap();
+        let id = config.digest();
+        let record = state.images.values().next().unwrap().record.clone();
+        let entry = Entry::new(record, config);
+        state.images.insert(id, Arc::new(entry));
+        id
+    };
+    add(&mut state, 1, &["any:1"], None);
+    let (first, second) = (at(&mut state, "1"), at(&mut state, "2"));
+    let listed = |before: Vec<String>, since: Vec<String>| {
+        let options = ListOptions {
+            before,
+            since,
+            ..ListOptions::default()
+        };
+        let images = state.list(&options).unwrap();
+        images.iter().map(|image| image.id).collect::<Vec<_>>()
+    };
+    assert_eq!(listed(Vec::new(), vec![first.to_string()]), [second]);
+    let any = state.lookup("any:1").unwrap();
+    assert_eq!(listed(vec![second.to_string()], Vec::new()), [first, any]);
+}
+
+#[test]
 fn filters() {
     let state = world();
     let with = |change: &dyn Fn(&mut ListOptions)| {
@@ -79,8 +108,13 @@ fn filters() {
     assert_eq!(with(&|o| o.dangling = Some(false)), [4, 2, 1]);
     assert_eq!(with(&|o| o.references = vec!["debian".into()]), [1]);
     assert_eq!(with(&|o| o.references = vec!["*/app".into()]), [2]);
-    assert_eq!(with(&|o| o.before = Some("q.io/x/app:1".into())), [2, 1]);
-    assert_eq!(with(&|o| o.since = Some("debian".into())), [5, 4, 2]);
+    let names = |all: &[&str]| all.iter().map(|one| (*one).to_owned()).collect::<Vec<_>>();
+    let (old, new) = ("debian", "q.io/x/app:1");
+    assert_eq!(with(&|o| o.before = names(&[new])), [2, 1]);
+    assert_eq!(with(&|o| o.since = names(&[old])), [5, 4, 2]);
+    // Several are all of them.
+    assert_eq!(with(&|o| o.before = names(&[new, old])), [0; 0]);
+    assert_eq!(with(&|o| o.since = names(&[old, new])), [5]);
     assert_eq!(
         with(&|o| o.labels = vec!["day=4".into(), "day".into()]),
         [4]

@@ -44,7 +44,7 @@ async fn run(context: &Context, matches: &Matches) -> Outcome {
     let client = context.client().await?;
     // Progress moves lines about; that needs a terminal.
     let quiet = matches.on("quiet") || !std::io::stdout().is_terminal();
-    let url = Url::new(["images", "load"]).flag("quiet", quiet);
+    let url = Url::new(["images", "load"]).with("quiet", u8::from(quiet));
     let url = platform::add(url, "platform", matches.list("platform"))?;
     let mut answer = client.upload(url, "application/x-tar", body).await?;
     if answer.content_type().starts_with("application/json") {
