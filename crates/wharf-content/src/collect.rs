@@ -80,7 +80,8 @@ impl Content {
                 continue;
             }
             // One that cannot be moved is in nobody's way.
-            match self.discard_file(&self.path(&digest)) {
+            let moved = self.discard_file(&self.path(&digest));
+            match moved.and_then(|()| self.discard_skeleton(&mut state, &digest)) {
                 Ok(()) => {
                     self.shared.settle.forget(&flat_name(&digest));
                     state.unchecked.remove(&digest);
@@ -94,7 +95,7 @@ impl Content {
     }
 
     /// Moves a file of ours to the trash. One that is not there is no error.
-    fn discard_file(&self, path: &Path) -> Result<(), ContentError> {
+    pub(crate) fn discard_file(&self, path: &Path) -> Result<(), ContentError> {
         let number = self.shared.counter.fetch_add(1, Ordering::Relaxed);
         let to = self.shared.dir.join("trash").join(number.to_string());
         match fs::rename(path, to) {
@@ -114,6 +115,11 @@ impl Content {
         let left = self.trash();
         let thread = std::thread::Builder::new().name("sweep".to_owned());
         thread.spawn(move || sweep(&left))
+    }
+
+    /// Deletes what is in the trash.
+    pub(crate) fn sweep(&self) {
+        sweep(&self.trash());
     }
 
     /// What is in the trash.
@@ -138,7 +144,7 @@ impl Content {
         }
         self.shared.settle.forget(&flat_name(digest));
         state.unchecked.remove(digest);
-        Ok(())
+        self.discard_skeleton(&mut state, digest)
     }
 
     /// Deletes what there is of a blob that is not whole, unless somebody is at it.

@@ -31,6 +31,7 @@ mod records;
 mod remove;
 mod save;
 mod served;
+mod slim;
 mod spool;
 mod store;
 mod types;

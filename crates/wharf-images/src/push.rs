@@ -390,7 +390,9 @@ impl Images {
         blob: &Descriptor,
         as_it_came: bool,
     ) -> Result<(Descriptor, File), ImageError> {
-        let file = self.stores().open(&blob.digest)?;
+        let (stores, digest) = (self.stores().clone(), blob.digest);
+        // Which may have to be put together first.
+        let file = crate::work::blocking(move || stores.open(&digest)).await?;
         let plain = [media_type::OCI_LAYER, media_type::DOCKER_LAYER];
         if as_it_came || !plain.contains(&blob.media_type.as_str()) {
             return Ok((blob.clone(), file));
