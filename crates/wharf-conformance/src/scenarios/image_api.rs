@@ -607,6 +607,7 @@ pub(crate) fn odd_requests_have_dockerds_answers(case: &mut Case) -> Result<()> 
         "{nobody:?}"
     );
     let auth = [("X-Registry-Auth", "e30=")];
+    case.ok(&["tag", "busybox", "localhost:5000/one:1"])?;
     let digest = format!("localhost:5000/one@sha256:{}", "0".repeat(64));
     let pushed = ask(&format!("/images/{digest}/push"), &auth, b"")?;
     ensure!(
@@ -660,6 +661,8 @@ pub(crate) fn events_of_names_and_archives(case: &mut Case) -> Result<()> {
     case.ok(&["save", "-o", &path.display().to_string(), named, "told:2"])?;
     case.ok(&["rmi", named])?;
     case.ok(&["rmi", "told:2"])?;
+    // Docker's client asks by whole seconds.
+    std::thread::sleep(std::time::Duration::from_millis(1100));
     let told = |event: &str| {
         let filter = format!("event={event}");
         let format = "{{.Action}} {{.Actor.Attributes.a}}";
