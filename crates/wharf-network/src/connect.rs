@@ -14,7 +14,7 @@ use wharf_records::RecordError;
 
 use crate::error::kernel;
 use crate::networks::{Family, Inner, ServedPorts, State, rank};
-use crate::ports::{Held, Reach, Request};
+use crate::ports::{Held, Reach, Request, has_sctp};
 use crate::reaper::{Flows, Job, LinkTeardown};
 use crate::record::{ENDPOINTS, HALF_MADE, endpoint_key, random_id};
 use crate::sandbox::Sandbox;
@@ -208,9 +208,10 @@ impl Inner {
         let sctp = |port: &crate::PortBinding| port.protocol == crate::Protocol::Sctp;
         if self.config.publish_policy == PublishPolicy::RespectHostFirewall
             && config.ports.iter().any(sctp)
+            && !has_sctp()
         {
             return Err(NetworkError::NotSupported(
-                "publishing an sctp port with the publish-policy respect-host-firewall".to_owned(),
+                "publishing an sctp port with the publish-policy respect-host-firewall on a kernel without SCTP".to_owned(),
             ));
         }
         let proxy = self.config.userland_proxy;

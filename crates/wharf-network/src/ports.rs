@@ -7,7 +7,7 @@ mod allocate;
 mod socket;
 
 pub(crate) use allocate::{Allocator, Reach, Request};
-pub(crate) use socket::{HostSocket, bind};
+pub(crate) use socket::{HostSocket, bind, has_sctp};
 
 use crate::PublishedPort;
 

@@ -2,6 +2,7 @@
 //! to itself, and what of the host's loopback [`crate::firewall`] leaves alone. One task per port within the daemon, on
 //! the sockets that hold the ports, where Docker runs one process per port.
 
+mod sctp;
 mod tcp;
 mod udp;
 
@@ -120,6 +121,13 @@ pub(crate) fn start(
             let socket = tokio::net::UdpSocket::from_std(socket)?;
             runtime.spawn(async move {
                 udp::serve(socket, to, stopped).await;
+                drop(open);
+            });
+        }
+        HostSocket::Sctp(Some(listener)) if serve => {
+            let listener = tokio::net::TcpListener::from_std(listener)?;
+            runtime.spawn(async move {
+                sctp::serve(listener, to, stopped).await;
                 drop(open);
             });
         }

@@ -5,13 +5,14 @@ use anyhow::{Result, ensure};
 use super::containers::until;
 use super::lan::{address, lan};
 use crate::Case;
+use crate::case::skip;
 
 /// `perl ask.pl PROTOCOL SERVER PORT OWN-ADDRESS`: what a server says. With an address of its own a client names no others.
 const ASK: &str = r"use Socket;
 alarm 20;
 my ($protocol, $server, $port, $own) = @ARGV;
 socket(my $s, PF_INET, SOCK_STREAM, $protocol) || die $!;
-bind($s, sockaddr_in(0, inet_aton($own))) || die $!;
+bind($s, sockaddr_in(0, inet_aton($own))) || die $! if $own;
 connect($s, sockaddr_in($port, inet_aton($server))) || die $!;
 sysread($s, my $said, 100);
 print $said;
@@ -50,7 +51,7 @@ fn ask(case: &Case, who: &str, own: &str, to: (&str, u16)) -> Result<String> {
 pub(crate) fn published_ports_are_translated(case: &mut Case) -> Result<()> {
     let has = format!("perl -MSocket -e 'exit !socket(S, PF_INET, SOCK_STREAM, {NUMBER})'");
     if case.engine.world.sh(&has).is_err() {
-        return Ok(()); // This kernel has no SCTP; that of `make test-vm` has.
+        return skip("This kernel has no SCTP; that of `make test-vm` has");
     }
     let folder = case.engine.world.path().to_owned();
     std::fs::write(folder.join("ask.pl"), ASK)?;
@@ -91,14 +92,24 @@ pub(crate) fn published_ports_are_translated(case: &mut Case) -> Result<()> {
         "the client's own address: {seen:?}"
     );
     let (other, of_other) = (inside(case, "c2")?, address(case, "c2")?);
-    // Not the server itself, which gets no answer by the host: docs/networks.md.
     for (name, who, own) in [
         ("the host", "", "192.0.2.1"),
         ("its network", &*beside, &*own),
         ("another network", &*other, &*of_other),
+        ("the server itself", &*server, &*ip),
     ] {
         let seen = ask(case, who, own, published)?;
         ensure!(seen.starts_with("from "), "{name} by the host: {seen:?}");
+    }
+    for (name, own, to) in [
+        ("one address", "127.0.0.1", "127.0.0.1"),
+        ("any", "", "127.0.0.1"),
+    ] {
+        let seen = ask(case, "", own, (to, 7000))?;
+        ensure!(
+            seen.starts_with("from "),
+            "the loopback, from {name}: {seen:?}"
+        );
     }
     if !case.engine.kind.is_dockerd() {
         // Since 28.0.

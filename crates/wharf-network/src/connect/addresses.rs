@@ -41,9 +41,22 @@ pub(super) fn take(
     if network.parent.as_ref().is_none_or(crate::Parent::has_macs) {
         let four = info.address.map(|address| address.ip.into());
         let six = info.address6.map(|address| address.ip.into());
-        info.mac = config.mac.or(four.or(six).map(Mac::of_ip));
+        info.mac = config.mac.or_else(|| {
+            let mac = Mac::of_ip(four.or(six)?);
+            Some(if is_taken(state, info, mac) {
+                Mac::random()
+            } else {
+                mac
+            })
+        });
     }
     Ok(())
+}
+
+/// Whether somebody else of the network has that hardware address: somebody asked for it, or two IPv6 addresses end alike.
+fn is_taken(state: &State, info: &EndpointInfo, mac: Mac) -> bool {
+    let mut others = state.endpoints.values();
+    others.any(|one| one.mac == Some(mac) && one.network_id == info.network_id)
 }
 
 /// Takes the address of one family that is asked for, else the lowest free one.

@@ -171,8 +171,8 @@ impl Ports {
         }
     }
 
-    /// `host` is the host's address on the container's bridge; without, the proxy alone serves the loopback. It does so
-    /// for nobody by SCTP.
+    /// `host` is the host's address on the container's bridge; without, the proxy alone serves the loopback, as it does all
+    /// SCTP there: its packets name their senders' addresses inside, too, which nobody changes.
     fn translate(&mut self, target: Target, to: Destination, host: Option<IpAddr>) {
         let near = host.filter(|_| target.protocol != Protocol::Sctp);
         let near = near.map(|address| (target, Destination { address, port: 0 }));

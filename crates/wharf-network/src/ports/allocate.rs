@@ -126,20 +126,19 @@ impl Allocator {
         addresses: &[IpAddr],
         candidates: impl Iterator<Item = u16>,
     ) -> Result<Vec<Held>, NetworkError> {
-        let mut last = None;
         for port in candidates {
             match self.bind_all(request, binding, addresses, port) {
                 Ok(held) => return Ok(held),
-                Err(error @ NetworkError::PortAllocated { .. }) => last = last.or(Some(error)),
+                Err(NetworkError::PortAllocated { .. }) => {}
                 // Taken by a process of the host: dockerd tries the next one, too.
                 Err(NetworkError::PortBind { ref reason, .. }) if **reason == *IN_USE => {}
                 Err(error) => return Err(error),
             }
         }
-        Err(last.unwrap_or_else(|| NetworkError::PortsExhausted {
+        Err(NetworkError::PortsExhausted {
             name: request.name.to_owned(),
             endpoint: request.endpoint.to_owned(),
-        }))
+        })
     }
 
     fn bind_all(

@@ -2,7 +2,6 @@
 
 use std::io;
 use std::net::{IpAddr, SocketAddr, TcpListener, UdpSocket};
-use std::os::fd::OwnedFd;
 
 use rustix::io::Errno;
 use rustix::net::{self, AddressFamily, SocketFlags, SocketType, ipproto, sockopt};
@@ -19,11 +18,14 @@ pub(crate) enum HostSocket {
     Tcp(TcpListener),
     /// Bound.
     Udp(UdpSocket),
-    /// Bound, only to hold the port; `None` where the kernel has no SCTP.
-    Sctp {
-        /// Kept open.
-        _socket: Option<OwnedFd>,
-    },
+    /// Listening; `None` where the kernel has no SCTP. Its calls are those of TCP.
+    Sctp(Option<TcpListener>),
+}
+
+/// Whether the kernel has SCTP.
+pub(crate) fn has_sctp() -> bool {
+    let number = Some(ipproto::SCTP);
+    net::socket(AddressFamily::INET, SocketType::STREAM, number).is_ok()
 }
 
 /// Binds a host port. IPv6 sockets take IPv6 only: all IPv4 addresses have a socket of their own.
@@ -40,14 +42,14 @@ pub(crate) fn bind(protocol: Protocol, address: SocketAddr) -> io::Result<HostSo
     let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
     let socket = match net::socket_with(family, kind, flags, Some(number)) {
         Err(Errno::PROTONOSUPPORT | Errno::SOCKTNOSUPPORT) if protocol == Protocol::Sctp => {
-            return Ok(HostSocket::Sctp { _socket: None });
+            return Ok(HostSocket::Sctp(None));
         }
         other => other?,
     };
     if address.is_ipv6() {
         sockopt::set_ipv6_v6only(&socket, true)?;
     }
-    if protocol == Protocol::Tcp {
+    if protocol != Protocol::Udp {
         // Connections of the last daemon that are still closing do not hold the port.
         sockopt::set_socket_reuseaddr(&socket, true)?;
     }
@@ -58,8 +60,9 @@ pub(crate) fn bind(protocol: Protocol, address: SocketAddr) -> io::Result<HostSo
             HostSocket::Tcp(socket.into())
         }
         Protocol::Udp => HostSocket::Udp(socket.into()),
-        Protocol::Sctp => HostSocket::Sctp {
-            _socket: Some(socket),
-        },
+        Protocol::Sctp => {
+            net::listen(&socket, BACKLOG)?;
+            HostSocket::Sctp(Some(socket.into()))
+        }
     })
 }

@@ -15,7 +15,7 @@ use tokio::task::JoinSet;
 use super::Destination;
 
 /// Pause after a failed accept (out of descriptors), so that it is not tried in a tight loop.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+pub(super) const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// Bytes that are carried at a time, each way: what a new pipe holds.
 const BUFFER: usize = 64 * 1024;
