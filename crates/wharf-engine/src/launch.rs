@@ -38,6 +38,10 @@ pub(crate) struct Failure {
     pub(crate) hint: &'static str,
     /// The exit code of the container.
     pub(crate) code: i32,
+    /// The program was not tried: if the last run left a code, it stands.
+    pub(crate) untried: bool,
+    /// The networks that the container was in meanwhile.
+    pub(crate) connected: Vec<String>,
     pub(crate) kind: ErrorKind,
 }
 
@@ -50,6 +54,8 @@ impl From<EngineError> for Failure {
             message,
             hint: "",
             code: 128,
+            untried: true,
+            connected: Vec::new(),
             kind: error.kind(),
         }
     }
@@ -68,14 +74,16 @@ pub(crate) async fn launch(
     shared.restore_layers(record).await;
     let joined = spec::Joined::find(shared, record)?;
     let netns = network::connect(shared, record, &joined).await;
-    let launched = match netns {
+    let mut launched = match netns {
         Ok(netns) => with_network(shared, entry, record, &joined, netns).await,
         Err(error) => Err(error.into()),
     };
-    if launched.is_err()
-        && let Err(error) = shared.networks.disconnect(&record.id).await
-    {
-        tracing::warn!(container = %record.id, error = chain(&error), "disconnect");
+    if let Err(failure) = &mut launched {
+        let endpoints = shared.networks.endpoints_of(&record.id).into_iter();
+        failure.connected = endpoints.map(|one| one.network_name).collect();
+        if let Err(error) = shared.networks.disconnect(&record.id).await {
+            tracing::warn!(container = %record.id, error = chain(&error), "disconnect");
+        }
     }
     launched
 }
@@ -266,6 +274,8 @@ pub(crate) fn explain(error: &TaskError) -> Failure {
             reason,
             hint: "",
             code: 128,
+            untried: false,
+            connected: Vec::new(),
             kind: ErrorKind::System,
         };
     }
@@ -277,6 +287,8 @@ pub(crate) fn explain(error: &TaskError) -> Failure {
             reason,
             hint: "",
             code: 128,
+            untried: false,
+            connected: Vec::new(),
             kind: ErrorKind::System,
         };
     }
@@ -298,6 +310,8 @@ pub(crate) fn explain(error: &TaskError) -> Failure {
         reason,
         hint,
         code,
+        untried: false,
+        connected: Vec::new(),
         kind,
     }
 }

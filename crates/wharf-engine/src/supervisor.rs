@@ -69,6 +69,8 @@ pub(crate) enum Command {
     Rename { hold: NameHold, reply: Reply },
     /// Another one has another name, which stands in links.
     Renamed { old: String, new: String },
+    /// It is to lose the link of that alias.
+    Unlink { alias: String, reply: Reply },
     /// It is to be in a further network.
     Connect {
         network: String,
@@ -270,6 +272,9 @@ impl Supervisor {
                 let _ = reply.send(self.rename(hold));
             }
             Command::Renamed { old, new } => self.rename_links(&old, &new),
+            Command::Unlink { alias, reply } => {
+                let _ = reply.send(self.unlink(&alias));
+            }
             Command::Connect {
                 network,
                 settings,

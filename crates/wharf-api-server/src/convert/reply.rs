@@ -95,10 +95,22 @@ pub(crate) fn container_inspect(view: &View, size: Option<Size>) -> wire::Contai
             .filter(|mount| mount.tmpfs.is_none() || mount.kind == "tmpfs")
             .map(mount_point)
             .collect(),
-        config: host::config(config),
+        config: wire::ContainerConfig {
+            mac_address: mac_address(view),
+            ..host::config(config)
+        },
         network_settings: network_settings(network),
         image_manifest_descriptor: None,
     }
+}
+
+/// The hardware address that was asked for: of the container, or of its endpoint in the network that its mode names.
+fn mac_address(view: &View) -> String {
+    let own = &view.config.mac_address;
+    let mode = view.host.network_mode.network_name();
+    let endpoint = mode.and_then(|name| view.network.endpoints.get(name));
+    let asked = endpoint.map_or(own, |endpoint| &endpoint.settings.mac_address);
+    if own.is_empty() { asked } else { own }.clone()
 }
 
 /// Sizes are signed on the wire.
@@ -278,14 +290,22 @@ fn endpoint(view: &EndpointView) -> wire::EndpointSettings {
 
 /// A row of `GET /containers/json`.
 pub(crate) fn container_summary(listed: Listed) -> wire::ContainerSummary {
-    let Listed { view, image, size } = listed;
+    let Listed {
+        view,
+        image,
+        size,
+        link_names,
+    } = listed;
+    let mut names: Vec<_> = link_names.iter().map(|name| format!("/{name}")).collect();
+    names.push(format!("/{}", view.name));
+    names.sort();
     let command: Vec<&str> = std::iter::once(&view.path)
         .chain(&view.args)
         .map(String::as_str)
         .collect();
     wire::ContainerSummary {
         id: view.id.clone(),
-        names: vec![format!("/{}", view.name)],
+        names,
         image,
         image_id: view.image.to_string(),
         image_manifest_descriptor: None,

@@ -149,7 +149,7 @@ scenarios! {
         unknown_images df_adds_up df_says_what_the_disk_says save_archive_loads_again a_save_that_breaks_off;
     image_api: a_registry_is_asked_about_an_image images_are_listed_as_asked manifests_of_an_image one_platform_of_several
         attestations_are_told odd_requests_have_dockerds_answers events_of_names_and_archives a_push_says_who_it_is_of an_import_is_what_it_is_told what_is_pruned_and_removed repositories_are_found;
-    network: bridge_gives_an_address published_port_answers port_conflict_is_refused none_has_only_loopback
+    network: bridge_gives_an_address published_port_answers port_conflict_is_refused bindings_are_of_exposed_ports none_has_only_loopback
         a_network_goes_right_after_its_containers
         containers_reach_each_other;
     resources: stats_of_a_container stats_stream_and_table
@@ -208,9 +208,9 @@ scenarios! {
     attach: by_a_websocket by_several_clients;
     serving: clients_that_are_gone_are_noticed input_ends_with_its_client_and_not_with_the_daemon
         input_before_the_start_is_kept a_daemon_that_stops_takes_no_requests requests_of_foreign_pages_are_refused;
-    networks: create_list_inspect_remove bad_networks_are_refused connect_and_disconnect_live names_resolve
+    networks: create_list_inspect_remove bad_networks_are_refused pools_run_out use_of_addresses connect_and_disconnect_live names_resolve
         port_53_stays_free links_name_others networks_are_apart several_networks_at_the_start
-        prune_takes_the_unused events_of_networks dual_stack networks_outlive_the_daemon
+        prune_takes_the_unused events_of_networks a_start_that_fails dual_stack networks_outlive_the_daemon
         links_of_the_default_bridge disconnect_by_force_and_names_of_the_host
         a_restarted_container_is_where_it_was aliases_move what_has_no_address_is_refused names_are_any_text;
     lan: macvlan_is_on_the_lan shared_links_are_checked ipvlan_in_all_its_modes only_published_ports_are_reached

@@ -4,6 +4,7 @@ use std::io::{BufReader, Write as _};
 use std::os::unix::net::UnixStream;
 
 use anyhow::{Result, ensure};
+use serde_json::json;
 use wharf_testkit::api;
 
 use super::containers::until;
@@ -81,8 +82,49 @@ pub(crate) fn port_conflict_is_refused(case: &mut Case) -> Result<()> {
         "port is already allocated",
     )?;
     case.prints(&["inspect", "-f", "{{.State.Status}}", "b1"], "created")?;
+    // The first free one of a range, and none.
+    let of_two = ["-p", "8080-8081:80", "busybox", "sleep", "1000"];
+    case.ok(&[&["run", "-d", "--name", "r1"], &of_two[..]].concat())?;
+    let port = case.ok(&["port", "r1", "80"])?;
+    ensure!(port.starts_with("0.0.0.0:8081"), "{port}");
+    let second = [&["run", "-d"], &of_two[..]].concat();
+    case.fails(&second, 125, "all ports are allocated")?;
     case.ok(&["rm", "-f", "a1"])?;
     case.ok(&["start", "b1"])?;
+    Ok(())
+}
+
+/// By the API; the command line exposes what it publishes.
+pub(crate) fn bindings_are_of_exposed_ports(case: &mut Case) -> Result<()> {
+    let bound = |port: u16| json!([{ "HostPort": port.to_string() }]);
+    let bindings = json!({ "80/tcp": bound(8700), "81/tcp": bound(8701), "82/tcp": [] });
+    for (name, all, published) in [("c1", false, &["80"][..]), ("c2", true, &["80", "83"])] {
+        let body = json!({
+            "Image": "busybox", "Cmd": ["sleep", "1000"], "ExposedPorts": { "80/tcp": {}, "83/tcp": {} },
+            "HostConfig": { "PortBindings": bindings, "PublishAllPorts": all },
+        });
+        case.expect(
+            "POST",
+            &format!("/containers/create?name={name}"),
+            Some(&body),
+            201,
+        )?;
+        case.ok(&["start", name])?;
+        for port in ["80", "81", "82", "83"] {
+            let found = case.run(&["port", name, port])?;
+            let wanted = published.contains(&port);
+            ensure!(
+                (found.code == 0) == wanted,
+                "{name} {port}: {}",
+                found.stdout
+            );
+        }
+        let listening = case.engine.world.sh("ss -Hltn | grep -c :8701 || true")?;
+        ensure!(listening.trim() == "0", "{listening}");
+        let shown = case.ok(&["inspect", "-f", "{{len .NetworkSettings.Ports}}", name])?;
+        ensure!(shown == "2", "{shown}");
+        case.ok(&["rm", "-f", name])?;
+    }
     Ok(())
 }
 

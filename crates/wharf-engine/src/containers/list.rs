@@ -8,6 +8,7 @@ use wharf_oci::Digest;
 
 use super::{Containers, ListOptions, Listed};
 use crate::filters::Patterns;
+use crate::launch::links;
 use crate::{EngineError, Filters, Port, View};
 
 const KNOWN: &[&str] = &[
@@ -64,17 +65,23 @@ impl Containers {
         let wanted = self.understand(&options)?;
         let mut views = self.views();
         views.sort_by(|a, b| b.created.cmp(&a.created).then_with(|| a.id.cmp(&b.id)));
+        let link_names = links::names(&views);
         views.retain(|view| wanted.fits(view));
         if let Some(limit) = options.limit.filter(|limit| *limit > 0) {
             views.truncate(limit);
         }
         let containers = self.clone();
-        let list = move || containers.describe(views, options.size);
+        let list = move || containers.describe(views, link_names, options.size);
         let listed = tokio::task::spawn_blocking(list).await;
         listed.map_err(|error| EngineError::failed(&error))
     }
 
-    fn describe(&self, views: Vec<Arc<View>>, size: bool) -> Vec<Listed> {
+    fn describe(
+        &self,
+        views: Vec<Arc<View>>,
+        mut link_names: HashMap<String, Vec<String>>,
+        size: bool,
+    ) -> Vec<Listed> {
         let mut images = HashMap::new();
         let describe = |view: Arc<View>| {
             let name = view.config.image.clone();
@@ -89,7 +96,13 @@ impl Containers {
             // One that goes while it is measured has no size.
             let size =
                 size.then(|| super::inspect::measure(&self.shared, &view).unwrap_or_default());
-            Listed { view, image, size }
+            let link_names = link_names.remove(&view.name).unwrap_or_default();
+            Listed {
+                view,
+                image,
+                size,
+                link_names,
+            }
         };
         views.into_iter().map(describe).collect()
     }

@@ -18,6 +18,7 @@ use super::Pending;
 use super::exec::Execs;
 use super::stop::{self, Patience};
 use crate::files::Turns;
+use crate::launch::links;
 use crate::lifecycle::Event;
 use crate::record::{Folders, Record};
 use crate::supervisor::{Command, Supervisor};
@@ -67,6 +68,16 @@ pub(crate) struct Registry {
 
 /// How many containers that removed themselves are remembered.
 const GONE: usize = 64;
+
+impl Registry {
+    /// The container that the link called `alias` of `owner` leads to.
+    fn by_link(&self, owner: &str, alias: &str) -> Option<Arc<Entry>> {
+        let named = |name: &str| self.entries.get(self.names.get(name)?);
+        let view = named(owner)?.now();
+        let target = links::target(&view.host.links, alias)?;
+        named(&target).cloned()
+    }
+}
 
 /// One container, as verbs see it.
 pub(crate) struct Entry {
@@ -204,6 +215,9 @@ impl Shared {
             .and_then(|id| registry.entries.get(id))
         {
             return Ok(entry.clone());
+        }
+        if let Some((owner, alias)) = name.split_once('/') {
+            return registry.by_link(owner, alias).ok_or_else(none);
         }
         if text.is_empty() {
             return Err(none());

@@ -3,6 +3,7 @@
 use super::stop::UNDYING;
 use super::{Containers, RemoveOptions};
 use crate::lifecycle::Event;
+use crate::supervisor::Command;
 use crate::{EngineError, Status};
 
 impl Containers {
@@ -13,8 +14,7 @@ impl Containers {
     pub async fn remove(&self, container: &str, options: RemoveOptions) -> Result<(), EngineError> {
         let entry = self.find(container)?;
         if options.link {
-            let text = "Conflict, cannot remove the default link name of the container";
-            return Err(EngineError::Failed(text.to_owned()));
+            return self.unlink(container).await;
         }
         let event = Event::Remove {
             force: options.force,
@@ -41,5 +41,16 @@ impl Containers {
             true => Ok(()),
             false => Err(EngineError::Failed(view.state.error.clone())),
         }
+    }
+
+    /// Removes the link `web/db`, and neither of its ends (moby `rmLink`).
+    async fn unlink(&self, name: &str) -> Result<(), EngineError> {
+        let Some((owner, alias)) = name.trim_start_matches('/').split_once('/') else {
+            let text = "Conflict, cannot remove the default link name of the container";
+            return Err(EngineError::Failed(text.to_owned()));
+        };
+        let alias = alias.to_owned();
+        let owner = self.find(owner)?;
+        owner.send(|reply| Command::Unlink { alias, reply }).await
     }
 }

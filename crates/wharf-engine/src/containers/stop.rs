@@ -70,7 +70,10 @@ impl Containers {
         let failed = |text: &str| format!("Cannot restart container {container}: {text}");
         let done = entry.ask_with(Event::Restart { signal }, patience).await;
         done.map_err(|error| match error {
-            EngineError::Failed(text) if text == UNDYING => EngineError::Failed(failed(&text)),
+            // Whatever a start fails with, dockerd has no class for it here.
+            EngineError::Failed(text) | EngineError::Start { message: text, .. } => {
+                EngineError::Failed(failed(&text))
+            }
             EngineError::Conflict(text) if text == OVERTAKEN => {
                 EngineError::Conflict(failed(&text))
             }

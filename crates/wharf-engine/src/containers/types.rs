@@ -145,6 +145,8 @@ pub struct Listed {
     pub image: String,
     /// Its sizes, if they were asked for.
     pub size: Option<Size>,
+    /// What links of others call it: `web/db`.
+    pub link_names: Vec<String>,
 }
 
 /// Bytes of a container on disk.

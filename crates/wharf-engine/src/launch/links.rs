@@ -1,5 +1,8 @@
 //! Links of the default bridge (`--link`): lines of `/etc/hosts` and variables about another container.
 
+use std::collections::HashMap;
+use std::sync::Arc;
+
 use crate::containers::Shared;
 use crate::record::Record;
 use crate::{EngineError, HostConfig, NetworkMode, View};
@@ -72,6 +75,30 @@ pub(crate) fn renamed(links: &[String], old: &str, new: &str) -> Option<Vec<Stri
     (renamed != links).then_some(renamed)
 }
 
+/// What links call containers, by these: `web/db` is what `db` is to `web`.
+pub(crate) fn names(views: &[Arc<View>]) -> HashMap<String, Vec<String>> {
+    let mut names: HashMap<String, Vec<String>> = HashMap::new();
+    for view in views {
+        for link in &view.host.links {
+            let (other, alias) = split(link);
+            let name = format!("{}/{alias}", view.name);
+            names.entry(other).or_default().push(name);
+        }
+    }
+    names
+}
+
+/// Whom the link called `alias` leads to.
+pub(crate) fn target(links: &[String], alias: &str) -> Option<String> {
+    let mut links = links.iter().map(|link| split(link));
+    links.find_map(|(other, name)| (name == alias).then_some(other))
+}
+
+/// Whether that is the link called `alias`.
+pub(crate) fn is_called(link: &str, alias: &str) -> bool {
+    split(link).1 == alias
+}
+
 /// `other`, `other:alias` or `/other:/name/alias`.
 fn split(link: &str) -> (String, String) {
     let (other, alias) = link.split_once(':').unwrap_or((link, link));
@@ -99,7 +126,7 @@ pub(crate) fn of(shared: &Shared, record: &Record) -> Result<Vec<Link>, EngineEr
             let ip = view.network.endpoints.get("bridge").and_then(|one| one.ip);
             let ip = ip.map(|ip| ip.to_string()).unwrap_or_default();
             Ok(Link {
-                host: (names(&view, &alias), ip.clone()),
+                host: (host_names(&view, &alias), ip.clone()),
                 env: variables(&view, &alias, &own, &ip),
             })
         })
@@ -107,7 +134,7 @@ pub(crate) fn of(shared: &Shared, record: &Record) -> Result<Vec<Link>, EngineEr
 }
 
 /// Alias, hostname, name.
-fn names(view: &View, alias: &str) -> String {
+fn host_names(view: &View, alias: &str) -> String {
     let mut names = format!("{alias} {}", view.config.hostname);
     if alias != view.name {
         names = format!("{names} {}", view.name);

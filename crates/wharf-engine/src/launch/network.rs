@@ -185,7 +185,28 @@ pub(crate) fn dns_names(id: &str, name: &str, hostname: &str, aliases: &[String]
     names
 }
 
-/// The ports to publish: those asked for, and with `-P` all exposed ones.
+/// What is told of the networks of a container that could not be started, and seen of them afterwards.
+pub(crate) fn tell_of_failure(shared: &Shared, record: &mut Record, connected: &[String]) {
+    let (id, name, hostname) = (&record.id, &record.name, &record.config.hostname);
+    for (network, endpoint) in &mut record.network.endpoints {
+        let Ok(network) = shared.networks.get(network) else {
+            continue;
+        };
+        if !network.is_built_in() {
+            let aliases = &endpoint.settings.aliases;
+            endpoint.dns_names = dns_names(id, name, hostname, aliases);
+        }
+        endpoint.network_id = network.id;
+    }
+    let mut told = record.network.clone();
+    told.endpoints.retain(|name, _| connected.contains(name));
+    for action in ["connect", "disconnect"] {
+        shared.emit_networks(action, &record.id, &told);
+    }
+}
+
+/// The ports to publish: of those that are exposed, the ones that have a binding, and with `-P` the others too. As dockerd, which leaves
+/// bindings of other ports alone.
 pub(crate) fn wishes(
     exposed: &std::collections::BTreeSet<Port>,
     host: &HostConfig,
@@ -194,24 +215,21 @@ pub(crate) fn wishes(
         return Vec::new();
     }
     let mut wishes = Vec::new();
-    let any = [PortBinding {
+    let any = PortBinding {
         host_ip: None,
         host_port: 0,
         host_port_end: 0,
-    }];
-    for (port, bindings) in &host.port_bindings {
-        let bindings = if bindings.is_empty() {
-            &any[..]
-        } else {
-            &bindings[..]
-        };
-        wishes.extend(bindings.iter().map(|binding| wish(*port, binding)));
-    }
-    if host.publish_all_ports {
-        let others = exposed
-            .iter()
-            .filter(|port| !host.port_bindings.contains_key(port));
-        wishes.extend(others.map(|port| wish(*port, &any[0])));
+    };
+    for port in exposed {
+        match host.port_bindings.get(port) {
+            Some(bindings) if !bindings.is_empty() => {
+                wishes.extend(bindings.iter().map(|binding| wish(*port, binding)));
+            }
+            // Since 28 an empty list is a wish; see the warning of 1.52.
+            Some(_) => wishes.push(wish(*port, &any)),
+            None if host.publish_all_ports => wishes.push(wish(*port, &any)),
+            None => {}
+        }
     }
     wishes
 }
@@ -302,11 +320,7 @@ fn exposed(record: &Record) -> BTreeMap<Port, Vec<PortBinding>> {
     ) {
         return BTreeMap::new();
     }
-    let ports = record
-        .config
-        .exposed_ports
-        .iter()
-        .chain(record.host.port_bindings.keys());
+    let ports = record.config.exposed_ports.iter();
     ports.map(|port| (*port, Vec::new())).collect()
 }
 

@@ -11,7 +11,7 @@ use tracing::debug;
 
 use super::{Command, Supervisor, ends_a_start, exit_of};
 use crate::EngineError;
-use crate::launch::Launched;
+use crate::launch::{self, Launched};
 use crate::lifecycle::Event;
 use crate::record::Record;
 
@@ -91,8 +91,12 @@ impl Supervisor {
             }
             Err(failure) => {
                 debug!(container = %self.record.id, ?cause, message = failure.message, "start failed");
+                let (record, connected) = (&mut self.record, &failure.connected);
+                launch::network::tell_of_failure(&self.shared, record, connected);
                 let last = &mut self.record.last;
-                last.exit_code = failure.code;
+                if !failure.untried || last.exit_code == 0 {
+                    last.exit_code = failure.code;
+                }
                 last.error = failure.message.clone();
                 last.start_failed = true;
                 self.entry.io().drop_pending();

@@ -70,6 +70,19 @@ impl Supervisor {
         others.filter(|one| one.id != self.record.id && !one.now().host.links.is_empty())
     }
 
+    /// What the link has written into a container that runs, stays there until its next start.
+    pub(super) fn unlink(&mut self, alias: &str) -> Result<(), EngineError> {
+        let host = self.record.host.clone();
+        let links = &mut Arc::make_mut(&mut self.record.host).links;
+        links.retain(|link| !links::is_called(link, alias));
+        if let Err(error) = self.save() {
+            self.record.host = host;
+            return Err(error);
+        }
+        self.publish();
+        Ok(())
+    }
+
     pub(super) fn rename_links(&mut self, old: &str, new: &str) {
         let Some(links) = links::renamed(&self.record.host.links, old, new) else {
             return;

@@ -184,7 +184,8 @@ async fn find<'a>(
     let several = kinds.len() > 1;
     for kind in kinds {
         let url = match *kind {
-            "container" => Url::new(["containers", name, "json"]).flag("size", matches.on("size")),
+            "container" => Url::new(["containers", name.trim_start_matches('/'), "json"])
+                .flag("size", matches.on("size")),
             "image" => {
                 let platform = matches.maybe("platform").map(platform::json).transpose()?;
                 Url::new(["images", name, "json"]).maybe("platform", platform)
