@@ -72,6 +72,7 @@ pub(crate) fn clients_and_servers_of_debian(case: &mut Case) -> Result<()> {
         until(|| Ok(case.run(&line)?.code == 0))?;
     }
     names_are_looked_up(case)?;
+    answers_may_be_large(case)?;
     let page = client(case, "curl -sS --max-time 20 http://www/")?;
     ensure!(page.contains("Welcome to nginx"), "{page}");
     let stored = client(
@@ -119,6 +120,24 @@ fn names_are_looked_up(case: &Case) -> Result<()> {
         );
     }
     Ok(())
+}
+
+/// What does not fit into a datagram is said to be so, and asked for again by TCP.
+fn answers_may_be_large(case: &Case) -> Result<()> {
+    const MANY: usize = 40;
+    let names: Vec<String> = (0..MANY).map(|number| format!("m{number}")).collect();
+    for name in &names {
+        run(case, name, &["--network-alias", "many"], &["sleep", "1000"])?;
+    }
+    let cut = client(case, "dig +noedns +ignore many")?;
+    let flags = cut.lines().find(|line| line.contains("flags:"));
+    ensure!(flags.is_some_and(|line| line.contains(" tc")), "{cut}");
+    for options in ["+noedns", "+tcp", "+bufsize=4096"] {
+        let all = client(case, &format!("dig +short {options} many"))?;
+        ensure!(all.lines().count() == MANY, "{options}: {all}");
+    }
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    case.ok(&[&["rm", "-f"], &names[..]].concat()).map(drop)
 }
 
 /// The same programs without a network of their own.
