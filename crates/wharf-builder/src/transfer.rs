@@ -178,11 +178,11 @@ pub fn archive(
 /// # Errors
 /// The kernel's; `InvalidInput` for what is no regular file.
 pub fn open_file(root: &Root, path: &Path) -> io::Result<std::fs::File> {
-    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK;
-    let file = root.open_at(path, flags, Mode::empty())?;
-    match FileType::from_raw_mode(fstat(&file)?.st_mode) {
-        FileType::RegularFile => Ok(file.into()),
-        _ => Err(io::ErrorKind::InvalidInput.into()),
+    match root.open_regular(path, OFlags::NOFOLLOW) {
+        Err(error) if error.kind() == io::ErrorKind::InvalidData => {
+            Err(io::ErrorKind::InvalidInput.into())
+        }
+        opened => opened.map(Into::into),
     }
 }
 

@@ -19,7 +19,7 @@ pub struct ApplyOptions {
     pub max_bytes: u64,
     /// Most members, folders that are only implied included.
     pub max_entries: u64,
-    /// Leave out devices that we are not allowed to make, as in a user namespace.
+    /// Leave out devices: what is unpacked for us to read is to have none that we could open.
     pub skip_devices: bool,
     /// The archive is no layer but plain files (`docker cp`): names of whiteouts mean nothing.
     pub plain: Option<Plain>,

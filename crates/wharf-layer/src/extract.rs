@@ -312,21 +312,15 @@ impl<'a> Extractor<'a> {
             Kind::BlockDevice => FileType::BlockDevice,
             _ => FileType::Fifo,
         };
-        let device = makedev(member.major, member.minor);
-        let make = |parent: BorrowedFd<'_>, name: &[u8]| match mknodat(
-            parent,
-            name,
-            kind,
-            Mode::RUSR | Mode::WUSR,
-            device,
-        ) {
-            Err(Errno::PERM) if options.skip_devices => Ok(false),
-            other => other.map(|()| true),
-        };
-        match self.place(place, "make device", make)? {
-            (true, _) => set_by_name(place.parent(), place.name, member, true),
-            (false, _) => Ok(()),
+        if options.skip_devices && kind != FileType::Fifo {
+            return Ok(());
         }
+        let device = makedev(member.major, member.minor);
+        let make = |parent: BorrowedFd<'_>, name: &[u8]| {
+            mknodat(parent, name, kind, Mode::RUSR | Mode::WUSR, device)
+        };
+        self.place(place, "make device", make)?;
+        set_by_name(place.parent(), place.name, member, true)
     }
 
     /// Hides what lower layers have under this name. What this layer itself has there stays, whichever of the

@@ -5,7 +5,7 @@
 
 use std::ffi::OsStr;
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Component, Path, PathBuf};
 
@@ -151,17 +151,41 @@ impl Root {
         self.find(path)
     }
 
+    /// Opens a regular file for reading, and nothing else: to open a device alone can have effects, and a FIFO may hang us.
+    /// `more` are further flags, such as [`OFlags::NOFOLLOW`].
+    ///
+    /// # Errors
+    /// The kernel's; `InvalidData` if it is no regular file.
+    pub fn open_regular(&self, path: &Path, more: OFlags) -> io::Result<OwnedFd> {
+        let found = self.open_at(path, OFlags::PATH | more, Mode::empty())?;
+        let key = |file: &OwnedFd| -> io::Result<_> {
+            let stat = fstat(file)?;
+            match FileType::from_raw_mode(stat.st_mode) {
+                FileType::RegularFile => Ok((stat.st_dev, stat.st_ino)),
+                _ => Err(io::Error::from(io::ErrorKind::InvalidData)),
+            }
+        };
+        let is = key(&found)?;
+        let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        let again = format!("/proc/self/fd/{}", found.as_raw_fd());
+        let opened = match rustix::fs::open(again, flags, Mode::empty()) {
+            Ok(opened) => opened,
+            // Inside a container there may be no procfs, or not one of ours: what is opened by its name is the container's.
+            Err(_) => self.open_at(path, flags | more, Mode::empty())?,
+        };
+        match key(&opened)? == is {
+            true => Ok(opened),
+            false => Err(io::Error::from(io::ErrorKind::InvalidData)),
+        }
+    }
+
     /// Reads a small file, at most `limit` bytes of it.
     ///
     /// # Errors
     /// The kernel's; `InvalidData` if it is no regular file or longer.
     pub fn read_small(&self, path: &Path, limit: u64) -> io::Result<Vec<u8>> {
         use std::io::Read as _;
-        // A FIFO in the file's place must not hang us.
-        let file = self.open_at(path, OFlags::RDONLY | OFlags::NONBLOCK, Mode::empty())?;
-        if FileType::from_raw_mode(fstat(&file)?.st_mode) != FileType::RegularFile {
-            return Err(io::Error::from(io::ErrorKind::InvalidData));
-        }
+        let file = self.open_regular(path, OFlags::empty())?;
         let mut bytes = Vec::new();
         std::fs::File::from(file)
             .take(limit + 1)
@@ -245,6 +269,10 @@ mod tests {
         )
         .expect("fifo");
         assert!(root.read_small(Path::new("fifo"), 10).is_err());
+        // Whoever has a FIFO open for reading lets a writer in.
+        let writer = OFlags::WRONLY | OFlags::NONBLOCK;
+        let opened = rustix::fs::open(&fifo, writer, Mode::empty());
+        assert_eq!(opened.expect_err("a reader"), Errno::NXIO);
         std::fs::write(dir.path().join("root/file"), "0123456789+").expect("write");
         assert!(root.read_small(Path::new("file"), 10).is_err());
         assert_eq!(
