@@ -10,8 +10,9 @@ use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::FlockOperation;
+use wharf_sys::trash::remove_tree;
 
-use crate::BuildError;
+use crate::{BuildError, Scratch};
 
 /// Mode of a new cache, and its owner and group.
 pub type CacheLooks = (u32, (u32, u32));
@@ -173,12 +174,11 @@ fn filled(cache: &Path, begin: Begin<'_>) -> io::Result<PathBuf> {
     sweep(cache)?;
     if !folder.try_exists()? {
         // Under another name first: who kills us leaves no half of one.
-        let new = tempfile::Builder::new().prefix(NEW).tempdir_in(cache)?;
+        let new = Scratch::new_in(cache, NEW)?;
         let (mode, (uid, gid)) = begin(new.path())?;
-        std::os::unix::fs::chown(&new, Some(uid), Some(gid))?;
-        std::fs::set_permissions(&new, std::fs::Permissions::from_mode(mode))?;
+        std::os::unix::fs::chown(new.path(), Some(uid), Some(gid))?;
+        std::fs::set_permissions(new.path(), std::fs::Permissions::from_mode(mode))?;
         std::fs::rename(new.path(), &folder)?;
-        drop(new.keep());
     }
     Ok(folder)
 }
@@ -191,7 +191,7 @@ fn sweep(cache: &Path) -> io::Result<()> {
         if !entry.file_name().to_string_lossy().starts_with(NEW) {
             continue;
         }
-        match std::fs::remove_dir_all(entry.path()) {
+        match remove_tree(&entry.path()) {
             // Else somebody who has the cache too was first.
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
                 tracing::warn!(%error, path = %entry.path().display(), "remove half of a cache mount");
@@ -288,17 +288,23 @@ mod tests {
         }
     }
 
-    /// One that cannot be removed, as a file that is taken for a folder.
+    /// One that cannot be removed, as something is mounted there.
     #[test]
     fn a_half_that_stays_is_in_nobodys_way() {
+        use rustix::mount::{MountFlags, MountPropagationFlags, mount, mount_change};
         let dir = tempfile::tempdir().unwrap();
-        std::fs::create_dir(dir.path().join("a")).unwrap();
-        std::fs::write(dir.path().join("a/new-1"), "").unwrap();
+        std::fs::create_dir_all(dir.path().join("a/new-1")).unwrap();
+        wharf_sys::process::unshare(wharf_sys::process::namespace::MOUNT).unwrap();
+        let private = MountPropagationFlags::PRIVATE | MountPropagationFlags::REC;
+        mount_change("/", private).unwrap();
+        let place = dir.path().join("a/new-1");
+        mount("tmpfs", &place, "tmpfs", MountFlags::empty(), None).unwrap();
         for sharing in ["shared", "locked"] {
             take(dir.path(), "a", sharing, &empty).unwrap();
             assert_eq!(names(&dir.path().join("a"))[0], "data", "{sharing}");
         }
-        assert!(dir.path().join("a/new-1").exists());
+        assert!(place.exists());
+        rustix::mount::unmount(&place, rustix::mount::UnmountFlags::DETACH).unwrap();
     }
 
     fn told_of(told: std::sync::mpsc::Sender<i32>) {

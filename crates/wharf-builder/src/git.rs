@@ -223,7 +223,9 @@ pub async fn clone(
     match own {
         Own::Kept => git.forget().await?,
         Own::Dropped => {
-            let gone = tokio::fs::remove_dir_all(path.join(".git")).await;
+            let own = path.join(".git");
+            let gone = tokio::task::spawn_blocking(move || wharf_sys::trash::remove_tree(&own));
+            let gone = gone.await.unwrap_or_else(|error| Err(error.into()));
             gone.map_err(BuildError::io("remove the repository's .git"))?;
         }
     }

@@ -6,13 +6,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use bollard_buildkit_proto::pb;
 use jiff::Timestamp;
-use tempfile::TempDir;
 use tokio::sync::{OnceCell, OwnedSemaphorePermit, Semaphore};
 use wharf_builder::git::GitUrl;
 use wharf_builder::transfer::{self, Looks};
-use wharf_builder::{Client, Selection};
+use wharf_builder::{Client, Scratch, Selection};
 use wharf_engine::{Engine, Workspace};
 use wharf_oci::{Digest, Platform};
+use wharf_sys::trash::remove_tree;
 
 use crate::cache::{Cache, hold};
 use crate::flight::Flights;
@@ -275,10 +275,10 @@ impl Solver {
         for name in ["step", "empty"] {
             let path = folder.join(name);
             // Whatever is in them belongs to nobody any more.
-            let _ = std::fs::remove_dir_all(&path);
+            let _ = remove_tree(&path);
             std::fs::create_dir_all(&path).map_err(&failed)?;
         }
-        let _ = std::fs::remove_dir_all(engine.config.exec_root.join("solver"));
+        let _ = remove_tree(&engine.config.exec_root.join("solver"));
         sweep_contexts(&engine.config.data_root.join("builder"));
         let cache = Cache::new(engine.records().clone(), engine.images.store().clone());
         let processors = std::thread::available_parallelism().map_or(1, usize::from);
@@ -296,7 +296,7 @@ impl Solver {
     ///
     /// # Errors
     /// If it cannot be made.
-    pub fn scratch(&self) -> Result<TempDir, SolveError> {
+    pub fn scratch(&self) -> Result<Scratch, SolveError> {
         self.0.scratch()
     }
 
@@ -329,7 +329,7 @@ fn sweep_contexts(folder: &std::path::Path) {
     for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
         if entry.file_name().to_string_lossy().starts_with("context-") {
             // As with the others.
-            let _ = std::fs::remove_dir_all(entry.path());
+            let _ = remove_tree(&entry.path());
         }
     }
 }
@@ -348,19 +348,17 @@ impl Shared {
     }
 
     /// A folder for what a build or a step brings in. What a killed daemon leaves of them, the next one sweeps.
-    pub(crate) fn scratch(&self) -> Result<TempDir, SolveError> {
+    pub(crate) fn scratch(&self) -> Result<Scratch, SolveError> {
         let parent = self.folder.join("step");
-        let folder = tempfile::Builder::new().prefix("step-").tempdir_in(parent);
-        folder.map_err(SolveError::io("make a folder for a step"))
+        Scratch::new_in(&parent, "step-").map_err(SolveError::io("make a folder for a step"))
     }
 
     /// A folder that is in memory and that nobody else may look into.
-    pub(crate) fn volatile(&self) -> Result<TempDir, SolveError> {
+    pub(crate) fn volatile(&self) -> Result<Scratch, SolveError> {
         let failed = SolveError::io("make a folder for a step");
         let parent = self.engine.config.exec_root.join("solver");
         std::fs::create_dir_all(&parent).map_err(&failed)?;
-        let folder = tempfile::Builder::new().prefix("step-").tempdir_in(parent);
-        folder.map_err(failed)
+        Scratch::new_in(&parent, "step-").map_err(failed)
     }
 
     /// The right to work.
@@ -575,12 +573,12 @@ impl Job {
     }
 
     /// A folder for what a step brings in.
-    pub(crate) fn scratch(&self) -> Result<TempDir, SolveError> {
+    pub(crate) fn scratch(&self) -> Result<Scratch, SolveError> {
         self.solver().scratch()
     }
 
     /// A folder that is in memory and that nobody else may look into.
-    pub(crate) fn volatile(&self) -> Result<TempDir, SolveError> {
+    pub(crate) fn volatile(&self) -> Result<Scratch, SolveError> {
         self.solver().volatile()
     }
 

@@ -51,6 +51,23 @@ pub fn remove(trash: BorrowedFd<'_>, name: &OsStr) -> io::Result<()> {
     }
 }
 
+/// As [`remove`], with the folder that `path` is in as the trash.
+///
+/// # Errors
+/// Those of [`remove`]; `InvalidInput` for a path without a name.
+pub fn remove_tree(path: &std::path::Path) -> io::Result<()> {
+    let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
+        return Err(io::ErrorKind::InvalidInput.into());
+    };
+    let parent = match parent.as_os_str().is_empty() {
+        true => std::path::Path::new("."),
+        false => parent,
+    };
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let trash = rustix::fs::open(parent, flags, Mode::empty())?;
+    remove(trash.as_fd(), name)
+}
+
 /// Sees to it that one thread at a time empties a trash, and that it looks again for what is thrown away meanwhile.
 #[derive(Debug, Default)]
 pub struct Sweeper(AtomicU8);

@@ -13,14 +13,15 @@ use futures_util::{FutureExt as _, Stream, StreamExt as _};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use rustix::fs::{Mode, OFlags};
 use sha2::Digest as _;
-use tempfile::TempDir;
 use tokio::sync::{OwnedMutexGuard, mpsc};
 use tokio::task::JoinHandle;
 use tokio_stream::wrappers::UnboundedReceiverStream;
 use tonic::metadata::MetadataValue;
 use tonic::{Request, Status};
+use wharf_builder::Scratch;
 use wharf_images::at_clients_pace;
 use wharf_sys::root::Root;
+use wharf_sys::trash::remove_tree;
 
 use super::receive::{Ended, Receiver};
 use super::{Session, origin, tree};
@@ -98,7 +99,7 @@ impl Contexts {
         &self,
         session: &Session,
         local: &Local,
-        aside: impl Fn() -> Result<TempDir, Error>,
+        aside: impl Fn() -> Result<Scratch, Error>,
         progress: impl FnMut(u64) + Send + 'static,
     ) -> Result<wharf_builder::Local, Error> {
         let key = match session.shared_key.as_str() {
@@ -197,7 +198,7 @@ impl Contexts {
         let place = self.folder.join(key);
         let remove = move || {
             let _held = held;
-            std::fs::remove_dir_all(place)
+            remove_tree(&place)
         };
         let removed = tokio::task::spawn_blocking(remove).await;
         let removed = removed.map_err(|error| Error::Failed(error.to_string()))?;
@@ -211,7 +212,7 @@ type Held = Arc<OwnedMutexGuard<Use>>;
 
 /// Opens a kept folder and the one beside it, which gets rid of what a transfer that was cut off has left. Blocks.
 fn opened(files: &Path, beside: &Path) -> io::Result<(Root, OwnedFd)> {
-    match std::fs::remove_dir_all(beside) {
+    match remove_tree(beside) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         _ => {}
     }

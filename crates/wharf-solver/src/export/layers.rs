@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, Read, Seek as _, SeekFrom, Write};
 
-use tempfile::TempDir;
+use wharf_builder::Scratch;
 use wharf_images::BlobHold;
 use wharf_oci::{Descriptor, Digest, Hasher, media_type};
 
@@ -202,7 +202,7 @@ pub(super) struct NewBlob {
     file: File,
     hasher: Hasher,
     size: u64,
-    _dir: TempDir,
+    _dir: Scratch,
 }
 
 impl NewBlob {

@@ -7,9 +7,9 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use bollard_buildkit_proto::pb;
-use tempfile::TempDir;
 use tokio::sync::{OwnedRwLockReadGuard, OwnedRwLockWriteGuard, RwLock};
 use tokio_util::task::AbortOnDropHandle;
+use wharf_builder::Scratch;
 use wharf_engine::{LayerMount, MountPoint, Workspace, resolve};
 use wharf_oci::Digest;
 
@@ -96,7 +96,7 @@ pub(super) struct Mounts {
     pub(super) outputs: Vec<(usize, Arc<Workspace>, Ref)>,
     /// Variables for the command alone.
     pub(super) env: Vec<String>,
-    folders: Vec<TempDir>,
+    folders: Vec<Scratch>,
     caches: Vec<CacheUse>,
     locks: Vec<std::fs::File>,
     agents: Vec<AbortOnDropHandle<()>>,

@@ -8,12 +8,11 @@ use std::time::{Duration, Instant};
 use bollard_buildkit_proto::pb;
 use jiff::Timestamp;
 use rustix::fs::FileType;
-use tempfile::TempDir;
 use tokio::io::AsyncWriteExt as _;
 use tokio::sync::watch;
 use tokio_util::task::AbortOnDropHandle;
 use wharf_builder::git::{self, GitUrl};
-use wharf_builder::{Local, LocalRequest, fetch};
+use wharf_builder::{Local, LocalRequest, Scratch, fetch};
 use wharf_images::{Fetched, Image, ImagePin, LayerState, Progress, ProgressSender, PullOptions};
 use wharf_oci::{Digest, Platform, Reference};
 use wharf_sys::root::Root;
@@ -307,7 +306,7 @@ fn layers_of(store: &wharf_images::Images, image: &Digest) -> Result<Vec<Layer>,
 
 /// Names a file that was downloaded, and sees that it is what it should be.
 fn place_download(
-    dir: TempDir,
+    dir: Scratch,
     file: &fetch::Fetched,
     url: &str,
     attrs: &BTreeMap<String, String>,
@@ -355,7 +354,7 @@ fn place_download(
     Ok(folder_ref(dir, folder, Digest::sha256(content.as_bytes())))
 }
 
-fn folder_ref(dir: TempDir, folder: PathBuf, content: Digest) -> Ref {
+fn folder_ref(dir: Scratch, folder: PathBuf, content: Digest) -> Ref {
     let local = Local {
         folder,
         keep: Arc::new(dir),
@@ -629,7 +628,7 @@ mod tests {
 
     #[test]
     fn downloads_are_named_and_checked() {
-        let fetched = |dir: &TempDir| {
+        let fetched = |dir: &Scratch| {
             let path = dir.path().join("x");
             std::fs::write(&path, "hello").unwrap();
             fetch::Fetched {
@@ -639,7 +638,7 @@ mod tests {
             }
         };
         let place = |attrs: &[(&str, &str)]| {
-            let dir = tempfile::tempdir().unwrap();
+            let dir = Scratch::new_in(&std::env::temp_dir(), "download-").unwrap();
             let file = fetched(&dir);
             let attrs = attrs
                 .iter()

@@ -5,10 +5,9 @@ use std::os::fd::AsFd as _;
 use std::path::Path;
 use std::sync::Arc;
 
-use tempfile::TempDir;
 use tokio::io::AsyncRead;
 use tokio_util::io::SyncIoBridge;
-use wharf_builder::{BuildError, Local};
+use wharf_builder::{BuildError, Local, Scratch};
 use wharf_layer::{ApplyOptions, LayerError, Plain, apply};
 use wharf_sys::root::Root;
 use wharf_sys::words::chain;
@@ -17,7 +16,7 @@ use crate::solver::Shared;
 
 /// A folder that is removed when nobody has it any more, by a thread of its own: there may be much in it.
 #[derive(Debug)]
-struct Passing(Option<TempDir>);
+struct Passing(Option<Scratch>);
 
 impl Drop for Passing {
     fn drop(&mut self) {
@@ -90,4 +89,35 @@ fn told(error: LayerError) -> BuildError {
         LayerError::Read(error) => return unread(error),
         error => format!("Error processing tar file: {}", chain(&error)),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Who reads a Dockerfile opens no device.
+    #[test]
+    fn devices_are_left_out() {
+        let mut archive = tar::Builder::new(Vec::new());
+        let mut add = |name: &str, kind: tar::EntryType, bytes: &[u8]| {
+            let mut header = tar::Header::new_gnu();
+            header.set_entry_type(kind);
+            header.set_mode(0o644);
+            header.set_size(bytes.len() as u64);
+            header.set_device_major(1).unwrap();
+            header.set_device_minor(3).unwrap();
+            archive.append_data(&mut header, name, bytes).unwrap();
+        };
+        add("Dockerfile", tar::EntryType::Char, b"");
+        add("disk", tar::EntryType::Block, b"");
+        add("pipe", tar::EntryType::Fifo, b"");
+        add("file", tar::EntryType::Regular, b"text");
+        let archive = archive.into_inner().unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        extract(&mut &archive[..], folder.path()).unwrap();
+        let names = std::fs::read_dir(folder.path()).unwrap();
+        let mut names: Vec<_> = names.map(|name| name.unwrap().file_name()).collect();
+        names.sort();
+        assert_eq!(names, ["file", "pipe"]);
+    }
 }
