@@ -5,7 +5,9 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, Stat, openat, statat};
+use rustix::fs::{
+    AtFlags, Dir, FileType, Mode, OFlags, ResolveFlags, Stat, openat, openat2, statat,
+};
 use rustix::io::Errno;
 use wharf_snapshots::Rootfs;
 
@@ -55,7 +57,7 @@ fn walk(rootfs: &Rootfs) -> Result<Vec<FileChange>, Errno> {
         changes: Vec::new(),
         changed: HashSet::new(),
     };
-    walker.folder(&layers.upper, Path::new("/"))?;
+    walker.walk()?;
     Ok(walker.changes)
 }
 
@@ -231,69 +233,118 @@ struct Walker<'a> {
     changed: HashSet<PathBuf>,
 }
 
+/// A folder that is being walked. It is opened anew whenever it is looked at: a container nests folders deeper than a process
+/// has stack and descriptors.
+struct Level {
+    path: PathBuf,
+    entries: std::vec::IntoIter<(PathBuf, Stat)>,
+    /// How many changes there were before what is in it.
+    before: usize,
+    /// Whether it is among the changes itself.
+    added: bool,
+}
+
 impl Walker<'_> {
-    fn folder(&mut self, dir: &OwnedFd, path: &Path) -> Result<(), Errno> {
+    fn walk(&mut self) -> Result<(), Errno> {
+        let mut levels = vec![self.level(PathBuf::from("/"), false)?];
+        while let Some(level) = levels.last_mut() {
+            if let Some((path, stat)) = level.entries.next() {
+                levels.extend(self.entry(path, &stat)?);
+            } else if let Some(done) = levels.pop()
+                && done.added
+            {
+                self.leave(&done)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// A folder of the container's layer, without a link or a mount on the way. A path that no process could name is an error,
+    /// as with Docker.
+    fn open(&self, path: &Path) -> Result<OwnedFd, Errno> {
+        let relative = path.strip_prefix("/").unwrap_or(path);
+        let relative = match relative.as_os_str().is_empty() {
+            true => Path::new("."),
+            false => relative,
+        };
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_XDEV;
+        openat2(&self.layers.upper, relative, flags, Mode::empty(), resolve)
+    }
+
+    fn level(&self, path: PathBuf, added: bool) -> Result<Level, Errno> {
+        let dir = self.open(&path)?;
         let mut names = Vec::new();
-        for entry in Dir::read_from(dir)? {
+        for entry in Dir::read_from(&dir)? {
             let name = entry?.file_name().to_owned();
             if !matches!(name.as_bytes(), b"." | b"..") {
                 names.push(name);
             }
         }
         names.sort_unstable();
+        let mut entries = Vec::new();
         for name in names {
-            let path = path.join(std::ffi::OsStr::from_bytes(name.as_bytes()));
-            match statat(dir, &name, AtFlags::SYMLINK_NOFOLLOW) {
+            match statat(&dir, &name, AtFlags::SYMLINK_NOFOLLOW) {
                 // A running container deletes while we look.
                 Err(Errno::NOENT) => {}
-                Err(error) => return Err(error),
-                Ok(stat) => self.entry(dir, &name, &path, &stat)?,
+                other => {
+                    let path = path.join(std::ffi::OsStr::from_bytes(name.as_bytes()));
+                    entries.push((path, other?));
+                }
             }
         }
-        Ok(())
+        Ok(Level {
+            path,
+            entries: entries.into_iter(),
+            before: self.changes.len(),
+            added,
+        })
     }
 
-    fn entry(
-        &mut self,
-        dir: &OwnedFd,
-        name: &std::ffi::CStr,
-        path: &Path,
-        stat: &Stat,
-    ) -> Result<(), Errno> {
+    /// Gives what is to be walked next, if it is a folder.
+    fn entry(&mut self, path: PathBuf, stat: &Stat) -> Result<Option<Level>, Errno> {
         let is_folder = FileType::from_raw_mode(stat.st_mode) == FileType::Directory;
-        let scaffold = self.layers.is_scaffold(path, stat);
+        let scaffold = self.layers.is_scaffold(&path, stat);
         let before = self.changes.len();
         if is_whiteout(stat) {
-            self.add(path, ChangeKind::Deleted);
+            self.add(&path, ChangeKind::Deleted);
         } else if !scaffold {
-            match self.layers.below(path) {
-                None => self.add(path, ChangeKind::Added),
+            match self.layers.below(&path) {
+                None => self.add(&path, ChangeKind::Added),
                 Some(old) if is_folder && same(&old, stat) => {}
-                Some(_) => self.add(path, ChangeKind::Modified),
+                Some(_) => self.add(&path, ChangeKind::Modified),
             }
         }
         if !is_folder {
-            return Ok(());
+            return Ok(None);
         }
         let added = self.changes.len() > before;
         if added {
-            self.changed.insert(path.to_owned());
+            self.changed.insert(path.clone());
         }
-        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let below = match openat(dir, name, flags, Mode::empty()) {
-            Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => return Ok(()),
-            other => other?,
+        match self.level(path, added) {
+            Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => Ok(None),
+            other => other.map(Some),
+        }
+    }
+
+    /// A folder whose time alone differs, because the runtime made its places in it, has not changed.
+    fn leave(&mut self, level: &Level) -> Result<(), Errno> {
+        let is_told = self
+            .changes
+            .last()
+            .is_some_and(|change| change.path == level.path && change.kind != ChangeKind::Deleted);
+        let no_more = self.changes.len() == level.before;
+        if !is_told || !no_more {
+            return Ok(());
+        }
+        let only_scaffold = match self.open(&level.path) {
+            Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => false,
+            dir => self.layers.only_scaffold(&dir?, &level.path)?,
         };
-        let before = self.changes.len();
-        self.folder(&below, path)?;
-        let is_told = self.changes.last().is_some_and(|change| {
-            change.path == path && change.kind != ChangeKind::Deleted && added
-        });
-        // A folder whose time alone differs, because the runtime made its places in it.
-        let no_more = self.changes.len() == before;
-        if is_told && no_more && self.layers.only_scaffold(&below, path)? {
+        if only_scaffold {
             self.changes.pop();
-            self.changed.remove(path);
+            self.changed.remove(&level.path);
         }
         Ok(())
     }
@@ -349,4 +400,53 @@ fn same(old: &Stat, new: &Stat) -> bool {
         (stat.st_mode, stat.st_uid, stat.st_gid, time)
     };
     key(old) == key(new)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A layer of folders in folders, as many as there are `levels`.
+    fn nested(folder: &Path, levels: usize) -> Rootfs {
+        let part = |name: &str| {
+            let path = folder.join(name);
+            std::fs::create_dir_all(&path).unwrap();
+            path
+        };
+        let rootfs = Rootfs {
+            lowers: vec![part("lower")],
+            upper: part("upper"),
+            work: part("work"),
+        };
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY;
+        let mut at = rustix::fs::open(&rootfs.upper, flags, Mode::empty()).unwrap();
+        for _ in 0..levels {
+            rustix::fs::mkdirat(&at, "d", Mode::RWXU).unwrap();
+            at = openat(&at, "d", flags, Mode::empty()).unwrap();
+        }
+        rootfs
+    }
+
+    /// With fewer descriptors than there are levels; and deeper than a path can be named.
+    #[test]
+    fn nested_without_end() {
+        use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+        let folder = tempfile::tempdir().unwrap();
+        let before = getrlimit(Resource::Nofile);
+        let few = Rlimit {
+            current: Some(64),
+            maximum: before.maximum,
+        };
+        setrlimit(Resource::Nofile, few).unwrap();
+        let levels = 400;
+        let found = walk(&nested(&folder.path().join("a"), levels)).unwrap();
+        assert_eq!(found.len(), levels);
+        assert!(found.iter().all(|change| change.kind == ChangeKind::Added));
+        let found = walk(&nested(&folder.path().join("b"), 3_000));
+        assert_eq!(found.unwrap_err(), Errno::NAMETOOLONG);
+        setrlimit(Resource::Nofile, before).unwrap();
+        for name in ["a", "b"] {
+            wharf_sys::trash::remove_tree(&folder.path().join(name)).unwrap();
+        }
+    }
 }
