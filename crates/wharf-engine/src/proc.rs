@@ -5,8 +5,14 @@ fn text(pid: u32, name: &str) -> Option<String> {
     text_of(&format!("/proc/{pid}/{name}"))
 }
 
+/// No more than this: a process says itself where its arguments begin and end (`PR_SET_MM_MAP`, prctl(2)), gigabytes of them.
+const LIMIT: u64 = 1 << 20;
+
 fn text_of(path: &str) -> Option<String> {
-    let bytes = std::fs::read(path).ok()?;
+    use std::io::Read as _;
+    let mut bytes = Vec::new();
+    let file = std::fs::File::open(path).ok()?;
+    file.take(LIMIT).read_to_end(&mut bytes).ok()?;
     Some(String::from_utf8_lossy(&bytes).into_owned())
 }
 
@@ -251,7 +257,7 @@ impl Process {
     /// A file of the process; `-` if it cannot be read or says nothing.
     fn file(&self, name: &str) -> String {
         let path = format!("/proc/{}/task/{}/{name}", self.pid, self.tid);
-        let text = std::fs::read_to_string(path).unwrap_or_default();
+        let text = text_of(&path).unwrap_or_default();
         match text.trim_matches(['\0', '\n']) {
             "" | "0" => "-".to_owned(),
             text => text.to_owned(),
@@ -368,7 +374,7 @@ fn id_name(file: &str, id: u32) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{Process, ignores_by, is_ending};
+    use super::{LIMIT, Process, ignores_by, is_ending, text};
 
     #[test]
     fn knows_who_would_not_hear() {
@@ -401,6 +407,18 @@ mod tests {
         let threads = Process::read_threads(std::process::id());
         assert_eq!(threads[0].column("pid"), process.column("pid"));
         assert!(Process::read(u32::MAX).is_none());
+    }
+
+    /// What a process makes of its arguments is read to a limit; here they are what a program was started with.
+    #[test]
+    fn not_more_is_read_than_can_be_shown() {
+        let words: Vec<String> = (0..16).map(|_| "x".repeat(100_000)).collect();
+        let mut child = std::process::Command::new("sleep");
+        let mut child = child.arg("1000").args(&words).spawn().unwrap();
+        let read = text(child.id(), "cmdline").unwrap();
+        child.kill().unwrap();
+        child.wait().unwrap();
+        assert!(read.len() as u64 <= LIMIT, "{}", read.len());
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use wharf_network::files::{self, Dns, Hosts};
 use wharf_network::{DnsConfig, EndpointInfo};
+use wharf_sys::root::Root;
 
 use crate::containers::Shared;
 use crate::record::Record;
@@ -142,8 +143,27 @@ pub(crate) fn change(
     after: &[EndpointInfo],
 ) -> Result<(), EngineError> {
     let folder = shared.folders.of(&record.id);
-    let path = folder.join("hosts");
-    let text = std::fs::read_to_string(&path).map_err(EngineError::io("read", &path))?;
+    change_hosts(record, &folder.join("hosts"), before, after)?;
+    let (was, is) = (
+        resolv_conf(shared, record, before),
+        resolv_conf(shared, record, after),
+    );
+    let path = folder.join("resolv.conf");
+    if was != is && written(&path)?.is_some_and(|text| text == was) {
+        write(&path, &is)?;
+    }
+    Ok(())
+}
+
+fn change_hosts(
+    record: &Record,
+    path: &Path,
+    before: &[EndpointInfo],
+    after: &[EndpointInfo],
+) -> Result<(), EngineError> {
+    let Some(text) = written(path)? else {
+        return Ok(());
+    };
     let of = |list: &[EndpointInfo]| -> Vec<IpAddr> { list.iter().flat_map(addresses).collect() };
     let (old, new) = (of(before), of(after));
     let gone = |line: &&str| {
@@ -161,17 +181,29 @@ pub(crate) fn change(
     let added: Vec<IpAddr> = new.into_iter().filter(|ip| !old.contains(ip)).collect();
     let own = files::host_lines(&record.config.hostname, &record.config.domainname, &added);
     lines.extend(own.lines().map(str::to_owned));
-    write(&path, &(lines.join("\n") + "\n"))?;
-    let (was, is) = (
-        resolv_conf(shared, record, before),
-        resolv_conf(shared, record, after),
-    );
-    let path = folder.join("resolv.conf");
-    let text = std::fs::read_to_string(&path).map_err(EngineError::io("read", &path))?;
-    if was != is && text == was {
-        write(&path, &is)?;
+    write(path, &(lines.join("\n") + "\n"))
+}
+
+/// A file that the container writes to as well. One that it has made larger than any is for us to understand stays as the
+/// container left it, and so does one that is none.
+fn written(path: &Path) -> Result<Option<String>, EngineError> {
+    const LIMIT: u64 = 1 << 20;
+    let failed = || EngineError::io("read", path);
+    let (Some(folder), Some(name)) = (path.parent(), path.file_name()) else {
+        return Ok(None);
+    };
+    let root = Root::open(folder).map_err(failed())?;
+    let text = match root.read_small(Path::new(name), LIMIT) {
+        Ok(bytes) => String::from_utf8(bytes).ok(),
+        Err(error) if error.kind() == std::io::ErrorKind::InvalidData => None,
+        Err(error) => return Err(failed()(error)),
+    };
+    if text.is_none() {
+        let path = path.display();
+        let words = "no text of at most 1 MiB in a regular file: it stays as the container left it";
+        tracing::warn!(%path, "{words}");
     }
-    Ok(())
+    Ok(text)
 }
 
 /// What `host-gateway` stands for.
@@ -193,4 +225,25 @@ fn bridge_gateway(shared: &Shared) -> Option<IpAddr> {
 /// In place, as a container that still holds the file bound must see it too.
 fn write(path: &Path, text: &str) -> Result<(), EngineError> {
     std::fs::write(path, text).map_err(EngineError::io("write", path))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_container_has_written_is_read_to_a_limit() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("hosts");
+        std::fs::write(&path, "127.0.0.1 localhost\n").unwrap();
+        let text = written(&path).unwrap();
+        assert_eq!(text.as_deref(), Some("127.0.0.1 localhost\n"));
+        let file = std::fs::File::options().write(true).open(&path).unwrap();
+        file.set_len(64 << 30).unwrap();
+        assert_eq!(written(&path).unwrap(), None);
+        std::fs::remove_file(&path).unwrap();
+        assert!(written(&path).is_err());
+        std::fs::create_dir(&path).unwrap();
+        assert_eq!(written(&path).unwrap(), None);
+    }
 }
