@@ -56,10 +56,39 @@ pub struct Making {
 #[derive(Debug)]
 enum Stage {
     /// The first child, which makes the process.
-    First(Pid),
+    First(First),
     /// The process.
-    Process(Pid, OwnedFd),
+    Process(Pid, OwnedFd, First),
 }
+
+/// The first child, until it has been waited for. It ends as soon as it has told of the process; but it is in the container's group,
+/// and ends later if that is frozen meanwhile. Nobody waits for that.
+#[derive(Debug)]
+struct First(Option<Pid>);
+
+impl First {
+    fn reap(&mut self) {
+        let Some(pid) = self.0 else { return };
+        if !matches!(waitpid(Some(pid), WaitOptions::NOHANG), Ok(None)) {
+            self.0 = None;
+        }
+    }
+}
+
+impl Drop for First {
+    fn drop(&mut self) {
+        self.reap();
+        if let Some(pid) = self.0 {
+            let wait = move || waitpid(Some(pid), WaitOptions::empty()).is_ok();
+            let waiting = std::thread::Builder::new().stack_size(STACK);
+            // Without the thread it is there until the caller ends.
+            let _ = waiting.spawn(wait);
+        }
+    }
+}
+
+/// Of a thread that only waits.
+const STACK: usize = 64 * 1024;
 
 /// What the caller has to do for the process.
 #[derive(Debug)]
@@ -94,23 +123,21 @@ impl Making {
     /// As [`exec`].
     pub fn go_on(self, cgroup: Option<&Cgroup>) -> Result<Step, RuntimeError> {
         let Self { sync, stage, needs } = self;
-        let (pid, pidfd) = match stage {
+        let (pid, pidfd, mut first) = match stage {
             Stage::First(first) => {
-                let process = sync.take_process();
-                // The first child ends as soon as it has told.
-                let _ = waitpid(Some(first), WaitOptions::empty());
-                let (pid, pidfd) = process?;
+                let (pid, pidfd) = sync.take_process()?;
                 let begun = needs.help(cgroup).begin(&sync, pid);
                 begun.inspect_err(|_| discard(pid, &pidfd))?;
-                let stage = Stage::Process(pid, pidfd);
+                let stage = Stage::Process(pid, pidfd, first);
                 return Ok(Step::Making(Self { sync, stage, needs }));
             }
-            Stage::Process(pid, pidfd) => (pid, pidfd),
+            Stage::Process(pid, pidfd, first) => (pid, pidfd, first),
         };
+        first.reap();
         let heard = needs.help(cgroup).hear(&sync, pid, &pidfd);
         match heard.inspect_err(|_| discard(pid, &pidfd))? {
             Heard::Something => {
-                let stage = Stage::Process(pid, pidfd);
+                let stage = Stage::Process(pid, pidfd, first);
                 Ok(Step::Making(Self { sync, stage, needs }))
             }
             Heard::Ready(terminal) => Ok(Step::Made(Created {
@@ -176,7 +203,7 @@ pub fn begin_exec(config: ExecConfig<'_>) -> Result<Making, RuntimeError> {
             drop(theirs);
             Ok(Making {
                 sync: ours,
-                stage: Stage::First(pid),
+                stage: Stage::First(First(Some(pid))),
                 needs: Needs {
                     moved: to_move.map(|_| differ.container),
                     helped: differ.user.then(|| Box::new(config.process.clone())),

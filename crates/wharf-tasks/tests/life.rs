@@ -660,6 +660,29 @@ fn nothing_is_executed_in_a_paused_container() {
     });
 }
 
+/// What makes a process in a container is frozen with it; its shim is not.
+#[test]
+fn a_pause_in_the_midst_of_an_exec_can_be_ended() {
+    in_a_world(async |world| {
+        let task = sleeper(world, "p").await;
+        for round in 0..30 {
+            let name = format!("e{round}");
+            let config = exec_config(world, &name, &["true"]);
+            let asked = tokio::spawn({
+                let task = task.clone();
+                async move { task.exec(config).await }
+            });
+            task.pause().await.unwrap();
+            // Asked of the shim, which must answer.
+            task.resume().await.unwrap();
+            if let Ok(exec) = asked.await.unwrap() {
+                assert_eq!(exec.wait().await.code, 0);
+            }
+        }
+        task.delete().await.unwrap();
+    });
+}
+
 /// A file system of which nobody answers for: the exec waits there, and its shim does not wait with it.
 #[test]
 fn an_exec_that_cannot_go_on_keeps_nobody_else_waiting() {

@@ -89,13 +89,13 @@ pub(crate) fn config(config: wire::ContainerConfig) -> Result<Config> {
         entrypoint: strings(entrypoint),
         working_dir,
         labels: labels.unwrap_or_default(),
-        exposed_ports: exposed_ports
-            .into_keys()
-            .map(|text| ports(&text))
-            .collect::<Result<Vec<_>>>()?
-            .concat()
-            .into_iter()
-            .collect(),
+        exposed_ports: {
+            let mut exposed = BTreeSet::new();
+            for text in exposed_ports.into_keys() {
+                expose(&text, &mut exposed)?;
+            }
+            exposed
+        },
         volumes: volumes.unwrap_or_default().into_keys().collect(),
         stop_signal: Some(stop_signal).filter(|signal| !signal.is_empty()),
         stop_timeout,
@@ -134,21 +134,20 @@ fn port(text: &str) -> Result<Port> {
 }
 
 /// A port, or a range of them: `100-102/udp`, as Compose passes on what its `expose` says.
-fn ports(text: &str) -> Result<Vec<Port>> {
+fn expose(text: &str, exposed: &mut BTreeSet<Port>) -> Result<()> {
     let (range, protocol) = text.split_once('/').unwrap_or((text, "tcp"));
-    let Some((first, last)) = range.split_once('-') else {
-        return Ok(vec![port(text)?]);
-    };
-    let numbers = (first.parse::<u16>(), last.parse::<u16>());
-    let (Ok(first @ 1..), Ok(last)) = numbers else {
-        return Ok(vec![port(text)?]);
-    };
-    match first <= last {
-        true => (first..=last)
-            .map(|number| port(&format!("{number}/{protocol}")))
-            .collect(),
-        false => Ok(vec![port(text)?]),
+    let numbers = range
+        .split_once('-')
+        .and_then(|(first, last)| Some((first.parse::<u16>().ok()?, last.parse::<u16>().ok()?)));
+    match numbers {
+        Some((first @ 1.., last)) if first <= last => {
+            for number in first..=last {
+                exposed.insert(port(&format!("{number}/{protocol}"))?);
+            }
+        }
+        _ => drop(exposed.insert(port(text)?)),
     }
+    Ok(())
 }
 
 /// Which lists and maps are there and hold nothing: `Dns`, `Mounts[0].BindOptions`.
