@@ -80,8 +80,7 @@ impl Content {
                 continue;
             }
             // One that cannot be moved is in nobody's way.
-            let moved = self.discard_file(&self.path(&digest));
-            match moved.and_then(|()| self.discard_skeleton(&mut state, &digest)) {
+            match self.discard_file(&self.path(&digest)) {
                 Ok(()) => {
                     self.shared.settle.forget(&flat_name(&digest));
                     state.unchecked.remove(&digest);
@@ -95,7 +94,7 @@ impl Content {
     }
 
     /// Moves a file of ours to the trash. One that is not there is no error.
-    pub(crate) fn discard_file(&self, path: &Path) -> Result<(), ContentError> {
+    fn discard_file(&self, path: &Path) -> Result<(), ContentError> {
         let number = self.shared.counter.fetch_add(1, Ordering::Relaxed);
         let to = self.shared.dir.join("trash").join(number.to_string());
         match fs::rename(path, to) {
@@ -115,11 +114,6 @@ impl Content {
         let left = self.trash();
         let thread = std::thread::Builder::new().name("sweep".to_owned());
         thread.spawn(move || sweep(&left))
-    }
-
-    /// Deletes what is in the trash.
-    pub(crate) fn sweep(&self) {
-        sweep(&self.trash());
     }
 
     /// What is in the trash.
@@ -144,7 +138,7 @@ impl Content {
         }
         self.shared.settle.forget(&flat_name(digest));
         state.unchecked.remove(digest);
-        self.discard_skeleton(&mut state, digest)
+        Ok(())
     }
 
     /// Deletes what there is of a blob that is not whole, unless somebody is at it.

@@ -3,7 +3,6 @@
 //! ```text
 //! content/blobs/sha256/<hex>    a whole blob; never changes
 //! content/ingest/sha256-<hex>   a part of a blob, from its first byte on
-//! content/skeletons/<name>      of a blob that lies unpacked elsewhere, what does not (see `slim`)
 //! content/trash/<n>            on its way out; deleted at the latest by the next start
 //! content/unsettled/<name>      this blob may not be on the disk yet (see `settle`)
 //!
@@ -24,12 +23,10 @@ mod collect;
 mod error;
 mod ingest;
 mod settle;
-mod slim;
 mod store;
 
 pub use collect::Garbage;
 pub use error::ContentError;
 pub use ingest::Ingest;
 pub use settle::Settle;
-pub use slim::Folders;
 pub use store::Content;

@@ -1,6 +1,6 @@
 //! The store itself: what is there, and how it is read.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
@@ -10,7 +10,6 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use wharf_oci::{Algorithm, Digest, Hasher};
 
 use crate::error::io_at;
-use crate::slim::{Places, Skeleton};
 use crate::{ContentError, Settle};
 
 /// A store of blobs. Clones share it.
@@ -26,9 +25,6 @@ pub(crate) struct Shared {
     state: Mutex<State>,
     /// Makes names in `trash`.
     pub(crate) counter: AtomicU64,
-    pub(crate) folders: Places,
-    /// Whose turn it is to make a skeleton, or a blob of one.
-    pub(crate) turn: Mutex<()>,
 }
 
 /// What holds blobs against being collected.
@@ -38,8 +34,6 @@ pub(crate) struct State {
     pub(crate) busy: HashSet<Digest>,
     /// Blobs that were not settled when the machine went down, and that nobody has looked at since: perhaps not whole.
     pub(crate) unchecked: HashSet<Digest>,
-    /// Blobs of which the skeleton is here.
-    pub(crate) skeletons: HashMap<Digest, Skeleton>,
 }
 
 impl Content {
@@ -52,7 +46,7 @@ impl Content {
             let blobs = dir.join("blobs").join(algorithm.as_str());
             fs::create_dir_all(&blobs).map_err(io_at("make", &blobs))?;
         }
-        for name in ["ingest", "skeletons", "trash"] {
+        for name in ["ingest", "trash"] {
             let path = dir.join(name);
             fs::create_dir_all(&path).map_err(io_at("make", &path))?;
         }
@@ -64,13 +58,10 @@ impl Content {
                 settle,
                 state: Mutex::default(),
                 counter: AtomicU64::new(0),
-                folders: Places::default(),
-                turn: Mutex::default(),
             }),
         };
         // What is not swept now is with the next collection.
         let _ = content.sweep_in_background();
-        content.find_skeletons()?;
         content.check(&lost);
         content.expire_partials()?;
         Ok(content)
@@ -123,26 +114,14 @@ impl Content {
 
     /// Whether the whole blob is here.
     pub fn contains(&self, digest: &Digest) -> bool {
-        let is_here = || self.path(digest).exists() || self.skeleton(digest).is_some();
-        self.look(digest).is_ok() && is_here()
+        self.look(digest).is_ok() && self.path(digest).exists()
     }
 
-    /// Opens a blob for reading. One of which only the skeleton is here is made whole before, which takes its time.
+    /// Opens a blob for reading.
     ///
     /// # Errors
     /// [`ContentError::NotFound`], or the system's.
     pub fn open_blob(&self, digest: &Digest) -> Result<File, ContentError> {
-        match self.open_whole(digest) {
-            Err(ContentError::NotFound(_)) => {
-                self.restore(digest)?;
-                self.open_whole(digest)
-            }
-            other => other,
-        }
-    }
-
-    /// Opens a blob whose own bytes are here.
-    pub(crate) fn open_whole(&self, digest: &Digest) -> Result<File, ContentError> {
         self.look(digest)?;
         let path = self.path(digest);
         File::open(&path).map_err(|error| match error.kind() {
@@ -161,9 +140,7 @@ impl Content {
         match fs::metadata(&path) {
             Ok(metadata) => Ok(metadata.len()),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                let skeleton = self.skeleton(digest);
-                let size = skeleton.map(|skeleton| skeleton.size);
-                size.ok_or(ContentError::NotFound(*digest))
+                Err(ContentError::NotFound(*digest))
             }
             Err(error) => Err(io_at("look at", &path)(error)),
         }
@@ -207,7 +184,7 @@ impl Content {
     pub fn usage(&self) -> Result<u64, ContentError> {
         use std::os::unix::fs::MetadataExt as _;
         let mut total = 0;
-        for folder in ["blobs/sha256", "blobs/sha512", "ingest", "skeletons"] {
+        for folder in ["blobs/sha256", "blobs/sha512", "ingest"] {
             for (_, metadata) in self.files(folder)? {
                 total += metadata.blocks() * 512;
             }
@@ -215,27 +192,22 @@ impl Content {
         Ok(total)
     }
 
-    /// All whole blobs with their sizes in bytes, as far as they take room: skeletons have theirs.
+    /// All whole blobs with their sizes in bytes.
     ///
     /// # Errors
     /// If the folders cannot be read.
     pub fn list(&self) -> Result<Vec<(Digest, u64)>, ContentError> {
-        let mut all = HashMap::new();
-        for folder in ["blobs/sha256", "blobs/sha512", "skeletons"] {
-            let algorithm = folder.strip_prefix("blobs/");
-            for (path, metadata) in self.files(folder)? {
+        let mut all = Vec::new();
+        for algorithm in ["sha256", "sha512"] {
+            for (path, metadata) in self.files(&format!("blobs/{algorithm}"))? {
                 let name = path.file_name().unwrap_or_default().to_string_lossy();
-                let text = match algorithm {
-                    Some(algorithm) => format!("{algorithm}:{name}"),
-                    None => name.replacen('-', ":", 1),
-                };
                 // Something that is not ours is none of our business.
-                if let Ok(digest) = Digest::parse(&text) {
-                    *all.entry(digest).or_default() += metadata.len();
+                if let Ok(digest) = Digest::parse(&format!("{algorithm}:{name}")) {
+                    all.push((digest, metadata.len()));
                 }
             }
         }
-        Ok(all.into_iter().collect())
+        Ok(all)
     }
 
     /// Writes everything to the disk now, instead of soon (see the crate's page on power cuts).

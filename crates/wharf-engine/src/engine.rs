@@ -30,10 +30,6 @@ use crate::{
 /// What a daemon that stops gives its containers beyond the time of the most patient one, as moby.
 const GRACE: Duration = Duration::from_secs(5);
 
-/// Between two looks for layers that are kept twice, and how long nobody has asked for one that is.
-const SLIM_PACE: Duration = Duration::from_secs(10 * 60);
-const SLIM_AGE: Duration = Duration::from_secs(3600);
-
 const DAEMON: Table<String> = Table::new("daemon", 1);
 
 /// A plain struct of services: it has no logic of its own.
@@ -123,7 +119,6 @@ impl Engine {
                 );
             }
         });
-        slim_at_times(&shared);
         let containers = Containers { shared };
         Ok(Arc::new(Self {
             images: ImageService {
@@ -193,31 +188,6 @@ impl Engine {
     pub fn records(&self) -> &Db {
         &self.containers.shared.db
     }
-}
-
-/// As long as the engine lives, lets go of archives of layers that lie unpacked beside them, and that nobody asks for.
-fn slim_at_times(shared: &Arc<Shared>) {
-    let weak = Arc::downgrade(shared);
-    tokio::spawn(async move {
-        loop {
-            tokio::time::sleep(SLIM_PACE).await;
-            let Some(shared) = weak.upgrade() else { return };
-            if shared.stopping.load(Ordering::SeqCst) {
-                return;
-            }
-            let store = shared.images.clone();
-            drop(shared);
-            let slimmed = tokio::task::spawn_blocking(move || store.slim(SLIM_AGE)).await;
-            match slimmed {
-                Ok(Ok(0)) => {}
-                Ok(Ok(bytes)) => tracing::debug!(bytes, "layers are kept once"),
-                Ok(Err(error)) => {
-                    tracing::warn!(error = wharf_sys::words::chain(&error), "keep layers once")
-                }
-                Err(error) => tracing::warn!(%error, "keep layers once"),
-            }
-        }
-    });
 }
 
 /// Makes a folder of ours, and sets its mode though it was there.

@@ -93,16 +93,6 @@ impl Images {
         let content = &self.stores().content;
         let (mut count, mut damaged) = (0, Vec::new());
         for (digest, _) in content.list().map_err(|error| failed(&error))? {
-            if let Some(is_whole) = content.gives_its_blob(&digest) {
-                count += 1;
-                if !is_whole {
-                    damaged.push(digest);
-                    if delete {
-                        content.discard(&digest).map_err(|error| failed(&error))?;
-                    }
-                }
-                continue;
-            }
             // One that goes while we read is no fault.
             let Ok(mut file) = content.open_blob(&digest) else {
                 continue;

@@ -31,7 +31,6 @@ mod records;
 mod remove;
 mod save;
 mod served;
-mod slim;
 mod spool;
 mod store;
 mod types;

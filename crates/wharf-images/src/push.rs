@@ -390,9 +390,7 @@ impl Images {
         blob: &Descriptor,
         as_it_came: bool,
     ) -> Result<(Descriptor, File), ImageError> {
-        let (stores, digest) = (self.stores().clone(), blob.digest);
-        // Which may have to be put together first.
-        let file = crate::work::blocking(move || stores.open(&digest)).await?;
+        let file = self.stores().open(&blob.digest)?;
         let plain = [media_type::OCI_LAYER, media_type::DOCKER_LAYER];
         if as_it_came || !plain.contains(&blob.media_type.as_str()) {
             return Ok((blob.clone(), file));

@@ -77,11 +77,6 @@ impl Images {
         snapshots: Snapshots,
         registry: Client,
     ) -> Result<Images, ImageError> {
-        let layers = snapshots.clone();
-        content.set_folders(Box::new(move |name| {
-            let chain = ChainId(Digest::parse(name).ok()?);
-            layers.layer_path(&chain).ok()
-        }));
         let stores = Stores { content, snapshots };
         let state = State::open(&db, |id| stores.content.read_small(id, MAX_CONFIG_SIZE))?;
         let built = Mutex::new(Built::open(&db)?);
@@ -417,10 +412,6 @@ impl Images {
         blobs.extend(built.blobs());
         chains.extend(built.chains());
         drop(built);
-        // Some blobs can be read only with the folder that they were unpacked in.
-        let folders = self.0.stores.content.folders_of(blobs.iter());
-        let folders = folders.iter().filter_map(|name| Digest::parse(name).ok());
-        chains.extend(folders.map(ChainId));
         let chains = (!state.has_unknown_layers()).then_some(&chains);
         self.0.stores.collect(&blobs, chains)
     }

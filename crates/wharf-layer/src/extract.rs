@@ -409,7 +409,7 @@ pub(crate) fn clean(path: &[u8]) -> Option<Vec<u8>> {
 }
 
 /// Folder and last name of a cleaned path.
-pub(crate) fn split(path: &[u8]) -> (&[u8], &[u8]) {
+fn split(path: &[u8]) -> (&[u8], &[u8]) {
     match path.iter().rposition(|byte| *byte == b'/') {
         Some(slash) => (&path[..slash], &path[slash + 1..]),
         None => (b"", path),

@@ -21,7 +21,6 @@ mod ids;
 mod pack;
 mod pipe;
 mod plain;
-mod skeleton;
 mod tar;
 mod tree;
 
@@ -32,7 +31,6 @@ pub use copy::{copy_only, copy_path};
 pub use error::LayerError;
 pub use ids::{IdMaps, IdRow};
 pub use pack::{PackOptions, Packed, Times, kept_xattrs, pack, pack_only, pack_path};
-pub use skeleton::{read_skeleton, write_skeleton};
 
 /// In front of the name of something that was deleted.
 pub(crate) const WHITEOUT: &[u8] = b".wh.";

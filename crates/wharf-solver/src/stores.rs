@@ -104,10 +104,7 @@ impl Job {
     }
 
     async fn send_blob(&self, place: &StorePlace, blob: &Descriptor) -> Result<(), SolveError> {
-        let (store, digest) = (self.engine().images.store().clone(), blob.digest);
-        // Which may have to be put together first.
-        let opened = tokio::task::spawn_blocking(move || store.open_blob(&digest)).await;
-        let file = opened.map_err(|error| SolveError::io("open a layer")(error.into()))??;
+        let file = self.engine().images.store().open_blob(&blob.digest)?;
         let data = Box::new(tokio::fs::File::from_std(file));
         Ok(self.client().keep_blob(place, blob, data).await?)
     }

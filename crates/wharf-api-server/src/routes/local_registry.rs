@@ -170,10 +170,7 @@ async fn blob(images: &Images, digest: &str, headers: &HeaderMap) -> Result<Resp
             &error.to_string(),
         )
     })?;
-    let store = images.clone();
-    // Which may have to be put together first.
-    let served = tokio::task::spawn_blocking(move || store.served_blob(&digest)).await;
-    let (file, size) = served.ok().flatten().ok_or_else(unknown)?;
+    let (file, size) = images.served_blob(&digest).ok_or_else(unknown)?;
     let range = headers
         .get(header::RANGE)
         .and_then(|value| range(value.to_str().ok()?));

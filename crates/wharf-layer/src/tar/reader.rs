@@ -149,11 +149,6 @@ impl<R: BufRead> Archive<R> {
         Ok(())
     }
 
-    /// How many bytes went by: after a member was given, where its data begins.
-    pub(crate) fn position(&self) -> u64 {
-        self.position
-    }
-
     /// Gives the data of the current member, piece by piece, to `sink`.
     pub(crate) fn data(
         &mut self,

@@ -6,7 +6,6 @@ mod contents;
 mod gnu;
 mod hostile;
 mod round_trip;
-mod skeleton;
 mod streams;
 mod tree;
 mod whiteouts;
