@@ -31,19 +31,9 @@ static NUMBER: AtomicU64 = AtomicU64::new(0);
 /// # Errors
 /// The system's first; `NotFound` if there is no `name`. What could not be deleted stays.
 pub fn remove(trash: BorrowedFd<'_>, name: &OsStr) -> io::Result<()> {
-    let mut sweep = Sweep {
-        top: trash,
-        moved: Vec::new(),
-        refused: None,
-    };
+    let mut sweep = Sweep::into(trash);
     let removed = sweep.remove(trash, name, 0);
-    while let Some(name) = sweep.moved.pop() {
-        match sweep.remove(trash, name.as_ref(), 0) {
-            // Somebody else empties this trash, too.
-            Err(Errno::NOENT) | Ok(()) => {}
-            Err(error) => sweep.note(error),
-        }
-    }
+    sweep.finish();
     // A folder that could not be emptied cannot be deleted; why it could not is the reason.
     match sweep.refused {
         Some(error) => Err(error.into()),
@@ -51,7 +41,8 @@ pub fn remove(trash: BorrowedFd<'_>, name: &OsStr) -> io::Result<()> {
     }
 }
 
-/// As [`remove`], with the folder that `path` is in as the trash.
+/// As [`remove`], without a trash: folders that are nested deep are moved into `path` itself, so that after a kill all that is left
+/// has its name.
 ///
 /// # Errors
 /// Those of [`remove`]; `InvalidInput` for a path without a name.
@@ -64,8 +55,14 @@ pub fn remove_tree(path: &std::path::Path) -> io::Result<()> {
         false => parent,
     };
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let trash = rustix::fs::open(parent, flags, Mode::empty())?;
-    remove(trash.as_fd(), name)
+    let parent = rustix::fs::open(parent, flags, Mode::empty())?;
+    if let Ok(folder) = open(parent.as_fd(), name, OFlags::DIRECTORY) {
+        let mut sweep = Sweep::into(folder.as_fd());
+        // What this could not delete, the following cannot either, and says so.
+        let _ = sweep.empty(folder.as_fd(), 0);
+        sweep.finish();
+    }
+    remove(parent.as_fd(), name)
 }
 
 /// Sees to it that one thread at a time empties a trash, and that it looks again for what is thrown away meanwhile.
@@ -127,7 +124,26 @@ struct Sweep<'a> {
     refused: Option<Errno>,
 }
 
-impl Sweep<'_> {
+impl<'a> Sweep<'a> {
+    fn into(top: BorrowedFd<'a>) -> Self {
+        Self {
+            top,
+            moved: Vec::new(),
+            refused: None,
+        }
+    }
+
+    /// Deletes what was moved up.
+    fn finish(&mut self) {
+        while let Some(name) = self.moved.pop() {
+            match self.remove(self.top, name.as_ref(), 0) {
+                // Somebody else empties this trash, too.
+                Err(Errno::NOENT) | Ok(()) => {}
+                Err(error) => self.note(error),
+            }
+        }
+    }
+
     fn note(&mut self, error: Errno) {
         self.refused.get_or_insert(error);
     }
@@ -231,6 +247,24 @@ mod tests {
 
     fn count(folder: &Path) -> usize {
         fs::read_dir(folder).unwrap().count()
+    }
+
+    /// Whoever is killed in the midst leaves what it moved where the next one looks.
+    #[test]
+    fn what_is_nested_deep_stays_within_its_tree() {
+        let world = tempfile::tempdir().unwrap();
+        let tree = world.path().join("tree");
+        fs::create_dir(&tree).unwrap();
+        nest(&tree, 3 * MAX_DEPTH);
+        let folder = File::open(&tree).unwrap();
+        let mut sweep = Sweep::into(folder.as_fd());
+        sweep.empty(folder.as_fd(), 0).unwrap();
+        assert_eq!(
+            (sweep.moved.len(), count(&tree), count(world.path())),
+            (1, 1, 1)
+        );
+        remove_tree(&tree).unwrap();
+        assert_eq!(count(world.path()), 0);
     }
 
     #[test]
