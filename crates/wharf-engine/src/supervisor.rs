@@ -68,7 +68,7 @@ pub(crate) enum Command {
     /// It is to have another name, which nobody else can have.
     Rename { hold: NameHold, reply: Reply },
     /// Another one has another name, which stands in links.
-    Renamed { old: String, new: String },
+    Renamed,
     /// It is to lose the link of that alias.
     Unlink { alias: String, reply: Reply },
     /// It is to be in a further network.
@@ -271,7 +271,7 @@ impl Supervisor {
             Command::Rename { hold, reply } => {
                 let _ = reply.send(self.rename(hold));
             }
-            Command::Renamed { old, new } => self.rename_links(&old, &new),
+            Command::Renamed => self.rename_links(),
             Command::Unlink { alias, reply } => {
                 let _ = reply.send(self.unlink(&alias));
             }
@@ -562,12 +562,13 @@ impl Supervisor {
         self.publish();
     }
 
-    fn save(&self) -> Result<(), EngineError> {
-        let record = &self.record;
-        Ok(self
-            .shared
-            .db
-            .write(|tx| CONTAINERS.put(tx, &record.id, record))?)
+    fn save(&mut self) -> Result<(), EngineError> {
+        let (entry, record) = (&self.entry, &mut self.record);
+        Ok(self.shared.db.write(|tx| {
+            // While nobody else writes: whoever renames one that it is linked to does so before or after.
+            rename::take_in_renames(entry, record);
+            CONTAINERS.put(tx, &record.id, record)
+        })?)
     }
 
     fn publish(&self) {

@@ -10,10 +10,11 @@ mod records;
 #[path = "engine/world.rs"]
 mod world;
 
+use std::os::fd::AsRawFd as _;
 use std::sync::Arc;
 
 use daemons::{done, killed, meanwhile, says, shim_of, signal, state, until_it_is, within};
-use records::records;
+use records::{records, refuse};
 use rustix::process::Signal;
 use wharf_engine::*;
 use world::{World, container, isolated, run};
@@ -68,6 +69,80 @@ fn runs(pid: u32) -> bool {
 /// Whether it is as was asked for; somebody else may have been faster.
 fn is_done(done: &Result<(), EngineError>) -> bool {
     matches!(done, Ok(()) | Err(EngineError::NotModified))
+}
+
+/// It says something before it ends by itself.
+const SPEAKER: [&str; 3] = [
+    "sh",
+    "-c",
+    "trap 'echo last; exit 3' TERM; echo begun; while :; do sleep 0.05; done",
+];
+
+/// What traces a process, and so holds it where it is: of all signals only KILL reaches it.
+const TRACER: &str = r"
+import ctypes, os, sys
+pid, libc = int(sys.argv[1]), ctypes.CDLL(None)
+SEIZE, INTERRUPT, WALL = 0x4206, 0x4207, 0x40000000
+trace = lambda request: libc.ptrace(ctypes.c_long(request), ctypes.c_long(pid), None, None)
+assert trace(SEIZE) == 0 and trace(INTERRUPT) == 0
+os.waitpid(pid, WALL)
+print('held', flush=True)
+sys.stdin.read()
+";
+
+/// A process that is held until this is dropped.
+struct Held(std::process::Child);
+
+impl Held {
+    fn of(pid: u32) -> Self {
+        let mut tracer = std::process::Command::new("python3");
+        tracer.args(["-c", TRACER, &pid.to_string()]);
+        let pipe = std::process::Stdio::piped;
+        let mut tracer = tracer.stdin(pipe()).stdout(pipe()).spawn().unwrap();
+        let mut said = String::new();
+        let mut output = std::io::BufReader::new(tracer.stdout.take().unwrap());
+        std::io::BufRead::read_line(&mut output, &mut said).unwrap();
+        assert_eq!(said, "held\n");
+        Self(tracer)
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.0.kill().unwrap();
+        self.0.wait().unwrap();
+    }
+}
+
+/// Lets a [`SPEAKER`] end, which its shim does not see.
+async fn ends_unseen(pid: u32) {
+    signal(pid, Signal::TERM);
+    done(async {
+        while runs(pid) {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+}
+
+/// Takes all connections that the shim of a container can have before it takes any.
+fn exhaust(world: &World, id: &str) {
+    use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
+    let folder = world.root.path().join("exec/tasks").join(id);
+    // The whole path may be longer than an address.
+    let folder = std::fs::File::open(folder).unwrap();
+    let path = format!("/proc/self/fd/{}/shim.sock", folder.as_raw_fd());
+    let address = SocketAddrUnix::new(path.as_str()).unwrap();
+    loop {
+        let flags = SocketFlags::NONBLOCK;
+        let (unix, packets) = (AddressFamily::UNIX, SocketType::SEQPACKET);
+        let socket = rustix::net::socket_with(unix, packets, flags, None).unwrap();
+        match rustix::net::connect(&socket, &address) {
+            Ok(()) => {}
+            Err(rustix::io::Errno::AGAIN) => return,
+            Err(error) => panic!("{error}"),
+        }
+    }
 }
 
 const FORCE: RemoveOptions = RemoveOptions {
@@ -307,5 +382,173 @@ fn one_that_is_not_launched_can_be_ended() {
         let ran = done(run(&engine, container("another", &["true"]), None)).await;
         assert_eq!(ran.0, 0);
         done(engine.shutdown()).await;
+    });
+}
+
+#[test]
+fn an_end_that_no_shim_has_seen_is_told_as_it_was() {
+    let name = "an_end_that_no_shim_has_seen_is_told_as_it_was";
+    isolated(name, async |world| {
+        let engine = world.open().await;
+        let mut processes = Vec::new();
+        for name in ["stopped", "held"] {
+            engine
+                .containers
+                .create(container(name, &SPEAKER))
+                .await
+                .unwrap();
+            engine.containers.start(name).await.unwrap();
+            says(&engine, name, "begun").await;
+            let pid = engine.containers.inspect(name).unwrap().state.pid;
+            processes.push((pid, shim_of(pid)));
+        }
+        signal(processes[0].1, Signal::STOP);
+        let held = Held::of(processes[1].1);
+        for (pid, _) in &processes {
+            ends_unseen(*pid).await;
+        }
+        let containers = &engine.containers;
+        let kills = async {
+            tokio::join!(
+                containers.kill("stopped", ""),
+                containers.stop("held", within(0))
+            )
+        };
+        let (kill, stop) = done(kills).await;
+        assert!(is_done(&kill) && is_done(&stop), "{kill:?} {stop:?}");
+        for name in ["stopped", "held"] {
+            done(until_it_is(&engine, name, Status::Exited)).await;
+            assert_eq!(state(&engine, name), (Status::Exited, 3), "{name}");
+        }
+        // One that goes on has all of its output, too.
+        says(&engine, "stopped", "last").await;
+        drop(held);
+        end_all(&engine, &["stopped", "held"]).await;
+    });
+}
+
+/// So many daemons were restarted meanwhile that its shim takes no more connections.
+#[test]
+fn one_whose_shim_takes_no_connections_can_be_ended() {
+    let name = "one_whose_shim_takes_no_connections_can_be_ended";
+    isolated(name, async |world| {
+        let world = Arc::new(world);
+        let (ids, processes) = killed(&world, async |engine| {
+            let names = ["stopped", "held"];
+            let mut ids = Vec::new();
+            let mut processes = Vec::new();
+            for name in names {
+                let new = container(name, &SPEAKER);
+                ids.push(engine.containers.create(new).await.unwrap().id);
+                engine.containers.start(name).await.unwrap();
+                says(&engine, name, "begun").await;
+                let pid = engine.containers.inspect(name).unwrap().state.pid;
+                processes.push((pid, shim_of(pid)));
+            }
+            (ids, processes)
+        })
+        .await;
+        signal(processes[0].1, Signal::STOP);
+        let held = Held::of(processes[1].1);
+        for ((pid, _), id) in processes.iter().zip(&ids) {
+            exhaust(&world, id);
+            ends_unseen(*pid).await;
+        }
+        let engine = done(world.open()).await;
+        let containers = &engine.containers;
+        let kills =
+            async { tokio::join!(containers.kill("stopped", ""), containers.kill("held", "")) };
+        let (stopped, held_one) = done(kills).await;
+        assert!(
+            is_done(&stopped) && is_done(&held_one),
+            "{stopped:?} {held_one:?}"
+        );
+        for name in ["stopped", "held"] {
+            done(until_it_is(&engine, name, Status::Exited)).await;
+            assert_eq!(state(&engine, name), (Status::Exited, 3), "{name}");
+        }
+        says(&engine, "stopped", "last").await;
+        drop(held);
+        end_all(&engine, &["stopped", "held"]).await;
+    });
+}
+
+/// Its hooks may run for long, or what takes its log be slow.
+#[test]
+fn a_shim_that_comes_to_its_end_is_not_ended_by_a_start() {
+    let name = "a_shim_that_comes_to_its_end_is_not_ended_by_a_start";
+    isolated(name, async |world| {
+        let world = Arc::new(world);
+        let (id, pid, shim) = killed(&world, async |engine| {
+            let (pid, shim) = started(&engine, &["c1"]).await[0];
+            let id = engine.containers.inspect("c1").unwrap().id.clone();
+            (id, pid, shim)
+        })
+        .await;
+        let held = Held::of(shim);
+        put(&world, pid, "Exited");
+        let folder = world.root.path().join("exec/tasks").join(&id);
+        let status = r#"{"code":0,"oom_killed":false,"at":1}"#;
+        std::fs::write(folder.join("exit.json"), status).unwrap();
+        let engine = done(world.open()).await;
+        let start = meanwhile(
+            &engine,
+            |containers| async move { containers.start("c1").await },
+        )
+        .await;
+        // More than anybody waits for a shim that is to answer.
+        tokio::time::sleep(std::time::Duration::from_secs(15)).await;
+        assert!(runs(shim), "it was killed");
+        // It has not ended, and whoever finds its shim gone is to clear up.
+        std::fs::remove_file(folder.join("exit.json")).unwrap();
+        signal(shim, Signal::KILL);
+        drop(held);
+        let started = done(start).await.unwrap();
+        assert!(is_done(&started), "{started:?}");
+        done(until_it_is(&engine, "c1", Status::Running)).await;
+        end_all(&engine, &["c1"]).await;
+    });
+}
+
+/// A daemon that is killed at any time after a rename leaves no links to who is not called so any more.
+#[test]
+fn a_link_is_never_written_as_it_was_before_a_rename() {
+    let name = "a_link_is_never_written_as_it_was_before_a_rename";
+    isolated(name, async |world| {
+        let engine = world.open().await;
+        let containers = &engine.containers;
+        let on_bridge = |name: &str| {
+            let mut new = container(name, &SLEEPER);
+            new.host.network_mode = NetworkMode::Default;
+            new
+        };
+        containers.create(on_bridge("c1")).await.unwrap();
+        containers.start("c1").await.unwrap();
+        let mut linked = on_bridge("c2");
+        linked.host.links = vec!["c1:other".to_owned()];
+        containers.create(linked).await.unwrap();
+        // It is being started, and does not hear of the rename.
+        let shim = done(spare(&world)).await;
+        signal(shim, Signal::STOP);
+        let start = meanwhile(
+            &engine,
+            |containers| async move { containers.start("c2").await },
+        )
+        .await;
+        // It has looked for those that it is linked to.
+        let hosts = containers.inspect("c2").unwrap().hosts_path.clone();
+        done(async {
+            while !hosts.exists() {
+                tokio::task::yield_now().await;
+            }
+        })
+        .await;
+        done(containers.rename("c1", "c3")).await.unwrap();
+        refuse(&world, "/c1:/c2/other");
+        signal(shim, Signal::CONT);
+        done(start).await.unwrap().unwrap();
+        let links = engine.containers.inspect("c2").unwrap().host.links.clone();
+        assert_eq!(links, ["/c3:/c2/other"]);
+        end_all(&engine, &["c2", "c3"]).await;
     });
 }

@@ -30,7 +30,7 @@ use wharf_sys::{memfd, socket};
 use execs::Execs;
 
 use crate::folder::TaskRecord;
-use crate::{ExitStatus, TaskError};
+use crate::{ExitStatus, TaskError, load, shim};
 
 /// Who ended: an exec by id, or the first process.
 pub(crate) type Who = Option<String>;
@@ -157,9 +157,15 @@ impl Connection {
         })
     }
 
-    /// Kills the shim, which does not answer; the end of all that it looks after is told as that of a shim that was killed.
-    pub(crate) async fn end(&self) -> Result<(), TaskError> {
-        crate::shim::end(&self.folder()).await
+    /// Ends the shim, which does not answer: one that was stopped goes on, and does what it was asked; if that is not its end, or
+    /// it was not, it is killed. The end of all that it looks after is told as that of a shim that was killed, but for the first
+    /// process, if it has ended before.
+    pub(crate) async fn end(&self, first: i32) -> Result<(), TaskError> {
+        let folder = self.folder();
+        if shim::wake(&folder)? && shim::is_gone_within(&folder, load::WAKING).await {
+            return Ok(());
+        }
+        shim::end(&folder, Some(first)).await
     }
 
     /// Sends, once somebody is there to hear it. What is made by `register`, in the order of the requests, waits for the answer.

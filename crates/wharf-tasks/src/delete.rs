@@ -21,7 +21,7 @@ impl Tasks {
         let loaded = tokio::time::timeout(OVER, self.load(id)).await;
         let found = match loaded {
             Ok(Ok(found)) => found,
-            Ok(Err(_)) | Err(_) => self.end(id).await?,
+            Ok(Err(_)) | Err(_) => self.end(id, None).await?,
         };
         match found {
             Found::Running(task) => task.delete().await,

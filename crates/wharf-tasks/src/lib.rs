@@ -19,9 +19,11 @@ mod error;
 mod exec;
 mod folder;
 mod load;
+mod lost_end;
 mod owned_network;
 mod shim;
 mod spare;
+mod stat;
 mod task;
 mod types;
 
@@ -78,6 +80,11 @@ impl Tasks {
         let group = self.cgroup(id).and_then(|name| Cgroup::open(&name).ok());
         let pids = group.and_then(|group| group.processes().ok());
         pids.into_iter().flatten().map(i32::unsigned_abs).collect()
+    }
+
+    /// Whether the task `id` has ended, and its shim has still to do with that: lines go to a logger, and hooks are run.
+    pub fn drains(&self, id: &str) -> bool {
+        self.has_shim(id) && folder::exit_status(&self.folder.join(id)).is_some()
     }
 
     /// Whether there is a shim of the task `id`, though it may not answer.

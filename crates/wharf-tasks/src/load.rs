@@ -17,6 +17,9 @@ use crate::{ExitStatus, Task, TaskError, Tasks};
 /// How long killed processes may take to be gone.
 const PATIENCE: Duration = Duration::from_secs(5);
 
+/// How long one that was stopped has to say that it goes on.
+pub(crate) const WAKING: Duration = Duration::from_secs(5);
+
 /// Between two looks at a shim that begins.
 const AGAIN: Duration = Duration::from_millis(2);
 
@@ -55,13 +58,31 @@ impl Tasks {
         Ok(Found::Gone)
     }
 
-    /// Ends the task `id`, whose shim does not answer, by killing that; what has become of it. None of that id is fine.
+    /// What has become of the task `id`, whose shim does not answer: one that was stopped goes on, and any other is killed,
+    /// and the task ended with it. None of that id is fine. `first` is its first process, if that is known.
     ///
     /// # Errors
     /// If the shim cannot be killed; as [`Tasks::load`].
-    pub async fn end(&self, id: &str) -> Result<Found, TaskError> {
+    pub async fn end(&self, id: &str, first: Option<i32>) -> Result<Found, TaskError> {
         if folder::is_id(id) {
-            shim::end(&self.folder.join(id)).await?;
+            let folder = self.folder.join(id);
+            if shim::wake(&folder)?
+                && let Ok(found) = tokio::time::timeout(WAKING, self.load(id)).await
+            {
+                return found;
+            }
+            shim::end(&folder, first).await?;
+        }
+        self.load(id).await
+    }
+
+    /// As [`Tasks::end`], of what is not to go on, as nobody has heard yet that it has begun.
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn abort(&self, id: &str) -> Result<Found, TaskError> {
+        if folder::is_id(id) {
+            shim::end(&self.folder.join(id), None).await?;
         }
         self.load(id).await
     }

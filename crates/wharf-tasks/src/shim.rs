@@ -1,5 +1,6 @@
 //! The program that every task runs in.
 
+use std::fs::Metadata;
 use std::io;
 use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
 use std::os::unix::fs::MetadataExt as _;
@@ -10,15 +11,19 @@ use std::time::{Duration, Instant};
 use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
 use rustix::net::sockopt::socket_peercred;
-use rustix::process::{PidfdFlags, pidfd_open};
+use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use tokio::process::{Child, Command};
 use wharf_sys::process::send_signal;
 use wharf_sys::{memfd, socket};
 
-use crate::{TaskError, delete, load};
+use crate::folder::TaskRecord;
+use crate::stat::Stat;
+use crate::{TaskError, delete, load, lost_end};
 
 /// How long one that was killed may take to be gone.
 const DYING: Duration = Duration::from_secs(5);
+/// `SIGCONT`
+const CONT: i32 = 18;
 /// Between two looks at it.
 const AGAIN: Duration = Duration::from_millis(2);
 
@@ -44,47 +49,125 @@ pub(crate) fn lives(folder: &Path) -> bool {
 /// Kills the shim of the task in `folder`, which does not answer, and waits until it is gone; none there is fine. The kernel
 /// does not keep it waiting as it does: not even one that is stopped.
 ///
+/// If the container's `first` process has ended, and the shim has not come to see it, its end is written down in its place.
+///
 /// # Errors
 /// If it cannot be told who it is; if it hangs in the kernel.
-pub(crate) async fn end(folder: &Path) -> Result<(), TaskError> {
-    if !lives(folder) {
+pub(crate) async fn end(folder: &Path, first: Option<i32>) -> Result<(), TaskError> {
+    let Some(shim) = found(folder)? else {
         return Ok(());
-    }
-    let shim = match process(folder) {
-        Ok(shim) => shim,
-        // It has gone by itself.
-        Err(_) if !lives(folder) => return Ok(()),
-        Err(error) => return Err(TaskError::Connection("find the process of", error)),
     };
     tracing::warn!(folder = %folder.display(), "a shim that does not answer is killed");
-    match send_signal(shim.as_fd(), delete::KILL) {
-        Err(error) if error.raw_os_error() != Some(Errno::SRCH.raw_os_error()) => {
-            return Err(TaskError::Connection("kill", error));
-        }
-        Ok(()) | Err(_) => {}
+    let written = match first {
+        Some(first) => lost_end::write(folder, shim.pid, first),
+        None => Ok(false),
+    };
+    if let Err(error) = &written {
+        tracing::warn!(folder = %folder.display(), %error, "write down how its process has ended");
     }
-    let limit = Instant::now() + DYING;
-    while lives(folder) {
-        if Instant::now() > limit {
-            return Err(TaskError::Shim("it was killed, and lives on"));
-        }
-        tokio::time::sleep(AGAIN).await;
+    shim.send(delete::KILL)?;
+    if !is_gone_within(folder, DYING).await {
+        return Err(TaskError::Shim("it was killed, and lives on"));
+    }
+    // Who finds that it has ended leaves the rest to its shim.
+    if written.unwrap_or(false)
+        && let Ok(Some(record)) = TaskRecord::read(folder)
+    {
+        load::kill_leftovers(record).await;
     }
     Ok(())
 }
 
-/// Who listens in `folder`: the kernel has noted it.
-fn process(folder: &Path) -> io::Result<OwnedFd> {
-    let socket = load::dial(folder)?;
-    let pid = socket_peercred(&socket)?.pid;
-    let process = pidfd_open(pid, PidfdFlags::empty())?;
-    // Asked after it was opened: the number may have been another process's by then, but that one does not write here.
+/// Lets the shim of the task in `folder` go on, if it was stopped. Whether it was.
+///
+/// # Errors
+/// If it cannot be told who it is.
+pub(crate) fn wake(folder: &Path) -> Result<bool, TaskError> {
+    let Some(shim) = found(folder)? else {
+        return Ok(false);
+    };
+    let stat = Stat::of(shim.pid);
+    // One that is traced goes on when its tracer lets it.
+    if stat.is_none_or(|stat| stat.state() != "T") {
+        return Ok(false);
+    }
+    tracing::warn!(folder = %folder.display(), "a shim was stopped: it goes on");
+    shim.send(CONT).map(|()| true)
+}
+
+/// Whether it is gone within that time.
+pub(crate) async fn is_gone_within(folder: &Path, time: Duration) -> bool {
+    let limit = Instant::now() + time;
+    while lives(folder) {
+        if Instant::now() > limit {
+            return false;
+        }
+        tokio::time::sleep(AGAIN).await;
+    }
+    true
+}
+
+/// The process of a shim.
+struct Shim {
+    pid: i32,
+    descriptor: OwnedFd,
+}
+
+impl Shim {
+    /// One that is gone needs no signal.
+    fn send(&self, signal: i32) -> Result<(), TaskError> {
+        match send_signal(self.descriptor.as_fd(), signal) {
+            Err(error) if error.raw_os_error() != Some(Errno::SRCH.raw_os_error()) => {
+                Err(TaskError::Connection("signal", error))
+            }
+            Ok(()) | Err(_) => Ok(()),
+        }
+    }
+}
+
+/// The shim of the task in `folder`; `None` if there is none.
+fn found(folder: &Path) -> Result<Option<Shim>, TaskError> {
+    if !lives(folder) {
+        return Ok(None);
+    }
+    match process(folder) {
+        Ok(shim) => Ok(Some(shim)),
+        // It has gone by itself.
+        Err(_) if !lives(folder) => Ok(None),
+        Err(error) => Err(TaskError::Connection("find the process of", error)),
+    }
+}
+
+/// Who listens in `folder`: the kernel has noted it. One that takes no connections any more, as so many daemons have tried
+/// in vain, is known by where it writes.
+fn process(folder: &Path) -> io::Result<Shim> {
     let own = std::fs::metadata(folder.join(LOG))?;
-    let its = std::fs::metadata(format!("/proc/{}/fd/2", pid.as_raw_nonzero()))?;
-    match (own.dev(), own.ino()) == (its.dev(), its.ino()) {
-        true => Ok(process),
+    let pid = match load::dial(folder) {
+        Ok(socket) => socket_peercred(&socket)?.pid,
+        Err(_) => writer(&own).ok_or(io::ErrorKind::NotFound)?,
+    };
+    let descriptor = pidfd_open(pid, PidfdFlags::empty())?;
+    let pid = pid.as_raw_nonzero().get();
+    // Asked after it was opened: the number may have been another process's by then, but that one does not write here.
+    match writes_to(pid, &own) {
+        true => Ok(Shim { pid, descriptor }),
         false => Err(io::ErrorKind::NotFound.into()),
     }
+}
+
+fn writes_to(pid: i32, file: &Metadata) -> bool {
+    let its = std::fs::metadata(format!("/proc/{pid}/fd/2"));
+    its.is_ok_and(|its| (its.dev(), its.ino()) == (file.dev(), file.ino()))
+}
+
+/// The process whose standard error is that file; of several, the one that has made the others.
+fn writer(file: &Metadata) -> Option<Pid> {
+    let names = std::fs::read_dir("/proc").ok()?.flatten();
+    let pids = names.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    let writers: Vec<i32> = pids.filter(|pid| writes_to(*pid, file)).collect();
+    let is_made = |pid: i32| Stat::of(pid).is_some_and(|stat| writers.contains(&stat.parent()));
+    let pid = writers.iter().find(|pid| !is_made(**pid))?;
+    Pid::from_raw(*pid)
 }
 
 impl ShimProgram {

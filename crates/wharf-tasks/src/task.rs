@@ -182,12 +182,13 @@ impl Task {
         delete::folder(&self.folder)
     }
 
-    /// Ends it though its shim does not answer, by killing that: it has ended with 137 then.
+    /// Ends it though its shim does not answer, by killing that: it has ended with 137 then, or with what its process had ended
+    /// with before. A shim that was stopped goes on instead, if it comes to its end with what it was asked before.
     ///
     /// # Errors
     /// If the shim cannot be killed.
     pub async fn end(&self) -> Result<(), TaskError> {
-        self.connection.end().await
+        self.connection.end(self.pid).await
     }
 
     /// Throws away what its log holds.

@@ -51,7 +51,7 @@ pub(crate) use changes::{Layers, is_opaque};
 pub(crate) use merge::environment;
 pub use mounts::parse_bind;
 pub(crate) use prune::until;
-pub(crate) use registry::{Entry, Input, NameHold, Shared, container_of};
+pub(crate) use registry::{Entry, Input, NameHold, Renamed, Shared, container_of};
 
 use std::sync::Arc;
 

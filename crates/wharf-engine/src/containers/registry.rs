@@ -85,8 +85,17 @@ pub(crate) struct Entry {
     pub(crate) mailbox: mpsc::UnboundedSender<Command>,
     pub(crate) view: watch::Receiver<Arc<View>>,
     io: Mutex<Io>,
+    /// What others are called now, as its record on disk has it in its links, and its supervisor does not yet.
+    renames: Mutex<Vec<Renamed>>,
     /// Held for reading by those who look at the container's files, and for writing by a start, which mounts them.
     pub(crate) files: Turns,
+}
+
+/// Another container has another name.
+#[derive(Clone, Debug)]
+pub(crate) struct Renamed {
+    pub(crate) old: String,
+    pub(crate) new: String,
 }
 
 /// What attaching and exec need of the present run; never held across an `await`.
@@ -124,6 +133,11 @@ impl Io {
 }
 
 impl Entry {
+    /// What others were renamed to since this was asked last.
+    pub(crate) fn renames(&self) -> MutexGuard<'_, Vec<Renamed>> {
+        self.renames.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     pub(crate) fn io(&self) -> MutexGuard<'_, Io> {
         self.io.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -286,6 +300,7 @@ impl Shared {
             mailbox,
             view,
             io: Mutex::default(),
+            renames: Mutex::default(),
             files: Turns::default(),
         });
         let mut registry = self.write();

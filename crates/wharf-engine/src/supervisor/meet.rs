@@ -39,6 +39,8 @@ pub(super) struct Unresolved {
     is_killed: bool,
     /// When that, or a command that is kept, does not wait any more for an answer.
     overdue_at: Option<Instant>,
+    /// Its shim was given the time to come to its end.
+    has_drained: bool,
 }
 
 impl Unresolved {
@@ -59,6 +61,15 @@ impl Unresolved {
 
     pub(super) fn overdue_at(&self) -> Option<Instant> {
         self.overdue_at
+    }
+
+    /// It has ended, and its shim is about to: who waits, waits for that, once. Whether it is so.
+    pub(super) fn lets_drain(&mut self) -> bool {
+        let first = !std::mem::replace(&mut self.has_drained, true);
+        if first {
+            self.overdue_at = Some(Instant::now() + silent::DRAINING);
+        }
+        first
     }
 
     /// It is to be dead by then.
@@ -115,6 +126,7 @@ impl Supervisor {
             is_told_to_end: false,
             is_killed: false,
             overdue_at: None,
+            has_drained: false,
         });
         self.entry.io().unresolved = true;
     }

@@ -123,7 +123,7 @@ impl Supervisor {
     }
 
     /// Where the container belongs has been written before; what is to be seen of it, the next daemon finds out.
-    fn save_what_is_seen(&self) {
+    fn save_what_is_seen(&mut self) {
         if let Err(error) = self.save() {
             warn!(container = %self.record.id, error = error.message(), "write its networks");
         }

@@ -2,8 +2,10 @@
 //!
 //! ```text
 //!  a signal, a freeze … ──▶ shim: no answer in time ──▶ a clear error
-//!  a KILL               ──▶ shim: no answer in time ──▶ the shim is killed, and all that it looked after with it:
-//!                                                      the end comes as that of any shim that was killed
+//!  a KILL               ──▶ shim: no answer in time ──▶ one that was stopped goes on, and does it
+//!                                                  └──▶ any other is killed, and all that it looked after with it:
+//!                                                      the end comes as that of any shim that was killed, but for
+//!                                                      a first process that had ended before
 //! ```
 //! containerd does so with one that a daemon that starts finds deaf; later it waits for ever, which dockerd mends by a KILL to
 //! the first process, whose end then nobody tells.
@@ -24,6 +26,9 @@ use wharf_sys::words::chain;
 
 /// How long whoever wants an end, or another run, waits for a shim that has to say first what runs.
 pub(super) const PATIENCE: Duration = Duration::from_secs(10);
+/// How long a shim may take from the end of its process to its own: its hooks are run, and what it has of the log is taken. It says
+/// nothing meanwhile.
+pub(super) const DRAINING: Duration = Duration::from_secs(60);
 /// What a run ends with that is killed with its shim.
 const KILLED: i32 = 128 + signal::KILL;
 
@@ -122,7 +127,12 @@ impl Supervisor {
         if !ends && tasks.has_shim(&id) {
             return self.refuse_kept(&TaskError::Silent).await;
         }
-        let ended = tokio::time::timeout(DYING, tasks.end(&id)).await;
+        let is_over = phase != Phase::Starting && phase.pid().is_none();
+        if is_over && tasks.drains(&id) && unresolved.lets_drain() {
+            return;
+        }
+        let first = phase.pid().and_then(|pid| i32::try_from(pid).ok());
+        let ended = tokio::time::timeout(DYING, tasks.end(&id, first)).await;
         match ended.unwrap_or(Err(TaskError::Silent)) {
             // It was about to be met by itself.
             Ok(found @ Found::Running(_)) => self.meet_late(found).await,
@@ -258,7 +268,7 @@ impl Supervisor {
                 }
                 () = at(overdue) => {
                     overdue = None;
-                    let ended = tokio::time::timeout(DYING, shared.tasks.end(&record.id)).await;
+                    let ended = tokio::time::timeout(DYING, shared.tasks.abort(&record.id)).await;
                     if let Err(error) = ended.unwrap_or(Err(TaskError::Silent)) {
                         warn!(container = %record.id, error = chain(&error), "end what is not launched in time");
                     }
