@@ -56,13 +56,16 @@ fn defaults(spec: &ContainerSpec) -> Vec<Value> {
     ];
     match &spec.namespaces.ipc {
         Namespace::Host => {
-            mounts.pop();
-            mounts.push(mount(
-                "/dev/mqueue",
-                "bind",
-                "/dev/mqueue",
-                &["rbind", "nosuid", "noexec", "nodev"],
-            ));
+            // Not every host has its queues mounted; but they are not to be mounted by who is not the host's root.
+            if spec.namespaces.user.is_some() {
+                mounts.pop();
+                mounts.push(mount(
+                    "/dev/mqueue",
+                    "bind",
+                    "/dev/mqueue",
+                    &["rbind", "nosuid", "noexec", "nodev"],
+                ));
+            }
             mounts.push(mount(
                 "/dev/shm",
                 "bind",

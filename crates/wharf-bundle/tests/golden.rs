@@ -136,3 +136,18 @@ fn who_brings_a_dev_brings_what_is_in_it() {
     let below: Vec<_> = targets.filter(|one| one.starts_with("/dev")).collect();
     assert_eq!(below, ["/dev", "/dev/shm"]);
 }
+
+/// The queues of the host are there whether it has mounted them or not.
+#[test]
+fn the_hosts_ipc_brings_its_queues() {
+    let mut spec = ordinary();
+    spec.namespaces.ipc = Namespace::Host;
+    let oci = oci(&spec);
+    let mounts = oci["mounts"].as_array().unwrap();
+    let queues: Vec<_> = mounts
+        .iter()
+        .filter(|mount| mount["destination"] == "/dev/mqueue")
+        .collect();
+    assert_eq!(queues.len(), 1);
+    assert_eq!(queues[0]["type"], "mqueue");
+}

@@ -3,7 +3,7 @@
 use crate::EngineError;
 
 /// A sequence of keys, and how much of it has been typed.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Keys {
     sequence: Vec<u8>,
     typed: usize,
@@ -25,11 +25,7 @@ impl Keys {
         let text = text
             .filter(|text| !text.is_empty())
             .unwrap_or("ctrl-p,ctrl-q");
-        let invalid = |key: &str| {
-            EngineError::Invalid(format!(
-                "Invalid detach keys ({text}) provided: Unknown character: '{key}'"
-            ))
-        };
+        let invalid = || EngineError::Invalid(format!("Invalid detach keys ({text}) provided"));
         let mut sequence = Vec::new();
         for key in text.split(',') {
             let byte = match (key.as_bytes(), key.strip_prefix("ctrl-").map(str::as_bytes)) {
@@ -37,7 +33,7 @@ impl Keys {
                 (_, Some([letter @ b'a'..=b'z'])) => letter - b'a' + 1,
                 (_, Some([b'@'])) => 0,
                 (_, Some([sign @ b'['..=b'_'])) => sign - b'[' + 27,
-                _ => return Err(invalid(key)),
+                _ => return Err(invalid()),
             };
             sequence.push(byte);
         }

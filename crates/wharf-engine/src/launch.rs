@@ -280,8 +280,7 @@ pub(crate) fn explain(error: &TaskError) -> Failure {
         };
     }
     let lower = reason.to_ascii_lowercase();
-    // dockerd looks users up by itself, before it asks a runtime.
-    if lower.starts_with("unable to find user ") || lower.starts_with("unable to find group ") {
+    if is_of_users(&reason) {
         return Failure {
             message: reason.clone(),
             reason,
@@ -314,6 +313,17 @@ pub(crate) fn explain(error: &TaskError) -> Failure {
         connected: Vec::new(),
         kind,
     }
+}
+
+/// Whether it is about users and groups, which dockerd looks up by itself, before it asks a runtime.
+pub(crate) fn is_of_users(reason: &str) -> bool {
+    let reason = reason.to_ascii_lowercase();
+    let begins = [
+        "unable to find user ",
+        "unable to find group ",
+        "uids and gids must be in range ",
+    ];
+    begins.iter().any(|begin| reason.starts_with(begin))
 }
 
 /// Our own runtime says what kind of failure it is; of another one's there is only the text. dockerd has but that, so that what is
@@ -359,6 +369,10 @@ mod tests {
         assert_eq!(code(FailureKind::NotExecutable, name), 126);
         // Words alone, as another runtime has them.
         let texts = [
+            (
+                128,
+                "Unable to find group x: no matching entries in group file",
+            ),
             (126, "exec: \"/etc\": is a directory"),
             (127, "exec: \"x\": executable file not found in $PATH"),
             (127, "error mounting: not a directory"),
@@ -366,6 +380,16 @@ mod tests {
         ];
         for (expected, text) in texts {
             assert_eq!(code(FailureKind::Other, text), expected, "{text}");
+        }
+        // These are dockerd's own.
+        for text in [
+            "Unable to find group x: no matching entries in group file",
+            "unable to find user x: no matching entries in passwd file",
+            "uids and gids must be in range 0-2147483647",
+        ] {
+            let (message, kind) = (text.to_owned(), FailureKind::Other);
+            let explained = explain(&TaskError::Runtime { message, kind });
+            assert_eq!(explained.message, text);
         }
     }
 }

@@ -71,6 +71,11 @@ pub enum LayerError {
 }
 
 impl LayerError {
+    /// Whether something that a member needs is not there, as the target of a hard link.
+    pub fn is_not_found(&self) -> bool {
+        matches!(self, LayerError::Member { source, .. } if source.kind() == io::ErrorKind::NotFound)
+    }
+
     /// Whether the disk is full.
     pub fn is_disk_full(&self) -> bool {
         matches!(self, LayerError::Member { source, .. }

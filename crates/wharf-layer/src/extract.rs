@@ -140,9 +140,12 @@ impl<'a> Extractor<'a> {
     ) -> Result<(), LayerError> {
         let named = plain::renamed(&member.path, options);
         let path = clean(&named).ok_or_else(|| LayerError::Outside(path_of(&member.path)))?;
-        // The root itself is not the archive's: Docker leaves it as it is, too.
-        if path.is_empty() || member.kind == Kind::Label {
+        if member.kind == Kind::Label {
             return Ok(());
+        }
+        // The root itself is not the archive's: Docker leaves it as it is, too.
+        if path.is_empty() {
+            return self.top(member, options);
         }
         let (parent, name) = split(&path);
         if let Some(plain) = &options.plain {
@@ -173,6 +176,20 @@ impl<'a> Extractor<'a> {
             });
         }
         self.make(contents, &place, member, options)
+    }
+
+    /// What an archive says of where it goes: nothing that counts, but of `/`, which Docker does not take for `.` (Go's
+    /// `filepath.Clean`).
+    fn top(&mut self, member: &Member, options: &ApplyOptions) -> Result<(), LayerError> {
+        let Some(plain) = options.plain.as_ref().filter(|one| one.rename.is_none()) else {
+            return Ok(());
+        };
+        if member.kind != Kind::Dir || !member.path.starts_with(b"/") {
+            return Ok(());
+        }
+        let member = plain::adapted(plain, member, options)?;
+        let folder = self.tree.find_or_make(b"")?;
+        set_by_fd(folder.as_fd(), &member)
     }
 
     fn make(

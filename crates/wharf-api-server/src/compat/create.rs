@@ -109,7 +109,7 @@ fn create_before_45(host: &HostConfig) -> Result<(), ApiError> {
     }
 }
 
-/// Until 1.44 a container was made in one network, and read-only binds were so at the top alone.
+/// Until 1.44 a container was made in one network.
 fn create_before_44(request: &mut ContainerCreateRequest) -> Result<(), ApiError> {
     if let Some(health) = &mut request.config.healthcheck {
         health.start_interval = 0;
@@ -136,12 +136,6 @@ fn create_before_44(request: &mut ContainerCreateRequest) -> Result<(), ApiError
             "Container cannot be created with multiple network endpoints: {}",
             names.join(", ")
         )));
-    }
-    let host = request.host_config.get_or_insert_default();
-    let binds = host.mounts.iter_mut().filter(|mount| mount.kind == "bind");
-    for bind in binds.filter(|bind| bind.read_only) {
-        let options = bind.bind_options.get_or_insert_default();
-        options.read_only_non_recursive = true;
     }
     Ok(())
 }

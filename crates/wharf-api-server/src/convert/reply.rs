@@ -38,17 +38,18 @@ pub(crate) fn container_inspect(view: &View, size: Option<Size>) -> wire::Contai
         exec_ids,
         layers,
         app_armor_profile,
-        start_failed: _,
+        start_failed,
         exits: _,
         unkilled: _,
         log_store: _,
         removed: _,
     } = view;
     let text = |path: &std::path::Path| path.to_string_lossy().into_owned();
-    // dockerd has no files for a container that was never started.
-    let file = |path: &std::path::Path| match state.started_at {
-        Some(_) => text(path),
-        None => String::new(),
+    // dockerd has no files for a container that nobody has tried to start.
+    let was_tried = state.started_at.is_some() || *start_failed;
+    let file = |path: &std::path::Path| match was_tried {
+        true => text(path),
+        false => String::new(),
     };
     let graph = layers.as_ref().map(|(lowers, upper, work)| {
         let lowers: Vec<_> = lowers.iter().map(|lower| text(lower)).collect();

@@ -37,6 +37,7 @@ pub(crate) fn new_container(
         config: self::config(config)?,
         host: host_config_of(host)?,
         points: Vec::new(),
+        binds_top_read_only: false,
     })
 }
 

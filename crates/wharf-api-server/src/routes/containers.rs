@@ -68,7 +68,8 @@ pub(crate) async fn create(
         return Err(ApiError::bad(text));
     }
     let mut warnings = compat::container_create(&mut request, version)?;
-    let new = convert::new_container(params.some("name"), params.get("platform"), request)?;
+    let mut new = convert::new_container(params.some("name"), params.get("platform"), request)?;
+    new.binds_top_read_only = version.before(44);
     let created = engine.containers.create(new).await?;
     let body = ContainerCreateResponse {
         id: created.id,

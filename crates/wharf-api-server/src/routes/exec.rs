@@ -55,9 +55,9 @@ pub(crate) async fn start(
         // A program that cannot be started says so where its output would be, as with dockerd; the code is in
         // the session.
         Err(error) if !options.detach && is_said(&error) => {
-            let tty = engine.containers.exec_inspect(&id)?.spec.tty;
             let upgrade = upgrade.filter(|_| headers.contains_key(header::UPGRADE));
-            return Ok(hijack::say(upgrade, peer, version, tty, &error.message()));
+            let (tty, text) = (options.tty, error.message());
+            return Ok(hijack::say(upgrade, peer, version, tty, &text));
         }
         Err(error) => return Err(error.into()),
     };

@@ -38,7 +38,7 @@ fn options(params: &Params) -> AttachOptions {
     }
 }
 
-/// The same over a WebSocket. An unknown container is told of before the handshake.
+/// The same over a WebSocket. An unknown container, or one that nobody may attach to, is told of before the handshake.
 pub(crate) async fn attach_websocket(
     engine: State,
     Extension(Asked { version, .. }): Extension<Asked>,
@@ -46,7 +46,7 @@ pub(crate) async fn attach_websocket(
     params: Params,
     mut request: Request,
 ) -> Answer {
-    engine.containers.inspect(&id)?;
+    engine.containers.may_attach(&id)?;
     let key = websocket::key(request.headers())?;
     let mut options = options(&params);
     if version.before(42) {

@@ -542,6 +542,23 @@ pub(crate) fn read_only_binds_and_what_is_below(case: &mut Case) -> Result<()> {
     }
     let said = run(&["--mount", &mount(",bind-recursive=disabled")])?;
     ensure!(!said.contains("there"), "disabled: {said}");
+    // Before 1.44 what is below could be written, and what is inspected says nothing of it.
+    let mount = json!({ "Type": "bind", "Source": place, "Target": "/m", "ReadOnly": true });
+    for (version, bound, wanted) in [
+        ("1.41", json!({ "Binds": [format!("{place}:/m:ro")] }), &top),
+        ("1.41", json!({ "Mounts": [mount] }), &top),
+    ] {
+        let body =
+            json!({ "Image": "busybox", "Cmd": ["sh", "-c", try_both], "HostConfig": bound });
+        let create = format!("/v{version}/containers/create?name=old");
+        case.expect("POST", &create, Some(&body), 201)?;
+        let said = case.ok(&["start", "-a", "old"])?;
+        ensure!(said == *wanted, "{version} {bound}: {said}");
+        let shown = case.expect("GET", "/containers/old/json", None, 200)?;
+        let options = &shown["HostConfig"]["Mounts"][0]["BindOptions"];
+        ensure!(options.is_null(), "{shown}");
+        case.expect("DELETE", "/containers/old", None, 204)?;
+    }
     case.engine
         .world
         .sh(&format!("umount {place}/in"))

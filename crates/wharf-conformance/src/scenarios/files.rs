@@ -184,6 +184,8 @@ fn write_rules(case: &Case) -> Result<()> {
     case.ok(&[&sealed[..], &["sleep", "1000"]].concat())?;
     let plain = archive(&[("a", Entry::File("x")), (".wh.b", Entry::File(""))])?;
     let folder = archive(&[("a", Entry::Folder)])?;
+    let nowhere = Entry::Link(tar::EntryType::Link, "nowhere");
+    let nowhere = archive(&[("b", nowhere)])?;
     for (container, query, body, words) in [
         ("r1", "path=/etc", &plain, ""),
         ("c1", "path=/d", &plain, ""),
@@ -213,6 +215,12 @@ fn write_rules(case: &Case) -> Result<()> {
             "path=/etc",
             &plain,
             "container rootfs is marked read-only",
+        ),
+        (
+            "r1",
+            "path=/tmp",
+            &nowhere,
+            "Could not find the file /tmp in container r1",
         ),
         ("r1", "", &plain, "bad parameter: pathcannot be empty"),
         ("none", "path=/", &plain, "No such container: none"),

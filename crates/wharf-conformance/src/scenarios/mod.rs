@@ -254,7 +254,7 @@ scenarios! {
         names_are_filtered_by_expressions
         names_with_slashes_and_words what_is_experimental documents_as_go_reads_them processes_as_ps_shows_them
         requests_as_they_are_typed sessions_are_resized requests_with_many_headers
-        settings_that_fail_at_the_start;
+        settings_that_fail_at_the_start sessions_are_read_as_is_asked starts_that_fail_leave_what_they_had;
     fidelity: headers_of_answers pulls_are_told pulls_of_another_platform pulls_show_bars hardware_addresses
         answers_have_old_fields wrong_types networks_asked_for_twice;
 }

@@ -897,3 +897,92 @@ pub(crate) fn settings_that_fail_at_the_start(case: &mut Case) -> Result<()> {
     );
     Ok(())
 }
+
+/// Whether the output of a session comes in frames is said at its start, whatever it was made with: docker-py's `exec_start` takes
+/// it for no terminal unless it is told otherwise.
+pub(crate) fn sessions_are_read_as_is_asked(case: &mut Case) -> Result<()> {
+    case.ok(&["run", "-d", "--name", "c1", "busybox", "sleep", "1000"])?;
+    let heard = |spec: &Value, tty: bool| -> Result<(String, Vec<u8>)> {
+        let made = case.expect("POST", "/containers/c1/exec", Some(spec), 201)?;
+        let id = made["Id"].as_str().unwrap_or_default().to_owned();
+        let line = format!("POST /v1.41/exec/{id}/start HTTP/1.1");
+        let body = json!({ "Tty": tty }).to_string();
+        let (mut stream, _) = open(case, &line, UPGRADE, &body)?;
+        let mut heard = Vec::new();
+        stream.read_to_end(&mut heard)?;
+        Ok((id, heard))
+    };
+    let cases: [(bool, bool, &[u8]); 4] = [
+        (false, false, FRAMED),
+        (false, true, b"hello\n"),
+        (true, false, b"\x01\0\0\0\0\0\0\x07hello\r\n"),
+        (true, true, b"hello\r\n"),
+    ];
+    for (tty, asked, expected) in cases {
+        let spec = json!({ "Cmd": ["echo", "hello"], "AttachStdout": true, "Tty": tty });
+        let (_, said) = heard(&spec, asked)?;
+        ensure!(said == expected, "{tty} {asked}: {said:?}");
+    }
+    // Nothing of it is asked for, so that nobody waits for its end.
+    let (_, said) = heard(&json!({ "Cmd": ["sleep", "1000"], "Tty": true }), true)?;
+    ensure!(said.is_empty(), "{said:?}");
+    if case.engine.kind == wharf_testkit::EngineKind::Dockerd {
+        return Ok(()); // Its runtime has other words.
+    }
+    let nameless = json!({ "Cmd": ["true"], "AttachStdout": true, "Env": ["=x"] });
+    let (id, said) = heard(&nameless, true)?;
+    let said = String::from_utf8_lossy(&said).into_owned();
+    let words = "environment variable name can't be empty: \"=x\": unknown\r\n";
+    ensure!(said.ends_with(words), "{said}");
+    let shown = case.expect("GET", &format!("/exec/{id}/json"), None, 200)?;
+    ensure!(shown["ExitCode"] == 126, "{shown}");
+    let refused = case
+        .engine
+        .api("POST", "/containers/c1/attach?detachKeys=nope", None)?;
+    ensure!(
+        refused.text() == "Invalid detach keys (nope) provided\r\n",
+        "{refused:?}"
+    );
+    case.ok(&["pause", "c1"])?;
+    let refused = case
+        .engine
+        .api("GET", "/containers/c1/attach/ws?stream=1", None)?;
+    // What is frozen could not be ended.
+    case.ok(&["unpause", "c1"])?;
+    let words = "container c1 is paused, unpause the container before attach";
+    ensure!(
+        refused.status == 409 && refused.message() == words,
+        "{refused:?}"
+    );
+    Ok(())
+}
+
+/// What a start that fails leaves, and what is told of it.
+pub(crate) fn starts_that_fail_leave_what_they_had(case: &mut Case) -> Result<()> {
+    if case.engine.kind == wharf_testkit::EngineKind::Dockerd {
+        return Ok(()); // It has other words.
+    }
+    let body = json!({ "Image": "busybox", "Cmd": ["true"], "User": "4294967296" });
+    case.expect("POST", "/containers/create?name=c1", Some(&body), 201)?;
+    let refused = case.engine.api("POST", "/containers/c1/start", None)?;
+    ensure!(
+        refused.message() == "uids and gids must be in range 0-2147483647",
+        "{refused:?}"
+    );
+    let shown = case.expect("GET", "/containers/c1/json", None, 200)?;
+    for key in ["ResolvConfPath", "HostnamePath", "HostsPath"] {
+        ensure!(shown[key] != "", "{key}: {shown}");
+    }
+    let told = super::events::story_since(case, "1", &json!({ "type": ["network"] }))?;
+    let of_c1 = told
+        .iter()
+        .filter(|event| event["Actor"]["Attributes"]["container"] == shown["Id"]);
+    let actions: Vec<_> = of_c1.filter_map(|event| event["Action"].as_str()).collect();
+    ensure!(actions == ["connect", "disconnect"], "{actions:?}");
+    // What the kernel makes of it is seen at the start.
+    let shares = json!({ "Image": "busybox", "HostConfig": { "CpuShares": 1_i64 << 40 } });
+    case.expect("POST", "/containers/create?name=c2", Some(&shares), 201)?;
+    let shown = case.expect("GET", "/containers/c2/json", None, 200)?;
+    ensure!(shown["HostConfig"]["CpuShares"] == 1_i64 << 40, "{shown}");
+    Ok(())
+}

@@ -229,8 +229,11 @@ fn extract(
         ..ApplyOptions::default()
     };
     let done = apply(archive, root.as_fd(), &options);
-    done.map(drop)
-        .map_err(|error| EngineError::Failed(chain(&error)))
+    done.map(drop).map_err(|error| match error.is_not_found() {
+        // Whatever it is that is not there, dockerd takes it for the folder.
+        true => refuse(io::ErrorKind::NotFound.into(), path, name),
+        false => EngineError::Failed(chain(&error)),
+    })
 }
 
 /// Docker's words for what the kernel would refuse without explanation.

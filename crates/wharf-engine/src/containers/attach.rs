@@ -12,9 +12,10 @@ use tokio::net::UnixStream;
 use tokio::sync::{oneshot, watch};
 use wharf_logs::{Entry as LogEntry, Stream};
 
+use super::frames::{self, Reading};
 use super::{AttachEnd, AttachOptions, Containers, LogOptions, LogStream};
 use crate::detach::Keys;
-use crate::{EngineError, Status};
+use crate::{EngineError, Status, View};
 
 /// How much of a client's input is read at once, in bytes.
 const PIECE: usize = 32 * 1024;
@@ -40,6 +41,7 @@ enum Source {
 pub struct Attachment {
     source: Source,
     tty: bool,
+    reading: Reading,
     stdin: bool,
     /// Whose stdin ends with the client's (`StdinOnce`).
     once: Option<Arc<super::Entry>>,
@@ -68,6 +70,14 @@ impl End {
 }
 
 impl Containers {
+    /// Whether one may attach to it now.
+    ///
+    /// # Errors
+    /// If it is frozen or restarting.
+    pub fn may_attach(&self, container: &str) -> Result<(), EngineError> {
+        may_attach(&self.find(container)?.now(), container)
+    }
+
     /// Attaches.
     ///
     /// # Errors
@@ -80,16 +90,7 @@ impl Containers {
         let keys = Keys::parse(options.detach_keys.as_deref())?;
         let entry = self.find(container)?;
         let view = entry.now();
-        let conflict = |text: &str| Err(EngineError::Conflict(text.replace("{}", container)));
-        match view.state.status {
-            Status::Paused => {
-                return conflict("container {} is paused, unpause the container before attach");
-            }
-            Status::Restarting => {
-                return conflict("container {} is restarting, wait until the container is running");
-            }
-            _ => {}
-        }
+        may_attach(&view, container)?;
         // Whoever takes no output gets none of the log, as with dockerd.
         let log = match options.logs && (options.stdout || options.stderr) {
             true => Some(self.logs(container, replay(&options)).await?),
@@ -114,6 +115,7 @@ impl Containers {
             source,
             detached: Some(Box::new(detached)),
             tty: view.config.tty,
+            reading: Reading::AsItComes,
             stdin,
             // A terminal's stdin is the terminal.
             once: (stdin && view.config.stdin_once && !view.config.tty).then_some(entry),
@@ -150,6 +152,18 @@ impl Containers {
     }
 }
 
+/// `name` is what the container was called by.
+fn may_attach(view: &View, name: &str) -> Result<(), EngineError> {
+    let until = match view.state.status {
+        Status::Paused => "paused, unpause the container before attach",
+        Status::Restarting => "restarting, wait until the container is running",
+        _ => return Ok(()),
+    };
+    Err(EngineError::Conflict(format!(
+        "container {name} is {until}"
+    )))
+}
+
 fn replay(options: &AttachOptions) -> LogOptions {
     LogOptions {
         stdout: options.stdout,
@@ -162,10 +176,21 @@ impl Attachment {
     pub(super) fn ready(stream: UnixStream, tty: bool, stdin: bool, keys: Keys) -> Self {
         Self {
             source: Source::Ready(stream),
-            tty,
             stdin,
-            once: None,
             keys,
+            ..Self::of_nothing(tty)
+        }
+    }
+
+    /// One that has nothing to say, and ends at once.
+    pub(super) fn of_nothing(tty: bool) -> Self {
+        Self {
+            source: Source::Nothing,
+            tty,
+            reading: Reading::AsItComes,
+            stdin: false,
+            once: None,
+            keys: Keys::default(),
             log: None,
             end: None,
             detached: None,
@@ -188,9 +213,19 @@ impl Attachment {
         }
     }
 
-    /// Whether the bytes are raw (a terminal) instead of in Docker's frames.
+    /// Whether the client takes it for a terminal, or for none, whatever it is: dockerd goes by what was asked at the start.
+    pub(super) fn taken_for(self, terminal: bool) -> Self {
+        let reading = Reading::of(self.tty, terminal);
+        Self { reading, ..self }
+    }
+
+    /// Whether the client's bytes are raw (a terminal) instead of in Docker's frames.
     pub fn tty(&self) -> bool {
-        self.tty
+        match self.reading {
+            Reading::AsItComes => self.tty,
+            Reading::Framed => false,
+            Reading::Plain => true,
+        }
     }
 
     /// Copies until one side ends. `gone` resolves when the client has closed both halves of its connection: what it has sent is
@@ -252,10 +287,8 @@ impl Attachment {
         };
         let (mut from_task, mut to_task) = stream.into_split();
         let output = async {
-            if tokio::io::copy(&mut from_task, &mut to_client)
-                .await
-                .is_err()
-            {
+            let copied = self.reading.copy(&mut from_task, &mut to_client).await;
+            if copied.is_err() {
                 // What the client has sent is still passed on, and the process does not wait for a reader.
                 let _ = tokio::io::copy(&mut from_task, &mut tokio::io::sink()).await;
                 return AttachEnd::Gone;
@@ -424,9 +457,7 @@ fn frame(entry: &LogEntry, tty: bool) -> Vec<u8> {
         Stream::Stdout => 1,
         Stream::Stderr => 2,
     };
-    let length = u32::try_from(text.len()).unwrap_or(u32::MAX).to_be_bytes();
-    let mut frame = vec![stream, 0, 0, 0];
-    frame.extend(length);
+    let mut frame = frames::head(stream, text.len()).to_vec();
     frame.extend(text);
     frame
 }

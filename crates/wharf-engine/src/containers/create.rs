@@ -75,6 +75,7 @@ fn create(
         mut host,
         endpoints,
         points,
+        binds_top_read_only,
     } = new;
     let name = name
         .as_deref()
@@ -112,6 +113,10 @@ fn create(
         warnings.push(format!("The requested image's platform ({found}) does not match the detected host platform ({host}) and no specific platform was requested"));
     }
     let mut mounts = mounts::resolve(shared, &config, &host, &id)?;
+    let sealed = mounts
+        .iter_mut()
+        .filter(|one| one.kind == "bind" && !one.rw);
+    sealed.for_each(|bind| bind.top_read_only |= binds_top_read_only);
     mounts.extend(points);
     let record = Record {
         mounts,

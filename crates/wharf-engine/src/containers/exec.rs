@@ -160,6 +160,23 @@ impl Execs {
     }
 }
 
+/// Whether anything goes to its client or comes from him: one without is not kept until the end, as with dockerd. A terminal has
+/// no second output.
+fn is_heard(exec: &NewExec) -> bool {
+    exec.attach_stdin || exec.attach_stdout || exec.attach_stderr && !exec.tty
+}
+
+/// Why a runtime would not begin with it, in the words of runc.
+fn never_runs(exec: &NewExec) -> Option<String> {
+    let folder = &exec.working_dir;
+    if !folder.is_empty() && !folder.starts_with('/') {
+        return Some("Cwd must be an absolute path".to_owned());
+    }
+    let nameless = exec.env.iter().find(|variable| variable.starts_with('='))?;
+    let words = "unable to start container process: environment variable name can't be empty";
+    Some(format!("{words}: {nameless:?}"))
+}
+
 /// Whether a process can be added; `name` is what the container was called by.
 fn running(view: &View, name: &str) -> Result<(), EngineError> {
     let id = &view.id;
@@ -244,13 +261,10 @@ impl Containers {
         );
         let task = entry.task();
         let task = task.inspect_err(|_| self.exec_never_ran(exec))?;
-        let folder = &session.spec.working_dir;
-        if !folder.is_empty() && !folder.starts_with('/') {
+        if let Some(reason) = never_runs(&session.spec) {
             self.exec_never_ran(exec);
-            let message =
-                "OCI runtime exec failed: exec failed: Cwd must be an absolute path: unknown";
             return Err(EngineError::Start {
-                message: message.to_owned(),
+                message: format!("OCI runtime exec failed: exec failed: {reason}: unknown"),
                 code: 126,
                 kind: ErrorKind::InvalidParameter,
             });
@@ -270,11 +284,16 @@ impl Containers {
         let Some(stream) = started.take_stream() else {
             return Ok(None);
         };
+        let tty = session.spec.tty;
+        if !is_heard(&session.spec) {
+            return Ok(Some(Attachment::of_nothing(tty).taken_for(options.tty)));
+        }
         let ended = self
             .shared
             .execs
             .change(exec, |session| session.ended.subscribe())?;
-        let attached = Attachment::ready(stream, session.spec.tty, session.spec.attach_stdin, keys);
+        let attached = Attachment::ready(stream, tty, session.spec.attach_stdin, keys);
+        let attached = attached.taken_for(options.tty);
         let (shared, id) = (self.shared.clone(), exec.to_owned());
         let detached = move || shared.emit_view(&view, "exec_detach", &[("execID", id)]);
         let attached = attached.with_end(started.pid(), ended);
@@ -353,8 +372,7 @@ impl Containers {
             true => ErrorKind::InvalidParameter,
             false => failure.kind,
         };
-        // dockerd looks users up by itself, before it asks a runtime.
-        let message = match reason.starts_with("unable to find ") {
+        let message = match launch::is_of_users(&reason) {
             true => reason,
             false => format!(
                 "OCI runtime exec failed: exec failed: unable to start container process: {reason}: unknown{hint}"

@@ -11,6 +11,7 @@ pub(crate) mod commit;
 mod create;
 mod exec;
 mod export;
+mod frames;
 mod inspect;
 mod kill;
 mod list;

@@ -259,7 +259,7 @@ pub struct NewExec {
 pub struct ExecStartOptions {
     /// Nobody attaches.
     pub detach: bool,
-    /// As in the start request; Docker wants it to equal that of the creation.
+    /// Whether the client reads it as a terminal's, raw; Docker wants it to equal that of the creation.
     pub tty: bool,
     /// Rows and columns of the terminal.
     pub console_size: Option<(u16, u16)>,

@@ -239,9 +239,6 @@ fn defaults(host: &mut HostConfig, daemon: &EngineConfig) {
     if resources.memory > 0 && resources.memory_swap == 0 {
         resources.memory_swap = resources.memory.saturating_mul(2);
     }
-    if resources.cpu_shares > 0 {
-        resources.cpu_shares = resources.cpu_shares.clamp(2, 262_144);
-    }
     for ulimit in daemon.default_ulimits.values() {
         if resources
             .ulimits

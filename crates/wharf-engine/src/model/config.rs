@@ -22,6 +22,8 @@ pub struct NewContainer {
     pub endpoints: BTreeMap<String, EndpointSettings>,
     /// What is mounted beside what the settings ask for, as it is: a build's step has such.
     pub points: Vec<super::MountPoint>,
+    /// Binds that are read-only are so at the top alone, and not what is mounted below: before API 1.44.
+    pub binds_top_read_only: bool,
 }
 
 /// Portable settings (Docker's `Config`). Empty or `None` means: the image's, then the default.

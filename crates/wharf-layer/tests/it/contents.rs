@@ -52,3 +52,26 @@ fn no_archive_brings_a_digest() {
         assert_eq!(kept(dir.path(), 4), None);
     }
 }
+
+/// What an archive says of `/` is said of the folder that it goes into, and what it says of `.` is not, as Docker has it.
+#[test]
+fn the_top_of_an_archive() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let dir = tempfile::tempdir_in("/var/tmp").unwrap();
+    let unpacked = |name: &str, options: &ApplyOptions| {
+        let mode = std::fs::Permissions::from_mode(0o711);
+        std::fs::set_permissions(dir.path(), mode).unwrap();
+        let top = crate::build::Entry {
+            mode: 0o750,
+            ..crate::build::dir(name)
+        };
+        unpack_with(&archive(&[top]), dir.path(), options).unwrap();
+        dir.path().metadata().unwrap().permissions().mode() & 0o7777
+    };
+    assert_eq!(unpacked("/", &options(false)), 0o750);
+    for name in ["./", ".", "a/.."] {
+        assert_eq!(unpacked(name, &options(false)), 0o711, "{name}");
+    }
+    // A layer's.
+    assert_eq!(unpacked("/", &ApplyOptions::default()), 0o711);
+}
