@@ -24,7 +24,7 @@ import wide
 from questions import filters, q
 from wide import LOOP, made, tar
 
-# A pattern of a difference, and why it is one.
+# A pattern of a difference, why it is one, and of which requests, if not of all.
 MEANT = [
     (r"MaskedPaths", "/proc/interrupts is masked since 28"),
     (r"HostConfig\.Runtime: |DefaultRuntime|InitBinary|\.Runtimes\.", "the runtime is our own"),
@@ -32,12 +32,17 @@ MEANT = [
     (r"header api-version: ", "ours is newer"),
     (r"docker-experimental: false -> None|ostype: linux -> None|connection: Upgrade -> Upgrade, close", "the head of a stream without an upgrade"),
     (r"header (docker-experimental|ostype|connection): None -> ", "an error of an attach has the same head as any other"),
-    (r"strconv.ParseInt: parsing|status 500 Internal Server Error -> 200 OK", "times in since and until may be dates, times and durations"),
+    (r"strconv.ParseInt: parsing|status 500 Internal Server Error -> 200 OK", "times in since and until may be dates, times and durations", r"(since|until)="),
     (r"bridge.name: 'docker0'", "the bridge has a name of its own"),
-    (r"LogPath: \"/.* -> \"\"", "a container that could not be started has no log"),
     (r"status 500 Internal Server Error -> 400 Bad Request", "what the client did wrong is said to be so, as in newer versions"),
     (r"failed to parse value as time or duration", "the words of 28"),
     (r'"Action": "create".*"Type": "image"', "an image that a commit makes is told of, as by the containerd store"),
+    (r"frames\.(stdout|stderr): extra|frames\.rest: ''", "who has said all before the start is given the output, and not cut off", r"/t2/attach"),
+    (r'"/etc": (permission denied|is a directory)', "the words of newer runtimes"),
+    (r"read escape sequence|Running: False -> True", "who leaves a command by the keys leaves it running, and no error behind", r"exec/"),
+    (r"Networks\.bridge\.(\w+: |NetworkID)", "dockerd goes on to list the network of a start that failed", r"(k6|cc|containers/cc)"),
+    (r'^ *[-+ ]?\{?"Action": "unpause"|^\+\{"Action": "unpause"', "dockerd tells of it if the container is not dead before", r"d9"),
+    (r"LogPath: \"\" -> \"/", "what fails before anything is logged has no log with dockerd", r"containers/(k7|cc)/json"),
     (r"SandboxI|SandboxKey", "a container that does not run has none, since 28"),
     (r"runc create failed", "the runtime is our own"),
     (r"InsecureRegistryCIDRs", "::1 is local, too, since 28"),
@@ -252,20 +257,23 @@ def main():
         options.error(f"--only: no {', '.join(sorted(unknown))} among {', '.join(sections)}")
     if args.only:
         sections = {name: section for name, section in sections.items() if name in args.only}
-    meant = [re.compile(pattern) for pattern, _ in MEANT]
-    kinds, count = collections.Counter(), 0
+    meant = [(re.compile(pattern), re.compile("".join(of))) for pattern, _, *of in MEANT]
+    kinds, count, created = collections.Counter(), 0, ""
     for name, section in sections.items():
         for path in (args.judge, args.tested):
             # Without it every question has the same answer.
             assert differ.ask(path, "GET", "/v1.45/images/busybox/json").status == 200, f"{path}: no busybox"
         for asked, lines in differ.ask_both({name: section}, args.judge, args.tested, "1.45"):
             count += 1
+            if "/containers/create" in asked:
+                created = f"    of {asked.split(' ', 3)[-1]}\n"
             for line in lines:
-                if any(pattern.search(line) for pattern in meant):
+                if any(pattern.search(line) and of.search(asked) for pattern, of in meant):
                     continue
                 kinds[kind(line)] += 1
                 if args.every or kinds[kind(line)] == 1:
-                    print(f"{asked}\n    {line}", flush=True)
+                    print(f"{asked}\n{created}    {line}", flush=True)
+                    created = ""
     print(f"{count} requests, {len(kinds)} kinds of differences in {kinds.total()} places")
     return 1 if kinds else 0
 
