@@ -417,7 +417,14 @@ mod tests {
         // Until its input ends.
         let child = child.args(["-c", "read line", "sh"]).args(&words);
         let mut child = child.stdin(std::process::Stdio::piped()).spawn().unwrap();
-        let read = text(child.id(), "cmdline").unwrap();
+        // The kernel shows none while it puts the program in place.
+        let read = loop {
+            let read = text(child.id(), "cmdline").unwrap();
+            if !read.is_empty() {
+                break read;
+            }
+            std::thread::yield_now();
+        };
         child.kill().unwrap();
         child.wait().unwrap();
         assert_eq!(read.len() as u64, LIMIT);

@@ -475,8 +475,8 @@ fn one_whose_shim_takes_no_connections_can_be_ended() {
 
 /// Its hooks may run for long, or what takes its log be slow.
 #[test]
-fn a_shim_that_comes_to_its_end_is_not_ended_by_a_start() {
-    let name = "a_shim_that_comes_to_its_end_is_not_ended_by_a_start";
+fn a_start_waits_for_a_shim_that_comes_to_its_end() {
+    let name = "a_start_waits_for_a_shim_that_comes_to_its_end";
     isolated(name, async |world| {
         let world = Arc::new(world);
         let (id, pid, shim) = killed(&world, async |engine| {
@@ -496,8 +496,6 @@ fn a_shim_that_comes_to_its_end_is_not_ended_by_a_start() {
             |containers| async move { containers.start("c1").await },
         )
         .await;
-        // More than anybody waits for a shim that is to answer.
-        tokio::time::sleep(std::time::Duration::from_secs(15)).await;
         assert!(runs(shim), "it was killed");
         // It has not ended, and whoever finds its shim gone is to clear up.
         std::fs::remove_file(folder.join("exit.json")).unwrap();

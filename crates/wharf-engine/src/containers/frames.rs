@@ -57,6 +57,8 @@ async fn framed(
         }
         to.write_all(&head(STDOUT, read)).await?;
         to.write_all(buffer.get(..read).unwrap_or_default()).await?;
+        // TLS keeps what it is given until it is told, or has more.
+        to.flush().await?;
     }
 }
 

@@ -29,6 +29,8 @@ pub(super) const PATIENCE: Duration = Duration::from_secs(10);
 /// How long a shim may take from the end of its process to its own: its hooks are run, and what it has of the log is taken. It says
 /// nothing meanwhile.
 pub(super) const DRAINING: Duration = Duration::from_secs(60);
+/// How long a shim is waited for that is woken, killed and cleared up after: more than each of these takes at most, together.
+const ENDING: Duration = Duration::from_secs(20);
 /// What a run ends with that is killed with its shim.
 const KILLED: i32 = 128 + signal::KILL;
 
@@ -132,7 +134,7 @@ impl Supervisor {
             return;
         }
         let first = phase.pid().and_then(|pid| i32::try_from(pid).ok());
-        let ended = tokio::time::timeout(DYING, tasks.end(&id, first)).await;
+        let ended = tokio::time::timeout(ENDING, tasks.end(&id, first)).await;
         match ended.unwrap_or(Err(TaskError::Silent)) {
             // It was about to be met by itself.
             Ok(found @ Found::Running(_)) => self.meet_late(found).await,
