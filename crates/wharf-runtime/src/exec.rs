@@ -8,6 +8,7 @@
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::MetadataExt as _;
+use std::sync::{Mutex, PoisonError};
 
 use oci_spec::runtime::Process;
 use rustix::process::{Pid, WaitOptions, waitpid};
@@ -66,29 +67,29 @@ enum Stage {
 #[derive(Debug)]
 struct First(Option<Pid>);
 
+/// First children that had not ended when nobody needed them any more. They are waited for when there is something to do anyway: a
+/// thread that waits would keep this process from forking.
+static LEFT: Mutex<Vec<Pid>> = Mutex::new(Vec::new());
+
 impl First {
     fn reap(&mut self) {
-        let Some(pid) = self.0 else { return };
-        if !matches!(waitpid(Some(pid), WaitOptions::NOHANG), Ok(None)) {
-            self.0 = None;
-        }
+        self.0 = self.0.filter(|pid| !has_ended(*pid));
     }
 }
 
 impl Drop for First {
     fn drop(&mut self) {
         self.reap();
-        if let Some(pid) = self.0 {
-            let wait = move || waitpid(Some(pid), WaitOptions::empty()).is_ok();
-            let waiting = std::thread::Builder::new().stack_size(STACK);
-            // Without the thread it is there until the caller ends.
-            let _ = waiting.spawn(wait);
-        }
+        let mut left = LEFT.lock().unwrap_or_else(PoisonError::into_inner);
+        left.retain(|pid| !has_ended(*pid));
+        left.extend(self.0);
     }
 }
 
-/// Of a thread that only waits.
-const STACK: usize = 64 * 1024;
+/// Whether the child has ended; it is waited for then.
+fn has_ended(child: Pid) -> bool {
+    !matches!(waitpid(Some(child), WaitOptions::NOHANG), Ok(None))
+}
 
 /// What the caller has to do for the process.
 #[derive(Debug)]

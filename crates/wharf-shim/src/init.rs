@@ -1,7 +1,7 @@
 //! The small init of `--init`: starts the program, passes signals on, reaps whatever becomes an orphan.
 
 use std::ffi::OsString;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd as _, OwnedFd};
 use std::os::unix::process::CommandExt as _;
 use std::process::Command;
 
@@ -11,10 +11,12 @@ use wharf_sys::signals::{SignalFd, unblocked};
 
 /// `SIGCHLD`
 const CHILD: i32 = 17;
-/// All that can be passed on: not KILL and STOP, which cannot be caught, and not those of faults of our own.
+/// All that can be passed on but the real-time ones: not KILL and STOP, which cannot be caught, and not those of faults of our own.
 const PASSED: &[i32] = &[
     1, 2, 3, 6, 10, 12, 13, 14, 15, 16, 18, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29, 30,
 ];
+/// Real-time signals that are nobody's but the programs': systemd is told to end by one (`STOPSIGNAL SIGRTMIN+3`).
+const REAL_TIME: std::ops::RangeInclusive<i32> = 35..=64;
 
 /// Runs the program that follows `--`; its exit code.
 pub(crate) fn run(arguments: impl Iterator<Item = OsString>) -> i32 {
@@ -35,7 +37,8 @@ fn supervise(program: Vec<OsString>) -> std::io::Result<i32> {
         return Err(std::io::ErrorKind::InvalidInput.into());
     };
     // The runtime has blocked every signal before it started us: what has come since is for the program.
-    let watched: Vec<i32> = PASSED.iter().copied().chain([CHILD]).collect();
+    let named = PASSED.iter().copied().chain([CHILD]);
+    let watched: Vec<i32> = named.chain(REAL_TIME).collect();
     let signals = SignalFd::new(&watched)?;
     // The library's fork, not our clone3: Docker's seccomp profile answers that with ENOSYS.
     let mut command = Command::new(name);
@@ -70,16 +73,10 @@ fn look_after(signals: &SignalFd, program: Pid, pidfd: &OwnedFd) -> std::io::Res
         poll(&mut [PollFd::new(signals, PollFlags::IN)], None)?;
         while let Some(signal) = signals.read()? {
             if signal != CHILD {
-                send(pidfd, signal);
+                // It may have ended: then its end is what comes next.
+                let _ = wharf_sys::process::send_signal(pidfd.as_fd(), signal);
             }
         }
-    }
-}
-
-fn send(pidfd: &OwnedFd, signal: i32) {
-    if let Some(signal) = rustix::process::Signal::from_named_raw(signal) {
-        // It may have ended: then its end is what comes next.
-        let _ = rustix::process::pidfd_send_signal(pidfd, signal);
     }
 }
 

@@ -300,27 +300,30 @@ pub(crate) fn ipvlan_in_all_its_modes(case: &mut Case) -> Result<()> {
     ensure!(seen == "from 192.0.2.2", "l2: {seen}");
     case.ok(&["rm", "-f", "c2"])?;
     case.ok(&["network", "rm", "i2"])?;
-    case.ok(&[
-        "network",
-        "create",
-        "-d",
-        "ipvlan",
-        "-o",
-        "parent=lan0",
-        "-o",
-        "ipvlan_mode=l3",
-        "--subnet",
-        "198.51.100.0/24",
-        "i3",
-    ])?;
-    serve(case, "c3", &["--network", "i3", "--ip", "198.51.100.9"])?;
-    // Nobody answers for its address on the wire: others send by way of the parent.
-    let seen = seen_from_there(case, "198.51.100.9")?;
-    ensure!(seen == "from 192.0.2.2", "l3: {seen}");
-    let route = case.ok(&["exec", "c3", "ip", "route"])?;
-    ensure!(route.contains("default dev eth0"), "{route}");
-    case.ok(&["rm", "-f", "c3"])?;
-    case.ok(&["network", "rm", "i3"])?;
+    for mode in ["l3", "l3s"] {
+        let option = format!("ipvlan_mode={mode}");
+        case.ok(&[
+            "network",
+            "create",
+            "-d",
+            "ipvlan",
+            "-o",
+            "parent=lan0",
+            "-o",
+            &option,
+            "--subnet",
+            "198.51.100.0/24",
+            "i3",
+        ])?;
+        serve(case, "c3", &["--network", "i3", "--ip", "198.51.100.9"])?;
+        // Nobody answers for its address on the wire: others send by way of the parent.
+        let seen = seen_from_there(case, "198.51.100.9")?;
+        ensure!(seen == "from 192.0.2.2", "{mode}: {seen}");
+        let route = case.ok(&["exec", "c3", "ip", "route"])?;
+        ensure!(route.contains("default dev eth0"), "{mode}: {route}");
+        case.ok(&["rm", "-f", "c3"])?;
+        case.ok(&["network", "rm", "i3"])?;
+    }
     if case.engine.kind.is_dockerd() {
         return Ok(());
     }

@@ -11,8 +11,8 @@ use crate::lifecycle::Event;
 use crate::record::CONTAINERS;
 
 impl Supervisor {
-    /// Ports are given back before anybody hears of the end, so that they can be had again at once; what takes
-    /// time and nobody waits for goes on behind.
+    /// Ports, volumes and networks are given back before anybody hears of the end: ports can be had again at once, volumes and networks
+    /// removed (Compose leaves a network behind that seems to be in use). What takes time and nobody waits for goes on behind.
     pub(super) async fn release(&mut self) {
         self.exit = None;
         (self.stop_at, self.kill_at) = (None, None);
@@ -21,14 +21,18 @@ impl Supervisor {
         let (shared, id) = (self.shared.clone(), self.record.id.clone());
         let mounts = self.record.mounts.clone();
         let earlier = self.release.take();
-        // And so are volumes, which are removed as soon as nobody is seen to use them.
         let awaited = !self.record.host.port_bindings.is_empty()
             || self.record.host.publish_all_ports
             || crate::volumes::any_mounted(&shared, &mounts);
-        // And networks: Compose leaves behind what is in use.
         let leaves_first = in_removable_network(&shared, &id);
         if leaves_first {
-            disconnect(&shared, &id).await;
+            let (shared, id) = (shared.clone(), id.clone());
+            let left = self
+                .shared
+                .background
+                .spawn(async move { disconnect(&shared, &id).await });
+            // Its panic is its own.
+            let _ = left.await;
         }
         let work = async move {
             if !leaves_first {

@@ -13,39 +13,23 @@ use rustix::net::{
 use tokio::io::Interest;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::oneshot;
-use tokio::task::JoinSet;
 
 use super::Destination;
-use super::tcp::ACCEPT_PAUSE;
+use super::tcp::{ACCEPTING, serve_each};
 
 /// What is longer goes on in pieces.
 const LONGEST: usize = 64 * 1024;
 
 /// Serves until it is stopped; its associations end with it.
-pub(super) async fn serve(
-    listener: TcpListener,
-    to: Destination,
-    mut stopped: oneshot::Receiver<()>,
-) {
-    let mut associations = JoinSet::new();
-    loop {
-        tokio::select! {
-            accepted = listener.accept() => match accepted {
-                Ok((client, _)) => {
-                    associations.spawn(carry(client, to.now()));
-                }
-                Err(_) => tokio::time::sleep(ACCEPT_PAUSE).await,
-            },
-            Some(_) = associations.join_next() => {}
-            _ = &mut stopped => return,
-        }
-    }
+pub(super) async fn serve(listener: TcpListener, to: Destination, stopped: oneshot::Receiver<()>) {
+    serve_each(listener, stopped, |client| carry(client, to.now())).await;
 }
 
 async fn carry(client: TcpStream, target: Option<SocketAddr>) {
     let Some(target) = target else { return };
     // Nobody to tell: a client whose server cannot be reached sees its association end.
-    let Ok(server) = connect(target).await else {
+    let connecting = tokio::time::timeout(ACCEPTING, connect(target));
+    let Ok(Ok(server)) = connecting.await else {
         return;
     };
     let _ = tokio::try_join!(copy(&client, &server), copy(&server, &client));

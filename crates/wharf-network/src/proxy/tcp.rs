@@ -15,7 +15,7 @@ use tokio::task::JoinSet;
 use super::Destination;
 
 /// Pause after a failed accept (out of descriptors), so that it is not tried in a tight loop.
-pub(super) const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// Bytes that are carried at a time, each way: what a new pipe holds.
 const BUFFER: usize = 64 * 1024;
@@ -24,22 +24,27 @@ const LARGE: usize = 1 << 20;
 
 /// Connections of a port at a time, of six descriptors each: a container that connects to its own port must not use up the
 /// daemon's. More wait in the listener's queue.
-const MOST_CONNECTIONS: usize = 1024;
+const MOST_CONNECTIONS: usize = 4096;
 /// How long a container's server may take to accept.
-const ACCEPTING: Duration = Duration::from_secs(60);
+pub(super) const ACCEPTING: Duration = Duration::from_secs(60);
 
 /// Serves until it is stopped; its connections end with it.
-pub(super) async fn serve(
+pub(super) async fn serve(listener: TcpListener, to: Destination, stopped: oneshot::Receiver<()>) {
+    serve_each(listener, stopped, |client| carry(client, to.now())).await;
+}
+
+/// Has `carry` serve each connection until it is stopped; they end with it.
+pub(super) async fn serve_each<F: Future<Output = ()> + Send + 'static>(
     listener: TcpListener,
-    to: Destination,
     mut stopped: oneshot::Receiver<()>,
+    carry: impl Fn(TcpStream) -> F,
 ) {
     let mut connections = JoinSet::new();
     loop {
         tokio::select! {
             accepted = listener.accept(), if connections.len() < MOST_CONNECTIONS => match accepted {
                 Ok((client, _)) => {
-                    connections.spawn(carry(client, to.now()));
+                    connections.spawn(carry(client));
                 }
                 Err(_) => tokio::time::sleep(ACCEPT_PAUSE).await,
             },

@@ -366,7 +366,7 @@ impl Store {
         after: Option<&str>,
         limit: usize,
     ) -> Result<Vec<String>, Error> {
-        if limit > SMALL_PAGE {
+        if limit > SMALL_PAGE && self.storage.is_remote() {
             let mut tags = self.tags(name)?;
             in_order(&mut tags, after);
             tags.truncate(limit);
