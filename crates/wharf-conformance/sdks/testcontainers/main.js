@@ -16,10 +16,14 @@ const served = async (container, page = '') => (await fetch(`http://${container.
 
 const tell = value => console.log(JSON.stringify(value));
 
-const read = stream => new Promise((yes, no) => {
-  let text = '';
-  stream.on('data', part => { text += part; }).on('end', () => yes(text)).on('error', no);
-});
+// The library lets Node end while it waits for logs: their socket is `unref`ed.
+const read = stream => {
+  const waiting = setInterval(() => {}, 1000);
+  return new Promise((yes, no) => {
+    let text = '';
+    stream.on('data', part => { text += part; }).on('end', () => yes(text)).on('error', no);
+  }).finally(() => clearInterval(waiting));
+};
 
 async function waits() {
   const strategies = {
