@@ -425,7 +425,11 @@ pub(crate) fn oom_kills_are_seen(case: &mut Case) -> Result<()> {
     case.prints(&["inspect", "-f", "{{.State.OOMKilled}}", "c1"], "false")?;
     let eat = "head -c 200m /dev/zero | tail -c 200m >/dev/null";
     // Which of the two the kernel takes, and so how the line ends, is its own choice.
-    case.run(&["exec", "c1", "sh", "-c", eat])?;
+    let eaten = case.run(&["exec", "c1", "sh", "-c", eat])?;
+    ensure!(
+        !matches!(eaten.code, 125..=127),
+        "it has not run: {eaten:?}"
+    );
     let oom = [
         "inspect",
         "-f",
