@@ -287,13 +287,15 @@ impl MountOptions {
     }
 }
 
+/// An address of IPv4 if there is one, as Go's `net.ResolveIPAddr` has it.
 fn resolve(name: &str) -> Result<IpAddr, String> {
     let failed = |reason: String| {
         format!("error resolving passed in network volume address: lookup {name}: {reason}")
     };
     let found = (name, 0).to_socket_addrs();
-    let mut found = found.map_err(|error| failed(error.to_string()))?;
-    let address = found.next().map(|address| address.ip());
+    let found = found.map_err(|error| failed(error.to_string()))?;
+    let address = found.map(|address| address.ip());
+    let address = address.min_by_key(IpAddr::is_ipv6);
     address.ok_or_else(|| failed("no such host".to_owned()))
 }
 
