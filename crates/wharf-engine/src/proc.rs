@@ -1,5 +1,7 @@
 //! What `/proc` says about a process.
 
+use wharf_sys::stat::Stat;
+
 /// A file of the process `pid`. A process calls itself whatever it likes, and need not make it text.
 fn text(pid: u32, name: &str) -> Option<String> {
     text_of(&format!("/proc/{pid}/{name}"))
@@ -61,8 +63,7 @@ pub(crate) struct Process {
     pid: u32,
     /// Of the thread; the process's own of its first one.
     tid: u32,
-    stat: Vec<String>,
-    comm: String,
+    stat: Stat,
     command: String,
     uid: u32,
     ruid: u32,
@@ -96,9 +97,7 @@ impl Process {
 
     fn read_from(folder: &str, pid: u32, tid: u32) -> Option<Self> {
         let read = |name: &str| text_of(&format!("{folder}/{name}"));
-        let stat = read("stat")?;
-        let (head, rest) = stat.rsplit_once(')')?;
-        let comm = head.split_once('(')?.1.to_owned();
+        let stat = Stat::read(&format!("{folder}/stat"))?;
         let cmdline = read("cmdline")?;
         let words: Vec<&str> = cmdline
             .split('\0')
@@ -112,10 +111,9 @@ impl Process {
         let uptime = std::fs::read_to_string("/proc/uptime").ok()?;
         let uptime = uptime.split('.').next()?.parse().ok()?;
         let command = match words.is_empty() {
-            true => format!("[{comm}]"),
+            true => format!("[{}]", stat.name()),
             false => words.join(" "),
         };
-        let stat = rest.split_whitespace().map(str::to_owned).collect();
         let (ruid, uid, gid) = (id("Uid:", 0)?, id("Uid:", 1)?, id("Gid:", 1)?);
         let rss = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
         let rss = rss
@@ -126,7 +124,6 @@ impl Process {
             pid,
             tid,
             stat,
-            comm,
             command,
             uid,
             ruid,
@@ -175,7 +172,7 @@ impl Process {
             "cputimes" => self.seconds().to_string(),
             "started" => self.field(22).to_string(),
             "cmd" | "args" | "command" => self.command.clone(),
-            "comm" | "fname" | "ucmd" | "ucomm" => self.comm.clone(),
+            "comm" | "fname" | "ucmd" | "ucomm" => self.stat.name().to_owned(),
             "wchan" => self.file("wchan").chars().take(6).collect(),
             "label" => self.file("attr/current"),
             "cgroup" => self.file("cgroup").replace('\n', ","),
@@ -285,7 +282,7 @@ impl Process {
 
     /// A field of proc_pid_stat(5), by its number there.
     fn text(&self, number: usize) -> &str {
-        self.stat.get(number - 3).map(String::as_str).unwrap_or("-")
+        self.stat.field(number).unwrap_or("-")
     }
 
     fn field(&self, number: usize) -> u64 {

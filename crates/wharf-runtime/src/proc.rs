@@ -8,14 +8,13 @@ use std::io::{self, Write as _};
 use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd};
 use std::path::Path;
 
-use rustix::fs::{Mode, OFlags, ResolveFlags, fstat, fstatfs, openat2};
+use rustix::fs::{Mode, OFlags, PROC_SUPER_MAGIC, ResolveFlags, fstat, fstatfs, openat2};
 use wharf_sys::mount;
 use wharf_sys::root::Root;
 
 use crate::Failure;
 
 /// `linux/magic.h`, `linux/proc_ns.h`
-const PROC_SUPER_MAGIC: i128 = 0x9fa0;
 const PROC_ROOT_INO: u64 = 1;
 
 /// A private procfs of the calling process's pid namespace. Who may trace this process gets at it as long as it is open, past
@@ -57,7 +56,7 @@ impl Proc {
             root.open_at(Path::new("/proc"), flags, Mode::empty())
         });
         let proc = found.map_err(Failure::at("open a procfs"))?;
-        let is_proc = fstatfs(&proc).is_ok_and(|stat| i128::from(stat.f_type) == PROC_SUPER_MAGIC)
+        let is_proc = fstatfs(&proc).is_ok_and(|stat| stat.f_type == PROC_SUPER_MAGIC)
             && fstat(&proc).is_ok_and(|stat| stat.st_ino == PROC_ROOT_INO);
         match is_proc {
             true => Ok(Self(proc)),

@@ -21,5 +21,6 @@ pub mod seccomp;
 pub mod setting;
 pub mod signals;
 pub mod socket;
+pub mod stat;
 pub mod trash;
 pub mod words;

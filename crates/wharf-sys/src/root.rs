@@ -9,7 +9,10 @@ use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Component, Path, PathBuf};
 
-use rustix::fs::{FileType, Mode, OFlags, ResolveFlags, fstat, mkdirat, openat2};
+use rustix::fs::{
+    FileType, Mode, OFlags, PROC_SUPER_MAGIC, ResolveFlags, fstat, fstatfs, mkdirat, openat,
+    openat2,
+};
 use rustix::io::Errno;
 
 /// How often a walk is begun anew (as filepath-securejoin, which runc uses).
@@ -167,10 +170,10 @@ impl Root {
         };
         let is = key(&found)?;
         let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
-        let again = format!("/proc/self/fd/{}", found.as_raw_fd());
-        let opened = match rustix::fs::open(again, flags, Mode::empty()) {
+        let opened = match open_again(&found, flags) {
             Ok(opened) => opened,
-            // Inside a container there may be no procfs, or not one of ours: what is opened by its name is the container's.
+            // Inside a container there may be no procfs, or not one of ours. Then it is opened by its name, and with it what has taken
+            // its place meanwhile: something of the container's own.
             Err(_) => self.open_at(path, flags | more, Mode::empty())?,
         };
         match key(&opened)? == is {
@@ -214,6 +217,22 @@ fn normal(path: &Path) -> impl Iterator<Item = &OsStr> {
         }
     }
     names.into_iter()
+}
+
+/// Opens what an `O_PATH` descriptor stands for, and nothing that is called like it: by way of `/proc`, if a procfs is there. What else a
+/// container may have there is not asked.
+fn open_again(found: &OwnedFd, flags: OFlags) -> io::Result<OwnedFd> {
+    let folder = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let descriptors = rustix::fs::open("/proc/self/fd", folder, Mode::empty())?;
+    match fstatfs(&descriptors)?.f_type == PROC_SUPER_MAGIC {
+        true => Ok(openat(
+            &descriptors,
+            found.as_raw_fd().to_string(),
+            flags,
+            Mode::empty(),
+        )?),
+        false => Err(io::ErrorKind::Unsupported.into()),
+    }
 }
 
 #[cfg(test)]

@@ -23,7 +23,6 @@ mod lost_end;
 mod owned_network;
 mod shim;
 mod spare;
-mod stat;
 mod task;
 mod types;
 

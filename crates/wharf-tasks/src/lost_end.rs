@@ -6,9 +6,9 @@ use std::path::Path;
 use jiff::Timestamp;
 use wharf_cgroups::Cgroup;
 use wharf_shim_api::{EXIT_FILE, ExitStatus};
+use wharf_sys::stat::Stat;
 
 use crate::folder::{TaskRecord, exit_status};
-use crate::stat::Stat;
 
 /// Writes down in `folder`, as its `shim` would have, how the process `first` has ended: if it has, and nothing stands there.
 /// When it was, nobody knows: by now. Whether it was written.

@@ -14,10 +14,10 @@ use rustix::net::sockopt::socket_peercred;
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use tokio::process::{Child, Command};
 use wharf_sys::process::send_signal;
+use wharf_sys::stat::Stat;
 use wharf_sys::{memfd, socket};
 
 use crate::folder::TaskRecord;
-use crate::stat::Stat;
 use crate::{TaskError, delete, load, lost_end};
 
 /// How long one that was killed may take to be gone.
@@ -144,7 +144,7 @@ fn process(folder: &Path) -> io::Result<Shim> {
     let own = std::fs::metadata(folder.join(LOG))?;
     let pid = match load::dial(folder) {
         Ok(socket) => socket_peercred(&socket)?.pid,
-        Err(_) => writer(&own).ok_or(io::ErrorKind::NotFound)?,
+        Err(_) => writer(folder, &own).ok_or(io::ErrorKind::NotFound)?,
     };
     let descriptor = pidfd_open(pid, PidfdFlags::empty())?;
     let pid = pid.as_raw_nonzero().get();
@@ -160,11 +160,18 @@ fn writes_to(pid: i32, file: &Metadata) -> bool {
     its.is_ok_and(|its| (its.dev(), its.ino()) == (file.dev(), file.ino()))
 }
 
-/// The process whose standard error is that file; of several, the one that has made the others.
-fn writer(file: &Metadata) -> Option<Pid> {
+/// The process whose standard error is the log in `folder`; of several, the one that has made the others. By the link's name
+/// first: what a container's processes write to may be of a file system that does not answer.
+fn writer(folder: &Path, log: &Metadata) -> Option<Pid> {
+    let path = folder.canonicalize().ok()?.join(LOG);
+    let is_named = |pid: &i32| {
+        let link = std::fs::read_link(format!("/proc/{pid}/fd/2"));
+        link.is_ok_and(|link| link == path)
+    };
     let names = std::fs::read_dir("/proc").ok()?.flatten();
     let pids = names.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
-    let writers: Vec<i32> = pids.filter(|pid| writes_to(*pid, file)).collect();
+    let writers = pids.filter(is_named).filter(|pid| writes_to(*pid, log));
+    let writers: Vec<i32> = writers.collect();
     let is_made = |pid: i32| Stat::of(pid).is_some_and(|stat| writers.contains(&stat.parent()));
     let pid = writers.iter().find(|pid| !is_made(**pid))?;
     Pid::from_raw(*pid)

@@ -135,7 +135,10 @@ fn check(seen: &str) {
             "/etc/",
             "anon_inode:[fscontext]",
         ];
+        // In the container's own procfs, where it looks for the process itself.
+        let own = target.starts_with("/proc/") && target.ends_with("/fd");
         let known = ["", "/"].contains(&target)
+            || own
             || target.ends_with("/oom_score_adj")
             || kinds.iter().any(|kind| target.starts_with(kind));
         assert!(known, "{name} is {target}\n{seen}");
@@ -155,7 +158,8 @@ fn what_enters_holds_nothing_of_the_host() {
         let mut process = world.spec(&["true"])["process"].clone();
         process["env"] = json!([format!("PATH={}/bin", "/none:".repeat(2_000))]);
         process["oomScoreAdj"] = json!(100);
-        for round in 0..40 {
+        // With and without a terminal, until enough of them were met on their way.
+        for round in 0.. {
             process["terminal"] = json!(round % 2 == 1);
             run(&task, process.clone(), &format!("exec{round}")).await;
             if round > 4 && world.logged().matches("met\n").count() > 8 {

@@ -1,7 +1,7 @@
 //! A container's folder below `--root`.
 
 use std::collections::BTreeMap;
-use std::io::{Read as _, Write as _};
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -9,6 +9,7 @@ use oci_spec::runtime::Spec;
 use serde::{Deserialize, Serialize};
 use wharf_cgroups::Cgroup;
 use wharf_runtime::Failure;
+use wharf_sys::stat::Stat;
 
 use super::flags::Said;
 use super::global::Global;
@@ -217,18 +218,11 @@ fn whole_lines(record: &[u8]) -> impl Iterator<Item = &[u8]> {
 
 /// When the process began, in clock ticks; `None` if there is none, or a zombie.
 pub(crate) fn start_time(pid: i32) -> Option<u64> {
-    // As long as the kernel ever writes it, to be read at once.
-    let mut text = [0; 1024];
-    let mut file = std::fs::File::open(format!("/proc/{pid}/stat")).ok()?;
-    let length = file.read(&mut text).ok()?;
-    let stat = String::from_utf8_lossy(text.get(..length)?);
-    // The name in brackets may hold anything, brackets too, and what is no text.
-    let mut fields = stat.get(stat.rfind(')')? + 2..)?.split(' ');
-    let state = fields.next()?;
-    if matches!(state, "Z" | "X") {
-        return None;
+    let stat = Stat::of(pid)?;
+    match stat.state() {
+        "Z" | "X" => None,
+        _ => stat.field(22)?.parse().ok(),
     }
-    fields.nth(18)?.parse().ok()
 }
 
 #[cfg(test)]

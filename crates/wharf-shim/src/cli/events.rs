@@ -5,12 +5,12 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use wharf_cgroups::{Cgroup, Cpuset, Details, IoEntry, MemoryStats, Pressure, Stats, Use};
+use wharf_sys::words::chain;
 
 use super::Outcome;
 use super::container::Container;
 use super::flags::{Command, Said, Takes, span};
 use super::global::Global;
-use wharf_sys::words::chain;
 
 pub(crate) const EVENTS: Command = Command {
     name: "events",

@@ -5,10 +5,10 @@ use std::path::{Path, PathBuf};
 use oci_spec::runtime::{LinuxResources, Spec};
 use serde_json::Value;
 use wharf_cgroups::{Cgroup, Wanted};
+use wharf_sys::words::chain;
 
 use super::container::start_time;
 use super::global::Global;
-use wharf_sys::words::chain;
 
 /// The name of its control group, as [`Cgroup::open`] knows it.
 pub(super) fn name(global: &Global, spec: &Spec, id: &str) -> Result<String, String> {

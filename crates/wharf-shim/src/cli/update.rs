@@ -4,12 +4,12 @@ use std::io::Read as _;
 
 use oci_spec::runtime::LinuxResources;
 use serde_json::{Value, json};
+use wharf_sys::words::chain;
 
 use super::Outcome;
 use super::container::Container;
 use super::flags::{Command, Said, Takes};
 use super::global::Global;
-use wharf_sys::words::chain;
 
 pub(crate) const UPDATE: Command = Command {
     name: "update",

@@ -16,10 +16,10 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 use wharf_logs::{Ending, FileLog, Lines, LogError, Message, Part, Sender, Stream};
 use wharf_shim_api::{Log, Remote};
+use wharf_sys::words::chain;
 
 use frame::{Frame, Kind};
 use queue::Queue;
-use wharf_sys::words::chain;
 
 use crate::trouble::Trouble;
 

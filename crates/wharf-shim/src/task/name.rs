@@ -6,6 +6,8 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 
+use wharf_sys::stat::Stat;
+
 /// Names the process by whether it has a task, as its folder says.
 pub(crate) fn of_process(folder: &Path) {
     let name = match folder
@@ -19,9 +21,8 @@ pub(crate) fn of_process(folder: &Path) {
     let _ = rustix::thread::set_name(name);
 }
 
-/// Which field of `/proc/[pid]/stat` says where the command line begins in memory (proc(5), `arg_start`), counted from the
-/// one after the name.
-const ARG_START: usize = 48 - 3;
+/// Which field of `/proc/[pid]/stat` says where the command line begins in memory (proc(5), `arg_start`).
+const ARG_START: usize = 48;
 
 /// Writes `folder` over the folder in this process's command line, if it is as long as that one.
 ///
@@ -46,10 +47,7 @@ pub(crate) fn show(folder: &Path) -> io::Result<()> {
 
 /// Where the command line is in memory.
 fn command_line() -> io::Result<u64> {
-    let stat = std::fs::read_to_string("/proc/self/stat")?;
-    let fields = stat.rsplit_once(')').map_or("", |(_, fields)| fields);
-    let start = fields.split_whitespace().nth(ARG_START);
-    start
-        .and_then(|start| start.parse().ok())
-        .ok_or_else(|| io::ErrorKind::InvalidData.into())
+    let stat = Stat::read("/proc/self/stat");
+    let start = stat.and_then(|stat| stat.field(ARG_START)?.parse().ok());
+    start.ok_or_else(|| io::ErrorKind::InvalidData.into())
 }
