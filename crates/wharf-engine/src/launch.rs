@@ -5,12 +5,12 @@ pub(crate) mod links;
 pub(crate) mod network;
 
 use wharf_shim_api::FailureKind;
+use wharf_sys::words::chain;
 use wharf_tasks::{Task, TaskConfig, TaskError};
 
 use crate::containers::{Entry, Input, Shared, mounts};
 use crate::record::Record;
 use crate::{EngineError, ErrorKind, NetworkView, spec};
-use wharf_sys::words::chain;
 
 /// Names of the runtime that the shim is itself; the last two are dockerd's own.
 pub(crate) const OWN_RUNTIMES: &[&str] = &["wharf", "runc", "io.containerd.runc.v2"];
@@ -45,18 +45,28 @@ pub(crate) struct Failure {
     pub(crate) kind: ErrorKind,
 }
 
+impl Failure {
+    /// One that is not the program's, with the code that dockerd has for those (`exitUnknown`).
+    fn plain(message: String, reason: String) -> Self {
+        Self {
+            message,
+            reason,
+            hint: "",
+            code: 128,
+            untried: false,
+            connected: Vec::new(),
+            kind: ErrorKind::System,
+        }
+    }
+}
+
 impl From<EngineError> for Failure {
     fn from(error: EngineError) -> Self {
         let message = error.message();
-        // dockerd's exitUnknown: something of ours failed, not the program.
         Self {
-            reason: message.clone(),
-            message,
-            hint: "",
-            code: 128,
             untried: true,
-            connected: Vec::new(),
             kind: error.kind(),
+            ..Self::plain(message.clone(), message)
         }
     }
 }
@@ -269,27 +279,12 @@ const MOUNTED_ONTO: &str = ": Are you trying to mount a directory onto a file (o
 pub(crate) fn explain(error: &TaskError) -> Failure {
     let reason = chain(error);
     if reason.starts_with("failed to initialize logging driver: ") {
-        return Failure {
-            message: format!("failed to create task for container: {reason}"),
-            reason,
-            hint: "",
-            code: 128,
-            untried: false,
-            connected: Vec::new(),
-            kind: ErrorKind::System,
-        };
+        let message = format!("failed to create task for container: {reason}");
+        return Failure::plain(message, reason);
     }
     let lower = reason.to_ascii_lowercase();
     if is_of_users(&reason) {
-        return Failure {
-            message: reason.clone(),
-            reason,
-            hint: "",
-            code: 128,
-            untried: false,
-            connected: Vec::new(),
-            kind: ErrorKind::System,
-        };
+        return Failure::plain(reason.clone(), reason);
     }
     let code = exit_code(error, &lower);
     let kind = if code == 128 {
@@ -305,13 +300,10 @@ pub(crate) fn explain(error: &TaskError) -> Failure {
         "failed to create task for container: failed to create shim task: OCI runtime create failed: unable to start container process: {reason}: unknown{hint}"
     );
     Failure {
-        message,
-        reason,
         hint,
         code,
-        untried: false,
-        connected: Vec::new(),
         kind,
+        ..Failure::plain(message, reason)
     }
 }
 

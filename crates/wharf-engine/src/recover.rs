@@ -14,6 +14,7 @@ use tokio::task::{JoinError, JoinHandle};
 use tokio::time::Instant;
 use tracing::{info, warn};
 use wharf_network::LiveContainer;
+use wharf_sys::words::chain;
 use wharf_tasks::{Found, TaskError, Tasks};
 
 use crate::containers::{Entry, Shared, container_of};
@@ -23,7 +24,6 @@ use crate::record::{CONTAINERS, Record};
 use crate::supervisor::{Late, Supervisor, WithDaemon};
 use crate::{EngineError, HealthStatus, NetworkMode};
 use order::Condition;
-use wharf_sys::words::chain;
 
 /// How long shims may take to answer before the daemon goes on without them.
 const ANSWER: Duration = Duration::from_secs(5);

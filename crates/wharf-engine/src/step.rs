@@ -13,6 +13,7 @@ use rustix::io::Errno;
 use tokio::net::UnixStream;
 use wharf_oci::{ChainId, Digest, Platform};
 use wharf_snapshots::Rootfs;
+use wharf_sys::words::chain;
 use wharf_tasks::{ExitStatus, Task, TaskConfig};
 
 use crate::containers::{Layers, scaffold};
@@ -24,7 +25,6 @@ use crate::{
     Config, EndpointView, EngineError, HostConfig, MountPoint, NetworkMode, NetworkView,
     RestartPolicy, spec,
 };
-use wharf_sys::words::chain;
 
 /// A command and its surroundings. Everything is taken as it is: no image completes it.
 #[derive(Clone, Debug, Default)]

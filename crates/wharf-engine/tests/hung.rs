@@ -114,6 +114,38 @@ impl Drop for Held {
     }
 }
 
+/// A container that runs a [`SPEAKER`].
+struct Speaker {
+    id: String,
+    pid: u32,
+    shim: u32,
+}
+
+/// Two of them that have begun: `stopped` and `held`.
+async fn speakers(engine: &Engine) -> [Speaker; 2] {
+    let begin = async |name: &str| {
+        let containers = &engine.containers;
+        let id = containers.create(container(name, &SPEAKER)).await.unwrap();
+        containers.start(name).await.unwrap();
+        says(engine, name, "begun").await;
+        let pid = containers.inspect(name).unwrap().state.pid;
+        let (id, shim) = (id.id, shim_of(pid));
+        Speaker { id, pid, shim }
+    };
+    [begin("stopped").await, begin("held").await]
+}
+
+/// Both have ended as they would have if their shims had seen it, and the one whose shim goes on has all of its output.
+async fn have_told_all(engine: &Engine, tracer: Held) {
+    for name in ["stopped", "held"] {
+        done(until_it_is(engine, name, Status::Exited)).await;
+        assert_eq!(state(engine, name), (Status::Exited, 3), "{name}");
+    }
+    says(engine, "stopped", "last").await;
+    drop(tracer);
+    end_all(engine, &["stopped", "held"]).await;
+}
+
 /// Lets a [`SPEAKER`] end, which its shim does not see.
 async fn ends_unseen(pid: u32) {
     signal(pid, Signal::TERM);
@@ -390,22 +422,11 @@ fn an_end_that_no_shim_has_seen_is_told_as_it_was() {
     let name = "an_end_that_no_shim_has_seen_is_told_as_it_was";
     isolated(name, async |world| {
         let engine = world.open().await;
-        let mut processes = Vec::new();
-        for name in ["stopped", "held"] {
-            engine
-                .containers
-                .create(container(name, &SPEAKER))
-                .await
-                .unwrap();
-            engine.containers.start(name).await.unwrap();
-            says(&engine, name, "begun").await;
-            let pid = engine.containers.inspect(name).unwrap().state.pid;
-            processes.push((pid, shim_of(pid)));
-        }
-        signal(processes[0].1, Signal::STOP);
-        let held = Held::of(processes[1].1);
-        for (pid, _) in &processes {
-            ends_unseen(*pid).await;
+        let [stopped, held] = speakers(&engine).await;
+        signal(stopped.shim, Signal::STOP);
+        let tracer = Held::of(held.shim);
+        for speaker in [&stopped, &held] {
+            ends_unseen(speaker.pid).await;
         }
         let containers = &engine.containers;
         let kills = async {
@@ -416,14 +437,7 @@ fn an_end_that_no_shim_has_seen_is_told_as_it_was() {
         };
         let (kill, stop) = done(kills).await;
         assert!(is_done(&kill) && is_done(&stop), "{kill:?} {stop:?}");
-        for name in ["stopped", "held"] {
-            done(until_it_is(&engine, name, Status::Exited)).await;
-            assert_eq!(state(&engine, name), (Status::Exited, 3), "{name}");
-        }
-        // One that goes on has all of its output, too.
-        says(&engine, "stopped", "last").await;
-        drop(held);
-        end_all(&engine, &["stopped", "held"]).await;
+        have_told_all(&engine, tracer).await;
     });
 }
 
@@ -433,43 +447,20 @@ fn one_whose_shim_takes_no_connections_can_be_ended() {
     let name = "one_whose_shim_takes_no_connections_can_be_ended";
     isolated(name, async |world| {
         let world = Arc::new(world);
-        let (ids, processes) = killed(&world, async |engine| {
-            let names = ["stopped", "held"];
-            let mut ids = Vec::new();
-            let mut processes = Vec::new();
-            for name in names {
-                let new = container(name, &SPEAKER);
-                ids.push(engine.containers.create(new).await.unwrap().id);
-                engine.containers.start(name).await.unwrap();
-                says(&engine, name, "begun").await;
-                let pid = engine.containers.inspect(name).unwrap().state.pid;
-                processes.push((pid, shim_of(pid)));
-            }
-            (ids, processes)
-        })
-        .await;
-        signal(processes[0].1, Signal::STOP);
-        let held = Held::of(processes[1].1);
-        for ((pid, _), id) in processes.iter().zip(&ids) {
-            exhaust(&world, id);
-            ends_unseen(*pid).await;
+        let [stopped, held] = killed(&world, async |engine| speakers(&engine).await).await;
+        signal(stopped.shim, Signal::STOP);
+        let tracer = Held::of(held.shim);
+        for speaker in [&stopped, &held] {
+            exhaust(&world, &speaker.id);
+            ends_unseen(speaker.pid).await;
         }
         let engine = done(world.open()).await;
         let containers = &engine.containers;
         let kills =
             async { tokio::join!(containers.kill("stopped", ""), containers.kill("held", "")) };
-        let (stopped, held_one) = done(kills).await;
-        assert!(
-            is_done(&stopped) && is_done(&held_one),
-            "{stopped:?} {held_one:?}"
-        );
-        for name in ["stopped", "held"] {
-            done(until_it_is(&engine, name, Status::Exited)).await;
-            assert_eq!(state(&engine, name), (Status::Exited, 3), "{name}");
-        }
-        says(&engine, "stopped", "last").await;
-        drop(held);
-        end_all(&engine, &["stopped", "held"]).await;
+        let (one, other) = done(kills).await;
+        assert!(is_done(&one) && is_done(&other), "{one:?} {other:?}");
+        have_told_all(&engine, tracer).await;
     });
 }
 

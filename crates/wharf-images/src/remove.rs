@@ -166,10 +166,7 @@ impl<'a> Plan<'a> {
         if by_tag && !has_tag {
             // Digests of a repository do not outlive its last tag.
             for digest in remaining.into_iter().filter(same_repository) {
-                self.untag(digest, id);
-                if let Some(Removed::Untagged { is_told, .. }) = self.removed.last_mut() {
-                    *is_told = false;
-                }
+                self.untag_and(false, digest, id);
             }
         }
         Ok(self.names(id).is_empty())
@@ -366,12 +363,17 @@ impl<'a> Plan<'a> {
     }
 
     fn untag(&mut self, name: Reference, id: &Digest) {
+        self.untag_and(true, name, id);
+    }
+
+    /// `is_told`: of [`Removed::Untagged`].
+    fn untag_and(&mut self, is_told: bool, name: Reference, id: &Digest) {
         let entry = self.state.images.get(id);
         self.removed.push(Removed::Untagged {
             name: name.familiar(),
             image: *id,
             labels: entry.map_or_else(BTreeMap::new, |entry| entry.config.config.labels.clone()),
-            is_told: true,
+            is_told,
         });
         self.change.delete_names.push(name);
     }

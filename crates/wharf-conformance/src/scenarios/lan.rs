@@ -284,17 +284,11 @@ pub(crate) fn ipvlan_in_all_its_modes(case: &mut Case) -> Result<()> {
         }
         return Ok(());
     }
-    case.ok(&[
-        "network",
-        "create",
-        "-d",
-        "ipvlan",
-        "-o",
-        "parent=lan0",
-        "--subnet",
-        "192.0.2.0/24",
-        "i2",
-    ])?;
+    let create = |name: &str, subnet: &str, more: &[&str]| {
+        let create = ["network", "create", "-d", "ipvlan", "-o", "parent=lan0"];
+        case.ok(&[&create[..], more, &["--subnet", subnet, name]].concat())
+    };
+    create("i2", "192.0.2.0/24", &[])?;
     serve(case, "c2", &["--network", "i2", "--ip", "192.0.2.78"])?;
     let seen = seen_from_there(case, "192.0.2.78")?;
     ensure!(seen == "from 192.0.2.2", "l2: {seen}");
@@ -302,19 +296,7 @@ pub(crate) fn ipvlan_in_all_its_modes(case: &mut Case) -> Result<()> {
     case.ok(&["network", "rm", "i2"])?;
     for mode in ["l3", "l3s"] {
         let option = format!("ipvlan_mode={mode}");
-        case.ok(&[
-            "network",
-            "create",
-            "-d",
-            "ipvlan",
-            "-o",
-            "parent=lan0",
-            "-o",
-            &option,
-            "--subnet",
-            "198.51.100.0/24",
-            "i3",
-        ])?;
+        create("i3", "198.51.100.0/24", &["-o", &option])?;
         serve(case, "c3", &["--network", "i3", "--ip", "198.51.100.9"])?;
         // Nobody answers for its address on the wire: others send by way of the parent.
         let seen = seen_from_there(case, "198.51.100.9")?;

@@ -8,6 +8,7 @@ use serde_json::json;
 use wharf_testkit::api;
 
 use super::containers::until;
+use super::networks::start;
 use crate::Case;
 
 fn address(case: &Case, name: &str) -> Result<String> {
@@ -193,17 +194,7 @@ pub(crate) fn a_network_goes_right_after_its_containers(case: &mut Case) -> Resu
     for round in 0..20 {
         let network = format!("n{round}");
         case.ok(&["network", "create", &network])?;
-        case.ok(&[
-            "run",
-            "-d",
-            "--name",
-            "c1",
-            "--network",
-            &network,
-            "busybox",
-            "sleep",
-            "1000",
-        ])?;
+        start(case, "c1", &["--network", &network])?;
         let mut stream = UnixStream::connect(case.engine.socket())?;
         let asked = remove("/containers/c1?force=1") + &remove(&format!("/networks/{network}"));
         stream.write_all(asked.as_bytes())?;

@@ -12,7 +12,7 @@ use crate::case::skip;
 const SLEEP: [&str; 3] = ["busybox", "sleep", "1000"];
 
 /// `run -d` of a container that sleeps.
-fn start(case: &Case, name: &str, options: &[&str]) -> Result<()> {
+pub(super) fn start(case: &Case, name: &str, options: &[&str]) -> Result<()> {
     let mut args = vec!["run", "-d", "--name", name];
     args.extend(options);
     args.extend(SLEEP);
@@ -805,25 +805,36 @@ pub(crate) fn prune_takes_the_unused(case: &mut Case) -> Result<()> {
     Ok(())
 }
 
+/// What is told of networks from `since`, as the clock of the world has it, until now.
+fn told(case: &Case, since: &str, format: &str) -> Result<String> {
+    let until = now(case)?;
+    case.ok(&[
+        "events",
+        "--since",
+        since,
+        "--until",
+        &until,
+        "--filter",
+        "type=network",
+        "--format",
+        format,
+    ])
+}
+
+fn now(case: &Case) -> Result<String> {
+    let time = case.engine.world.sh("date +%s.%N")?;
+    Ok(time.trim().to_owned())
+}
+
 pub(crate) fn events_of_networks(case: &mut Case) -> Result<()> {
-    let since = case.engine.world.sh("date +%s.%N")?;
+    let since = now(case)?;
     case.ok(&["network", "create", "n1"])?;
     start(case, "c1", &[])?;
     case.ok(&["network", "connect", "n1", "c1"])?;
     case.ok(&["network", "disconnect", "n1", "c1"])?;
     case.ok(&["network", "rm", "n1"])?;
-    let until = case.engine.world.sh("date +%s.%N")?;
-    let events = case.ok(&[
-        "events",
-        "--since",
-        since.trim(),
-        "--until",
-        until.trim(),
-        "--filter",
-        "type=network",
-        "--format",
-        "{{.Action}} {{.Actor.Attributes.name}} {{.Actor.Attributes.type}}",
-    ])?;
+    let format = "{{.Action}} {{.Actor.Attributes.name}} {{.Actor.Attributes.type}}";
+    let events = told(case, &since, format)?;
     let wanted = "create n1 bridge\nconnect bridge bridge\nconnect n1 bridge\ndisconnect n1 bridge\ndestroy n1 bridge";
     // dockerd says it twice when a container is disconnected.
     let mut told: Vec<&str> = events.lines().collect();
@@ -834,7 +845,7 @@ pub(crate) fn events_of_networks(case: &mut Case) -> Result<()> {
 
 /// What is told, and what is left to see, of the networks of one whose program is not there.
 pub(crate) fn a_start_that_fails(case: &mut Case) -> Result<()> {
-    let since = case.engine.world.sh("date +%s.%N")?;
+    let since = now(case)?;
     let id = case.ok(&["network", "create", "n1"])?;
     let run = [
         "run",
@@ -846,18 +857,8 @@ pub(crate) fn a_start_that_fails(case: &mut Case) -> Result<()> {
         "al",
     ];
     case.fails(&[&run[..], &["busybox", "/nope"]].concat(), 127, "/nope")?;
-    let until = case.engine.world.sh("date +%s.%N")?;
-    let told = case.ok(&[
-        "events",
-        "--since",
-        since.trim(),
-        "--until",
-        until.trim(),
-        "--filter",
-        "type=network",
-        "--format",
-        "{{.Action}} {{.Actor.ID}} {{.Actor.Attributes.type}}",
-    ])?;
+    let format = "{{.Action}} {{.Actor.ID}} {{.Actor.Attributes.type}}";
+    let told = told(case, &since, format)?;
     let wanted = ["create", "connect", "disconnect"].map(|action| format!("{action} {id} bridge"));
     ensure!(told.lines().eq(wanted), "{told}");
     let again = case

@@ -11,11 +11,11 @@ use tokio_util::io::SyncIoBridge;
 use wharf_go::path::clean_from_top;
 use wharf_layer::{ApplyOptions, IdMaps, Plain, apply, pack_path};
 use wharf_sys::root::Root;
+use wharf_sys::words::chain;
 
 use super::Containers;
 use crate::files::{self, Base, FileStream, Scene};
 use crate::{EngineError, View};
-use wharf_sys::words::chain;
 
 /// What is at a path in a container.
 #[derive(Clone, Debug, PartialEq)]

@@ -174,7 +174,7 @@ fn never_runs(exec: &NewExec) -> Option<String> {
     }
     let nameless = exec.env.iter().find(|variable| variable.starts_with('='))?;
     let words = "unable to start container process: environment variable name can't be empty";
-    Some(format!("{words}: {nameless:?}"))
+    Some(format!("{words}: {}", wharf_dockerfile::quoted(nameless)))
 }
 
 /// Whether a process can be added; `name` is what the container was called by.

@@ -4,11 +4,11 @@ use tokio::runtime::Handle;
 use tracing::warn;
 use wharf_oci::{ChainId, Digest};
 use wharf_snapshots::{Rootfs, SnapshotError};
+use wharf_sys::words::chain;
 
 use super::Shared;
 use crate::EngineError;
 use crate::record::Record;
-use wharf_sys::words::chain;
 
 impl Shared {
     /// A writable layer `id` on the layers of `image`. Blocks; must be called within the runtime.

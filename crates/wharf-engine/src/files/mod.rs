@@ -31,12 +31,12 @@ use wharf_snapshots::Rootfs;
 use wharf_sys::mount::{self, Change, Propagation, attr};
 use wharf_sys::process::{namespace, unshare};
 use wharf_sys::root::Root;
+use wharf_sys::words::chain;
 
 use crate::containers::Shared;
 use crate::userns::MountUser;
 use crate::volumes::Hold;
 use crate::{EngineError, MountPoint, Remap, View, copy_up, userns};
-use wharf_sys::words::chain;
 
 /// Something that is mounted over the root.
 #[derive(Clone, Debug)]

@@ -6,10 +6,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use bytes::Bytes;
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
+use wharf_sys::words::chain;
 
 use super::Evicted;
 use crate::EngineError;
-use wharf_sys::words::chain;
 
 /// Why an archive is not whole.
 type Fault = Arc<Mutex<Option<String>>>;

@@ -6,12 +6,12 @@ use std::pin::Pin;
 use jiff::Timestamp;
 use tokio::time::Instant;
 use tracing::{info, warn};
+use wharf_sys::words::chain;
 use wharf_tasks::{ExitStatus, Found, Task, Tasks};
 
 use super::{Command, Supervisor, ends_a_start, silent};
 use crate::lifecycle::{Event, Phase};
 use crate::signal;
-use wharf_sys::words::chain;
 
 /// What dockerd gives a run whose end nobody saw.
 const UNKNOWN_EXIT: i32 = 255;

@@ -25,22 +25,15 @@ impl Supervisor {
             || self.record.host.publish_all_ports
             || crate::volumes::any_mounted(&shared, &mounts);
         let leaves_first = in_removable_network(&shared, &id);
-        if leaves_first {
-            let (shared, id) = (shared.clone(), id.clone());
-            let left = self
-                .shared
-                .background
-                .spawn(async move { disconnect(&shared, &id).await });
-            // Its panic is its own.
-            let _ = left.await;
+        let leaving = disconnect(shared.clone(), id.clone());
+        let mut leaving = Some(self.shared.background.spawn(leaving));
+        if leaves_first && let Some(leaving) = leaving.take() {
+            let _ = leaving.await;
         }
         let work = async move {
-            if !leaves_first {
-                disconnect(&shared, &id).await;
-            }
-            if let Some(earlier) = earlier {
+            for before in [leaving, earlier].into_iter().flatten() {
                 // As for a launch.
-                let _ = earlier.await;
+                let _ = before.await;
             }
             meet::delete_task(&shared.tasks, &id, task).await;
             crate::volumes::unmount_all(&shared, &id, &mounts).await;
@@ -101,8 +94,8 @@ fn in_removable_network(shared: &Shared, id: &str) -> bool {
     endpoints.any(|one| of(&one.network_id).is_ok_and(|network| !network.is_built_in()))
 }
 
-async fn disconnect(shared: &Shared, id: &str) {
-    if let Err(error) = shared.networks.disconnect(id).await {
+async fn disconnect(shared: Arc<Shared>, id: String) {
+    if let Err(error) = shared.networks.disconnect(&id).await {
         warn!(container = %id, error = chain(&error), "disconnect");
     }
 }

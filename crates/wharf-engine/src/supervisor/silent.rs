@@ -16,13 +16,13 @@ use jiff::Timestamp;
 use tokio::time::Instant;
 use tracing::warn;
 use wharf_cgroups::Cgroup;
+use wharf_sys::words::chain;
 use wharf_tasks::{ExitStatus, Found, Task, TaskError};
 
 use super::{Command, DYING, Supervisor, at, ends_a_start, is_alone};
 use crate::launch::{self, Failure, Launched};
 use crate::lifecycle::{Event, Phase};
 use crate::{EngineError, signal};
-use wharf_sys::words::chain;
 
 /// How long whoever wants an end, or another run, waits for a shim that has to say first what runs.
 pub(super) const PATIENCE: Duration = Duration::from_secs(10);

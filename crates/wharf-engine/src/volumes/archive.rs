@@ -8,12 +8,12 @@ use rustix::fs::{Mode, OFlags, open};
 use tokio::io::AsyncRead;
 use tokio_util::io::SyncIoBridge;
 use wharf_layer::{ApplyOptions, LayerError, PackOptions, Plain, apply, pack};
+use wharf_sys::words::chain;
 use wharf_volumes::{NewVolume, Volumes};
 
 use super::{VolumeService, emit};
 use crate::files::{self, FileStream};
 use crate::{EngineError, names};
-use wharf_sys::words::chain;
 
 /// A volume that stays, mounted if it must be, until this is dropped. To drop it blocks.
 struct Held {

@@ -6,12 +6,12 @@ use std::path::PathBuf;
 
 use tokio::runtime::Handle;
 use tracing::warn;
+use wharf_sys::words::chain;
 use wharf_volumes::Volumes;
 
 use crate::containers::Shared;
 use crate::record::Record;
 use crate::{EngineError, MountPoint, View, names};
-use wharf_sys::words::chain;
 
 /// Makes the volumes of a container that is about to start usable, and notes where they are.
 pub(crate) async fn mount_all(shared: &Shared, record: &mut Record) -> Result<(), EngineError> {

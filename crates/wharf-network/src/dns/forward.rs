@@ -6,6 +6,8 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::Duration;
 
+use hickory_proto::op::{Header, Message, MessageType, Metadata, Query, ResponseCode};
+use hickory_proto::serialize::binary::{BinDecodable as _, BinDecoder};
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socket_with};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpSocket, UdpSocket};
@@ -22,11 +24,6 @@ const LARGEST: usize = 65_535;
 const PORT: u16 = 53;
 /// Response codes after which the next server is asked: a failure of its own, a refusal.
 const NEXT: [u8; 2] = [2, 5];
-/// Bytes of a message's header.
-const HEADER: usize = 12;
-/// In its third byte: it answers (RFC 1035, 4.1.1).
-const RESPONSE: u8 = 0x80;
-const LONGEST_LABEL: usize = 63;
 
 /// Sockets of one container that are made at the same time: each takes one of the threads that the whole daemon shares, and
 /// one of its own.
@@ -84,48 +81,26 @@ pub(super) async fn ask(
     last
 }
 
-/// Whether it is an answer to this question, which comes first in both. Errors may leave the question out, and are not kept.
+/// Whether it is an answer to this question. Errors may leave the question out, and are not kept.
 fn belongs(answer: &[u8], query: &[u8]) -> bool {
-    if answer.len() < HEADER || answer[..2] != query[..2] || answer[2] & RESPONSE == 0 {
+    let (Some((said, of)), Some((_, asked))) = (beginning(answer), beginning(query)) else {
         return false;
-    }
-    let question = |message: &[u8]| {
-        message
-            .get(HEADER..question_end(message)?)
-            .map(<[u8]>::to_vec)
     };
-    match answer[4..6] {
-        [0, 0] => !matches!(answer[3] & 0xf, 0 | 3),
-        [0, 1] => match (question(answer), question(query)) {
-            (Some(of_answer), Some(asked)) => is_same(&of_answer, &asked),
-            _ => false,
-        },
-        _ => false,
-    }
+    let is_answer = answer[..2] == query[..2] && said.message_type == MessageType::Response;
+    let is_error = !matches!(
+        said.response_code,
+        ResponseCode::NoError | ResponseCode::NXDomain
+    );
+    is_answer && (of == asked || of.is_empty() && is_error)
 }
 
-/// Whether these are the same question: the case of a name does not count, its type and class do.
-fn is_same(one: &[u8], other: &[u8]) -> bool {
-    let split = |question: &[u8]| question.len().checked_sub(4);
-    match (split(one), split(other)) {
-        (Some(at), Some(other_at)) => {
-            one[..at].eq_ignore_ascii_case(&other[..other_at]) && one[at..] == other[other_at..]
-        }
-        _ => false,
-    }
-}
-
-/// Where the first question of a message ends: behind its labels, type and class (RFC 1035, 4.1.2). `None` if it does not.
-fn question_end(message: &[u8]) -> Option<usize> {
-    let mut at = HEADER;
-    loop {
-        match usize::from(*message.get(at)?) {
-            0 => return Some(at + 1 + 4).filter(|end| *end <= message.len()),
-            // Nothing stands before it that it could point to.
-            length if length > LONGEST_LABEL => return None,
-            length => at += 1 + length,
-        }
-    }
+/// What a message says of itself, and its questions: of the rest nothing must be read.
+fn beginning(message: &[u8]) -> Option<(Metadata, Vec<Query>)> {
+    let mut decoder = BinDecoder::new(message);
+    let header = Header::read(&mut decoder).ok()?;
+    let questions = usize::from(header.counts.queries);
+    let questions = Message::read_queries(&mut decoder, questions).ok()?;
+    Some((header.metadata, questions))
 }
 
 /// `query` under an identifier of our own: who asks us may know the one that he has given it, and forge the answer.
